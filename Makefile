@@ -1,0 +1,66 @@
+# make setup   a virtual environment in .venv with everything sweepkit needs
+# make demo    setup, then a real staged promotion on the embedded corpus (minutes, two cores)
+# make test    setup, then lint, types, import rules and all tests
+#
+# PYTHON=python3.12   another interpreter (3.11 or newer)
+# TORCH_INDEX=URL     where the torch wheel comes from, for a CUDA build (docs/gpu.md)
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-setup lint types imports pytest wheel clean
+SHELL := /bin/bash
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+TORCH := torch==2.13.0
+# Two workers share the cores; a compiled test gains nothing from more.
+JOBS ?= 2
+
+help:
+	@sed -n 's/^# //p' Makefile | head -6
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "PYTHON is $(PYTHON), but must be Python 3.11 or newer; try: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 2; }
+	@$(PYTHON) -c 'import ensurepip, venv' || { \
+	  echo "$(PYTHON) cannot create virtual environments; install its venv package (Debian: apt-get install python3-venv)" >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+
+# Stamps are touched last, so an interrupted installation is taken up again.
+$(VENV)/.setup: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) install --quiet -c constraints.txt $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
+	$(PIP) install --quiet -c constraints.txt --editable .
+	@touch $@
+
+$(VENV)/.test-setup: $(VENV)/.setup
+	$(PIP) install --quiet -c constraints.txt --editable '.[dev]'
+	@touch $@
+
+setup: $(VENV)/.setup
+	@echo "Ready: $(BIN)/sweepkit --help"
+
+demo: $(VENV)/.setup
+	$(BIN)/sweepkit promote demo launcher=local
+
+test-setup: $(VENV)/.test-setup
+
+test: lint types imports pytest
+
+lint: $(VENV)/.test-setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.test-setup
+	$(BIN)/mypy
+
+imports: $(VENV)/.test-setup
+	$(BIN)/lint-imports --no-cache
+
+pytest: $(VENV)/.test-setup
+	$(BIN)/pytest -n $(JOBS) --dist loadgroup --durations 15 $(PYTEST_ARGS)
+
+wheel: $(VENV)/.test-setup
+	$(BIN)/python -m build --wheel --no-isolation
+
+clean:
+	rm -rf $(VENV) build dist

@@ -1,0 +1,53 @@
+"""Every error a user can cause, in one shape: field, value, contract, remedy.
+
+A user error is a ``SweepkitError`` (a ``ValueError``); a broken invariant of our own is an
+``assert``. The command line prints a SweepkitError as its message alone and exits with status 2.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class SweepkitError(ValueError):
+    """A problem the user can fix. ``str(error)`` is the whole message, remedy included."""
+
+
+class ConfigError(SweepkitError):
+    """A configuration value that breaks its contract."""
+
+
+class DataError(SweepkitError):
+    """Text, tokenizer or cache that is missing, empty or corrupt."""
+
+
+class CheckpointError(SweepkitError):
+    """A checkpoint that is missing, corrupt or belongs to another run."""
+
+
+class FrozenPlanError(SweepkitError):
+    """A frozen plan or rule whose content no longer matches its hash."""
+
+
+class StorageError(SweepkitError):
+    """The disk is full or not writable."""
+
+
+def invalid(field: str, value: object, contract: str, remedy: str) -> ConfigError:
+    """Build the house's error: ``FIELD is VALUE, but must CONTRACT; REMEDY``.
+
+    Args:
+        field: dotted name, as the user would write it on the command line.
+        value: what was given; shown with ``repr`` for strings.
+        contract: what must hold, written to follow "but must".
+        remedy: what to do about it.
+    """
+    return ConfigError(f"{field} is {value!r}, but must {contract}; {remedy}")
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """``did you mean 'x'?`` for a near miss, else the list of what is known."""
+    names = sorted(known)
+    close = difflib.get_close_matches(word, names, n=1)
+    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(names)}"
