@@ -1,0 +1,137 @@
+"""Rules across fields: what each value alone cannot tell."""
+
+from __future__ import annotations
+
+from sweepkit import errors
+from sweepkit.config import dimensions
+from sweepkit.config.schema import (
+    DatasetConfig,
+    DatasetKind,
+    HorizonConfig,
+    ModelConfig,
+    RunConfig,
+    ScheduleConfig,
+)
+
+#: Texts of a dataset that a run can be evaluated on: its held-out split, and the embedded probe.
+EVALUATION_STREAMS = ("validation", "probe")
+#: Where ``val_bpb`` comes from.
+VALIDATION = "validation"
+#: Sources of the embedded corpus that can be trained on.
+EMBEDDED_SOURCES = ("books", "encyclopedia", "factbook", "speeches")
+_LENGTHS = ("target_flops", "num_steps", "target_tokens")
+
+
+def check(config: RunConfig) -> None:
+    """Raises ConfigError for the first rule that is broken."""
+    _check_model(config.model)
+    _check_dataset(config.dataset)
+    _check_streams(config.evaluation.streams)
+    _check_lengths(config.horizon)
+    _check_batch(config.horizon)
+    _check_schedule(config.schedule)
+
+
+def _check_model(model: ModelConfig) -> None:
+    width, heads = dimensions.width(model), dimensions.num_heads(model)
+    kv_heads = model.num_kv_heads
+    if kv_heads is not None and heads % kv_heads:
+        fitting = [n for n in range(1, heads + 1) if heads % n == 0]
+        raise errors.invalid(
+            "model.num_kv_heads",
+            kv_heads,
+            f"divide the {heads} query heads (depth {model.depth} gives width {width} = {heads} × head_dim "
+            f"{model.head_dim})",
+            f"use one of {fitting}, or null for one per query head",
+        )
+    for field, switch in (("value_gate_channels", model.value_embeddings), ("smear_channels", model.smear)):
+        channels = getattr(model, field)
+        if switch and channels > width:
+            raise errors.invalid(
+                f"model.{field}",
+                channels,
+                f"be at most the width, {width} (it reads the first channels)",
+                f"use model.{field}={width} or a deeper model",
+            )
+
+
+def _check_dataset(dataset: DatasetConfig) -> None:
+    if dataset.kind is DatasetKind.parquet_folder and not dataset.path:
+        raise errors.invalid(
+            "dataset.path", dataset.path, "name a folder of parquet files", "add dataset.path=FOLDER"
+        )
+    if dataset.kind is DatasetKind.hub:
+        if not dataset.repo or dataset.repo.count("/") != 1:
+            raise errors.invalid(
+                "dataset.repo",
+                dataset.repo,
+                "be the owner/name of a hub repository",
+                "add dataset.repo=OWNER/NAME",
+            )
+        if not dataset.shard_pattern:
+            raise errors.invalid(
+                "dataset.shard_pattern",
+                dataset.shard_pattern,
+                "name the shards",
+                "add 'dataset.shard_pattern=\"data/*.parquet\"'",
+            )
+    for source in dataset.sources if dataset.kind is DatasetKind.embedded else ():
+        if source not in EMBEDDED_SOURCES:
+            raise errors.invalid(
+                "dataset.sources",
+                source,
+                f"be among [{', '.join(EMBEDDED_SOURCES)}]",
+                errors.did_you_mean(source, EMBEDDED_SOURCES),
+            )
+
+
+def _check_streams(streams: list[str]) -> None:
+    for stream in streams:
+        if stream not in EVALUATION_STREAMS:
+            raise errors.invalid(
+                "evaluation.streams",
+                stream,
+                f"be among [{', '.join(EVALUATION_STREAMS)}]",
+                errors.did_you_mean(stream, EVALUATION_STREAMS),
+            )
+    if len(set(streams)) < len(streams) or VALIDATION not in streams:
+        raise errors.invalid(
+            "evaluation.streams",
+            streams,
+            "hold validation (val_bpb comes from it) and nothing twice",
+            "try 'evaluation.streams=[validation,probe]'",
+        )
+
+
+def _check_lengths(horizon: HorizonConfig) -> None:
+    given = {name: getattr(horizon, name) for name in _LENGTHS if getattr(horizon, name) is not None}
+    if len(given) > 1:
+        shown = " and ".join(f"{name}={value:g}" for name, value in given.items())
+        raise errors.ConfigError(
+            f"horizon is {shown}, but must have one length (with none of these, target_param_data_ratio sets "
+            f"it); keep one and set the others to null, as horizon.{next(iter(given))}=null"
+        )
+
+
+def _check_batch(horizon: HorizonConfig) -> None:
+    batch, rows, length = horizon.total_batch_size, horizon.device_batch_size, horizon.sequence_len
+    unit = rows * length
+    if isinstance(batch, int) and batch % unit:
+        below = batch // unit * unit
+        nearest = below if below and batch - below <= below + unit - batch else below + unit
+        raise errors.ConfigError(
+            f"horizon.total_batch_size is {batch} tokens, but must be a multiple of {unit} "
+            f"(device_batch_size {rows} × sequence_len {length} × 1 device); nearest: {nearest}"
+        )
+
+
+def _check_schedule(schedule: ScheduleConfig) -> None:
+    warmup = schedule.warmup_ratio
+    if warmup is not None and warmup + schedule.warmdown_ratio > 1:
+        raise errors.invalid(
+            "schedule.warmup_ratio",
+            warmup,
+            f"leave room for the warm-down (schedule.warmdown_ratio={schedule.warmdown_ratio:g}; together at "
+            "most 1)",
+            f"use schedule.warmup_ratio={round(1 - schedule.warmdown_ratio, 6):g} or less",
+        )

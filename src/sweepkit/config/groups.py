@@ -1,0 +1,67 @@
+"""Configuration groups: the folders of ``conf/`` and the files in them."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from sweepkit import errors
+from sweepkit.config.override import Override
+from sweepkit.config.schema import RunConfig
+
+
+@lru_cache(maxsize=16)
+def available(folder: Path) -> dict[str, tuple[str, ...]]:
+    """Group → its options, both sorted.
+
+    Raises:
+        ConfigError: ``folder`` is not a configuration folder.
+    """
+    if not (folder / "config.yaml").is_file():
+        raise errors.invalid(
+            "configuration folder",
+            str(folder),
+            "hold a config.yaml",
+            "unset SWEEPKIT_CONF_DIR, or point it at a copy of sweepkit's conf folder",
+        )
+    return {
+        path.name: tuple(sorted((file.stem for file in path.glob("*.yaml")), key=_natural))
+        for path in sorted(folder.iterdir())
+        if path.is_dir() and not path.name.startswith(".")
+    }
+
+
+def group_of(folder: Path, override: Override) -> str | None:
+    """The group that an override chooses from, or None for a value (``optimizer={x0: ...}`` too)."""
+    key = override.key
+    return key if key in available(folder) and not isinstance(override.value, dict) else None
+
+
+def option(folder: Path, group: str, override: Override) -> str:
+    """The option that an override chooses.
+
+    Raises:
+        ConfigError: the group has no such option; all are listed.
+    """
+    options = available(folder)[group]
+    # the schema's names may look like other values to the grammar, so the text is what counts
+    name = override.text.strip("'\"")
+    if name not in options:
+        close = errors.did_you_mean(name, options)
+        remedy = close if close.startswith("did") else f"add conf/{group}/{name}.yaml,"
+        raise errors.invalid(group, name, f"be one of [{', '.join(options)}]", f"{remedy} {_single(group)}")
+    return name
+
+
+def _single(group: str) -> str:
+    block: Any = getattr(RunConfig(), group, None)
+    return (
+        f"or set a single field, as {group}.{next(iter(vars(block)))}=VALUE" if block else "or leave it out"
+    )
+
+
+def _natural(name: str) -> tuple[str, int]:
+    """d2 before d12."""
+    stem = name.rstrip("0123456789")
+    return stem, int(name[len(stem) :] or 0)

@@ -1,0 +1,199 @@
+"""Identity is content: what makes two runs the same run, the same data order, the same compiled code.
+
+``variant_id`` hashes everything that training and evaluation depend on *after* resolution (the width that
+depth gives, the scaled learning rates), so that two ways of asking for the same run find each other.
+Seed, launcher, logging, trainer, ladder and paths stay out. Floats are hashed to 12 significant digits: the
+last bit of a power differs between C libraries. Golden ids in the tests keep old runs found.
+
+All functions take the configuration as plain JSON (``codec.to_json``), as a plan holds it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import PurePath
+from typing import Any
+
+from sweepkit import fsio
+from sweepkit.config.neutral import NEUTRAL
+from sweepkit.config.schema import DatasetKind, PackingAlgorithm
+
+#: Bump by hand when the same configuration trains to other numbers (model, optimizer, data order, corpus).
+NUMERICS_VERSION = 1
+
+_ID_DIGITS = 12
+#: Fields that stand in the identity as what they come out as.
+_RESOLVED_MODEL = ("depth", "aspect_ratio", "num_kv_heads", "window_pattern", "short_window")
+_RESOLVED_SCHEDULE = (
+    "warmup_steps",
+    "warmup_ratio",
+    "warmdown_ratio",
+    "momentum_warmup_steps",
+    "momentum_warmup_ratio",
+)
+#: Model fields that set initial values and nothing that is traced.
+_INIT_FIELDS = (
+    "embedding_init_std",
+    "unembedding_init_std",
+    "mlp_init_scale",
+    "gate_init_max",
+    "resid_lambda_first",
+    "resid_lambda_last",
+    "x0_lambda_first",
+    "x0_lambda_last",
+    "smear_lambda_init",
+    "backout_lambda_init",
+)
+_SAMPLE_FIELDS = ("sample_tokens", "sample_prompt")
+_MATRIX_SWITCHES = ("kind", "num_iterations", "row_equilibration", "frobenius_reset", "cautious_weight_decay")
+_DATASET_FIELDS = {
+    DatasetKind.embedded: ("sources",),
+    DatasetKind.parquet_folder: ("name", "text_column", "validation_shards", "manifest_digest"),
+    DatasetKind.hub: (
+        "repo",
+        "revision",
+        "shard_pattern",
+        "num_train_shards",
+        "validation_shards",
+        "text_column",
+    ),
+}
+#: ``dataset.name`` of a parquet folder that nobody named (``conf/dataset/parquet_folder.yaml``).
+UNNAMED_FOLDER = "parquet_folder"
+Json = dict[str, Any]
+
+
+def run_id(depth: int, variant: str, seed: int) -> str:
+    """The name of a run's folder."""
+    return f"d{depth}-{variant}-s{seed}"
+
+
+def variant_id(
+    config: Json,
+    *,
+    shape: Json,
+    horizon: Json,
+    learning_rates: dict[str, float],
+    weight_decays: dict[str, float],
+    schedule: Json,
+) -> str:
+    """12 hex digits that name a run up to its seed.
+
+    Args:
+        config: the configuration.
+        shape: depth, width, heads, windows per layer: what sizes come out as.
+        horizon: steps, batch, sequence length: what the horizon comes out as.
+        learning_rates: per group, after scaling.
+        weight_decays: per group, after scaling.
+        schedule: warm-ups and warm-down in steps.
+    """
+    kept = without_neutral(config)
+    optimizer = {
+        group: block | {"lr": learning_rates[group], "weight_decay": weight_decays[group]}
+        for group, block in kept["optimizer"].items()
+        if isinstance(block, dict)
+    }
+    content = {
+        "numerics_version": NUMERICS_VERSION,
+        "model": _without(kept["model"], _RESOLVED_MODEL) | shape,
+        "data": data_recipe(config),
+        "optimizer": optimizer,
+        "schedule": _without(kept["schedule"], _RESOLVED_SCHEDULE) | schedule,
+        "precision": kept["precision"],
+        "horizon": horizon,
+        "evaluation": _without(kept["evaluation"], _SAMPLE_FIELDS),
+    }
+    return _short_hash(content)
+
+
+def pair_key(config: Json, total_batch_size: int) -> str:
+    """Equal for runs that see the same tokens in the same order."""
+    content = data_recipe(config) | {
+        "numerics_version": NUMERICS_VERSION,
+        "seed": config["seed"],
+        "total_batch_size": total_batch_size,
+        "sequence_len": config["horizon"]["sequence_len"],
+    }
+    return _short_hash(content)
+
+
+def compile_key(config: Json, *, shape: Json, device_batch_size: int) -> str:
+    """Equal for runs that one compiled program serves: shapes, dtypes, switches, traced Python scalars.
+
+    Learning rates, betas, momentum, weight decay, schedules and the number of steps reach compiled code as
+    tensors, and initial values are no code, so all of them stay out.
+    """
+    model = without_neutral(config["model"], "model.")
+    matrix = config["optimizer"]["matrix"]
+    content = {
+        "model": _without(model, (*_RESOLVED_MODEL, *_INIT_FIELDS)) | shape,
+        "vocab_size": config["tokenizer"]["vocab_size"],
+        "device_batch_size": device_batch_size,
+        "sequence_len": config["horizon"]["sequence_len"],
+        "dtype": config["precision"]["dtype"],
+        "matrix": {name: matrix[name] for name in _MATRIX_SWITCHES},
+        "compile": config["trainer"]["compile"],
+        "device": config["trainer"]["device"],
+    }
+    return _short_hash(content)
+
+
+def data_recipe(config: Json) -> Json:
+    """Which text, tokenizer and packing: what the order of tokens depends on besides seed and batch."""
+    packing = without_neutral(config["packing"], "packing.")
+    if packing["algorithm"] != PackingAlgorithm.best_fit.name:
+        packing = _without(packing, ("buffer_docs",))
+    return {
+        "dataset": _dataset_recipe(config["dataset"]),
+        "tokenizer": _without(without_neutral(config["tokenizer"], "tokenizer."), ("name",)),
+        "packing": packing,
+    }
+
+
+def _dataset_recipe(dataset: Json) -> Json:
+    """The fields that name the text of a dataset of this kind, and no path."""
+    kind = DatasetKind[dataset["kind"]]
+    named = {name: dataset[name] for name in _DATASET_FIELDS[kind]}
+    kept = {name: value for name, value in without_neutral(dataset, "dataset.").items() if name in named}
+    if kind is DatasetKind.parquet_folder:
+        kept["name"] = folder_name(dataset["name"], dataset["path"])
+    if kind is DatasetKind.embedded:
+        kept["sources"] = sorted(dataset["sources"])
+    return kept | {"kind": kind.name}
+
+
+def folder_name(name: str, path: str | None) -> str:
+    """What a folder of text is called wherever it lies: the name it was given, else the folder's own."""
+    return PurePath(path).name if name == UNNAMED_FOLDER and path else name
+
+
+def without_neutral(config: Json, prefix: str = "") -> Json:
+    """The JSON of a configuration (or its block ``prefix``) without fields that have their neutral value."""
+    kept: Json = {}
+    for name, value in config.items():
+        dotted = f"{prefix}{name}"
+        if isinstance(value, dict):
+            kept[name] = without_neutral(value, f"{dotted}.")
+        elif dotted not in NEUTRAL or NEUTRAL[dotted] != value:
+            kept[name] = value
+    return kept
+
+
+def _without(block: Json, names: Sequence[str]) -> Json:
+    return {name: value for name, value in block.items() if name not in names}
+
+
+def _short_hash(content: Json) -> str:
+    return fsio.digest(_rounded(content))[:_ID_DIGITS]
+
+
+def _rounded(value: Any) -> Any:
+    """Floats to 12 significant digits; a whole float is the integer, so that 1 and 1.0 are one value."""
+    if isinstance(value, float):
+        short = float(f"{value:.12g}")
+        return int(short) if short.is_integer() and abs(short) < 2**53 else short
+    if isinstance(value, dict):
+        return {key: _rounded(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(item) for item in value]
+    return value

@@ -1,0 +1,37 @@
+"""Where things are: configuration, results and caches. Nothing here is part of a run's identity."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def conf_dir() -> Path:
+    """The configuration folder: $SWEEPKIT_CONF_DIR, else the checkout's ``conf/``, else the packaged one."""
+    return _shipped_folder("SWEEPKIT_CONF_DIR", "conf")
+
+
+def sweeps_dir() -> Path:
+    """Shipped sweep files, found like ``conf_dir``; a user's own ``./sweeps`` is looked at first."""
+    return _shipped_folder("SWEEPKIT_SWEEPS_DIR", "sweeps")
+
+
+def results_dir() -> Path:
+    """Where runs and sweeps are written: $SWEEPKIT_RESULTS_DIR, else ``./results``."""
+    return Path(os.environ.get("SWEEPKIT_RESULTS_DIR", "results")).absolute()
+
+
+def cache_dir() -> Path:
+    """Tokenizers, tokens, downloads, measured GEMM rates: $SWEEPKIT_CACHE_DIR, else ~/.cache/sweepkit."""
+    default = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "sweepkit"
+    return Path(os.environ.get("SWEEPKIT_CACHE_DIR", default)).absolute()
+
+
+def _shipped_folder(variable: str, name: str) -> Path:
+    if variable in os.environ:
+        return Path(os.environ[variable]).absolute()
+    package = Path(__file__).resolve().parents[1]
+    checkout = package.parents[1]
+    if (checkout / "pyproject.toml").is_file() and (checkout / name).is_dir():
+        return checkout / name
+    return package / name

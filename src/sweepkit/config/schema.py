@@ -1,0 +1,281 @@
+"""The one structured schema: every field, its type and its default.
+
+Hydra composes ``conf/`` into a ``RunConfig``; OmegaConf checks names and types against these
+dataclasses, ``checks.py`` checks ranges and rules across fields. Defaults live here and nowhere
+else: a file in ``conf/`` states only what differs. "auto" is resolved by the plan, or, for what only
+the node can tell (dtype, device), by the run, which records what it chose.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Optional, Union  # OmegaConf reads these at run time
+
+
+class DatasetKind(Enum):
+    embedded = "embedded"
+    parquet_folder = "parquet_folder"
+    hub = "hub"
+
+
+class TokenizerCorpus(Enum):
+    """What the BPE is trained on: the run's own dataset, or the embedded corpus for all."""
+
+    dataset = "dataset"
+    embedded = "embedded"
+
+
+class PackingAlgorithm(Enum):
+    best_fit = "best_fit"
+    greedy_crop = "greedy_crop"
+    stream = "stream"
+
+
+class MatrixOptimizer(Enum):
+    muon = "muon"
+    adamw = "adamw"
+
+
+class WeightDecaySchedule(Enum):
+    cosine = "cosine"
+    constant = "constant"
+
+
+class Dtype(Enum):
+    auto = "auto"
+    bf16 = "bf16"
+    fp32 = "fp32"
+
+
+class ParameterCount(Enum):
+    """Which parameters the tokens:params ratio counts (methodology, Kaplan or Chinchilla style)."""
+
+    kaplan = "kaplan"
+    chinchilla = "chinchilla"
+    transformer_only = "transformer_only"
+
+
+class LauncherKind(Enum):
+    inline = "inline"
+    local = "local"
+
+
+class WandbMode(Enum):
+    disabled = "disabled"
+    offline = "offline"
+    online = "online"
+
+
+class Device(Enum):
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+    mps = "mps"
+
+
+@dataclass
+class ModelConfig:
+    depth: int = 12
+    aspect_ratio: int = 64
+    head_dim: int = 128
+    num_kv_heads: Optional[int] = None  # None: one per query head
+    mlp_ratio: int = 4
+    window_pattern: str = "SSSL"
+    short_window: Union[int, str] = "auto"  # tokens; auto: T/4 rounded up to a multiple of 128
+    value_embeddings: bool = True
+    value_gate_channels: int = 12
+    value_gate_scale: float = 3.0
+    smear: bool = True
+    smear_channels: int = 24
+    backout: bool = True
+    rope_base: float = 100_000.0
+    qk_scale: float = 1.2
+    logit_softcap: float = 15.0
+    embedding_init_std: float = 0.8
+    unembedding_init_std: float = 0.001
+    mlp_init_scale: float = 0.4
+    gate_init_max: float = 0.02
+    resid_lambda_first: float = 1.15
+    resid_lambda_last: float = 1.05
+    x0_lambda_first: float = 0.20
+    x0_lambda_last: float = 0.05
+    smear_lambda_init: float = 0.0
+    backout_lambda_init: float = 0.2
+
+
+@dataclass
+class DatasetConfig:
+    name: str = "embedded"
+    kind: DatasetKind = DatasetKind.embedded
+    sources: list[str] = field(default_factory=list)  # embedded: which sources; empty: all
+    path: Optional[str] = None  # parquet_folder: the folder
+    text_column: str = "text"
+    repo: Optional[str] = None  # hub: owner/name of a dataset repository
+    revision: Optional[str] = None  # hub: a commit, so that the recipe stays what it was
+    shard_pattern: Optional[str] = None  # hub: file name with {index}, or a glob
+    num_train_shards: Optional[int] = None  # hub: how many shards to train on; None: all
+    validation_shards: int = 1  # hub and folder: the last shards, held out
+    manifest_digest: Optional[str] = None  # parquet_folder: pins the content of path
+
+
+@dataclass
+class TokenizerConfig:
+    name: str = "bpe"
+    vocab_size: int = 32_768
+    corpus: TokenizerCorpus = TokenizerCorpus.dataset
+    max_train_bytes: int = 2_000_000_000
+    max_digits: int = 2  # longest run of digits in one token (methodology §4)
+
+
+@dataclass
+class PackingConfig:
+    algorithm: PackingAlgorithm = PackingAlgorithm.best_fit
+    buffer_docs: int = 100_000  # best_fit: documents to choose from
+
+
+@dataclass
+class AdamGroupConfig:
+    lr: float = 0.0
+    beta1: float = 0.8
+    beta2: float = 0.95
+    eps: float = 1e-10
+    weight_decay: float = 0.0
+
+
+@dataclass
+class MatrixGroupConfig:
+    kind: MatrixOptimizer = MatrixOptimizer.muon
+    lr: float = 0.02
+    weight_decay: float = 0.28  # at the reference batch and horizon; the plan scales it
+    momentum_start: float = 0.85
+    momentum: float = 0.97
+    momentum_end: float = 0.90
+    num_iterations: int = 5  # Polar Express
+    row_equilibration: bool = True
+    frobenius_reset: bool = True
+    cautious_weight_decay: bool = True
+    beta1: float = 0.8  # adamw only
+    beta2: float = 0.9  # muon: NorMuon's second moment
+    eps: float = 1e-10  # adamw only
+
+
+@dataclass
+class OptimizerConfig:
+    reference_width: int = 768
+    matrix: MatrixGroupConfig = field(default_factory=MatrixGroupConfig)
+    embedding: AdamGroupConfig = field(
+        default_factory=lambda: AdamGroupConfig(lr=0.3, beta2=0.995, weight_decay=0.001)
+    )
+    unembedding: AdamGroupConfig = field(
+        default_factory=lambda: AdamGroupConfig(lr=0.008, beta2=0.96, weight_decay=0.01)
+    )
+    value_embedding: AdamGroupConfig = field(
+        default_factory=lambda: AdamGroupConfig(lr=0.15, beta2=0.995, weight_decay=0.01)
+    )
+    resid: AdamGroupConfig = field(default_factory=lambda: AdamGroupConfig(lr=0.005, weight_decay=0.05))
+    x0: AdamGroupConfig = field(default_factory=lambda: AdamGroupConfig(lr=0.5, beta1=0.96))
+    smear: AdamGroupConfig = field(default_factory=lambda: AdamGroupConfig(lr=0.2))
+
+
+@dataclass
+class ScheduleConfig:
+    warmup_steps: int = 40
+    warmup_ratio: Optional[float] = None  # of the run; replaces warmup_steps
+    warmdown_ratio: float = 0.65
+    final_lr_frac: float = 0.05
+    momentum_warmup_steps: int = 400
+    momentum_warmup_ratio: Optional[float] = None  # of the run; replaces momentum_warmup_steps
+    weight_decay: WeightDecaySchedule = WeightDecaySchedule.cosine
+
+
+@dataclass
+class PrecisionConfig:
+    dtype: Dtype = Dtype.auto
+
+
+@dataclass
+class HorizonConfig:
+    target_param_data_ratio: float = 12.0
+    count: ParameterCount = ParameterCount.kaplan
+    target_flops: Optional[float] = None
+    num_steps: Optional[int] = None
+    target_tokens: Optional[int] = None
+    total_batch_size: Union[int, str] = "auto"  # tokens
+    device_batch_size: int = 32  # rows
+    sequence_len: int = 2048
+    reference_depth: int = 12
+    reference_batch_size: int = 524_288  # tokens
+    batch_exponent: float = 0.383
+
+
+@dataclass
+class EvaluationConfig:
+    streams: list[str] = field(default_factory=lambda: ["validation", "probe"])
+    every_steps: int = 250  # 0: only at the end
+    max_bytes: int = 201_326_592  # 80 × 2^19 tokens at 4.8 bytes a token
+    sample_tokens: int = 64  # 0: no sample
+    sample_prompt: str = "The capital of"
+
+
+@dataclass
+class TrainerConfig:
+    """How a run is carried out. Not part of a variant's identity."""
+
+    device: Device = Device.auto
+    compile: bool = True
+    checkpoint_every_steps: int = 1_000  # 0: never
+    keep_checkpoints: bool = False
+    gc_every_steps: int = 5_000
+    max_loss_ratio: float = 3.0  # diverged when the loss exceeds this × its value at step 0
+
+
+@dataclass
+class LauncherConfig:
+    kind: LauncherKind = LauncherKind.inline
+    num_workers: Union[int, str] = "auto"  # local: processes; auto: one per core or GPU
+    max_attempts: int = 3  # for a run whose process died
+    plan_device: str = "h100"  # what GPU-hours are estimated for
+    plan_mfu: float = 0.4
+
+
+@dataclass
+class LoggingConfig:
+    wandb: WandbMode = WandbMode.disabled
+    project: str = "sweepkit"
+    entity: Optional[str] = None
+    every_steps: int = 1
+    diagnostics_every_steps: int = 50  # 0: never
+
+
+@dataclass
+class RungConfig:
+    name: str = ""
+    overrides: list[str] = field(default_factory=list)
+    num_seeds: Optional[int] = None  # None: all seeds of the sweep
+    max_promoted: Optional[int] = None  # None: every variant the rule lets through
+
+
+@dataclass
+class LadderConfig:
+    name: str = "none"
+    base: list[str] = field(default_factory=list)
+    rungs: list[RungConfig] = field(default_factory=list)
+
+
+@dataclass
+class RunConfig:
+    seed: int = 1
+    model: ModelConfig = field(default_factory=ModelConfig)
+    dataset: DatasetConfig = field(default_factory=DatasetConfig)
+    tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
+    packing: PackingConfig = field(default_factory=PackingConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    precision: PrecisionConfig = field(default_factory=PrecisionConfig)
+    horizon: HorizonConfig = field(default_factory=HorizonConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    launcher: LauncherConfig = field(default_factory=LauncherConfig)
+    logging: LoggingConfig = field(default_factory=LoggingConfig)
+    ladder: LadderConfig = field(default_factory=LadderConfig)

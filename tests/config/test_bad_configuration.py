@@ -1,0 +1,137 @@
+"""Bad input of every kind: the message names the field, the value, what must hold and what to do."""
+
+from __future__ import annotations
+
+import pytest
+
+from sweepkit.config import checks
+from sweepkit.config.compose import compose
+from sweepkit.config.schema import RunConfig
+from sweepkit.errors import ConfigError
+
+
+def message(*overrides: str) -> str:
+    with pytest.raises(ConfigError) as error:
+        compose(overrides)
+    return str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("override", "parts"),
+    [
+        # names
+        ("modle=d12", ["modle", "did you mean 'model'"]),
+        ("optimiser.x0.lr=1", ["optimiser", "did you mean 'optimizer'"]),
+        ("optimizer.x0.rl=1", ["optimizer.x0.rl", "did you mean 'optimizer.x0.lr'"]),
+        ("x0.beta1=0.9", ["x0", "did you mean 'optimizer.x0.beta1'"]),
+        ("beta2=0.9", ["beta2", "'optimizer.x0.beta2'"]),
+        ("model.depth.x=3", ["model.depth.x", "model.depth=VALUE"]),
+        ("optimizer.matrix=3", ["optimizer.matrix", "3", "optimizer.matrix.lr"]),
+        # options
+        ("model=d13", ["model", "'d13'", "[d2, d4, d6, d8, d12, d16, d20, d24, d26]", "model.depth=VALUE"]),
+        ("precision=fp16", ["precision", "'fp16'", "[auto, bf16, fp32]"]),
+        ("optimizer=0.02", ["optimizer", "'0.02'", "[adamw, muon]"]),
+        # types
+        ("model.depth=1.5", ["model.depth", "1.5", "whole number"]),
+        ("model.depth=deep", ["model.depth", "'deep'", "whole number"]),
+        ("model.depth=true", ["model.depth", "True", "whole number"]),
+        ("model.depth=", ["model.depth", "whole number"]),
+        ("seed=null", ["seed", "None", "whole number"]),
+        ("horizon.num_steps=1e3", ["horizon.num_steps", "whole number or null", "horizon.num_steps=1000"]),
+        ("optimizer.x0.lr=high", ["optimizer.x0.lr", "'high'", "a number"]),
+        ("model.smear=maybe", ["model.smear", "'maybe'", "true or false"]),
+        ("precision.dtype=fp16", ["precision.dtype", "'fp16'", "[auto, bf16, fp32]", "'bf16'"]),
+        ("optimizer.matrix.kind=sgd", ["optimizer.matrix.kind", "[muon, adamw]"]),
+        ("evaluation.streams=validation", ["evaluation.streams", "be a list", "[a,b]"]),
+        # grammar
+        ("model", ["model", "key=value"]),
+        ("evaluation.streams=[a", ["key=value"]),
+        ("~model", ["~model", "can be added or deleted"]),
+        ("+model.depth=1", ["+model.depth=1", "can be added or deleted"]),
+        ("model@x=d2", ["name no package"]),
+        ("model.depth=1,2", ["one value", "train -m"]),
+        ("model.depth=range(1,3)", ["one value", "train -m"]),
+        # ranges
+        ("model.depth=0", ["model.depth", "0", "between 1 and 1000"]),
+        ("model.head_dim=33", ["model.head_dim", "33", "even"]),
+        ("model.window_pattern=SSX", ["model.window_pattern", "'SSX'", "letters S"]),
+        ("model.window_pattern=''", ["model.window_pattern", "letters S"]),
+        ("model.short_window=long", ["model.short_window", "'long'", "auto or a whole number"]),
+        ("horizon.total_batch_size=big", ["horizon.total_batch_size", "'big'", "auto or a whole number"]),
+        ("horizon.total_batch_size=0", ["horizon.total_batch_size", "0", "auto or a whole number"]),
+        ("optimizer.matrix.lr=-0.1", ["optimizer.matrix.lr", "-0.1", "at least 0"]),
+        ("optimizer.matrix.lr=nan", ["optimizer.matrix.lr", "nan", "at least 0"]),
+        ("optimizer.embedding.lr=inf", ["optimizer.embedding.lr", "inf", "at least 0"]),
+        ("optimizer.x0.beta1=1", ["optimizer.x0.beta1", "less than 1"]),
+        ("tokenizer.vocab_size=200", ["tokenizer.vocab_size", "200", "257"]),
+        ("launcher.plan_mfu=40", ["launcher.plan_mfu", "40", "at most 1"]),
+        ("horizon.target_param_data_ratio=0", ["horizon.target_param_data_ratio", "more than 0"]),
+        ("seed=-1", ["seed", "-1"]),
+        # across fields
+        ("model.num_kv_heads=4", ["model.num_kv_heads", "4", "6 query heads", "[1, 2, 3, 6]"]),
+        ("model.value_gate_channels=4096", ["model.value_gate_channels", "4096", "768"]),
+        ("model.smear_channels=4096", ["model.smear_channels", "4096", "768"]),
+        ("dataset=parquet_folder", ["dataset.path", "folder of parquet files", "dataset.path=FOLDER"]),
+        ("dataset.kind=hub", ["dataset.repo", "owner/name"]),
+        ("dataset.sources=[boks]", ["dataset.sources", "'boks'", "did you mean 'books'"]),
+        ("evaluation.streams=[validaton]", ["evaluation.streams", "did you mean 'validation'"]),
+        ("evaluation.streams=[probe]", ["evaluation.streams", "val_bpb"]),
+        ("evaluation.streams=[validation,validation]", ["evaluation.streams", "twice"]),
+        ("schedule.warmup_ratio=0.5", ["schedule.warmup_ratio", "0.5", "0.65", "0.35"]),
+    ],
+)
+def test_message(override: str, parts: list[str]) -> None:
+    text = message(override)
+    for part in parts:
+        assert part in text
+
+
+def test_impossible_batch_as_documented() -> None:
+    assert message("horizon.total_batch_size=500000", "horizon.device_batch_size=16") == (
+        "horizon.total_batch_size is 500000 tokens, but must be a multiple of 32768 "
+        "(device_batch_size 16 × sequence_len 2048 × 1 device); nearest: 491520"
+    )
+
+
+def test_nearest_batch_is_never_zero() -> None:
+    assert message("horizon.total_batch_size=10").endswith("nearest: 65536")
+
+
+def test_two_lengths() -> None:
+    text = message("horizon=num_steps", "horizon.target_flops=1e18")
+    assert "target_flops=1e+18 and num_steps=1000" in text
+    assert "horizon.target_flops=null" in text
+
+
+def test_a_value_that_is_no_text_is_refused() -> None:
+    with pytest.raises(ConfigError, match="key=value"):
+        compose([3])  # type: ignore[list-item]
+
+
+def test_every_number_has_a_range() -> None:
+    """A field added to the schema gets a range, or stands here with the reason why it has none."""
+    free = {
+        "dataset.path",  # checked with the kind
+        "dataset.repo",
+        "dataset.revision",
+        "dataset.shard_pattern",
+        "dataset.manifest_digest",
+        "evaluation.sample_prompt",  # any text
+        "logging.entity",
+        "ladder.name",
+    }
+    missing = set()
+    for field, value in _leaves(RunConfig(), ""):
+        if not isinstance(value, bool | list) and type(value).__module__ == "builtins":
+            missing |= {field} - free - set(checks.RANGES)
+    assert missing == set()
+
+
+def _leaves(block: object, prefix: str) -> list[tuple[str, object]]:
+    found: list[tuple[str, object]] = []
+    for name, value in vars(block).items():
+        if type(value).__module__ == RunConfig.__module__ and hasattr(value, "__dataclass_fields__"):
+            found += _leaves(value, f"{prefix}{name}.")
+        else:
+            found.append((f"{prefix}{name}", value))
+    return found

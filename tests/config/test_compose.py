@@ -1,0 +1,162 @@
+"""Composing: precedence, groups, values as Hydra's grammar reads them, any folder, inside a Hydra app."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sweepkit.config import paths
+from sweepkit.config.compose import apply, compose, is_group_override, register_schema
+from sweepkit.config.schema import (
+    DatasetKind,
+    Dtype,
+    MatrixOptimizer,
+    RungConfig,
+    TokenizerCorpus,
+    WeightDecaySchedule,
+)
+from sweepkit.errors import ConfigError
+
+
+def test_defaults_are_the_schema() -> None:
+    """conf/ states only differences: with no override nothing differs but the names of what was chosen."""
+    from sweepkit.config.schema import RunConfig
+
+    assert compose() == RunConfig()
+
+
+def test_groups_are_chosen_and_later_ones_win() -> None:
+    config = compose(["model=d20", "model=d4", "optimizer=adamw", "tokenizer=shared"])
+    assert config.model.depth == 4
+    assert config.optimizer.matrix.kind is MatrixOptimizer.adamw
+    assert config.tokenizer.corpus is TokenizerCorpus.embedded
+
+
+def test_precedence_schema_group_experiment_command_line() -> None:
+    assert compose().horizon.sequence_len == 2048
+    assert compose(["experiment=mini"]).horizon.sequence_len == 256
+    assert compose(["experiment=mini", "horizon.sequence_len=128"]).horizon.sequence_len == 128
+    # the experiment's own choice of model gives way to the command line's, in any order
+    assert compose(["experiment=mini"]).model.depth == 4
+    assert compose(["model=d2", "experiment=mini"]).model.depth == 2
+    # an experiment wins over a group that it differs from
+    constant = compose(["schedule=constant", "experiment=mini"]).schedule
+    assert constant.weight_decay is WeightDecaySchedule.constant
+    assert constant.warmup_ratio == 0.02
+
+
+def test_values_of_every_kind() -> None:
+    config = compose(
+        [
+            "model.depth=3",
+            "optimizer.x0.lr=1e-2",
+            "model.smear=false",
+            "precision.dtype=fp32",
+            "horizon.total_batch_size=131072",
+            "model.short_window=auto",
+            "model.num_kv_heads=null",
+            "evaluation.streams=[validation]",
+            'dataset.path="/some where/a=b, c"',
+            "evaluation.sample_prompt='It\\'s'",
+            "ladder.rungs=[{name: a, overrides: ['model=d2'], num_seeds: 2}]",
+        ]
+    )
+    assert (config.model.depth, config.optimizer.x0.lr, config.model.smear) == (3, 0.01, False)
+    assert config.precision.dtype is Dtype.fp32
+    assert config.horizon.total_batch_size == 131072
+    assert config.model.short_window == "auto"
+    assert config.evaluation.streams == ["validation"]
+    assert config.dataset.path == "/some where/a=b, c"
+    assert config.evaluation.sample_prompt == "It's"
+    assert config.ladder.rungs == [RungConfig("a", ["model=d2"], 2)]
+
+
+def test_whole_blocks_merge_into_what_is_there() -> None:
+    config = compose(["optimizer.x0={lr: 0.25}", "optimizer={smear: {lr: 0.1}, embedding.lr: 0.4}"])
+    assert config.optimizer.x0.lr == 0.25
+    assert config.optimizer.x0.beta1 == 0.96
+    assert (config.optimizer.smear.lr, config.optimizer.embedding.lr) == (0.1, 0.4)
+
+
+def test_interpolations_see_the_whole_configuration() -> None:
+    config = compose(["model.depth=6", "dataset.name=${tokenizer.name}_${model.depth}"])
+    assert config.dataset.name == "bpe_6"
+    with pytest.raises(ConfigError, match=r"dataset\.name.*no\.such"):
+        compose(["dataset.name=${no.such}"])
+
+
+def test_what_is_returned_is_the_callers_own() -> None:
+    first = compose()
+    first.evaluation.streams.append("x")
+    first.optimizer.x0.lr = 9.0
+    assert compose().evaluation.streams == ["validation", "probe"]
+    assert compose().optimizer.x0.lr == 0.5
+
+
+def test_apply_copies() -> None:
+    config = compose()
+    changed = apply(config, ["optimizer.x0.lr=0.25", "seed=7"])
+    assert (changed.optimizer.x0.lr, changed.seed) == (0.25, 7)
+    assert (config.optimizer.x0.lr, config.seed) == (0.5, 1)
+
+
+def test_is_group_override() -> None:
+    assert is_group_override("model=d12")
+    assert not is_group_override("model.depth=12")
+    assert not is_group_override("seed=1")
+
+
+def test_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert compose(["model=d16"]).model.depth == 16
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_another_configuration_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = tmp_path / "conf"
+    shutil.copytree(paths.conf_dir(), mine)
+    (mine / "model" / "mine.yaml").write_text("# Mine.\ndepth: 5\n")
+    (mine / "model" / "broken.yaml").write_text("# Broken.\ndepht: 5\n")
+    monkeypatch.setenv("SWEEPKIT_CONF_DIR", str(mine))
+    assert compose(["model=mine"]).model.depth == 5
+    with pytest.raises(ConfigError, match="depht"):
+        compose(["model=broken"])
+    monkeypatch.setenv("SWEEPKIT_CONF_DIR", str(tmp_path / "nowhere"))
+    with pytest.raises(ConfigError, match=r"config\.yaml.*SWEEPKIT_CONF_DIR"):
+        compose()
+
+
+def test_inside_a_running_hydra_app(tmp_path: Path) -> None:
+    """compose() leaves the state of the app around it as it was."""
+    app = tmp_path / "app.py"
+    app.write_text(
+        "import hydra\n"
+        "from hydra.core.global_hydra import GlobalHydra\n"
+        "from hydra.core.hydra_config import HydraConfig\n"
+        "from sweepkit.config import compose, paths\n"
+        "compose.register_schema()\n"
+        "@hydra.main(version_base='1.3', config_path=str(paths.conf_dir()), config_name='config')\n"
+        "def main(config):\n"
+        "    before = GlobalHydra.instance().hydra\n"
+        "    assert compose.compose(['model=d4']).model.depth == 4\n"
+        "    assert compose.compose(['model=d6']).model.depth == 6\n"
+        "    assert GlobalHydra.instance().hydra is before\n"
+        "    assert HydraConfig.get().runtime.choices['model'] == 'd2'\n"
+        "    print('depth', config.model.depth)\n"
+        "main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, str(app), "model=d2"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "depth 2"
+
+
+def test_registering_twice_changes_nothing() -> None:
+    register_schema()
+    register_schema()
+    assert compose().dataset.kind is DatasetKind.embedded

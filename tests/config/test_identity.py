@@ -1,0 +1,232 @@
+"""Identity: what makes a run another run, another data order, another compiled program, and what does not."""
+
+from __future__ import annotations
+
+import pytest
+
+from sweepkit.config import identity, neutral
+from sweepkit.config.compose import compose
+from sweepkit.plan.build import build
+from sweepkit.plan.run_plan import RunPlan
+
+FOLDER = ("dataset=parquet_folder", "dataset.path=/data/my_text")
+
+
+def plan(*overrides: str) -> RunPlan:
+    return build(compose(overrides))
+
+
+#: Ids as they were first given. A change orphans finished runs: bump NUMERICS_VERSION on purpose, or give
+#: the new field a neutral value.
+SMALL = (
+    "model.aspect_ratio=32",
+    "model.head_dim=32",
+    "tokenizer.vocab_size=2048",
+    "horizon.sequence_len=256",
+)
+GOLDEN = {
+    (): "d12-2218fd934a7c-s1",
+    (
+        "model=d20",
+        "dataset.kind=hub",
+        "dataset.repo=a/b",
+        "dataset.shard_pattern=x",
+        "precision=bf16",
+    ): "d20-7d8e001ffdb3-s1",
+    (*SMALL, "model=d2", "horizon.num_steps=50", "seed=3"): "d2-de795720b194-s3",
+    (*SMALL, "model=d4", "optimizer=adamw", "packing=stream"): "d4-111cfbeb6861-s1",
+    (*FOLDER, "horizon=num_steps", "horizon.num_steps=77"): "d12-c892dd3fbf61-s1",
+}
+
+
+@pytest.mark.parametrize(("overrides", "run_id"), GOLDEN.items())
+def test_golden_ids(overrides: tuple[str, ...], run_id: str) -> None:
+    assert plan(*overrides).run_id == run_id
+
+
+def test_run_id_spells_depth_variant_and_seed() -> None:
+    found = plan("model=d4", "seed=7")
+    assert found.run_id == f"d4-{found.variant_id}-s7"
+    assert len(found.variant_id) == 12
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "seed=2",
+        "launcher=local",
+        "launcher.plan_device=a100",
+        "logging=offline",
+        "trainer=eager",
+        "trainer.keep_checkpoints=true",
+        "ladder=gpt2",
+        "dataset.name=other",
+        "tokenizer.name=other",
+        "evaluation.sample_prompt=Once",
+        "horizon=param_data_ratio",
+        "experiment=baseline",
+    ],
+)
+def test_what_stays_out(override: str) -> None:
+    assert plan(override).variant_id == plan().variant_id
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "model.depth=13",
+        "model.aspect_ratio=32",
+        "model.head_dim=64",
+        "model.num_kv_heads=2",
+        "model.mlp_ratio=3",
+        "model.window_pattern=SL",
+        "model.short_window=256",
+        "model.value_embeddings=false",
+        "model.value_gate_channels=32",
+        "model.smear=false",
+        "model.backout=false",
+        "model.rope_base=10000",
+        "model.logit_softcap=20",
+        "model.embedding_init_std=1.0",
+        "dataset=climbmix",
+        "dataset=embedded_books",
+        "tokenizer.vocab_size=16384",
+        "tokenizer.max_digits=1",
+        "tokenizer=shared",
+        "packing=stream",
+        "packing.buffer_docs=1000",
+        "optimizer.matrix.lr=0.021",
+        "optimizer.matrix.momentum=0.95",
+        "optimizer.matrix.row_equilibration=false",
+        "optimizer.x0.beta1=0.8",
+        "optimizer.smear.weight_decay=0.1",
+        "optimizer=adamw",
+        "schedule.warmup_steps=41",
+        "schedule.warmdown_ratio=0.5",
+        "schedule.final_lr_frac=0",
+        "schedule.weight_decay=constant",
+        "precision=bf16",
+        "horizon.target_param_data_ratio=10.5",
+        "horizon.count=chinchilla",
+        "horizon.num_steps=100",
+        "horizon.total_batch_size=262144",
+        "horizon.device_batch_size=16",
+        "horizon.sequence_len=1024",
+        "evaluation.max_bytes=1000000",
+        "evaluation.every_steps=100",
+        "evaluation.streams=[validation]",
+    ],
+)
+def test_what_makes_another_run(override: str) -> None:
+    assert plan(override).variant_id != plan().variant_id
+
+
+def test_the_same_run_asked_for_in_other_words() -> None:
+    """The identity is of what fields come out as."""
+    first = plan()
+    for overrides in (
+        ["model.depth=12"],
+        ["model.short_window=512"],
+        ["model.num_kv_heads=6"],
+        ["model.window_pattern=SSSLSSSLSSSS"],  # the last layer sees everything anyway
+        ["horizon.total_batch_size=524288"],
+        [f"horizon.num_steps={first.num_steps}"],
+        [f"horizon.target_tokens={first.target_tokens}"],
+        [f"schedule.warmup_ratio={40 / first.num_steps}"],
+        ["optimizer.matrix.lr=2e-2"],
+        ["dataset.sources=[]"],
+    ):
+        assert plan(*overrides).run_id == first.run_id, overrides
+    assert plan("dataset.sources=[books,speeches]").run_id == plan("dataset.sources=[speeches,books]").run_id
+
+
+def test_a_folder_is_its_name_and_digest_never_its_path() -> None:
+    here = plan(*FOLDER).variant_id
+    assert plan("dataset=parquet_folder", "dataset.path=/elsewhere/my_text").variant_id == here
+    assert plan(*FOLDER, "dataset.name=my_text").variant_id == here
+    assert plan(*FOLDER, "dataset.name=your_text").variant_id != here
+    pinned = plan(*FOLDER, "dataset.manifest_digest=abc").variant_id
+    assert pinned != here
+    assert plan(*FOLDER, "dataset.manifest_digest=abd").variant_id != pinned
+
+
+def test_a_hub_dataset_is_its_repository_revision_and_shards() -> None:
+    here = plan("dataset=climbmix").variant_id
+    for override in (
+        "repo=a/b",
+        "revision=abc",
+        "shard_pattern=x",
+        "num_train_shards=3",
+        "validation_shards=2",
+    ):
+        assert plan("dataset=climbmix", f"dataset.{override}").variant_id != here
+
+
+def test_a_field_added_later_is_left_out_while_neutral(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if ``model.logit_softcap`` had been added with 15 doing nothing."""
+    before = plan().variant_id
+    monkeypatch.setitem(neutral.NEUTRAL, "model.logit_softcap", 15.0)
+    neutral_id = plan().variant_id
+    assert neutral_id != before  # it left the hash
+    assert plan("model.logit_softcap=20").variant_id not in (before, neutral_id)
+    assert "logit_softcap" not in identity.without_neutral(plan().config)["model"]
+
+
+def test_pair_key_follows_the_data_order_alone() -> None:
+    here = plan().pair_key
+    for same in ("optimizer.matrix.lr=0.03", "model.logit_softcap=20", "evaluation.max_bytes=1000000"):
+        assert plan(same).pair_key == here
+    # B is 2^19 from d10 to d16
+    assert plan("model=d16").pair_key == here
+    for other in (
+        "seed=2",
+        "dataset=climbmix",
+        "tokenizer.vocab_size=16384",
+        "packing=stream",
+        "horizon.total_batch_size=262144",
+        "horizon.sequence_len=1024",
+    ):
+        assert plan(other).pair_key != here
+
+
+def test_compile_key_covers_what_is_traced() -> None:
+    here = plan().compile_key
+    for same in (
+        "seed=2",
+        "optimizer.matrix.lr=0.03",
+        "optimizer.matrix.beta2=0.8",
+        "optimizer.matrix.momentum=0.9",
+        "optimizer.x0.beta1=0.8",
+        "optimizer.embedding.weight_decay=0.1",
+        "schedule.warmdown_ratio=0.3",
+        "schedule.weight_decay=constant",
+        "horizon.num_steps=10",
+        "horizon.total_batch_size=131072",
+        "model.embedding_init_std=1.0",
+        "model.x0_lambda_first=0.1",
+        "dataset=climbmix",
+        "evaluation.max_bytes=1000000",
+        "model.short_window=512",
+    ):
+        assert plan(same).compile_key == here, same
+    for other in (
+        "model.depth=13",
+        "model.short_window=256",
+        "model.qk_scale=1.0",
+        "model.logit_softcap=20",
+        "model.smear=false",
+        "model.value_gate_scale=2",
+        "tokenizer.vocab_size=32767",  # the same tables, cropped otherwise
+        "horizon.device_batch_size=16",
+        "horizon.sequence_len=1024",
+        "precision=fp32",
+        "optimizer=adamw",
+        "optimizer.matrix.num_iterations=4",
+        "optimizer.matrix.frobenius_reset=false",
+        "trainer=eager",
+    ):
+        assert plan(other).compile_key != here, other
+
+
+def test_the_last_bits_of_a_float_do_not_matter() -> None:
+    assert identity._rounded({"lr": 0.1 + 0.2, "n": 2.0}) == identity._rounded({"lr": 0.3, "n": 2})
