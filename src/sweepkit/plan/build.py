@@ -1,0 +1,105 @@
+"""``build``: from a RunConfig to a RunPlan, the one place that decides.
+
+Pure arithmetic of about 0.2 ms: no data, no tokenizer, no torch.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sweepkit.config import checks, codec, identity
+from sweepkit.config.schema import RunConfig
+from sweepkit.plan import cost, sizing, transfer
+from sweepkit.plan.horizon import plan_horizon
+from sweepkit.plan.run_plan import RunPlan
+
+
+def build(config: RunConfig) -> RunPlan:
+    """Plan one run.
+
+    Raises:
+        ConfigError: the configuration breaks a rule, or the run would have no step.
+    """
+    checks.check(config)
+    sizes = sizing.size(config)
+    reference = sizing.size(config, config.horizon.reference_depth)
+    horizon = plan_horizon(config, sizes, reference)
+    rates = transfer.learning_rates(config, sizes, horizon)
+    decays = transfer.weight_decays(config, horizon)
+    steps = _schedule_steps(config, horizon.num_steps)
+    shape: dict[str, Any] = {
+        "depth": sizes.depth,
+        "width": sizes.width,
+        "num_kv_heads": sizes.num_kv_heads,
+        "windows": sizes.windows,
+    }
+    as_json = codec.to_json(config)
+    variant = identity.variant_id(
+        as_json,
+        shape=shape,
+        horizon={
+            "num_steps": horizon.num_steps,
+            "total_batch_size": horizon.total_batch_size,
+            "device_batch_size": horizon.device_batch_size,
+            "sequence_len": config.horizon.sequence_len,
+        },
+        learning_rates=rates,
+        weight_decays=decays,
+        schedule=steps,
+    )
+    total_tokens = horizon.num_steps * horizon.total_batch_size
+    total_flops = total_tokens * sizes.flops_per_token
+    launcher = config.launcher
+    return RunPlan(
+        run_id=identity.run_id(sizes.depth, variant, config.seed),
+        variant_id=variant,
+        seed=config.seed,
+        pair_key=identity.pair_key(as_json, horizon.total_batch_size),
+        compile_key=identity.compile_key(as_json, shape=shape, device_batch_size=horizon.device_batch_size),
+        depth=sizes.depth,
+        width=sizes.width,
+        num_heads=sizes.num_heads,
+        num_kv_heads=sizes.num_kv_heads,
+        head_dim=sizes.head_dim,
+        padded_vocab_size=sizes.padded_vocab_size,
+        windows=sizes.windows,
+        value_embedding_layers=sizes.value_embedding_layers,
+        scaling_params=sizes.scaling_params(config.horizon.count),
+        total_params=sizes.total_params,
+        param_groups=sizes.param_groups,
+        flops_per_token=sizes.flops_per_token,
+        target_tokens=horizon.target_tokens,
+        transfer_tokens=horizon.transfer_tokens,
+        total_batch_size=horizon.total_batch_size,
+        device_batch_size=horizon.device_batch_size,
+        sequence_len=config.horizon.sequence_len,
+        num_steps=horizon.num_steps,
+        total_tokens=total_tokens,
+        total_flops=total_flops,
+        learning_rates=rates,
+        weight_decay=decays["matrix"],
+        weight_decays=decays,
+        **steps,
+        plan_device=launcher.plan_device,
+        plan_mfu=launcher.plan_mfu,
+        estimated_peak_memory_gib=cost.peak_memory_gib(config, sizes, horizon.device_batch_size),
+        estimated_gpu_hours=cost.gpu_hours(
+            total_flops, launcher.plan_device, config.precision.dtype, launcher.plan_mfu
+        ),
+        config=as_json,
+    )
+
+
+def _schedule_steps(config: RunConfig, num_steps: int) -> dict[str, int]:
+    """Warm-ups and warm-down in steps; a run may be shorter than a warm-up given in steps."""
+    schedule = config.schedule
+    warmup, momentum = schedule.warmup_steps, schedule.momentum_warmup_steps
+    if schedule.warmup_ratio is not None:
+        warmup = round(schedule.warmup_ratio * num_steps)
+    if schedule.momentum_warmup_ratio is not None:
+        momentum = round(schedule.momentum_warmup_ratio * num_steps)
+    return {
+        "warmup_steps": warmup,
+        "warmdown_steps": round(schedule.warmdown_ratio * num_steps),
+        "momentum_warmup_steps": momentum,
+    }

@@ -1,0 +1,126 @@
+"""What a run costs: peak memory on one device, and GPU-hours on a named device at a stated MFU.
+
+Estimates, made before anything runs; the record holds what was measured. Memory counts parameters,
+gradients, optimizer state and the activations kept for the backward pass without recomputation; it leaves out
+the allocator's fragmentation and the compiler's savings.
+"""
+
+from __future__ import annotations
+
+from sweepkit.config.schema import Dtype, MatrixOptimizer, RunConfig
+from sweepkit.plan.sizing import Sizing
+
+_T = 1e12
+GIB = 2**30
+
+#: Dense (no sparsity) peak FLOP/s by device and dtype, from the makers' data sheets. fp32 is without TF32,
+#: which the trainer does not use. Longer names stand before the shorter ones they contain.
+PEAK_FLOPS: dict[str, dict[str, float]] = {
+    # NVIDIA B200 / B300 data sheets (HGX, per GPU)
+    "b300": {"bf16": 2250 * _T, "fp32": 75 * _T},
+    "b200": {"bf16": 2250 * _T, "fp8": 4500 * _T, "fp32": 75 * _T},
+    # NVIDIA H100 data sheet: SXM5, PCIe, NVL
+    "h100_pcie": {"bf16": 756 * _T, "fp8": 1513 * _T, "fp32": 51.2 * _T},
+    "h100_nvl": {"bf16": 835 * _T, "fp8": 1671 * _T, "fp32": 60 * _T},
+    "h100": {"bf16": 989.4 * _T, "fp8": 1978.9 * _T, "fp32": 66.9 * _T},
+    # NVIDIA H200 and GH200 data sheets: the H100 SXM's compute
+    "h200": {"bf16": 989.4 * _T, "fp8": 1978.9 * _T, "fp32": 66.9 * _T},
+    "gh200": {"bf16": 989.4 * _T, "fp8": 1978.9 * _T, "fp32": 66.9 * _T},
+    "h20": {"bf16": 148 * _T, "fp8": 296 * _T, "fp32": 44 * _T},
+    "h800": {"bf16": 989.4 * _T, "fp8": 1978.9 * _T, "fp32": 66.9 * _T},
+    # NVIDIA A100 / A800 data sheet, any form factor
+    "a100": {"bf16": 312 * _T, "fp32": 19.5 * _T},
+    "a800": {"bf16": 312 * _T, "fp32": 19.5 * _T},
+    # NVIDIA Ampere and Ada data-centre cards, data sheets (half of "with sparsity")
+    "a40": {"bf16": 149.7 * _T, "fp32": 37.4 * _T},
+    "a30": {"bf16": 165 * _T, "fp32": 10.3 * _T},
+    "a10g": {"bf16": 70 * _T, "fp32": 35 * _T},
+    "a10": {"bf16": 125 * _T, "fp32": 31.2 * _T},
+    "l40s": {"bf16": 362 * _T, "fp8": 733 * _T, "fp32": 91.6 * _T},
+    "l40": {"bf16": 181 * _T, "fp8": 362 * _T, "fp32": 90.5 * _T},
+    "l4": {"bf16": 121 * _T, "fp8": 242.5 * _T, "fp32": 30.3 * _T},
+    # Volta and Turing have no bf16
+    "v100": {"fp32": 15.7 * _T},
+    "t4": {"fp32": 8.1 * _T},
+    # GeForce architecture white papers: bf16 with fp32 accumulation
+    "rtx_5090": {"bf16": 209.5 * _T, "fp32": 104.8 * _T},
+    "rtx_4090": {"bf16": 165.2 * _T, "fp8": 330.3 * _T, "fp32": 82.6 * _T},
+    "rtx_3090": {"bf16": 71 * _T, "fp32": 35.6 * _T},
+    "rtx_a6000": {"bf16": 154.8 * _T, "fp32": 38.7 * _T},
+    # AMD Instinct data sheets (fp32: vector)
+    "mi355x": {"bf16": 2500 * _T, "fp8": 5000 * _T, "fp32": 157.3 * _T},
+    "mi325x": {"bf16": 1307.4 * _T, "fp8": 2614.9 * _T, "fp32": 163.4 * _T},
+    "mi300x": {"bf16": 1307.4 * _T, "fp8": 2614.9 * _T, "fp32": 163.4 * _T},
+    "mi250x": {"bf16": 383 * _T, "fp32": 47.9 * _T},
+}
+
+
+def device_key(name: str) -> str | None:
+    """The key in ``PEAK_FLOPS`` of a device as its maker (or a user) writes it; None when not listed.
+
+    ``NVIDIA H100 80GB HBM3`` → ``h100``, ``NVIDIA H100 PCIe`` → ``h100_pcie``, ``h100`` → ``h100``.
+    """
+    words = name.lower().replace("-", " ").replace("_", " ").split()
+    # most words first: H100 PCIe is no H100; whole words only: an L4 is no L40S
+    for key in sorted(PEAK_FLOPS, key=lambda key: -key.count("_")):
+        if all(word in words for word in key.split("_")):
+            return key
+    return None
+
+
+def peak_flops(device: str, dtype: str) -> float | None:
+    """Peak FLOP/s of one device in ``bf16``, ``fp8`` or ``fp32``; None when unknown."""
+    key = device_key(device)
+    return PEAK_FLOPS[key].get(dtype) if key else None
+
+
+def gpu_hours(total_flops: int, device: str, dtype: Dtype, mfu: float) -> float | None:
+    """Hours on one named device at ``mfu``, training FLOPs only; None when its peak is unknown.
+
+    An automatic dtype counts as bf16 where the device has it.
+    """
+    if dtype is Dtype.auto:
+        peak = peak_flops(device, "bf16") or peak_flops(device, "fp32")
+    else:
+        peak = peak_flops(device, dtype.name)
+    return None if peak is None else total_flops / (peak * mfu) / 3600
+
+
+def peak_memory_gib(config: RunConfig, sizing: Sizing, device_batch_size: int) -> float:
+    """Peak bytes of one training process / 2^30.
+
+    Args:
+        config: gives dtype, optimizer and MLP ratio.
+        sizing: the model.
+        device_batch_size: rows in flight.
+    """
+    compute = 4 if config.precision.dtype is Dtype.fp32 else 2
+    activations = _activation_bytes(config, sizing, device_batch_size, compute)
+    return (_state_bytes(config, sizing, compute) + activations) / GIB
+
+
+def _state_bytes(config: RunConfig, sizing: Sizing, compute: int) -> int:
+    """Parameters, gradients, optimizer state: tables and moments in the compute dtype, rest fp32."""
+    groups = sizing.param_groups
+    tables = (groups["wte"] + groups["value_embeds"]) * 4 * compute  # weight, gradient, two moments
+    adam = (groups["lm_head"] + groups["scalars"]) * 16
+    if config.optimizer.matrix.kind is MatrixOptimizer.adamw:
+        return tables + adam + groups["transformer_matrices"] * 16
+    # Muon: one momentum, and the stack of one shape in flight: the look-ahead and two iterates
+    largest = max(4, config.model.mlp_ratio) / (4 + 2 * config.model.mlp_ratio)
+    in_flight = int(groups["transformer_matrices"] * largest * (4 + 2 * compute))
+    return tables + adam + groups["transformer_matrices"] * 12 + in_flight
+
+
+def _activation_bytes(config: RunConfig, sizing: Sizing, rows: int, compute: int) -> int:
+    """What one micro-batch keeps for its backward pass.
+
+    Channels a layer, in units of the width: block input, two norms, q and k before and after rotary and
+    norm, v, attention output, block middle (9, key/value parts by their share), MLP hidden before and after
+    ReLU² (2 × mlp_ratio). Logits: compute dtype once, fp32 for softcap, loss and their gradient.
+    """
+    tokens = rows * config.horizon.sequence_len
+    kv_share = sizing.num_kv_heads / sizing.num_heads
+    channels = 6 + 3 * kv_share + 2 * config.model.mlp_ratio
+    layers = int(sizing.depth * channels * sizing.width * compute)
+    return tokens * (layers + sizing.padded_vocab_size * (compute + 3 * 4))

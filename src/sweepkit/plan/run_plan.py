@@ -1,0 +1,69 @@
+"""RunPlan: one run with nothing left to decide but what only the node can tell.
+
+A frozen value that survives JSON unchanged: it is what a worker reads, what a claim names and what a
+frozen sweep lists. ``plan/build.py`` makes it from a RunConfig; nothing else does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    run_id: str  # d{depth}-{variant_id}-s{seed}: the name of the run's folder
+    variant_id: str  # 12 hex digits of the SHA-256 of all training and evaluation fields
+    seed: int
+    pair_key: str  # hash of the data order; equal keys saw the same tokens in the same order
+    compile_key: str  # hash of all that torch.compile traces; equal keys share compiled code
+    # model
+    depth: int
+    width: int
+    num_heads: int
+    num_kv_heads: int
+    head_dim: int
+    padded_vocab_size: int
+    windows: tuple[int, ...]  # per layer, tokens; a key is visible when 0 <= query - key <= window
+    value_embedding_layers: tuple[int, ...]
+    scaling_params: int  # by horizon.count
+    total_params: int
+    param_groups: dict[str, int]  # wte, value_embeds, lm_head, transformer_matrices, scalars
+    # horizon
+    flops_per_token: int
+    target_tokens: int  # the horizon asked for
+    transfer_tokens: int  # ratio × scaling_params: what batch, LR and weight decay follow
+    total_batch_size: int  # tokens
+    device_batch_size: int  # rows
+    sequence_len: int  # tokens
+    num_steps: int
+    total_tokens: int  # num_steps × total_batch_size
+    total_flops: int
+    # optimizer, after scaling
+    learning_rates: dict[str, float]  # matrix, embedding, unembedding, value_embedding, resid, x0, smear
+    weight_decay: float  # of the matrix group
+    weight_decays: dict[str, float]  # of every group
+    warmup_steps: int
+    warmdown_steps: int
+    momentum_warmup_steps: int
+    # cost, an estimate for a named device
+    plan_device: str
+    plan_mfu: float
+    estimated_peak_memory_gib: float
+    estimated_gpu_hours: float | None  # None: no peak known for that device
+    config: dict[str, Any]  # the RunConfig as plain JSON
+    schema_version: int = SCHEMA_VERSION
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values; tuples become lists."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> RunPlan:
+        """The inverse of ``to_json``."""
+        fields = dict(value)
+        for name in ("windows", "value_embedding_layers"):
+            fields[name] = tuple(fields[name])
+        return cls(**fields)

@@ -1,0 +1,75 @@
+"""Costs: peaks by device name, hours by hand, memory in the right places."""
+
+from __future__ import annotations
+
+import pytest
+
+from sweepkit.config.compose import compose
+from sweepkit.plan.build import build
+from sweepkit.plan.cost import PEAK_FLOPS, device_key, peak_flops
+from sweepkit.plan.run_plan import RunPlan
+
+
+def plan(*overrides: str) -> RunPlan:
+    return build(compose(overrides))
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("NVIDIA H100 80GB HBM3", "h100"),
+        ("NVIDIA H100 PCIe", "h100_pcie"),
+        ("NVIDIA H100 NVL", "h100_nvl"),
+        ("NVIDIA H200", "h200"),
+        ("NVIDIA GH200 480GB", "gh200"),
+        ("NVIDIA A100-SXM4-80GB", "a100"),
+        ("NVIDIA L4", "l4"),
+        ("NVIDIA L40S", "l40s"),
+        ("NVIDIA A10G", "a10g"),
+        ("Tesla V100-SXM2-32GB", "v100"),
+        ("NVIDIA GeForce RTX 4090", "rtx_4090"),
+        ("NVIDIA RTX A6000", "rtx_a6000"),
+        ("AMD Instinct MI300X", "mi300x"),
+        ("Apple M3 Max", None),
+        ("some card", None),
+    ],
+)
+def test_device_names_as_drivers_report_them(name: str, key: str | None) -> None:
+    assert device_key(name) == key
+
+
+def test_every_key_finds_itself() -> None:
+    assert {key: device_key(key) for key in PEAK_FLOPS} == {key: key for key in PEAK_FLOPS}
+
+
+def test_unknown_dtype_has_no_peak() -> None:
+    assert peak_flops("v100", "bf16") is None
+    assert peak_flops("h100", "bf16") == pytest.approx(989.4e12)
+
+
+def test_gpu_hours_by_hand() -> None:
+    found = plan("launcher.plan_mfu=0.5")
+    assert found.estimated_gpu_hours == pytest.approx(found.total_flops / (0.5 * 989.4e12) / 3600)
+    fp32 = plan("precision=fp32", "launcher.plan_mfu=0.5")
+    assert fp32.estimated_gpu_hours == pytest.approx(fp32.total_flops / (0.5 * 66.9e12) / 3600)
+    # a device without bf16 runs an automatic dtype in fp32
+    assert plan("launcher.plan_device=v100").estimated_gpu_hours is not None
+    assert plan("launcher.plan_device=v100", "precision=bf16").estimated_gpu_hours is None
+    assert plan("launcher.plan_device=cpu").estimated_gpu_hours is None
+
+
+def test_memory_of_published_sizes() -> None:
+    """d12 at 32 rows runs on an 80 GB H100; d26 needs fewer rows there (methodology §5)."""
+    assert 30 < plan("model=d12").estimated_peak_memory_gib < 80
+    assert plan("model=d26").estimated_peak_memory_gib > 80
+    assert plan("model=d26", "horizon.device_batch_size=8").estimated_peak_memory_gib < 80
+
+
+def test_memory_grows_with_what_takes_memory() -> None:
+    here = plan("model=d4").estimated_peak_memory_gib
+    assert plan("model=d4", "horizon.device_batch_size=16").estimated_peak_memory_gib < here
+    assert plan("model=d4", "precision=fp32").estimated_peak_memory_gib > here
+    assert plan("model=d6").estimated_peak_memory_gib > here
+    no_tables = plan("model=d4", "model.value_embeddings=false").estimated_peak_memory_gib
+    tables = plan("model=d4").param_groups["value_embeds"]
+    assert here - no_tables == pytest.approx(8 * tables / 2**30, rel=1e-3)

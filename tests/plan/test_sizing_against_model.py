@@ -1,0 +1,97 @@
+"""Parameters and FLOPs of the plan against models actually built, on the meta device."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.utils.flop_counter import FlopCounterMode
+
+from sweepkit.config import checks, codec
+from sweepkit.config.schema import HorizonConfig, ModelConfig, RunConfig, TokenizerConfig
+from sweepkit.errors import ConfigError
+from sweepkit.model.gpt import GPT, build_model
+from sweepkit.plan.build import build
+from sweepkit.plan.run_plan import RunPlan
+
+#: Role in the model → group of the plan; the smear gate is a scalar of the table.
+GROUP_OF_ROLE = {
+    "matrix": "transformer_matrices",
+    "embedding": "wte",
+    "unembedding": "lm_head",
+    "value_embedding": "value_embeds",
+    "resid": "scalars",
+    "x0": "scalars",
+    "smear": "scalars",
+}
+
+
+@st.composite
+def configs(draw: st.DrawFn) -> RunConfig:
+    """Small models of every switch; rules that a draw breaks make it another draw."""
+    model = ModelConfig(
+        depth=draw(st.integers(1, 9)),
+        aspect_ratio=draw(st.sampled_from([24, 32, 48, 64])),
+        head_dim=draw(st.sampled_from([16, 32, 64])),
+        num_kv_heads=draw(st.sampled_from([None, None, 1, 2])),
+        mlp_ratio=draw(st.integers(1, 4)),
+        window_pattern=draw(st.text("SL", min_size=1, max_size=5)),
+        short_window=draw(st.sampled_from(["auto", 16, 100])),
+        value_embeddings=draw(st.booleans()),
+        value_gate_channels=draw(st.sampled_from([4, 12, 32])),
+        smear=draw(st.booleans()),
+        smear_channels=draw(st.sampled_from([8, 24])),
+        backout=draw(st.booleans()),
+    )
+    config = RunConfig(
+        model=model,
+        tokenizer=TokenizerConfig(vocab_size=draw(st.integers(257, 1000))),
+        horizon=HorizonConfig(num_steps=3, total_batch_size=2 * 64, device_batch_size=2, sequence_len=64),
+    )
+    try:
+        checks.check(config)
+    except ConfigError:
+        return draw(configs())
+    return config
+
+
+def on_meta(plan: RunPlan) -> GPT:
+    return build_model(plan, torch.bfloat16, "meta")
+
+
+@settings(deadline=None, max_examples=60)
+@given(configs())
+def test_parameters(config: RunConfig) -> None:
+    plan = build(config)
+    found: Counter[str] = Counter(dict.fromkeys(plan.param_groups, 0))
+    for role, named in on_meta(plan).parameter_roles().items():
+        found[GROUP_OF_ROLE[role]] += sum(parameter.numel() for _, parameter in named)
+    assert dict(found) == plan.param_groups
+    assert plan.total_params == sum(parameter.numel() for parameter in on_meta(plan).parameters())
+
+
+@settings(deadline=None, max_examples=25)
+@given(configs())
+def test_flops(config: RunConfig) -> None:
+    """torch counts the multiplications that a forward pass makes; training costs three times as much.
+
+    Its attention counts every position, so here all layers see everything; smear skips the first token.
+    """
+    config.model.window_pattern = "L"
+    plan = build(config)
+    rows, length = plan.device_batch_size, plan.sequence_len
+    tokens = torch.zeros(rows, length, dtype=torch.int32, device="meta")
+    with FlopCounterMode(display=False) as counter:
+        on_meta(plan)(tokens)
+    skipped = 6 * config.model.smear_channels * rows if config.model.smear else 0
+    assert 3 * counter.get_total_flops() == plan.flops_per_token * rows * length - skipped
+
+
+@pytest.mark.parametrize("depth", [12, 20])
+def test_published_depths(depth: int) -> None:
+    plan = build(RunConfig(model=ModelConfig(depth=depth)))
+    assert plan.total_params == sum(parameter.numel() for parameter in on_meta(plan).parameters())
+    assert codec.from_json(plan.config).model.depth == depth
