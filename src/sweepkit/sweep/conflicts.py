@@ -1,0 +1,146 @@
+"""What a sweep may not say: contradictions between axes, levels, rungs and the command line.
+
+A level that sets what its rung owns would silently undo the ladder; two variants that are one run would be
+compared with themselves. Both are refused with the two places that disagree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from sweepkit import errors
+from sweepkit.config import codec, compose
+from sweepkit.config.schema import LadderConfig, RungConfig
+from sweepkit.sweep import override
+
+if TYPE_CHECKING:
+    from sweepkit.sweep.expand import Cell
+    from sweepkit.sweep.file import SweepFile
+
+
+def check_levels(sweep: SweepFile, ladder: LadderConfig | None, extra: Sequence[str]) -> None:
+    """No level, base or command line sets a seed or a ladder field; no level sets what a rung names.
+
+    Raises:
+        ConfigError: names the level and the rung.
+    """
+    for where, item in [("base", item) for item in sweep.base] + [("command line", item) for item in extra]:
+        _check_not_sweep_level(where, item)
+    for axis, levels in sweep.axes.items():
+        for level, overrides in levels.items():
+            for item in overrides:
+                where = f"axes.{axis}.{level}"
+                _check_not_sweep_level(where, item)
+                if override.is_execution(item):
+                    raise errors.invalid(
+                        where,
+                        item,
+                        "set what a run computes (launcher, logging and trainer say how it is carried out)",
+                        "give it on the command line instead",
+                    )
+                for rung in ladder.rungs if ladder else ():
+                    _check_not_owned(where, item, rung)
+
+
+def _check_not_sweep_level(where: str, item: str) -> None:
+    key, _ = override.split(item, where)
+    if key == "seed":
+        raise errors.invalid(
+            where, item, "leave the seed alone, seeds are replicates of one variant", "list them under seeds:"
+        )
+    if override.block(item) == "ladder" and where != "command line":
+        raise errors.invalid(where, item, "leave the ladder alone", "name it with ladder: in the sweep file")
+
+
+def _check_not_owned(where: str, item: str, rung: RungConfig) -> None:
+    key, _ = override.split(item, where)
+    for other in rung.overrides:
+        owned, _ = override.split(other, f"ladder rung {rung.name}")
+        if key == owned or owned.startswith(f"{key}."):
+            raise errors.invalid(
+                where,
+                item,
+                f"leave alone what rung {rung.name} of the ladder owns ({other})",
+                "drop that override, or sweep it without a ladder",
+            )
+
+
+def check_disjoint(sweep: SweepFile, levels: Mapping[str, str], label: str) -> None:
+    """Two axes of one variant never set the same field, for the later one would win silently."""
+    owner: dict[str, str] = {}
+    for axis, level in levels.items():
+        for item in sweep.axes[axis][level]:
+            key, _ = override.split(item, f"axes.{axis}.{level}")
+            if owner.setdefault(key, axis) != axis:
+                raise errors.invalid(
+                    f"axes.{axis}.{level}",
+                    item,
+                    f"set a field that axis {owner[key]} leaves alone (both are part of variant {label})",
+                    "put both into one axis as levels",
+                )
+
+
+def check_distinct_variants(cells: Sequence[Cell]) -> None:
+    """No two variants of a rung are the same run."""
+    labels: dict[str, str] = {}
+    for cell in cells:
+        label = labels.setdefault(cell.plan.variant_id, cell.variant)
+        if label != cell.variant:
+            raise errors.invalid(
+                "variant",
+                cell.variant,
+                f"differ from {label} (at rung {cell.rung} both come out as {cell.plan.variant_id})",
+                "drop that level; or, if the reference is one of the levels, name it under reference:; "
+                "an override on the command line also wins over a level",
+            )
+
+
+def check_distinct_rungs(cells: Sequence[Cell]) -> None:
+    """No two rungs hold the same run."""
+    rungs: dict[str, str] = {}
+    for cell in cells:
+        rung = rungs.setdefault(cell.plan.variant_id, cell.rung)
+        if rung != cell.rung:
+            raise errors.invalid(
+                "rung",
+                cell.rung,
+                f"differ from rung {rung} (for {cell.variant} both come out as {cell.plan.variant_id})",
+                "do not override on the command line or in base what the rungs set, usually model",
+            )
+
+
+def check_owned_fields(cells: Sequence[Cell], ladder: LadderConfig | None, rung: RungConfig) -> None:
+    """No level reaches what the rungs differ in through a group (``experiment=...``) either."""
+    if ladder is None:
+        return
+    owned = _owned_fields(ladder)
+    reference = {name: value for name, value in flatten(cells[0].plan.config).items() if name in owned}
+    for cell in cells:
+        config = flatten(cell.plan.config)
+        for name, value in reference.items():
+            if config.get(name) != value:
+                raise errors.invalid(
+                    f"variant {cell.variant}: {name}",
+                    config.get(name),
+                    f"stay what rung {rung.name} of the ladder makes it ({value})",
+                    "drop the override that sets it, or sweep it without a ladder",
+                )
+
+
+def _owned_fields(ladder: LadderConfig) -> set[str]:
+    """Fields in which the ladder's rungs differ from one another."""
+    stacks = [[*ladder.base, *rung.overrides] for rung in ladder.rungs]
+    first, *others = [flatten(codec.to_json(compose.compose(stack))) for stack in stacks]
+    return {name for config in others for name, value in config.items() if first.get(name) != value}
+
+
+def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested JSON as dotted name → value; lists stay whole."""
+    flat: dict[str, Any] = {}
+    for name, value in config.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value
+    return flat

@@ -1,0 +1,122 @@
+"""The decision rule of a sweep, fixed and hashed before the first run starts.
+
+A variant is compared with the reference on three axes: the metric at equal optimizer steps, at equal
+wall-clock time and at equal training FLOPs. Each axis asks either for superiority or only for "not worse by
+more than a margin" (methodology §2). The rule is data; ``promotion/`` carries it out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from sweepkit import errors
+
+AXES = ("steps", "wall_clock", "flops")
+SUPERIOR = "superior"
+NOT_WORSE = "not_worse"
+DEFAULT_AXES = {"steps": SUPERIOR, "wall_clock": NOT_WORSE, "flops": NOT_WORSE}
+DEFAULT_MARGINS = {"wall_clock": 0.02, "flops": 0.02}
+
+
+@dataclass(frozen=True)
+class DecisionRule:
+    """What counts as better.
+
+    Attributes:
+        metric: column compared, lower is better: ``val_bpb`` or ``bpb_<stream>``.
+        alpha: family-wise error rate over a rung's variants.
+        min_effect: smallest improvement worth having, in the metric's unit (bits per byte).
+        axes: per axis ``superior`` or ``not_worse``.
+        margins: per cost axis, how much worse (as a ratio, 0.02 is 2%) still counts as not worse.
+    """
+
+    metric: str = "val_bpb"
+    alpha: float = 0.05
+    min_effect: float = 0.0003
+    axes: dict[str, str] = field(default_factory=lambda: dict(DEFAULT_AXES))
+    margins: dict[str, float] = field(default_factory=lambda: dict(DEFAULT_MARGINS))
+
+    def __post_init__(self) -> None:
+        if self.metric != "val_bpb" and not self.metric.startswith("bpb_"):
+            raise errors.invalid(
+                "decision.metric", self.metric, "be val_bpb or bpb_<stream>", "write metric: val_bpb"
+            )
+        if not 0.0 < self.alpha < 0.5:
+            raise errors.invalid("decision.alpha", self.alpha, "lie between 0 and 0.5", "0.05 is usual")
+        if not self.min_effect >= 0.0:
+            raise errors.invalid(
+                "decision.min_effect",
+                self.min_effect,
+                "be 0 or more (bits per byte)",
+                "0.0003 is about one seed's noise at d12",
+            )
+        for axis, demand in self.axes.items():
+            _check_axis("decision.axes", axis)
+            if demand not in (SUPERIOR, NOT_WORSE):
+                raise errors.invalid(
+                    f"decision.axes.{axis}",
+                    demand,
+                    f"be {SUPERIOR} or {NOT_WORSE}",
+                    errors.did_you_mean(str(demand), (SUPERIOR, NOT_WORSE)),
+                )
+        for axis, margin in self.margins.items():
+            _check_axis("decision.margins", axis)
+            if not 0.0 <= margin < 1.0:
+                raise errors.invalid(
+                    f"decision.margins.{axis}", margin, "be a ratio from 0 up to 1", "0.02 allows 2% more"
+                )
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> DecisionRule:
+        """A rule from a ``decision:`` block or from ``to_json``; what is left out has its default.
+
+        Raises:
+            ConfigError: an unknown key, a wrong type or a value out of range.
+        """
+        known = [item.name for item in fields(cls)]
+        for key in value:
+            if key not in known:
+                raise errors.invalid(
+                    f"decision.{key}", value[key], "be a known key", errors.did_you_mean(str(key), known)
+                )
+        given: dict[str, Any] = dict(value)
+        for key in ("alpha", "min_effect"):
+            if key in given:
+                given[key] = _number(f"decision.{key}", given[key])
+        if "metric" in given and not isinstance(given["metric"], str):
+            raise errors.invalid(
+                "decision.metric", given["metric"], "be a column name", "write metric: val_bpb"
+            )
+        if "axes" in given:
+            given["axes"] = DEFAULT_AXES | dict(_mapping("decision.axes", given["axes"]))
+        if "margins" in given:
+            margins = _mapping("decision.margins", given["margins"])
+            given["margins"] = DEFAULT_MARGINS | {
+                axis: _number(f"decision.margins.{axis}", margin) for axis, margin in margins.items()
+            }
+        return cls(**given)
+
+
+def _check_axis(field_name: str, axis: str) -> None:
+    if axis not in AXES:
+        raise errors.invalid(
+            field_name, axis, f"name one of {', '.join(AXES)}", errors.did_you_mean(axis, AXES)
+        )
+
+
+def _mapping(field_name: str, value: object) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise errors.invalid(field_name, value, "map axes to values", "write {steps: superior, ...}")
+    return value
+
+
+def _number(field_name: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise errors.invalid(field_name, value, "be a number", "write it without quotes, as 0.05")
+    return float(value)

@@ -1,0 +1,190 @@
+"""From a sweep file to its cells: variants × rungs × seeds, each with a finished RunPlan.
+
+A variant is a choice of levels, named by its difference from the reference; label and key hold no depth, so
+that it can be followed up the ladder. Its configuration at a rung is composed in the order of precedence
+schema < groups < rung (the ladder's base, then the rung) < sweep base < level < command line.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from sweepkit import errors, fsio
+from sweepkit.config import compose
+from sweepkit.config.schema import LadderConfig, RungConfig
+from sweepkit.plan import build
+from sweepkit.plan.run_plan import RunPlan
+from sweepkit.sweep import conflicts, override
+from sweepkit.sweep.fields import ALL
+from sweepkit.sweep.file import SweepFile
+
+REFERENCE = "reference"
+VARIANT = "variant"
+#: The rung of a sweep without a ladder.
+SINGLE_RUNG = "single"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One combination of levels.
+
+    Attributes:
+        label: ``reference``, or ``axis=level`` for every axis that differs from it, joined by commas.
+        key: 12 hex digits of the hash of what differs from the reference; the same at every depth.
+        levels: axis → level, for the axes that have one.
+        overrides: all that its levels set, in the order of the axes.
+    """
+
+    label: str
+    key: str
+    levels: dict[str, str]
+    overrides: tuple[str, ...]
+    is_reference: bool
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of a sweep: a variant at a rung with a seed (the plan's)."""
+
+    variant: str
+    variant_key: str
+    role: str  # "reference" or "variant"
+    rung: str
+    plan: RunPlan
+    levels: dict[str, str] = field(default_factory=dict)  # axis → level, for the axes that have one
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Cell:
+        return cls(**(value | {"plan": RunPlan.from_json(value["plan"])}))
+
+
+def variants(sweep: SweepFile) -> list[Variant]:
+    """The reference first, then every variant in the order of the file.
+
+    Raises:
+        ConfigError: two axes that are combined set the same field.
+    """
+    return [_variant(sweep, chosen) for chosen in _combinations(sweep)]
+
+
+def ladder_of(sweep: SweepFile, extra: Sequence[str] = ()) -> LadderConfig | None:
+    """The ladder to climb: ``ladder=NAME`` of the command line, else the file's; None for a single rung."""
+    from_command_line = [item for item in extra if _is_ladder(item)]
+    from_file = [f"ladder={sweep.ladder}"] if sweep.ladder else []
+    chosen = [*from_file, *from_command_line]
+    if not chosen:
+        return None
+    ladder = compose.compose(chosen).ladder
+    return ladder if ladder.rungs else None
+
+
+def rungs_of(ladder: LadderConfig | None) -> list[RungConfig]:
+    """The rungs from the bottom up; one unnamed depth counts as a single rung."""
+    return ladder.rungs if ladder else [RungConfig(name=SINGLE_RUNG)]
+
+
+def expand(sweep: SweepFile, rung: RungConfig | None, extra: Sequence[str] = ()) -> list[Cell]:
+    """All cells of one rung, variants in order, each with its seeds together.
+
+    Args:
+        sweep: the sweep file.
+        rung: a rung of ``ladder_of(sweep, extra)``; None for a sweep without a ladder.
+        extra: overrides of the command line; they win over levels.
+
+    Raises:
+        ConfigError: an override is unknown or breaks a contract, a level sets what the rung owns, or two
+            variants come out as the same run.
+    """
+    ladder = ladder_of(sweep, extra)
+    conflicts.check_levels(sweep, ladder, extra)
+    rung = rung or RungConfig(name=SINGLE_RUNG)
+    below = [*(ladder.base if ladder else ()), *rung.overrides, *sweep.base]
+    above = [item for item in extra if not _is_ladder(item)]
+    seeds = _seeds(sweep, rung)
+    cells = []
+    for variant in variants(sweep):
+        config = compose.compose([*below, *variant.overrides, *above])
+        cells += [
+            Cell(
+                variant=variant.label,
+                variant_key=variant.key,
+                role=REFERENCE if variant.is_reference else VARIANT,
+                rung=rung.name,
+                plan=build.build(dataclasses.replace(config, seed=seed)),
+                levels=variant.levels,
+            )
+            for seed in seeds
+        ]
+    conflicts.check_distinct_variants(cells)
+    conflicts.check_owned_fields(cells, ladder, rung)
+    return cells
+
+
+def expand_all(sweep: SweepFile, extra: Sequence[str] = ()) -> list[Cell]:
+    """All cells of all rungs, from the bottom up. Raises what ``expand`` does."""
+    rungs = rungs_of(ladder_of(sweep, extra))
+    cells = [cell for rung in rungs for cell in expand(sweep, rung, extra)]
+    conflicts.check_distinct_rungs(cells)
+    return cells
+
+
+def _combinations(sweep: SweepFile) -> Iterator[dict[str, str | None]]:
+    """Axis → level (None: the implicit reference), the reference first."""
+    reference: dict[str, str | None] = {axis: sweep.reference.get(axis) for axis in sweep.axes}
+    others = {
+        axis: [level for level in levels if level != reference[axis]] for axis, levels in sweep.axes.items()
+    }
+    if sweep.combine == ALL:
+        choices = [[reference[axis], *others[axis]] for axis in sweep.axes]
+        for chosen in itertools.product(*choices):
+            yield dict(zip(sweep.axes, chosen, strict=True))
+        return
+    for size in range(int(sweep.combine) + 1):
+        for axes in itertools.combinations(sweep.axes, size):
+            for chosen in itertools.product(*(others[axis] for axis in axes)):
+                yield reference | dict(zip(axes, chosen, strict=True))
+
+
+def _variant(sweep: SweepFile, chosen: dict[str, str | None]) -> Variant:
+    levels = {axis: level for axis, level in chosen.items() if level is not None}
+    changed = [axis for axis, level in levels.items() if level != sweep.reference.get(axis)]
+    label = ",".join(f"{axis}={levels[axis]}" for axis in changed)
+    overrides = tuple(item for axis, level in levels.items() for item in sweep.axes[axis][level])
+    conflicts.check_disjoint(sweep, levels, label or REFERENCE)
+    return Variant(
+        label=label or REFERENCE,
+        key=_key([item for axis in changed for item in sweep.axes[axis][levels[axis]]]),
+        levels=levels,
+        overrides=overrides,
+        is_reference=not changed,
+    )
+
+
+def _key(overrides: list[str]) -> str:
+    """Hash of a difference: neither the order of axes nor the spelling of values matters."""
+    values = dict(override.split(item, "level") for item in overrides)
+    return fsio.digest(sorted([key, fsio.canonical_json(value)] for key, value in values.items()))[:12]
+
+
+def _seeds(sweep: SweepFile, rung: RungConfig) -> tuple[int, ...]:
+    if rung.num_seeds is None:
+        return sweep.seeds
+    if not 1 <= rung.num_seeds <= len(sweep.seeds):
+        raise errors.invalid(
+            f"ladder rung {rung.name}: num_seeds",
+            rung.num_seeds,
+            f"lie between 1 and the sweep's {len(sweep.seeds)} seeds",
+            "list more seeds in the sweep file",
+        )
+    return sweep.seeds[: rung.num_seeds]
+
+
+def _is_ladder(item: str) -> bool:
+    return override.block(item) == "ladder"

@@ -1,0 +1,147 @@
+"""Reading the fields of a sweep file: each function checks what was written and returns it typed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from sweepkit import errors
+from sweepkit.sweep import override
+
+#: ``combine: all``, the full product.
+ALL = "all"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
+_NUMBER = re.compile(r"-?[0-9.]+(e[-+]?[0-9]+)?")
+_RESERVED = frozenset({"runs", "all"})  # results/runs holds the run directories, "all" means every run
+
+
+def check_name(name: object) -> str:
+    """A name that can be a folder and part of a label."""
+    if not isinstance(name, str) or not _NAME.fullmatch(name) or name in _RESERVED:
+        raise errors.invalid(
+            "sweep name",
+            name,
+            "be letters, digits and _ . + - (and not 'runs' or 'all')",
+            "rename the sweep file",
+        )
+    return name
+
+
+def read_axes(value: object) -> dict[str, dict[str, tuple[str, ...]]]:
+    """Axis → level → overrides, from the long form or from a plain list of values."""
+    if not isinstance(value, Mapping) or not value:
+        raise errors.invalid(
+            "axes", value, "name at least one axis", "add one, as optimizer.matrix.lr: [0.02, 0.03]"
+        )
+    axes = {}
+    for axis, levels in value.items():
+        where = f"axes.{axis}"
+        name = _check_label(where, axis, "axis")
+        if isinstance(levels, list) and levels:
+            axes[name] = _short_form(name, levels)
+        elif isinstance(levels, Mapping) and levels:
+            axes[name] = {
+                _check_label(where, level, "level"): read_overrides(f"{where}.{level}", given)
+                for level, given in levels.items()
+            }
+        else:
+            raise errors.invalid(
+                where, levels, "be a list of values or map level names to overrides", "write [0.02, 0.03]"
+            )
+    return axes
+
+
+def _short_form(axis: str, values: list[Any]) -> dict[str, tuple[str, ...]]:
+    where = f"axes.{axis}"
+    levels: dict[str, tuple[str, ...]] = {}
+    for value in values:
+        if isinstance(value, list | Mapping):
+            raise errors.invalid(
+                where, value, "hold plain values in the short form", "use {level: [overrides]} instead"
+            )
+        text = spelled(value)
+        if text in levels:
+            raise errors.invalid(where, values, f"hold {text} only once", "delete the second one")
+        override.split(f"{axis}={text}", where)
+        levels[_check_label(where, text, "level")] = (f"{axis}={text}",)
+    return levels
+
+
+def spelled(value: object) -> str:
+    """A plain YAML value as it is written on a command line."""
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _check_label(where: str, label: object, kind: str) -> str:
+    """An axis or level name that cannot be mistaken inside ``axis=level,axis=level``."""
+    if isinstance(label, bool) or label is None:
+        raise errors.invalid(
+            where, label, f"be a name for the {kind}", "put it in quotes, YAML reads it as a value"
+        )
+    text = str(label)
+    if not _NAME.fullmatch(text) and not _NUMBER.fullmatch(text):
+        contract = f"be a {kind} name of letters, digits and _ . + -"
+        raise errors.invalid(where, label, contract, "rename it, or use the long form")
+    return text
+
+
+def read_overrides(where: str, value: object) -> tuple[str, ...]:
+    """A list of ``key=value``."""
+    if not isinstance(value, list):
+        raise errors.invalid(where, value, "be a list of overrides", "write [optimizer.x0.beta1=0.96]")
+    for item in value:
+        override.split(item, where)
+    return tuple(value)
+
+
+def read_reference(value: object, axes: Mapping[str, Mapping[str, object]]) -> dict[str, str]:
+    """Axis → the level of the reference, both of which must exist."""
+    reference = {}
+    for axis, level in read_mapping("reference", value).items():
+        if axis not in axes:
+            raise errors.invalid("reference", axis, "name an axis", errors.did_you_mean(str(axis), axes))
+        known, text = axes[axis], spelled(level)
+        if text not in known:
+            raise errors.invalid(
+                f"reference.{axis}", level, "name a level of that axis", errors.did_you_mean(text, known)
+            )
+        reference[str(axis)] = text
+    return reference
+
+
+def read_combine(value: object) -> int | str:
+    """1, 2 or "all"."""
+    if value == ALL:
+        return ALL
+    if isinstance(value, int) and not isinstance(value, bool) and value in (1, 2):
+        return value
+    raise errors.invalid(
+        "combine", value, "be 1 (one axis at a time), 2 (all pairs too) or all", "leave it out for 1"
+    )
+
+
+def read_seeds(value: object) -> tuple[int, ...]:
+    """Distinct whole numbers, at least one."""
+    seeds = tuple(value) if isinstance(value, list) else ()
+    if not seeds or not all(type(seed) is int and seed >= 0 for seed in seeds):
+        raise errors.invalid("seeds", value, "be a list of whole numbers, 0 or more", "write [1, 2, 3]")
+    if len(set(seeds)) < len(seeds):
+        raise errors.invalid("seeds", value, "hold every seed once", "delete the repeated one")
+    return seeds
+
+
+def read_text(where: str, value: object) -> str:
+    """Plain text."""
+    if not isinstance(value, str):
+        raise errors.invalid(where, value, "be text", "put it in quotes")
+    return value
+
+
+def read_mapping(where: str, value: object) -> Mapping[str, Any]:
+    """Keys and values."""
+    if not isinstance(value, Mapping):
+        raise errors.invalid(where, value, "map keys to values", "see the sweep files shipped in sweeps/")
+    return value

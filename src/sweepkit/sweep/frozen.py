@@ -1,0 +1,217 @@
+"""Freezing: every cell and the decision rule are written and hashed before the first run starts.
+
+``results/<sweep>/plan.jsonl`` holds one cell a line, ``frozen.json`` the rule, the rungs and two hashes: of
+the files' bytes (an edit is tampering) and of the sweep's *identity* (names, roles, run ids, rule, ladder).
+A launcher, trainer or logging override changes plans' bytes but not the identity, so that a sweep may go on
+elsewhere; anything else needs a new name. Both files appear at once, by renaming a folder, so that two
+drivers that start together agree.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sweepkit import errors, fsio
+from sweepkit.config.schema import RungConfig
+from sweepkit.errors import FrozenPlanError
+from sweepkit.sweep import expand
+from sweepkit.sweep.decision import DecisionRule
+from sweepkit.sweep.expand import Cell
+from sweepkit.sweep.fields import check_name
+from sweepkit.sweep.file import SweepFile
+
+SCHEMA_VERSION = 1
+PLAN_FILE = "plan.jsonl"
+FROZEN_FILE = "frozen.json"
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """A sweep that can no longer change.
+
+    Attributes:
+        cells: all variants × rungs × seeds, rungs from the bottom up.
+        sha256: of ``frozen.json``'s content, which holds the hash of ``plan.jsonl``.
+    """
+
+    name: str
+    sweep_dir: Path
+    cells: list[Cell]
+    decision: DecisionRule
+    rungs: list[RungConfig]
+    sha256: str
+    question: str = ""
+
+
+def freeze(sweep: SweepFile, results_dir: Path, extra: Sequence[str] = ()) -> Frozen:
+    """Expand and freeze a sweep, or check that it still is what was frozen.
+
+    Args:
+        sweep: the sweep file.
+        results_dir: the folder that holds ``runs/`` and the sweeps' folders.
+        extra: overrides of the command line; they win over levels.
+
+    Returns:
+        The frozen sweep; its cells carry the launcher, trainer and logging settings of this call.
+
+    Raises:
+        ConfigError: the sweep file or an override is wrong.
+        FrozenPlanError: a frozen file was edited, or the sweep now expands to something else.
+    """
+    rungs = expand.rungs_of(expand.ladder_of(sweep, extra))
+    return freeze_cells(sweep, rungs, expand.expand_all(sweep, extra), results_dir)
+
+
+def freeze_cells(
+    sweep: SweepFile, rungs: Sequence[RungConfig], cells: Sequence[Cell], results_dir: Path
+) -> Frozen:
+    """``freeze`` for cells that are already expanded."""
+    sweep_dir = results_dir / sweep.name
+    head = _head(sweep, rungs, cells)
+    if not _exists(sweep_dir):
+        _write(sweep_dir, head, cells)
+    stored = _read_head(sweep_dir)
+    on_disk = _identity(stored["decision"], stored["rungs"], _read_cells(sweep_dir, stored))
+    if not on_disk == stored["identity"] == head["identity"]:
+        raise FrozenPlanError(_explain_change(sweep_dir, stored, head))
+    return _frozen(sweep_dir, stored, list(cells))
+
+
+def load_frozen(results_dir: Path, name: str) -> Frozen:
+    """A frozen sweep as it was written.
+
+    Raises:
+        ConfigError: there is no sweep of that name; lists those that exist.
+        FrozenPlanError: a frozen file was edited or is missing.
+    """
+    sweep_dir = results_dir / check_name(name)
+    if not _exists(sweep_dir):
+        known = frozen_names(results_dir)
+        raise errors.invalid(
+            "sweep",
+            name,
+            f"be a sweep that was started, in {results_dir}",
+            errors.did_you_mean(name, known) if known else "start one with sweepkit sweep NAME",
+        )
+    stored = _read_head(sweep_dir)
+    return _frozen(sweep_dir, stored, _read_cells(sweep_dir, stored))
+
+
+def frozen_names(results_dir: Path) -> list[str]:
+    """Names of all sweeps in a results folder."""
+    return sorted(path.parent.name for path in results_dir.glob(f"*/{FROZEN_FILE}"))
+
+
+def _head(sweep: SweepFile, rungs: Sequence[RungConfig], cells: Sequence[Cell]) -> dict[str, Any]:
+    """All of frozen.json but the hashes of bytes."""
+    rule = sweep.decision.to_json()
+    ladder = [dataclasses.asdict(rung) for rung in rungs]
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "name": sweep.name,
+        "question": sweep.question,
+        "num_cells": len(cells),
+        "decision": rule,
+        "rungs": ladder,
+        "sweep": sweep.to_json(),
+        "identity": _identity(rule, ladder, cells),
+    }
+
+
+def _identity(rule: Any, ladder: Any, cells: Sequence[Cell]) -> str:
+    """Hash of all that decides what runs there are and how they are judged."""
+    names = [
+        [cell.rung, cell.variant, cell.variant_key, cell.role, cell.plan.run_id, cell.plan.pair_key]
+        for cell in cells
+    ]
+    return fsio.digest({"decision": rule, "rungs": ladder, "cells": names})
+
+
+def _write(sweep_dir: Path, head: Mapping[str, Any], cells: Sequence[Cell]) -> None:
+    """Create both files in one step; losing the race to another driver is fine."""
+    plan = "".join(fsio.canonical_json(fsio.finite(cell.to_json())) + "\n" for cell in cells)
+    content = dict(head) | {"plan_sha256": hashlib.sha256(plan.encode()).hexdigest()}
+    content["sha256"] = fsio.digest(content)
+    with fsio.explain_full_disk(sweep_dir):
+        sweep_dir.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(dir=sweep_dir.parent, prefix=f".{sweep_dir.name}.", suffix=".tmp"))
+        try:
+            folder.chmod(0o755)
+            fsio.write_text(folder / PLAN_FILE, plan)
+            fsio.write_json(folder / FROZEN_FILE, content)
+            with contextlib.suppress(OSError):  # another driver was first, or a stray file
+                folder.rename(sweep_dir)
+            if not _exists(sweep_dir):
+                for name in (PLAN_FILE, FROZEN_FILE):
+                    (folder / name).replace(sweep_dir / name)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _exists(sweep_dir: Path) -> bool:
+    return (sweep_dir / FROZEN_FILE).exists() or (sweep_dir / PLAN_FILE).exists()
+
+
+def _read_head(sweep_dir: Path) -> dict[str, Any]:
+    path = sweep_dir / FROZEN_FILE
+    try:
+        content = fsio.read_json(path)
+        stated = content.pop("sha256")
+        intact = stated == fsio.digest(content)
+    except FileNotFoundError:
+        raise _tampered(path, "missing") from None
+    except (ValueError, KeyError, AttributeError, TypeError):
+        raise _tampered(path, "no longer readable") from None
+    if not intact:
+        raise _tampered(path, "edited after it was frozen")
+    return {**content, "sha256": stated}
+
+
+def _read_cells(sweep_dir: Path, head: Mapping[str, Any]) -> list[Cell]:
+    path = sweep_dir / PLAN_FILE
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise _tampered(path, "missing") from None
+    if hashlib.sha256(content).hexdigest() != head["plan_sha256"]:
+        raise _tampered(path, "edited after it was frozen")
+    return [Cell.from_json(row) for row in fsio.read_lines(path)]
+
+
+def _frozen(sweep_dir: Path, head: Mapping[str, Any], cells: list[Cell]) -> Frozen:
+    return Frozen(
+        name=head["name"],
+        sweep_dir=sweep_dir,
+        cells=cells,
+        decision=DecisionRule.from_json(head["decision"]),
+        rungs=[RungConfig(**rung) for rung in head["rungs"]],
+        sha256=head["sha256"],
+        question=head["question"],
+    )
+
+
+def _tampered(path: Path, what: str) -> FrozenPlanError:
+    return FrozenPlanError(
+        f"{path} is {what}, but must be what was frozen before the first run; restore it, or delete "
+        f"{path.parent} and start the sweep again (finished runs are kept in {path.parent.parent / 'runs'})"
+    )
+
+
+def _explain_change(sweep_dir: Path, stored: Mapping[str, Any], head: Mapping[str, Any]) -> str:
+    changed = [name for name in ("decision", "rungs") if stored[name] != head[name]]
+    before, after = stored["sweep"], head["sweep"]
+    changed += [name for name in after if name not in changed and before.get(name) != after[name]]
+    changed = [name for name in changed if name != "question"] or ["the configuration or an override"]
+    return (
+        f"sweep {head['name']} is changed ({', '.join(changed)}), but must expand to what was frozen in "
+        f"{sweep_dir} before its first run; restore it, or give the sweep file a new name (finished runs are "
+        "shared by identity, so nothing is run twice)"
+    )

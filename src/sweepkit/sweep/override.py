@@ -1,0 +1,46 @@
+"""What an override of a sweep file sets, and what its value is however it is spelled."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sweepkit import errors
+from sweepkit.config import override
+from sweepkit.errors import ConfigError
+
+#: Blocks of the RunConfig that say how a run is carried out, not what it computes.
+EXECUTION_BLOCKS = frozenset({"launcher", "logging", "trainer"})
+
+
+def split(text: object, where: str) -> tuple[str, Any]:
+    """``(key, value)`` of one override; two spellings of a number (0.80, 8e-1) are one value.
+
+    Args:
+        text: what was written.
+        where: the place it was written in, for the error.
+
+    Raises:
+        ConfigError: it is not of the form ``key=value``.
+    """
+    if not isinstance(text, str) or "=" not in text:
+        raise errors.invalid(
+            where, text, "be an override key=value", "write for example optimizer.matrix.lr=0.02"
+        )
+    try:
+        parsed = override.parse(text)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from error
+    value = parsed.value
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return parsed.key, value
+
+
+def block(text: str) -> str:
+    """The first part of an override's key: a group or a block of the RunConfig."""
+    return text.partition("=")[0].partition(".")[0]
+
+
+def is_execution(text: str) -> bool:
+    """Whether it only says how runs are carried out (launcher, logging, trainer)."""
+    return block(text) in EXECUTION_BLOCKS

@@ -1,0 +1,53 @@
+"""The sweeps that come with sweepkit: they expand, and the demo is what its page promises."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sweepkit.config import paths
+from sweepkit.sweep import expand, file
+
+SHIPPED = sorted(path.stem for path in paths.sweeps_dir().glob("*.yaml"))
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_every_shipped_sweep_expands(name: str) -> None:
+    sweep = file.load(name)
+    cells = expand.expand_all(sweep)
+    num_rungs = len(expand.rungs_of(expand.ladder_of(sweep)))
+    assert len(cells) == num_rungs * len(sweep.seeds) * len(expand.variants(sweep))
+
+
+def test_the_demo_compiles_once_a_rung() -> None:
+    cells = expand.expand_all(file.load("demo"))
+    keys = {(cell.rung, cell.plan.compile_key) for cell in cells}
+    assert len(keys) == len({cell.rung for cell in cells}) == 3
+
+
+def test_the_demo_has_what_it_promises() -> None:
+    sweep = file.load("demo")
+    variants = expand.variants(sweep)
+    assert len(variants) >= 5, "a baseline and four variants"
+    assert len(sweep.seeds) >= 3
+    assert sweep.decision.alpha == 0.1
+    assert sweep.ladder == "mini"
+    known_to_hurt = [["optimizer.unembedding.lr=0.0008"]]  # a tenth of the default
+    assert [list(v.overrides) for v in variants if v.label == "change=unembedding_lr_tenth"] == known_to_hurt
+
+
+def test_a_dataset_swap_pins_tokenizer_and_probe() -> None:
+    sweep = file.load("datasets")
+    cells = [cell for cell in expand.expand_all(sweep) if cell.rung == "d2"]
+    assert len({cell.plan.config["dataset"]["name"] for cell in cells}) == 4
+    assert {cell.plan.config["tokenizer"]["corpus"] for cell in cells} == {"embedded"}
+    assert sweep.decision.metric == "bpb_probe"
+    assert all("probe" in cell.plan.config["evaluation"]["streams"] for cell in cells)
+
+
+def test_x0_beta1_is_the_published_sweep(tmp_path: Path) -> None:
+    cells = expand.expand_all(file.load("x0_beta1"))
+    betas = {cell.plan.config["optimizer"]["x0"]["beta1"] for cell in cells}
+    assert betas == {0.80, 0.90, 0.94, 0.96, 0.97, 0.98}
+    assert {cell.plan.depth for cell in cells} == {12, 20, 24}

@@ -1,0 +1,156 @@
+"""Cells: precedence, ownership of rungs, seeds, and what is refused. Composes real configurations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from sweepkit.config.schema import RungConfig
+from sweepkit.errors import ConfigError
+from sweepkit.sweep import expand
+from sweepkit.sweep.expand import Cell
+from sweepkit.sweep.file import SweepFile
+
+LR = "optimizer.matrix.lr"
+
+
+def sweep(**given: Any) -> SweepFile:
+    given.setdefault("axes", {LR: [0.01, 0.03]})
+    return SweepFile.from_json({"name": "s", "ladder": "mini"} | given)
+
+
+def matrix_lr(cell: Cell) -> float:
+    value: float = cell.plan.config["optimizer"]["matrix"]["lr"]
+    return value
+
+
+def test_cells_of_a_ladder() -> None:
+    cells = expand.expand_all(sweep(seeds=[3, 1]))
+    assert [(cell.rung, cell.variant, cell.plan.seed) for cell in cells] == [
+        (rung, variant, seed)
+        for rung in ("d2", "d4", "d6")
+        for variant in ("reference", f"{LR}=0.01", f"{LR}=0.03")
+        for seed in (3, 1)
+    ]
+    assert {(cell.rung, cell.plan.depth) for cell in cells} == {("d2", 2), ("d4", 4), ("d6", 6)}
+    assert {cell.role for cell in cells if cell.variant == "reference"} == {"reference"}
+    assert len({cell.plan.run_id for cell in cells}) == len(cells)
+    by_variant = {cell.variant: cell.variant_key for cell in cells}
+    assert all(cell.variant_key == by_variant[cell.variant] for cell in cells), "keys hold no depth"
+    assert all(
+        cell.plan.run_id == f"d{cell.plan.depth}-{cell.plan.variant_id}-s{cell.plan.seed}" for cell in cells
+    )
+
+
+def test_a_sweep_without_a_ladder_has_one_rung() -> None:
+    cells = expand.expand_all(sweep(ladder=None, base=["model=d4"]))
+    assert {(cell.rung, cell.plan.depth) for cell in cells} == {(expand.SINGLE_RUNG, 4)}
+
+
+def test_cells_survive_json() -> None:
+    cell = expand.expand_all(sweep())[4]
+    assert Cell.from_json(cell.to_json()) == cell
+    assert cell.levels == {LR: "0.01"}
+
+
+@pytest.mark.parametrize(
+    ("base", "level", "extra", "expected"),
+    [
+        ([], None, [], 0.02),  # the schema
+        (["optimizer=adamw"], None, [], 0.001),  # a group
+        (["optimizer=adamw", f"{LR}=0.05"], None, [], 0.05),  # a value over a group
+        ([f"{LR}=0.05"], 0.03, [], 0.03),  # a level over base
+        (["optimizer=adamw"], 0.03, [], 0.03),
+        ([f"{LR}=0.05"], 0.03, [f"{LR}=0.07"], 0.07),  # the command line over a level
+        ([f"{LR}=0.05"], None, ["optimizer=adamw"], 0.05),  # values are set after groups
+    ],
+)
+def test_precedence(base: list[str], level: float | None, extra: list[str], expected: float) -> None:
+    levels = {"other": ["schedule.warmdown_ratio=0.3"]}
+    if level is not None:
+        levels["it"] = [f"{LR}={level}", "schedule.final_lr_frac=0.1"]
+    cells = expand.expand_all(sweep(base=base, axes={"axis": levels}), extra)
+    last = cells[-1] if level is not None else cells[0]
+    assert matrix_lr(last) == expected
+
+
+def test_a_rung_wins_over_groups_and_base_over_a_rung(monkeypatch: pytest.MonkeyPatch) -> None:
+    rung = RungConfig(name="d4", overrides=["model=d4", "schedule.final_lr_frac=0.2"])
+    plain = expand.expand(sweep(), rung)[0].plan.config["schedule"]["final_lr_frac"]
+    based = expand.expand(sweep(base=["schedule.final_lr_frac=0.3"]), rung)[0]
+    assert (plain, based.plan.config["schedule"]["final_lr_frac"]) == (0.2, 0.3)
+
+
+def test_the_last_choice_of_a_group_wins() -> None:
+    cells = expand.expand_all(sweep(base=["optimizer=adamw"]), ["optimizer=muon"])
+    assert cells[0].plan.config["optimizer"]["matrix"]["kind"] == "muon"
+
+
+def test_seeds_do_not_change_a_variant() -> None:
+    first, second = expand.expand_all(sweep(seeds=[1, 2]))[:2]
+    assert first.plan.variant_id == second.plan.variant_id
+    assert first.plan.pair_key != second.plan.pair_key
+
+
+def test_all_variants_of_a_seed_see_the_same_data() -> None:
+    cells = [cell for cell in expand.expand_all(sweep(seeds=[1, 2])) if cell.rung == "d2"]
+    assert len({cell.plan.pair_key for cell in cells if cell.plan.seed == 1}) == 1
+
+
+def test_a_rung_may_ask_for_fewer_seeds() -> None:
+    cells = expand.expand(sweep(seeds=[5, 6, 7]), RungConfig(name="d2", overrides=["model=d2"], num_seeds=2))
+    assert {cell.plan.seed for cell in cells} == {5, 6}
+    with pytest.raises(ConfigError, match="num_seeds is 4, but must lie between 1 and the sweep's 3"):
+        expand.expand(sweep(seeds=[5, 6, 7]), RungConfig(name="d2", num_seeds=4))
+
+
+def test_the_ladder_can_be_chosen_on_the_command_line() -> None:
+    assert {cell.rung for cell in expand.expand_all(sweep(), ["ladder=gpt2"])} == {"d12", "d20", "d24"}
+    assert {cell.rung for cell in expand.expand_all(sweep(), ["ladder=none"])} == {expand.SINGLE_RUNG}
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [["launcher=local"], ["launcher.num_workers=2"], ["trainer.keep_checkpoints=true"], ["logging=offline"]],
+)
+def test_how_runs_are_carried_out_is_not_their_identity(extra: list[str]) -> None:
+    def ids(overrides: Sequence[str]) -> list[str]:
+        return [cell.plan.run_id for cell in expand.expand_all(sweep(), overrides)]
+
+    assert ids(extra) == ids([])
+
+
+@pytest.mark.parametrize(
+    ("given", "extra", "message"),
+    [
+        ({"axes": {"a": {"x": ["model=d8"]}}}, [], r"axes\.a\.x is 'model=d8'.*rung d2 of the ladder owns"),
+        ({"axes": {"a": {"x": ["model.depth=8"]}}}, [], r"model\.depth is 8, but must stay what rung d2"),
+        ({"axes": {"a": {"x": ["experiment=baseline", "model.depth=8"]}}}, [], r"rung d2"),
+        ({"axes": {"a": {"x": ["seed=4"]}}}, [], r"axes\.a\.x is 'seed=4', but must leave the seed alone"),
+        ({"base": ["seed=4"]}, [], "base is 'seed=4'"),
+        ({}, ["seed=4"], "command line is 'seed=4'"),
+        ({"axes": {"a": {"x": ["ladder=gpt2"]}}}, [], "leave the ladder alone"),
+        ({"base": ["ladder=gpt2"]}, [], "leave the ladder alone"),
+        ({"axes": {"a": {"x": ["trainer.compile=false"]}}}, [], "how it is carried out"),
+        ({"axes": {LR: [0.02]}}, [], f"variant is '{LR}=0.02', but must differ from reference"),
+        ({"axes": {LR: [0.01, 0.03]}}, [f"{LR}=0.05"], "must differ from reference"),
+        ({"axes": {"a": {"x": [f"{LR}=0.01"], "y": [f"{LR}=0.010"]}}}, [], "must differ from a=x"),
+        ({"base": ["model=d2"]}, [], "rung is 'd4', but must differ from rung d2"),
+        ({}, ["model=d2"], "rung is 'd4', but must differ from rung d2"),
+        ({"axes": {"optimizer.matrix.lrr": [0.1]}}, [], "lrr"),
+        ({"axes": {LR: ["fast"]}}, [], "fast"),
+        ({"base": ["optimizer=muno"]}, [], "muno.*muon"),
+        ({"ladder": "maxi"}, [], "maxi.*mini"),
+    ],
+)
+def test_contradictions_and_typos_are_refused(given: dict[str, Any], extra: list[str], message: str) -> None:
+    with pytest.raises(ConfigError, match=f"(?s){message}"):
+        expand.expand_all(sweep(**given), extra)
+
+
+def test_a_level_may_set_other_fields_of_the_group_a_rung_chooses() -> None:
+    cells = expand.expand_all(sweep(axes={"model.window_pattern": ["L"]}))
+    assert cells[1].plan.config["model"]["window_pattern"] == "L"
+    assert cells[1].plan.windows != cells[0].plan.windows
