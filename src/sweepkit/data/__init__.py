@@ -1,0 +1,1 @@
+"""Text to batches: datasets, tokenizer, token cache, packing, loader and evaluation streams."""

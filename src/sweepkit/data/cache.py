@@ -1,0 +1,116 @@
+"""Folders that are built once, by whichever process comes first, and are whole or absent.
+
+An entry is a folder with data files and ``meta.json``, which holds each file's size and checksum. A
+builder takes a lock, works in ``<entry>.building`` and renames it into place at the end; a killed build
+leaves the ``.building`` folder, from which the next builder may go on. Entries are named by the digest
+of their recipe, so they are never updated.
+
+The lock is ``flock`` on a file beside the entry: the kernel drops it with its holder, however that ends,
+so there is nothing to clean up after a kill. On NFS this needs a server with locking (any Linux NFS v3
+with lockd, or v4); without it two hosts may build the same entry at once, which wastes time and nothing
+else: both write the same bytes and the second rename finds the entry there and drops its copy.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import sys
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from sweepkit import fsio
+from sweepkit.errors import StorageError
+
+#: Files up to this size are checksummed whenever they are opened (a few ms); larger ones by size alone.
+CHECK_BYTES = 64 * 2**20
+META = "meta.json"
+
+#: Fills the folder it is given (which may hold an interrupted build) and returns what meta.json is to say.
+Build = Callable[[Path], dict[str, Any]]
+
+
+def ensure(entry: Path, build: Build, thorough: bool = False) -> dict[str, Any]:
+    """The entry's meta.json content; builds the entry if it is missing or corrupt.
+
+    Args:
+        entry: the folder.
+        build: fills it.
+        thorough: checksum files of any size.
+
+    Raises:
+        StorageError: the disk is full or the cache is not writable.
+    """
+    meta = read(entry, thorough)
+    if meta is not None:
+        return meta
+    with lock(entry):
+        meta = read(entry, thorough)  # another process may have built it while we waited
+        if meta is not None:
+            return meta
+        if entry.exists():
+            print(f"data: {entry} is corrupt and is built again", file=sys.stderr)
+        shutil.rmtree(entry, ignore_errors=True)
+        working = entry.with_name(entry.name + ".building")
+        with fsio.explain_full_disk(entry):
+            working.mkdir(parents=True, exist_ok=True)
+            content = build(working)
+            content["files"] = {
+                path.name: {"size": path.stat().st_size, "crc32": _crc32(path)}
+                for path in sorted(working.iterdir())
+                if path.name != META
+            }
+            fsio.write_json(working / META, content)
+            try:
+                working.replace(entry)
+            except OSError:
+                if read(entry) is None:
+                    raise
+                shutil.rmtree(working, ignore_errors=True)
+        return content
+
+
+def read(entry: Path, thorough: bool = False) -> dict[str, Any] | None:
+    """meta.json of a whole entry; None if a file is missing or does not match its size or checksum."""
+    try:
+        meta: dict[str, Any] = fsio.read_json(entry / META)
+        for name, expected in meta["files"].items():
+            path = entry / name
+            if path.stat().st_size != expected["size"]:
+                return None
+            if (thorough or expected["size"] <= CHECK_BYTES) and _crc32(path) != expected["crc32"]:
+                return None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return meta
+
+
+@contextlib.contextmanager
+def lock(entry: Path) -> Iterator[None]:
+    """Hold the entry's lock; waits for as long as its holder lives."""
+    path = entry.with_name(entry.name + ".lock")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    except PermissionError as error:
+        raise StorageError(
+            f"SWEEPKIT_CACHE_DIR is {str(path.parent)!r}, but must be writable; "
+            "set it to a folder of yours with room for the token cache"
+        ) from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _crc32(path: Path) -> int:
+    checksum = 0
+    with path.open("rb") as file:
+        while block := file.read(2**20):
+            checksum = zlib.crc32(block, checksum)
+    return checksum

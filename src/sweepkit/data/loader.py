@@ -1,0 +1,75 @@
+"""The batch of a step, as a pure function of (data recipe, seed, step, total_batch_size, T).
+
+There is nothing to save and nothing to restore: step s is rows s·B to s·B + B of the endless sequence
+that walks through all rows once an epoch, in an order drawn from (seed, epoch). Ranks and micro-steps
+slice the batch, so resume, other world sizes and all variants of one seed see the same tokens.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from sweepkit.data.permutation import key_of, permute
+from sweepkit.errors import DataError, invalid
+
+if TYPE_CHECKING:
+    from sweepkit.data.prepare import PreparedData
+
+
+class TrainLoader:
+    """Batches of one run.
+
+    Attributes:
+        num_rows: rows in an epoch.
+        rows_per_batch: total_batch_size // sequence_len.
+    """
+
+    def __init__(self, prepared: PreparedData, seed: int, total_batch_size: int, sequence_len: int) -> None:
+        """Args: ``total_batch_size`` in tokens, a multiple of ``sequence_len``.
+
+        Raises:
+            ConfigError: the batch is not a whole number of rows.
+            DataError: the dataset does not fill one batch.
+        """
+        if total_batch_size <= 0 or total_batch_size % sequence_len:
+            nearest = max(1, round(total_batch_size / sequence_len)) * sequence_len
+            raise invalid(
+                "horizon.total_batch_size", total_batch_size,
+                f"be a multiple of horizon.sequence_len ({sequence_len})", f"nearest: {nearest}",
+            )  # fmt: skip
+        self._tokens = prepared.tokens.tokens
+        self._index = prepared.packing(sequence_len)
+        self._seed = seed
+        self._row_len = sequence_len + 1
+        self.rows_per_batch = total_batch_size // sequence_len
+        self.num_rows = self._index.num_rows
+        if self.num_rows < self.rows_per_batch:
+            raise DataError(
+                f"dataset {prepared.config.dataset.name!r} packs into {self.num_rows} rows of {sequence_len} "
+                f"tokens, but must fill one batch of {self.rows_per_batch} rows (horizon.total_batch_size "
+                f"{total_batch_size}); use more text, a smaller batch or a smaller horizon.sequence_len"
+            )
+
+    def rows(self, step: int) -> npt.NDArray[np.int64]:
+        """int64 [B]: which rows of the packing index step ``step`` (from 0) takes."""
+        position = np.arange(step * self.rows_per_batch, (step + 1) * self.rows_per_batch, dtype=np.int64)
+        epoch, offset = np.divmod(position, self.num_rows)
+        rows = np.empty_like(offset)
+        for number in np.unique(epoch):
+            chosen = epoch == number
+            rows[chosen] = permute(offset[chosen], self.num_rows, key_of(self._seed, int(number)))
+        return rows
+
+    def batch(self, step: int) -> npt.NDArray[np.int32]:
+        """int32 [B, T+1], tokens of step ``step``; inputs are ``[:, :-1]``, targets ``[:, 1:]``."""
+        batch = np.empty((self.rows_per_batch, self._row_len), dtype=np.int32)
+        for slot, row in enumerate(self.rows(step).tolist()):
+            position = 0
+            for segment in range(self._index.row_first[row], self._index.row_first[row + 1]):
+                start, length = int(self._index.segment_start[segment]), int(self._index.segment_len[segment])
+                batch[slot, position : position + length] = self._tokens[start : start + length]
+                position += length
+        return batch

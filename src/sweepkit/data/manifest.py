@@ -1,0 +1,53 @@
+"""Content digests of the parquet files in a folder: what pins a dataset that has only a path.
+
+Hashing gigabytes at every start would be slow, so digests are remembered in the cache folder by path,
+size and modification time, and a file is hashed again only when one of these changed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from sweepkit import fsio
+from sweepkit.config import paths
+from sweepkit.config.schema import DatasetConfig, DatasetKind
+
+
+def folder_manifest(folder: str | Path) -> dict[str, Any]:
+    """File names and SHA-256 digests of all ``*.parquet`` files in ``folder``.
+
+    Returns:
+        ``files``: name to ``{"size", "sha256"}``, and ``digest``, the SHA-256 of the names and digests.
+    """
+    root = Path(folder).expanduser().resolve()
+    remembered_path = paths.cache_dir() / "data" / "manifests" / f"{fsio.digest(str(root))[:20]}.json"
+    try:
+        remembered: dict[str, Any] = fsio.read_json(remembered_path)
+    except (OSError, ValueError):
+        remembered = {}
+    files: dict[str, dict[str, Any]] = {}
+    for path in sorted(root.glob("*.parquet")):
+        stat = path.stat()
+        known = remembered.get(path.name, {})
+        if (known.get("size"), known.get("mtime_ns")) != (stat.st_size, stat.st_mtime_ns):
+            known = {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns, "sha256": _sha256(path)}
+        files[path.name] = known
+    if files != remembered:
+        fsio.write_json(remembered_path, files)
+    content = {name: {"size": known["size"], "sha256": known["sha256"]} for name, known in files.items()}
+    return {"files": content, "digest": fsio.digest(content)}
+
+
+def pin(dataset: DatasetConfig) -> DatasetConfig:
+    """``dataset`` with ``manifest_digest`` filled in, so that its identity is its content; folders only."""
+    if dataset.kind is not DatasetKind.parquet_folder or dataset.path is None or dataset.manifest_digest:
+        return dataset
+    return dataclasses.replace(dataset, manifest_digest=folder_manifest(dataset.path)["digest"])
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,183 @@
+"""From a RunConfig to data a run can read: tokenizer, tokens, packing index, evaluation streams.
+
+Each is a cache entry named by the digest of its recipe and is built by the first process that needs it;
+with everything in place ``prepare`` reads a few small files. Recipes chain: dataset → tokenizer → tokens →
+packing index, so two runs share exactly what they have in common.
+
+    <cache>/data/tokenizers/<key>/tokenizer.json
+    <cache>/data/tokens/<key>/tokens.bin, doc_lengths.bin
+    <cache>/data/packing/<key>/row_first.npy, segment_start.npy, segment_len.npy
+    <cache>/data/downloads/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sweepkit import fsio
+from sweepkit.config import paths
+from sweepkit.config.schema import DatasetConfig, PackingAlgorithm, RunConfig, TokenizerCorpus
+from sweepkit.data import cache, progress, token_cache
+from sweepkit.data.documents import Documents, documents
+from sweepkit.data.loader import TrainLoader
+from sweepkit.data.packing import PackingIndex, Stats, pack
+from sweepkit.data.streams import EvalStream
+from sweepkit.data.token_cache import TokenCache
+from sweepkit.data.tokenizer import FORMAT, Tokenizer, train
+
+#: Bump when the content of cache entries changes for the same recipe.
+CACHE_VERSION = 2
+_PACKING_ARRAYS = ("row_first", "segment_start", "segment_len")
+
+
+@dataclass
+class PreparedData:
+    """What ``prepare`` returns; arrays are memory-mapped and shared by all processes of a machine.
+
+    Attributes:
+        config: what it was made from.
+        tokens: the training split's tokens.
+        streams: one per ``evaluation.streams``, in that order.
+        packing_stats: of the run's sequence length; see ``packing.pack``.
+    """
+
+    config: RunConfig
+    root: Path
+    recipe: dict[str, Any]
+    tokenizer: Tokenizer
+    tokens: TokenCache
+    streams: list[EvalStream]
+    _packed: dict[tuple[int, PackingAlgorithm], tuple[PackingIndex, Stats]] = field(default_factory=dict)
+
+    def train(self, seed: int, total_batch_size: int, sequence_len: int | None = None) -> TrainLoader:
+        """The loader of one run; ``sequence_len`` defaults to the configuration's."""
+        return TrainLoader(self, seed, total_batch_size, sequence_len or self.config.horizon.sequence_len)
+
+    def packing(self, sequence_len: int) -> PackingIndex:
+        """The packing index for rows of ``sequence_len + 1`` tokens; packs if it is not in the cache."""
+        return self.packed(sequence_len, self.config.packing.algorithm)[0]
+
+    @cached_property
+    def packing_stats(self) -> Stats:
+        return self.packed(self.config.horizon.sequence_len, self.config.packing.algorithm)[1]
+
+    def packed(self, sequence_len: int, algorithm: PackingAlgorithm) -> tuple[PackingIndex, Stats]:
+        """Index and statistics for any algorithm."""
+        known = self._packed.get((sequence_len, algorithm))
+        if known is None:
+            known = self._packed[sequence_len, algorithm] = self._load_packing(sequence_len, algorithm)
+        return known
+
+    def _load_packing(self, sequence_len: int, algorithm: PackingAlgorithm) -> tuple[PackingIndex, Stats]:
+        buffer_docs = self.config.packing.buffer_docs if algorithm is PackingAlgorithm.best_fit else 0
+        recipe = {
+            "tokens": self.recipe,
+            "algorithm": algorithm.name,
+            "buffer_docs": buffer_docs,
+            "sequence_len": sequence_len,
+        }
+        entry = _entry(self.root, "packing", recipe)
+
+        def build(working: Path) -> dict[str, Any]:
+            index, stats = pack(self.tokens.doc_lengths, sequence_len, algorithm, buffer_docs)
+            for name in _PACKING_ARRAYS:
+                with (working / f"{name}.npy").open("wb") as file:
+                    np.save(file, getattr(index, name), allow_pickle=False)
+            return {"recipe": recipe, "stats": stats}
+
+        meta = cache.ensure(entry, build)
+        arrays = [
+            np.load(entry / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in _PACKING_ARRAYS
+        ]
+        return PackingIndex(*arrays), meta["stats"]
+
+
+def prepare(config: RunConfig, thorough: bool = False) -> PreparedData:
+    """Build or find everything ``config`` needs.
+
+    Args:
+        config: dataset, tokenizer, packing, evaluation and the sequence length are read.
+        thorough: checksum token caches of any size, and rebuild what fails.
+
+    Raises:
+        ConfigError: a field does not fit the dataset.
+        DataError: text is missing, unreadable or too little.
+        StorageError: the cache cannot be written.
+    """
+    root = paths.cache_dir() / "data"
+    dataset = config.dataset
+    source = documents(dataset, "train", root / "downloads")
+    tokenizer, tokenizer_recipe = _tokenizer(config, source, root)
+    recipe = {"text": source.recipe, "tokenizer": tokenizer_recipe}
+    with progress.task("tokens of the training text") as report:
+        tokens = token_cache.ensure(
+            _entry(root, "tokens", recipe), source, lambda: tokenizer, report, None, thorough
+        )
+    streams = []
+    for name in config.evaluation.streams:
+        text = documents(dataset, name, root / "downloads")
+        stream_recipe = {
+            "text": text.recipe,
+            "tokenizer": tokenizer_recipe,
+            "max_bytes": config.evaluation.max_bytes,
+        }
+        with progress.task(f"tokens of the {name} text") as report:
+            stream_tokens = token_cache.ensure(
+                _entry(root, "tokens", stream_recipe),
+                text,
+                lambda: tokenizer,
+                report,
+                config.evaluation.max_bytes,
+                thorough,
+            )
+        streams.append(EvalStream(name, config.horizon.sequence_len, tokenizer.bos_id, stream_tokens))
+    prepared = PreparedData(config, root, recipe, tokenizer, tokens, streams)
+    prepared.packing(config.horizon.sequence_len)
+    return prepared
+
+
+def _tokenizer(config: RunConfig, source: Documents, root: Path) -> tuple[Tokenizer, dict[str, Any]]:
+    if config.tokenizer.corpus is TokenizerCorpus.embedded:
+        source = documents(DatasetConfig(), "train", root / "downloads")
+    recipe = {
+        "text": source.recipe,
+        "vocab_size": config.tokenizer.vocab_size,
+        "max_digits": config.tokenizer.max_digits,
+        "max_train_bytes": config.tokenizer.max_train_bytes,
+        "format": FORMAT,
+    }
+    entry = _entry(root, "tokenizers", recipe)
+
+    def build(working: Path) -> dict[str, Any]:
+        with progress.task("reading text for the tokenizer") as report:
+            tokenizer = train(
+                _counted(source.texts(), report),
+                config.tokenizer.vocab_size,
+                config.tokenizer.max_digits,
+                config.tokenizer.max_train_bytes,
+            )
+            tokenizer.save(working / "tokenizer.json")
+        return {"recipe": recipe}
+
+    cache.ensure(entry, build)
+    return Tokenizer.load(entry / "tokenizer.json"), recipe
+
+
+def _entry(root: Path, kind: str, recipe: dict[str, Any]) -> Path:
+    return root / kind / fsio.digest({"version": CACHE_VERSION, "recipe": recipe})[:20]
+
+
+def _counted(texts: Iterator[str], report: progress.Report) -> Iterator[str]:
+    for number, text in enumerate(texts):
+        yield text
+        if number % 1_000 == 0:
+            report(0.0, number, 0)
+
+
+__all__ = ["PreparedData", "TrainLoader", "prepare"]

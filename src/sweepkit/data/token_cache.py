@@ -1,0 +1,206 @@
+"""A dataset's tokens on disk: tokenized once, memory-mapped by every run that needs them.
+
+An entry (see ``cache.py``) holds ``tokens.bin``, all documents end to end with BOS in front of each,
+uint16 where the vocabulary fits, else uint32, and ``doc_lengths.bin``, int64 tokens of each document
+with its BOS. A long build commits every few seconds: it syncs both files and notes in ``progress.json``
+how long they are and which batch of which file comes next. A killed build is cut back to the last
+commit and goes on from there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sweepkit import fsio
+from sweepkit.data import cache
+from sweepkit.data.documents import Documents
+from sweepkit.data.text_file import TextFile
+from sweepkit.data.tokenizer import Tokenizer
+from sweepkit.errors import DataError
+
+COMMIT_EVERY_S = 5.0
+_PROGRESS = "progress.json"
+
+#: Called after each batch with the share of files begun before it, and documents and tokens so far.
+Report = Callable[[float, int, int], None]
+
+
+@dataclass(frozen=True)
+class TokenCache:
+    """Tokens of one split.
+
+    Attributes:
+        num_tokens, num_docs: BOS tokens included.
+        text_digest: SHA-256 over the documents, independent of the tokenizer.
+    """
+
+    folder: Path
+    dtype: np.dtype[Any]
+    num_tokens: int
+    num_docs: int
+    num_bytes: int
+    text_digest: str
+
+    @cached_property
+    def tokens(self) -> npt.NDArray[Any]:
+        """uint16 or uint32 [num_tokens], memory-mapped, read only."""
+        return np.memmap(self.folder / "tokens.bin", dtype=self.dtype, mode="r", shape=(self.num_tokens,))
+
+    @cached_property
+    def doc_lengths(self) -> npt.NDArray[np.int64]:
+        """int64 [num_docs], tokens of each document, its BOS included."""
+        return np.fromfile(self.folder / "doc_lengths.bin", dtype=np.int64)
+
+
+def ensure(
+    entry: Path,
+    source: Documents,
+    tokenizer: Callable[[], Tokenizer],
+    report: Report = lambda _share, _documents, _tokens: None,
+    max_bytes: int | None = None,
+    thorough: bool = False,
+) -> TokenCache:
+    """The cache of ``source``; tokenizes it unless it is there.
+
+    Args:
+        entry: the folder, named by the digest of all that decides its content.
+        source: the documents.
+        tokenizer: called only if there is something to tokenize.
+        report: progress.
+        max_bytes: stop before the document that would exceed this many bytes of text (but take the first).
+        thorough: checksum the whole cache, however large.
+
+    Raises:
+        DataError: there is no text, or a file is corrupt.
+        StorageError: the disk is full.
+    """
+
+    def build(working: Path) -> dict[str, Any]:
+        return _Writer(working, tokenizer()).run(source, report, max_bytes)
+
+    meta = cache.ensure(entry, build, thorough)
+    return TokenCache(
+        entry,
+        np.dtype(meta["dtype"]),
+        meta["num_tokens"],
+        meta["num_docs"],
+        meta["num_bytes"],
+        meta["text_digest"],
+    )
+
+
+class _Writer:
+    def __init__(self, working: Path, tokenizer: Tokenizer) -> None:
+        self._working = working
+        self._tokenizer = tokenizer
+        self._dtype = np.dtype(np.uint16 if tokenizer.vocab_size <= 2**16 else np.uint32)
+        self._num_threads = max(1, os.cpu_count() or 1)
+
+    def run(self, source: Documents, report: Report, max_bytes: int | None) -> dict[str, Any]:
+        state = self._resume()
+        committed = time.monotonic()
+        with (
+            (self._working / "tokens.bin").open("ab") as tokens,
+            (self._working / "doc_lengths.bin").open("ab") as lengths,
+        ):
+            files = source.files()
+            for file, batch, texts in _batches(files, state["file"], state["batch"]):
+                whole = self._append(texts, tokens, lengths, state, max_bytes)
+                state["file"], state["batch"] = file, batch + 1
+                report(file / len(files), state["num_docs"], state["num_tokens"])
+                if not whole:
+                    break
+                if time.monotonic() - committed > COMMIT_EVERY_S:
+                    for handle in (tokens, lengths):
+                        handle.flush()
+                        os.fsync(handle.fileno())
+                    fsio.write_json(self._working / _PROGRESS, state)
+                    committed = time.monotonic()
+        (self._working / _PROGRESS).unlink(missing_ok=True)
+        if not state["num_docs"]:
+            raise DataError(
+                "the dataset holds no text, but must have at least one non-empty document; "
+                "check dataset.path, dataset.text_column and the files' rows"
+            )
+        return {
+            "dtype": self._dtype.name,
+            "num_tokens": state["num_tokens"],
+            "num_docs": state["num_docs"],
+            "num_bytes": state["num_bytes"],
+            "text_digest": state["text_digest"],
+            "tokenizer_digest": self._tokenizer.digest,
+        }
+
+    def _resume(self) -> dict[str, Any]:
+        state: dict[str, Any] = {"file": 0, "batch": 0, "num_docs": 0, "num_tokens": 0, "num_bytes": 0}
+        state |= {"text_digest": "", "tokenizer_digest": self._tokenizer.digest}
+        try:
+            found = fsio.read_json(self._working / _PROGRESS)
+            if found["tokenizer_digest"] == self._tokenizer.digest and found.keys() == state.keys():
+                state = found
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            pass
+        for name, size in (
+            ("tokens.bin", state["num_tokens"] * self._dtype.itemsize),
+            ("doc_lengths.bin", state["num_docs"] * 8),
+        ):
+            path = self._working / name
+            path.touch()
+            if path.stat().st_size < size:  # not what progress.json says: begin again
+                (self._working / _PROGRESS).unlink(missing_ok=True)
+                return self._resume()
+            os.truncate(path, size)
+        return state
+
+    def _append(
+        self, texts: list[str], tokens: Any, lengths: Any, state: dict[str, Any], limit: int | None
+    ) -> bool:
+        """Write one batch; False once ``limit`` is reached."""
+        kept: list[str] = []
+        whole = True
+        for text in texts:
+            if not text:
+                continue
+            data = text.encode()
+            if limit is not None and state["num_bytes"] and state["num_bytes"] + len(data) > limit:
+                whole = False
+                break
+            kept.append(text)
+            state["num_bytes"] += len(data)
+            # A chain, so that the digest can be resumed from its last value.
+            chained = bytes.fromhex(state["text_digest"]) + hashlib.sha256(data).digest()
+            state["text_digest"] = hashlib.sha256(chained).hexdigest()
+        encoded = self._tokenizer.encode_batch(kept, self._num_threads)
+        doc_lengths = np.array([len(ids) + 1 for ids in encoded], dtype=np.int64)
+        flat = np.empty(int(doc_lengths.sum()), dtype=self._dtype)
+        position = 0
+        for ids in encoded:
+            flat[position] = self._tokenizer.bos_id
+            flat[position + 1 : position + 1 + len(ids)] = ids
+            position += len(ids) + 1
+        tokens.write(flat.tobytes())
+        lengths.write(doc_lengths.tobytes())
+        state["num_docs"] += len(kept)
+        state["num_tokens"] += len(flat)
+        return whole
+
+
+def _batches(
+    files: list[TextFile], first_file: int, first_batch: int
+) -> Iterator[tuple[int, int, list[str]]]:
+    for number, file in enumerate(files):
+        if number < first_file:
+            continue
+        for position, texts in enumerate(file.batches()):
+            if number > first_file or position >= first_batch:
+                yield number, position, texts

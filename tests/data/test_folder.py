@@ -1,0 +1,169 @@
+"""Folders of parquet files: what is held out, what pins them, and what can be wrong with them."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from made_up_text import folder_config, sentences, write_parquet
+
+from sweepkit.config.schema import DatasetConfig, DatasetKind, RunConfig
+from sweepkit.data.documents import documents
+from sweepkit.data.manifest import folder_manifest, pin
+from sweepkit.data.prepare import prepare
+from sweepkit.data.text_file import open_text
+from sweepkit.errors import ConfigError, DataError
+
+
+def texts_of(config: RunConfig, split: str) -> list[str]:
+    return list(documents(config.dataset, split, Path("unused")).texts())
+
+
+def test_the_last_files_are_held_out(folder: Path) -> None:
+    config = folder_config(folder)
+    assert texts_of(config, "train") == list(sentences(60))
+    assert texts_of(config, "validation") == list(sentences(30, 60))
+    config.dataset.validation_shards = 2
+    assert texts_of(config, "train") == list(sentences(30))
+
+
+def test_of_a_single_file_the_last_twentieth_is_held_out(tmp_path: Path) -> None:
+    write_parquet(tmp_path / "only.parquet", list(sentences(100)))
+    config = folder_config(tmp_path)
+    assert texts_of(config, "train") == list(sentences(95))
+    assert texts_of(config, "validation") == list(sentences(5, 95))
+
+
+def test_empty_and_missing_documents_are_skipped(tmp_path: Path) -> None:
+    write_parquet(tmp_path / "a.parquet", ["one", None, "", "two"])
+    write_parquet(tmp_path / "b.parquet", ["three"])
+    assert texts_of(folder_config(tmp_path), "train") == ["one", "two"]
+
+
+def test_the_recipe_follows_content_and_not_place(folder: Path, tmp_path: Path) -> None:
+    moved = tmp_path / "elsewhere"
+    here = documents(folder_config(folder).dataset, "train", tmp_path).recipe
+    folder.rename(moved)
+    assert documents(folder_config(moved).dataset, "train", tmp_path).recipe == here
+    write_parquet(moved / "part0.parquet", [*sentences(29), "changed"])
+    assert documents(folder_config(moved).dataset, "train", tmp_path).recipe != here
+
+
+def test_the_manifest_rehashes_only_what_changed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = folder_manifest(folder)
+    hashed: list[Path] = []
+    monkeypatch.setattr("sweepkit.data.manifest._sha256", lambda path: hashed.append(path) or "0" * 64)
+    assert folder_manifest(folder) == first and not hashed
+    os.utime(folder / "part1.parquet")
+    assert folder_manifest(folder)["digest"] != first["digest"] and [p.name for p in hashed] == [
+        "part1.parquet"
+    ]
+
+
+def test_a_pinned_folder_that_changed_is_refused(folder: Path) -> None:
+    config = folder_config(folder)
+    config.dataset = pin(config.dataset)
+    assert config.dataset.manifest_digest == folder_manifest(folder)["digest"]
+    assert texts_of(config, "train")
+    write_parquet(folder / "part0.parquet", ["changed"])
+    with pytest.raises(DataError, match=r"dataset\.manifest_digest is '.*', but must be '.*they changed"):
+        texts_of(config, "train")
+    assert pin(DatasetConfig()) == DatasetConfig()
+
+
+def test_json_lines_can_be_read_plain_and_compressed(tmp_path: Path) -> None:
+    rows = "".join(json.dumps({"text": text, "id": 1}) + "\n" for text in sentences(5))
+    (tmp_path / "a.jsonl").write_text(rows)
+    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(rows.encode()))
+    with pa.output_stream(str(tmp_path / "a.jsonl.zst"), compression="zstd") as stream:
+        stream.write(rows.encode())
+    for path in tmp_path.glob("a.*"):
+        assert [text for batch in open_text(path, "text") for text in batch] == list(sentences(5))
+    (tmp_path / "a.jsonl.zst").write_bytes((tmp_path / "a.jsonl.zst").read_bytes()[:-20])
+    with pytest.raises(DataError, match=r"a\.jsonl\.zst is corrupt or cut short"):
+        list(open_text(tmp_path / "a.jsonl.zst", "text"))
+    with pytest.raises(DataError, match=r"dataset\.text_column is 'body'.*known: id, text"):
+        list(open_text(tmp_path / "a.jsonl", "body"))
+
+
+def wrong(path: str | None, **changes: object) -> RunConfig:
+    config = RunConfig()
+    config.dataset = DatasetConfig(name="mine", kind=DatasetKind.parquet_folder, path=path)
+    for name, value in changes.items():
+        setattr(config.dataset, name, value)
+    config.tokenizer.vocab_size = 300
+    return config
+
+
+def test_no_path_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"dataset\.path is None, but must name a folder"):
+        prepare(wrong(None))
+
+
+def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(
+        DataError, match=r"dataset\.path is '.*nowhere', which does not exist, but must .*; check"
+    ):
+        prepare(wrong(str(tmp_path / "nowhere")))
+
+
+def test_a_file_in_place_of_a_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(DataError, match="is not a folder, but must be a folder"):
+        prepare(wrong(str(tmp_path / "file")))
+
+
+def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"holds no \*\.parquet file, but must hold at least one; put files"):
+        prepare(wrong(str(tmp_path)))
+
+
+def test_a_folder_without_the_text_column_is_refused(folder: Path) -> None:
+    with pytest.raises(
+        DataError, match=r"dataset\.text_column is 'txt', .*part0\.parquet; did you mean 'text'"
+    ):
+        prepare(wrong(str(folder), text_column="txt"))
+
+
+def test_a_column_that_is_no_text_is_refused(folder: Path) -> None:
+    with pytest.raises(DataError, match=r"dataset\.text_column is 'id', of type int64 in .*but must be text"):
+        prepare(wrong(str(folder), text_column="id"))
+
+
+@pytest.mark.parametrize("keep", [0, 7, -100])
+def test_a_corrupt_file_is_named(folder: Path, keep: int) -> None:
+    path = folder / "part1.parquet"
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(
+        DataError, match=r"part1\.parquet is corrupt or cut short .*, but must be .*; delete it"
+    ):
+        prepare(wrong(str(folder)))
+
+
+def test_damage_inside_a_column_is_named(folder: Path) -> None:
+    path = folder / "part1.parquet"
+    data = bytearray(path.read_bytes())
+    data[4:400] = bytes(396)
+    path.write_bytes(bytes(data))
+    with pytest.raises(DataError, match=r"part1\.parquet is corrupt or cut short"):
+        prepare(wrong(str(folder)))
+
+
+def test_more_validation_files_than_files_are_refused(folder: Path) -> None:
+    with pytest.raises(
+        ConfigError, match=r"dataset\.validation_shards is 3, but must be 1 to 2 of the 3 files"
+    ):
+        prepare(wrong(str(folder), validation_shards=3))
+
+
+def test_files_with_no_text_are_refused(tmp_path: Path) -> None:
+    for name in "ab":
+        write_parquet(tmp_path / f"{name}.parquet", [None, ""])
+    config = wrong(str(tmp_path))
+    config.tokenizer.corpus = type(config.tokenizer.corpus).embedded
+    with pytest.raises(DataError, match="holds no text, but must have at least one non-empty document"):
+        prepare(config)

@@ -1,0 +1,126 @@
+"""Batches as a pure function of the step; every row once an epoch; ranks compose the batch."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from made_up_text import folder_config, sentences, write_parquet
+
+from sweepkit.config.schema import PackingAlgorithm
+from sweepkit.data.permutation import key_of, permute
+from sweepkit.data.prepare import PreparedData, prepare
+from sweepkit.errors import ConfigError, DataError
+
+
+@given(size=st.integers(1, 300), key=st.integers(0, 2**64 - 1))
+def test_permute_is_a_permutation(size: int, key: int) -> None:
+    images = permute(np.arange(size), size, key)
+    assert sorted(images.tolist()) == list(range(size))
+    some = np.array([0, size - 1])
+    assert permute(some, size, key).tolist() == images[some].tolist(), (
+        "an image depends on what else was asked"
+    )
+
+
+def test_permutations_of_large_ranges_mix_well() -> None:
+    size = 10**9 + 7
+    positions = np.arange(20_000)
+    images = permute(positions, size, key_of(3, 0))
+    assert len(set(images.tolist())) == len(positions)
+    assert abs(images.mean() / size - 0.5) < 0.01
+    assert abs(np.corrcoef(positions, images)[0, 1]) < 0.03
+    assert abs(np.corrcoef(images[:-1], images[1:])[0, 1]) < 0.03
+
+
+def test_small_permutations_are_spread_evenly() -> None:
+    # Where item 0 of 5 goes, over 5,000 keys: each place about 1,000 times (5 standard deviations: 141).
+    places = [int(permute(np.array([0]), 5, key_of(seed, 0))[0]) for seed in range(5_000)]
+    assert np.abs(np.bincount(places, minlength=5) - 1_000).max() < 141
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> PreparedData:
+    root = tmp_path_factory.mktemp("loader")
+    for number in range(2):
+        write_parquet(root / "text" / f"{number}.parquet", list(sentences(60, 60 * number)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SWEEPKIT_CACHE_DIR", str(root / "cache"))
+        return prepare(folder_config(root / "text"))
+
+
+@settings(deadline=None, max_examples=25)
+@given(seed=st.integers(0, 2**40), rows=st.integers(1, 12), epochs=st.integers(1, 3))
+def test_every_row_once_an_epoch(prepared: PreparedData, seed: int, rows: int, epochs: int) -> None:
+    loader = prepared.train(seed, rows * 32)
+    steps = -(-epochs * loader.num_rows // rows)
+    order = np.concatenate([loader.rows(step) for step in range(steps)])
+    for epoch in range(epochs):
+        seen = order[epoch * loader.num_rows : (epoch + 1) * loader.num_rows]
+        assert sorted(seen.tolist()) == list(range(loader.num_rows))
+
+
+def test_a_batch_depends_on_the_step_and_not_on_what_came_before(prepared: PreparedData) -> None:
+    walked = prepared.train(7, 4 * 32)
+    batches = [walked.batch(step) for step in range(30)]
+    for step in (29, 3, 17):
+        assert np.array_equal(prepared.train(7, 4 * 32).batch(step), batches[step])
+    assert batches[0].dtype == np.int32 and batches[0].shape == (4, 33)
+
+
+def test_seeds_and_epochs_have_their_own_order(prepared: PreparedData) -> None:
+    first, second = prepared.train(1, 4 * 32), prepared.train(2, 4 * 32)
+    assert not np.array_equal(first.rows(0), second.rows(0))
+    whole = prepared.train(1, prepared.packing(32).num_rows * 32)
+    assert not np.array_equal(whole.rows(0), whole.rows(1))
+    assert sorted(whole.rows(0)) == sorted(whole.rows(1))
+
+
+def test_rows_are_the_same_sequence_whatever_the_batch(prepared: PreparedData) -> None:
+    wide, narrow = prepared.train(5, 6 * 32), prepared.train(5, 2 * 32)
+    thirds = np.concatenate([narrow.batch(step) for step in range(3)])
+    assert np.array_equal(wide.batch(0), thirds)
+    # What ranks and micro-steps do: contiguous slices put together are the batch.
+    assert np.array_equal(np.concatenate(np.split(wide.batch(4), 3)), wide.batch(4))
+
+
+def test_rows_hold_the_tokens_of_their_documents(prepared: PreparedData) -> None:
+    bos = prepared.tokenizer.bos_id
+    texts = set(sentences(120))
+    batch = prepared.train(1, prepared.packing(32).num_rows * 32).batch(0)
+    assert (batch[:, 0] == bos).all()
+    for row in batch:
+        cuts = [*np.flatnonzero(row == bos).tolist(), len(row)]
+        pieces = [prepared.tokenizer.decode(row[a + 1 : b]) for a, b in itertools.pairwise(cuts)]
+        for piece in pieces:
+            assert any(text.startswith(piece.rstrip("�")) for text in texts)
+
+
+def test_stream_rows_continue_each_other(prepared: PreparedData) -> None:
+    index, _ = prepared.packed(32, PackingAlgorithm.stream)
+    tokens = prepared.tokens.tokens
+    assert index.num_rows == (len(tokens) - 1) // 32
+    order = index.segment_start.tolist()
+    assert order == list(range(0, 32 * index.num_rows, 32)) and (index.segment_len == 33).all()
+
+
+def test_a_batch_that_is_no_whole_number_of_rows_is_refused(prepared: PreparedData) -> None:
+    with pytest.raises(
+        ConfigError, match=r"horizon\.total_batch_size is 100, but must .*\(32\); nearest: 96"
+    ):
+        prepared.train(1, 100)
+
+
+def test_a_dataset_smaller_than_a_batch_is_refused(prepared: PreparedData) -> None:
+    with pytest.raises(
+        DataError, match=r"'folder' packs into \d+ rows of 32 tokens, but must fill one batch"
+    ):
+        prepared.train(1, 32 * 10_000)
+
+
+def test_another_sequence_length_packs_anew(prepared: PreparedData, own_cache_dir: Path) -> None:
+    assert prepared.train(1, 2 * 16, 16).batch(0).shape == (2, 17)
