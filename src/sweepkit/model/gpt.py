@@ -1,0 +1,193 @@
+"""The GPT of the baseline: embeddings, smear, blocks with x0 and value embeddings, backout, head.
+
+A model is built from a RunPlan, which has settled every size. It is built uninitialised (on the meta
+device too, where it only counts); ``initialize(seed)`` fills it in place. ``compile_regions`` compiles the
+pieces of the blocks and the loss, not the whole: four small graphs whatever the depth.
+
+Shapes: B batch, T time, D width, E key/value width, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Literal, cast
+
+import torch
+from torch import Tensor, nn
+
+from sweepkit.config import codec
+from sweepkit.config.schema import ModelConfig
+from sweepkit.model import init
+from sweepkit.model.attention import window_mask
+from sweepkit.model.block import Block
+from sweepkit.model.layers import Embedding, Linear, norm, rotary_tables
+from sweepkit.model.loss import mean_nats, softcap, token_nats
+from sweepkit.plan.run_plan import RunPlan
+
+Role = Literal["matrix", "embedding", "unembedding", "value_embedding", "resid", "x0", "smear"]
+# Compiled graphs a process may hold of one function: three a compiled shape, many shapes in a worker's life.
+_MAX_GRAPHS = 192
+# The first part of a parameter's name decides its optimizer group.
+_ROLE_PREFIXES: dict[Role, tuple[str, ...]] = {
+    "matrix": ("blocks",),
+    "embedding": ("wte",),
+    "unembedding": ("lm_head",),
+    "value_embedding": ("value_embeds",),
+    "resid": ("resid_lambdas",),
+    "x0": ("x0_lambdas",),
+    "smear": ("smear_gate", "smear_lambda", "backout_lambda"),
+}
+
+
+def build_model(plan: RunPlan, compute_dtype: torch.dtype, device: torch.device | str) -> GPT:
+    """Build the planned model, uninitialised.
+
+    Args:
+        plan: settles every size and switch.
+        compute_dtype: of activations and embedding tables; other parameters are fp32.
+        device: where it lives; "meta" allocates nothing.
+    """
+    config = codec.from_json(plan.config)
+    return GPT(config.model, plan, config.tokenizer.vocab_size, compute_dtype, torch.device(device))
+
+
+class GPT(nn.Module):
+    """See the module's docstring; ``baseline`` values are the defaults of ``ModelConfig``."""
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        plan: RunPlan,
+        vocab_size: int,
+        compute_dtype: torch.dtype,
+        device: torch.device,
+    ) -> None:
+        super().__init__()
+        self.config, self.compute_dtype, self.vocab_size = config, compute_dtype, vocab_size
+        self.depth, self.width, self.sequence_len = plan.depth, plan.width, plan.sequence_len
+        self.backout_layer = plan.depth // 2
+        self.wte = Embedding(plan.padded_vocab_size, plan.width, compute_dtype, device)
+        with_values = set(plan.value_embedding_layers)
+        self.blocks = nn.ModuleList(Block(config, plan, i in with_values, device) for i in range(plan.depth))
+        kv_width = plan.num_kv_heads * plan.head_dim
+        self.value_embeds = nn.ModuleDict(
+            {
+                str(i): Embedding(plan.padded_vocab_size, kv_width, compute_dtype, device)
+                for i in sorted(with_values)
+            }
+        )
+        self.lm_head = Linear(plan.width, plan.padded_vocab_size, device)
+        self.resid_lambdas = nn.Parameter(torch.empty(plan.depth, device=device))
+        self.x0_lambdas = nn.Parameter(torch.empty(plan.depth, device=device))
+        self.smear_gate: Linear | None = None
+        self.smear_lambda: nn.Parameter | None = None
+        if config.smear:
+            self.smear_gate = Linear(config.smear_channels, 1, device)
+            self.smear_lambda = nn.Parameter(torch.empty((), device=device))
+        self.backout_lambda: nn.Parameter | None = None
+        if config.backout:
+            self.backout_lambda = nn.Parameter(torch.empty((), device=device))
+        cos, sin = rotary_tables(plan.sequence_len, plan.head_dim, config.rope_base, compute_dtype, device)
+        self.register_buffer("cos", cos, persistent=False)
+        self.register_buffer("sin", sin, persistent=False)
+        self._token_nats = token_nats
+        self._compiled = False
+        self.layer_masks: list[str | None] = []  # per layer: the buffer with its mask, None: full context
+        for window in plan.windows:
+            name = None if window >= plan.sequence_len - 1 else f"mask_{window}"
+            self.layer_masks.append(name)
+            if name is not None and not hasattr(self, name):
+                mask = window_mask(plan.sequence_len, window, compute_dtype, device)
+                self.register_buffer(name, mask, persistent=False)
+
+    def layers(self) -> Iterator[Block]:
+        """The blocks, first to last."""
+        return (cast(Block, block) for block in self.blocks)
+
+    def value_tables(self) -> Iterator[Embedding]:
+        """The value-embedding tables, first layer to last."""
+        return (cast(Embedding, table) for table in self.value_embeds.values())
+
+    def initialize(self, seed: int) -> None:
+        """Fill every parameter in place from ``seed``: the same bits every time, on every device."""
+        init.initialize(self, seed)
+        self.zero_grad(set_to_none=True)
+
+    def compile_regions(self) -> None:
+        """Compile blocks and loss; what is left (lookups, smear, the head's matmul) runs as it is.
+
+        The graphs are traced for one shape [B, T] with gradients. Evaluation goes through the same graphs, so
+        that nothing is compiled twice.
+        """
+        options: dict[str, Any] = {
+            "fullgraph": True,
+            "dynamic": False,
+            "recompile_limit": _MAX_GRAPHS,
+        }
+        for block in self.layers():
+            block.compile_pieces(**options)
+        self._token_nats = torch.compile(token_nats, **options)
+        self._compiled = True
+
+    def forward(
+        self,
+        inputs_BT: Tensor,
+        targets_BT: Tensor | None = None,
+        loss: Literal["mean", "none"] = "mean",
+    ) -> Tensor:
+        """Logits, or the loss in nats when there are targets.
+
+        Args:
+            inputs_BT: token ids, int32 or int64, T at most the planned sequence length.
+            targets_BT: the tokens to predict; -1 is not scored. None: return logits.
+            loss: "mean" over the scored tokens, or "none" for one value a token.
+
+        Returns:
+            fp32: logits [B, T, vocab_size], a scalar, or nats [B, T] (0 where not scored).
+        """
+        if torch.is_grad_enabled() or not self._compiled:
+            return self._forward(inputs_BT, targets_BT, loss)
+        with torch.enable_grad():  # the graphs of training
+            return self._forward(inputs_BT, targets_BT, loss).detach()
+
+    def _forward(self, inputs_BT: Tensor, targets_BT: Tensor | None, loss: Literal["mean", "none"]) -> Tensor:
+        time = inputs_BT.size(1)
+        cos, sin = self.get_buffer("cos")[:time], self.get_buffer("sin")[:time]
+        x_BTD = self._stem(self.wte(inputs_BT))
+        # A view: were both the same object in block 0, that block would be traced as another graph.
+        x0_BTD, backout_BTD = x_BTD.view_as(x_BTD), None
+        resid_lambdas, x0_lambdas = self.resid_lambdas.unbind(), self.x0_lambdas.unbind()
+        for i, block in enumerate(self.blocks):
+            table, mask = str(i), self.layer_masks[i]
+            ve_BTE = self.value_embeds[table](inputs_BT) if table in self.value_embeds else None
+            mask_TT = None if mask is None else self.get_buffer(mask)[:time, :time]
+            x_BTD = block(x_BTD, x0_BTD, resid_lambdas[i], x0_lambdas[i], ve_BTE, cos, sin, mask_TT)
+            if i == self.backout_layer and self.backout_lambda is not None:
+                backout_BTD = x_BTD
+        if backout_BTD is not None:
+            assert self.backout_lambda is not None
+            x_BTD = x_BTD - self.backout_lambda * backout_BTD
+        logits_BTV = self.lm_head(norm(x_BTD))[..., : self.vocab_size]
+        if targets_BT is None:
+            return softcap(logits_BTV, self.config.logit_softcap)
+        nats_BT = self._token_nats(logits_BTV, targets_BT, self.config.logit_softcap)
+        return mean_nats(nats_BT, targets_BT) if loss == "mean" else nats_BT
+
+    def _stem(self, x_BTD: Tensor) -> Tensor:
+        """Norm, then smear: every token takes a gated share of the one before it."""
+        x_BTD = norm(x_BTD)
+        if self.smear_gate is None or self.smear_lambda is None:
+            return x_BTD
+        later_BTD = x_BTD[:, 1:]
+        gate_BT1 = self.smear_lambda * torch.sigmoid(
+            self.smear_gate(later_BTD[..., : self.config.smear_channels])
+        )
+        return torch.cat((x_BTD[:, :1], later_BTD + gate_BT1 * x_BTD[:, :-1]), dim=1)
+
+    def parameter_roles(self) -> dict[Role, list[tuple[str, nn.Parameter]]]:
+        """Every parameter once, by the optimizer group it belongs to, in a fixed order."""
+        roles: dict[Role, list[tuple[str, nn.Parameter]]] = {role: [] for role in _ROLE_PREFIXES}
+        role_of = {prefix: role for role, prefixes in _ROLE_PREFIXES.items() for prefix in prefixes}
+        for name, parameter in self.named_parameters():
+            roles[role_of[name.split(".")[0]]].append((name, parameter))
+        return roles

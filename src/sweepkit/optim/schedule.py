@@ -1,0 +1,44 @@
+"""The three schedules as pure functions of step and plan: learning rate, momentum, weight decay.
+
+Steps count from 0. The plan has already turned ratios into steps. Source: the baseline model's
+"Schedules" (linear warm-up, constant, linear warm-down; momentum up, then down again; cosine decay).
+"""
+
+from __future__ import annotations
+
+import math
+
+from sweepkit.plan.run_plan import RunPlan
+
+
+def lr_factor(step: int, plan: RunPlan) -> float:
+    """What every learning rate is multiplied by; the warm-up has precedence over the warm-down."""
+    if step < plan.warmup_steps:
+        return (step + 1) / plan.warmup_steps
+    remaining = plan.num_steps - step
+    if remaining >= plan.warmdown_steps:
+        return 1.0
+    final = float(plan.config["schedule"]["final_lr_frac"])
+    share = remaining / plan.warmdown_steps
+    return share + (1 - share) * final
+
+
+def momentum(step: int, plan: RunPlan) -> float:
+    """Muon's momentum: start → plateau over its warm-up, plateau → end over the warm-down."""
+    matrix = plan.config["optimizer"]["matrix"]
+    start, plateau, end = (float(matrix[f]) for f in ("momentum_start", "momentum", "momentum_end"))
+    if step < plan.momentum_warmup_steps:
+        share = step / plan.momentum_warmup_steps
+        return (1 - share) * start + share * plateau
+    into_warmdown = step - (plan.num_steps - plan.warmdown_steps)
+    if into_warmdown < 0 or plan.warmdown_steps == 0:
+        return plateau
+    share = min(into_warmdown / plan.warmdown_steps, 1.0)
+    return (1 - share) * plateau + share * end
+
+
+def weight_decay_factor(step: int, plan: RunPlan) -> float:
+    """What the matrix group's weight decay is multiplied by: ½(1 + cos(π s/S)), or 1 when constant."""
+    if plan.config["schedule"]["weight_decay"] == "constant":
+        return 1.0
+    return 0.5 * (1 + math.cos(math.pi * step / plan.num_steps))
