@@ -1,0 +1,167 @@
+"""Every column of the runs table and of the curves table: dtype, unit, direction, meaning.
+
+This is the one place that knows them: ``store.py`` types the table by it, the command line and the
+report take units and directions from it, and ``sweepkit results --columns`` prints it. A name with a
+part in angle brackets stands for a family: ``bpb_<stream>`` covers ``bpb_validation``, ``bpb_probe``
+and so on. Dtypes are pandas' nullable ones, so that a missing number is ``<NA>`` and never 0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Direction(Enum):
+    """Which way is better; ``none`` where the question makes no sense."""
+
+    lower = "lower"
+    higher = "higher"
+    none = "none"
+
+
+@dataclass(frozen=True)
+class Column:
+    name: str  # "bpb_<stream>" names a family
+    dtype: str  # a pandas dtype
+    unit: str  # "" for none
+    direction: Direction
+    meaning: str
+
+    @property
+    def is_family(self) -> bool:
+        return "<" in self.name
+
+    def matches(self, name: str) -> bool:
+        """Whether ``name`` is this column or a member of this family."""
+        prefix, _, _ = self.name.partition("<")
+        return name.startswith(prefix) and len(name) > len(prefix) if self.is_family else name == self.name
+
+
+TEXT, INT, FLOAT, BOOL = "string", "Int64", "Float64", "boolean"
+TIME = "datetime64[us, UTC]"
+NO, LOW, HIGH = Direction.none, Direction.lower, Direction.higher
+
+#: State of a cell whose run has no record yet.
+PLANNED = "planned"
+#: Label and role of the variant all others are compared with.
+REFERENCE = "reference"
+#: State of a run whose record.json is there but cannot be read.
+CORRUPT = "corrupt"
+
+RUN_COLUMNS: tuple[Column, ...] = (
+    # which run this is
+    Column("run_id", TEXT, "", NO, "name of the run's folder; two cells may share one run"),
+    Column("variant", TEXT, "", NO, "label of the difference from the reference: axis=level, or reference"),
+    Column("variant_key", TEXT, "", NO, "hash of that difference, the same at every depth"),
+    Column("variant_id", TEXT, "", NO, "hash of all training and evaluation fields, seed apart"),
+    Column("role", TEXT, "", NO, "reference or variant"),
+    Column("rung", TEXT, "", NO, "step of the ladder"),
+    Column("level_<axis>", TEXT, "", NO, "level this cell has on that axis of the sweep"),
+    Column("seed", INT, "", NO, "replicate: initialisation and data order"),
+    Column(
+        "pair_key", TEXT, "", NO, "hash of the data order; equal keys saw the same tokens in the same order"
+    ),
+    Column("compile_key", TEXT, "", NO, "hash of all that is traced; equal keys share compiled code"),
+    # how it went
+    Column(
+        "state",
+        TEXT,
+        "",
+        NO,
+        "planned (no record yet), running, complete, diverged, failed, preempted, cancelled, "
+        "or corrupt (record.json cannot be read; delete it and run the sweep again)",
+    ),
+    Column("failure_class", TEXT, "", NO, "why a run did not complete: diverged, oom, bad_data, crash, ..."),
+    Column("failure_message", TEXT, "", NO, "the failure in words"),
+    Column("attempt", INT, "", NO, "how many times the run was started"),
+    Column("step", INT, "steps", NO, "last finished step"),
+    # what came out
+    Column("val_bpb", FLOAT, "bits/byte", LOW, "final loss on the validation stream"),
+    Column("bpb_<stream>", FLOAT, "bits/byte", LOW, "final loss on that evaluation stream"),
+    Column(
+        "final_train_loss", FLOAT, "nats/token", LOW, "training loss at the end; depends on the tokenizer"
+    ),
+    Column("train_time_s", FLOAT, "s", LOW, "time in training steps, without compiling, evaluating, saving"),
+    Column("median_step_time_s", FLOAT, "s", LOW, "median time of a training step"),
+    Column("compile_time_s", FLOAT, "s", LOW, "time until the first step was done, less a usual step"),
+    Column("eval_time_s", FLOAT, "s", LOW, "time in evaluation"),
+    Column("checkpoint_time_s", FLOAT, "s", LOW, "time in saving checkpoints"),
+    Column("tokens_per_s", FLOAT, "tokens/s", HIGH, "training throughput"),
+    Column("mfu", FLOAT, "ratio", HIGH, "model FLOPs utilisation: achieved over peak FLOPs"),
+    Column("peak_memory_gib", FLOAT, "GiB", LOW, "peak memory of the device or process"),
+    # what was planned
+    Column("depth", INT, "layers", NO, "the size dial"),
+    Column("width", INT, "channels", NO, "model width"),
+    Column("num_heads", INT, "heads", NO, "query heads a layer"),
+    Column("scaling_params", INT, "parameters", NO, "parameters the tokens:params ratio counts"),
+    Column("total_params", INT, "parameters", NO, "all parameters"),
+    Column("flops_per_token", INT, "FLOPs/token", NO, "training FLOPs a token, from the architecture"),
+    Column("sequence_len", INT, "tokens", NO, "tokens a row"),
+    Column("device_batch_size", INT, "rows", NO, "rows a device takes at once"),
+    Column("total_batch_size", INT, "tokens", NO, "tokens an optimizer step"),
+    Column("num_steps", INT, "steps", NO, "optimizer steps planned"),
+    Column("total_tokens", INT, "tokens", NO, "num_steps x total_batch_size"),
+    Column("total_flops", FLOAT, "FLOPs", LOW, "training FLOPs of the whole run, from the architecture"),
+    Column("learning_rates_<group>", FLOAT, "", NO, "learning rate of that parameter group, after scaling"),
+    Column("weight_decay", FLOAT, "", NO, "weight decay of the matrix group, after scaling"),
+    Column("dataset", TEXT, "", NO, "name of the dataset recipe"),
+    Column("estimated_gpu_hours", FLOAT, "GPU-h", LOW, "planned cost on plan_device at plan_mfu"),
+    # where and with what
+    Column("dtype", TEXT, "", NO, "compute dtype the node resolved to"),
+    Column("device", TEXT, "", NO, "cpu, cuda or mps"),
+    Column("hardware", TEXT, "", NO, "processor or accelerator"),
+    Column("host", TEXT, "", NO, "machine name"),
+    Column("git_commit", TEXT, "", NO, "commit of the code"),
+    Column("git_dirty", BOOL, "", NO, "whether the checkout had uncommitted changes"),
+    Column("environment_fingerprint", TEXT, "", NO, "hash of commit, versions, hardware and dtype"),
+    Column(
+        "evaluation_fingerprint", TEXT, "", NO, "digest of what val_bpb was measured on; compare only equals"
+    ),
+    Column("evaluation_fingerprint_<stream>", TEXT, "", NO, "the same for bpb_<stream>"),
+    Column("packing_utilisation", FLOAT, "ratio", HIGH, "share of row positions holding text"),
+    Column("packing_cropped_frac", FLOAT, "ratio", LOW, "share of the text cropped away by packing"),
+    Column("started_at", TIME, "UTC", NO, "start of the last attempt"),
+    Column("ended_at", TIME, "UTC", NO, "end of the last attempt"),
+    Column("sample", TEXT, "", NO, "text the finished model wrote"),
+)
+
+_CURVE_IDENTITY = {"run_id", "variant", "role", "rung", "depth", "seed", "state"}
+
+CURVE_COLUMNS: tuple[Column, ...] = (
+    *(column for column in RUN_COLUMNS if column.name in _CURVE_IDENTITY),
+    Column("step", INT, "steps", NO, "optimizer step"),
+    Column("attempt", INT, "", NO, "attempt that logged the row; the last one wins"),
+    Column("tokens", INT, "tokens", NO, "tokens trained on after this step"),
+    Column("train_time_s", FLOAT, "s", LOW, "training time so far"),
+    Column("flops", FLOAT, "FLOPs", LOW, "training FLOPs so far"),
+    Column("loss", FLOAT, "nats/token", LOW, "training loss of the step"),
+    Column("val_bpb", FLOAT, "bits/byte", LOW, "loss on the validation stream where it was evaluated"),
+    Column("bpb_<stream>", FLOAT, "bits/byte", LOW, "loss on that stream where it was evaluated"),
+    Column("lr", FLOAT, "ratio", NO, "learning rate as a factor of each group's peak"),
+    Column("tokens_per_s", FLOAT, "tokens/s", HIGH, "throughput of the step"),
+    Column("mfu", FLOAT, "ratio", HIGH, "model FLOPs utilisation of the step"),
+    Column("grad_norm", FLOAT, "", NO, "norm of the gradient, where diagnostics were taken"),
+    Column("update_data_log10_<group>", FLOAT, "log10", NO, "size of the step over size of the weights"),
+    Column("grad_data_log10_<group>", FLOAT, "log10", NO, "size of the gradient over size of the weights"),
+)
+
+
+def find(name: str, columns: tuple[Column, ...] = RUN_COLUMNS) -> Column | None:
+    """The documented column (or family) that ``name`` belongs to; None for an unknown name."""
+    exact = next((column for column in columns if column.name == name), None)
+    return exact or next((column for column in columns if column.is_family and column.matches(name)), None)
+
+
+def order(names: list[str], columns: tuple[Column, ...] = RUN_COLUMNS) -> list[str]:
+    """``names`` in the order of the documentation, family members sorted, unknown names last."""
+    place = {column.name: index for index, column in enumerate(columns)}
+
+    def key(name: str) -> tuple[int, str]:
+        column = find(name, columns)
+        return (
+            place[column.name] if column else len(columns),
+            name if not column or column.is_family else "",
+        )
+
+    return sorted(dict.fromkeys(names), key=key)

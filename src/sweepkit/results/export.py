@@ -1,0 +1,90 @@
+"""The runs table in the formats other programs read. Missing is empty, null or parquet's null; never 0."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+from pathlib import Path
+from typing import IO, Any
+
+import pandas as pd
+
+from sweepkit import fsio
+from sweepkit.errors import invalid
+
+FORMATS = ("csv", "json", "markdown", "parquet")
+
+
+def encode(frame: pd.DataFrame, format: str) -> bytes:
+    """``frame`` as the bytes of a file.
+
+    Args:
+        format: csv (UTF-8, header line), json (a list of objects), markdown (a pipe table) or parquet.
+    """
+    if format == "parquet":
+        buffer = io.BytesIO()
+        frame.to_parquet(buffer, index=False)
+        return buffer.getvalue()
+    encoders = {"csv": _csv, "json": _json, "markdown": _markdown}
+    if format not in encoders:
+        raise invalid("--format", format, f"be one of {', '.join(FORMATS)}", "choose one of them")
+    return encoders[format](frame).encode()
+
+
+def write(frame: pd.DataFrame, path: Path, format: str) -> None:
+    """Write ``frame`` atomically to ``path``."""
+    content = encode(frame, format)
+
+    def fill(file: IO[bytes]) -> None:
+        file.write(content)
+
+    fsio.write_atomic(path, fill)
+
+
+def text(value: object, digits: int = 6) -> str:
+    """A value for people: at most ``digits`` significant digits, nothing for a missing one."""
+    if value is None or value is pd.NA or value is pd.NaT:
+        return ""
+    if isinstance(value, float):
+        return "" if math.isnan(value) else f"{value:.{digits}g}"
+    if isinstance(value, pd.Timestamp):
+        return value.strftime("%Y-%m-%d %H:%M:%S")
+    return str(value)
+
+
+def _csv(frame: pd.DataFrame) -> str:
+    return frame.to_csv(index=False)
+
+
+def _json(frame: pd.DataFrame) -> str:
+    """A list of objects, one a line; floats are written so that they read back unchanged."""
+    names = list(frame.columns)
+    rows = [
+        json.dumps(dict(zip(names, map(_plain, row), strict=True)), allow_nan=False)
+        for row in frame.itertuples(index=False, name=None)
+    ]
+    return "[" + ",".join(f"\n {row}" for row in rows) + "\n]\n"
+
+
+def _plain(value: Any) -> Any:
+    if (
+        value is None
+        or value is pd.NA
+        or value is pd.NaT
+        or (isinstance(value, float) and not math.isfinite(value))
+    ):
+        return None
+    if isinstance(value, pd.Timestamp):
+        return value.isoformat()
+    return value.item() if hasattr(value, "item") else value
+
+
+def _markdown(frame: pd.DataFrame) -> str:
+    def line(cells: list[str]) -> str:
+        return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+
+    numeric = [pd.api.types.is_numeric_dtype(dtype) for dtype in frame.dtypes]
+    lines = [line(list(frame.columns)), "|" + "|".join("---:" if right else "---" for right in numeric) + "|"]
+    lines += [line([text(value) for value in row]) for row in frame.itertuples(index=False, name=None)]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,146 @@
+"""From the JSON of a plan, a record or a cell to one flat row of the runs table.
+
+These functions read plain JSON rather than the dataclasses, so that a record written by a newer or
+older version, or by a run that died half way, still gives all the columns it can.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+from sweepkit import fsio
+from sweepkit.results.columns import CORRUPT, REFERENCE
+from sweepkit.results.record import RunState
+
+Row = dict[str, Any]
+
+_PLAN_COLUMNS = (
+    "run_id", "variant_id", "seed", "pair_key", "compile_key", "depth", "width", "num_heads",
+    "scaling_params", "total_params", "flops_per_token", "sequence_len", "device_batch_size",
+    "total_batch_size", "num_steps", "total_tokens", "total_flops", "weight_decay", "estimated_gpu_hours",
+)  # fmt: skip
+_RECORD_COLUMNS = (
+    "run_id", "variant_id", "seed", "state", "failure_class", "failure_message", "attempt", "step",
+    "num_steps", "started_at", "ended_at", "environment_fingerprint", "sample",
+)  # fmt: skip
+_RESULT_COLUMNS = (
+    "val_bpb", "final_train_loss", "train_time_s", "median_step_time_s", "compile_time_s", "eval_time_s",
+    "checkpoint_time_s", "tokens_per_s", "mfu", "peak_memory_gib", "total_flops",
+)  # fmt: skip
+
+
+def plan_row(plan: dict[str, Any]) -> Row:
+    """Columns of a RunPlan's JSON."""
+    row = {name: plan[name] for name in _PLAN_COLUMNS if plan.get(name) is not None}
+    for group, rate in (plan.get("learning_rates") or {}).items():
+        row[f"learning_rates_{group}"] = rate
+    config = plan.get("config") or {}
+    row["dataset"] = (config.get("dataset") or {}).get("name")
+    return row
+
+
+def record_row(record: dict[str, Any]) -> Row:
+    """Columns of a RunRecord's JSON."""
+    row = {name: record[name] for name in _RECORD_COLUMNS if record.get(name) is not None}
+    results = record.get("results") or {}
+    row |= {name: results[name] for name in _RESULT_COLUMNS if results.get(name) is not None}
+    # per stream: either flat (bpb_probe) or nested (bpb: {probe: ...})
+    row |= {name: value for name, value in results.items() if name.startswith("bpb_")}
+    nested = results.get("bpb")
+    if isinstance(nested, dict):
+        row |= {f"bpb_{stream}": value for stream, value in nested.items()}
+    fingerprints = record.get("evaluation_fingerprints") or {}
+    row |= {f"evaluation_fingerprint_{stream}": value for stream, value in fingerprints.items()}
+    if fingerprints:
+        row["evaluation_fingerprint"] = fingerprints.get("validation", next(iter(fingerprints.values())))
+    resolved = record.get("resolved") or {}
+    environment = record.get("environment") or {}
+    packing = record.get("packing") or {}
+    git = environment.get("git")
+    git = git if isinstance(git, dict) else {"commit": git}
+    row |= {
+        "dtype": _text(resolved.get("dtype") or resolved.get("compute_dtype")),
+        "device": _text(resolved.get("device")),
+        "hardware": _text(environment.get("hardware")),
+        "host": _text(environment.get("host")),
+        "git_commit": _text(environment.get("git_commit") or git.get("commit")),
+        "git_dirty": environment.get("git_dirty", git.get("dirty")),
+        "packing_utilisation": packing.get("utilisation"),
+        "packing_cropped_frac": packing.get("cropped_frac"),
+    }
+    return {name: value for name, value in row.items() if value is not None}
+
+
+def cell_row(cell: dict[str, Any]) -> Row:
+    """Columns of one line of a frozen plan: the cell's own and its plan's."""
+    row = plan_row(cell["plan"])
+    row |= {
+        name: cell[name] for name in ("variant", "variant_key", "role", "rung") if cell.get(name) is not None
+    }
+    for axis, level in cell_levels(cell).items():
+        row[f"level_{axis}"] = str(level)
+    return row
+
+
+def cell_levels(cell: dict[str, Any]) -> dict[str, str]:
+    """Axis -> level of a cell, from its ``levels`` or else from its label ``axis=level,...``."""
+    levels = cell.get("levels")
+    if isinstance(levels, dict):
+        return {axis: str(level) for axis, level in levels.items()}
+    label = str(cell.get("variant") or "")
+    if label == REFERENCE:
+        return {}
+    pairs = (part.partition("=") for part in label.split(","))
+    return {axis: level for axis, equals, level in pairs if equals}
+
+
+def read_record(path: Path) -> Row | None:
+    """The record's row; None when there is none. An unreadable record gives state ``corrupt``."""
+    try:
+        record = fsio.read_json(path)
+        RunState(record["state"])
+        return record_row(record)
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        return {
+            "state": CORRUPT,
+            "failure_message": f"{path} cannot be read ({error}); delete it and run again",
+        }
+
+
+def read_plan(path: Path) -> Row | None:
+    """A plan file's row; None where it is missing or unreadable."""
+    try:
+        return plan_row(fsio.read_json(path))
+    except (OSError, ValueError, TypeError, AttributeError):
+        return None
+
+
+def read_cells(path: Path) -> list[Row]:
+    """All cells of a frozen plan. A line that is no cell is left out with a warning."""
+    rows: list[Row] = []
+    with path.open(encoding="utf-8", errors="replace") as file:
+        for number, line in enumerate(file, start=1):
+            if not line.strip():
+                continue
+            try:
+                rows.append(cell_row(json.loads(line)))
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                warnings.warn(
+                    f"{path}, line {number} is no cell of a sweep and is left out ({error})", stacklevel=2
+                )
+    return rows
+
+
+def _text(value: Any) -> str | None:
+    """A string as it is; a mapping as ``name`` or ``key=value`` pairs, so that it fits one column."""
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, dict):
+        named = value.get("name")
+        return str(named) if named else ", ".join(f"{key}={item}" for key, item in value.items())
+    return str(value)

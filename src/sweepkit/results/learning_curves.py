@@ -1,0 +1,46 @@
+"""Learning curves: the metrics.jsonl of many runs as one long table.
+
+A run writes a row a logged step, and again for a step that a restarted attempt repeats;
+``RunDir.metrics`` keeps the last. Names differ a little between what a trainer finds handy to log
+and what the table calls a column: ``_ALIASES`` says which is which.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from sweepkit.results import columns
+from sweepkit.results.flatten import Row
+from sweepkit.results.record import RunDir
+
+_RUN_COLUMNS = ("run_id", "variant", "role", "rung", "depth", "seed", "state")
+_ALIASES = {"lr_factor": "lr", "train_loss": "loss", "time_s": "train_time_s", "wall_time_s": "train_time_s"}
+
+
+def rows(frame: pd.DataFrame, results_dir: Path) -> pd.DataFrame:
+    """All logged steps of the runs in a runs table.
+
+    Args:
+        frame: a runs table; a cell whose run has not started has no rows.
+        results_dir: where ``runs/`` is.
+    """
+    table: list[Row] = []
+    for values in frame.itertuples(index=False, name=None):
+        cell = dict(zip(frame.columns, values, strict=True))
+        run = RunDir.of(results_dir, str(cell["run_id"]))
+        identity = {name: cell[name] for name in _RUN_COLUMNS}
+        table += [identity | _row(metrics, cell) for metrics in run.metrics()]
+    return pd.DataFrame(table)
+
+
+def _row(metrics: Row, cell: Row) -> Row:
+    row = {_ALIASES.get(name, name): value for name, value in metrics.items()}
+    row = {name: value for name, value in row.items() if columns.find(name, columns.CURVE_COLUMNS)}
+    # ``step`` counts finished steps, so what was spent follows from it where it was not logged
+    if "tokens" not in row and not pd.isna(cell["total_batch_size"]):
+        row["tokens"] = row["step"] * cell["total_batch_size"]
+    if "flops" not in row and "tokens" in row and not pd.isna(cell["flops_per_token"]):
+        row["flops"] = float(row["tokens"]) * float(cell["flops_per_token"])
+    return row

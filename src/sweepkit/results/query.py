@@ -1,0 +1,185 @@
+"""Filters and sort orders a user types: ``val_bpb < 0.9 and (rung == d2 or state != complete)``.
+
+A small language of its own rather than ``DataFrame.query``, which evaluates Python. Grammar::
+
+    filter     = all ("or" all)*
+    all        = term ("and" term)*
+    term       = "not" term | "(" filter ")" | COLUMN comparison
+    comparison = ("==" | "=" | "!=" | "<" | "<=" | ">" | ">=") VALUE
+               | ["not"] "in" "[" VALUE ("," VALUE)* "]"
+               | "is" ["not"] "missing"
+
+A value is a number, a quoted string or a bare word; it is read as the column's dtype asks. As in SQL, a
+missing number satisfies no comparison; ask for it with ``is missing``.
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pandas as pd
+
+from sweepkit.errors import SweepkitError, did_you_mean, invalid
+
+_TOKEN = re.compile(
+    r"""\s*(?:(?P<op><=|>=|==|!=|<>|=|<|>)
+            |(?P<mark>[()\[\],])
+            |(?P<quoted>'[^']*'|"[^"]*")
+            |(?P<word>[^\s()\[\],<>=!'"]+))""",
+    re.VERBOSE,
+)
+_COMPARE: dict[str, Callable[[Any, Any], Any]] = {
+    "==": operator.eq, "=": operator.eq, "!=": operator.ne, "<>": operator.ne,
+    "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
+}  # fmt: skip
+_EXAMPLE = "write it like: val_bpb < 0.9 and rung == d2"
+
+
+def keep(frame: pd.DataFrame, expression: str) -> pd.DataFrame:
+    """The rows of ``frame`` that satisfy ``expression``.
+
+    Raises:
+        SweepkitError: unknown column, value of the wrong type, or a filter that does not parse.
+    """
+    mask = _Parser(frame, expression).parse()
+    return frame[mask.astype("boolean").fillna(False).astype(bool)]
+
+
+def order_by(frame: pd.DataFrame, keys: str) -> pd.DataFrame:
+    """``frame`` sorted by comma-separated columns; ``-column`` is descending; missing values come last.
+
+    Raises:
+        SweepkitError: unknown column.
+    """
+    names = [key.strip() for key in keys.split(",") if key.strip()]
+    columns = [check_column(frame, name.removeprefix("-"), "--sort") for name in names]
+    if not columns:
+        return frame
+    ascending = [not name.startswith("-") for name in names]
+    return frame.sort_values(columns, ascending=ascending, na_position="last", kind="stable")
+
+
+def select(frame: pd.DataFrame, keys: str) -> pd.DataFrame:
+    """Only the comma-separated columns, in that order.
+
+    Raises:
+        SweepkitError: unknown column.
+    """
+    return frame[[check_column(frame, key.strip(), "--select") for key in keys.split(",") if key.strip()]]
+
+
+def check_column(frame: pd.DataFrame, name: str, field: str) -> str:
+    """``name`` if it is a column of ``frame``; else an error that offers the nearest one."""
+    if name not in frame.columns:
+        known = [str(column) for column in frame.columns]
+        raise invalid(field, name, "name a column of the table", did_you_mean(name, known))
+    return name
+
+
+class _Parser:
+    """Recursive descent over the tokens of one expression; each method returns a boolean mask."""
+
+    def __init__(self, frame: pd.DataFrame, expression: str) -> None:
+        self.frame = frame
+        self.expression = expression
+        self.tokens = self._tokens(expression)
+        self.place = 0
+
+    def parse(self) -> pd.Series[Any]:
+        mask = self._any()
+        if self.place < len(self.tokens):
+            raise self._error(f"{self._peek()!r} was not expected")
+        return mask
+
+    def _tokens(self, expression: str) -> list[tuple[str, str]]:
+        tokens, place, text = [], 0, expression.rstrip()
+        while place < len(text):
+            match = _TOKEN.match(text, place)
+            if match is None or match.lastgroup is None:
+                raise self._error(f"{text[place:].strip()!r} cannot be read")
+            tokens.append((match.lastgroup, match[match.lastgroup]))
+            place = match.end()
+        return tokens
+
+    def _any(self) -> pd.Series[Any]:
+        mask = self._all()
+        while self._accept("or"):
+            mask = mask | self._all()
+        return mask
+
+    def _all(self) -> pd.Series[Any]:
+        mask = self._term()
+        while self._accept("and"):
+            mask = mask & self._term()
+        return mask
+
+    def _term(self) -> pd.Series[Any]:
+        if self._accept("not"):
+            return ~self._term()
+        if self._accept("("):
+            mask = self._any()
+            self._expect(")")
+            return mask
+        return self._comparison()
+
+    def _comparison(self) -> pd.Series[Any]:
+        column = self.frame[check_column(self.frame, self._next("a column"), "--filter")]
+        if self._accept("is"):
+            wanted = not self._accept("not")
+            self._expect("missing")
+            return (column.isna() == wanted).astype("boolean")
+        negated = self._accept("not")
+        if negated or self._peek().lower() == "in":
+            self._expect("in")
+            self._expect("[")
+            values = [self._value(column)]
+            while self._accept(","):
+                values.append(self._value(column))
+            self._expect("]")
+            inside = column.isin(values).astype("boolean").where(column.notna())
+            return ~inside if negated else inside
+        symbol = self._next("a comparison")
+        if symbol not in _COMPARE:
+            raise self._error(f"{symbol!r} is no comparison (==, !=, <, <=, >, >=, in, is missing)")
+        mask: pd.Series[Any] = _COMPARE[symbol](column, self._value(column)).astype("boolean")
+        return mask.where(column.notna())
+
+    def _value(self, column: pd.Series[Any]) -> Any:
+        text = self._next("a value")
+        if text[0] in "'\"":
+            text = text[1:-1]
+        try:
+            if pd.api.types.is_bool_dtype(column.dtype):
+                return {"true": True, "false": False}[text.lower()]
+            if pd.api.types.is_numeric_dtype(column.dtype):
+                return float(text)
+            if pd.api.types.is_datetime64_any_dtype(column.dtype):
+                moment = pd.Timestamp(text)
+                return moment.tz_localize("UTC") if moment.tzinfo is None else moment
+        except (ValueError, KeyError) as error:
+            raise self._error(f"{text!r} does not compare with {column.name} ({column.dtype})") from error
+        return text
+
+    def _peek(self) -> str:
+        return self.tokens[self.place][1] if self.place < len(self.tokens) else ""
+
+    def _next(self, what: str) -> str:
+        if self.place >= len(self.tokens):
+            raise self._error(f"it ends where {what} should follow")
+        self.place += 1
+        return self.tokens[self.place - 1][1]
+
+    def _accept(self, word: str) -> bool:
+        found = self._peek().lower() == word
+        self.place += found
+        return found
+
+    def _expect(self, word: str) -> None:
+        if not self._accept(word):
+            raise self._error(f"{word!r} should follow, not {self._peek()!r}")
+
+    def _error(self, problem: str) -> SweepkitError:
+        return invalid("--filter", self.expression, f"parse ({problem})", _EXAMPLE)

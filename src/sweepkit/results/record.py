@@ -1,0 +1,156 @@
+"""RunRecord and RunDir: what a run leaves behind, and where.
+
+``results/runs/<run_id>/``
+    plan.json         the RunPlan, written when the run is first claimed
+    metrics.jsonl     one row a logged step, append only; rows carry attempt and step, the last wins
+    attempts/N.json   start, end, host and outcome of every attempt
+    record.json       replaced atomically; ``state`` tells how the run ended
+    checkpoints/      step_NNNNNN folders, the last two while the run lives
+    log.txt           what the run printed
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from sweepkit import fsio
+from sweepkit.plan.run_plan import RunPlan
+
+SCHEMA_VERSION = 1
+
+
+class RunState(StrEnum):
+    """A record exists only for a run that has started; a run without one is planned."""
+
+    running = "running"
+    complete = "complete"
+    diverged = "diverged"
+    failed = "failed"
+    preempted = "preempted"  # stopped with a checkpoint, to be continued
+    cancelled = "cancelled"
+
+
+#: States in which a run is never started again unless asked for.
+FINAL_STATES = frozenset({RunState.complete, RunState.diverged, RunState.failed, RunState.cancelled})
+
+
+class FailureClass(StrEnum):
+    diverged = "diverged"
+    oom = "oom"
+    bad_config = "bad_config"
+    bad_data = "bad_data"
+    disk_full = "disk_full"
+    crash = "crash"
+    lost = "lost"  # the process vanished more often than launcher.max_attempts
+    cancelled = "cancelled"
+
+
+@dataclass
+class RunRecord:
+    """What a run was, where it ran and what came out. None means not measured, never 0."""
+
+    run_id: str
+    variant_id: str
+    seed: int
+    state: RunState
+    failure_class: FailureClass | None = None
+    failure_message: str | None = None
+    attempt: int = 1
+    started_at: str | None = None  # ISO 8601, UTC
+    ended_at: str | None = None
+    step: int = 0  # last finished step
+    num_steps: int = 0
+    # what the node decided: dtype and its reason, device, threads, compile, attention backend
+    resolved: dict[str, Any] = field(default_factory=dict)
+    # git commit and dirty flag, versions, host, hardware
+    environment: dict[str, Any] = field(default_factory=dict)
+    environment_fingerprint: str | None = None
+    evaluation_fingerprints: dict[str, str] = field(default_factory=dict)  # stream -> digest
+    # results: val_bpb, bpb per stream, train_time_s, median_step_time_s, compile_time_s, eval_time_s,
+    # checkpoint_time_s, tokens_per_s, mfu, peak_memory_gib, total_flops, final_train_loss
+    results: dict[str, Any] = field(default_factory=dict)
+    packing: dict[str, Any] = field(default_factory=dict)
+    sample: str | None = None
+    wandb: dict[str, Any] = field(default_factory=dict)
+    schema_version: int = SCHEMA_VERSION
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> RunRecord:
+        fields = dict(value)
+        fields["state"] = RunState(fields["state"])
+        if fields.get("failure_class") is not None:
+            fields["failure_class"] = FailureClass(fields["failure_class"])
+        return cls(**fields)
+
+
+@dataclass(frozen=True)
+class RunDir:
+    """Paths of one run and the few reads and writes that everyone shares."""
+
+    path: Path
+
+    @classmethod
+    def of(cls, results_dir: Path, run_id: str) -> RunDir:
+        return cls(results_dir / "runs" / run_id)
+
+    @property
+    def run_id(self) -> str:
+        return self.path.name
+
+    @property
+    def plan_path(self) -> Path:
+        return self.path / "plan.json"
+
+    @property
+    def record_path(self) -> Path:
+        return self.path / "record.json"
+
+    @property
+    def metrics_path(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    @property
+    def log_path(self) -> Path:
+        return self.path / "log.txt"
+
+    @property
+    def checkpoints_path(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def attempts_path(self) -> Path:
+        return self.path / "attempts"
+
+    @property
+    def claim_path(self) -> Path:
+        return self.path / "claim.json"
+
+    def write_plan(self, plan: RunPlan) -> None:
+        if not self.plan_path.exists():
+            fsio.write_json(self.plan_path, plan.to_json())
+
+    def read_plan(self) -> RunPlan:
+        return RunPlan.from_json(fsio.read_json(self.plan_path))
+
+    def write_record(self, record: RunRecord) -> None:
+        fsio.write_json(self.record_path, record.to_json())
+
+    def read_record(self) -> RunRecord | None:
+        """The record, or None for a run that never started."""
+        try:
+            return RunRecord.from_json(fsio.read_json(self.record_path))
+        except FileNotFoundError:
+            return None
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """Rows by step, in order; where a step was logged twice the later attempt wins."""
+        rows: dict[int, dict[str, Any]] = {}
+        for row in fsio.read_lines(self.metrics_path):
+            rows[row["step"]] = rows.get(row["step"], {}) | row
+        return [rows[step] for step in sorted(rows)]

@@ -1,0 +1,156 @@
+"""The runs table: one row a cell of a sweep's frozen plan, joined with what its run recorded.
+
+``load("NAME")`` reads ``results/NAME/plan.jsonl`` and the record of every run in it. Every cell has
+its row whatever became of it: a run without a record is ``planned``, one that failed or diverged
+keeps its reason, one whose record cannot be read is ``corrupt`` (with a warning). ``load("all")``
+gives every run directory instead, whoever asked for the run; the columns that only a sweep knows
+(variant, role, rung, levels) are then missing. Dtypes, units and meanings are in ``columns.py``.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from sweepkit import fsio
+from sweepkit.config import paths
+from sweepkit.errors import SweepkitError, did_you_mean
+from sweepkit.results import columns, flatten, learning_curves
+from sweepkit.results.columns import CORRUPT, PLANNED, REFERENCE, Column
+from sweepkit.results.index import read_cached
+from sweepkit.results.record import RunDir
+
+#: ``load(ALL)`` reads every run directory.
+ALL = "all"
+
+
+def load(sweep: str | None = None, results_dir: Path | str | None = None) -> pd.DataFrame:
+    """The runs of a sweep as a table with typed, documented columns.
+
+    Args:
+        sweep: name of a sweep; "all" or None for every run directory.
+        results_dir: where results are; by default $SWEEPKIT_RESULTS_DIR, else ``./results``.
+
+    Returns:
+        One row a cell, in the order of the frozen plan; ``<NA>`` where nothing was measured.
+
+    Raises:
+        SweepkitError: no sweep of that name has been frozen here.
+    """
+    results = _folder(results_dir)
+    if sweep is None or sweep == ALL:
+        return _frame(_all_rows(results))
+    plan_path = _plan_path(sweep, results)
+    index = results / ".index"
+    cells = read_cached(index / f"sweep-{sweep}.jsonl", {sweep: plan_path}, flatten.read_cells, write_from=1)
+    rows: list[flatten.Row] = cells.get(sweep, [])
+    _fill_levels(rows, results / sweep)
+    records = _records(results, dict.fromkeys(row["run_id"] for row in rows))
+    return _frame([_joined(row, records.get(row["run_id"])) for row in rows])
+
+
+def curves(sweep: str | None = None, results_dir: Path | str | None = None) -> pd.DataFrame:
+    """Learning curves in long form: one row a logged step of every run of ``sweep`` that has started.
+
+    Where a step was logged by several attempts the last one counts. Columns are in
+    ``columns.CURVE_COLUMNS``. Raises as ``load`` does.
+    """
+    results = _folder(results_dir)
+    return typed(learning_curves.rows(load(sweep, results), results), columns.CURVE_COLUMNS)
+
+
+def sweep_names(results_dir: Path | str | None = None) -> list[str]:
+    """Names of the sweeps that have been frozen in ``results_dir``, sorted."""
+    results = _folder(results_dir)
+    names = (path.parent.name for path in results.glob("*/plan.jsonl"))
+    return sorted(name for name in names if not name.startswith("."))  # a dot: still being frozen
+
+
+def typed(frame: pd.DataFrame, known: tuple[Column, ...]) -> pd.DataFrame:
+    """``frame`` with all documented columns, in their order and with their dtypes.
+
+    A value that does not fit its column's dtype (a damaged record) becomes ``<NA>``.
+    """
+    for column in known:
+        if not column.is_family and column.name not in frame:
+            frame[column.name] = None
+    frame = frame[columns.order(list(frame.columns), known)]
+    return pd.DataFrame({name: _cast(frame[name], columns.find(name, known)) for name in frame.columns})
+
+
+def _frame(rows: list[flatten.Row]) -> pd.DataFrame:
+    return typed(pd.DataFrame(rows), columns.RUN_COLUMNS)
+
+
+def _cast(values: pd.Series[Any], column: Column | None) -> pd.Series[Any]:
+    name = column.dtype if column else columns.TEXT
+    dtype = pd.api.types.pandas_dtype(name)
+    if name == columns.TIME:
+        return pd.to_datetime(values, utc=True, errors="coerce", format="ISO8601").astype(dtype)
+    try:
+        return values.astype(dtype)
+    except (TypeError, ValueError, OverflowError):
+        numbers = pd.to_numeric(values, errors="coerce")
+        return numbers.where(numbers % 1 == 0).astype(dtype) if name == columns.INT else numbers.astype(dtype)
+
+
+def _joined(row: flatten.Row, record: flatten.Row | None) -> flatten.Row:
+    """Plan and record of one cell; what the plan says about the request wins."""
+    return {"state": PLANNED, **(record or {}), **row}
+
+
+def _records(results: Path, run_ids: dict[str, None]) -> dict[str, flatten.Row]:
+    sources = {run_id: RunDir.of(results, run_id).record_path for run_id in run_ids}
+    records = read_cached(results / ".index" / "records.jsonl", sources, flatten.read_record)
+    for record in records.values():
+        if record and record["state"] == CORRUPT:
+            warnings.warn(record["failure_message"], stacklevel=3)
+    return {run_id: record for run_id, record in records.items() if record}
+
+
+def _all_rows(results: Path) -> list[flatten.Row]:
+    try:
+        run_ids = sorted(entry.name for entry in os.scandir(results / "runs") if entry.is_dir())
+    except FileNotFoundError:
+        return []
+    sources = {run_id: RunDir.of(results, run_id).plan_path for run_id in run_ids}
+    plans = read_cached(results / ".index" / "plans.jsonl", sources, flatten.read_plan)
+    records = _records(results, dict.fromkeys(run_ids))
+    return [
+        _joined((plans.get(run_id) or {}) | {"run_id": run_id}, records.get(run_id))
+        for run_id in run_ids
+        if run_id in plans or run_id in records
+    ]
+
+
+def _fill_levels(rows: list[flatten.Row], sweep_dir: Path) -> None:
+    """Give every axis a cell's label does not name its reference level: "reference" if that has no name."""
+    try:
+        sweep = fsio.read_json(sweep_dir / "frozen.json")["sweep"]
+        axes = {f"level_{axis}": sweep["reference"].get(axis, REFERENCE) for axis in sweep["axes"]}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        axes = {}
+    named = (name for row in rows for name in row if name.startswith("level_"))
+    axes = dict.fromkeys(named, REFERENCE) | axes
+    for row in rows:
+        for axis, level in axes.items():
+            row.setdefault(axis, level)
+
+
+def _folder(results_dir: Path | str | None) -> Path:
+    return Path(results_dir).absolute() if results_dir is not None else paths.results_dir()
+
+
+def _plan_path(sweep: str, results: Path) -> Path:
+    path = results / sweep / "plan.jsonl"
+    if Path(sweep).name != sweep or not path.is_file():
+        known = sweep_names(results)
+        remedy = (
+            did_you_mean(sweep, known) if known else "there are none yet: run `sweepkit sweep NAME` first"
+        )
+        raise SweepkitError(f"sweep is {sweep!r}, but must name a sweep in {results}; {remedy}")
+    return path

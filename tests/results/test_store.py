@@ -1,0 +1,199 @@
+"""The runs table: every cell has its row, typed, with missing values missing."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import made_up_runs as made_up
+import pandas as pd
+import pytest
+
+import sweepkit
+from sweepkit import fsio
+from sweepkit.errors import SweepkitError
+from sweepkit.results import columns, store
+from sweepkit.results.record import FailureClass, RunDir, RunState
+
+
+def frozen(results: Path, *cells: dict, name: str = "x") -> None:
+    made_up.freeze(results, name, list(cells))
+
+
+def test_a_complete_run_has_its_numbers_with_documented_dtypes(tmp_path: Path) -> None:
+    run = made_up.plan()
+    written = made_up.finish(tmp_path, run)
+    frozen(tmp_path, made_up.cell(run))
+    table = store.load("x", tmp_path)
+    row = table.iloc[0]
+    assert row["state"] == "complete"
+    assert row["val_bpb"] == written.results["val_bpb"]
+    assert row["bpb_probe"] == written.results["bpb_probe"]
+    assert row["learning_rates_x0"] == 0.5
+    assert row["hardware"] == "a processor"
+    assert row["dtype"] == "bf16"
+    assert row["evaluation_fingerprint"] == "f" * 12
+    assert row["started_at"] == pd.Timestamp("2026-01-19T10:00:00Z")
+    for name, dtype in table.dtypes.items():
+        column = columns.find(str(name))
+        assert column is not None
+        assert str(dtype) == column.dtype, name
+    assert list(table.columns) == columns.order(list(table.columns))
+
+
+def test_a_cell_without_a_record_is_planned_and_its_results_are_missing(tmp_path: Path) -> None:
+    run = made_up.plan()
+    frozen(tmp_path, made_up.cell(run))
+    row = store.load("x", tmp_path).iloc[0]
+    assert row["state"] == "planned"
+    assert row["num_steps"] == run.num_steps
+    for name in ("val_bpb", "step", "tokens_per_s", "started_at", "failure_class"):
+        assert pd.isna(row[name])
+
+
+@pytest.mark.parametrize("state", list(RunState))
+def test_a_row_is_kept_whatever_became_of_the_run(tmp_path: Path, state: RunState) -> None:
+    run = made_up.plan()
+    failure = FailureClass.oom if state is RunState.failed else None
+    RunDir.of(tmp_path, run.run_id).write_record(made_up.record(run, state, failure_class=failure))
+    frozen(tmp_path, made_up.cell(run))
+    row = store.load("x", tmp_path).iloc[0]
+    assert row["state"] == state.value
+    assert pd.isna(row["val_bpb"])
+    assert (row["failure_class"] == "oom") is True if failure else pd.isna(row["failure_class"])
+
+
+UNREADABLE = ["", "{", "[]", "null", '{"run_id": 1}', '{"state": "no such"}', "\x00\xff"]
+
+
+@pytest.mark.parametrize("content", UNREADABLE)
+def test_an_unreadable_record_is_corrupt_with_a_warning(tmp_path: Path, content: str) -> None:
+    run = made_up.plan()
+    path = RunDir.of(tmp_path, run.run_id).record_path
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content.encode("latin-1"))
+    frozen(tmp_path, made_up.cell(run))
+    with pytest.warns(UserWarning, match=r"record\.json cannot be read"):
+        row = store.load("x", tmp_path).iloc[0]
+    assert row["state"] == "corrupt"
+    assert "delete it" in row["failure_message"]
+    assert row["depth"] == run.depth
+
+
+def test_a_value_of_the_wrong_type_is_missing_and_spoils_nothing_else(tmp_path: Path) -> None:
+    runs = [made_up.plan(seed=seed) for seed in (1, 2)]
+    for run, tokens in zip(runs, ("fast", 12.5), strict=True):
+        folder = RunDir.of(tmp_path, run.run_id)
+        folder.write_record(made_up.record(run, results={"tokens_per_s": tokens, "val_bpb": 1.5}))
+    frozen(tmp_path, *(made_up.cell(run) for run in runs))
+    table = store.load("x", tmp_path)
+    assert pd.isna(table["tokens_per_s"].iloc[0])
+    assert table["tokens_per_s"].iloc[1] == 12.5
+    assert list(table["val_bpb"]) == [1.5, 1.5]
+
+
+def test_nan_in_a_record_is_missing_not_zero(tmp_path: Path) -> None:
+    run = made_up.plan()
+    record = made_up.record(run, RunState.diverged, results={"val_bpb": float("nan")})
+    RunDir.of(tmp_path, run.run_id).write_record(record)
+    frozen(tmp_path, made_up.cell(run))
+    assert pd.isna(store.load("x", tmp_path)["val_bpb"].iloc[0])
+
+
+def test_two_cells_may_share_one_run(tmp_path: Path) -> None:
+    run = made_up.plan()
+    made_up.finish(tmp_path, run)
+    frozen(tmp_path, made_up.cell(run), made_up.cell(run, "a=b"))
+    table = store.load("x", tmp_path)
+    assert list(table["variant"]) == ["reference", "a=b"]
+    assert table["val_bpb"].nunique() == 1
+
+
+def test_levels_come_from_labels_and_the_reference_fills_the_rest(tmp_path: Path) -> None:
+    plans = [made_up.plan(variant_id=letter * 12) for letter in "abc"]
+    frozen(
+        tmp_path,
+        made_up.cell(plans[0]),
+        made_up.cell(plans[1], "optimizer.matrix.lr=0.02,x0=b96"),
+        made_up.cell(plans[2], "x0=b98", levels={"x0": "b98"}),
+    )
+    table = store.load("x", tmp_path)
+    assert list(table["level_x0"]) == ["reference", "b96", "b98"]
+    assert list(table["level_optimizer.matrix.lr"]) == ["reference", "0.02", "reference"]
+    sweep = {"axes": {"x0": {}, "optimizer.matrix.lr": {}}, "reference": {"x0": "b80"}}
+    fsio.write_json(tmp_path / "x" / "frozen.json", {"sweep": sweep})
+    assert list(store.load("x", tmp_path)["level_x0"]) == ["b80", "b96", "b98"]
+
+
+def test_a_torn_line_of_a_plan_is_left_out_with_a_warning(tmp_path: Path) -> None:
+    frozen(tmp_path, made_up.cell(made_up.plan()))
+    with (tmp_path / "x" / "plan.jsonl").open("a") as file:
+        file.write('{"variant": "refe')
+    with pytest.warns(UserWarning, match="line 2"):
+        assert len(store.load("x", tmp_path)) == 1
+
+
+def test_all_gives_every_run_directory_with_or_without_a_sweep(tmp_path: Path) -> None:
+    lone, failed = made_up.plan(depth=4), made_up.plan(depth=6)
+    made_up.finish(tmp_path, lone)
+    RunDir.of(tmp_path, failed.run_id).write_plan(failed)
+    (tmp_path / "runs" / "stray").mkdir()
+    (tmp_path / "runs" / "file.txt").write_text("")
+    for name in (None, "all"):
+        table = store.load(name, tmp_path).set_index("run_id")
+        assert dict(table["state"]) == {lone.run_id: "complete", failed.run_id: "planned"}
+        assert table["variant"].isna().all()
+        assert table.loc[lone.run_id, "depth"] == 4
+
+
+def test_an_empty_results_folder_gives_an_empty_table_with_all_columns(tmp_path: Path) -> None:
+    table = store.load("all", tmp_path / "none")
+    assert table.empty
+    assert {"run_id", "val_bpb", "state"} <= set(table.columns)
+    assert str(table["val_bpb"].dtype) == "Float64"
+
+
+@pytest.mark.parametrize("name", ["dem", "../x", "", "runs", "."])
+def test_an_unknown_sweep_names_those_that_exist(tmp_path: Path, name: str) -> None:
+    frozen(tmp_path, made_up.cell(made_up.plan()), name="demo")
+    with pytest.raises(SweepkitError, match="demo"):
+        store.load(name, tmp_path)
+
+
+def test_a_sweep_that_is_being_frozen_is_not_listed(tmp_path: Path) -> None:
+    frozen(tmp_path, made_up.cell(made_up.plan()), name="demo")
+    frozen(tmp_path, made_up.cell(made_up.plan()), name=".demo.1.tmp")
+    assert store.sweep_names(tmp_path) == ["demo"]
+
+
+def test_the_public_name_works_and_uses_the_results_folder_of_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SWEEPKIT_RESULTS_DIR", str(tmp_path))
+    run = made_up.plan()
+    made_up.finish(tmp_path, run)
+    frozen(tmp_path, made_up.cell(run))
+    assert len(sweepkit.results.load("x")) == 1
+    assert len(sweepkit.results.curves("x")) == run.num_steps
+
+
+def test_loading_imports_no_torch_and_the_package_alone_no_pandas() -> None:
+    code = """
+import sys, sweepkit, sweepkit.results.record
+assert "pandas" not in sys.modules
+import sweepkit.results.store, sweepkit.report.html, sweepkit.report.tables, sweepkit.cli.results
+assert not {"torch", "wandb", "matplotlib"} & set(sys.modules), sorted(sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_record_of_a_newer_version_still_loads(tmp_path: Path) -> None:
+    run = made_up.plan()
+    made_up.finish(tmp_path, run)
+    path = RunDir.of(tmp_path, run.run_id).record_path
+    content = json.loads(path.read_text()) | {"invented_later": 1, "schema_version": 99}
+    path.write_text(json.dumps(content))
+    frozen(tmp_path, made_up.cell(run))
+    assert store.load("x", tmp_path)["state"].iloc[0] == "complete"
