@@ -1,0 +1,182 @@
+"""Checkpoints: whole or absent, checksummed, and no code in them.
+
+``checkpoints/step_000100/`` holds ``state.safetensors`` (parameters and optimizer state, keyed by parameter
+name, unsharded) and ``meta.json`` (step, clocks, SHA-256 of the state). The folder is written under another
+name, fsynced and renamed, so a killed writer leaves nothing that looks like a checkpoint. The last two are
+kept while a run lives. ``restore`` takes the newest that is intact and says what it passed over; with none
+left the run starts again from step 0, which costs time but no correctness.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sweepkit import fsio
+from sweepkit.errors import CheckpointError, StorageError
+from sweepkit.plan.run_plan import RunPlan
+from sweepkit.training.clock import Clock
+from sweepkit.training.engine import Engine
+
+SCHEMA_VERSION = 1
+NUM_KEPT = 2
+_STATE, _META = "state.safetensors", "meta.json"
+
+
+@dataclass
+class TrainState:
+    """Where a run is. All else about step s follows from the plan."""
+
+    clock: Clock
+    step: int = 0  # finished steps
+    first_loss: float | None = None  # nats
+    last_loss: float | None = None
+    evaluated_step: int | None = None
+    bpb: dict[str, float] = field(default_factory=dict)  # of the last evaluation
+
+    def to_json(self) -> dict[str, Any]:
+        return vars(self) | {"clock": self.clock.to_json()}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> TrainState:
+        return cls(**(value | {"clock": Clock.from_json(value["clock"])}))
+
+
+class Checkpoints:
+    """The checkpoints of one run."""
+
+    def __init__(self, folder: Path, plan: RunPlan, say: Callable[[str], None]) -> None:
+        """``say`` takes one line for the run's log."""
+        self._folder, self._plan, self._say = folder, plan, say
+        self.saved_step: int | None = None
+
+    def found(self) -> list[Path]:
+        """Checkpoint folders, newest first, intact or not."""
+        return sorted(self._folder.glob("step_*"), reverse=True)
+
+    def save(self, state: TrainState, engine: Engine) -> None:
+        """Write ``state`` and ``engine``, then drop all but the last two.
+
+        Raises:
+            StorageError: the disk is full; earlier checkpoints are as they were.
+        """
+        if self.saved_step == state.step:
+            return
+        target = self._folder / f"step_{state.step:06d}"
+        temporary = self._folder / f".{target.name}.{os.getpid()}.tmp"
+        shutil.rmtree(temporary, ignore_errors=True)
+        try:
+            with fsio.explain_full_disk(target), state.clock.measure("checkpoint"):
+                temporary.mkdir(parents=True)
+                checksum = _write_tensors(temporary / _STATE, engine)
+            meta = {
+                "schema_version": SCHEMA_VERSION,
+                "run_id": self._plan.run_id,
+                "compute_dtype": str(engine.key.compute_dtype),
+                "sha256": checksum,
+                "state": state.to_json(),
+            }
+            fsio.write_json(temporary / _META, meta)
+            with fsio.explain_full_disk(target):
+                shutil.rmtree(target, ignore_errors=True)
+                temporary.replace(target)
+                _sync(self._folder)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+        self.saved_step = state.step
+        for old in self.found()[NUM_KEPT:]:
+            shutil.rmtree(old, ignore_errors=True)
+
+    def restore(self, engine: Engine) -> TrainState | None:
+        """Load the newest intact checkpoint into ``engine``; None when there is none."""
+        for leftover in self._folder.glob(".step_*.tmp"):  # of a killed writer
+            shutil.rmtree(leftover, ignore_errors=True)
+        found = self.found()
+        for folder in found:
+            try:
+                state = load(folder, self._plan, engine)
+            except CheckpointError as error:
+                self._say(f"checkpoint passed over: {error}")
+                continue
+            self.saved_step = state.step
+            return state
+        if found:
+            self._say("no checkpoint is usable: starting again from step 0")
+        return None
+
+    def drop(self) -> None:
+        """Delete them all."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def load(folder: Path, plan: RunPlan, engine: Engine) -> TrainState:
+    """Load one checkpoint into ``engine``.
+
+    Raises:
+        CheckpointError: it is incomplete, corrupt, or of another run or dtype; a corrupt one is found by its
+            checksum before anything is loaded.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    def bad(what: str, contract: str) -> CheckpointError:
+        return CheckpointError(
+            f"{folder} {what}, but must {contract}; delete it to start from an earlier one"
+        )
+
+    try:
+        meta = json.loads((folder / _META).read_text())
+        if meta["run_id"] != plan.run_id:
+            raise bad(f"is of run {meta['run_id']}", f"be of {plan.run_id}")
+        if meta["compute_dtype"] != str(engine.key.compute_dtype):
+            raise bad(f"is in {meta['compute_dtype']}", f"be in this node's {engine.key.compute_dtype}")
+        if _sha256(folder / _STATE) != meta["sha256"]:
+            raise bad("is corrupt (its content does not match its SHA-256)", "be as it was written")
+        state = TrainState.from_json(meta["state"])
+        engine.load_state_dict(load_file(folder / _STATE))
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        if isinstance(error, CheckpointError):
+            raise
+        raise bad(f"cannot be read ({type(error).__name__}: {error})", "hold a whole checkpoint") from error
+    return state
+
+
+def _write_tensors(path: Path, engine: Engine) -> str:
+    """Write, fsync and hash; safetensors reports a full disk in its own way."""
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    tensors = {name: tensor.contiguous() for name, tensor in engine.state_dict().items()}
+    try:
+        save_file(tensors, path)
+    except SafetensorError as error:
+        if "os error 28" in str(error) or "No space left" in str(error):
+            raise OSError(errno.ENOSPC, str(error)) from error
+        raise StorageError(
+            f"{path} could not be written ({error}); check that the folder is writable"
+        ) from error
+    _sync(path)
+    return _sha256(path)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError) if path.is_dir() else contextlib.nullcontext():
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

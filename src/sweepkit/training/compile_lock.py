@@ -1,0 +1,63 @@
+"""Cold compiling, one process at a time for each compiled shape.
+
+Two workers that start on one shape with nothing cached would compile the same code side by side, each at
+half the speed (measured: 65 s each on two cores, against 27 s alone). So the first compiles, the others wait
+and then load what it left in the compiler's cache. A marker beside the lock says that the code is there, and
+nobody waits any more. The kernel drops the lock of a process that dies.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+
+from sweepkit import fsio
+from sweepkit.training.engine import EngineKey
+from sweepkit.training.failure import Stopped
+
+_POLL_S = 0.2
+
+
+@contextlib.contextmanager
+def compiling(key: EngineKey, should_stop: Callable[[], bool]) -> Iterator[None]:
+    """Hold the right to compile ``key``; at once where it has been compiled before.
+
+    Raises:
+        Stopped: ``should_stop`` said so while another process was compiling.
+    """
+    folder = Path(os.environ["TORCHINDUCTOR_CACHE_DIR"]) / "sweepkit"
+    names = [key.compile_key, str(key.device), str(key.compute_dtype), key.num_threads, torch.__version__]
+    name = fsio.digest(names)
+    marker, lock = folder / f"{name[:20]}.done", folder / f"{name[:20]}.lock"
+    if not key.compile or marker.exists():
+        yield
+        return
+    with fsio.explain_full_disk(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        _wait_for(descriptor, should_stop)
+        yield
+        with contextlib.suppress(OSError):
+            marker.touch()
+    finally:
+        os.close(descriptor)
+
+
+def _wait_for(descriptor: int, should_stop: Callable[[], bool]) -> None:
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if should_stop():
+                raise Stopped("asked to stop before the first step") from None
+            time.sleep(_POLL_S)
+        except OSError:
+            return  # a file system without locks: compile without

@@ -1,0 +1,100 @@
+"""Where a run ran and with what: for the record, and as a fingerprint that decides what compares.
+
+Nothing is taken from the environment variables but a few that are named here: a record is shared, and
+environments hold secrets.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import os
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sweepkit import fsio
+from sweepkit.training import device as devices
+
+_PACKAGES = ("sweepkit", "torch", "numpy", "safetensors", "tiktoken", "rustbpe", "hydra-core", "triton")
+_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "SWEEPKIT_DTYPE", "CUDA_VISIBLE_DEVICES")
+
+
+def describe(device: torch.device) -> dict[str, Any]:
+    """Commit, versions, host and hardware, as plain JSON; unknown is None."""
+    commit, dirty = git_state()
+    value: dict[str, Any] = {
+        "git_commit": commit,
+        "git_dirty": dirty,
+        "versions": versions(),
+        "host": platform.node(),
+        "platform": platform.platform(),
+        "cpu": devices.processor_name(),
+        "num_cpus": os.cpu_count(),
+        "hardware": devices.name(device),
+        "variables": {name: os.environ[name] for name in _VARIABLES if name in os.environ},
+    }
+    if device.type == "cuda":
+        properties = torch.cuda.get_device_properties(device)
+        value |= {
+            "gpu": properties.name,
+            "gpu_memory_gib": properties.total_memory / 2**30,
+            "gpu_capability": f"{properties.major}.{properties.minor}",
+            "cuda": torch.version.cuda,
+        }
+    return value
+
+
+def fingerprint(environment: dict[str, Any], resolved: dict[str, Any]) -> str:
+    """16 hex digits of what matters for comparing wall-clock and numerics.
+
+    Hardware, device, dtype, torch version, whether the run was compiled, threads. The commit is not in it:
+    ``identity.NUMERICS_VERSION`` is what says that code computes the same.
+    """
+    matters = {
+        "hardware": environment["hardware"],
+        "torch": environment["versions"]["torch"],
+        "device": resolved["device"],
+        "dtype": resolved["dtype"],
+        "compile": resolved["compile"]["used"],
+        "num_threads": resolved["num_threads"],
+    }
+    return fsio.digest(matters)[:16]
+
+
+@functools.cache
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that take part."""
+    found = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found | {"torch": torch.__version__}
+
+
+@functools.cache
+def git_state() -> tuple[str | None, bool | None]:
+    """Commit of the code and whether tracked files differ from it; None outside a checkout."""
+    folder = Path(__file__).resolve().parents[3]
+    if not (folder / ".git").exists():
+        return None, None
+    commit = _git(folder, "rev-parse", "HEAD")
+    if commit is None:
+        return None, None
+    changes = _git(folder, "status", "--porcelain", "--untracked-files=no")
+    return commit, None if changes is None else bool(changes)
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=False, timeout=10
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

@@ -1,0 +1,67 @@
+"""Bits per byte of every evaluation stream: Σ nats / (ln 2 × Σ bytes of the target tokens).
+
+Special tokens and padding count neither nats nor bytes. All batches have one shape, the training
+micro-batch's, so that nothing compiles again. Nats are summed in fp64 (fp32 a batch where the device has no
+fp64).
+
+Shapes: B rows, T time.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+
+from sweepkit.data.streams import EvalStream
+from sweepkit.data.tokenizer import Tokenizer
+from sweepkit.training.engine import Engine
+from sweepkit.training.failure import Stopped
+
+#: The first stream of ``evaluation.streams`` under the name that verdicts use.
+MAIN = "val_bpb"
+
+
+def evaluate(
+    engine: Engine,
+    streams: Sequence[EvalStream],
+    tokenizer: Tokenizer,
+    rows: int,
+    should_stop: Callable[[], bool],
+) -> dict[str, float]:
+    """``bpb_<stream>`` of every stream, and ``val_bpb``, which is the first's.
+
+    Args:
+        rows: B.
+        should_stop: polled once a batch.
+
+    Raises:
+        Stopped: ``should_stop`` said so.
+    """
+    bpb = {
+        f"bpb_{stream.name}": bits_per_byte(engine, stream, tokenizer, rows, should_stop)
+        for stream in streams
+    }
+    return {MAIN: next(iter(bpb.values())), **bpb}
+
+
+def bits_per_byte(
+    engine: Engine, stream: EvalStream, tokenizer: Tokenizer, rows: int, should_stop: Callable[[], bool]
+) -> float:
+    """Bits per byte of one stream; NaN if the model's output is."""
+    exact = torch.float32 if engine.device.type == "mps" else torch.float64
+    nats = torch.zeros((), dtype=exact, device=engine.device)
+    num_bytes = 0
+    for inputs_BT, targets_BT in stream.batches(rows):
+        if should_stop():
+            raise Stopped("asked to stop while evaluating")
+        bytes_BT = np.where(targets_BT >= 0, tokenizer.token_bytes[targets_BT], 0)
+        num_bytes += int(bytes_BT.sum())
+        scored_BT = np.where(bytes_BT > 0, targets_BT, -1).astype(np.int32)
+        nats_BT = engine.nats(
+            torch.from_numpy(inputs_BT).to(engine.device), torch.from_numpy(scored_BT).to(engine.device)
+        )
+        nats += nats_BT.sum(dtype=exact)
+    return nats.item() / (math.log(2) * num_bytes)

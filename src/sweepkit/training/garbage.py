@@ -1,0 +1,45 @@
+"""Python's garbage collector, out of the way of the training steps.
+
+A collection walks every object torch has ever made: pauses of half a second (methodology §6). So after
+the first step everything is collected and frozen and the collector switched off; the loop collects by
+hand now and then. Several runs share a process, so leaving puts back what was there.
+"""
+
+from __future__ import annotations
+
+import gc
+from types import TracebackType
+
+
+class FrozenGarbage:
+    """A context; ``after_step`` is called once a step."""
+
+    def __init__(self, every_steps: int) -> None:
+        """``every_steps``: collect by hand that often; 0 for never."""
+        self._every_steps = every_steps
+        self._was_enabled = gc.isenabled()
+        self._steps = 0
+
+    def __enter__(self) -> FrozenGarbage:
+        return self
+
+    def after_step(self) -> None:
+        """Freeze after the first step, collect by hand every so many after it."""
+        self._steps += 1
+        if self._steps == 1:
+            gc.collect()
+            gc.freeze()
+            gc.disable()
+        elif self._every_steps and self._steps % self._every_steps == 0:
+            gc.collect()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._steps:
+            gc.unfreeze()
+        if self._was_enabled:
+            gc.enable()

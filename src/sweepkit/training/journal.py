@@ -1,0 +1,144 @@
+"""All that a run writes into its folder while it lives, checkpoints apart.
+
+metrics.jsonl grows by a row a logged step; log.txt is for people; progress.json says once a second where
+the run is; attempts/N.json and record.json are written at the start and at the end of an attempt.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+from sweepkit import fsio
+from sweepkit.plan.run_plan import RunPlan
+from sweepkit.results.record import RunDir, RunRecord, RunState
+
+_PROGRESS_EVERY_S = 1.0
+
+
+class Journal:
+    """The writer for one attempt of one run.
+
+    Attributes:
+        record: what ``begin`` and ``end`` write; the session fills it.
+    """
+
+    def __init__(self, plan: RunPlan, run_dir: RunDir, attempt: int) -> None:
+        self.plan, self.run_dir, self.attempt = plan, run_dir, attempt
+        self.record = RunRecord(
+            run_id=plan.run_id,
+            variant_id=plan.variant_id,
+            seed=plan.seed,
+            state=RunState.running,
+            attempt=attempt,
+            started_at=_now(),
+            num_steps=plan.num_steps,
+        )
+        self.notes: list[str] = []
+        self._started = time.monotonic()
+        self._progress_at = 0.0
+        self._first_step = 0
+
+    def begin(self) -> None:
+        """Open the attempt: plan, record and attempt file, each whole."""
+        self.run_dir.write_plan(self.plan)
+        self.run_dir.write_record(self.record)
+        self._write_attempt()
+        _end_torn_line(self.run_dir)
+        self.say(f"attempt {self.attempt} of {self.plan.run_id} on {platform.node()}, pid {os.getpid()}")
+
+    def resumed(self, step: int) -> None:
+        """Note where this attempt goes on."""
+        self._first_step = self.record.step = step
+        if step:
+            self.say(f"resumed after step {step}")
+
+    def end(self) -> None:
+        """Write the record and close the attempt."""
+        self.record.ended_at = _now()
+        self.run_dir.write_record(self.record)
+        self._write_attempt()
+        reason = f": {self.record.failure_message}" if self.record.failure_message else ""
+        self.say(f"{self.record.state} at step {self.record.step}{reason}")
+
+    def say(self, line: str) -> None:
+        """One line for people."""
+        with fsio.explain_full_disk(self.run_dir.log_path), self.run_dir.log_path.open("a") as log:
+            log.write(f"{datetime.now().strftime('%H:%M:%S')} {line}\n")
+
+    def note(self, line: str) -> None:
+        """A line that the record keeps too."""
+        self.notes.append(line)
+        self.record.resolved["notes"] = self.notes
+        self.say(line)
+
+    def metrics(self, row: dict[str, Any]) -> dict[str, Any]:
+        """Append a row, with the attempt; returns it."""
+        row = {"step": row["step"], "attempt": self.attempt} | row
+        fsio.append_line(self.run_dir.metrics_path, row)
+        return row
+
+    def elapsed_s(self) -> float:
+        """Since this attempt began."""
+        return time.monotonic() - self._started
+
+    def progress(self, phase: str, force: bool = False, **values: Any) -> None:
+        """Say where the run is, at most once a second; a reader sees the old file or the new."""
+        now = time.monotonic()
+        if not force and now - self._progress_at < _PROGRESS_EVERY_S:
+            return
+        self._progress_at = now
+        value = {
+            "step": self.record.step,
+            "num_steps": self.plan.num_steps,
+            "tokens_per_s": None,
+            "eta_s": None,
+            "loss": None,
+            **values,
+            "phase": phase,
+            "updated_at": _now(),
+        }
+        path = self.run_dir.path / "progress.json"
+        temporary = path.with_name(f".progress.{os.getpid()}.tmp")
+        with fsio.explain_full_disk(path):
+            # No fsync: it is stale within a second anyway.
+            temporary.write_text(json.dumps(fsio.finite(value)))
+            temporary.replace(path)
+
+    def _write_attempt(self) -> None:
+        record = self.record
+        fsio.write_json(
+            self.run_dir.attempts_path / f"{self.attempt}.json",
+            {
+                "attempt": self.attempt,
+                "started_at": record.started_at,
+                "ended_at": record.ended_at,
+                "host": platform.node(),
+                "pid": os.getpid(),
+                "first_step": self._first_step,
+                "last_step": record.step,
+                "state": record.state,
+                "failure_class": record.failure_class,
+                "failure_message": record.failure_message,
+                "notes": self.notes,
+            },
+        )
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def _end_torn_line(run_dir: RunDir) -> None:
+    """A killed writer may leave half a row: end it, so that the next row stands on its own."""
+    path = run_dir.metrics_path
+    if not path.exists() or path.stat().st_size == 0:
+        return
+    with path.open("rb+") as file:
+        file.seek(-1, os.SEEK_END)
+        if file.read(1) != b"\n":
+            file.write(b"\n")

@@ -1,0 +1,183 @@
+"""The training loop: from a state to the end of the run, or to what stopped it.
+
+One step: schedules, gradients of the planned batch in micro-steps, optimizer, loss. Between steps, each
+at its own interval: evaluation, checkpoint, rows and progress. All intervals count finished steps, so a
+resumed run does the same things at the same steps as one that was never cut.
+
+Clocks: a step's time is what its own work took, waiting for data included; diagnostics are taken out.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from sweepkit.config.schema import RunConfig
+from sweepkit.data.prepare import PreparedData
+from sweepkit.optim import schedule
+from sweepkit.plan.run_plan import RunPlan
+from sweepkit.training import device as devices
+from sweepkit.training import throughput
+from sweepkit.training.checkpoint import Checkpoints, TrainState
+from sweepkit.training.diagnostics import StepProbe
+from sweepkit.training.engine import Engine
+from sweepkit.training.evaluation import evaluate
+from sweepkit.training.failure import Diverged, Stopped
+from sweepkit.training.garbage import FrozenGarbage
+from sweepkit.training.journal import Journal
+from sweepkit.training.prefetch import Prefetcher
+from sweepkit.training.throughput import Peak
+from sweepkit.training.wandb_log import Display
+
+
+@dataclass
+class Loop:
+    """One attempt at one run. ``state`` is where it is; everything else stays as it is."""
+
+    plan: RunPlan
+    config: RunConfig
+    engine: Engine
+    data: PreparedData
+    state: TrainState
+    checkpoints: Checkpoints
+    journal: Journal
+    display: Display
+    peak: Peak
+    should_stop: Callable[[], bool]
+
+    def run(self) -> None:
+        """Train and evaluate to the end.
+
+        Raises:
+            Diverged: the loss is not finite or has exploded.
+            Stopped: ``should_stop`` said so; a checkpoint was saved.
+        """
+        plan, trainer = self.plan, self.config.trainer
+        loader = self.data.train(plan.seed, plan.total_batch_size, plan.sequence_len)
+        batches = Prefetcher(
+            loader, self.state.step, plan.num_steps, plan.device_batch_size, self.engine.device
+        )
+        with batches, FrozenGarbage(trainer.gc_every_steps) as garbage:
+            while True:
+                try:
+                    self._evaluate_if_due()
+                    if self.should_stop() and self.state.step < plan.num_steps:
+                        raise Stopped("asked to stop")
+                except Stopped as stopped:
+                    if self.state.step:
+                        self.checkpoints.save(self.state, self.engine)
+                    raise Stopped(f"{stopped}; checkpoint at step {self.state.step}") from None
+                self._save_if_due()
+                if self.state.step == plan.num_steps:
+                    return
+                self._step(batches)
+                garbage.after_step()
+
+    def _step(self, batches: Prefetcher) -> None:
+        step, num = self.state.step, self.state.step + 1
+        every = self.config.logging.diagnostics_every_steps
+        started = time.perf_counter()
+        micro_batches = batches.take()
+        self.engine.optimizer.set_step(step)
+        share = 1.0 / len(micro_batches)
+        losses = [self.engine.backward(inputs, targets, share) for inputs, targets in micro_batches]
+        probe, probing_s = None, 0.0
+        if every and num % every == 0:
+            devices.synchronize(self.engine.device)
+            probing = time.perf_counter()
+            probe = StepProbe(self.engine.roles)
+            probing_s = time.perf_counter() - probing
+        self.engine.optimizer.step()
+        loss = math.fsum(loss.item() for loss in losses) / len(losses)
+        devices.synchronize(self.engine.device)
+        seconds = time.perf_counter() - started - probing_s
+        diagnostics: dict[str, Any] = probe.measure() if probe else {}
+        self.engine.optimizer.zero_grad()
+        self._account(num, loss, seconds, diagnostics)
+
+    def _account(self, step: int, loss: float, seconds: float, diagnostics: dict[str, Any]) -> None:
+        state, plan = self.state, self.plan
+        state.step = self.journal.record.step = step
+        state.last_loss = loss
+        state.clock.add_step(step, seconds)
+        if state.first_loss is None:
+            state.first_loss = loss
+        tokens_per_s = plan.total_batch_size / seconds
+        problem = self._problem(step, loss)
+        if (
+            problem
+            or diagnostics
+            or step % self.config.logging.every_steps == 0
+            or step in (1, plan.num_steps)
+        ):
+            row = {
+                "step": step,
+                "loss": loss,
+                "lr": schedule.lr_factor(step - 1, plan),
+                "tokens": step * plan.total_batch_size,
+                "flops": step * plan.total_batch_size * plan.flops_per_token,
+                "step_time_s": seconds,
+                "train_time_s": state.clock.train_time_s,
+                "elapsed_s": self.journal.elapsed_s(),
+                "tokens_per_s": tokens_per_s,
+                "mfu": throughput.mfu(plan.flops_per_token, tokens_per_s, self.peak.flops),
+                **diagnostics,
+            }
+            self.display.log(self.journal.metrics(row))
+        usual = state.clock.mean_step_time_s or seconds
+        self.journal.progress(
+            "training",
+            loss=loss,
+            tokens_per_s=plan.total_batch_size / usual,
+            eta_s=(plan.num_steps - step) * usual,
+        )
+        if problem:
+            raise Diverged(problem)
+
+    def _problem(self, step: int, loss: float) -> str | None:
+        first, ratio = self.state.first_loss, self.config.trainer.max_loss_ratio
+        if not math.isfinite(loss):
+            return f"the loss is {loss} at step {step}; lower the learning rates or try SWEEPKIT_DTYPE=fp32"
+        if first is not None and loss > ratio * first:
+            return (
+                f"the loss is {loss:.3f} nats at step {step}, more than trainer.max_loss_ratio ({ratio:g}) "
+                f"× its first value {first:.3f}; lower the learning rates"
+            )
+        return None
+
+    def _evaluate_if_due(self) -> None:
+        state, every = self.state, self.config.evaluation.every_steps
+        due = state.step == self.plan.num_steps or (every and state.step and state.step % every == 0)
+        if not due or state.evaluated_step == state.step:
+            return
+        self.journal.progress("evaluating", force=True, loss=state.last_loss)
+        before = state.clock.eval_time_s
+        with state.clock.measure("eval"):
+            bpb = evaluate(
+                self.engine,
+                self.data.streams,
+                self.data.tokenizer,
+                self.plan.device_batch_size,
+                self.should_stop,
+            )
+        bad = [name for name, value in bpb.items() if not math.isfinite(value)]
+        if bad:
+            raise Diverged(f"{bad[0]} is {bpb[bad[0]]} at step {state.step}; lower the learning rates")
+        state.bpb, state.evaluated_step = bpb, state.step
+        row = {"step": state.step, **bpb, "eval_time_s": state.clock.eval_time_s - before}
+        self.display.log(self.journal.metrics(row))
+        shown = ", ".join(f"{name} {value:.4f}" for name, value in bpb.items())
+        self.journal.say(f"step {state.step}: loss {state.last_loss:.4f}, {shown}")
+
+    def _save_if_due(self) -> None:
+        state, trainer = self.state, self.config.trainer
+        if state.step == 0:
+            return
+        if state.step == self.plan.num_steps:
+            if trainer.keep_checkpoints:
+                self.checkpoints.save(state, self.engine)
+        elif trainer.checkpoint_every_steps and state.step % trainer.checkpoint_every_steps == 0:
+            self.checkpoints.save(state, self.engine)

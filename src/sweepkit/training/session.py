@@ -1,0 +1,246 @@
+"""A process that trains runs, one after the other, and keeps what the next one can use.
+
+The engine (model, optimizer, compiled code) stays while the compile key does, and is made new in place for
+every run, bit for bit what a fresh process has. Only one engine is held: when another shape is asked for, the
+compiler's memory is emptied too, so that no run depends on what ran before; compiled code comes back from
+the cache folder on disk, which all workers share.
+
+Whatever goes wrong becomes the record's state; ``run`` does not raise.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from sweepkit import fsio
+from sweepkit.config import codec, paths
+from sweepkit.config.schema import RunConfig
+from sweepkit.data.prepare import PreparedData, prepare
+from sweepkit.errors import StorageError
+from sweepkit.plan.run_plan import RunPlan
+from sweepkit.precision.policy import Precision, resolve
+from sweepkit.results.record import FailureClass, RunDir, RunRecord, RunState
+from sweepkit.training import device as devices
+from sweepkit.training import environment, failure, sample, throughput, wandb_log
+from sweepkit.training.checkpoint import Checkpoints, TrainState
+from sweepkit.training.clock import Clock
+from sweepkit.training.compile_lock import compiling
+from sweepkit.training.engine import Engine, EngineKey, cannot_compile, is_compile_error
+from sweepkit.training.journal import Journal
+from sweepkit.training.loop import Loop
+from sweepkit.training.throughput import Peak, PeakMemory
+
+_DTYPE_NAMES = {torch.bfloat16: "bf16", torch.float32: "fp32"}
+
+
+class Session:
+    """Trains runs; see the module's docstring."""
+
+    def __init__(self) -> None:
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(paths.cache_dir() / "inductor"))
+        self._engine: Engine | None = None
+        self._no_compile: str | None = None  # why compiling failed in this process
+        self._data: tuple[str, PreparedData] | None = None
+
+    def run(
+        self,
+        plan: RunPlan,
+        run_dir: RunDir,
+        attempt: int,
+        should_stop: Callable[[], bool] = lambda: False,
+    ) -> RunRecord:
+        """Train ``plan`` from its newest checkpoint, or from the start, to the end.
+
+        Args:
+            plan: the run.
+            run_dir: where everything about it is written.
+            attempt: number of this attempt, from 1.
+            should_stop: polled between steps; True ends the run as ``preempted``, with a checkpoint.
+
+        Returns:
+            The record as written: complete, diverged, failed or preempted. On a full disk the file may be an
+            older one.
+        """
+        journal = Journal(plan, run_dir, attempt)
+        record = journal.record
+        try:
+            journal.begin()
+            self._run(plan, run_dir, journal, should_stop)
+            record.state = RunState.complete
+        except (Exception, KeyboardInterrupt) as error:
+            record.state, record.failure_class, record.failure_message = failure.classify(error)
+            if record.failure_class not in (None, FailureClass.diverged):
+                _quietly(lambda: journal.say(traceback.format_exc()))
+            if record.failure_class is FailureClass.oom:
+                self.forget()
+        _quietly(journal.end)
+        return record
+
+    def forget(self) -> None:
+        """Drop the engine and its memory."""
+        compiled = self._engine is not None and self._engine.key.compile
+        self._engine = None
+        if compiled:  # imports the compiler, which takes a second
+            torch.compiler.reset()
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    def _run(self, plan: RunPlan, run_dir: RunDir, journal: Journal, should_stop: Callable[[], bool]) -> None:
+        journal.progress("compiling", force=True)
+        record = journal.record
+        config = codec.from_json(plan.config)
+        clock = Clock(plan.num_steps)
+        with clock.measure("setup"):
+            device = devices.choose(config.trainer.device)
+            precision = resolve(config.precision.dtype, device)
+            peak = throughput.peak(device, precision.compute_dtype)
+            memory = PeakMemory(device)
+            record.environment = environment.describe(device)
+            data = self._prepared(config)
+        with clock.measure("compile"):
+            engine = self._ready_engine(plan, config, device, precision, journal, should_stop)
+        record.resolved |= _resolved(engine, precision, peak, memory, self._no_compile_reason(config, device))
+        record.environment_fingerprint = environment.fingerprint(record.environment, record.resolved)
+        record.evaluation_fingerprints = {stream.name: stream.fingerprint for stream in data.streams}
+        record.packing = dict(data.packing_stats)
+        engine.renew(plan)
+        checkpoints = Checkpoints(run_dir.checkpoints_path, plan, journal.note)
+        state = checkpoints.restore(engine)
+        if state is None:
+            engine.renew(plan)  # a checkpoint that failed half way may have left something
+            state = TrainState(clock)
+        else:
+            state.clock.setup_time_s += clock.setup_time_s
+            state.clock.compile_time_s += clock.compile_time_s
+        journal.resumed(state.step)
+        journal.say(_describe(record, clock))
+        display = wandb_log.start(config.logging, plan, run_dir, journal.say)
+        record.wandb = display.info
+        run_dir.write_record(record)
+        loop = Loop(plan, config, engine, data, state, checkpoints, journal, display, peak, should_stop)
+        failed = True
+        try:
+            loop.run()
+            if config.evaluation.sample_tokens:
+                record.sample = sample.write(
+                    engine,
+                    data.tokenizer,
+                    config.evaluation.sample_prompt,
+                    config.evaluation.sample_tokens,
+                    plan.seed,
+                )
+            failed = False
+        finally:
+            record.results = _results(plan, state, peak, memory)
+            display.finish(record.results, failed)
+        if not config.trainer.keep_checkpoints:
+            checkpoints.drop()
+
+    def _prepared(self, config: RunConfig) -> PreparedData:
+        """The data of ``config``; the last one is kept, most runs of a session share it."""
+        value = codec.to_json(config)
+        parts = ("dataset", "tokenizer", "packing", "evaluation")
+        key = fsio.digest([*(value[part] for part in parts), config.horizon.sequence_len])
+        if self._data is None or self._data[0] != key:
+            self._data = None
+            self._data = key, prepare(config)
+        return self._data[1]
+
+    def _no_compile_reason(self, config: RunConfig, device: torch.device) -> str | None:
+        if not config.trainer.compile:
+            return "trainer.compile=false"
+        return self._no_compile or cannot_compile(device)
+
+    def _ready_engine(
+        self,
+        plan: RunPlan,
+        config: RunConfig,
+        device: torch.device,
+        precision: Precision,
+        journal: Journal,
+        should_stop: Callable[[], bool],
+    ) -> Engine:
+        """An engine that has compiled all it will need; eager where compiling does not work."""
+        use = self._no_compile_reason(config, device) is None
+        key = EngineKey(plan.compile_key, device, precision.compute_dtype, torch.get_num_threads(), use)
+        if self._engine is not None and self._engine.key == key:
+            return self._engine
+        self.forget()
+        engine = Engine(plan, key)
+        try:
+            with compiling(key, should_stop):
+                engine.warm_up(plan)
+        except Exception as error:
+            if not use or failure.is_out_of_memory(error) or not is_compile_error(error):
+                raise
+            self._no_compile = f"torch.compile failed: {type(error).__name__}: {str(error).splitlines()[0]}"
+            journal.note(f"{self._no_compile}; running eagerly")
+            del engine
+            return self._ready_engine(plan, config, device, precision, journal, should_stop)
+        self._engine = engine
+        return engine
+
+
+def _resolved(
+    engine: Engine, precision: Precision, peak: Peak, memory: PeakMemory, no_compile: str | None
+) -> dict[str, Any]:
+    return {
+        "dtype": _DTYPE_NAMES[precision.compute_dtype],
+        "dtype_reason": precision.reason,
+        "device": engine.device.type,
+        "num_threads": engine.key.num_threads,
+        "compile": {"used": engine.key.compile, "reason": no_compile},
+        "attention": "torch scaled_dot_product_attention",
+        "peak_flops": peak.flops,
+        "peak_flops_source": peak.source,
+        "peak_memory_source": memory.source,
+    }
+
+
+def _describe(record: RunRecord, clock: Clock) -> str:
+    resolved = record.resolved
+    compiled = resolved["compile"]
+    how = f"compiled in {clock.compile_time_s:.1f} s" if compiled["used"] else f"eager ({compiled['reason']})"
+    return (
+        f"{record.environment['hardware']}, {resolved['device']}, {resolved['num_threads']} threads; "
+        f"{resolved['dtype']} ({resolved['dtype_reason']}); {how}; set up in {clock.setup_time_s:.1f} s"
+    )
+
+
+def _results(plan: RunPlan, state: TrainState, peak: Peak, memory: PeakMemory) -> dict[str, Any]:
+    """The record's results; a number that was not measured is None."""
+    clock = state.clock
+    mean = clock.mean_step_time_s
+    tokens_per_s = plan.total_batch_size / mean if mean else None
+    done = state.evaluated_step == plan.num_steps
+    bpb: dict[str, float | None] = dict(state.bpb) if done else {"val_bpb": None}
+    return bpb | {
+        "final_train_loss": state.last_loss,
+        "train_time_s": clock.train_time_s if mean else None,
+        "median_step_time_s": clock.median_step_time_s,
+        "num_timed_steps": len(clock.step_times_s),
+        "setup_time_s": clock.setup_time_s,
+        "compile_time_s": clock.compile_time_s,
+        "eval_time_s": clock.eval_time_s,
+        "checkpoint_time_s": clock.checkpoint_time_s,
+        "tokens_per_s": tokens_per_s,
+        "mfu": throughput.mfu(plan.flops_per_token, tokens_per_s, peak.flops) if tokens_per_s else None,
+        "peak_memory_gib": memory.gib(),
+        "total_flops": state.step * plan.total_batch_size * plan.flops_per_token,
+        "total_tokens": state.step * plan.total_batch_size,
+    }
+
+
+def _quietly(write: Callable[[], None]) -> None:
+    """The last words of a run on a full disk may not fit; what was written before stays."""
+    try:
+        write()
+    except (StorageError, OSError):
+        return

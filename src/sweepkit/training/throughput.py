@@ -1,0 +1,129 @@
+"""Tokens per second, model FLOPs utilisation and peak memory.
+
+MFU = FLOPs per token × tokens/s ÷ peak FLOP/s. The peak of a GPU is the maker's figure for its name and
+the compute dtype (``plan.cost.PEAK_FLOPS``). A CPU has no such figure: there the peak is the rate of a large
+matrix multiplication in that dtype with that many threads, measured once and kept in the cache folder, so
+that all runs of a machine are held against the same number. No known peak, no MFU.
+"""
+
+from __future__ import annotations
+
+import platform
+import resource
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from sweepkit import fsio
+from sweepkit.config import paths
+from sweepkit.plan import cost
+from sweepkit.training import device as devices
+
+_GEMM_SIZE = 1024
+_GEMM_S = 0.15  # how long to measure
+_GEMM_ROUNDS = 5
+
+
+@dataclass(frozen=True)
+class Peak:
+    """What a device could do at most, FLOP/s, and how we know; None when we do not."""
+
+    flops: float | None
+    source: str
+
+
+def mfu(flops_per_token: float, tokens_per_s: float, peak_flops: float | None) -> float | None:
+    """Share of the peak that went into the model's own FLOPs."""
+    return flops_per_token * tokens_per_s / peak_flops if peak_flops else None
+
+
+def peak(device: torch.device, dtype: torch.dtype) -> Peak:
+    """Peak of ``device`` in ``dtype``."""
+    short = {torch.bfloat16: "bf16", torch.float32: "fp32"}[dtype]
+    name = devices.name(device)
+    if device.type == "cuda":
+        flops = cost.peak_flops(name, short)
+        return Peak(flops, f"{name} {short}, maker's figure" if flops else f"no figure for {name} {short}")
+    if device.type == "cpu":
+        threads = torch.get_num_threads()
+        return Peak(
+            _cached_gemm_rate(dtype, short, threads),
+            f"GEMM of {_GEMM_SIZE}, {short}, {threads} threads, measured",
+        )
+    return Peak(None, f"no figure for {name}")
+
+
+def _cached_gemm_rate(dtype: torch.dtype, short: str, threads: int) -> float:
+    recipe = [platform.node(), devices.processor_name(), torch.__version__, short, threads, _GEMM_SIZE]
+    path = paths.cache_dir() / "gemm" / f"{fsio.digest(recipe)[:16]}.json"
+    try:
+        return float(fsio.read_json(path)["flops_per_s"])
+    except (OSError, ValueError, KeyError, TypeError):
+        rate = gemm_rate(dtype)
+        fsio.write_json(path, {"recipe": recipe, "flops_per_s": rate})
+        return rate
+
+
+def gemm_rate(dtype: torch.dtype, size: int = _GEMM_SIZE, seconds: float = _GEMM_S) -> float:
+    """FLOP/s of a ``size``³ matrix multiplication on the CPU, the best of several rounds."""
+    a, b = (torch.randn(size, size).to(dtype) for _ in range(2))
+    out = torch.empty(size, size, dtype=dtype)
+    torch.mm(a, b, out=out)
+    best = float("inf")
+    until = time.perf_counter() + seconds
+    rounds = 0
+    while rounds < _GEMM_ROUNDS or time.perf_counter() < until:
+        started = time.perf_counter()
+        torch.mm(a, b, out=out)
+        best = min(best, time.perf_counter() - started)
+        rounds += 1
+    return 2 * size**3 / best
+
+
+class PeakMemory:
+    """Peak memory from now on, and where the number comes from."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._read: Callable[[], float]
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+            self._read = lambda: float(torch.cuda.max_memory_allocated(device))
+            self.source = "device: most bytes allocated by torch"
+        elif _reset_high_water_mark():
+            self._read = _high_water_mark
+            self.source = "process: most resident memory since the run began"
+        else:
+            self._read = _max_resident
+            self.source = "process: most resident memory since the process began"
+
+    def gib(self) -> float:
+        return self._read() / 2**30
+
+
+_STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+
+
+def _reset_high_water_mark() -> bool:
+    """Linux: writing 5 sets the peak back to what is resident now (proc(5))."""
+    try:
+        _CLEAR.write_text("5")
+        return _high_water_mark() > 0
+    except (OSError, ValueError):
+        return False
+
+
+def _high_water_mark() -> float:
+    for line in _STATUS.read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return float(line.split()[1]) * 1024
+    raise ValueError("no VmHWM")
+
+
+def _max_resident() -> float:
+    unit = 1 if sys.platform == "darwin" else 1024
+    return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit)

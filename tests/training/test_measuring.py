@@ -1,0 +1,156 @@
+"""Bits per byte, MFU, clocks, diagnostics, fingerprints: against direct computation."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from training_runs import run, tiny
+
+from sweepkit.config import codec
+from sweepkit.config.schema import Device
+from sweepkit.data.prepare import prepare
+from sweepkit.errors import ConfigError, DataError, StorageError
+from sweepkit.results.record import FailureClass, RunState
+from sweepkit.training import device, environment, throughput
+from sweepkit.training.clock import Clock
+from sweepkit.training.diagnostics import StepProbe
+from sweepkit.training.engine import Engine, EngineKey
+from sweepkit.training.evaluation import bits_per_byte, evaluate
+from sweepkit.training.failure import Stopped, classify
+from sweepkit.training.session import Session
+
+
+def test_bits_per_byte_equal_a_direct_computation_over_the_text() -> None:
+    plan = tiny()
+    data = prepare(codec.from_json(plan.config))
+    engine = Engine(plan, EngineKey(plan.compile_key, torch.device("cpu"), torch.float32, 1, False))
+    engine.renew(plan)
+    with torch.no_grad():
+        for parameter in engine.model.parameters():
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(3)))
+    stream = data.streams[0]
+    ids = torch.from_numpy(stream.tokens.tokens[:].astype(np.int64))
+    nats, num_bytes = 0.0, 0
+    with torch.no_grad():
+        for start in range(0, len(ids) - 1, plan.sequence_len):  # rows that do not overlap, one at a time
+            row = ids[start : start + plan.sequence_len + 1]
+            log_p = engine.model(row[None, :-1]).double().log_softmax(-1)[0]
+            for position, target in enumerate(row[1:].tolist()):
+                if target != data.tokenizer.bos_id:
+                    nats -= log_p[position, target].item()
+                    num_bytes += len(data.tokenizer._tokens[target])
+    assert num_bytes == stream.num_bytes
+    direct = nats / (math.log(2) * num_bytes)
+    for rows in (1, 3, 8):
+        found = bits_per_byte(engine, stream, data.tokenizer, rows, lambda: False)
+        assert found == pytest.approx(direct, rel=1e-5)
+    both = evaluate(engine, data.streams, data.tokenizer, 8, lambda: False)
+    assert list(both) == ["val_bpb", "bpb_validation", "bpb_probe"]
+    assert both["val_bpb"] == both["bpb_validation"]
+    with pytest.raises(Stopped):
+        evaluate(engine, data.streams, data.tokenizer, 8, lambda: True)
+
+
+def test_mfu_is_achieved_over_peak_and_unknown_without_a_peak() -> None:
+    assert throughput.mfu(6e9, 1e5, 989e12) == pytest.approx(6e14 / 989e12)
+    assert throughput.mfu(6e9, 1e5, None) is None
+
+
+def test_a_cpu_is_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SWEEPKIT_CACHE_DIR", str(tmp_path))
+    cpu = torch.device("cpu")
+    first = throughput.peak(cpu, torch.float32)
+    assert first.flops is not None and first.flops > 1e9
+    monkeypatch.setattr(throughput, "gemm_rate", lambda *_: pytest.fail("measured twice"))
+    assert throughput.peak(cpu, torch.float32) == first
+
+
+def test_a_gpus_peak_comes_from_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    cuda = torch.device("cuda")
+    monkeypatch.setattr(device, "name", lambda _: "NVIDIA H100 80GB HBM3")
+    assert throughput.peak(cuda, torch.bfloat16).flops == pytest.approx(989.4e12)
+    monkeypatch.setattr(device, "name", lambda _: "Some GPU")
+    unknown = throughput.peak(cuda, torch.bfloat16)
+    assert unknown.flops is None and "Some GPU" in unknown.source
+
+
+def test_results_of_a_run_agree_with_its_rows(session: Session, tmp_path: Path) -> None:
+    plan = tiny("horizon.num_steps=30")
+    results = run(session, plan, tmp_path).results
+    assert results["num_timed_steps"] == 20  # from step 11 on
+    assert results["tokens_per_s"] == pytest.approx(20 * plan.total_batch_size / results["train_time_s"])
+    assert results["total_flops"] == plan.total_flops
+    assert 0.01 < results["peak_memory_gib"] < 20
+    assert 0 < results["mfu"] < 1
+
+
+def test_clocks_skip_the_first_steps_and_survive_json() -> None:
+    clock = Clock(num_steps=30)
+    for step in range(1, 31):
+        clock.add_step(step, 100.0 if step <= 10 else 2.0)
+    assert clock.train_time_s == 40.0 and clock.median_step_time_s == 2.0
+    assert Clock.from_json(clock.to_json()) == clock
+    assert Clock(num_steps=4).num_skipped == 2
+    assert Clock(num_steps=4).median_step_time_s is None
+
+
+def test_diagnostics_are_log_ratios_of_root_mean_squares() -> None:
+    weight = nn.Parameter(torch.full((4, 4), 2.0))
+    still = nn.Parameter(torch.ones(3))
+    weight.grad, still.grad = torch.full((4, 4), 0.02), torch.zeros(3)
+    probe = StepProbe({"matrix": [("w", weight)], "x0": [("s", still)], "smear": []})
+    with torch.no_grad():
+        weight.sub_(0.002)
+    row = probe.measure()
+    assert row["update_data_log10_matrix"] == pytest.approx(-3.0, abs=1e-3)
+    assert row["grad_data_log10_matrix"] == pytest.approx(-2.0, abs=1e-3)
+    assert row["grad_norm"] == pytest.approx(0.08)
+    assert row["update_data_log10_x0"] is None and row["grad_data_log10_x0"] is None
+
+
+def test_the_fingerprint_follows_what_matters_only() -> None:
+    found = environment.describe(torch.device("cpu"))
+    resolved = {"device": "cpu", "dtype": "fp32", "compile": {"used": True, "reason": None}, "num_threads": 1}
+    same = found | {"host": "elsewhere", "git_commit": "f" * 40}
+    assert environment.fingerprint(found, resolved) == environment.fingerprint(same, resolved)
+    for change in ({"dtype": "bf16"}, {"num_threads": 2}, {"compile": {"used": False}}):
+        assert environment.fingerprint(found, resolved | change) != environment.fingerprint(found, resolved)
+
+
+def test_the_environment_holds_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_API_KEY", "s3cret")
+    assert "s3cret" not in str(environment.describe(torch.device("cpu")))
+
+
+def test_a_device_that_is_not_there_is_an_error_with_a_remedy() -> None:
+    assert device.choose(Device.cpu).type == "cpu"
+    assert device.choose(Device.auto).type in ("cpu", "cuda", "mps")
+    if not torch.cuda.is_available():
+        with pytest.raises(ConfigError, match=r"trainer.device is 'cuda'.*trainer.device=auto"):
+            device.choose(Device.cuda)
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory"), FailureClass.oom),
+        (MemoryError(), FailureClass.oom),
+        (
+            RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"),
+            FailureClass.oom,
+        ),
+        (DataError("no text"), FailureClass.bad_data),
+        (ConfigError("no"), FailureClass.bad_config),
+        (StorageError("full"), FailureClass.disk_full),
+        (OSError(28, "No space left on device"), FailureClass.disk_full),
+        (RuntimeError("shape mismatch"), FailureClass.crash),
+    ],
+)
+def test_failures_have_classes(error: Exception, expected: FailureClass) -> None:
+    state, found, message = classify(error)
+    assert (state, found) == (RunState.failed, expected) and message

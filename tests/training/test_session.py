@@ -1,0 +1,213 @@
+"""A session trains real runs, and a run does not depend on what ran before it in the same process."""
+
+from __future__ import annotations
+
+import gc
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from training_runs import folder, losses, read, run, stop_after, tiny
+
+from sweepkit import fsio
+from sweepkit.results.record import FailureClass, RunState
+from sweepkit.training import engine as engines
+from sweepkit.training.session import Session
+
+HERE = Path(__file__).parent
+
+
+def test_the_loss_goes_down_on_real_text(session: Session, tmp_path: Path) -> None:
+    plan = tiny("horizon.num_steps=60")
+    record = run(session, plan, tmp_path)
+    assert record.state is RunState.complete, record.failure_message
+    curve = losses(plan, tmp_path)
+    assert len(curve) == 60
+    assert sum(curve[-5:]) / 5 < curve[0] - 1.0
+    untrained = run(session, tiny("horizon.num_steps=1"), tmp_path)
+    assert record.results["val_bpb"] < untrained.results["val_bpb"] - 0.5
+
+
+def test_the_record_of_a_finished_run_is_complete(session: Session, tmp_path: Path) -> None:
+    plan = tiny("evaluation.sample_tokens=5", "logging.diagnostics_every_steps=4", "evaluation.every_steps=5")
+    record = run(session, plan, tmp_path)
+    run_dir = folder(plan, tmp_path)
+    stored = read(run_dir.record_path)
+    assert stored == json.loads(json.dumps(record.to_json()))
+    missing = {name for name, value in stored.items() if value in (None, {}, [])}
+    assert missing == {"failure_class", "failure_message"}
+    assert {name for name, value in stored["results"].items() if value is None} == set()
+    assert stored["results"]["val_bpb"] == stored["results"]["bpb_validation"]
+    assert stored["resolved"]["dtype"] == "fp32" and stored["resolved"]["compile"]["used"] is False
+    assert stored["sample"].startswith("The capital of")
+    assert set(stored["evaluation_fingerprints"]) == {"validation", "probe"}
+    attempt = read(run_dir.attempts_path / "1.json")
+    assert (attempt["state"], attempt["last_step"]) == ("complete", 12)
+    rows = run_dir.metrics()
+    assert [row["step"] for row in rows] == list(range(1, 13))
+    assert [row["step"] for row in rows if "val_bpb" in row] == [5, 10, 12]
+    diagnosed = next(row for row in rows if row["step"] == 8)
+    assert diagnosed["grad_norm"] > 0 and -5 < diagnosed["update_data_log10_matrix"] < 0
+    assert {"attempt", "loss", "lr", "tokens_per_s", "mfu", "train_time_s"} <= set(diagnosed)
+    progress = read(run_dir.path / "progress.json")
+    assert {"step", "num_steps", "tokens_per_s", "eta_s", "loss", "phase", "updated_at"} <= set(progress)
+    log = run_dir.log_path.read_text()
+    assert "fp32 (precision.dtype=fp32)" in log and "eager (trainer.compile=false)" in log
+
+
+def test_a_reused_session_gives_the_bits_of_a_fresh_process(session: Session, tmp_path: Path) -> None:
+    other = tiny("seed=7", "optimizer.matrix.lr=0.05", "model.mlp_init_scale=0.7", "horizon.num_steps=5")
+    plan = tiny("precision.dtype=bf16", "model.mlp_init_scale=0.4")
+    before = tiny("precision.dtype=bf16", "seed=7", "optimizer.matrix.lr=0.05", "model.mlp_init_scale=0.7")
+    assert before.compile_key == plan.compile_key != other.compile_key
+    for used in (other, before, plan):
+        assert run(session, used, tmp_path / "reused").state is RunState.complete
+    fresh_plan = tmp_path / "plan.json"
+    fsio.write_json(fresh_plan, plan.to_json())
+    fresh_process(fresh_plan, tmp_path / "fresh")
+    assert losses(plan, tmp_path / "reused") == losses(plan, tmp_path / "fresh")
+    results = [folder(plan, tmp_path / kind).read_record().results for kind in ("reused", "fresh")]
+    assert results[0]["val_bpb"] == results[1]["val_bpb"]
+
+
+def fresh_process(plan_path: Path, results: Path) -> None:
+    """Run a plan in a new interpreter."""
+    code = (
+        "import sys; from pathlib import Path; from sweepkit import fsio\n"
+        "import torch; torch.set_num_threads(1)\n"
+        "from sweepkit.plan.run_plan import RunPlan; from sweepkit.results.record import RunDir\n"
+        "from sweepkit.training.session import Session\n"
+        "plan = RunPlan.from_json(fsio.read_json(Path(sys.argv[1])))\n"
+        "record = Session().run(plan, RunDir.of(Path(sys.argv[2]), plan.run_id), 1)\n"
+        "assert record.state == 'complete', record"
+    )
+    subprocess.run([sys.executable, "-c", code, str(plan_path), str(results)], check=True, timeout=300)
+
+
+def test_micro_steps_add_up_to_one_batch(session: Session, tmp_path: Path) -> None:
+    whole, parts = tiny("horizon.device_batch_size=8"), tiny("horizon.device_batch_size=2")
+    assert whole.total_batch_size == parts.total_batch_size and parts.device_batch_size == 2
+    for plan, name in ((whole, "whole"), (parts, "parts")):
+        assert run(session, plan, tmp_path / name).state is RunState.complete
+    assert losses(parts, tmp_path / "parts") == pytest.approx(losses(whole, tmp_path / "whole"), abs=2e-3)
+
+
+def test_an_absurd_learning_rate_ends_as_diverged(session: Session, tmp_path: Path) -> None:
+    groups = ("matrix", "embedding", "unembedding", "value_embedding")
+    plan = tiny(
+        *(f"optimizer.{group}.lr=1000" for group in groups),
+        "trainer.max_loss_ratio=1.2",
+        "horizon.num_steps=30",
+    )
+    record = run(session, plan, tmp_path)
+    assert (record.state, record.failure_class) == (RunState.diverged, FailureClass.diverged)
+    assert record.failure_message is not None and f"step {record.step}" in record.failure_message
+    assert 0 < record.step < 30
+    assert record.results["val_bpb"] is None
+    assert folder(plan, tmp_path).metrics()[-1]["step"] == record.step
+
+
+def test_a_loss_that_is_not_a_number_ends_as_diverged(
+    session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = engines.Engine.backward
+
+    def poisoned(
+        self: engines.Engine, inputs: torch.Tensor, targets: torch.Tensor, share: float
+    ) -> torch.Tensor:
+        loss = real(self, inputs, targets, share)
+        return loss * float("nan") if poison.pop() else loss
+
+    poison = [True] + [False] * 5  # the warm-up takes one
+    monkeypatch.setattr(engines.Engine, "backward", poisoned)
+    record = run(session, tiny(), tmp_path)
+    assert record.state is RunState.diverged and "nan at step 5" in (record.failure_message or "")
+    assert folder(tiny(), tmp_path).metrics()[-1]["loss"] is None
+
+
+def test_bad_data_and_bad_configuration_end_in_the_record(session: Session, tmp_path: Path) -> None:
+    plan = tiny("dataset=parquet_folder", f"dataset.path={tmp_path / 'nowhere'}")
+    record = run(session, plan, tmp_path)
+    assert record.state is RunState.failed
+    assert record.failure_class in (FailureClass.bad_data, FailureClass.bad_config)
+    assert "nowhere" in (record.failure_message or "")
+    assert "Traceback" in folder(plan, tmp_path).log_path.read_text()
+
+
+def test_running_out_of_memory_is_told_apart_and_the_session_goes_on(
+    session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+
+        def full(*_: object) -> torch.Tensor:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 3 GiB")
+
+        patch.setattr(engines.Engine, "backward", full)
+        record = run(session, tiny(), tmp_path)
+    assert (record.state, record.failure_class) == (RunState.failed, FailureClass.oom)
+    assert "device_batch_size" in (record.failure_message or "")
+    assert run(session, tiny(), tmp_path, attempt=2).state is RunState.complete
+
+
+def test_the_garbage_collector_comes_back(session: Session, tmp_path: Path) -> None:
+    assert gc.isenabled()
+    frozen = gc.get_freeze_count()
+    run(session, tiny(), tmp_path)
+    assert gc.isenabled() and gc.get_freeze_count() <= frozen
+    run(session, tiny("seed=2"), tmp_path, should_stop=stop_after(4))
+    assert gc.isenabled() and gc.get_freeze_count() <= frozen
+
+
+def test_without_a_compiler_the_run_is_eager_and_says_so(
+    session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    record = run(session, tiny("trainer.compile=true"), tmp_path)
+    assert record.state is RunState.complete
+    assert record.resolved["compile"] == {
+        "used": False,
+        "reason": "no C++ compiler (no-such-compiler) on the PATH",
+    }
+
+
+def test_a_compiler_that_fails_is_given_up(
+    session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from torch._dynamo.exc import TorchDynamoException
+
+    def broken(self: engines.Engine, plan: object) -> None:
+        if self.key.compile:
+            raise TorchDynamoException("no header Python.h")
+
+    monkeypatch.setattr(engines.Engine, "warm_up", broken)
+    record = run(session, tiny("trainer.compile=true"), tmp_path)
+    assert record.state is RunState.complete
+    assert record.resolved["compile"]["used"] is False
+    assert "Python.h" in record.resolved["compile"]["reason"]
+    assert any("eagerly" in note for note in record.resolved["notes"])
+
+
+@pytest.mark.compile
+@pytest.mark.slow
+def test_compiled_runs_follow_eager_ones_and_a_second_run_compiles_nothing(
+    session: Session, tmp_path: Path
+) -> None:
+    eager, compiled = tiny(), tiny("trainer.compile=true")
+    assert eager.run_id == compiled.run_id
+    first = run(session, compiled, tmp_path / "compiled")
+    assert first.resolved["compile"] == {"used": True, "reason": None}, first.resolved
+    with torch.compiler.set_stance("fail_on_recompile"):
+        again = run(session, compiled, tmp_path / "again")
+        other = run(
+            session, tiny("trainer.compile=true", "seed=2", "optimizer.x0.lr=0.1"), tmp_path / "again"
+        )
+    assert (again.state, other.state) == (RunState.complete, RunState.complete), again.failure_message
+    assert losses(compiled, tmp_path / "again") == losses(compiled, tmp_path / "compiled")
+    run(session, eager, tmp_path / "eager")
+    # rounding differs, and a step amplifies it: the first losses agree closely, later ones roughly
+    pairs = zip(losses(compiled, tmp_path / "compiled"), losses(eager, tmp_path / "eager"), strict=True)
+    differences = [abs(one - other) for one, other in pairs]
+    assert max(differences[:4]) < 1e-3 and max(differences) < 0.05, differences
