@@ -1,0 +1,191 @@
+"""The three axes of a comparison: the metric at equal steps, wall-clock time and training FLOPs.
+
+Each axis answers its demand with ``met``, ``failed`` or ``unresolved``, a one-sided p and a sentence.
+
+* steps: the metric's effect. ``superior``: below zero. ``not_worse``: not above the margin.
+* wall clock: median step time × steps, so that compiling, evaluating and checkpointing stay apart; compared
+  as a ratio, paired, by the interval of its logarithm. "Not worse" has to be shown (non-inferiority at alpha)
+  and so does "worse"; between the two it is unresolved. A variant that runs the reference's own compiled
+  program (equal ``compile_key``) on the same tokens for as many steps does the same work: its wall clock is
+  equal by construction, whatever a noisy machine measured, and the measured ratio is reported beside it.
+* FLOPs: counted from the architecture, so exact.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from sweepkit.analysis.effects import Effect, effects
+from sweepkit.results.columns import REFERENCE
+from sweepkit.sweep.decision import SUPERIOR
+
+
+class Status(StrEnum):
+    met = "met"
+    failed = "failed"
+    unresolved = "unresolved"
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One variant on one axis.
+
+    Attributes:
+        name: steps, wall_clock or flops.
+        demand: ``superior`` or ``not_worse``.
+        margin: how much worse still counts as not worse, as a ratio.
+        status: whether the demand is shown to be met, shown to fail, or neither.
+        p: one-sided, small when the demand is met; None without a measurement.
+        by_construction: the answer follows from the plans and needs no measurement.
+        ratio, low, high: variant over reference with its interval; None where not measured.
+        sentence: all of this in words.
+    """
+
+    name: str
+    demand: str
+    margin: float
+    status: Status
+    p: float | None
+    by_construction: bool
+    ratio: float | None
+    low: float | None
+    high: float | None
+    sentence: str
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def wall_clock(
+    rows: pd.DataFrame, demand: str, margin: float, alpha: float, reference: str = REFERENCE
+) -> dict[str, Axis]:
+    """Every variant's wall-clock time against the reference's.
+
+    Args:
+        rows: all runs of one rung: median_step_time_s (seconds), num_steps and what tells equal work.
+        demand, margin: the decision rule's.
+        alpha: one-sided level of "met" and of "failed".
+    """
+    times = rows.copy()
+    if "median_step_time_s" in times:
+        seconds = times["median_step_time_s"].astype("Float64") * times["num_steps"].astype("Float64")
+        values = seconds.to_numpy(dtype=float, na_value=np.nan)
+        times["log_time"] = np.log(np.where(values > 0, values, np.nan))
+    else:
+        times["log_time"] = np.nan
+    one_machine = "hardware" not in rows or rows["hardware"].nunique(dropna=False) <= 1
+    same_work = _same_work(rows, reference)
+    return {
+        effect.variant: _wall_clock(effect, demand, margin, alpha, effect.variant in same_work, one_machine)
+        for effect in effects(times, "log_time", alpha, reference)
+    }
+
+
+def flops(rows: pd.DataFrame, demand: str, margin: float, reference: str = REFERENCE) -> dict[str, Axis]:
+    """Every variant's training FLOPs against the reference's; exact, from ``total_flops``."""
+    names = [str(name) for name in dict.fromkeys(rows["variant"]) if name != reference]
+    totals = (
+        rows.groupby("variant")["total_flops"].mean()
+        if "total_flops" in rows
+        else pd.Series(index=[reference, *names], dtype=float)
+    )
+    return {name: _flops(totals.get(name), totals.get(reference), demand, margin) for name in names}
+
+
+def steps(
+    found: list[Effect], demand: str, margin: float, alpha: float, reference_mean: float | None
+) -> dict[str, Axis]:
+    """The metric itself as an axis; a margin is a ratio of ``reference_mean``."""
+    return {effect.variant: _steps(effect, demand, margin, alpha, reference_mean) for effect in found}
+
+
+def _steps(effect: Effect, demand: str, margin: float, alpha: float, reference_mean: float | None) -> Axis:
+    bound = 0.0 if demand == SUPERIOR else margin * (reference_mean or 0.0)
+    status = _status(effect, bound, alpha)
+    sentence = "" if demand == SUPERIOR else f"metric not worse by more than {margin:.1%}: {status.value}"
+    ratio = None
+    if reference_mean and effect.effect is not None:
+        ratio = 1.0 + effect.effect / reference_mean
+    return Axis("steps", demand, margin, status, effect.p_below(bound), False, ratio, None, None, sentence)
+
+
+def _wall_clock(
+    effect: Effect, demand: str, margin: float, alpha: float, same_work: bool, one_machine: bool
+) -> Axis:
+    ratio, low, high = (
+        None if value is None else math.exp(value) for value in (effect.effect, effect.low, effect.high)
+    )
+    measured = "not measured" if ratio is None else f"measured ratio {ratio:.3f}"
+    if low is not None and high is not None:
+        measured += f" ({effect.confidence:.0%} interval {low:.3f} to {high:.3f})"
+
+    def axis(status: Status, p: float | None, structural: bool, sentence: str) -> Axis:
+        return Axis("wall_clock", demand, margin, status, p, structural, ratio, low, high, sentence)
+
+    if same_work:
+        met = demand != SUPERIOR
+        return axis(
+            Status.met if met else Status.failed,
+            0.0 if met else 1.0,
+            True,
+            "wall clock equal by construction: the reference's own compiled program, on the same tokens for "
+            f"as many steps; {measured}",
+        )
+    if not one_machine:
+        return axis(Status.unresolved, None, False, f"wall clock unresolved: different hardware; {measured}")
+    bound = 0.0 if demand == SUPERIOR else math.log1p(margin)
+    status = _status(effect, bound, alpha)
+    limit = "shorter" if demand == SUPERIOR else f"not worse by more than {margin:.1%}"
+    shown = {
+        Status.met: f"shown to be {limit}",
+        Status.failed: f"shown to be not {limit}"
+        if demand == SUPERIOR
+        else f"worse by more than {margin:.1%}",
+        Status.unresolved: f"unresolved, too noisy to tell whether it is {limit}",
+    }[status]
+    return axis(status, effect.p_below(bound), False, f"wall clock {shown}: {measured}")
+
+
+def _flops(mine: Any, base: Any, demand: str, margin: float) -> Axis:
+    if mine is None or base is None or pd.isna(mine) or pd.isna(base) or float(base) == 0.0:
+        return Axis(
+            "flops", demand, margin, Status.unresolved, None, True, None, None, None, "FLOPs not recorded"
+        )
+    ratio = float(mine) / float(base)
+    met = ratio < 1.0 if demand == SUPERIOR else ratio <= 1.0 + margin
+    limit = "below 1" if demand == SUPERIOR else f"at most {1.0 + margin:.3f}"
+    sentence = f"FLOPs ratio {ratio:.4f}, " + (limit if met else f"but must be {limit}")
+    status = Status.met if met else Status.failed
+    return Axis("flops", demand, margin, status, 0.0 if met else 1.0, True, ratio, ratio, ratio, sentence)
+
+
+def _status(effect: Effect, bound: float, alpha: float) -> Status:
+    below, above = effect.p_below(bound), effect.p_above(bound)
+    if below is not None and below <= alpha:
+        return Status.met
+    if above is not None and above <= alpha:
+        return Status.failed
+    return Status.unresolved
+
+
+def _same_work(rows: pd.DataFrame, reference: str) -> set[str]:
+    """Variants whose every run has the reference's compiled program, step count and data order."""
+    needed = ("compile_key", "pair_key", "num_steps")
+    if any(name not in rows for name in needed) or rows[list(needed)].isna().any(axis=None):
+        return set()
+    works: dict[str, dict[Any, tuple[Any, ...]]] = {}
+    for row in rows.to_dict("records"):
+        works.setdefault(str(row["variant"]), {})[row["seed"]] = tuple(row[name] for name in needed)
+    return {name for name, mine in works.items() if _agree(mine, works.get(reference, {}))}
+
+
+def _agree(mine: Mapping[Any, Any], base: Mapping[Any, Any]) -> bool:
+    shared = mine.keys() & base.keys()
+    return bool(shared) and all(mine[seed] == base[seed] for seed in shared)

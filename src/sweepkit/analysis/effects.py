@@ -1,0 +1,171 @@
+"""Each variant against the reference on one rung: effect, interval, one-sided p, Holm over variants.
+
+An effect is variant minus reference in the metric's unit; for bits per byte negative is better. Variants
+that saw the reference's tokens (equal ``pair_key``) are paired with it by block, and the noise is the
+pooled residual of ``noise.py``. A variant with other tokens (another dataset, batch or sequence length)
+shares no luck with the reference: it is compared unpaired, by Welch's t test on its own spread. Intervals
+are two-sided at ``1 - 2 alpha``, so that one excludes zero exactly when the one-sided p is at most alpha.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pandas as pd
+from scipy import special  # Student's t without the overhead of scipy.stats
+
+from sweepkit.analysis import noise
+from sweepkit.results.columns import REFERENCE
+
+
+@dataclass(frozen=True)
+class Effect:
+    """One variant's difference to the reference.
+
+    Attributes:
+        variant: label.
+        n: runs compared: pairs when paired, else the smaller of the two groups.
+        effect: variant minus reference, in the metric's unit; None when not estimable.
+        standard_error, df: None and 0 when the noise could not be measured.
+        low, high: interval at ``confidence``.
+        p: one-sided, of "the variant is not below the reference".
+        noise_sd: standard deviation of one run's noise behind the standard error.
+        method: ``pooled`` (paired, the rung's pooled noise), ``own`` (paired, its own differences, because
+            its noise is out of line), ``unpaired`` (Welch) or ``none``.
+    """
+
+    variant: str
+    n: int
+    effect: float | None
+    standard_error: float | None
+    df: float
+    low: float | None
+    high: float | None
+    confidence: float
+    p: float | None
+    noise_sd: float | None
+    method: str
+
+    @classmethod
+    def unknown(cls, variant: str, confidence: float, n: int = 0) -> Effect:
+        """An effect that cannot be estimated."""
+        return cls(variant, n, None, None, 0, None, None, confidence, None, None, "none")
+
+    def p_below(self, bound: float) -> float | None:
+        """One-sided p of "the true effect is ``bound`` or more": small shows that it lies below."""
+        if self.effect is None or self.standard_error is None:
+            return None
+        return float(special.stdtr(self.df, (self.effect - bound) / self.standard_error))
+
+    def p_above(self, bound: float) -> float | None:
+        """One-sided p of "the true effect is ``bound`` or less": small shows that it lies above."""
+        below = self.p_below(bound)
+        return None if below is None else 1.0 - below
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def effects(frame: pd.DataFrame, column: str, alpha: float, reference: str = REFERENCE) -> list[Effect]:
+    """Effects of all variants in ``frame`` on ``column``, in order of appearance.
+
+    Args:
+        frame: all runs of one rung; columns variant, seed, pair_key and ``column``. Rows without a value
+            are left out of the fit, but show which blocks were planned.
+        column: what is compared; lower is better.
+        alpha: one-sided level; intervals have confidence ``1 - 2 alpha``.
+        reference: label of the reference.
+    """
+    names = list(dict.fromkeys(str(name) for name in frame["variant"] if name != reference))
+    rows = frame[frame[column].notna()]
+    labels = [str(name) for name in rows["variant"]]
+    blocks = block_names(rows)
+    values = [float(value) for value in rows[column]]
+    pooled = noise.pool(labels, blocks, values, reference)
+    groups: dict[str, dict[str, float]] = {}
+    for label, block, value in zip(labels, blocks, values, strict=True):
+        groups.setdefault(label, {})[block] = value
+    # blocks as planned, so that a pair lost to a failure does not make a paired variant unpaired
+    planned: dict[str, set[str]] = {}
+    for name, block in zip(frame["variant"], block_names(frame), strict=True):
+        planned.setdefault(str(name), set()).add(block)
+    confidence = 1.0 - 2.0 * alpha
+    found = []
+    for name in names:
+        mine, base = groups.get(name, {}), groups.get(reference, {})
+        if planned[name] & planned.get(reference, set()):
+            found.append(_paired(name, mine, base, pooled, reference, confidence))
+        else:
+            found.append(_unpaired(name, list(mine.values()), list(base.values()), confidence))
+    return found
+
+
+def block_names(frame: pd.DataFrame) -> list[str]:
+    """The block of every row: its data order, or its seed where that is not known."""
+    keys = frame["pair_key"] if "pair_key" in frame else [None] * len(frame)
+    return [
+        f"seed {seed}" if pd.isna(key) else str(key) for key, seed in zip(keys, frame["seed"], strict=True)
+    ]
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's step-down adjusted p values, in the given order (Holm 1979)."""
+    order = sorted(range(len(p_values)), key=lambda index: p_values[index])
+    adjusted = [0.0] * len(p_values)
+    running = 0.0
+    for rank, index in enumerate(order):
+        running = max(running, min(1.0, (len(p_values) - rank) * p_values[index]))
+        adjusted[index] = running
+    return adjusted
+
+
+def _paired(
+    name: str,
+    mine: Mapping[str, float],
+    base: Mapping[str, float],
+    pooled: noise.Pool,
+    reference: str,
+    confidence: float,
+) -> Effect:
+    n = len(mine.keys() & base.keys())
+    fit, method = pooled.fit, "pooled"
+    if name in pooled.excluded:
+        labels = [name] * len(mine) + [reference] * len(base)
+        fit = noise.fit_two_way(labels, [*mine, *base], [*mine.values(), *base.values()])
+        method = "own"
+    contrast = fit.contrast(name, reference)
+    if contrast is None:
+        return Effect.unknown(name, confidence, n)
+    estimate, leverage = contrast
+    if fit.sd is None:
+        return Effect(name, n, estimate, None, 0, None, None, confidence, None, None, method)
+    return _measured(name, n, estimate, fit.sd * math.sqrt(leverage), fit.df, confidence, fit.sd, method)
+
+
+def _unpaired(name: str, mine: list[float], base: list[float], confidence: float) -> Effect:
+    """Welch's t: Satterthwaite degrees of freedom, each group's own variance."""
+    n = min(len(mine), len(base))
+    if n == 0:
+        return Effect.unknown(name, confidence, n)
+    estimate = math.fsum(mine) / len(mine) - math.fsum(base) / len(base)
+    if n < 2:
+        return Effect(name, n, estimate, None, 0, None, None, confidence, None, None, "unpaired")
+    parts = [pd.Series(group).var(ddof=1) / len(group) for group in (mine, base)]
+    total = float(sum(parts))
+    weights = sum(part**2 / (len(group) - 1) for part, group in zip(parts, (mine, base), strict=True))
+    if total == 0.0:
+        return Effect(name, n, estimate, None, 0, None, None, confidence, None, None, "unpaired")
+    df = total**2 / float(weights)
+    sd = math.sqrt(total / (1 / len(mine) + 1 / len(base)))
+    return _measured(name, n, estimate, math.sqrt(total), df, confidence, sd, "unpaired")
+
+
+def _measured(
+    name: str, n: int, estimate: float, error: float, df: float, confidence: float, sd: float, method: str
+) -> Effect:
+    half = float(special.stdtrit(df, 0.5 + confidence / 2)) * error
+    p = float(special.stdtr(df, estimate / error))
+    return Effect(name, n, estimate, error, df, estimate - half, estimate + half, confidence, p, sd, method)

@@ -1,0 +1,102 @@
+"""How an effect travels up the ladder: its size at every depth, what is retained, whether its sign turns.
+
+Retention is the ratio of an effect to the one on the rung below, with Fieller's interval (Fieller 1954,
+independent numerator and denominator). It is given only where the lower effect is distinguishable from
+zero; a ratio of two noises says nothing. Effects that climbed were selected for looking good, so part of any
+shrinkage is selection alone.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from scipy import special
+
+from sweepkit.analysis.effects import Effect
+
+
+@dataclass(frozen=True)
+class TransferRow:
+    """One variant's effect on one rung; a story is one variant's rows from the smallest depth up.
+
+    ``effect`` is variant minus reference in the metric's unit (bits per byte): negative is better. None where
+    nothing could be measured. ``retention`` is the ratio to the rung below, ``note`` what changed in words.
+    """
+
+    variant: str
+    rung: str
+    depth: int | None
+    n: int
+    effect: float | None
+    low: float | None
+    high: float | None
+    confidence: float
+    retention: float | None = None
+    retention_low: float | None = None
+    retention_high: float | None = None
+    note: str = ""
+
+
+def story(steps: list[tuple[str, int | None, Effect]]) -> list[TransferRow]:
+    """One variant's rows from its effects, smallest rung first.
+
+    Args:
+        steps: (rung, depth, effect) for every rung the variant was run on.
+    """
+    rows: list[TransferRow] = []
+    previous: tuple[str, Effect] | None = None
+    for rung, depth, effect in steps:
+        ratio = retention(previous[1], effect) if previous else None
+        rows.append(
+            TransferRow(
+                variant=effect.variant,
+                rung=rung,
+                depth=depth,
+                n=effect.n,
+                effect=effect.effect,
+                low=effect.low,
+                high=effect.high,
+                confidence=effect.confidence,
+                retention=ratio[0] if ratio else None,
+                retention_low=ratio[1] if ratio else None,
+                retention_high=ratio[2] if ratio else None,
+                note=_note(previous[0], previous[1], effect, ratio) if previous else "",
+            )
+        )
+        previous = (rung, effect)
+    return rows
+
+
+def retention(before: Effect, after: Effect) -> tuple[float, float, float] | None:
+    """``after / before`` with Fieller's interval; None when ``before`` may be zero."""
+    if before.effect is None or after.effect is None:
+        return None
+    if before.standard_error is None or after.standard_error is None or not _excludes_zero(before):
+        return None
+    quantile = float(special.stdtrit(min(before.df, after.df), 0.5 + after.confidence / 2))
+    x, y = before.effect, after.effect
+    a = x * x - (quantile * before.standard_error) ** 2
+    c = y * y - (quantile * after.standard_error) ** 2
+    if a <= 0.0:
+        return None
+    half = math.sqrt(max(0.0, x * x * y * y - a * c))
+    return y / x, (x * y - half) / a, (x * y + half) / a
+
+
+def _note(rung: str, before: Effect, after: Effect, ratio: tuple[float, float, float] | None) -> str:
+    if before.effect is None or after.effect is None:
+        return "not measured on both rungs"
+    if before.effect * after.effect < 0:
+        shown = _excludes_zero(before) and _excludes_zero(after)
+        return f"sign flip against {rung}: " + (
+            "shown on both rungs" if shown else "not shown, an interval includes zero"
+        )
+    if ratio is None:
+        return f"no retention: the effect at {rung} is not distinguishable from zero"
+    interval = f"{after.confidence:.0%} interval {ratio[1]:.0%} to {ratio[2]:.0%}"
+    return f"keeps {ratio[0]:.0%} of the effect at {rung} ({interval})"
+
+
+def _excludes_zero(effect: Effect) -> bool:
+    return effect.low is not None and effect.high is not None and effect.low * effect.high > 0.0

@@ -1,0 +1,94 @@
+"""verdicts.json: every rung's decision, whole or absent, with a digest of what it was based on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from sweepkit import fsio
+from sweepkit.config.schema import RungConfig
+from sweepkit.promotion.gate import RULE_VERSION
+from sweepkit.promotion.verdict import RungResult, Verdict
+from sweepkit.sweep.frozen import Frozen
+
+FILE = "verdicts.json"
+SCHEMA_VERSION = 1
+
+#: Columns a decision depends on, beside the metric and the fingerprint of what it was measured on.
+_INPUTS = (
+    "run_id", "variant", "seed", "pair_key", "compile_key", "state", "failure_class", "median_step_time_s",
+    "num_steps", "total_flops", "environment_fingerprint", "hardware", "dtype",
+)  # fmt: skip
+
+
+def path(frozen: Frozen) -> Path:
+    return frozen.sweep_dir / FILE
+
+
+def write(frozen: Frozen, decided: Sequence[RungResult]) -> None:
+    """Replace the stored decisions; ``verdicts`` is the flat list of all of them."""
+    fsio.write_json(
+        path(frozen),
+        {
+            "schema_version": SCHEMA_VERSION,
+            "sweep": frozen.name,
+            "frozen_sha256": frozen.sha256,
+            "rule_version": RULE_VERSION,
+            "decision": frozen.decision.to_json(),
+            "rungs": [
+                {"rung": item.rung, "depth": item.depth, "inputs_sha256": item.inputs_sha256}
+                for item in decided
+            ],
+            "verdicts": [verdict.to_json() for item in decided for verdict in item.verdicts],
+        },
+    )
+
+
+def read(frozen: Frozen) -> dict[str, RungResult]:
+    """Stored decisions by rung; none when the file is missing, damaged or belongs to another plan or rule."""
+    try:
+        content = fsio.read_json(path(frozen))
+        if content["frozen_sha256"] != frozen.sha256 or content["rule_version"] != RULE_VERSION:
+            return {}
+        verdicts = [Verdict.from_json(item) for item in content["verdicts"]]
+        return {
+            item["rung"]: RungResult(
+                item["rung"],
+                item["depth"],
+                [verdict for verdict in verdicts if verdict.rung == item["rung"]],
+                item["inputs_sha256"],
+            )
+            for item in content["rungs"]
+        }
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def inputs_sha256(frozen: Frozen, rung: RungConfig, is_last: bool, rows: pd.DataFrame) -> str:
+    """Digest of all a rung's decision depends on: the rule, the rung and what its runs recorded."""
+    metric = frozen.decision.metric
+    stream = metric.removeprefix("bpb_")
+    wanted = dict.fromkeys([*_INPUTS, metric, "evaluation_fingerprint", f"evaluation_fingerprint_{stream}"])
+    names = [name for name in wanted if name in rows]
+    runs = [[_plain(value) for value in row] for row in rows[names].itertuples(index=False, name=None)]
+    return fsio.digest(
+        {
+            "rule_version": RULE_VERSION,
+            "decision": frozen.decision.to_json(),
+            "rung": rung.name,
+            "max_promoted": rung.max_promoted,
+            "is_last": is_last,
+            "columns": names,
+            "runs": sorted(runs, key=str),
+        }
+    )
+
+
+def _plain(value: Any) -> Any:
+    """A cell as JSON: missing is null, numpy numbers become Python's."""
+    if pd.isna(value):
+        return None
+    return value.item() if hasattr(value, "item") else value

@@ -1,0 +1,146 @@
+"""How a ladder ended: the final outcome of every variant, the transfer story, and the files that tell it.
+
+``effects.csv`` holds only what another undisturbed run of the same plan would give again (losses, FLOPs,
+outcomes); ``costs.csv`` holds what was measured with a clock. ``runs.csv`` is the runs table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from sweepkit import fsio
+from sweepkit.analysis import transfer
+from sweepkit.analysis.effects import Effect
+from sweepkit.analysis.transfer import TransferRow
+from sweepkit.config.schema import RungConfig
+from sweepkit.promotion.verdict import Final, FinalVerdict, Outcome, Promotion, RungResult
+from sweepkit.results.columns import REFERENCE
+from sweepkit.sweep.frozen import Frozen
+
+_FINAL = {
+    Outcome.adopt: Final.adopted,
+    Outcome.reject: Final.rejected,
+    Outcome.inconclusive: Final.inconclusive,
+    Outcome.promote: Final.inconclusive,
+}
+
+
+def conclude(
+    frozen: Frozen, rungs: Sequence[RungConfig], decided: Sequence[RungResult], waiting: Sequence[str]
+) -> Promotion:
+    """Put together what the rungs decided; ``waiting`` holds ids of runs that have not ended."""
+    names = [name for name in dict.fromkeys(cell.variant for cell in frozen.cells) if name != REFERENCE]
+    finals = [_final(name, decided, pending=bool(waiting)) for name in names]
+    return Promotion(
+        sweep=frozen.name,
+        frozen_sha256=frozen.sha256,
+        decision=frozen.decision.to_json(),
+        finished=not waiting,
+        message=_message(frozen, rungs, decided, waiting, finals),
+        rungs=list(decided),
+        finals=finals,
+        transfer=[row for name in names for row in _transfer(name, decided)],
+    )
+
+
+def write(sweep_dir: Path, promotion: Promotion, runs: pd.DataFrame) -> None:
+    """Write the tables, then ``promotion.json``, which is there only when all of them are."""
+    fsio.write_text(sweep_dir / "runs.csv", runs.to_csv(index=False))
+    fsio.write_text(sweep_dir / "effects.csv", effects_table(promotion).to_csv(index=False))
+    fsio.write_text(sweep_dir / "costs.csv", costs_table(promotion).to_csv(index=False))
+    fsio.write_json(sweep_dir / "promotion.json", promotion.to_json())
+
+
+def effects_table(promotion: Promotion) -> pd.DataFrame:
+    """One row a variant and rung: effect, interval, p, FLOPs ratio, outcome.
+
+    No clock in it: ``p`` and ``p_holm`` are of the metric alone; costs.csv has the wall clock.
+    """
+    rows = []
+    stories = {(row.variant, row.rung): row for row in promotion.transfer}
+    for result in promotion.rungs:
+        for verdict in result.verdicts:
+            evidence = verdict.evidence
+            effect = evidence["effect"]
+            row = stories[verdict.variant, result.rung]
+            rows.append(
+                {
+                    "variant": verdict.variant,
+                    "rung": result.rung,
+                    "depth": result.depth,
+                    "n": evidence["n"],
+                    **{name: effect[name] for name in _EFFECT_COLUMNS},
+                    "p_holm": evidence["metric_p_holm"],
+                    "flops_ratio": (evidence.get("flops") or {}).get("ratio"),
+                    "retention": row.retention,
+                    "outcome": verdict.outcome.value,
+                    "climbs": verdict.climbs,
+                }
+            )
+    columns = ["variant", "rung", "depth", "n", *_EFFECT_COLUMNS, "p_holm", "flops_ratio", "retention"]
+    return pd.DataFrame(rows, columns=[*columns, "outcome", "climbs"])
+
+
+def costs_table(promotion: Promotion) -> pd.DataFrame:
+    """One row a variant and rung: the measured wall-clock ratio and what it was taken for."""
+    rows = [
+        {"variant": verdict.variant, "rung": result.rung, "depth": result.depth}
+        | {name: verdict.evidence["wall_clock"][name] for name in _COST_COLUMNS}
+        for result in promotion.rungs
+        for verdict in result.verdicts
+        if "wall_clock" in verdict.evidence
+    ]
+    return pd.DataFrame(rows, columns=["variant", "rung", "depth", *_COST_COLUMNS])
+
+
+_EFFECT_COLUMNS = (
+    "effect", "standard_error", "df", "low", "high", "confidence", "p", "noise_sd", "method",
+)  # fmt: skip
+_COST_COLUMNS = ("status", "by_construction", "ratio", "low", "high", "p")
+
+
+def _final(name: str, decided: Sequence[RungResult], pending: bool) -> FinalVerdict:
+    """The last verdict a variant got; pending while it still climbs and runs are missing."""
+    last = None
+    for result in decided:
+        last = next((verdict for verdict in result.verdicts if verdict.variant == name), last)
+    if last is None or (last.climbs and pending):
+        return FinalVerdict(name, Final.pending, last.rung if last else "", last.reasons if last else [])
+    return FinalVerdict(name, _FINAL[last.outcome], last.rung, last.reasons)
+
+
+def _transfer(name: str, decided: Sequence[RungResult]) -> list[TransferRow]:
+    steps: list[tuple[str, int | None, Effect]] = []
+    for result in decided:
+        for verdict in result.verdicts:
+            if verdict.variant == name:
+                values: dict[str, Any] = verdict.evidence["effect"]
+                steps.append((result.rung, result.depth, Effect(**values)))
+    return transfer.story(steps)
+
+
+def _message(
+    frozen: Frozen,
+    rungs: Sequence[RungConfig],
+    decided: Sequence[RungResult],
+    waiting: Sequence[str],
+    finals: Sequence[FinalVerdict],
+) -> str:
+    if waiting:
+        rung = rungs[len(decided)].name
+        return (
+            f"rung {rung} waits for {len(waiting)} runs that have not ended ({', '.join(waiting[:3])}"
+            f"{', ...' if len(waiting) > 3 else ''}); run the same command again to go on"
+        )
+    if len(decided) < len(rungs):
+        return (
+            f"the ladder stopped after rung {decided[-1].rung}: no variant climbs, so nothing is adopted and "
+            f"{len(rungs) - len(decided)} rungs were not run"
+        )
+    adopted = [final.variant for final in finals if final.outcome is Final.adopted]
+    rule = f"α = {frozen.decision.alpha:g}, {frozen.decision.metric}, rung {decided[-1].rung}"
+    return f"adopted: {', '.join(adopted) or 'nothing'} ({rule})"

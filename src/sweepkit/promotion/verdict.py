@@ -1,0 +1,140 @@
+"""What a decision is: one Verdict a variant and rung, one Promotion a ladder.
+
+Both are plain values that survive JSON unchanged. Whatever was measured with a clock stands apart
+(``evidence["wall_clock"]``, ``costs.csv``), because two runs of the same plan agree on losses and not on
+seconds: everything else here is the same on every rerun.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from sweepkit.analysis.transfer import TransferRow
+
+
+class Outcome(StrEnum):
+    """What a rung decided about one variant; ``adopt`` only on the last rung, ``promote`` only before it."""
+
+    promote = "promote"
+    adopt = "adopt"
+    reject = "reject"
+    inconclusive = "inconclusive"
+
+
+class Final(StrEnum):
+    """What became of a variant when its ladder ended; ``pending`` while it has not."""
+
+    adopted = "adopted"
+    rejected = "rejected"
+    inconclusive = "inconclusive"
+    pending = "pending"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One variant judged against the reference on one rung.
+
+    Attributes:
+        variant: its label.
+        rung: name of the rung.
+        outcome: what was decided.
+        climbs: whether it is run on the next rung (an inconclusive one may; see ``gate.decide``).
+        reasons: plain sentences with their numbers, the decisive one first.
+        notes: what else a reader wants to know: the noise, the cost axes, runs that are missing.
+        evidence: run_ids, reference_run_ids, n, noise, and one mapping an axis (steps, wall_clock, flops).
+    """
+
+    variant: str
+    rung: str
+    outcome: Outcome
+    climbs: bool
+    reasons: list[str]
+    notes: list[str] = field(default_factory=list)
+    evidence: dict[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Verdict:
+        return cls(**{**value, "outcome": Outcome(value["outcome"])})
+
+
+@dataclass(frozen=True)
+class RungResult:
+    """All verdicts of one rung and the digest of the runs they are based on."""
+
+    rung: str
+    depth: int | None
+    verdicts: list[Verdict]
+    inputs_sha256: str
+
+    @property
+    def survivors(self) -> list[str]:
+        """Labels of the variants that climb."""
+        return [verdict.variant for verdict in self.verdicts if verdict.climbs]
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> RungResult:
+        return cls(**{**value, "verdicts": [Verdict.from_json(item) for item in value["verdicts"]]})
+
+
+@dataclass(frozen=True)
+class FinalVerdict:
+    """How one variant ended: the outcome, the rung that settled it and why."""
+
+    variant: str
+    outcome: Final
+    rung: str
+    reasons: list[str]
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """A ladder's end, or where it stands while runs are missing (``finished`` is False).
+
+    Attributes:
+        sweep: its name.
+        frozen_sha256: hash of the frozen plan and rule it was decided by.
+        decision: the rule, as JSON.
+        finished: whether every variant has its final outcome.
+        message: one sentence that says how the ladder ended or what it waits for.
+        rungs: what each rung decided, in order.
+        finals: one a variant, in the plan's order.
+        transfer: the effect of every variant at every rung it reached.
+    """
+
+    sweep: str
+    frozen_sha256: str
+    decision: dict[str, Any]
+    finished: bool
+    message: str
+    rungs: list[RungResult]
+    finals: list[FinalVerdict]
+    transfer: list[TransferRow]
+
+    def of(self, outcome: Final) -> list[str]:
+        """Labels of the variants that ended so."""
+        return [final.variant for final in self.finals if final.outcome is outcome]
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Promotion:
+        return cls(
+            **{
+                **value,
+                "rungs": [RungResult.from_json(item) for item in value["rungs"]],
+                "finals": [
+                    FinalVerdict(**{**item, "outcome": Final(item["outcome"])}) for item in value["finals"]
+                ],
+                "transfer": [TransferRow(**item) for item in value["transfer"]],
+            }
+        )

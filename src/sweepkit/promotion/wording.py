@@ -1,0 +1,164 @@
+"""Reasons in plain sentences that carry their numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from sweepkit.analysis import power
+from sweepkit.analysis.axes import Axis, Status
+from sweepkit.analysis.effects import Effect
+from sweepkit.analysis.replicates import Replicates
+from sweepkit.sweep.decision import DecisionRule
+
+_METHODS = {
+    "pooled": "pooled residual of variant + seed",
+    "own": "its own paired differences, because it is noisier than the pool",
+    "unpaired": "unpaired, because it saw other tokens than the reference",
+}
+
+
+class Judged(Protocol):
+    """What the sentences need to know of a variant."""
+
+    @property
+    def effect(self) -> Effect: ...
+    @property
+    def axes(self) -> dict[str, Axis]: ...
+    @property
+    def runs(self) -> Replicates: ...
+    @property
+    def p(self) -> float: ...
+    @property
+    def p_holm(self) -> float: ...
+    @property
+    def num_variants(self) -> int: ...
+
+
+def number(value: float) -> str:
+    """A signed difference in bits per byte."""
+    return f"{value:+.5f}".replace("-", "−")
+
+
+def estimate(effect: Effect) -> str:
+    """``−0.01230 (80% interval −0.01540 to −0.00920, n=3)``."""
+    if effect.effect is None:
+        return "no estimate"
+    if effect.low is None or effect.high is None:
+        return f"{number(effect.effect)} (no interval, n={effect.n})"
+    interval = f"{number(effect.low)} to {number(effect.high)}"
+    return f"{number(effect.effect)} ({effect.confidence:.0%} interval {interval}, n={effect.n})"
+
+
+def shown_better(case: Judged, decision: DecisionRule) -> str:
+    return (
+        f"{decision.metric} {estimate(case.effect)}: p(Holm over {case.num_variants}) = {case.p_holm:.2g} ≤ "
+        f"α = {decision.alpha:g}, and at least min_effect {decision.min_effect:g}"
+    )
+
+
+def shown_worse(effect: Effect, decision: DecisionRule) -> str:
+    return f"{decision.metric} {estimate(effect)}: worse than the reference"
+
+
+def shown_small(effect: Effect, decision: DecisionRule) -> str:
+    return (
+        f"{decision.metric} {estimate(effect)}: even the good end of the interval is short of min_effect "
+        f"{decision.min_effect:g}"
+    )
+
+
+def screened(case: Judged, decision: DecisionRule, climbs: bool, min_pairs: int) -> list[str]:
+    """Why a screen is inconclusive, and what follows from it."""
+    what = (
+        f"climbs: its estimate reaches min_effect {decision.min_effect:g} and nothing is shown against it"
+        if climbs
+        else f"does not climb: its estimate does not reach min_effect {decision.min_effect:g}"
+    )
+    return [*undecided(case, decision, min_pairs), what]
+
+
+def undecided(case: Judged, decision: DecisionRule, min_pairs: int) -> list[str]:
+    """Why nothing is shown either way, and what this comparison could have seen."""
+    effect = case.effect
+    if effect.effect is None:
+        return [
+            f"no complete run to compare ({_missing(case.runs)})" if case.runs.missing else "no pair of runs"
+        ]
+    start = f"{decision.metric} {estimate(effect)}: "
+    if effect.standard_error is None:
+        return [
+            start
+            + "no verdict, because the noise cannot be measured from these runs (no degrees of freedom, or "
+            "no difference between seeds); give the sweep two or more seeds (seeds: [1, 2, 3]) on this rung"
+        ]
+    if effect.n < min_pairs:
+        return [start + f"fewer than {min_pairs} complete pairs; run the missing seeds again"]
+    reasons = []
+    if case.p_holm > decision.alpha:
+        steps = case.axes["steps"].p
+        which = "" if steps is None or steps >= case.p else ", largest over the axes"
+        reasons.append(
+            start + f"p(Holm over {case.num_variants}{which}) = {case.p_holm:.2g} > α = {decision.alpha:g}"
+        )
+    else:
+        reasons.append(start + f"the estimate is short of min_effect {decision.min_effect:g}")
+    reasons += [
+        axis.sentence
+        for name, axis in case.axes.items()
+        if name != "steps" and axis.status is Status.unresolved
+    ]
+    return [*reasons, _power(case, decision)]
+
+
+def _power(case: Judged, decision: DecisionRule) -> str:
+    """What this comparison could have seen, and what seeing min_effect would take."""
+    effect = case.effect
+    assert effect.standard_error is not None and effect.noise_sd is not None
+    visible = power.minimum_detectable_effect(
+        effect.standard_error, effect.df, decision.alpha / case.num_variants
+    )
+    sentence = f"could have shown an effect of {visible:.4f} or more with {power.POWER:.0%} chance"
+    if decision.min_effect > 0.0:
+        needed = power.seeds_needed(effect.noise_sd, decision.min_effect, case.num_variants, decision.alpha)
+        many = f"about {needed}" if needed else f"more than {power.MAX_SEEDS}"
+        sentence += f"; {decision.min_effect:g} would take {many} seeds"
+    return sentence
+
+
+def notes(effect: Effect, axes: Mapping[str, Axis], runs: Replicates, reference: Replicates) -> list[str]:
+    """What else a reader wants to know: the noise, the cost axes, runs that are missing."""
+    reasons = []
+    if effect.noise_sd is not None:
+        reasons.append(
+            f"noise {effect.noise_sd:.5f} bpb a run with {effect.df:.3g} degrees of freedom "
+            f"({_METHODS.get(effect.method, effect.method)})"
+        )
+    reasons += [axis.sentence for name, axis in axes.items() if name != "steps" and axis.status is Status.met]
+    if runs.missing and effect.effect is not None:
+        reasons.append(f"missing, not counted: {_missing(runs)}")
+    lost = reference.against | reference.missing
+    if lost and reference.complete:
+        reasons.append(f"the reference lost runs: {', '.join(f'{run} {why}' for run, why in lost.items())}")
+    return reasons
+
+
+def counts_against(runs: Replicates) -> str:
+    total = len(runs.complete) + len(runs.against) + len(runs.missing)
+    failures = ", ".join(f"{run_id} {what}" for run_id, what in runs.against.items())
+    return f"{len(runs.against)} of {total} runs failed by the variant's own doing: {failures}"
+
+
+def no_reference(rung: str, base: Replicates) -> str:
+    happened = ", ".join(f"{run_id} {what}" for run_id, what in (base.against | base.missing).items())
+    return f"the reference has no complete run on rung {rung} ({happened or 'none was planned'})"
+
+
+def over_the_limit(place: int, climbers: int, max_promoted: int) -> str:
+    return (
+        f"place {place} of {climbers} that could climb, but this rung sends up {max_promoted} (max_promoted)"
+    )
+
+
+def _missing(runs: Replicates) -> str:
+    return ", ".join(f"{run_id} {what}" for run_id, what in runs.missing.items())

@@ -1,0 +1,98 @@
+"""What must not be compared is refused with the difference named."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+from analysis_frames import runs
+
+from sweepkit.analysis import comparable
+from sweepkit.analysis.replicates import sort_runs
+from sweepkit.errors import SweepkitError
+
+
+def changed(column: str, value: object, seed: int | None = None) -> pd.DataFrame:
+    frame = runs({"a": 0.0})
+    chosen = (frame["variant"] == "a") & ((frame["seed"] == seed) if seed else True)
+    frame.loc[chosen, column] = value
+    return frame
+
+
+def test_one_environment_and_one_evaluation_are_fine() -> None:
+    comparable.check(runs({"a": 0.0}), "val_bpb")
+    comparable.check(runs({"a": 0.0}).iloc[:0], "val_bpb")
+    comparable.check(runs({"a": 0.0})[["run_id", "variant", "val_bpb"]], "val_bpb")
+
+
+def test_losses_on_different_text_are_refused() -> None:
+    with pytest.raises(
+        SweepkitError, match=r"evaluation_fingerprint is evaluation for d2-reference-s1 and other"
+    ):
+        comparable.check(changed("evaluation_fingerprint", "other"), "val_bpb")
+
+
+def test_the_metrics_own_stream_is_what_counts() -> None:
+    frame = changed("evaluation_fingerprint", "other").assign(evaluation_fingerprint_probe="same")
+    comparable.check(frame, "bpb_probe")
+    frame.loc[frame["variant"] == "a", "evaluation_fingerprint_probe"] = pd.NA
+    with pytest.raises(SweepkitError, match=r"evaluation_fingerprint_probe is same .* and missing"):
+        comparable.check(frame, "bpb_probe")
+
+
+def test_other_hardware_is_refused_and_named_unless_allowed() -> None:
+    frame = changed("environment_fingerprint", "other")
+    frame.loc[frame["variant"] == "a", "hardware"] = "newer"
+    with pytest.raises(SweepkitError, match=r"hardware processor against newer.*--allow-mixed"):
+        comparable.check(frame, "val_bpb")
+    comparable.check(frame, "val_bpb", allow_mixed_environments=True)
+
+
+def test_an_environment_that_differs_invisibly_is_refused_too() -> None:
+    with pytest.raises(SweepkitError, match="torch version"):
+        comparable.check(changed("environment_fingerprint", "other", seed=2), "val_bpb")
+
+
+def test_a_dtype_may_be_the_variants_own_change() -> None:
+    frame = changed("environment_fingerprint", "other")
+    frame.loc[frame["variant"] == "a", "dtype"] = "fp32"
+    comparable.check(frame, "val_bpb")
+    frame.loc[(frame["variant"] == "a") & (frame["seed"] == 1), "dtype"] = "bf16"
+    with pytest.raises(SweepkitError, match=r"dtype bf16 against fp32|torch version"):
+        comparable.check(frame, "val_bpb")
+
+
+def test_runs_are_sorted_by_whose_fault_they_were() -> None:
+    fates = {
+        "complete": None,
+        "diverged": "diverged",
+        "failed": "oom",
+        "failed ": "disk_full",
+        "failed  ": "lost",
+        "failed   ": "crash",
+        "cancelled": "cancelled",
+        "corrupt": None,
+        "planned": None,
+        "running": None,
+        "preempted": None,
+    }
+    frame = pd.DataFrame(
+        {
+            "run_id": [f"{state}/{failure}" for state, failure in fates.items()],
+            "state": [state.strip() for state in fates],
+            "failure_class": list(fates.values()),
+            "val_bpb": 2.0,
+        }
+    )
+    found = sort_runs(frame, "val_bpb")
+    assert found.complete == ["complete/None"]
+    assert list(found.against.values()) == ["diverged", "oom"]
+    assert list(found.missing.values()) == ["disk_full", "lost", "crash", "cancelled", "corrupt"]
+    assert len(found.unfinished) == 3
+
+
+def test_a_complete_run_without_the_metric_is_missing_and_not_zero() -> None:
+    frame = runs({})
+    frame.loc[0, "val_bpb"] = pd.NA
+    found = sort_runs(frame, "val_bpb")
+    assert len(found.complete) == 2
+    assert found.missing == {"d2-reference-s1": "complete without val_bpb"}

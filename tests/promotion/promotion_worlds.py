@@ -1,0 +1,186 @@
+"""Made-up ladders: frozen for real, run by a fake that writes real records, with a known truth."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from sweepkit import fsio
+from sweepkit.config.schema import RungConfig
+from sweepkit.plan.run_plan import RunPlan
+from sweepkit.results import flatten, store
+from sweepkit.results.columns import PLANNED, RUN_COLUMNS
+from sweepkit.results.record import FailureClass, RunDir, RunRecord, RunState
+from sweepkit.sweep.decision import DecisionRule
+from sweepkit.sweep.expand import Cell
+from sweepkit.sweep.file import SweepFile
+from sweepkit.sweep.frozen import Frozen, freeze_cells
+
+RULE = DecisionRule(alpha=0.1, min_effect=0.001)
+
+
+class Killed(BaseException):
+    """Stands in for SIGKILL: nothing catches it."""
+
+
+def plan(depth: int, variant: str, seed: int, **changes: Any) -> RunPlan:
+    """A plan with plausible numbers."""
+    variant_id = fsio.digest([variant, depth])[:12]
+    values: dict[str, Any] = {
+        "run_id": f"d{depth}-{variant_id}-s{seed}",
+        "variant_id": variant_id,
+        "seed": seed,
+        "pair_key": f"order-{seed}",
+        "compile_key": f"program-{depth}",
+        "depth": depth,
+        "width": 32 * depth,
+        "num_heads": depth,
+        "num_kv_heads": depth,
+        "head_dim": 32,
+        "padded_vocab_size": 2048,
+        "windows": (128, 256),
+        "value_embedding_layers": (1,),
+        "scaling_params": 1000 * depth,
+        "total_params": 2000 * depth,
+        "param_groups": {"wte": 1000},
+        "flops_per_token": 6000 * depth,
+        "target_tokens": 40960,
+        "transfer_tokens": 40960,
+        "total_batch_size": 4096,
+        "device_batch_size": 16,
+        "sequence_len": 256,
+        "num_steps": 10,
+        "total_tokens": 40960,
+        "total_flops": 6000 * depth * 40960,
+        "learning_rates": {"matrix": 0.02},
+        "weight_decay": 0.28,
+        "weight_decays": {"matrix": 0.28},
+        "warmup_steps": 1,
+        "warmdown_steps": 6,
+        "momentum_warmup_steps": 4,
+        "plan_device": "h100",
+        "plan_mfu": 0.4,
+        "estimated_peak_memory_gib": 0.5,
+        "estimated_gpu_hours": 0.01,
+        "config": {"seed": seed, "dataset": {"name": "embedded"}},
+    }
+    return RunPlan(**(values | changes))
+
+
+def freeze(
+    results_dir: Path,
+    variants: list[str],
+    depths: tuple[int, ...] = (2, 4, 6),
+    seeds: int = 3,
+    rule: DecisionRule = RULE,
+    max_promoted: int | None = None,
+    plan_changes: Callable[[str, int, int], dict[str, Any]] = lambda variant, depth, seed: {},
+    name: str = "made_up",
+) -> Frozen:
+    """Freeze a ladder of made-up plans; rung names are d2, d4, ..."""
+    content = {
+        "name": name,
+        "question": "Which one helps?",
+        "axes": {"change": {variant: [f"made_up.field={variant}"] for variant in variants}},
+        "seeds": list(range(1, seeds + 1)),
+        "decision": rule.to_json(),
+    }
+    cells = [
+        Cell(
+            variant=variant,
+            variant_key=fsio.digest(variant)[:12],
+            role="reference" if variant == "reference" else "variant",
+            rung=f"d{depth}",
+            plan=plan(depth, variant, seed, **plan_changes(variant, depth, seed)),
+        )
+        for depth in depths
+        for variant in ["reference", *variants]
+        for seed in range(1, seeds + 1)
+    ]
+    rungs = [RungConfig(name=f"d{depth}", max_promoted=max_promoted) for depth in depths]
+    return freeze_cells(SweepFile.from_json(content), rungs, cells, results_dir)
+
+
+@dataclass
+class World:
+    """What would come out if a run were run, whoever asks and however often.
+
+    Attributes:
+        effects: (variant, depth) or variant -> true effect in bits per byte.
+        fates: (variant, depth, seed) -> state and failure class of a run that does not complete.
+        kill_after: raise ``Killed`` when this many more runs were done.
+        done: run_id -> record, when it is kept in memory.
+    """
+
+    frozen: Frozen
+    effects: Mapping[Any, float]
+    fates: Mapping[tuple[str, int, int], tuple[RunState, FailureClass | None]] = field(default_factory=dict)
+    noise: float = 0.002
+    seed: int = 0
+    clock: int = 0  # seeds of what is timed: changes from run to run of the same plan
+    kill_after: int | None = None
+    on_disk: bool = False
+    done: dict[str, RunRecord] = field(default_factory=dict)
+    asked: list[tuple[str, str]] = field(default_factory=list)  # (rung, run_id) in the order they were run
+
+    def record(self, cell: Cell) -> RunRecord:
+        """The same record for the same plan; only its clock differs between worlds."""
+        run = cell.plan
+        effect = self.effects.get((cell.variant, run.depth), self.effects.get(cell.variant, 0.0))
+        luck = random.Random(f"{self.seed} {run.pair_key} {run.depth}").gauss(0.0, 0.02)
+        own = random.Random(f"{self.seed} {run.run_id}").gauss(0.0, self.noise)
+        time = 0.1 * (1 + 0.3 * random.Random(f"{self.clock} {run.run_id}").random())
+        state, failure = self.fates.get((cell.variant, run.depth, run.seed), (RunState.complete, None))
+        complete = state is RunState.complete
+        return RunRecord(
+            run_id=run.run_id,
+            variant_id=run.variant_id,
+            seed=run.seed,
+            state=state,
+            failure_class=failure,
+            step=run.num_steps if complete else 3,
+            num_steps=run.num_steps,
+            resolved={"dtype": "bf16", "device": "cpu"},
+            environment={"hardware": "a processor", "git_commit": "0123abc"},
+            environment_fingerprint="e" * 12,
+            evaluation_fingerprints={"validation": "f" * 12},
+            results={"val_bpb": 2.5 - 0.1 * run.depth + effect + luck + own, "median_step_time_s": time}
+            if complete
+            else {},
+        )
+
+    def run_cells(self, rung: str, cells: list[Cell]) -> None:
+        """Run what is not done, one cell after the other."""
+        for cell in cells:
+            assert cell.rung == rung
+            if cell.plan.run_id in self.done:
+                continue
+            if self.kill_after is not None:
+                if self.kill_after == 0:
+                    raise Killed
+                self.kill_after -= 1
+            self.asked.append((rung, cell.plan.run_id))
+            self.done[cell.plan.run_id] = record = self.record(cell)
+            if self.on_disk:
+                RunDir.of(self.frozen.sweep_dir.parent, cell.plan.run_id).write_record(record)
+
+    def load(self) -> pd.DataFrame:
+        """The runs table; through the store when the records are on disk."""
+        if self.on_disk:
+            return store.load(self.frozen.name, self.frozen.sweep_dir.parent)
+        rows = [
+            {"state": PLANNED}
+            | (
+                flatten.record_row(self.done[cell.plan.run_id].to_json())
+                if cell.plan.run_id in self.done
+                else {}
+            )
+            | flatten.cell_row(cell.to_json())
+            for cell in self.frozen.cells
+        ]
+        return store.typed(pd.DataFrame(rows), RUN_COLUMNS)

@@ -1,0 +1,365 @@
+"""The ladder as a state machine: interrupted anywhere, tampered with, rerun, always the same end."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from promotion_worlds import Killed, World, freeze
+
+from sweepkit import fsio
+from sweepkit.errors import FrozenPlanError, StorageError, SweepkitError
+from sweepkit.promotion import gate, ladder, ledger
+from sweepkit.promotion.verdict import Final, Promotion, RungResult
+from sweepkit.results.record import FailureClass, RunState
+from sweepkit.sweep.expand import Cell
+from sweepkit.sweep.frozen import Frozen
+
+EFFECTS: dict[Any, float] = {
+    "holds": -0.03,
+    ("fades", 2): -0.03, ("fades", 4): 0.03, ("fades", 6): 0.03,
+    "hurts": 0.08,
+    "nothing": 0.0,
+}  # fmt: skip
+VARIANTS = ["holds", "fades", "hurts", "nothing"]
+FATES = {("nothing", 4, 1): (RunState.failed, FailureClass.lost)}
+
+
+def climb(world: World, **options: Any) -> Promotion:
+    return ladder.promote(world.frozen, world.run_cells, world.load, **options)
+
+
+def settled(promotion: Promotion) -> dict[str, Any]:
+    """All of a promotion that no clock touches."""
+    content = promotion.to_json()
+    for rung in content["rungs"]:
+        rung.pop("inputs_sha256")
+        for verdict in rung["verdicts"]:
+            verdict["evidence"].pop("wall_clock")
+            for sentences in ("reasons", "notes"):
+                verdict[sentences] = [text for text in verdict[sentences] if "wall clock" not in text]
+    for final in content["finals"]:
+        final["reasons"] = [reason for reason in final["reasons"] if "wall clock" not in reason]
+    return content
+
+
+def files(frozen: Frozen) -> dict[str, str]:
+    return {
+        name: (frozen.sweep_dir / name).read_text()
+        for name in ("promotion.json", "verdicts.json", "effects.csv", "costs.csv", "runs.csv")
+    }
+
+
+def test_what_holds_is_adopted_and_the_rest_is_told_why(tmp_path: Path) -> None:
+    world = World(freeze(tmp_path, VARIANTS), EFFECTS)
+    promotion = climb(world)
+    assert promotion.finished
+    assert promotion.of(Final.adopted) == ["holds"]
+    finals = {final.variant: final for final in promotion.finals}
+    assert (finals["hurts"].outcome, finals["hurts"].rung) == (Final.rejected, "d2")
+    assert (finals["fades"].outcome, finals["fades"].rung) == (Final.rejected, "d4")
+    assert all(final.reasons for final in promotion.finals)
+    assert promotion.message.startswith("adopted: holds")
+
+
+def test_only_the_reference_and_survivors_are_run(tmp_path: Path) -> None:
+    world = World(freeze(tmp_path, VARIANTS), EFFECTS)
+    promotion = climb(world)
+    survivors = {result.rung: set(result.survivors) for result in promotion.rungs}
+    variant = {cell.plan.run_id: cell.variant for cell in world.frozen.cells}
+    for below, above in (("d2", "d4"), ("d4", "d6")):
+        run = {variant[run_id] for rung, run_id in world.asked if rung == above}
+        assert run == survivors[below] | {"reference"}
+
+
+def test_the_transfer_story_follows_a_variant_up(tmp_path: Path) -> None:
+    promotion = climb(World(freeze(tmp_path, VARIANTS), EFFECTS))
+    rows = {(row.variant, row.rung): row for row in promotion.transfer}
+    assert [row.depth for row in promotion.transfer if row.variant == "holds"] == [2, 4, 6]
+    assert rows["holds", "d4"].note.startswith("keeps")
+    assert rows["fades", "d4"].note == "sign flip against d2: shown on both rungs"
+    assert ("hurts", "d4") not in rows
+
+
+def test_files_say_what_the_promotion_says(tmp_path: Path) -> None:
+    world = World(freeze(tmp_path, VARIANTS), EFFECTS, on_disk=True)  # through the store
+    promotion = climb(world)
+    folder = world.frozen.sweep_dir
+    assert Promotion.from_json(json.loads((folder / "promotion.json").read_text())) == promotion
+    verdicts = json.loads((folder / "verdicts.json").read_text())
+    assert [(v["rung"], v["variant"], v["outcome"]) for v in verdicts["verdicts"]] == [
+        (result.rung, verdict.variant, verdict.outcome.value)
+        for result in promotion.rungs
+        for verdict in result.verdicts
+    ]
+    assert verdicts["frozen_sha256"] == world.frozen.sha256
+    effects = pd.read_csv(folder / "effects.csv")
+    assert list(effects[effects["rung"] == "d2"]["variant"]) == VARIANTS
+    assert effects["effect"].notna().all()
+    assert {"low", "high", "p_holm", "flops_ratio", "outcome"} <= set(effects.columns)
+    assert not {"ratio", "median_step_time_s"} & set(effects.columns)
+    assert len(pd.read_csv(folder / "runs.csv")) == len(world.frozen.cells)
+    assert set(pd.read_csv(folder / "costs.csv")["status"]) == {"met"}
+
+
+def test_nothing_that_climbs_ends_the_ladder_early(tmp_path: Path) -> None:
+    world = World(freeze(tmp_path, ["hurts", "bad"]), {"hurts": 0.08, "bad": 0.2})
+    promotion = climb(world)
+    assert promotion.finished
+    assert [result.rung for result in promotion.rungs] == ["d2"]
+    assert promotion.of(Final.rejected) == ["hurts", "bad"]
+    assert "stopped after rung d2" in promotion.message
+    assert {rung for rung, _ in world.asked} == {"d2"}
+
+
+def test_a_single_rung_adopts_at_once(tmp_path: Path) -> None:
+    promotion = climb(World(freeze(tmp_path, ["holds"], depths=(2,)), EFFECTS))
+    assert promotion.of(Final.adopted) == ["holds"]
+
+
+def test_a_rerun_decides_and_runs_nothing_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(freeze(tmp_path, VARIANTS), EFFECTS)
+    first, before = climb(world), files(world.frozen)
+
+    def never(*_: Any, **__: Any) -> Any:
+        raise AssertionError("decided twice")
+
+    monkeypatch.setattr(gate, "decide", never)
+    told: list[RungResult] = []
+    again = ladder.promote(world.frozen, never, world.load, on_decision=told.append)
+    assert again == first
+    assert told == first.rungs
+    assert files(world.frozen) == before
+
+
+def test_a_damaged_or_deleted_store_of_decisions_is_rebuilt_the_same(tmp_path: Path) -> None:
+    world = World(freeze(tmp_path, VARIANTS), EFFECTS)
+    climb(world)
+    before = files(world.frozen)
+    path = ledger.path(world.frozen)
+    for damage in ("{", "[]", '{"frozen_sha256": 1}', before["verdicts.json"].replace("verdicts", "x"), None):
+        path.unlink() if damage is None else path.write_text(damage)
+        climb(world)
+        assert files(world.frozen) == before
+
+
+def test_other_inputs_are_decided_anew(tmp_path: Path) -> None:
+    frozen = freeze(tmp_path, VARIANTS)
+    assert climb(World(frozen, EFFECTS)).of(Final.adopted) == ["holds"]
+    assert "holds" in climb(World(frozen, {**EFFECTS, "holds": 0.08})).of(Final.rejected)
+
+
+@pytest.mark.parametrize("kill_after", range(0, 34, 3))
+def test_killed_while_running_it_ends_the_same(tmp_path: Path, kill_after: int) -> None:
+    undisturbed = climb(World(freeze(tmp_path / "a", VARIANTS), EFFECTS, FATES))
+    world = World(freeze(tmp_path / "b", VARIANTS), EFFECTS, FATES, clock=1, kill_after=kill_after)
+    try:
+        climb(world)
+    except Killed:
+        world.kill_after = None
+    assert settled(climb(world)) == settled(undisturbed)
+    assert len(world.asked) == len(set(world.asked)), "a run was run twice"
+
+
+@pytest.mark.parametrize("call", range(1, 10))
+def test_killed_while_writing_it_ends_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: int
+) -> None:
+    """A kill before the n-th file that is written: decisions and tables are whole or absent."""
+    undisturbed = World(freeze(tmp_path / "a", VARIANTS), EFFECTS)
+    climb(undisturbed)
+    world = World(freeze(tmp_path / "b", VARIANTS), EFFECTS)
+    calls = 0
+    write = fsio.write_text
+
+    def killed(path: Path, text: str) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == call:
+            raise Killed
+        write(path, text)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("sweepkit.fsio.write_text", killed)
+        with contextlib.suppress(Killed):
+            climb(world)
+    climb(world)
+    assert files(world.frozen) == files(undisturbed.frozen)
+
+
+def test_runs_that_have_not_ended_are_waited_for(tmp_path: Path) -> None:
+    world = World(freeze(tmp_path, VARIANTS), EFFECTS)
+    asked: list[str] = []
+    waiting = ladder.promote(world.frozen, lambda rung, cells: asked.append(rung), world.load)
+    assert not waiting.finished
+    assert asked == ["d2"]
+    assert "rung d2 waits for 15 runs" in waiting.message
+    assert {final.outcome for final in waiting.finals} == {Final.pending}
+    world.run_cells("d2", [cell for cell in world.frozen.cells if cell.rung == "d2"])
+    waiting = ladder.promote(world.frozen, lambda rung, cells: asked.append(rung), world.load)
+    assert asked == ["d2", "d4"]
+    outcomes = {final.variant: final.outcome for final in waiting.finals}
+    assert (outcomes["hurts"], outcomes["holds"]) == (Final.rejected, Final.pending)
+    assert settled(climb(world)) == settled(climb(World(freeze(tmp_path / "b", VARIANTS), EFFECTS)))
+
+
+def test_failed_runs_may_be_retried(tmp_path: Path) -> None:
+    world = World(
+        freeze(tmp_path, ["holds"]), EFFECTS, {("holds", 2, 1): (RunState.failed, FailureClass.lost)}
+    )
+    assert climb(world).rungs[0].verdicts[0].evidence["n"] == 2
+    asked: list[str] = []
+
+    def retry(rung: str, cells: list[Cell]) -> None:
+        asked.append(rung)
+        world.done = {run_id: record for run_id, record in world.done.items() if record.state != "failed"}
+        world.fates = {}
+        world.run_cells(rung, cells)
+
+    again = ladder.promote(world.frozen, retry, world.load, retry_failed=True)
+    assert asked == ["d2"]
+    assert again.rungs[0].verdicts[0].evidence["n"] == 3
+
+
+def test_a_preempted_run_is_not_an_end(tmp_path: Path) -> None:
+    world = World(freeze(tmp_path, ["holds"]), EFFECTS, {("holds", 2, 1): (RunState.preempted, None)})
+    assert not climb(world).finished
+
+
+@pytest.mark.parametrize("file", ["plan.jsonl", "frozen.json"])
+@pytest.mark.parametrize("moment", ["d2", "d4", "d6"])
+def test_a_plan_or_rule_edited_on_the_way_is_refused(tmp_path: Path, file: str, moment: str) -> None:
+    world = World(freeze(tmp_path, VARIANTS), EFFECTS)
+    path = world.frozen.sweep_dir / file
+    original = path.read_text()
+
+    def run_and_tamper(rung: str, cells: Any) -> None:
+        world.run_cells(rung, cells)
+        if rung == moment:
+            edited = original.replace('"alpha": 0.1', '"alpha": 0.4').replace('"seed":1', '"seed":9')
+            assert edited != original
+            path.write_text(edited)
+
+    with pytest.raises(FrozenPlanError, match="restore it"):
+        ladder.promote(world.frozen, run_and_tamper, world.load)
+    with pytest.raises(FrozenPlanError):
+        climb(world)
+    decided = ledger.read(world.frozen)
+    assert moment not in decided, "a decision was made by a tampered plan"
+    path.write_text(original)
+    assert climb(world).of(Final.adopted) == ["holds"]
+
+
+def test_another_sweep_under_the_same_name_is_refused(tmp_path: Path) -> None:
+    world = World(freeze(tmp_path / "a", VARIANTS), EFFECTS)
+    other = freeze(tmp_path / "b", ["holds"])
+    for name in ("plan.jsonl", "frozen.json"):
+        shutil.copy(other.sweep_dir / name, world.frozen.sweep_dir / name)
+    with pytest.raises(FrozenPlanError, match="this promotion began"):
+        climb(world)
+
+
+def test_a_full_disk_is_said_and_survived(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(freeze(tmp_path, VARIANTS), EFFECTS)
+
+    def full(*_: Any) -> None:
+        raise StorageError("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("sweepkit.fsio.write_text", full)
+        with pytest.raises(SweepkitError, match="disk is full"):
+            climb(world)
+    assert climb(world).of(Final.adopted) == ["holds"]
+
+
+FATE = st.sampled_from(
+    [
+        (RunState.diverged, FailureClass.diverged),
+        (RunState.failed, FailureClass.oom),
+        (RunState.failed, FailureClass.lost),
+        (RunState.failed, FailureClass.bad_data),
+        (RunState.cancelled, FailureClass.cancelled),
+    ]
+)
+
+
+@given(
+    effects=st.lists(st.sampled_from([-0.05, -0.004, 0.0, 0.004, 0.05]), min_size=1, max_size=4),
+    fates=st.dictionaries(
+        st.tuples(
+            st.sampled_from(["reference", "v0", "v1", "v2"]), st.sampled_from([2, 4]), st.integers(1, 3)
+        ),
+        FATE,
+        max_size=5,
+    ),
+    seeds=st.integers(1, 3),
+    max_promoted=st.sampled_from([None, 1, 2]),
+    kills=st.lists(st.integers(0, 12), max_size=4),
+    world_seed=st.integers(0, 10_000),
+)
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_any_ladder_killed_any_number_of_times_keeps_its_promises(
+    effects: list[float],
+    fates: dict[Any, Any],
+    seeds: int,
+    max_promoted: int | None,
+    kills: list[int],
+    world_seed: int,
+) -> None:
+    truth = {f"v{index}": effect for index, effect in enumerate(effects)}
+    with tempfile.TemporaryDirectory() as folder:
+        ends = []
+        for name, moments in (("calm", []), ("shaken", kills)):
+            frozen = freeze(
+                Path(folder) / name, list(truth), depths=(2, 4), seeds=seeds, max_promoted=max_promoted
+            )
+            world = World(frozen, truth, fates, seed=world_seed, clock=len(ends))
+            for moment in moments:
+                world.kill_after = moment
+                try:
+                    climb(world)
+                except Killed:
+                    continue
+            world.kill_after = None
+            ends.append(climb(world))
+            assert len(world.asked) == len(set(world.asked))
+    assert settled(ends[0]) == settled(ends[1])
+    check_promises(ends[0], fates, max_promoted, seeds)
+
+
+def check_promises(promotion: Promotion, fates: dict[Any, Any], max_promoted: int | None, seeds: int) -> None:
+    assert promotion.finished
+    depth = {"d2": 2, "d4": 4}
+    previous: set[str] | None = None
+    for result in promotion.rungs:
+        judged = {verdict.variant for verdict in result.verdicts}
+        assert previous is None or judged == previous
+        previous = set(result.survivors)
+        assert max_promoted is None or len(previous) <= max_promoted or result.rung == "d4"
+        for verdict in result.verdicts:
+            assert verdict.reasons
+            rejecting = {
+                fates.get((verdict.variant, depth[result.rung], seed), (None, None))[1]
+                for seed in range(1, seeds + 1)
+            } & {FailureClass.diverged, FailureClass.oom}
+            assert not rejecting or verdict.outcome.value in ("reject", "inconclusive")
+            assert verdict.outcome.value in (
+                ("adopt", "reject", "inconclusive")
+                if result.rung == "d4"
+                else ("promote", "reject", "inconclusive")
+            )
+            assert not (verdict.climbs and verdict.outcome.value == "reject")
+            assert seeds > 1 or verdict.outcome.value in ("inconclusive", "reject")
+    for final in promotion.finals:
+        last = [v for r in promotion.rungs for v in r.verdicts if v.variant == final.variant][-1]
+        assert final.rung == last.rung
+        assert (final.outcome is Final.adopted) == (last.outcome.value == "adopt")
+        assert (final.outcome is Final.rejected) == (last.outcome.value == "reject")
