@@ -1,0 +1,1 @@
+"""Hydra's way to sweepkit: ``hydra/sweeper: sweepkit`` sends ``-m`` through the ledger of runs."""

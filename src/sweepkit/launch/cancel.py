@@ -1,0 +1,93 @@
+"""Stop a sweep's runs: those being worked on end with a checkpoint, those waiting are not started.
+
+A marker in the run's folder asks its holder, here or on another host, to stop; it looks twice a second.
+What a living launch still has to do is recorded as cancelled at once, which takes it off that launch's list.
+Runs that nobody was asked for stay as they are: there is nothing to stop. Launching the sweep again takes
+the marks away and goes on from the checkpoints.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sweepkit.launch import claims, job
+from sweepkit.launch.drivers import live_drivers
+from sweepkit.launch.ledger import Run
+from sweepkit.plan.run_plan import RunPlan
+from sweepkit.results.record import RunDir
+from sweepkit.sweep import frozen
+
+_TICK_S = 0.2
+
+
+@dataclass
+class Cancelled:
+    """What ``cancel`` did, by run_id."""
+
+    stopped: list[str] = field(default_factory=list)  # were running, have ended with a checkpoint
+    stopping: list[str] = field(default_factory=list)  # have been asked to, have not ended yet
+    not_started: list[str] = field(default_factory=list)  # will not be started
+    untouched: int = 0  # done, or not asked of any launch
+
+
+def cancel(results_dir: Path, name: str, *, wait_s: float = 60.0) -> Cancelled:
+    """Cancel a sweep, or the one run of that run_id.
+
+    Args:
+        results_dir: holds ``runs/`` and the sweeps.
+        name: a sweep or a run_id.
+        wait_s: how long to wait for running ones to end.
+
+    Raises:
+        SweepkitError: there is neither a sweep nor a run of that name.
+    """
+    result = Cancelled()
+    asked = {run_id for driver in live_drivers(results_dir) for run_id in driver.run_ids}
+    for plan in _plans(results_dir, name):
+        run = Run(plan, RunDir.of(results_dir, plan.run_id))
+        run.refresh()
+        if run.is_final or not (run.is_held or run.run_id in asked or run.record is not None):
+            result.untouched += 1
+        elif _cancel_waiting(run):
+            result.not_started.append(run.run_id)
+        else:
+            job.cancel_marker(run.run_dir).touch()
+            result.stopping.append(run.run_id)
+    _wait(results_dir, result, wait_s)
+    return result
+
+
+def _cancel_waiting(run: Run) -> bool:
+    """Record a run that nobody holds as cancelled; False when somebody does."""
+    run.run_dir.path.mkdir(parents=True, exist_ok=True)
+    claim = claims.claim(run.run_dir)
+    if claim is None:
+        return False
+    with claim:
+        run.refresh()
+        if not run.is_final:
+            job.mark_cancelled(run.plan, run.run_dir)
+    return True
+
+
+def _wait(results_dir: Path, result: Cancelled, wait_s: float) -> None:
+    until = time.monotonic() + wait_s
+    while result.stopping and time.monotonic() < until:
+        for run_id in list(result.stopping):
+            run_dir = RunDir.of(results_dir, run_id)
+            holder = claims.holder(run_dir.claim_path)
+            if holder is None or not holder.alive:
+                result.stopping.remove(run_id)
+                result.stopped.append(run_id)
+        if result.stopping:
+            time.sleep(_TICK_S)
+
+
+def _plans(results_dir: Path, name: str) -> list[RunPlan]:
+    run_dir = RunDir.of(results_dir, name)
+    if Path(name).name == name and run_dir.plan_path.exists():
+        return [run_dir.read_plan()]
+    cells = frozen.load_frozen(results_dir, name).cells
+    return list({cell.plan.run_id: cell.plan for cell in cells}.values())

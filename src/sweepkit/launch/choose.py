@@ -1,0 +1,43 @@
+"""Which run a worker takes next: a pure function of what is left and who is busy with what.
+
+Compiling costs more than most small runs, so a worker stays with compiled shapes it already has; without
+any left it opens a shape nobody else is on; when every shape has someone it joins where the most work is
+left for each. Within a shape the longest run goes first, so that workers end at about the same time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+from sweepkit.plan.run_plan import RunPlan
+
+
+def next_run(
+    candidates: Sequence[RunPlan], *, last_key: str | None, compiled: Collection[str], busy: Mapping[str, int]
+) -> RunPlan:
+    """The run to take next.
+
+    Args:
+        candidates: runs that may be started now, in the order asked for; not empty.
+        last_key: compile_key of this worker's last run.
+        compiled: every compile_key this worker has compiled.
+        busy: compile_key -> how many other workers are running it now.
+    """
+    work: dict[str, float] = {}
+    for plan in candidates:
+        work[plan.compile_key] = work.get(plan.compile_key, 0.0) + plan.total_flops
+
+    def preference(key: str) -> tuple[bool, bool, bool, float]:
+        others = busy.get(key, 0)
+        return key == last_key, key in compiled, others == 0, work[key] / (1 + others)
+
+    best = max(work, key=preference)  # the first asked for among equals
+    return max((plan for plan in candidates if plan.compile_key == best), key=lambda plan: plan.total_flops)
+
+
+def grouped(plans: Sequence[RunPlan]) -> list[RunPlan]:
+    """``plans`` with equal compile_keys next to each other, otherwise in the order asked for."""
+    first: dict[str, int] = {}
+    for position, plan in enumerate(plans):
+        first.setdefault(plan.compile_key, position)
+    return sorted(plans, key=lambda plan: first[plan.compile_key])

@@ -1,0 +1,118 @@
+"""The files behind ``claims.py``: their content, the chain of tickets, and exclusive creation."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sweepkit import fsio
+from sweepkit.launch.process import ProcessId
+
+_NOWHERE = ProcessId("", "", "", 0, "")
+
+
+@dataclass(frozen=True)
+class ClaimInfo:
+    """The content of a claim file."""
+
+    token: str  # unique; names the ticket that ends this claim
+    process: ProcessId
+    driver: str  # the launch that the process works for
+    attempt: int
+    deaths: int  # processes that died holding this run, in a row, while their driver lived on
+    claimed_at: str  # ISO 8601, UTC
+    released: bool = False  # a last link that only says that its process is about to remove the file
+
+    def to_json(self) -> dict[str, Any]:
+        return {**vars(self), "process": self.process.to_json()}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> ClaimInfo:
+        return cls(**{**value, "process": ProcessId.from_json(value["process"])})
+
+
+def chain_of(path: Path) -> list[tuple[ClaimInfo, Path]]:
+    """The claim at ``path``, then whoever holds the ticket that ends it, and so on."""
+    links: list[tuple[ClaimInfo, Path]] = []
+    file = path
+    while (info := _read(file)) is not None:
+        links.append((info, file))
+        file = ticket(path, info.token)
+    return links
+
+
+def _read(file: Path) -> ClaimInfo | None:
+    try:
+        text = file.read_text()
+    except FileNotFoundError:
+        return None
+    try:
+        return ClaimInfo.from_json(json.loads(text))
+    except (ValueError, TypeError, KeyError):  # torn by a power cut: its holder cannot be told
+        return ClaimInfo(f"torn-{len(text)}", _NOWHERE, "", 0, 0, "")
+
+
+def ticket(path: Path, token: str) -> Path:
+    """The file whose owner may end the claim ``token``."""
+    return path.with_name(f"{path.name}.next-{token}")
+
+
+def enter(path: Path, written: Path, ending: str, token: str) -> bool:
+    """Take the ticket that ends claim ``ending``; False when it is taken or no longer leads anywhere."""
+    entrance = ticket(path, ending)
+    if not link(written, entrance):
+        return False
+    if any(info.token == token for info, _ in chain_of(path)):
+        return True
+    entrance.unlink(missing_ok=True)
+    return False
+
+
+def write(path: Path, info: ClaimInfo) -> tuple[int, Path]:
+    """A claim file of its own name beside ``path``; returned open, for its heartbeat."""
+    written = path.with_name(f".{path.name}.{info.token}.tmp")
+    with fsio.explain_full_disk(path):
+        descriptor = os.open(written, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
+        try:
+            os.write(descriptor, json.dumps(info.to_json(), indent=1).encode())
+        except BaseException:
+            os.close(descriptor)
+            written.unlink(missing_ok=True)
+            raise
+    return descriptor, written
+
+
+def link(written: Path, name: Path) -> bool:
+    """Give a file a second name, unless that name is taken."""
+    try:
+        with fsio.explain_full_disk(name):
+            os.link(written, name)
+    except FileExistsError:
+        return written.stat().st_nlink == 2  # NFS: done, but the answer got lost
+    return True
+
+
+def now_there(folder: Path) -> float:
+    """Now, on the clock of the file system that holds ``folder``."""
+    try:
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".clock.") as file:
+            return os.fstat(file.fileno()).st_mtime
+    except OSError:  # read-only for us
+        return time.time()
+
+
+def tidy(path: Path, older_than_s: float) -> None:
+    """Remove what processes that were killed while claiming have left beside ``path``."""
+    now = now_there(path.parent)
+    on_chain = {file for _, file in chain_of(path)}
+    for pattern in (f".{path.name}.*.tmp", f"{path.name}.next-*"):
+        for file in path.parent.glob(pattern):
+            with contextlib.suppress(FileNotFoundError):
+                if file not in on_chain and now - file.stat().st_mtime > older_than_s:
+                    file.unlink()

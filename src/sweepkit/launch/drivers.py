@@ -1,0 +1,96 @@
+"""The folder of one launch, ``results/.workers/<driver>/``: its list of runs, its workers' logs, its claim.
+
+While the driver lives it holds the folder's claim, so that ``cancel`` and ``status`` can tell what is
+being worked on. A launch without trouble removes its folder when it ends; one with trouble leaves the
+logs, which are removed after two weeks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sweepkit.launch import claims, process, worker
+from sweepkit.launch.claim_files import ClaimInfo
+from sweepkit.launch.worker import Head
+from sweepkit.plan.run_plan import RunPlan
+
+_KEEP_S = 14 * 86_400
+_CLAIM, _LIST = "claim.json", "list.jsonl"
+
+
+@dataclass
+class DriverDir:
+    """Set ``trouble`` to keep the folder."""
+
+    path: Path
+    driver: str
+    trouble: bool = False
+
+    @property
+    def list_path(self) -> Path:
+        return self.path / _LIST
+
+    def log_path(self, slot: int) -> Path:
+        """Where worker number ``slot`` writes what it prints."""
+        return self.path / f"worker-{slot}.log"
+
+
+@dataclass(frozen=True)
+class LiveDriver:
+    """A launch whose driver is alive."""
+
+    info: ClaimInfo
+    run_ids: frozenset[str]
+
+
+@contextlib.contextmanager
+def driver_dir(results_dir: Path, plans: Sequence[RunPlan], max_attempts: int) -> Iterator[DriverDir]:
+    """This process's folder for a launch of ``plans``."""
+    driver = claims.driver_id()
+    root = results_dir / ".workers"
+    folder = DriverDir(root / driver.replace(":", "-").replace("/", "-"), driver)
+    folder.path.mkdir(parents=True, exist_ok=True)
+    _prune(root)
+    claim = claims.acquire(folder.path / _CLAIM, driver=driver)
+    try:
+        worker.write_list(folder.list_path, Head(driver, process.current(), results_dir, max_attempts), plans)
+        yield folder
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
+        folder.trouble = True
+        raise
+    finally:
+        if claim is not None:
+            claim.release()
+        if not folder.trouble:
+            shutil.rmtree(folder.path, ignore_errors=True)
+
+
+def live_drivers(results_dir: Path) -> list[LiveDriver]:
+    """Launches whose drivers are alive, and the runs they were asked for."""
+    drivers = []
+    for folder in _folders(results_dir / ".workers"):
+        holder = claims.holder(folder / _CLAIM)
+        if holder is not None and holder.alive:
+            with contextlib.suppress(OSError, ValueError):
+                _, plans = worker.read_list(folder / _LIST)
+                drivers.append(LiveDriver(holder.info, frozenset(plan.run_id for plan in plans)))
+    return drivers
+
+
+def _prune(root: Path) -> None:
+    for folder in _folders(root):
+        with contextlib.suppress(OSError):
+            holder = claims.holder(folder / _CLAIM)
+            if time.time() - folder.stat().st_mtime > _KEEP_S and not (holder and holder.alive):
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _folders(root: Path) -> list[Path]:
+    return [path for path in root.iterdir() if path.is_dir()] if root.is_dir() else []

@@ -1,0 +1,224 @@
+"""``execute``: have a list of plans run, each once, and say what became of them.
+
+A run is named by its content, so a list may hold runs that are done, runs somebody else is doing and
+runs that were cut short; only what is missing is started. All state is in the run folders: a launch that
+is killed at any moment is resumed by launching the same list again. Data is prepared first, so that a
+missing folder is reported before anything expensive starts. With everything done already this returns
+at once, without importing torch.
+
+A run that was cancelled, or that failed because the disk was full, is started again by the next launch;
+one that failed otherwise only with ``retry_failed``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sweepkit import fsio
+from sweepkit.config.schema import LauncherConfig, LauncherKind, RunConfig
+from sweepkit.errors import SweepkitError
+from sweepkit.launch import inline, job, machine, worker
+from sweepkit.launch.display import display
+from sweepkit.launch.drivers import DriverDir, driver_dir
+from sweepkit.launch.job import Runs
+from sweepkit.launch.ledger import Ledger, Run
+from sweepkit.launch.local import WORKER_COMMAND, Pool
+from sweepkit.launch.stopping import Stopping, on_signals
+from sweepkit.launch.view import Viewer
+from sweepkit.plan.run_plan import RunPlan
+from sweepkit.results.record import FailureClass, RunState
+
+_CANCELLING_TICK_S = 0.2
+
+Prepare = Callable[[RunConfig], object]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A run that ended without a result to use."""
+
+    run_id: str
+    failure_class: FailureClass | None
+    message: str
+    log_path: Path
+
+
+@dataclass(frozen=True)
+class LaunchSummary:
+    """What became of the runs of a launch; ``skipped`` were done before it."""
+
+    counts: dict[str, int] = field(default_factory=dict)
+    failures: list[Failure] = field(default_factory=list)
+    skipped: int = 0
+    seconds: float = 0.0
+
+
+class LaunchCancelledError(SweepkitError):
+    """Some runs were cancelled while they were launched; the others are done."""
+
+    def __init__(self, message: str, summary: LaunchSummary) -> None:
+        super().__init__(message)
+        self.summary = summary
+
+
+def execute(
+    plans: Sequence[RunPlan],
+    launcher: LauncherConfig,
+    *,
+    results_dir: Path,
+    title: str = "",
+    labels: Mapping[str, str] | None = None,
+    retry_failed: bool = False,
+    session_factory: Callable[[], Runs] = worker.real_session,
+    worker_command: Sequence[str] = WORKER_COMMAND,
+    prepare: Prepare | None = None,
+) -> LaunchSummary:
+    """Run every plan that has no final record yet.
+
+    Args:
+        plans: the runs wanted; equal run_ids count once.
+        launcher: how they are carried out.
+        results_dir: holds ``runs/``.
+        title: shown with the progress.
+        labels: run_id -> what to call the run in the progress, instead of its id.
+        retry_failed: start failed runs again too.
+        session_factory: makes the Session of the inline launcher.
+        worker_command: starts a worker of the local launcher.
+        prepare: builds the data of a configuration; by default ``data.prepare.prepare``.
+
+    Returns:
+        Counts by state and failures of all runs of the list.
+
+    Raises:
+        KeyboardInterrupt: stopped by a signal, after checkpoints.
+        LaunchCancelledError: runs were cancelled meanwhile.
+        SweepkitError: the data cannot be prepared, or workers cannot start.
+    """
+    started = time.monotonic()
+    results_dir = results_dir.absolute()
+    ledger = Ledger(plans, results_dir)
+    _reopen(ledger, retry_failed)
+    if not ledger.open():
+        return _summary(ledger, len(ledger.runs), started)
+    skipped = len(ledger.runs) - len(ledger.open())
+    _prepare_data([run.plan for run in ledger.open()], prepare or _real_prepare)
+    is_inline = launcher.kind is LauncherKind.inline
+    with (
+        on_signals(interrupt_on_second=is_inline) as stop,
+        driver_dir(results_dir, plans, launcher.max_attempts) as folder,
+    ):
+        _launch(ledger, launcher, stop, folder, title, labels or {}, session_factory, worker_command)
+        ledger.refresh(everything=True)
+        summary = _summary(ledger, skipped, started)
+        folder.trouble = folder.trouble or bool(summary.failures)
+        if stop() and ledger.open():
+            raise KeyboardInterrupt(stop.reason)
+    if cancelled := summary.counts.get(RunState.cancelled.value):
+        raise LaunchCancelledError(f"{cancelled} runs were cancelled; launch them again to go on", summary)
+    return summary
+
+
+def _launch(
+    ledger: Ledger,
+    launcher: LauncherConfig,
+    stop: Stopping,
+    folder: DriverDir,
+    title: str,
+    labels: Mapping[str, str],
+    session_factory: Callable[[], Runs],
+    worker_command: Sequence[str],
+) -> None:
+    screen = display(title)
+    is_inline = launcher.kind is LauncherKind.inline
+    # the inline launcher is looked at from another thread
+    shown = Ledger([run.plan for run in ledger.runs.values()], ledger.results_dir) if is_inline else ledger
+    viewer = Viewer(shown, folder.driver, labels)
+    if viewer.skipped:
+        screen.note(f"{viewer.skipped} of {len(shown.runs)} runs are done already")
+
+    said = False
+
+    def show() -> None:
+        nonlocal said
+        if is_inline:
+            shown.refresh()
+            if stop() and not said:
+                said = True
+                screen.note("stopping after a checkpoint (again to stop at once)")
+        screen.show(viewer.look(), viewer)
+
+    try:
+        if is_inline:
+            attempts = launcher.max_attempts
+            inline.run(ledger, session_factory, stop, show, driver=folder.driver, max_attempts=attempts)
+        else:
+            plans = [run.plan for run in ledger.runs.values()]
+            gpus = machine.gpus(_config(plans[0]).trainer.device)
+            size = machine.num_workers(launcher, plans, gpus)
+            Pool(ledger, folder, size, gpus, screen.note, worker_command).run(stop, show)
+        show()
+    finally:
+        screen.close()
+
+
+def _reopen(ledger: Ledger, retry_failed: bool) -> None:
+    """Make cancelled runs startable again; those only just being cancelled are waited for."""
+    for run in ledger.runs.values():
+        marker = job.cancel_marker(run.run_dir)
+        if not run.is_final and marker.exists():
+            while run.is_held and marker.exists():
+                time.sleep(_CANCELLING_TICK_S)
+                run.refresh()
+            marker.unlink(missing_ok=True)
+            run.refresh()
+        if _is_reopened(run, retry_failed):
+            job.reopen(run.plan, ledger.results_dir)
+            run.refresh()
+
+
+def _is_reopened(run: Run, retry_failed: bool) -> bool:
+    if not run.is_final or run.record is None:
+        return False
+    if run.record.state is RunState.failed:
+        return retry_failed or run.record.failure_class is FailureClass.disk_full
+    return run.record.state is RunState.cancelled
+
+
+def _summary(ledger: Ledger, skipped: int, started: float) -> LaunchSummary:
+    failures = [
+        Failure(
+            run.run_id,
+            run.record.failure_class,
+            run.record.failure_message or "",
+            run.run_dir.log_path,
+        )
+        for run in ledger.runs.values()
+        if run.record is not None and run.record.state in (RunState.failed, RunState.diverged)
+    ]
+    return LaunchSummary(ledger.counts(), failures, skipped, time.monotonic() - started)
+
+
+def _prepare_data(plans: Sequence[RunPlan], prepare: Prepare) -> None:
+    """Call ``prepare`` once per distinct recipe."""
+    seen = set()
+    for plan in plans:
+        parts = [plan.config.get(name) for name in ("dataset", "tokenizer", "packing", "evaluation")]
+        recipe = fsio.digest([parts, plan.sequence_len])
+        if recipe not in seen:
+            seen.add(recipe)
+            prepare(_config(plan))
+
+
+def _real_prepare(config: RunConfig) -> object:
+    from sweepkit.data.prepare import prepare
+
+    return prepare(config).packing(config.horizon.sequence_len)
+
+
+def _config(plan: RunPlan) -> RunConfig:
+    from sweepkit.config import codec
+
+    return codec.from_json(plan.config)

@@ -1,0 +1,203 @@
+"""One run, carried out by this process: claim it, look again, run it, record how it ended, release it.
+
+Every launcher goes through ``carry_out``. The claim comes first and the record is read under it, so a
+run that someone else has just finished is not run again. A ``cancel`` marker in the run's folder, looked
+for twice a second, stops the run with a checkpoint; so does whatever ``stop`` says.
+"""
+
+from __future__ import annotations
+
+import threading
+import traceback
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
+
+from sweepkit.errors import ConfigError, DataError, StorageError
+from sweepkit.launch import claims
+from sweepkit.plan.run_plan import RunPlan
+from sweepkit.results.record import FINAL_STATES, FailureClass, RunDir, RunRecord, RunState
+
+Stop = Callable[[], bool]
+
+
+class Runs(Protocol):
+    """What a launcher needs of ``training.session.Session``."""
+
+    def run(
+        self, plan: RunPlan, run_dir: RunDir, attempt: int, should_stop: Callable[[], bool] = ...
+    ) -> RunRecord: ...
+
+
+def carry_out(
+    plan: RunPlan, results_dir: Path, session: Runs, *, driver: str, max_attempts: int, stop: Stop
+) -> RunRecord | None:
+    """Run ``plan`` unless it is done; None when another process holds it.
+
+    Args:
+        session: does the training.
+        driver: id of the launch, for the claim.
+        max_attempts: after that many processes died holding it, the run is recorded as lost.
+        stop: polled by the training loop; True ends the run with a checkpoint.
+
+    Returns:
+        The run's record: final, or ``preempted`` when it was stopped.
+
+    Raises:
+        StorageError: the disk is full; the run can go on from its last checkpoint once it is not.
+    """
+    run_dir = RunDir.of(results_dir, plan.run_id)
+    claim = claims.claim(run_dir, driver=driver, attempt=next_attempt(run_dir))
+    if claim is None:
+        return None
+    with claim:
+        record = read_record(run_dir)
+        if record is not None and record.state in FINAL_STATES:
+            return record
+        if cancel_marker(run_dir).exists():
+            return mark_cancelled(plan, run_dir)
+        run_dir.write_plan(plan)
+        if claim.info.deaths >= max_attempts:
+            return _lost(plan, run_dir, claim.info.deaths)
+        cancelled = threading.Event()
+
+        def look() -> None:
+            if cancel_marker(run_dir).exists():
+                cancelled.set()
+
+        claim.watch(look)
+
+        def should_stop() -> bool:
+            return cancelled.is_set() or claim.lost.is_set() or stop()
+
+        record = _run(plan, run_dir, session, should_stop)
+        if record.failure_class is FailureClass.disk_full:
+            raise StorageError(record.failure_message or f"{run_dir.path}: the disk is full")
+        if record.failure_class is FailureClass.crash and should_stop() and not claim.lost.is_set():
+            # Whoever stopped this process may have hit its compiler's helpers as well: no verdict on the run.
+            record = replace(record, state=RunState.preempted, failure_class=None)
+            run_dir.write_record(record)
+        if cancelled.is_set() and not claim.lost.is_set() and record.state is RunState.preempted:
+            return mark_cancelled(plan, run_dir)
+        if record.state in FINAL_STATES:
+            cancel_marker(run_dir).unlink(missing_ok=True)  # came too late
+        return record
+
+
+def _run(plan: RunPlan, run_dir: RunDir, session: Runs, should_stop: Stop) -> RunRecord:
+    """The session's record; an exception it should have classified becomes a failed record."""
+    attempt = next_attempt(run_dir)
+    try:
+        return session.run(plan, run_dir, attempt, should_stop)
+    except Exception as error:
+        trace = traceback.format_exc()
+        with run_dir.log_path.open("a") as log:
+            log.write(trace)
+        record = replace(
+            _started(plan, run_dir),
+            state=RunState.failed,
+            failure_class=_failure_class(error),
+            failure_message=f"{type(error).__name__}: {error}",
+            attempt=attempt,
+            ended_at=now(),
+        )
+        run_dir.write_record(record)
+        return record
+
+
+def next_attempt(run_dir: RunDir) -> int:
+    """One more than the attempts this run has had."""
+    numbers = [int(path.stem) for path in run_dir.attempts_path.glob("*.json") if path.stem.isdigit()]
+    return max(numbers, default=0) + 1
+
+
+def read_record(run_dir: RunDir) -> RunRecord | None:
+    """The record; one that cannot be read counts as none, and the run is done again."""
+    try:
+        return run_dir.read_record()
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
+def cancel_marker(run_dir: RunDir) -> Path:
+    """A file that asks whoever holds the run to stop it."""
+    return run_dir.path / "cancel"
+
+
+def mark_cancelled(plan: RunPlan, run_dir: RunDir) -> RunRecord:
+    """Record the run as cancelled and take the marker away; the caller holds the claim."""
+    record = replace(
+        _started(plan, run_dir),
+        state=RunState.cancelled,
+        failure_class=FailureClass.cancelled,
+        failure_message="launch it again and it goes on",
+        ended_at=now(),
+    )
+    run_dir.write_plan(plan)
+    run_dir.write_record(record)
+    cancel_marker(run_dir).unlink(missing_ok=True)
+    return record
+
+
+def reopen(plan: RunPlan, results_dir: Path) -> bool:
+    """Make a run with a final record (cancelled, failed) startable again; False when someone holds it.
+
+    A run that had started goes on from its checkpoint; one that had not loses its record.
+    """
+    run_dir = RunDir.of(results_dir, plan.run_id)
+    claim = claims.claim(run_dir)
+    if claim is None:
+        return False
+    with claim:
+        cancel_marker(run_dir).unlink(missing_ok=True)
+        record = read_record(run_dir)
+        if record is None or record.state is RunState.complete:
+            return True
+        if record.started_at is None:
+            run_dir.record_path.unlink(missing_ok=True)
+        else:
+            run_dir.write_record(
+                replace(record, state=RunState.preempted, failure_class=None, failure_message=None)
+            )
+    return True
+
+
+def now() -> str:
+    """The current time as records write it."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def _lost(plan: RunPlan, run_dir: RunDir, deaths: int) -> RunRecord:
+    record = replace(
+        _started(plan, run_dir),
+        state=RunState.failed,
+        failure_class=FailureClass.lost,
+        failure_message=f"its process died {deaths} times in a row (launcher.max_attempts), perhaps for want "
+        f"of memory: lower horizon.device_batch_size or launcher.num_workers; delete {run_dir.path} to retry",
+        ended_at=now(),
+    )
+    run_dir.write_record(record)
+    return record
+
+
+def _started(plan: RunPlan, run_dir: RunDir) -> RunRecord:
+    """The record as it stands, or a fresh one for a run that never wrote any."""
+    return read_record(run_dir) or RunRecord(
+        run_id=plan.run_id,
+        variant_id=plan.variant_id,
+        seed=plan.seed,
+        state=RunState.running,
+        num_steps=plan.num_steps,
+    )
+
+
+def _failure_class(error: Exception) -> FailureClass:
+    classes: tuple[tuple[type[Exception], FailureClass], ...] = (
+        (ConfigError, FailureClass.bad_config),
+        (DataError, FailureClass.bad_data),
+        (StorageError, FailureClass.disk_full),
+        (MemoryError, FailureClass.oom),
+    )
+    return next((name for kind, name in classes if isinstance(error, kind)), FailureClass.crash)

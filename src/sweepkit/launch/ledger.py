@@ -1,0 +1,118 @@
+"""What has become of a list of runs, read from their folders and from nowhere else.
+
+The folders are the only truth: a ledger can be made at any time by any process, and two drivers with the
+same list see the same. ``refresh`` costs one ``stat`` a run that is not done and reads only what changed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sweepkit import fsio
+from sweepkit.launch import claims, job
+from sweepkit.launch.claims import Holder
+from sweepkit.plan.run_plan import RunPlan
+from sweepkit.results.record import FINAL_STATES, RunDir, RunRecord, RunState
+
+PLANNED = "planned"
+LOST = "lost"  # a running record whose process is gone: will be taken over
+
+
+@dataclass
+class Run:
+    """One run as last seen."""
+
+    plan: RunPlan
+    run_dir: RunDir
+    record: RunRecord | None = None
+    holder: Holder | None = None
+    seen: tuple[int, int] | None = None  # modification time and inode of the record
+
+    @property
+    def run_id(self) -> str:
+        return self.plan.run_id
+
+    @property
+    def is_final(self) -> bool:
+        return self.record is not None and self.record.state in FINAL_STATES
+
+    @property
+    def is_held(self) -> bool:
+        return self.holder is not None and self.holder.alive
+
+    @property
+    def is_startable(self) -> bool:
+        return not self.is_final and not self.is_held
+
+    @property
+    def state(self) -> str:
+        """planned, running, complete, failed, diverged, preempted, cancelled or lost."""
+        if self.is_final and self.record is not None:
+            return self.record.state.value
+        if self.is_held:
+            return RunState.running.value
+        if self.record is None:
+            return PLANNED
+        return LOST if self.record.state is RunState.running else self.record.state.value
+
+    def refresh(self) -> None:
+        """Read what changed in the run's folder."""
+        try:
+            status = self.run_dir.record_path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            self.record, self.seen = None, None
+        else:
+            seen = (status.st_mtime_ns, status.st_ino)
+            if seen != self.seen:
+                self.record, self.seen = job.read_record(self.run_dir), seen
+        self.holder = None if self.is_final else claims.holder(self.run_dir.claim_path)
+
+    def progress(self) -> dict[str, Any]:
+        """What the running process last said; empty where it has said nothing in this life."""
+        try:
+            value = fsio.read_json(self.run_dir.path / "progress.json")
+        except (OSError, ValueError):
+            return {}
+        return value if isinstance(value, dict) else {}
+
+
+class Ledger:
+    """The runs of a list, each once, in the order asked for."""
+
+    def __init__(self, plans: Sequence[RunPlan], results_dir: Path) -> None:
+        self.results_dir = results_dir
+        self.runs: dict[str, Run] = {}
+        for plan in plans:
+            if plan.run_id not in self.runs:
+                self.runs[plan.run_id] = Run(plan, RunDir.of(results_dir, plan.run_id))
+        self.refresh(everything=True)
+
+    def refresh(self, everything: bool = False) -> None:
+        """Look again at the runs that are not done, or at all."""
+        for run in self.runs.values():
+            if everything or not run.is_final:
+                run.refresh()
+
+    def open(self) -> list[Run]:
+        """Runs that are not done."""
+        return [run for run in self.runs.values() if not run.is_final]
+
+    def startable(self) -> list[Run]:
+        """Runs that are not done and held by nobody alive."""
+        return [run for run in self.runs.values() if run.is_startable]
+
+    def held(self) -> list[Run]:
+        """Runs that somebody alive holds."""
+        return [run for run in self.runs.values() if not run.is_final and run.is_held]
+
+    def counts(self) -> dict[str, int]:
+        """State -> number of runs."""
+        return dict(Counter(run.state for run in self.runs.values()))
+
+    def busy(self) -> dict[str, int]:
+        """compile_key -> how many processes are on it."""
+        return dict(Counter(run.plan.compile_key for run in self.held()))

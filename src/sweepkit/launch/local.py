@@ -1,0 +1,208 @@
+"""The local launcher: N worker processes on this machine, looked after by this one.
+
+The driver starts as many workers as there are runs to take, replaces those that die, and shows how far
+things are. It hands out nothing: workers claim runs themselves, so any number of drivers may share a
+sweep. A run whose worker died goes on from its checkpoint in another; after launcher.max_attempts deaths
+it is recorded as lost. Workers that die before they hold any run are a fault of the set-up: after a few
+of them the launch gives up and shows the end of the log.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sweepkit.errors import StorageError, SweepkitError
+from sweepkit.launch import machine, worker
+from sweepkit.launch.drivers import DriverDir
+from sweepkit.launch.ledger import Ledger, Run
+from sweepkit.launch.stopping import Stopping
+
+_TICK_S = 0.2
+_REFRESH_SHARE = 0.05  # at most this share of the driver's time goes into looking at folders
+_MAX_START_ERRORS = 2  # workers that raised before they held a run
+_MAX_START_KILLS = 8  # workers that were killed before they held a run
+_LOG_LINES = 15
+_GRACE_S = 20.0  # for workers to end when the driver itself fails
+
+WORKER_COMMAND = (sys.executable, "-m", "sweepkit.launch.worker")
+
+
+@dataclass
+class _Worker:
+    slot: int
+    process: subprocess.Popen[bytes]
+    held_a_run: bool = False
+
+
+class Pool:
+    """The worker processes of one launch.
+
+    Args:
+        folder: holds the list of runs and takes the logs.
+        size: how many workers at most.
+        gpus: CUDA devices, one a worker; empty on a CPU.
+        note: tells the user something.
+        command: what starts a worker; the list file is appended.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        folder: DriverDir,
+        size: int,
+        gpus: list[str],
+        note: Callable[[str], None],
+        command: Sequence[str] = WORKER_COMMAND,
+    ) -> None:
+        self._ledger = ledger
+        self._folder = folder
+        self._size = size
+        self._gpus = gpus
+        self._note = note
+        self._command = command
+        self._workers: list[_Worker] = []
+        self._start_errors = 0
+        self._start_kills = 0
+        self._waiting_for: set[str] = set()
+
+    def run(self, stop: Stopping, show: Callable[[], None]) -> None:
+        """Look after workers until every run is done, or until stopped and all workers have ended.
+
+        Raises:
+            StorageError: a worker found the disk full.
+            SweepkitError: workers cannot start.
+        """
+        asked = 0
+        try:
+            while True:
+                started = time.monotonic()
+                self._ledger.refresh()
+                self._remember_holders()
+                self._reap()
+                show()
+                if stop() and asked < min(stop.num_signals, 2):
+                    asked += 1
+                    self._ask_to_stop(urgent=asked > 1)
+                if not self._workers and (stop() or not self._ledger.open()):
+                    return
+                if not stop():
+                    self._fill()
+                    self._tell_what_is_waited_for()
+                spent = time.monotonic() - started
+                time.sleep(max(_TICK_S, spent / _REFRESH_SHARE))
+        except BaseException:
+            self._end()
+            raise
+
+    def _remember_holders(self) -> None:
+        pids = {
+            run.holder.info.process.pid for run in self._ledger.open() if self._is_ours(run) and run.holder
+        }
+        for item in self._workers:
+            item.held_a_run = item.held_a_run or item.process.pid in pids
+
+    def _is_ours(self, run: Run) -> bool:
+        return run.holder is not None and run.holder.info.driver == self._folder.driver
+
+    def _reap(self) -> None:
+        """Notice workers that have ended."""
+        for item in list(self._workers):
+            code = item.process.poll()
+            if code is None:
+                continue
+            self._workers.remove(item)
+            if code not in (worker.DONE, worker.STOPPED):
+                self._died(item, code)
+
+    def _died(self, item: _Worker, code: int) -> None:
+        self._folder.trouble = True
+        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
+        log = self._folder.log_path(item.slot)
+        if code == worker.DISK_FULL:
+            raise StorageError(_last_lines(log, 1).strip())
+        if item.held_a_run:
+            held = [
+                run
+                for run in self._ledger.open()
+                if run.holder and run.holder.info.process.pid == item.process.pid
+            ]
+            where = f" while on {held[0].run_id}, which goes on in another" if held else ""
+            self._note(f"worker {item.slot} (pid {item.process.pid}) {how}{where}; log: {log}")
+            return
+        self._start_errors += code > 0
+        self._start_kills += code < 0
+        self._note(f"worker {item.slot} (pid {item.process.pid}) {how} before it took a run; log: {log}")
+
+    def _fill(self) -> None:
+        """Start workers for runs that nobody takes."""
+        ours = sum(self._is_ours(run) for run in self._ledger.held())
+        wanted = min(self._size, ours + len(self._ledger.startable())) - len(self._workers)
+        if wanted <= 0:
+            return
+        if self._start_errors >= _MAX_START_ERRORS or self._start_kills >= _MAX_START_KILLS:
+            if not self._workers:
+                raise SweepkitError(self._why_workers_do_not_start())
+            return
+        taken = {item.slot for item in self._workers}
+        for slot in [slot for slot in range(self._size) if slot not in taken][:wanted]:
+            self._start(slot)
+
+    def _start(self, slot: int) -> None:
+        with self._folder.log_path(slot).open("ab") as log:
+            process = subprocess.Popen(
+                [*self._command, str(self._folder.list_path)],
+                env=machine.worker_environment(slot, self._size, self._gpus),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C reaches the driver alone, which asks for checkpoints
+            )
+        self._workers.append(_Worker(slot, process))
+
+    def _tell_what_is_waited_for(self) -> None:
+        """Say once which runs only another launch can finish."""
+        if self._workers:
+            return
+        foreign = {run.run_id: run.holder for run in self._ledger.held() if not self._is_ours(run)}
+        if foreign.keys() - self._waiting_for:
+            holders = {
+                f"{held.info.process.host} pid {held.info.process.pid}" for held in foreign.values() if held
+            }
+            self._note(
+                f"waiting for {len(foreign)} runs held by another launch ({', '.join(sorted(holders))})"
+            )
+            self._waiting_for |= foreign.keys()
+
+    def _ask_to_stop(self, urgent: bool) -> None:
+        for item in self._workers:
+            with contextlib.suppress(ProcessLookupError):
+                item.process.send_signal(signal.SIGKILL if urgent else signal.SIGTERM)
+        if self._workers and not urgent:
+            self._note(f"stopping: {len(self._workers)} workers write a checkpoint (again to kill them)")
+
+    def _end(self) -> None:
+        """Leave no worker behind."""
+        self._ask_to_stop(urgent=False)
+        until = time.monotonic() + _GRACE_S
+        for item in self._workers:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                item.process.wait(max(0.1, until - time.monotonic()))
+        self._ask_to_stop(urgent=True)
+        for item in self._workers:
+            item.process.wait()
+
+    def _why_workers_do_not_start(self) -> str:
+        log = max(self._folder.path.glob("worker-*.log"), key=lambda path: path.stat().st_mtime)
+        return f"workers end before they take a run; {log} ends with:\n{_last_lines(log, _LOG_LINES)}"
+
+
+def _last_lines(log: Path, num_lines: int) -> str:
+    lines = log.read_text(errors="replace").splitlines()[-num_lines:]
+    return "\n".join(f"    {line}" for line in lines) or "    (nothing)"

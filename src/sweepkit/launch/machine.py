@@ -1,0 +1,108 @@
+"""How many workers this machine takes, and what environment each gets. Imports no torch.
+
+Two processes of one thread each train as fast as one of two threads, and two of two lose half
+(measured), so the cores are divided among the workers. On GPUs there is one worker a GPU.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from sweepkit.config.schema import Device, LauncherConfig
+from sweepkit.errors import invalid
+from sweepkit.plan.run_plan import RunPlan
+
+_PROCESS_GIB = 1.0  # of a worker besides its model: torch, the compiler
+_MEMORY_SHARE = 0.8
+
+_THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "TORCHINDUCTOR_COMPILE_THREADS",
+)
+
+
+def num_workers(launcher: LauncherConfig, plans: Sequence[RunPlan], gpus: Sequence[str]) -> int:
+    """Workers for a list of runs, done ones included.
+
+    "auto" is one a GPU; without GPUs one a core, as far as memory goes. It does not depend on how many
+    runs are left, so that a resumed launch gives each worker the same number of threads, and with that
+    the same rounding.
+
+    Raises:
+        ConfigError: ``launcher.num_workers`` is neither "auto" nor a positive number.
+    """
+    wanted = launcher.num_workers
+    num_runs = max(1, len({plan.run_id for plan in plans}))
+    if wanted == "auto":
+        if gpus:
+            return min(len(gpus), num_runs)
+        largest = max((plan.estimated_peak_memory_gib for plan in plans), default=0.0) + _PROCESS_GIB
+        return max(1, min(num_cores(), num_runs, int(_MEMORY_SHARE * memory_gib() / largest)))
+    if not isinstance(wanted, int) or wanted < 1:
+        raise invalid(
+            "launcher.num_workers", wanted, "be auto or at least 1", "use launcher.num_workers=auto"
+        )
+    return min(wanted, num_runs)
+
+
+def memory_gib() -> float:
+    """Main memory of this machine."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+
+
+def num_cores() -> int:
+    """Cores this process may use: its affinity, and its control group's quota where there is one."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with contextlib.suppress(OSError, ValueError):
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        if quota != "max":
+            cores = min(cores, max(1, int(quota) // int(period)))
+    return cores
+
+
+def gpus(device: Device) -> list[str]:
+    """CUDA devices to place workers on; empty where runs go to the CPU or there are none."""
+    if device not in (Device.auto, Device.cuda) or not _torch_has_cuda():
+        return []
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return [item.strip() for item in visible.split(",") if item.strip() not in ("", "-1", "NoDevFiles")]
+    if shutil.which("nvidia-smi") is None:
+        return []
+    command = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    return done.stdout.split() if done.returncode == 0 else []
+
+
+def worker_environment(slot: int, workers: int, gpus: Sequence[str]) -> dict[str, str]:
+    """Environment of worker number ``slot``; what the user has set stays."""
+    environment = dict(os.environ)
+    threads = max(1, num_cores() // workers)
+    for name in _THREAD_VARIABLES:
+        environment.setdefault(name, str(threads))
+    if gpus:
+        environment["CUDA_VISIBLE_DEVICES"] = gpus[slot % len(gpus)]
+    environment["PYTHONUNBUFFERED"] = "1"
+    return environment
+
+
+def _torch_has_cuda() -> bool:
+    """Whether the installed torch is a CUDA build, read from its version file."""
+    spec = importlib.util.find_spec("torch")
+    if spec is None or spec.origin is None:
+        return False
+    with contextlib.suppress(OSError):
+        for line in (Path(spec.origin).parent / "version.py").read_text().splitlines():
+            if line.startswith("cuda"):
+                return "None" not in line.split("=", 1)[1]
+    return True

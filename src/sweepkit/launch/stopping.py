@@ -1,0 +1,59 @@
+"""Asking this process to stop: SIGINT, SIGTERM and SIGHUP set a flag that the training loop polls.
+
+The first signal asks for a checkpoint and an end. The second is counted, for a driver that then kills its
+workers, or interrupts, in a process that trains itself.
+Outside the main thread no handler can be installed and signals keep their meaning.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
+from types import FrameType
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Stopping:
+    """A flag; calling it tells whether it is set."""
+
+    def __init__(self, interrupt_on_second: bool = False) -> None:
+        self._event = threading.Event()
+        self._interrupt_on_second = interrupt_on_second
+        self.num_signals = 0
+        self.reason = ""
+
+    def __call__(self) -> bool:
+        return self._event.is_set()
+
+    def stop(self, reason: str) -> None:
+        """Set the flag."""
+        self.reason = self.reason or reason
+        self._event.set()
+
+    def wait(self, seconds: float) -> bool:
+        """Sleep, but not on once the flag is set."""
+        return self._event.wait(seconds)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self.num_signals += 1
+        self.stop(signal.Signals(number).name)
+        if self._interrupt_on_second and self.num_signals > 1:
+            raise KeyboardInterrupt
+
+
+@contextlib.contextmanager
+def on_signals(*, interrupt_on_second: bool = False) -> Iterator[Stopping]:
+    """A ``Stopping`` set by signals while the context lasts; earlier handlers come back after it."""
+    stopping = Stopping(interrupt_on_second)
+    if threading.current_thread() is not threading.main_thread():
+        yield stopping
+        return
+    before = {number: signal.signal(number, stopping._on_signal) for number in _SIGNALS}
+    try:
+        yield stopping
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,143 @@
+"""What a launch looks like at one moment, for whoever shows it: counts, live runs, time left."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sweepkit.launch.ledger import Ledger, Run
+from sweepkit.results.record import RunState
+
+_MIN_WORK_FRAC = 0.01  # no estimate before that much of the work is done
+
+
+@dataclass(frozen=True)
+class LiveRun:
+    """A run that a living process holds. None: not said yet."""
+
+    run_id: str
+    label: str
+    phase: str
+    step: int
+    num_steps: int
+    tokens_per_s: float | None
+    loss: float | None
+    eta_s: float | None
+    elsewhere: str | None  # the process of another launch that holds it
+
+
+@dataclass(frozen=True)
+class View:
+    total: int
+    done: int
+    skipped: int  # done before this launch
+    counts: dict[str, int]
+    live: list[LiveRun]
+    finished: list[Run]  # since the last view
+    work_frac: float  # of this launch's FLOPs
+    elapsed_s: float
+    eta_s: float | None
+
+
+@dataclass
+class Viewer:
+    """Makes views of a ledger and remembers what it has shown."""
+
+    ledger: Ledger
+    driver: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._started = time.monotonic()
+        runs = self.ledger.runs.values()
+        self._shown = {run.run_id for run in runs if run.is_final}
+        self.skipped = len(self._shown)
+        self._work = float(sum(run.plan.total_flops for run in runs if not run.is_final))
+        self._work_before: float | None = None
+
+    def look(self) -> View:
+        """The launch as the ledger last saw it."""
+        runs = list(self.ledger.runs.values())
+        finished = [run for run in runs if run.is_final and run.run_id not in self._shown]
+        self._shown.update(run.run_id for run in finished)
+        held = {run.run_id: run.progress() for run in self.ledger.held()}
+        left = 0.0
+        for run in runs:
+            if not run.is_final:
+                left += run.plan.total_flops * (1 - _frac(run, held.get(run.run_id, {})))
+        work_frac = 1 - left / self._work if self._work else 1.0
+        if self._work_before is None:
+            self._work_before = work_frac  # checkpoints of an earlier launch took it this far
+        elapsed = time.monotonic() - self._started
+        gained = work_frac - self._work_before
+        eta = elapsed / gained * (1 - work_frac) if gained > _MIN_WORK_FRAC else None
+        return View(
+            total=len(runs),
+            done=len(self._shown),
+            skipped=self.skipped,
+            counts=self.ledger.counts(),
+            live=[self._live(self.ledger.runs[run_id], progress) for run_id, progress in held.items()],
+            finished=finished,
+            work_frac=work_frac,
+            elapsed_s=elapsed,
+            eta_s=eta,
+        )
+
+    def label(self, run: Run) -> str:
+        """What to call a run: its variant and seed, where the launch knows them, else its id."""
+        return self.labels.get(run.run_id, run.run_id)
+
+    def _live(self, run: Run, progress: dict[str, Any]) -> LiveRun:
+        elsewhere = None
+        if run.holder is not None and run.holder.info.driver != self.driver:
+            elsewhere = f"{run.holder.info.process.host} pid {run.holder.info.process.pid}"
+        return LiveRun(
+            run_id=run.run_id,
+            label=self.label(run),
+            phase=str(progress.get("phase") or "starting"),
+            step=int(progress.get("step") or 0),
+            num_steps=run.plan.num_steps,
+            tokens_per_s=progress.get("tokens_per_s"),
+            loss=progress.get("loss"),
+            eta_s=progress.get("eta_s"),
+            elsewhere=elsewhere,
+        )
+
+
+def _frac(run: Run, progress: dict[str, Any]) -> float:
+    """How much of a run that is not done is done."""
+    step = progress.get("step")
+    if step is None and run.record is not None:
+        step = run.record.step
+    return min(1.0, float(step or 0) / max(1, run.plan.num_steps))
+
+
+def outcome(run: Run) -> str:
+    """How a run ended, in a few words."""
+    record = run.record
+    if record is None:
+        return run.state
+    words = [record.state.value]
+    if record.state is RunState.complete:
+        bpb, seconds = record.results.get("val_bpb"), record.results.get("train_time_s")
+        words += [f"val_bpb {bpb:.4f}"] if bpb is not None else []
+        words += [duration(seconds)] if seconds is not None else []
+    elif record.failure_message:
+        words.append(record.failure_message.splitlines()[0][:160])
+    return ", ".join(words)
+
+
+def duration(seconds: float | None) -> str:
+    """``7 s``, ``3 min 20 s``, ``2 h 05 min``, ``4 d 3 h``; ``-`` for None."""
+    if seconds is None:
+        return "-"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    if whole < 48 * 3600:
+        return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    return f"{whole // 86400} d {whole % 86400 // 3600} h"

@@ -1,0 +1,140 @@
+"""``python -m sweepkit.launch.worker LISTFILE``: a process that takes runs from a list until none is left.
+
+The list file's first line says who drives and where results are, every further line is one RunPlan.
+Workers do not talk to each other or to the driver: they look at the run folders, claim one run at a time
+(``claims.py``), and prefer the compiled shapes they have (``choose.py``), which one Session keeps between
+runs. A worker ends when nothing is left that it could claim; when it is asked to (SIGTERM), or its driver
+is gone, it ends after a checkpoint.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sweepkit import fsio
+from sweepkit.errors import StorageError
+from sweepkit.launch import job, process
+from sweepkit.launch.choose import next_run
+from sweepkit.launch.job import Runs
+from sweepkit.launch.ledger import Ledger
+from sweepkit.launch.process import Liveness, ProcessId
+from sweepkit.launch.stopping import Stopping, on_signals
+from sweepkit.plan.run_plan import RunPlan
+
+DONE, STOPPED, DISK_FULL = 0, 75, 74
+_PARENT_CHECK_S = 0.5
+_AGAIN_S = 0.02
+_PR_SET_PDEATHSIG = 1
+
+SessionFactory = Callable[[], Runs]
+
+
+@dataclass(frozen=True)
+class Head:
+    """First line of a list file."""
+
+    driver: str
+    driver_process: ProcessId
+    results_dir: Path
+    max_attempts: int
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "driver": self.driver,
+            "driver_process": self.driver_process.to_json(),
+            "results_dir": str(self.results_dir),
+            "max_attempts": self.max_attempts,
+        }
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Head:
+        process_id = ProcessId.from_json(value["driver_process"])
+        return cls(value["driver"], process_id, Path(value["results_dir"]), value["max_attempts"])
+
+
+def write_list(path: Path, head: Head, plans: Sequence[RunPlan]) -> None:
+    """Write the list file of a launch."""
+    rows = [head.to_json(), *(plan.to_json() for plan in plans)]
+    fsio.write_text(path, "".join(json.dumps(row, separators=(",", ":")) + "\n" for row in rows))
+
+
+def read_list(path: Path) -> tuple[Head, list[RunPlan]]:
+    """Read a list file back."""
+    head, *rows = (json.loads(line) for line in path.read_text().splitlines())
+    return Head.from_json(head), [RunPlan.from_json(row) for row in rows]
+
+
+def real_session() -> Runs:
+    """The trainer; imports torch."""
+    from sweepkit.training.session import Session
+
+    return Session()
+
+
+def main(argv: Sequence[str] | None = None, session_factory: SessionFactory = real_session) -> int:
+    """Take runs until none is left; returns 0, or 75 when stopped before that, 74 when the disk is full."""
+    (list_file,) = sys.argv[1:] if argv is None else argv
+    head, plans = read_list(Path(list_file))
+    with on_signals() as stop:
+        _end_with_parent(head.driver_process, stop)
+        try:
+            return _work(head, plans, session_factory, stop)
+        except StorageError as error:
+            print(error, file=sys.stderr)
+            return DISK_FULL
+
+
+def _work(head: Head, plans: Sequence[RunPlan], session_factory: SessionFactory, stop: Stopping) -> int:
+    ledger = Ledger(plans, head.results_dir)
+    session: Runs | None = None
+    last_key: str | None = None
+    compiled: set[str] = set()
+    while not stop():
+        ledger.refresh()
+        startable = [run.plan for run in ledger.startable()]
+        if not startable:
+            return DONE
+        session = session or session_factory()
+        plan = next_run(startable, last_key=last_key, compiled=compiled, busy=ledger.busy())
+        record = job.carry_out(
+            plan,
+            head.results_dir,
+            session,
+            driver=head.driver,
+            max_attempts=head.max_attempts,
+            stop=stop,
+        )
+        if record is not None:
+            last_key = plan.compile_key
+            compiled.add(last_key)
+        else:
+            stop.wait(_AGAIN_S)  # someone was faster
+    return STOPPED
+
+
+def _end_with_parent(driver: ProcessId, stop: Stopping) -> None:
+    """Set ``stop`` once the driver is gone: at once on Linux, within a second elsewhere."""
+    if os.getppid() == driver.pid:
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+    def watch() -> None:
+        while not stop.wait(_PARENT_CHECK_S):
+            if process.liveness(driver) is Liveness.gone:
+                stop.stop("the driver is gone")
+
+    threading.Thread(target=watch, name="parent watch", daemon=True).start()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,121 @@
+"""A trainer that sleeps, and plans for it: what the launch room's tests run instead of torch."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from sweepkit import fsio
+from sweepkit.plan.run_plan import RunPlan
+from sweepkit.results.record import FailureClass, RunDir, RunRecord, RunState
+
+
+def make_plan(
+    name: str, *, compile_key: str = "k", num_steps: int = 5, seed: int = 1, **fake: Any
+) -> RunPlan:
+    """A plan with the identity ``name``; ``fake`` is what FakeSession is to do."""
+    return RunPlan(
+        run_id=name,
+        variant_id=f"v-{name}",
+        seed=seed,
+        pair_key="p",
+        compile_key=compile_key,
+        depth=2,
+        width=64,
+        num_heads=2,
+        num_kv_heads=2,
+        head_dim=32,
+        padded_vocab_size=256,
+        windows=(64, 64),
+        value_embedding_layers=(1,),
+        scaling_params=1000,
+        total_params=2000,
+        param_groups={},
+        flops_per_token=10,
+        target_tokens=100,
+        transfer_tokens=100,
+        total_batch_size=64,
+        device_batch_size=1,
+        sequence_len=64,
+        num_steps=num_steps,
+        total_tokens=64 * num_steps,
+        total_flops=640 * num_steps,
+        learning_rates={},
+        weight_decay=0.0,
+        weight_decays={},
+        warmup_steps=1,
+        warmdown_steps=1,
+        momentum_warmup_steps=1,
+        plan_device="h100",
+        plan_mfu=0.4,
+        estimated_peak_memory_gib=0.1,
+        estimated_gpu_hours=None,
+        config={"fake": fake, "dataset": fake.get("dataset")},
+    )
+
+
+class FakeSession:
+    """Counts up to num_steps, a checkpoint (a file with the step) after every step.
+
+    ``results_dir/ran.jsonl`` gets a line at every start and end, so that a test sees who ran what, and
+    whether two processes ever did at once.
+    """
+
+    def run(
+        self, plan: RunPlan, run_dir: RunDir, attempt: int, should_stop: Callable[[], bool] = lambda: False
+    ) -> RunRecord:
+        fake = plan.config["fake"]
+        ran = run_dir.path.parents[1] / "ran.jsonl"
+        fsio.append_line(
+            ran, {"event": "start", "run_id": plan.run_id, "pid": os.getpid(), "key": plan.compile_key}
+        )
+        record = RunRecord(plan.run_id, plan.variant_id, plan.seed, RunState.running, attempt=attempt)
+        record.started_at, record.num_steps = "2026-01-01T00:00:00+00:00", plan.num_steps
+        run_dir.write_record(record)
+        fsio.write_json(run_dir.attempts_path / f"{attempt}.json", {"attempt": attempt})
+        checkpoint = run_dir.path / "step"
+        step = int(checkpoint.read_text()) if checkpoint.exists() else 0
+        if fake.get("raises"):
+            raise RuntimeError(fake["raises"])
+        while step < plan.num_steps and not should_stop():
+            time.sleep(fake.get("step_s", 0.001))
+            step += 1
+            fsio.append_line(run_dir.metrics_path, {"step": step, "attempt": attempt, "loss": 1.0 / step})
+            _replace(checkpoint, str(step))
+            progress = {"step": step, "num_steps": plan.num_steps, "phase": "training", "loss": 1.0 / step}
+            progress |= {"tokens_per_s": 100.0, "eta_s": 1.0}
+            _replace(run_dir.path / "progress.json", json.dumps(progress))
+            if fake.get("dies_always") or (fake.get("dies_at") == step and attempt <= fake.get("deaths", 99)):
+                os.kill(os.getpid(), 9)
+        record.step = step
+        if step < plan.num_steps:
+            record.state = RunState.preempted
+        else:
+            record.state = RunState(fake.get("state", "complete"))
+            record.results = {"val_bpb": 1.0 / plan.num_steps, "train_time_s": 0.1}
+        if "failure_class" in fake:
+            record.failure_class = FailureClass(fake["failure_class"])
+            record.failure_message = "the disk is full"
+        run_dir.write_record(record)
+        fsio.append_line(
+            ran, {"event": "end", "run_id": plan.run_id, "pid": os.getpid(), "state": record.state}
+        )
+        return record
+
+
+def _replace(path: Path, text: str) -> None:
+    """Atomic, and without fsync quick: these tests kill processes, not machines."""
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(text)
+    temporary.replace(path)
+
+
+def ran(results_dir: Path, event: str = "start") -> list[dict[str, Any]]:
+    """Lines of ``ran.jsonl``."""
+    path = results_dir / "ran.jsonl"
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [row for row in map(json.loads, lines) if row["event"] == event]

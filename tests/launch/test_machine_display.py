@@ -1,0 +1,143 @@
+"""Workers and threads for a machine; what the progress shows."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from launch_fakes import FakeSession, make_plan
+from rich.console import Console
+
+from sweepkit import fsio
+from sweepkit.config.schema import Device, LauncherConfig, LauncherKind
+from sweepkit.errors import ConfigError
+from sweepkit.launch import claims, job, machine
+from sweepkit.launch.display import LiveDisplay, PlainDisplay, display
+from sweepkit.launch.ledger import Ledger
+from sweepkit.launch.view import Viewer, duration
+from sweepkit.results.record import RunDir
+
+
+def local(num_workers: int | str) -> LauncherConfig:
+    return LauncherConfig(kind=LauncherKind.local, num_workers=num_workers)
+
+
+def test_auto_is_one_worker_a_core_or_gpu_as_far_as_runs_and_memory_go(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(machine, "num_cores", lambda: 8)
+    monkeypatch.setattr(machine, "memory_gib", lambda: 64.0)
+    plans = [make_plan(f"r{i}") for i in range(20)]
+    assert machine.num_workers(local("auto"), plans, []) == 8
+    assert machine.num_workers(local("auto"), plans[:3], []) == 3
+    assert machine.num_workers(local("auto"), plans, ["0", "1"]) == 2
+    big = [replace(plan, estimated_peak_memory_gib=20.0) for plan in plans]
+    assert machine.num_workers(local("auto"), big, []) == 2
+    huge = [replace(plan, estimated_peak_memory_gib=500.0) for plan in plans]
+    assert machine.num_workers(local("auto"), huge, []) == 1
+    assert machine.num_workers(local(5), big, []) == 5
+    for wrong in (0, -1, "two"):
+        with pytest.raises(ConfigError, match=r"launcher\.num_workers"):
+            machine.num_workers(local(wrong), plans, [])
+
+
+def test_cores_are_divided_and_what_the_user_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "num_cores", lambda: 8)
+    for name in machine._THREAD_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("MKL_NUM_THREADS", "3")
+    environment = machine.worker_environment(1, 4, ["5", "7"])
+    assert (environment["OMP_NUM_THREADS"], environment["MKL_NUM_THREADS"]) == ("2", "3")
+    assert environment["CUDA_VISIBLE_DEVICES"] == "7"
+    assert machine.worker_environment(0, 16, [])["OMP_NUM_THREADS"] == "1"
+
+
+def test_gpus_are_those_that_are_visible(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "_torch_has_cuda", lambda: True)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3")
+    assert machine.gpus(Device.auto) == ["2", "3"]
+    assert machine.gpus(Device.cpu) == []
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert machine.gpus(Device.cuda) == []
+    monkeypatch.setattr(machine, "_torch_has_cuda", lambda: False)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    assert machine.gpus(Device.auto) == []
+
+
+def _half_way(results: Path) -> tuple[Ledger, Viewer]:
+    """One run done before, one half way, one not started."""
+    plans = [make_plan("before"), make_plan("now", num_steps=10), make_plan("later", num_steps=10)]
+    run = {"driver": "d", "max_attempts": 3, "stop": lambda: False}
+    job.carry_out(plans[0], results, FakeSession(), **run)  # type: ignore[arg-type]
+    ledger = Ledger(plans, results)
+    viewer = Viewer(ledger, "d", {"now": "d2 [x] seed 1"})
+    run_dir = RunDir.of(results, "now")
+    assert claims.claim(run_dir, driver="d") is not None
+    progress = {"step": 5, "phase": "training", "loss": 2.5, "tokens_per_s": 1234.5, "eta_s": 61.0}
+    fsio.write_json(run_dir.path / "progress.json", progress)
+    ledger.refresh()
+    return ledger, viewer
+
+
+def test_the_view_counts_work_not_runs(own_results_dir: Path) -> None:
+    ledger, viewer = _half_way(own_results_dir)
+    view = viewer.look()
+    assert (view.total, view.done, view.skipped, view.finished) == (3, 1, 1, [])
+    assert view.work_frac == pytest.approx(0.25)
+    (live,) = view.live
+    assert (live.label, live.step, live.num_steps, live.elsewhere) == ("d2 [x] seed 1", 5, 10, None)
+    plan = ledger.runs["later"].plan
+    job.carry_out(plan, own_results_dir, FakeSession(), driver="d", max_attempts=3, stop=lambda: False)
+    ledger.refresh()
+    view = viewer.look()
+    assert [run.run_id for run in view.finished] == ["later"]
+    assert viewer.look().finished == []
+    assert view.work_frac == pytest.approx(0.75)
+
+
+def test_plain_lines_where_there_is_no_terminal(
+    own_results_dir: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger, viewer = _half_way(own_results_dir)
+    screen = display("title")
+    assert isinstance(screen, PlainDisplay)
+    screen.show(viewer.look(), viewer)
+    assert capsys.readouterr().err == ""
+    plan = ledger.runs["later"].plan
+    job.carry_out(plan, own_results_dir, FakeSession(), driver="d", max_attempts=3, stop=lambda: False)
+    ledger.refresh()
+    monkeypatch.setattr("sweepkit.launch.display._PLAIN_EVERY_S", 0.0)
+    screen.show(viewer.look(), viewer)
+    first, second = capsys.readouterr().err.splitlines()
+    assert first == "title: [2/3] later: complete, val_bpb 0.1000, 0 s"
+    assert second.startswith("title: 2/3 done, 0 s so far")
+    assert "d2 [x] seed 1 5/10 1,234 tok/s, loss 2.500, 1 min 01 s left" in second
+
+
+def test_bars_on_a_terminal(own_results_dir: Path) -> None:
+    _, viewer = _half_way(own_results_dir)
+    screen = LiveDisplay("title")
+    screen.close()
+    console = Console(file=io.StringIO(), width=120, force_terminal=True)
+    console.print(screen._render(viewer.look()))
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "1/3 runs" in text
+    assert "d2 [x] seed 1" in text
+    assert "5/10" in text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (None, "-"),
+        (0.4, "0 s"),
+        (59.6, "1 min 00 s"),
+        (61, "1 min 01 s"),
+        (7500, "2 h 05 min"),
+        (180000, "2 d 2 h"),
+    ],
+)
+def test_durations(seconds: float | None, text: str) -> None:
+    assert duration(seconds) == text
