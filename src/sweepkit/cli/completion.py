@@ -1,0 +1,58 @@
+"""Shell completion: commands, sweep names, and after ``train`` whatever Hydra completes.
+
+``eval "$(sweepkit train -sc install=bash)"`` installs Hydra's script for ``sweepkit``. The shell then calls
+``sweepkit -sc query=bash`` with the line typed so far in COMP_LINE; Hydra expects the overrides right after
+the program's name, so that the command is taken out of the line before Hydra sees it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+#: Commands whose arguments are overrides, so that Hydra can complete them.
+HYDRA_COMMANDS = ("train", "plan")
+#: Commands whose first argument is the name of a sweep file.
+SWEEP_COMMANDS = ("sweep", "promote")
+#: Commands whose first argument is the name of a sweep that was started.
+STARTED_COMMANDS = ("status", "cancel", "results", "report")
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Print the candidates for the line in COMP_LINE, or Hydra's script to install."""
+    line = os.environ.get("COMP_LINE")
+    if line is None or not any(item.startswith("query=") for item in arguments):
+        return _hydra(arguments)
+    words = line.split()
+    if len(words) < 2 or (len(words) == 2 and not line.endswith(" ")):
+        from sweepkit.cli.main import COMMANDS
+
+        print(" ".join(COMMANDS))
+        return 0
+    command = words[1]
+    is_first = len(words) == 2 or (len(words) == 3 and not line.endswith(" "))
+    if is_first and command in SWEEP_COMMANDS:
+        from sweepkit.sweep import file
+
+        print(" ".join(file.available()))
+    elif is_first and command in STARTED_COMMANDS:
+        from sweepkit.config import paths
+        from sweepkit.sweep import frozen
+
+        print(" ".join(frozen.frozen_names(paths.results_dir())))
+    elif command in HYDRA_COMMANDS or (command in SWEEP_COMMANDS and not is_first):
+        skipped = words[: 3 if command in SWEEP_COMMANDS else 2]
+        rest = line
+        for word in skipped:
+            rest = rest.lstrip().removeprefix(word)
+        os.environ["COMP_LINE"] = words[0] + (rest or " ")
+        os.environ["COMP_POINT"] = str(len(os.environ["COMP_LINE"]))
+        return _hydra(arguments)
+    return 0
+
+
+def _hydra(arguments: Sequence[str]) -> int:
+    from sweepkit.cli import train
+
+    train.compose_with_hydra(["-sc", *arguments])
+    return 0

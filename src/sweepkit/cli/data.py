@@ -1,0 +1,187 @@
+"""``sweepkit data``: prepare a dataset's caches, compare packing algorithms, list what there is."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sweepkit.config.schema import RunConfig
+    from sweepkit.data.prepare import PreparedData
+
+_EPILOG = """\
+examples:
+  sweepkit data list                                           the datasets there are
+  sweepkit data prepare                                        tokenizer, tokens and packing of the defaults
+  sweepkit data prepare dataset=climbmix dataset.num_train_shards=8
+  sweepkit data prepare dataset=parquet_folder dataset.path=~/text tokenizer.vocab_size=8192
+  sweepkit data stats horizon.sequence_len=256                 what each packing algorithm loses
+  sweepkit data stats dataset=fineweb_edu --format json
+
+Caches go to ~/.cache/sweepkit, or to $SWEEPKIT_CACHE_DIR; all runs share them. A run prepares what it needs
+by itself; preparing beforehand only moves the work. Killed at any moment, the same command goes on.
+"""
+_STATS_COLUMNS = ("algorithm", "utilisation", "cropped", "floor", "rows", "documents", "tokens")
+
+
+def add_parser(subparsers: Any) -> None:
+    parser = subparsers.add_parser(
+        "data",
+        help="prepare and inspect datasets, tokenizers and packing",
+        description="Prepare and inspect datasets, tokenizers and packing.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    actions = parser.add_subparsers(dest="action", required=True, metavar="prepare | stats | list")
+    overrides = "as for train, such as dataset=climbmix tokenizer.vocab_size=8192"
+    prepare = actions.add_parser("prepare", help="build tokenizer, token cache and packing index")
+    prepare.add_argument("overrides", nargs="*", metavar="OVERRIDE", help=overrides)
+    prepare.add_argument("--format", choices=("text", "json"), default="text")
+    prepare.add_argument(
+        "--verify", action="store_true", help="checksum caches of any size; rebuild what fails"
+    )
+    stats = actions.add_parser("stats", help="utilisation, cropped share and its floor by packing algorithm")
+    stats.add_argument("overrides", nargs="*", metavar="OVERRIDE", help=overrides)
+    stats.add_argument("--format", choices=("table", "json"), default="table")
+    listing = actions.add_parser("list", help="datasets and what they are")
+    listing.add_argument("--format", choices=("table", "json"), default="table")
+
+
+def run(args: argparse.Namespace) -> int:
+    """0 when done; user errors raise ``SweepkitError``."""
+    if args.action == "prepare":
+        return _prepare(args)
+    if args.action == "stats":
+        return _stats(args)
+    return _list(args)
+
+
+def _compose(overrides: list[str]) -> RunConfig:
+    from sweepkit.config.compose import compose
+
+    return compose(overrides)
+
+
+def _prepare(args: argparse.Namespace) -> int:
+    from sweepkit.data.prepare import prepare
+
+    config = _compose(args.overrides)
+    started = time.monotonic()
+    prepared = prepare(config, thorough=args.verify)
+    seconds = time.monotonic() - started
+    if args.format == "json":
+        print(json.dumps(_summary(prepared) | {"seconds": round(seconds, 3)}, indent=1))
+        return 0
+    tokens = prepared.tokens
+    print(
+        f"dataset    {config.dataset.name}: {tokens.num_docs:,} documents, {tokens.num_bytes / 1e6:,.2f} MB"
+    )
+    print(
+        f"tokenizer  {prepared.tokenizer.vocab_size:,} tokens, "
+        f"{tokens.num_bytes / max(1, tokens.num_tokens - tokens.num_docs):.2f} bytes a token"
+    )
+    print(f"tokens     {tokens.num_tokens:,} ({tokens.dtype.name}) in {tokens.folder}")
+    stats = prepared.packing_stats
+    print(
+        f"packing    {config.packing.algorithm.name}: {int(stats['num_rows']):,} rows of "
+        f"{config.horizon.sequence_len:,} tokens, {stats['cropped_frac']:.1%} cropped "
+        f"(floor {stats['cropped_floor_frac']:.1%})"
+    )
+    for stream in prepared.streams:
+        print(
+            f"{stream.name:<10} {stream.num_bytes:,} bytes, {stream.num_rows:,} rows, "
+            f"fingerprint {stream.fingerprint[:12]}"
+        )
+    print(f"ready in {seconds:.2f} s")
+    return 0
+
+
+def _summary(prepared: PreparedData) -> dict[str, Any]:
+    tokens = prepared.tokens
+    return {
+        "dataset": prepared.config.dataset.name,
+        "num_docs": tokens.num_docs,
+        "num_bytes": tokens.num_bytes,
+        "num_tokens": tokens.num_tokens,
+        "vocab_size": prepared.tokenizer.vocab_size,
+        "folder": str(tokens.folder),
+        "packing": {"algorithm": prepared.config.packing.algorithm.name} | prepared.packing_stats,
+        "streams": {
+            stream.name: {
+                "num_bytes": stream.num_bytes,
+                "num_rows": stream.num_rows,
+                "fingerprint": stream.fingerprint,
+            }
+            for stream in prepared.streams
+        },
+    }
+
+
+def _stats(args: argparse.Namespace) -> int:
+    from sweepkit.config.schema import PackingAlgorithm
+    from sweepkit.data.prepare import prepare
+
+    config = _compose(args.overrides)
+    prepared = prepare(config)
+    length = config.horizon.sequence_len
+    rows = [{"algorithm": kind.name} | prepared.packed(length, kind)[1] for kind in PackingAlgorithm]
+    if args.format == "json":
+        print(json.dumps(rows, indent=1))
+        return 0
+    title = f"{config.dataset.name}, rows of {length:,} tokens, vocabulary {prepared.tokenizer.vocab_size:,}"
+    _print_table(
+        title,
+        _STATS_COLUMNS,
+        [
+            (
+                str(row["algorithm"]),
+                f"{row['utilisation']:.1%}",
+                f"{row['cropped_frac']:.1%}",
+                f"{row['cropped_floor_frac']:.1%}",
+                f"{int(row['num_rows']):,}",
+                f"{int(row['num_docs']):,}",
+                f"{int(row['num_tokens']):,}",
+            )
+            for row in rows
+        ],
+    )
+    print(
+        "cropped: share of all tokens that no row holds; floor: share in documents beyond the length of a "
+        "row, which no packing with BOS at the start of every row can hold",
+        file=sys.stderr,
+    )
+    return 0
+
+
+def _list(args: argparse.Namespace) -> int:
+    from sweepkit.config import paths
+
+    rows = []
+    for path in sorted((paths.conf_dir() / "dataset").glob("*.yaml")):
+        comment = []
+        for line in path.read_text().splitlines():
+            if not line.startswith("#"):
+                break
+            comment.append(line.lstrip("# "))
+        rows.append({"dataset": path.stem, "description": " ".join(comment)})
+    if args.format == "json":
+        print(json.dumps(rows, indent=1))
+        return 0
+    _print_table("dataset=NAME", ("dataset", "what it is"), [tuple(row.values()) for row in rows])
+    return 0
+
+
+def _print_table(title: str, columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="left" if number == 0 or len(columns) == 2 else "right")
+    for row in rows:
+        table.add_row(*(escape(cell) for cell in row))
+    Console().print(table)

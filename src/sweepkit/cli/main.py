@@ -1,0 +1,138 @@
+"""``sweepkit COMMAND``: finds the command's module and runs it.
+
+Only the module of the command that was asked for is imported, so that ``sweepkit --help`` and shell
+completion are quick and planning never waits for torch. A module of a command has ``add_parser(subparsers)``
+and ``run(args) -> int``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sweepkit import errors
+
+USER_ERROR = 2
+INTERRUPTED = 130
+
+
+@dataclass(frozen=True)
+class Command:
+    """One line of ``sweepkit --help``; the module is ``sweepkit.cli.<name>``."""
+
+    name: str
+    help: str
+
+
+GROUPS: dict[str, tuple[Command, ...]] = {
+    "Run": (
+        Command("train", "one run, or a multirun with -m; any Hydra override works"),
+        Command("sweep", "the runs of a sweep file (its first rung); run again to resume"),
+        Command("promote", "a sweep up its ladder: run, compare, promote, adopt or reject"),
+    ),
+    "Look": (
+        Command("plan", "sizes, steps, FLOPs and GPU-hours; launches nothing"),
+        Command("status", "what is planned, running, complete, failed or diverged, with ETA"),
+        Command("results", "a sweep's runs as table, CSV, parquet, markdown or JSON"),
+        Command("report", "a sweep's verdicts and plots as one HTML page"),
+    ),
+    "Manage": (
+        Command("cancel", "stop a sweep's runs after a checkpoint"),
+        Command("data", "prepare and inspect datasets, tokenizers and packing"),
+    ),
+}
+COMMANDS = {command.name: command for group in GROUPS.values() for command in group}
+
+EXAMPLES = """\
+Examples:
+  sweepkit promote demo                       a small promotion on built-in text
+  sweepkit train model=d12 dataset=climbmix   one run
+  sweepkit train -m model=d12,d20 seed=1,2,3  a run for every combination
+  sweepkit plan sweep=x0_beta1                what a sweep would cost
+
+sweepkit COMMAND --help explains a command. Results are written to ./results,
+or to $SWEEPKIT_RESULTS_DIR."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line.
+
+    Returns:
+        0 done; 1 runs failed; 2 the request was wrong; 130 interrupted.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in arguments or os.environ.get("HYDRA_FULL_ERROR") == "1"
+    arguments = [item for item in arguments if item != "--debug"]
+    try:
+        return _dispatch(arguments)
+    except errors.SweepkitError as error:
+        if debug:
+            raise
+        print(f"sweepkit: {error}", file=sys.stderr)
+        return USER_ERROR
+    except KeyboardInterrupt:
+        print("\nsweepkit: interrupted; run the same command again, it goes on from there", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader (head, less) is gone: nothing is left to say
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _dispatch(arguments: list[str]) -> int:
+    if arguments[:1] in (["-sc"], ["--shell-completion"]):
+        from sweepkit.cli import completion
+
+        return completion.run(arguments[1:])
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(_help())
+        return 0
+    if arguments[0] == "--version":
+        print(f"sweepkit {_version()}")
+        return 0
+    name = arguments[0]
+    if name not in COMMANDS:
+        raise errors.invalid("command", name, "be a sweepkit command", errors.did_you_mean(name, COMMANDS))
+    module = importlib.import_module(f"sweepkit.cli.{name}")
+    parser = argparse.ArgumentParser(prog="sweepkit")
+    module.add_parser(parser.add_subparsers(dest="command", required=True))
+    status = module.run(_parse(parser, arguments))
+    sys.stdout.flush()
+    return int(status)
+
+
+def _parse(parser: argparse.ArgumentParser, arguments: list[str]) -> argparse.Namespace:
+    """Like ``parse_args``, but overrides may also follow options, which argparse does not allow."""
+    args, rest = parser.parse_known_args(arguments)
+    if rest and (not hasattr(args, "overrides") or any(item.startswith("-") for item in rest)):
+        parser.error(f"{arguments[0]} does not know {' '.join(rest)}; see sweepkit {arguments[0]} --help")
+    if rest:
+        args.overrides = [*args.overrides, *rest]
+    return args
+
+
+def _help() -> str:
+    lines = ["usage: sweepkit COMMAND [OPTIONS] [OVERRIDES]", ""]
+    lines += ["Hydra-configured sweeps for LLM pretraining, with verdicts that hold up.", ""]
+    for group, commands in GROUPS.items():
+        lines.append(f"{group}:")
+        lines += [f"  {command.name:<9} {command.help}" for command in commands]
+        lines.append("")
+    lines += [
+        "Options:",
+        "  -h, --help  this text",
+        "  --version   the version",
+        "  --debug     with tracebacks",
+    ]
+    return "\n".join(lines) + "\n\n" + EXAMPLES
+
+
+def _version() -> str:
+    from importlib import metadata
+
+    return metadata.version("sweepkit")

@@ -1,0 +1,215 @@
+"""``sweepkit plan``: sizes, steps, FLOPs and GPU-hours of a run or a sweep; launches nothing.
+
+Needs no data, no tokenizer and no torch: 320 plans take well under a second.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sweepkit.errors import invalid
+from sweepkit.plan.run_plan import RunPlan
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_SWEEP = "sweep="
+_PIPE_WIDTH = 120
+
+_EPILOG = """\
+examples:
+  sweepkit plan model=d12                                        one run
+  sweepkit plan model=d20 horizon.target_param_data_ratio=10.5 launcher.plan_device=a100
+  sweepkit plan experiment=mini model=d4 optimizer.matrix.lr=0.03
+  sweepkit plan sweep=demo                                       every run of a sweep, all rungs of its ladder
+  sweepkit plan sweep=demo ladder=gpt2                           the same sweep on another ladder
+  sweepkit plan model=d12 --format json                          a list of whole plans
+
+GPU-hours are training FLOPs / (peak of launcher.plan_device × launcher.plan_mfu); memory is an estimate for
+one device. Tokens, batch, learning rates and weight decay follow from depth; see docs/architecture.md.
+"""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A plan and where it stands in a sweep; empty for a single run."""
+
+    plan: RunPlan
+    variant: str = ""
+    rung: str = ""
+    role: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        place = {"variant": self.variant, "rung": self.rung, "role": self.role} if self.variant else {}
+        return self.plan.to_json() | place
+
+
+def add_parser(subparsers: Any) -> None:
+    parser = subparsers.add_parser(
+        "plan",
+        help="sizes, steps, FLOPs and GPU-hours; launches nothing",
+        description="What a run or a sweep would be: sizes, steps, rates, FLOPs, cost. Launches nothing.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "overrides", nargs="*", metavar="OVERRIDE", help="GROUP=OPTION, FIELD=VALUE or sweep=NAME"
+    )
+    parser.add_argument("--format", choices=("table", "json"), default="table", help="default: table")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the plans; 0 on success. User errors raise ``SweepkitError``."""
+    found = rows(args.overrides)
+    if args.format == "json":
+        json.dump([row.to_json() for row in found], sys.stdout, indent=1, allow_nan=False)
+        print()
+    elif found[0].variant:
+        _print_sweep(found)
+    else:
+        _print_run(found[0].plan)
+    return 0
+
+
+def rows(overrides: Sequence[str]) -> list[Row]:
+    """The plans asked for: one, or those of ``sweep=NAME`` with the other overrides on top.
+
+    Raises:
+        ConfigError: an override is wrong, or two sweeps are named.
+    """
+    names = [item.removeprefix(_SWEEP) for item in overrides if item.startswith(_SWEEP)]
+    others = [item for item in overrides if not item.startswith(_SWEEP)]
+    if len(names) > 1:
+        raise invalid("sweep", names, "be one sweep", "plan them one after the other")
+    if names:
+        from sweepkit.sweep import expand, file
+
+        cells = expand.expand_all(file.load(names[0]), others)
+        return [Row(cell.plan, cell.variant, cell.rung, cell.role) for cell in cells]
+    from sweepkit.config.compose import compose
+    from sweepkit.plan.build import build
+
+    return [Row(build(compose(others)))]
+
+
+def _print_run(plan: RunPlan) -> None:
+    from rich.table import Table
+
+    table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_column(style="bold")
+    table.add_column()
+    heads = f"{plan.num_heads} heads of {plan.head_dim}"
+    if plan.num_kv_heads != plan.num_heads:
+        heads += f", {plan.num_kv_heads} for keys and values"
+    groups = ", ".join(f"{name} {count:,}" for name, count in plan.param_groups.items())
+    rates = ", ".join(f"{name} {rate:.4g}" for name, rate in plan.learning_rates.items())
+    micro = plan.total_batch_size // (plan.device_batch_size * plan.sequence_len)
+    tokens_per_param = plan.total_tokens / plan.scaling_params
+    for name, value in {
+        "run_id": plan.run_id,
+        "model": f"depth {plan.depth}, width {plan.width}, {heads}, windows {_windows(plan)}",
+        "parameters": f"{plan.total_params:,} in all, {plan.scaling_params:,} scaling",
+        "": groups,
+        "tokens": f"{plan.total_tokens:,} ({tokens_per_param:.4g} a scaling parameter; "
+        f"asked for {plan.target_tokens:,})",
+        "steps": f"{plan.num_steps:,} of {plan.total_batch_size:,} tokens, "
+        f"{micro} × {plan.device_batch_size} rows of {plan.sequence_len}",
+        "schedule": f"{plan.warmup_steps} steps up{_never_up(plan)}, {plan.warmdown_steps} down, momentum "
+        f"{plan.momentum_warmup_steps} up",
+        "learning rates": rates,
+        "weight decay": f"{plan.weight_decay:.4g} (matrices)",
+        "FLOPs": f"{plan.flops_per_token:,} a token, {plan.total_flops:.3e} in all",
+        "memory": f"about {plan.estimated_peak_memory_gib:.1f} GiB",
+        "cost": _cost(plan.estimated_gpu_hours, plan),
+    }.items():
+        table.add_row(name, value)
+    _console().print(table)
+
+
+def _never_up(plan: RunPlan) -> str:
+    return " (longer than the run, see schedule.warmup_ratio)" if plan.warmup_steps > plan.num_steps else ""
+
+
+def _windows(plan: RunPlan) -> str:
+    """``512 512 512 2048``, repeated patterns shortened to runs."""
+    runs: list[list[int]] = []
+    for window in plan.windows:
+        if runs and runs[-1][0] == window:
+            runs[-1][1] += 1
+        else:
+            runs.append([window, 1])
+    return " ".join(f"{window}×{count}" if count > 1 else str(window) for window, count in runs)
+
+
+def _cost(gpu_hours: float | None, plan: RunPlan) -> str:
+    device = f"{plan.plan_device} at {plan.plan_mfu:.0%} MFU"
+    if gpu_hours is None:
+        from sweepkit.plan.cost import PEAK_FLOPS
+
+        return f"unknown on {device}: no peak FLOP/s known for it; known: {', '.join(sorted(PEAK_FLOPS))}"
+    amount = f"{gpu_hours:,.2f} hours" if gpu_hours >= 0.01 else f"{gpu_hours * 3600:.2g} seconds"
+    return f"{amount} on one {device}"
+
+
+def _print_sweep(found: Sequence[Row]) -> None:
+    """One line a rung and size; variants that cost the same stand together."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("rung")
+    table.add_column("variants", overflow="fold", min_width=8)
+    for name in ("runs", "depth", "width", "params", "tokens", "batch", "steps", "FLOPs", "GPU-h"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for rung in dict.fromkeys(row.rung for row in found):
+        here = [row for row in found if row.rung == rung]
+        sizes: dict[tuple[str, ...], list[Row]] = {}
+        for row in here:
+            sizes.setdefault(_size_columns(row.plan), []).append(row)
+        for columns, rows_alike in sizes.items():
+            names = list(dict.fromkeys(row.variant for row in rows_alike))
+            label = f"all {len(names)}" if len(sizes) == 1 and len(names) > 1 else "\n".join(names)
+            table.add_row(rung, label, str(len(rows_alike)), *columns)
+    console = _console()
+    console.print(table)
+    plans = list({row.plan.run_id: row.plan for row in found}.values())
+    hours = [plan.estimated_gpu_hours for plan in plans if plan.estimated_gpu_hours is not None]
+    total = sum(hours) if len(hours) == len(plans) else None
+    flops = sum(plan.total_flops for plan in plans)
+    if len({row.rung for row in found}) > 1:
+        console.print("\nFLOPs and GPU-hours are of one run; in all, if every variant climbs to the top:")
+    else:
+        console.print("\nFLOPs and GPU-hours are of one run; in all:")
+    console.print(f"{len(plans)} runs, {flops:.3e} FLOPs, {_cost(total, plans[0])}")
+
+
+def _size_columns(plan: RunPlan) -> tuple[str, ...]:
+    hours = plan.estimated_gpu_hours
+    return (
+        str(plan.depth),
+        str(plan.width),
+        _short(plan.total_params),
+        _short(plan.total_tokens),
+        _short(plan.total_batch_size),
+        f"{plan.num_steps:,}",
+        f"{plan.total_flops:.2e}",
+        "–" if hours is None else f"{hours:.2g}" if hours < 10 else f"{hours:,.1f}",
+    )
+
+
+def _console() -> Console:
+    """The terminal; a fixed width where the output is piped."""
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH, highlight=False)
+
+
+def _short(number: int) -> str:
+    for unit, size in (("B", 10**9), ("M", 10**6), ("k", 10**3)):
+        if number >= size:
+            return f"{number / size:.3g}{unit}"
+    return str(number)

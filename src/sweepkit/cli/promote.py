@@ -1,0 +1,125 @@
+"""``sweepkit promote``: climb a sweep's ladder and say what was adopted, and why."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sweepkit.cli import running
+from sweepkit.config import paths
+
+if TYPE_CHECKING:
+    from sweepkit.promotion.verdict import Promotion, RungResult
+    from sweepkit.sweep.expand import Cell
+    from sweepkit.sweep.frozen import Frozen
+
+EPILOG = """\
+examples:
+  sweepkit promote demo                        d2 → d4 → d6 on the embedded text
+  sweepkit promote x0_beta1 ladder=gpt2 launcher=local
+  sweepkit promote x0_beta1                    again: goes on where it was, or shows how it ended
+
+Plan and decision rule are frozen in results/NAME before the first run starts. Every rung runs the reference
+and the variants that are still in, each with all its seeds, and decides once.
+"""
+
+
+def add_parser(subparsers: Any) -> None:
+    parser = subparsers.add_parser(
+        "promote",
+        help="a sweep up its ladder",
+        description="Run a sweep's variants on the lowest rung, promote what holds, decide on the last rung.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("name", metavar="NAME", help="a sweep in ./sweeps or a shipped one, or a .yaml file")
+    parser.add_argument("overrides", nargs="*", metavar="OVERRIDE", help="key=value, as for train")
+    parser.add_argument("--retry-failed", action="store_true", help="start failed runs again")
+    parser.add_argument(
+        "--allow-mixed-environments",
+        action="store_true",
+        help="compare runs across commits, versions and hardware",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Promote; the exit status is 1 while runs are missing."""
+    from sweepkit.promotion import ladder
+    from sweepkit.report import tables
+    from sweepkit.sweep import file, frozen
+
+    results_dir = paths.results_dir()
+    sweep = frozen.freeze(file.load(args.name), results_dir, args.overrides)
+    console = tables.console()
+    running.introduce(sweep)
+
+    def run_rung(rung: str, cells: list[Cell]) -> None:
+        console.rule(f"{rung}: {running.describe(cells)}", align="left")
+        running.run_cells(cells, results_dir, f"{sweep.name} {rung}", args.retry_failed)
+
+    def tell(result: RungResult) -> None:
+        if result.rung != sweep.rungs[-1].name:
+            climbing = ", ".join(result.survivors) or "no variant"
+            console.print(f"{result.rung} is decided; to the next rung: {climbing}", style="bold")
+
+    before = _stored(sweep)
+    promotion = ladder.promote(
+        sweep,
+        run_rung,
+        lambda: running.load(sweep, results_dir),
+        allow_mixed_environments=args.allow_mixed_environments,
+        retry_failed=args.retry_failed,
+        on_decision=tell,
+    )
+    _show(sweep, promotion, results_dir, is_new=_stored(sweep) != before)
+    return running.DONE if promotion.finished else running.RUNS_FAILED
+
+
+def _show(sweep: Frozen, promotion: Promotion, results_dir: Path, is_new: bool) -> None:
+    """Results, verdicts with reasons, the transfer story, and where it all is."""
+    from sweepkit.promotion.verdict import Final
+    from sweepkit.report import tables
+    from sweepkit.results.columns import PLANNED
+
+    console = tables.console()
+    frame = running.load(sweep, results_dir)
+    console.rule("Results", align="left")
+    console.print(tables.summary(frame[frame["state"] != PLANNED], sweep.decision.metric))
+    failed = frame[frame["failure_class"].notna()]
+    if len(failed):
+        console.print(tables.runs(failed))
+    console.rule("Verdicts", align="left")
+    verdicts = [item for result in promotion.rungs for item in result.verdicts]
+    console.print(tables.verdicts(verdicts))
+    console.print(tables.axes(verdicts, sweep.decision))
+    if len(promotion.rungs) > 1:
+        console.rule("Transfer between depths", align="left")
+        console.print(tables.transfer(promotion.transfer))
+    console.rule("Outcome", align="left")
+    for outcome in Final:
+        if labels := promotion.of(outcome):
+            console.print(f"{outcome.value:<13}{', '.join(labels)}", style=tables.STYLES[outcome.value])
+    console.print(promotion.message)
+    console.print(tables.files(running.near(_files(sweep, results_dir, is_new))))
+
+
+def _files(sweep: Frozen, results_dir: Path, is_new: bool) -> dict[str, Path]:
+    """Where things are; the report is written again only where the promotion has changed."""
+    report = sweep.sweep_dir / "report.html"
+    if is_new or not report.exists():
+        from sweepkit.report import html
+
+        report = html.write(sweep.name, results_dir)
+    return {
+        "report": report,
+        "verdicts": sweep.sweep_dir / "verdicts.json",
+        "table": sweep.sweep_dir / "runs.csv",
+        "runs": results_dir / "runs",
+    }
+
+
+def _stored(sweep: Frozen) -> str | None:
+    """The promotion as it was last written."""
+    path = sweep.sweep_dir / "promotion.json"
+    return path.read_text() if path.exists() else None

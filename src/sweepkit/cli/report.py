@@ -1,0 +1,38 @@
+"""``sweepkit report``: one self-contained HTML page about a sweep."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+_EPILOG = """\
+example:
+  sweepkit report x0_beta1                       results/x0_beta1/report.html
+  sweepkit report x0_beta1 --output talk.html
+
+The page holds the question, the decision rule and its hash, verdicts with reasons and evidence, effects with
+intervals, learning curves, every run and its environment. It needs no network and can be sent as one file.
+"""
+
+
+def add_parser(subparsers: Any) -> None:
+    parser = subparsers.add_parser(
+        "report",
+        help="one self-contained HTML page about a sweep",
+        description="Write the report of a sweep as one HTML page.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("sweep", metavar="SWEEP", help="name of a sweep")
+    parser.add_argument(
+        "--output", metavar="FILE", type=Path, help="where to write it (default: the sweep's folder)"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the page and say where it is; 0 on success. User errors raise ``SweepkitError``."""
+    from sweepkit.report import html
+
+    print(html.write(args.sweep, output=args.output))
+    return 0

@@ -1,0 +1,125 @@
+"""``sweepkit results``: the runs of a sweep as a table, CSV, JSON, markdown or parquet."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sweepkit.errors import SweepkitError, invalid
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_FORMATS = ("table", "csv", "json", "markdown", "parquet")
+_SUFFIXES = {".csv": "csv", ".json": "json", ".md": "markdown", ".parquet": "parquet"}
+
+_EPILOG = """\
+examples:
+  sweepkit results x0_beta1                                  the table
+  sweepkit results x0_beta1 --filter "rung == d2 and state == complete" --sort=-val_bpb
+  sweepkit results x0_beta1 --filter "val_bpb is missing"    what did not finish
+  sweepkit results x0_beta1 --format csv > runs.csv          every column
+  sweepkit results x0_beta1 --select run_id,seed,val_bpb --format markdown
+  sweepkit results x0_beta1 --curves --output curves.parquet learning curves, one row a logged step
+  sweepkit results all                                       every run, whoever asked for it
+  sweepkit results --columns                                 every column: dtype, unit, direction, meaning
+
+filters: COLUMN == VALUE (also = != < <= > >=), COLUMN in [A, B], COLUMN is missing, COLUMN is not missing;
+  joined by and, or, not, ( ). Quote values with spaces. A missing value satisfies no comparison.
+"""
+
+
+def add_parser(subparsers: Any) -> None:
+    parser = subparsers.add_parser(
+        "results",
+        help="runs of a sweep as table, CSV, JSON, markdown or parquet",
+        description="Show or export the runs of a sweep, one row a run, whatever became of it.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("sweep", nargs="?", metavar="SWEEP", help="name of a sweep, or all")
+    parser.add_argument("--format", choices=_FORMATS, help="default: table, or what --output's suffix says")
+    parser.add_argument("--filter", metavar="EXPR", help="keep the rows that satisfy EXPR")
+    parser.add_argument("--sort", metavar="COL[,COL]", help="sort by columns; --sort=-COL is descending")
+    parser.add_argument(
+        "--select", "--columns-only", metavar="COL[,COL]", help="only these columns, in this order"
+    )
+    parser.add_argument("--output", metavar="FILE", type=Path, help="write to FILE instead of printing")
+    parser.add_argument("--curves", action="store_true", help="learning curves instead of runs")
+    parser.add_argument("--columns", action="store_true", help="explain every column and exit")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print or write what was asked for; 0 on success. User errors raise ``SweepkitError``."""
+    if args.columns:
+        _explain(args.curves, args.format)
+        return 0
+    frame = _frame(args)
+    wanted = args.format or (_SUFFIXES.get(args.output.suffix.lower()) if args.output else None)
+    if args.output:
+        from sweepkit.results import export
+
+        if wanted in (None, "table"):
+            remedy = "give --format or a file name ending in .csv, .json, .md or .parquet"
+            raise invalid("--output", str(args.output), "have a known format", remedy)
+        export.write(frame, args.output, wanted)
+        print(f"{len(frame)} rows, {len(frame.columns)} columns: {args.output}", file=sys.stderr)
+    elif wanted in (None, "table"):
+        _print_table(frame, args)
+    else:
+        from sweepkit.results import export
+
+        if wanted == "parquet" and sys.stdout.isatty():
+            raise invalid("--format", "parquet", "go to a file", "add --output runs.parquet")
+        sys.stdout.buffer.write(export.encode(frame, wanted))
+        sys.stdout.buffer.flush()
+    return 0
+
+
+def _frame(args: argparse.Namespace) -> pd.DataFrame:
+    from sweepkit.results import query, store
+
+    if args.sweep is None:
+        known = [*store.sweep_names(), store.ALL]
+        raise SweepkitError(f"SWEEP is missing, but must name a sweep; known: {', '.join(known)}")
+    frame = (store.curves if args.curves else store.load)(args.sweep)
+    if args.filter:
+        frame = query.keep(frame, args.filter)
+    if args.sort:
+        frame = query.order_by(frame, args.sort)
+    return query.select(frame, args.select) if args.select else frame
+
+
+def _print_table(frame: pd.DataFrame, args: argparse.Namespace) -> None:
+    from sweepkit.report import tables
+
+    console = tables.console()
+    if args.select or args.curves:
+        console.print(tables.plain(frame))
+    else:
+        console.print(tables.runs(frame))
+        rows = "1 row" if len(frame) == 1 else f"{len(frame)} rows"
+        more = f"all {len(frame.columns)} columns with --format csv, meanings with --columns"
+        console.print(f"{rows}; {more}", style="dim")
+
+
+def _explain(curves: bool, format: str | None) -> None:
+    import pandas as pd
+
+    from sweepkit.report import tables
+    from sweepkit.results import columns, export
+
+    known = columns.CURVE_COLUMNS if curves else columns.RUN_COLUMNS
+    frame = pd.DataFrame(
+        [
+            (column.name, column.dtype, column.unit, column.direction.value, column.meaning)
+            for column in known
+        ],
+        columns=["name", "dtype", "unit", "better", "meaning"],
+    )
+    if format in (None, "table"):
+        tables.console().print(tables.plain(frame))
+    else:
+        sys.stdout.buffer.write(export.encode(frame, format))

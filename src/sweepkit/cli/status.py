@@ -1,0 +1,143 @@
+"""``sweepkit status``: what is planned, running, complete, failed or diverged, since when, for how long."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+from sweepkit.config import paths
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from sweepkit.launch.status import RunStatus, SweepStatus
+
+EPILOG = """\
+examples:
+  sweepkit status                              every sweep in the results folder
+  sweepkit status x0_beta1                     one sweep: its rungs, and the runs to look at
+  sweepkit status x0_beta1 --runs              every run of it
+  sweepkit status x0_beta1 --format json       for scripts; ages and ETA in seconds, null where not known
+
+states: planned, running, complete, diverged, failed, cancelled; preempted (has a checkpoint) and lost
+(its process is gone) go on with the next launch. ETA is for what living launches still have to do.
+"""
+_WIDTH = 140  # where the output is no terminal
+_QUIET = ("complete", "planned")
+_STYLES = {
+    "running": "cyan",
+    "complete": "green",
+    "diverged": "magenta",
+    "failed": "red",
+    "lost": "yellow",
+    "preempted": "yellow",
+    "cancelled": "yellow",
+    "planned": "dim",
+}
+
+
+def add_parser(subparsers: Any) -> None:
+    parser = subparsers.add_parser(
+        "status",
+        help="what is planned, running, complete, failed or diverged, with ETA",
+        description="Show what has become of the runs of a sweep, or of all sweeps.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "sweep", nargs="?", default="all", metavar="SWEEP", help="name of a sweep; default: all"
+    )
+    parser.add_argument("--runs", action="store_true", help="list every run, also those complete or planned")
+    parser.add_argument("--format", choices=("table", "json"), default="table", help="default: table")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the status; 0 on success. User errors raise ``SweepkitError``."""
+    from sweepkit.launch.status import status
+
+    statuses = status(paths.results_dir(), args.sweep)
+    if args.format == "json":
+        print(json.dumps([item.to_json() for item in statuses], indent=1))
+        return 0
+    from rich.console import Console
+
+    console = Console(width=None if sys.stdout.isatty() else _WIDTH, highlight=False)
+    if not statuses:
+        console.print(f"no sweeps and no runs in {paths.results_dir()}; sweepkit sweep NAME starts one")
+    detailed = args.sweep != "all"
+    for item in statuses:
+        _print_sweep(console, item, detailed, args.runs)
+    return 0
+
+
+def _print_sweep(console: Console, sweep: SweepStatus, detailed: bool, every_run: bool) -> None:
+    from sweepkit.launch.view import duration
+
+    counts = ", ".join(f"[{_STYLES.get(state, '')}]{n} {state}[/]" for state, n in sweep.counts.items())
+    eta = f", about {duration(sweep.eta_s)} left" if sweep.eta_s is not None else ""
+    drivers = f"; launched by {', '.join(sweep.drivers)}" if sweep.drivers else ""
+    console.print(f"[bold]{_plain(sweep.name)}[/]: {counts}{eta}{_plain(drivers)}")
+    if detailed and len({run.rung for run in sweep.runs}) > 1:
+        console.print(_rungs(sweep.runs))
+    shown = [run for run in sweep.runs if every_run or run.state not in _QUIET]
+    if shown:
+        console.print(_runs(shown))
+
+
+def _rungs(runs: list[RunStatus]) -> Table:
+    """Counts by rung."""
+    from rich.table import Table
+
+    states = [state for state in _STYLES if any(run.state == state for run in runs)]
+    table = Table("rung", *states, box=None, pad_edge=False, header_style="dim")
+    for rung in dict.fromkeys(run.rung for run in runs):
+        numbers = [sum(run.rung == rung and run.state == state for run in runs) for state in states]
+        table.add_row(_plain(rung), *(str(number or "") for number in numbers))
+    return table
+
+
+def _runs(runs: list[RunStatus]) -> Table:
+    from rich.table import Table
+
+    from sweepkit.launch.view import duration
+
+    table = Table(
+        "run", "rung", "variant", "seed", "state", "step", "since", "left", "", box=None, pad_edge=False
+    )
+    table.header_style = "dim"
+    for run in runs:
+        state = "lost (will be taken over)" if run.state == "lost" else run.phase or run.state
+        table.add_row(
+            run.run_id,
+            _plain(run.rung),
+            _plain(run.variant),
+            str(run.seed),
+            f"[{_STYLES.get(run.state, '')}]{state}[/]",
+            f"{run.step}/{run.num_steps}",
+            duration(run.age_s),
+            duration(run.eta_s),
+            _plain(_details(run)),
+        )
+    return table
+
+
+def _details(run: RunStatus) -> str:
+    words = []
+    if run.loss is not None:
+        words.append(f"loss {run.loss:.3f}")
+    if run.tokens_per_s is not None:
+        words.append(f"{run.tokens_per_s:,.0f} tok/s")
+    if run.holder:
+        words.append(run.holder)
+    if run.message and run.state in ("failed", "diverged"):
+        words.append(run.message.splitlines()[0])
+    return ", ".join(words)
+
+
+def _plain(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)

@@ -1,0 +1,51 @@
+"""``sweepkit sweep``: freeze a sweep and run its first rung, or all of it where it has no ladder."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from sweepkit.cli import running
+from sweepkit.config import paths
+
+EPILOG = """\
+examples:
+  sweepkit sweep x0_beta1                      runs what is missing; run again to resume
+  sweepkit sweep x0_beta1 launcher=local launcher.num_workers=2
+  sweepkit sweep ./my_sweep.yaml trainer.compile=false
+
+All cells of all rungs and the decision rule are frozen in results/NAME before the first run starts.
+Launcher, logging and trainer overrides may differ from call to call; other overrides belong to the sweep and
+win over its levels. sweepkit promote NAME climbs the ladder.
+"""
+
+
+def add_parser(subparsers: Any) -> None:
+    parser = subparsers.add_parser(
+        "sweep",
+        help="the runs of a sweep file",
+        description="Run the first rung of a sweep file, or all of it where it names no ladder.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("name", metavar="NAME", help="a sweep in ./sweeps or a shipped one, or a .yaml file")
+    parser.add_argument("overrides", nargs="*", metavar="OVERRIDE", help="key=value, as for train")
+    parser.add_argument("--retry-failed", action="store_true", help="start failed runs again")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the first rung; the exit status is 1 where runs failed."""
+    from sweepkit.sweep import file, frozen
+
+    results_dir = paths.results_dir()
+    sweep = frozen.freeze(file.load(args.name), results_dir, args.overrides)
+    rung = sweep.rungs[0].name
+    cells = [cell for cell in sweep.cells if cell.rung == rung]
+    running.introduce(sweep)
+    if len(sweep.rungs) > 1:
+        print(f"rung {rung}: {running.describe(cells)}")
+    running.run_cells(cells, results_dir, sweep.name, args.retry_failed)
+    status = running.conclude(sweep, results_dir, cells)
+    if len(sweep.rungs) > 1:
+        print(f"next: sweepkit promote {args.name} decides and goes on to {sweep.rungs[1].name}")
+    return status

@@ -1,0 +1,163 @@
+"""``sweepkit train``: a Hydra app for one run, or with ``-m`` for a multirun.
+
+Everything Hydra's command line can do works (``--cfg``, ``--help``, ``--info``, ``-m``, completion). The task
+function only keeps the composed configuration; the run starts after Hydra has returned, so that Hydra neither
+swallows an error nor stands in a traceback. Hydra's own errors are shown with their cause.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import logging
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from sweepkit import errors
+from sweepkit.cli import running
+from sweepkit.config import paths
+from sweepkit.config.schema import RunConfig
+
+PROG = "sweepkit train"
+FULL_ERROR = "HYDRA_FULL_ERROR"
+
+
+def add_parser(subparsers: Any) -> None:
+    # a prefix character that cannot occur leaves every argument, -m too, to Hydra
+    parser = subparsers.add_parser("train", prefix_chars="\0", add_help=False)
+    parser.add_argument("arguments", nargs="*")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Carry out one Hydra command line; the exit status is 1 where the run did not complete."""
+    config = compose_with_hydra(args.arguments)
+    return 0 if config is None else train(config)
+
+
+def train(config: RunConfig) -> int:
+    """Run one configuration unless it has been run; 0 when it is complete."""
+    from sweepkit.plan import build
+    from sweepkit.results.record import RunDir, RunState
+
+    plan = build.build(config)
+    results_dir = paths.results_dir()
+    run_dir = RunDir.of(results_dir, plan.run_id)
+    where = running.shown(run_dir.path)
+    before = run_dir.read_record()
+    was_complete = before is not None and before.state == RunState.complete
+    if not was_complete:
+        from sweepkit.launch.execute import execute
+
+        print(f"{plan.run_id}: {plan.num_steps} steps of {plan.total_batch_size} tokens, {where}")
+        execute([plan], config.launcher, results_dir=results_dir, title=plan.run_id)
+    record = run_dir.read_record()
+    if record is None:
+        print(f"{plan.run_id} left no record; see {run_dir.log_path}", file=sys.stderr)
+        return running.RUNS_FAILED
+    bpb = record.results.get("val_bpb")
+    result = "" if bpb is None else f", val_bpb {bpb:.4f}"
+    if record.state == RunState.complete:
+        print(f"{'already complete' if was_complete else 'complete'}: {where}{result}")
+        return running.DONE
+    reason = record.failure_message or record.failure_class or ""
+    print(f"{record.state}: {where}{result}; {reason}", file=sys.stderr)
+    if record.state in (RunState.failed, RunState.diverged):
+        print(f"a run that has ended is not run again; to try it anew, delete {where}", file=sys.stderr)
+    return running.RUNS_FAILED
+
+
+def compose_with_hydra(arguments: Sequence[str]) -> RunConfig | None:
+    """Let Hydra carry out a command line.
+
+    Returns:
+        The configuration to run; None where Hydra has done all there was to do (help, a multirun, ...).
+
+    Raises:
+        ConfigError: an override is wrong.
+        SystemExit: Hydra or the multirun ended with a status.
+    """
+    import hydra
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    from sweepkit.config import checks, compose
+
+    compose.register_schema()
+    composed: list[Any] = []
+
+    def keep(config: Any) -> None:
+        composed.append(config)
+
+    app = hydra.main(version_base="1.3", config_path=str(paths.conf_dir()), config_name="config")(keep)
+    with _command_line(arguments), _raw_errors():
+        try:
+            app()
+        except (HydraException, OmegaConfBaseException) as error:
+            _explain(arguments)
+            raise errors.ConfigError(_cause(error)) from error
+    if not composed:
+        return None
+    config = OmegaConf.to_object(composed[0])
+    assert isinstance(config, RunConfig), "conf/config.yaml starts from the schema"
+    checks.check(config)
+    return config
+
+
+def _explain(arguments: Sequence[str]) -> None:
+    """Say in the house's words what is wrong, where it is one override's fault. Raises ConfigError."""
+    from hydra._internal.utils import get_args
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    from sweepkit.config import compose
+
+    parser = OverridesParser.create()
+    overrides = [item for item in get_args(list(arguments)).overrides if not item.startswith("hydra")]
+    parsed = [(item, parser.parse_overrides([item])[0]) for item in overrides if "=" in item]
+    single = [item for item, override in parsed if not override.is_sweep_override()]
+    compose.compose([*single, *(item for item in overrides if "=" not in item)])
+
+
+def _cause(error: BaseException) -> str:
+    """Hydra's message with what lies behind it, which Hydra's first line hides."""
+    lines: list[str] = []
+    cause: BaseException | None = error
+    while cause is not None:
+        text = str(cause).strip()
+        if text and not any(text in line for line in lines):
+            lines.append(text)
+        cause = cause.__cause__
+    return "\n".join(lines)
+
+
+@contextlib.contextmanager
+def _command_line(arguments: Sequence[str]) -> Iterator[None]:
+    """Hydra reads ``sys.argv``; the first word is what it calls itself."""
+    before = sys.argv
+    sys.argv = [PROG if not _is_completion(arguments) else "sweepkit", *arguments]
+    try:
+        yield
+    finally:
+        sys.argv = before
+
+
+def _is_completion(arguments: Sequence[str]) -> bool:
+    return any(item in ("-sc", "--shell-completion") for item in arguments)
+
+
+@contextlib.contextmanager
+def _raw_errors() -> Iterator[None]:
+    """Make Hydra raise instead of printing half of an error and exiting."""
+    before = os.environ.get(FULL_ERROR)
+    os.environ[FULL_ERROR] = "1"
+    logging.raiseExceptions = False  # --info logs; a reader that is gone (head) is no error
+    try:
+        yield
+    finally:
+        logging.raiseExceptions = True
+        if before is None:
+            del os.environ[FULL_ERROR]
+        else:
+            os.environ[FULL_ERROR] = before

@@ -1,0 +1,147 @@
+"""All that a report is made of, gathered from a sweep's folder and its runs.
+
+A promotion leaves ``promotion.json``. Without one (the sweep was not promoted, or not yet) the report has
+less to say: effects are then estimated here, with the same functions and no verdict.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+from sweepkit import fsio
+from sweepkit.analysis import effects as analysis
+from sweepkit.analysis.transfer import TransferRow
+from sweepkit.config import paths
+from sweepkit.errors import SweepkitError
+from sweepkit.promotion.verdict import Promotion, Verdict
+from sweepkit.report.summary import COMPLETE
+from sweepkit.results import store
+from sweepkit.results.columns import PLANNED
+from sweepkit.sweep import frozen as freezing
+from sweepkit.sweep.decision import DecisionRule
+from sweepkit.sweep.frozen import Frozen
+
+#: State on the page of a cell that the promotion did not need.
+NOT_RUN = "not run"
+
+
+@dataclass
+class Content:
+    """What there is to tell about one sweep.
+
+    Attributes:
+        frozen: the frozen plan and rule; None where it was tampered with or written by hand.
+        problems: what is wrong with the sweep's files, one sentence each.
+        runs, curves: the runs table and the curves table.
+        promotion: None without one.
+        transfer: every variant's effect on every rung where it can be estimated.
+        files: what -> path, those that exist.
+    """
+
+    name: str
+    sweep_dir: Path
+    runs: pd.DataFrame
+    curves: pd.DataFrame
+    frozen: Frozen | None = None
+    promotion: Promotion | None = None
+    transfer: list[TransferRow] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    files: dict[str, Path] = field(default_factory=dict)
+
+    @property
+    def rungs(self) -> list[str]:
+        """Rungs from the bottom up."""
+        return [str(rung) for rung in dict.fromkeys(self.runs["rung"].dropna())]
+
+    @property
+    def variants(self) -> list[str]:
+        """Labels in plan order, the reference included."""
+        return [str(variant) for variant in dict.fromkeys(self.runs["variant"].dropna())]
+
+    @property
+    def decision(self) -> DecisionRule:
+        """The frozen rule; the default one where none can be read."""
+        return self.frozen.decision if self.frozen else DecisionRule()
+
+    @property
+    def verdicts(self) -> list[Verdict]:
+        """All verdicts, rung by rung."""
+        rungs = self.promotion.rungs if self.promotion else []
+        return [verdict for rung in rungs for verdict in rung.verdicts]
+
+    def effects(self, rung: str | None = None) -> pd.DataFrame:
+        """``transfer`` as a frame with the fields of ``TransferRow``, of one rung or of all."""
+        rows = [asdict(row) for row in self.transfer if rung in (None, row.rung)]
+        return pd.DataFrame(rows, columns=list(TransferRow.__dataclass_fields__))
+
+
+def gather(sweep: str, results_dir: Path | None = None) -> Content:
+    """Read everything about a sweep.
+
+    Raises:
+        SweepkitError: no sweep of that name has been frozen here.
+    """
+    results = results_dir or paths.results_dir()
+    runs = store.load(sweep, results)
+    content = Content(sweep, results / sweep, runs, store.curves(sweep, results))
+    try:
+        content.frozen = freezing.load_frozen(results, sweep)
+    except (SweepkitError, KeyError, TypeError) as error:
+        content.problems.append(str(error))
+    content.promotion = _promotion(content)
+    if content.promotion and content.promotion.finished:
+        # cells of variants that did not get that far: frozen, but nothing waits for them
+        content.runs["state"] = runs["state"].replace(PLANNED, NOT_RUN)
+    content.transfer = content.promotion.transfer if content.promotion else _estimated(content)
+    content.files = _files(content.sweep_dir, results)
+    return content
+
+
+def _promotion(content: Content) -> Promotion | None:
+    path = content.sweep_dir / "promotion.json"
+    try:
+        promotion = Promotion.from_json(fsio.read_json(path))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        remedy = f"`sweepkit promote {content.name}` writes it again"
+        content.problems.append(f"{path} cannot be read ({error}); {remedy}")
+        return None
+    if content.frozen and promotion.frozen_sha256 != content.frozen.sha256:
+        content.problems.append(f"{path} was decided by another frozen plan than the one that is here now.")
+    return promotion
+
+
+def _estimated(content: Content) -> list[TransferRow]:
+    """Effects of a sweep that was not promoted, by the functions that verdicts use."""
+    rule, rows = content.decision, []
+    for rung in content.rungs:
+        done = content.runs[(content.runs["rung"] == rung) & (content.runs["state"] == COMPLETE)]
+        if rule.metric not in done or done.empty:
+            continue
+        depth = int(done["depth"].iloc[0])
+        rows += [
+            TransferRow(
+                found.variant, rung, depth, found.n, found.effect, found.low, found.high, found.confidence
+            )
+            for found in analysis.effects(done, rule.metric, rule.alpha)
+        ]
+    return rows
+
+
+def _files(sweep_dir: Path, results: Path) -> dict[str, Path]:
+    known = {
+        "report": sweep_dir / "report.html",
+        "frozen plan": sweep_dir / freezing.PLAN_FILE,
+        "decision rule": sweep_dir / freezing.FROZEN_FILE,
+        "verdicts": sweep_dir / "verdicts.json",
+        "promotion": sweep_dir / "promotion.json",
+        "effects": sweep_dir / "effects.csv",
+        "costs": sweep_dir / "costs.csv",
+        "runs table": sweep_dir / "runs.csv",
+        "run folders": results / "runs",
+    }
+    return {what: path for what, path in known.items() if path.exists() or what == "report"}

@@ -1,0 +1,78 @@
+"""How numbers are written for people, in the terminal and on the page. Missing is a dash, never 0."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+MISSING = "–"
+
+
+def is_missing(value: Any) -> bool:
+    """None, NaN, ``pd.NA`` and ``pd.NaT`` without importing pandas."""
+    if value is None or type(value).__name__ in {"NAType", "NaTType"}:
+        return True
+    return isinstance(value, float) and math.isnan(value)
+
+
+def bpb(value: Any) -> str:
+    """Bits per byte to five decimals: seeds differ in the fourth."""
+    return MISSING if is_missing(value) else f"{float(value):.5f}"
+
+
+def change(value: Any, digits: int = 5) -> str:
+    """A difference, always with its sign."""
+    return MISSING if is_missing(value) else f"{float(value):+.{digits}f}".replace("-", "−")
+
+
+def percent_change(ratio: Any) -> str:
+    """A ratio to the reference as a signed percentage: 1.02 is +2.0%."""
+    return MISSING if is_missing(ratio) else f"{100 * (float(ratio) - 1):+.1f}%".replace("-", "−")
+
+
+def percent(value: Any) -> str:
+    """A fraction as a percentage."""
+    return MISSING if is_missing(value) else f"{100 * float(value):.1f}%"
+
+
+def count(value: Any) -> str:
+    """An integer with thousands separated."""
+    return MISSING if is_missing(value) else f"{int(value):,}"
+
+
+def scaled(value: Any) -> str:
+    """A large number with a metric suffix: 1,234,567 is 1.23M; beyond 10^15 as a power of ten."""
+    if is_missing(value):
+        return MISSING
+    number = float(value)
+    if abs(number) >= 1e15:
+        return f"{number:.2e}".replace("e+", "e")
+    for limit, suffix in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if abs(number) >= limit:
+            return f"{number / limit:.3g}{suffix}"
+    return f"{number:.3g}"
+
+
+def duration(seconds: Any) -> str:
+    """Seconds as people say them: 8.2 s, 3 min 20 s, 2 h 05 min."""
+    if is_missing(seconds):
+        return MISSING
+    value = float(seconds)
+    if value < 99.95:
+        return f"{value:.1f} s"
+    minutes, rest = divmod(round(value), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    hours, minutes = divmod(round(value / 60), 60)
+    return f"{hours} h {minutes:02d} min"
+
+
+def plain(value: Any) -> str:
+    """Any other value: six significant digits, times to the second."""
+    if is_missing(value):
+        return MISSING
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if hasattr(value, "strftime"):
+        return str(value.strftime("%Y-%m-%d %H:%M:%S"))
+    return str(value)

@@ -1,0 +1,238 @@
+"""What the report's tables say, apart from how they are drawn.
+
+Each function turns a frame into a ``Sheet`` of formatted cells; ``tables.py`` draws sheets in the
+terminal and ``html.py`` on the page, so that both always show the same numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from sweepkit.analysis.transfer import TransferRow
+from sweepkit.promotion.verdict import Outcome, Promotion, Verdict
+from sweepkit.report import numbers
+from sweepkit.report.summary import summarise
+from sweepkit.sweep.decision import AXES, NOT_WORSE, SUPERIOR, DecisionRule
+
+AXIS_NAMES = {"steps": "steps", "wall_clock": "wall clock", "flops": "FLOPs"}
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A cell's text with a tone: a state, an outcome, or ``strong``."""
+
+    text: str
+    tone: str = ""
+
+
+Cell = str | Mark
+
+
+@dataclass
+class Sheet:
+    """Headers (right aligned where they start with ">"), rows, and where a new group begins."""
+
+    headers: tuple[str, ...]
+    rows: list[list[Cell]] = field(default_factory=list)
+    breaks: set[int] = field(default_factory=set)  # a rule is drawn above these rows
+    notes: list[str] = field(default_factory=list)  # lines below the table
+
+    def add(self, *cells: Cell, new_group: bool = False) -> None:
+        """Append a row; ``new_group`` draws a rule above it, unless it is the first."""
+        if new_group and self.rows:
+            self.breaks.add(len(self.rows))
+        self.rows.append(list(cells))
+
+
+def plain(frame: pd.DataFrame) -> Sheet:
+    """Any frame as it is."""
+    sheet = Sheet(
+        tuple(
+            f">{name}" if pd.api.types.is_numeric_dtype(dtype) else str(name)
+            for name, dtype in zip(frame.columns, frame.dtypes, strict=True)
+        )
+    )
+    for row in frame.itertuples(index=False, name=None):
+        sheet.add(*(numbers.plain(value) for value in row))
+    return sheet
+
+
+def runs(frame: pd.DataFrame) -> Sheet:
+    """One line a run; the notes say why runs failed."""
+    # runs of no sweep have no variant: their size and data say more
+    which = ("rung", "variant") if frame["variant"].notna().any() else ("depth", "dataset")
+    costs = (">steps", ">train time", ">tokens/s", ">MFU")
+    sheet = Sheet((*which, ">seed", "state", ">val_bpb", *costs, "run id"))
+    for cell in records(frame):
+        steps = numbers.count(cell["num_steps"])
+        if not numbers.is_missing(cell["step"]) and cell["step"] != cell["num_steps"]:
+            steps = f"{numbers.count(cell['step'])}/{steps}"
+        sheet.add(
+            *(numbers.plain(cell[name]) for name in which),
+            numbers.plain(cell["seed"]),
+            tone(cell["state"]),
+            numbers.bpb(cell["val_bpb"]),
+            steps,
+            numbers.duration(cell["train_time_s"]),
+            numbers.scaled(cell["tokens_per_s"]),
+            numbers.percent(cell["mfu"]),
+            numbers.plain(cell["run_id"]),
+        )
+    bad = frame[frame["failure_message"].notna() | frame["failure_class"].notna()].drop_duplicates("run_id")
+    for cell in records(bad):
+        why = [
+            cell[name] for name in ("failure_class", "failure_message") if not numbers.is_missing(cell[name])
+        ]
+        sheet.notes.append(f"{cell['run_id']} {cell['state']}: " + ": ".join(dict.fromkeys(map(str, why))))
+    return sheet
+
+
+def summary(frame: pd.DataFrame, metric: str = "val_bpb") -> Sheet:
+    """One line per variant and rung of a runs table."""
+    sheet = Sheet(
+        (
+            "rung",
+            "variant",
+            ">n",
+            f">{metric} ± SD",
+            ">Δ reference",
+            ">tokens/s",
+            ">train time",
+            ">FLOPs",
+            "runs",
+        )
+    )
+    previous: Any = None
+    for row in records(summarise(frame, metric)):
+        spread = "" if numbers.is_missing(row["sd"]) else f" ± {row['sd']:.5f}"
+        sheet.add(
+            numbers.plain(row["rung"]),
+            Mark(numbers.plain(row["variant"]), "strong" if row["is_reference"] else ""),
+            str(row["num_complete"]),
+            numbers.bpb(row["mean"]) + spread,
+            "" if row["is_reference"] else numbers.change(row["delta"]),
+            numbers.scaled(row["tokens_per_s"]),
+            beside(numbers.duration(row["train_time_s"]), row["time_ratio"]),
+            beside(numbers.scaled(row["total_flops"]), row["flops_ratio"]),
+            row["states"],
+            new_group=row["rung"] != previous,
+        )
+        previous = row["rung"]
+    return sheet
+
+
+def finals(promotion: Promotion) -> Sheet:
+    """One line a variant: what every rung decided, how it ended, and the decisive reason."""
+    rungs = [rung.rung for rung in promotion.rungs]
+    sheet = Sheet(("variant", *rungs, "final", "why"))
+    outcomes = {(v.variant, v.rung): v.outcome.value for rung in promotion.rungs for v in rung.verdicts}
+    for final in promotion.finals:
+        sheet.add(
+            Mark(final.variant, "strong"),
+            *(tone(outcomes.get((final.variant, rung))) for rung in rungs),
+            tone(final.outcome.value),
+            final.reasons[0] if final.reasons else "",
+            new_group=True,
+        )
+    return sheet
+
+
+def verdicts(rows: Iterable[Verdict], with_notes: bool = True) -> Sheet:
+    """One line per verdict with its reasons, rung by rung; notes say what else was measured."""
+    sheet = Sheet(("rung", "variant", "verdict", "reasons"))
+    previous: Any = None
+    for verdict in rows:
+        outcome = tone(verdict.outcome.value)
+        if verdict.climbs and verdict.outcome is Outcome.inconclusive:
+            outcome = Mark(f"{outcome.text} (climbs)", outcome.tone)
+        sheet.add(
+            verdict.rung,
+            verdict.variant,
+            outcome,
+            "\n".join([*verdict.reasons, *(verdict.notes if with_notes else [])]),
+            new_group=verdict.rung != previous,
+        )
+        previous = verdict.rung
+    return sheet
+
+
+def axes(rows: Iterable[Verdict], decision: DecisionRule) -> Sheet:
+    """Every verdict on the rule's axes: the metric's effect, wall clock and FLOPs as ratios."""
+    words = {SUPERIOR: "better", NOT_WORSE: "not worse"}
+    names = [name for name in AXES if name in decision.axes]
+    headers = (f">{AXIS_NAMES[name]} ({words[decision.axes[name]]}?)" for name in names)
+    sheet = Sheet(("rung", "variant", ">n", *headers))
+    previous: Any = None
+    for verdict in rows:
+        cells: list[Cell] = [verdict.rung, verdict.variant, numbers.plain(verdict.evidence.get("n"))]
+        for name in names:
+            axis = verdict.evidence.get(name) or {}
+            measured = verdict.evidence.get("effect") if name == "steps" else axis
+            status = str(axis.get("status", ""))
+            cells.append(Mark(f"{_measured(name, measured or {})} {status}".strip(), status))
+        sheet.add(*cells, new_group=verdict.rung != previous)
+        previous = verdict.rung
+    return sheet
+
+
+def _measured(axis: str, value: Mapping[str, Any]) -> str:
+    """The effect in bits per byte on steps, else the change in cost, each with half its interval."""
+    if axis == "steps":
+        shown, scale, digits, unit = value.get("effect"), 1.0, 5, ""
+    else:
+        ratio = value.get("ratio")
+        shown, scale, digits, unit = None if ratio is None else 100 * (ratio - 1), 100.0, 1, "%"
+    if shown is None:
+        return numbers.MISSING
+    if axis == "wall_clock" and value.get("by_construction"):
+        return "same program,"  # what was measured is noise; the reasons give it
+    low, high = value.get("low"), value.get("high")
+    spread = "" if low is None or high is None or low == high else f" ± {scale * (high - low) / 2:.{digits}f}"
+    return f"{numbers.change(shown, digits)}{spread}{unit}"
+
+
+def transfer(rows: Iterable[TransferRow]) -> Sheet:
+    """The effect of every variant on every rung, with its interval and what changed on the way up."""
+    table: dict[str, dict[str, TransferRow]] = {}
+    rungs: dict[str, None] = {}
+    for row in rows:
+        table.setdefault(row.variant, {})[row.rung] = row
+        rungs[row.rung] = None
+    sheet = Sheet(("variant", *(f">{rung}" for rung in rungs), "what changed"))
+    for variant, by_rung in table.items():
+        notes = "\n".join(f"{row.rung}: {row.note}" for row in by_rung.values() if row.note)
+        sheet.add(variant, *(interval(by_rung.get(rung)) for rung in rungs), notes)
+    if not any(row[-1] for row in sheet.rows):
+        return Sheet(sheet.headers[:-1], [row[:-1] for row in sheet.rows])
+    return sheet
+
+
+def interval(row: TransferRow | None) -> str:
+    """``−0.00070 ± 0.00040``, half the interval's width; the estimate alone where there is no interval."""
+    if row is None or row.effect is None:
+        return numbers.MISSING
+    if row.low is None or row.high is None:
+        return numbers.change(row.effect)
+    return f"{numbers.change(row.effect)} ± {(row.high - row.low) / 2:.5f}"
+
+
+def beside(shown: str, ratio: Any) -> str:
+    """A cost with its ratio to the reference where that is not 1: ``6.2 s (+29.8%)``."""
+    if numbers.is_missing(ratio) or abs(ratio - 1) < 5e-4:
+        return shown
+    return f"{shown} ({numbers.percent_change(ratio)})"
+
+
+def tone(word: Any) -> Mark:
+    """A state or an outcome, which is its own tone."""
+    return Mark(numbers.plain(word), "" if numbers.is_missing(word) else str(word))
+
+
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows as dicts with str keys."""
+    names = [str(name) for name in frame.columns]
+    return [dict(zip(names, row, strict=True)) for row in frame.itertuples(index=False, name=None)]

@@ -1,0 +1,119 @@
+"""The dispatcher: help, versions, errors and exit statuses."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sweepkit.cli import main as cli
+from sweepkit.cli.main import main
+from sweepkit.errors import SweepkitError
+
+
+def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    text = capsys.readouterr().out
+    for command in cli.COMMANDS.values():
+        assert f"  {command.name}" in text
+        assert command.help in text
+    assert "Examples:" in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_no_arguments_is_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 0
+    assert "usage: sweepkit COMMAND" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", sorted(cli.COMMANDS))
+def test_every_command_explains_itself_with_an_example(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    try:
+        assert main([command, "--help"]) == 0
+    except SystemExit as leave:
+        assert leave.code == 0
+    text = capsys.readouterr().out
+    assert "example" in text.lower()
+    assert f"sweepkit {command}" in text
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("sweepkit 0.")
+
+
+def test_unknown_command_is_suggested(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["promot", "demo"]) == 2
+    assert capsys.readouterr().err.strip() == (
+        "sweepkit: command is 'promot', but must be a sweepkit command; did you mean 'promote'?"
+    )
+
+
+def test_a_user_error_is_its_message_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sweep", "nothing"]) == 2
+    captured = capsys.readouterr()
+    assert "Traceback" not in captured.err
+    assert captured.err.startswith("sweepkit: sweep is 'nothing', but must be")
+
+
+def test_debug_shows_where_it_came_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SweepkitError):
+        main(["--debug", "sweep", "nothing"])
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    with pytest.raises(SweepkitError):
+        main(["train", "model=d3"])
+
+
+def test_an_interrupt_says_how_to_go_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(arguments: Any) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_dispatch", interrupted)
+    assert main(["sweep", "demo"]) == 130
+    assert "run the same command again" in capsys.readouterr().err
+
+
+def run(*arguments: str, cwd: Path, **given: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "sweepkit", *arguments],
+        cwd=cwd, capture_output=True, text=True, check=False, timeout=120, **given,
+    )  # fmt: skip
+
+
+def test_help_starts_at_once_and_imports_nothing_heavy(tmp_path: Path) -> None:
+    times = []
+    for _ in range(3):
+        started = time.perf_counter()
+        assert run("--help", cwd=tmp_path).returncode == 0
+        times.append(time.perf_counter() - started)
+    assert min(times) < 0.5
+    code = (
+        "import sys; from sweepkit.cli.main import main; main(['--help']); main(['sweep', 'zzz']);"
+        "heavy = {'torch', 'pandas', 'scipy', 'pyarrow', 'matplotlib', 'wandb'} & set(sys.modules);"
+        "assert not heavy, heavy"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_info_is_hydras(tmp_path: Path) -> None:
+    done = run("train", "--info", "defaults", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "hydra/sweeper/sweepkit" in done.stdout
+
+
+def test_a_reader_that_leaves_is_no_error(tmp_path: Path) -> None:
+    command = f"{sys.executable} -m sweepkit train --cfg job | head -1; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.stdout == "seed: 1\n0\n"
+    assert done.stderr == ""

@@ -1,0 +1,153 @@
+"""sweep, promote and -m, wired with a launcher that takes no time."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from cli_fakes import FakeLauncher
+
+from sweepkit.cli.main import main
+from sweepkit.config import paths
+from sweepkit.plan.run_plan import RunPlan
+
+SWEEP = """\
+question: Which rate?
+axes:
+  rate: {tenth: [optimizer.matrix.lr=0.002], up: [optimizer.matrix.lr=0.04]}
+seeds: [1, 2, 3]
+decision: {alpha: 0.1, min_effect: 0.001}
+ladder: mini
+"""
+Captured = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(autouse=True)
+def a_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "here"
+    (folder / "sweeps").mkdir(parents=True)
+    path = folder / "sweeps" / "mine.yaml"
+    path.write_text(SWEEP)
+    monkeypatch.chdir(folder)
+    return path
+
+
+def test_sweep_runs_the_first_rung(launcher: FakeLauncher, capsys: Captured) -> None:
+    assert main(["sweep", "mine"]) == 0
+    out = capsys.readouterr().out
+    assert len(launcher.started) == 9
+    assert all(run_id.startswith("d2-") for run_id in launcher.started)
+    assert "Which rate?" in out
+    assert "rate=tenth" in out
+    assert "next: sweepkit promote mine" in out
+
+
+def test_sweep_without_a_ladder_runs_everything(launcher: FakeLauncher, capsys: Captured) -> None:
+    assert main(["sweep", "mine", "ladder=none", "experiment=mini", "model=d4"]) == 0
+    assert len(launcher.started) == 9
+    assert all(run_id.startswith("d4-") for run_id in launcher.started)
+    assert "next:" not in capsys.readouterr().out
+
+
+def test_launcher_overrides_reach_the_launcher_of_a_frozen_sweep(launcher: FakeLauncher) -> None:
+    main(["sweep", "mine"])
+    assert main(["sweep", "mine", "launcher=local", "launcher.num_workers=2"]) == 0
+    assert [item.kind.name for item in launcher.launchers] == ["inline", "local"]
+    assert len(launcher.started) == 9
+
+
+def test_options_and_overrides_mix(launcher: FakeLauncher, capsys: Captured) -> None:
+    assert main(["sweep", "mine", "trainer=eager", "--retry-failed", "launcher=local"]) == 0
+    assert launcher.launchers[0].kind.name == "local"
+    with pytest.raises(SystemExit) as leave:
+        main(["sweep", "mine", "--retry-faild"])
+    assert leave.value.code == 2
+    assert "does not know --retry-faild; see sweepkit sweep --help" in capsys.readouterr().err
+
+
+def test_a_changed_sweep_is_refused(launcher: FakeLauncher, a_sweep: Path, capsys: Captured) -> None:
+    main(["sweep", "mine"])
+    a_sweep.write_text(SWEEP.replace("[1, 2, 3]", "[1, 2]"))
+    capsys.readouterr()
+    assert main(["sweep", "mine"]) == 2
+    assert "sweep mine is changed (seeds)" in capsys.readouterr().err
+
+
+def test_promote_climbs_and_tells(launcher: FakeLauncher, capsys: Captured) -> None:
+    assert main(["promote", "mine"]) == 0
+    out = capsys.readouterr().out
+    depths = [run_id.partition("-")[0] for run_id in launcher.started]
+    assert depths == ["d2"] * 9 + ["d4"] * 6 + ["d6"] * 6, "the tenth is rejected at d2"
+    folder = paths.results_dir() / "mine"
+    for name in ("frozen.json", "plan.jsonl", "promotion.json", "verdicts.json", "runs.csv", "report.html"):
+        assert (folder / name).is_file(), name
+    for heading in ("Results", "Verdicts", "Transfer between depths", "Outcome"):
+        assert heading in out
+    assert "adopted      rate=up" in out
+    assert "rejected     rate=tenth" in out
+    assert "to the next rung: rate=up" in out
+    assert "report.html" in out
+
+
+def test_promote_again_runs_nothing_and_says_the_same(launcher: FakeLauncher, capsys: Captured) -> None:
+    main(["promote", "mine"])
+    first = capsys.readouterr().out
+    started = list(launcher.started)
+    report = paths.results_dir() / "mine" / "report.html"
+    written = report.stat().st_mtime_ns
+    assert main(["promote", "mine"]) == 0
+    again = capsys.readouterr().out
+    assert launcher.started == started
+    assert again[again.index("Results") :] == first[first.index("Results") :]
+    assert report.stat().st_mtime_ns == written
+    report.unlink()
+    main(["promote", "mine"])
+    assert report.is_file()
+
+
+def test_sweep_then_promote_shares_runs(launcher: FakeLauncher) -> None:
+    main(["sweep", "mine"])
+    main(["promote", "mine"])
+    assert len(launcher.started) == len(set(launcher.started)) == 21
+
+
+def test_a_tampered_plan_is_refused(launcher: FakeLauncher, capsys: Captured) -> None:
+    main(["sweep", "mine"])
+    path = paths.results_dir() / "mine" / "frozen.json"
+    path.write_text(path.read_text().replace('"alpha": 0.1', '"alpha": 0.4'))
+    capsys.readouterr()
+    assert main(["promote", "mine"]) == 2
+    assert "edited after it was frozen" in capsys.readouterr().err
+
+
+def test_diverged_runs_are_shown_and_do_not_stop_the_ladder(launcher: FakeLauncher, capsys: Captured) -> None:
+    normal = launcher.loss
+
+    def loss(plan: RunPlan) -> float | None:
+        return None if plan.config["optimizer"]["matrix"]["lr"] < 0.005 else normal(plan)
+
+    launcher.loss = loss
+    assert main(["promote", "mine"]) == 0
+    out = capsys.readouterr().out
+    assert "the loss is NaN at step 3" in out
+    assert "adopted      rate=up" in out
+
+
+def test_multirun_goes_through_the_same_ledger(launcher: FakeLauncher, capsys: Captured) -> None:
+    arguments = ["train", "-m", "experiment=mini", "model=d2", "optimizer.matrix.lr=0.02,0.04", "seed=1,2"]
+    assert main(arguments) == 0
+    out = capsys.readouterr().out
+    assert len(launcher.started) == 4
+    name = next(word for word in out.split() if word.startswith("multirun-")).rstrip(":")
+    assert (paths.results_dir() / name / "plan.jsonl").is_file()
+    assert main(arguments) == 0
+    assert len(launcher.started) == 4
+    assert main(["sweep", "mine"]) == 0
+    assert len(launcher.started) == 4 + 9 - 4, "the sweep shares the reference and up, seeds 1 and 2"
+    capsys.readouterr()
+    assert main(["results", name, "--format", "json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert sorted(row["seed"] for row in rows) == [1, 1, 2, 2]
+    assert not list(Path.cwd().glob("multirun*")), "Hydra leaves no folders behind"
+    assert not list(Path.cwd().glob("outputs*"))

@@ -1,0 +1,152 @@
+"""train as a Hydra app: showing, completing, erring, and running once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from cli_fakes import FakeLauncher
+from omegaconf import OmegaConf
+
+from sweepkit.cli import train as module
+from sweepkit.cli.main import main
+from sweepkit.config import codec, compose, paths
+
+MINI = ["experiment=mini", "model=d2"]
+Output = Callable[[], str]
+
+
+@pytest.fixture(autouse=True)
+def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def test_cfg_job_shows_the_configuration(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", *MINI, "optimizer.x0.lr=0.3", "--cfg", "job"]) == 0
+    shown = OmegaConf.create(capsys.readouterr().out)
+    assert shown.model.depth == 2
+    assert shown.optimizer.x0.lr == 0.3
+    assert "hydra" not in shown
+
+
+def test_hydra_composes_what_the_rest_of_sweepkit_composes() -> None:
+    overrides = [*MINI, "optimizer=adamw", "optimizer.x0.lr=0.3", "horizon.num_steps=7", "launcher=local"]
+    composed = module.compose_with_hydra(overrides)
+    assert composed is not None
+    assert codec.to_json(composed) == codec.to_json(compose.compose(overrides))
+
+
+def test_help_is_hydras(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as leave:
+        main(["train", "--help"])
+    assert leave.value.code == 0
+    text = capsys.readouterr().out
+    assert text.startswith("sweepkit train")
+    assert "ladder: gpt2, mini, none" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["model=d3"], "must be one of [d2, d4, d6"),
+        (["modle=d2"], "did you mean 'model'"),
+        (["precision.dtype=fp7"], "must be one of [auto, bf16, fp32"),
+        (["horizon.num_steps=many"], "horizon.num_steps is 'many', but must be a whole number"),
+        (["optimizer.x0.betta1=0.9"], "optimizer.x0.betta1"),
+        (["horizon.total_batch_size=500000"], "total_batch_size is 500000"),
+        (["model"], "key=value"),
+        (["model=d3", "--cfg", "job"], "must be one of [d2, d4, d6"),
+        (["-m", "model=d2,d3"], "must be one of [d2, d4, d6"),
+        (["-m", "horizon.num_steps=many", "seed=1,2"], "must be a whole number"),
+        (["-m", "optimizer.x0.lr=interval(0.1,0.2)"], "searches no intervals"),
+    ],
+)
+def test_the_cause_of_an_error_is_shown(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert "Traceback" not in error
+    assert "HYDRA_FULL_ERROR" not in error
+
+
+def test_a_run_is_run_once(
+    launcher: FakeLauncher, capsys: pytest.CaptureFixture[str], in_an_empty_folder: Path
+) -> None:
+    assert main(["train", *MINI]) == 0
+    assert len(launcher.started) == 1
+    assert "complete: " in capsys.readouterr().out
+    assert main(["train", *MINI, "launcher=local"]) == 0
+    assert len(launcher.started) == 1
+    out = capsys.readouterr().out
+    assert out.startswith("already complete: ")
+    assert launcher.started[0] in out
+    assert "val_bpb 1.4" in out
+    assert list(in_an_empty_folder.iterdir()) == [], "Hydra leaves no folders behind"
+
+
+def test_a_run_that_diverged_says_so(launcher: FakeLauncher, capsys: pytest.CaptureFixture[str]) -> None:
+    launcher.loss = lambda plan: None
+    for _ in range(2):
+        assert main(["train", *MINI]) == 1
+        error = capsys.readouterr().err
+        assert error.startswith("diverged: ")
+        assert "the loss is NaN at step 3" in error
+        assert "delete" in error
+
+
+def complete(line: str, monkeypatch: pytest.MonkeyPatch, output: Output) -> list[str]:
+    monkeypatch.setenv("COMP_LINE", line)
+    monkeypatch.setenv("COMP_POINT", str(len(line)))
+    assert main(["-sc", "query=bash"]) == 0
+    return output().split()
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("sweepkit ", {"train", "promote", "status"}),
+        ("sweepkit tr", {"train"}),
+        ("sweepkit train mod", {"model="}),
+        ("sweepkit train model=", {"model=d2", "model=d26"}),
+        ("sweepkit train model=d2 optimizer.mat", {"optimizer.matrix."}),
+        ("sweepkit train -m model=d2 ladder=m", {"ladder=mini"}),
+        ("sweepkit sweep ", {"demo", "x0_beta1"}),
+        ("sweepkit promote de", {"demo"}),
+        ("sweepkit promote demo launcher=l", {"launcher=local"}),
+        ("sweepkit status ", set()),
+        ("sweepkit data ", set()),
+    ],
+)
+def test_completion(
+    line: str, expected: set[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert expected <= set(complete(line, monkeypatch, lambda: capsys.readouterr().out))
+
+
+def test_completion_is_installed_for_sweepkit(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "--shell-completion", "install=bash"]) == 0
+    script = capsys.readouterr().out
+    assert "-sc query=bash" in script
+    assert script.strip().endswith("-F hydra_bash_completion sweepkit")
+
+
+def test_started_sweeps_are_completed(
+    launcher: FakeLauncher, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["train", "-m", *MINI, "seed=1,2"])
+    capsys.readouterr()
+    names = complete("sweepkit results ", monkeypatch, lambda: capsys.readouterr().out)
+    assert len(names) == 1
+    assert (paths.results_dir() / names[0] / "frozen.json").is_file()
+
+
+def test_hydras_environment_is_put_back(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["train", "--cfg", "job"])
+    assert "HYDRA_FULL_ERROR" not in os.environ

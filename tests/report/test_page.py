@@ -1,0 +1,214 @@
+"""The report: self-contained, escaped, complete, and made for every state of a sweep."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from xml.etree import ElementTree
+
+import made_up_runs as made_up
+import pytest
+
+from sweepkit import fsio
+from sweepkit.cli import report as command
+from sweepkit.errors import SweepkitError
+from sweepkit.promotion.verdict import Promotion
+from sweepkit.report import content, html, plots, tables
+from sweepkit.results import store
+from sweepkit.sweep.frozen import Frozen
+
+VOID = {"meta", "br", "hr", "img", "link"}
+
+
+class Checker(HTMLParser):
+    """Fails on unbalanced tags; collects text and attributes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.words: list[str] = []
+        self.attributes: list[tuple[str, str, str | None]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.attributes += [(tag, name, value) for name, value in attrs]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.attributes += [(tag, name, value) for name, value in attrs]
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(self.words)
+
+
+def check(page: str) -> Checker:
+    """Parse a page; it must be balanced and fetch nothing."""
+    checker = Checker()
+    checker.feed(page)
+    assert checker.open == []
+    for tag, name, value in checker.attributes:
+        assert tag not in {"script", "link", "iframe"}
+        assert not name.startswith("on")
+        if name in {"href", "src", "xlink:href", "data"}:
+            assert (value or "").startswith("#"), (tag, name, value)
+    assert "@import" not in page
+    assert not re.search(r"url\((?!#)", page)
+    return checker
+
+
+@pytest.fixture
+def frozen(tmp_path: Path) -> Frozen:
+    return made_up.sweep(tmp_path, depths=(2, 4), seeds=2)
+
+
+@pytest.fixture
+def promotion(frozen: Frozen, tmp_path: Path) -> Promotion:
+    return made_up.promote(frozen)
+
+
+def test_a_promoted_sweep_tells_everything(promotion: Promotion, frozen: Frozen, tmp_path: Path) -> None:
+    path = html.write("demo", tmp_path)
+    assert path == tmp_path / "demo" / "report.html"
+    page = path.read_text()
+    checker = check(page)
+    for said in (frozen.question, frozen.sha256, promotion.message, "error rate α", "0.0003 bits per byte",
+                 "the loss rose to 3.1 x", "a processor", "0123abc", "not run"):  # fmt: skip
+        assert said in checker.text
+    for verdict in promotion.rungs[0].verdicts:
+        assert verdict.reasons[0] in checker.text
+    for cell in frozen.cells:
+        assert cell.plan.run_id in checker.text
+    assert page.count("<svg") == 2 + 1 + 2  # effects a rung, transfer, curves a rung
+
+
+def test_text_is_escaped(tmp_path: Path) -> None:
+    nasty = '<script>alert("x")</script> & $a_1$ \\frac'
+    run, base = made_up.plan(variant_id="b" * 12), made_up.plan()
+    made_up.finish(tmp_path, run)
+    made_up.finish(tmp_path, base)
+    made_up.freeze(tmp_path, "x", [made_up.cell(base), made_up.cell(run, f"a={nasty}")])
+    page = html.write("x", tmp_path).read_text()
+    check(page)
+    assert "<script" not in page
+    assert "&lt;script&gt;" in page
+    assert "$a_1$" in page
+
+
+def test_a_sweep_that_was_not_promoted_still_has_effects(frozen: Frozen, tmp_path: Path) -> None:
+    page = html.write("demo", tmp_path).read_text()
+    assert "sweepkit promote demo" in check(page).text
+    gathered = content.gather("demo", tmp_path)
+    assert gathered.promotion is None
+    assert {row.variant for row in gathered.transfer} == set(made_up.EFFECTS) - {"reference"}
+    assert "not run" not in set(gathered.runs["state"])
+
+
+def test_a_sweep_that_was_only_frozen_has_a_report(tmp_path: Path) -> None:
+    made_up.freeze_demo(tmp_path)
+    page = html.write("demo", tmp_path).read_text()
+    assert "36 planned" in check(page).text
+    assert "<svg" not in page
+
+
+def test_a_sweep_whose_runs_all_failed_has_a_report(tmp_path: Path) -> None:
+    frozen = made_up.freeze_demo(tmp_path, depths=(2,), seeds=1)
+    for cell in frozen.cells:
+        made_up.diverge(tmp_path, cell.plan)
+    assert "4 diverged" in check(html.write("demo", tmp_path).read_text()).text
+
+
+def test_runs_evaluated_only_once_show_their_training_loss(frozen: Frozen, tmp_path: Path) -> None:
+    curves = store.curves("demo", tmp_path)
+    curves["val_bpb"] = curves["val_bpb"].where(curves["step"] == made_up.STEPS - 1)
+    svg = plots.learning_curves(curves[curves["rung"] == "d2"], plots.colours(["reference"]))
+    assert "Training loss against FLOPs" in svg
+    assert "Validation" not in svg
+
+
+def test_tampering_is_said_at_the_top(promotion: Promotion, frozen: Frozen, tmp_path: Path) -> None:
+    path = frozen.sweep_dir / "frozen.json"
+    head = json.loads(path.read_text())
+    head["decision"]["alpha"] = 0.4
+    path.write_text(json.dumps(head))
+    text = check(html.write("demo", tmp_path).read_text()).text
+    assert "edited after it was frozen" in text
+
+
+@pytest.mark.parametrize("damage", ["{", "[]", "{}", '{"sweep": 1}'])
+def test_an_unreadable_promotion_is_said_and_left_out(
+    promotion: Promotion, frozen: Frozen, tmp_path: Path, damage: str
+) -> None:
+    (frozen.sweep_dir / "promotion.json").write_text(damage)
+    gathered = content.gather("demo", tmp_path)
+    assert gathered.promotion is None
+    assert "cannot be read" in gathered.problems[0]
+
+
+def test_a_promotion_by_another_plan_is_said(promotion: Promotion, frozen: Frozen, tmp_path: Path) -> None:
+    path = frozen.sweep_dir / "promotion.json"
+    fsio.write_json(path, json.loads(path.read_text()) | {"frozen_sha256": "f" * 64})
+    assert "another frozen plan" in content.gather("demo", tmp_path).problems[0]
+
+
+def test_plots_are_valid_svg_that_follows_the_page_and_never_changes(frozen: Frozen, tmp_path: Path) -> None:
+    curves = store.curves("demo", tmp_path)
+    effects = content.gather("demo", tmp_path).effects()
+    colour = plots.colours(["reference", *made_up.EFFECTS])
+
+    def draw() -> list[str]:
+        return [
+            plots.learning_curves(curves[curves["rung"] == "d2"], colour),
+            plots.forest(effects[effects["rung"] == "d2"], 0.0003, {"lr=high": "reject"}),
+            plots.transfer(effects, colour),
+        ]
+
+    first = draw()
+    assert first == draw()
+    for svg in first:
+        ElementTree.fromstring(svg)
+        assert "currentColor" in svg
+        assert "width=" not in svg[: svg.index(">")]
+        assert "<text" in svg
+
+
+def test_terminal_tables_say_the_same(promotion: Promotion, frozen: Frozen, tmp_path: Path) -> None:
+    console = tables.console()
+    with console.capture() as captured:
+        console.print(tables.finals(promotion))
+        console.print(tables.verdicts([v for rung in promotion.rungs for v in rung.verdicts]))
+        console.print(tables.transfer(promotion.transfer))
+        console.print(tables.summary(store.load("demo", tmp_path)))
+        console.print(tables.files({"report": tmp_path / "x.html"}))
+    text = captured.get()
+    for final in promotion.finals:
+        assert final.variant in text
+        assert final.outcome.value in text
+        assert final.reasons[0][:18] in text
+    assert "x.html" in text
+    assert max(map(len, text.splitlines())) <= tables.PIPE_WIDTH
+
+
+def test_the_command_prints_the_path_and_honours_output(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made_up.freeze_demo(tmp_path, depths=(2,), seeds=1)
+    monkeypatch.setenv("SWEEPKIT_RESULTS_DIR", str(tmp_path))
+    parser = argparse.ArgumentParser()
+    command.add_parser(parser.add_subparsers())
+    target = tmp_path / "talk.html"
+    assert command.run(parser.parse_args(["report", "demo", "--output", str(target)])) == 0
+    assert capsys.readouterr().out.strip() == str(target)
+    assert target.is_file()
+    with pytest.raises(SweepkitError, match="did you mean 'demo'"):
+        command.run(parser.parse_args(["report", "dmo"]))
