@@ -1,0 +1,84 @@
+"""A promotion killed again and again ends as if nobody had touched it."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from integration_sweep import write_tiny_sweep
+
+NUM_KILLS = 12
+COMMAND = ["promote", "tiny", "launcher=local", "launcher.num_workers=2"]
+#: What must not depend on how often the promotion was interrupted. Clocks do.
+COLUMNS = "run_id,variant,rung,seed,state,step,val_bpb"
+
+
+def kill_after(seconds: float, whole_group: bool, cwd: Path, environment: dict[str, str]) -> bool:
+    """Start the promotion and SIGKILL it; True if it had not ended by itself."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "sweepkit", *COMMAND],
+        cwd=cwd,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        process.wait(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        if whole_group:
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.kill()  # the workers are left behind and must notice
+        process.wait()
+        return True
+    return False
+
+
+def table(sweepkit: Callable[..., subprocess.CompletedProcess[str]], results: Path) -> list[dict[str, Any]]:
+    shown = sweepkit("results", "tiny", "--format", "json", SWEEPKIT_RESULTS_DIR=str(results))
+    assert shown.returncode == 0, shown.stderr
+    rows = json.loads(shown.stdout)
+    columns = COLUMNS.split(",")
+    return sorted(({name: row[name] for name in columns} for row in rows), key=lambda row: row["run_id"])
+
+
+def outcomes(results: Path) -> list[tuple[str, str, str]]:
+    verdicts = json.loads((results / "tiny" / "verdicts.json").read_text())
+    verdicts = verdicts["verdicts"] if isinstance(verdicts, dict) else verdicts
+    return sorted((v["rung"], v["variant"], v["outcome"]) for v in verdicts)
+
+
+def test_the_final_table_of_a_promotion_killed_twelve_times_equals_the_undisturbed_one(
+    sweepkit: Callable[..., subprocess.CompletedProcess[str]], environment: dict[str, str], tmp_path: Path
+) -> None:
+    write_tiny_sweep(tmp_path)
+    undisturbed, disturbed = tmp_path / "undisturbed", tmp_path / "disturbed"
+    done = sweepkit(*COMMAND, SWEEPKIT_RESULTS_DIR=str(undisturbed))
+    assert done.returncode == 0, done.stderr + done.stdout
+
+    moments = random.Random(0)
+    shaken = environment | {"SWEEPKIT_RESULTS_DIR": str(disturbed)}
+    kills = sum(
+        kill_after(moments.uniform(0.2, 7.0), whole_group=bool(i % 3), cwd=tmp_path, environment=shaken)
+        for i in range(NUM_KILLS)
+    )
+    assert kills >= 10, "the promotion ended before it could be killed ten times: make it longer"
+    time.sleep(0.1)
+
+    done = sweepkit(*COMMAND, SWEEPKIT_RESULTS_DIR=str(disturbed))
+    assert done.returncode == 0, done.stderr + done.stdout
+    rows = table(sweepkit, disturbed)
+    assert rows == table(sweepkit, undisturbed)
+    assert any(row["state"] == "complete" and row["val_bpb"] for row in rows)
+    assert outcomes(disturbed) == outcomes(undisturbed)
+    attempts = [len(list(run.glob("attempts/*.json"))) for run in (disturbed / "runs").iterdir()]
+    assert max(attempts) > 1, "no kill ever hit a run"

@@ -1,0 +1,59 @@
+"""The wheel works from any folder, without the checkout beside it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import sysconfig
+import venv
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A new virtual environment holding the built wheel; dependencies are borrowed from this one."""
+    folder = tmp_path_factory.mktemp("wheel")
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, CHECKOUT]
+    subprocess.run(build, check=True, capture_output=True)
+    environment = folder / "venv"
+    venv.create(environment, with_pip=True)
+    python = environment / "bin" / "python"
+    wheel = next(folder.glob("*.whl"))
+    subprocess.run([python, "-m", "pip", "install", "--no-deps", "--no-index", "-q", wheel], check=True)
+    where = "import sysconfig; print(sysconfig.get_path('purelib'))"
+    site = subprocess.check_output([python, "-c", where], text=True)
+    # Appended after the new site-packages, without processing the editable install's own .pth file.
+    (Path(site.strip()) / "borrowed.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    return environment / "bin"
+
+
+def run(installed: Path, folder: Path, *args: str) -> str:
+    clean = {"PATH": os.environ["PATH"], "HOME": str(folder), "SWEEPKIT_RESULTS_DIR": str(folder / "results")}
+    done = subprocess.run(
+        [installed / "sweepkit", *args], cwd=folder, env=clean, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_wheel_brings_its_configuration_sweeps_and_corpus(installed: Path, tmp_path: Path) -> None:
+    where = subprocess.check_output(
+        [installed / "python", "-c", "import sweepkit; print(sweepkit.__file__)"], cwd=tmp_path, text=True
+    )
+    package = Path(where.strip()).parent
+    assert installed.parent in package.parents, "the checkout was imported instead of the wheel"
+    assert (package / "conf" / "config.yaml").is_file()
+    assert (package / "sweeps" / "demo.yaml").is_file()
+    assert list((package / "data" / "corpus").glob("*.parquet"))
+    assert list((package / "data" / "corpus").glob("NOTICE*"))
+
+
+def test_commands_work_from_an_empty_folder(installed: Path, tmp_path: Path) -> None:
+    assert "depth: 4" in run(installed, tmp_path, "train", "model=d4", "--cfg", "job")
+    assert '"depth": 12' in run(installed, tmp_path, "plan", "model=d12", "--format", "json")
+    assert "d24" in run(installed, tmp_path, "plan", "sweep=x0_beta1")
