@@ -21,8 +21,15 @@ COMMAND = ["promote", "tiny", "launcher=local", "launcher.num_workers=2"]
 COLUMNS = "run_id,variant,rung,seed,state,step,val_bpb"
 
 
-def kill_after(seconds: float, whole_group: bool, cwd: Path, environment: dict[str, str]) -> bool:
-    """Start the promotion and SIGKILL it; True if it had not ended by itself."""
+def rows_written(results: Path) -> int:
+    """Metrics rows of all runs so far: how far a promotion is, on a machine of any speed."""
+    return sum(path.read_bytes().count(b"\n") for path in results.glob("runs/*/metrics.jsonl"))
+
+
+def kill_amid(num_rows: int, delay_s: float, whole_group: bool, cwd: Path, environment: dict[str, str]) -> None:
+    """Start the promotion, SIGKILL it ``delay_s`` after its runs wrote ``num_rows`` more rows."""
+    results = Path(environment["SWEEPKIT_RESULTS_DIR"])
+    goal = rows_written(results) + num_rows
     process = subprocess.Popen(
         [sys.executable, "-m", "sweepkit", *COMMAND],
         cwd=cwd,
@@ -31,16 +38,15 @@ def kill_after(seconds: float, whole_group: bool, cwd: Path, environment: dict[s
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-    try:
-        process.wait(timeout=seconds)
-    except subprocess.TimeoutExpired:
-        if whole_group:
-            os.killpg(process.pid, signal.SIGKILL)
-        else:
-            process.kill()  # the workers are left behind and must notice
-        process.wait()
-        return True
-    return False
+    while rows_written(results) < goal and process.poll() is None:
+        time.sleep(0.01)
+    time.sleep(delay_s)
+    assert process.poll() is None, "the promotion ended before it could be killed: make it longer"
+    if whole_group:
+        os.killpg(process.pid, signal.SIGKILL)
+    else:
+        process.kill()  # the workers are left behind and must notice
+    process.wait()
 
 
 def table(sweepkit: Callable[..., subprocess.CompletedProcess[str]], results: Path) -> list[dict[str, Any]]:
@@ -66,12 +72,12 @@ def test_the_final_table_of_a_promotion_killed_twelve_times_equals_the_undisturb
     assert done.returncode == 0, done.stderr + done.stdout
 
     moments = random.Random(0)
+    share = rows_written(undisturbed) // (2 * NUM_KILLS)  # so that even kills at their latest leave half undone
     shaken = environment | {"SWEEPKIT_RESULTS_DIR": str(disturbed)}
-    kills = sum(
-        kill_after(moments.uniform(0.2, 7.0), whole_group=bool(i % 3), cwd=tmp_path, environment=shaken)
-        for i in range(NUM_KILLS)
-    )
-    assert kills >= 10, "the promotion ended before it could be killed ten times: make it longer"
+    for i in range(NUM_KILLS):
+        # every third is killed while it starts, before any run has written a row
+        num_rows, delay_s = (0, moments.uniform(0.1, 2.0)) if i % 3 == 0 else (moments.randint(1, share), 0.0)
+        kill_amid(num_rows, delay_s, whole_group=i % 4 > 0, cwd=tmp_path, environment=shaken)
     time.sleep(0.1)
 
     done = sweepkit(*COMMAND, SWEEPKIT_RESULTS_DIR=str(disturbed))
