@@ -34,7 +34,7 @@ def test_the_demo_has_what_it_promises() -> None:
     assert sweep.decision.alpha == 0.1
     assert sweep.ladder == "mini"
     known_to_hurt = [["optimizer.unembedding.lr=0.0008"]]  # a tenth of the default
-    assert [list(v.overrides) for v in variants if v.label == "change=unembedding_lr_tenth"] == known_to_hurt
+    assert [list(v.overrides) for v in variants if v.label == "change=unembedding_0.1x"] == known_to_hurt
 
 
 def test_a_dataset_swap_pins_tokenizer_and_probe() -> None:
