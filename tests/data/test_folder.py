@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from made_up_text import folder_config, sentences, write_parquet
 
@@ -167,3 +168,57 @@ def test_files_with_no_text_are_refused(tmp_path: Path) -> None:
     config.tokenizer.corpus = type(config.tokenizer.corpus).embedded
     with pytest.raises(DataError, match="holds no text, but must have at least one non-empty document"):
         prepare(config)
+
+
+def test_without_any_text_the_tokenizer_is_not_blamed(tmp_path: Path) -> None:
+    for name in "ab":
+        write_parquet(tmp_path / f"{name}.parquet", [])
+    with pytest.raises(DataError, match="holds no text, but must have at least one non-empty document"):
+        prepare(wrong(str(tmp_path)))
+
+
+@pytest.mark.parametrize("count", [2, 5, 9])
+def test_a_few_large_documents_leave_one_for_validation(tmp_path: Path, count: int) -> None:
+    write_parquet(tmp_path / "books.parquet", list(sentences(count)))
+    assert texts_of(folder_config(tmp_path), "train") == list(sentences(count - 1))
+    assert texts_of(folder_config(tmp_path), "validation") == list(sentences(1, count - 1))
+
+
+def test_a_column_that_is_no_text_is_not_proposed_again(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"'id', of type int64 .*; known: text$"):
+        prepare(wrong(str(folder), text_column="id"))
+    pq.write_table(pa.table({"text": [1, 2]}), tmp_path / "numbers.parquet")
+    with pytest.raises(DataError, match=r"of type int64 .*; write that column as strings$"):
+        list(open_text(tmp_path / "numbers.parquet", "text"))
+
+
+def test_bytes_that_are_no_utf8_are_damage(tmp_path: Path) -> None:
+    path = tmp_path / "plain.parquet"
+    table = pa.table({"text": ["plain text, whose bytes stand in the file as they are"] * 9})
+    pq.write_table(table, path, compression="none", use_dictionary=False, write_statistics=False)
+    data = path.read_bytes()
+    path.write_bytes(data.replace(b"plain text", b"plain \xff\xfe\xfd\xfc"))
+    with pytest.raises(DataError, match=r"plain\.parquet is corrupt or cut short .*utf-8"):
+        list(open_text(path, "text"))
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('{"text": 5, "body": "b"}', r"'text', of type int in .*but must be text; known: body$"),
+        ('{"text": ["a"]}', r"'text', of type list in .*; write that column as strings$"),
+        ("[1, 2]", r"corrupt or cut short \(it has \[1, 2\]\), but must be one JSON object a line"),
+        ("null", r"but must be one JSON object a line"),
+    ],
+)
+def test_json_lines_that_hold_no_text_say_so(tmp_path: Path, line: str, message: str) -> None:
+    (tmp_path / "a.jsonl").write_text(f'{{"text": "fine"}}\n{line}\n')
+    with pytest.raises(DataError, match=message):
+        list(open_text(tmp_path / "a.jsonl", "text"))
+
+
+def test_json_lines_with_gaps_and_half_surrogates_can_be_tokenized(tmp_path: Path) -> None:
+    lines = ['{"text": "one"}', "", '{"text": null}', r'{"text": "\ud83d\ude00 and \ud800 half"}', "  "]
+    (tmp_path / "a.jsonl").write_text("\n".join(lines) + "\n")
+    texts = [text for batch in open_text(tmp_path / "a.jsonl", "text") for text in batch if text]
+    assert texts == ["one", "\N{GRINNING FACE} and \N{REPLACEMENT CHARACTER} half"]

@@ -6,13 +6,15 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from made_up_text import folder_config
 
 from sweepkit.config.schema import PackingAlgorithm, TokenizerCorpus
+from sweepkit.data import prepare as prepare_module
 from sweepkit.data.prepare import PreparedData, prepare
-from sweepkit.errors import ConfigError
+from sweepkit.errors import ConfigError, StorageError
 
 
 def test_a_prepared_dataset_is_ready_in_no_time(folder: Path) -> None:
@@ -91,3 +93,22 @@ def test_any_damaged_file_of_the_cache_is_replaced(folder: Path, own_cache_dir: 
     after = prepare(folder_config(folder))
     assert (after.train(1, 8 * 32).batch(3) == batch).all()
     assert after.streams[0].fingerprint == before.streams[0].fingerprint
+
+
+def test_a_full_disk_while_packing_says_so(
+    folder: Path, own_cache_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = prepare_module.pack
+
+    def onto_a_full_device(*args: Any) -> Any:
+        (working,) = own_cache_dir.rglob("*.building")
+        (working / "segment_start.npy").symlink_to("/dev/full")  # every write to it fails
+        return real(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(prepare_module, "pack", onto_a_full_device)
+        with pytest.raises(StorageError, match="the disk is full; free some space and run the same command"):
+            prepare(folder_config(folder))
+    for path in own_cache_dir.rglob("segment_start.npy"):
+        path.unlink()
+    assert prepare(folder_config(folder)).train(1, 8 * 32).num_rows > 8

@@ -18,7 +18,7 @@ from typing import Any
 from sweepkit.config.schema import DatasetConfig, DatasetKind
 from sweepkit.data import embedded, folder, hub
 from sweepkit.data.text_file import TextFile
-from sweepkit.errors import did_you_mean, invalid
+from sweepkit.errors import DataError, did_you_mean, invalid
 
 SPLITS = ("train", "validation", "probe")
 
@@ -29,10 +29,27 @@ class Documents:
     files: Callable[[], list[TextFile]]  # called only when the text is needed
 
     def texts(self) -> Iterator[str]:
-        """Every non-empty document, in order."""
+        """Every non-empty document, in order.
+
+        Raises:
+            DataError: there is none, or a file is corrupt.
+        """
+        found = False
         for file in self.files():
             for batch in file.batches():
-                yield from (text for text in batch if text)
+                for text in filter(None, batch):
+                    found = True
+                    yield text
+        if not found:
+            raise no_text()
+
+
+def no_text() -> DataError:
+    """What to say when a split has no document with text in it."""
+    return DataError(
+        "the dataset holds no text, but must have at least one non-empty document to train on and one to "
+        "evaluate on; check dataset.path, dataset.text_column and the files' rows"
+    )
 
 
 def documents(dataset: DatasetConfig, split: str, downloads: Path) -> Documents:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from sweepkit import fsio
 from sweepkit.config import paths
@@ -87,8 +88,7 @@ class PreparedData:
         def build(working: Path) -> dict[str, Any]:
             index, stats = pack(self.tokens.doc_lengths, sequence_len, algorithm, buffer_docs)
             for name in _PACKING_ARRAYS:
-                with (working / f"{name}.npy").open("wb") as file:
-                    np.save(file, getattr(index, name), allow_pickle=False)
+                _write_npy(working / f"{name}.npy", getattr(index, name))
             return {"recipe": recipe, "stats": stats}
 
         meta = cache.ensure(entry, build)
@@ -171,6 +171,13 @@ def _tokenizer(config: RunConfig, source: Documents, root: Path) -> tuple[Tokeni
 
 def _entry(root: Path, kind: str, recipe: dict[str, Any]) -> Path:
     return root / kind / fsio.digest({"version": CACHE_VERSION, "recipe": recipe})[:20]
+
+
+def _write_npy(path: Path, array: npt.NDArray[Any]) -> None:
+    """A .npy file. ``np.save`` hides why a write failed, so a full disk could not be told from a bug."""
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
+        file.write(np.ascontiguousarray(array).data)
 
 
 def _counted(texts: Iterator[str], report: progress.Report) -> Iterator[str]:

@@ -32,7 +32,8 @@ def open_text(path: Path, text_column: str, rows: tuple[float, float] = (0.0, 1.
     Args:
         path: ends in .parquet, .jsonl, .json, .jsonl.gz, .json.gz, .jsonl.zst or .json.zst.
         text_column: the column (parquet) or key (JSON lines) with the text.
-        rows: parquet only; the part to read, as fractions of the file's rows.
+        rows: parquet only; the part to read, as fractions of the file's rows. A part that ends before the
+            file does leaves at least one row.
 
     Raises:
         DataError: the file is corrupt or has no such column; the message names the file.
@@ -52,14 +53,12 @@ def _parquet(path: Path, text_column: str, rows: tuple[float, float]) -> Iterato
             names = file.schema_arrow.names
             if text_column not in names:
                 raise _no_column(path, text_column, names)
-            kind = file.schema_arrow.field(text_column).type
-            if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
-                raise DataError(
-                    f"dataset.text_column is {text_column!r}, of type {kind} in {path}, but must be text; "
-                    f"{did_you_mean(text_column, names)}"
-                )
+            kinds = {field.name: field.type for field in file.schema_arrow}
+            texts = [n for n, k in kinds.items() if pa.types.is_string(k) or pa.types.is_large_string(k)]
+            if text_column not in texts:
+                raise _no_text(path, text_column, str(kinds[text_column]), texts)
             num_rows = file.metadata.num_rows
-            first, stop = (round(part * num_rows) for part in rows)
+            first, stop = (_boundary(part, num_rows) for part in rows)
             position = 0
             for group in range(file.num_row_groups):
                 size = file.metadata.row_group(group).num_rows
@@ -68,7 +67,7 @@ def _parquet(path: Path, text_column: str, rows: tuple[float, float]) -> Iterato
                     column = file.read_row_group(group, columns=[text_column]).column(0)
                     yield column.slice(low - position, high - low).to_pylist()
                 position += size
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         if isinstance(error, FileNotFoundError):
             raise
         raise _unreadable(path, "a readable parquet file", error) from error
@@ -82,10 +81,18 @@ def _json_lines(path: Path, text_column: str) -> Iterator[list[str]]:
     try:
         with pa.input_stream(str(path), compression=compression) as stream:
             for line in io.TextIOWrapper(stream, encoding="utf-8"):
-                row: dict[str, Any] = json.loads(line)
+                if line.isspace():
+                    continue
+                row: Any = json.loads(line)
+                if not isinstance(row, dict):
+                    raise _unreadable(path, "one JSON object a line", TypeError(f"it has {line.strip():.40}"))
                 if text_column not in row:
                     raise _no_column(path, text_column, list(row))
-                batch.append(row[text_column])
+                text = row[text_column]
+                if not isinstance(text, str | None):
+                    texts = [name for name, value in row.items() if isinstance(value, str)]
+                    raise _no_text(path, text_column, type(text).__name__, texts)
+                batch.append(_encodable(text or ""))
                 if len(batch) == _LINES_A_BATCH:
                     yield batch
                     batch = []
@@ -95,6 +102,27 @@ def _json_lines(path: Path, text_column: str) -> Iterator[list[str]]:
         raise _unreadable(path, "readable JSON lines", error) from error
     if batch:
         yield batch
+
+
+def _boundary(part: float, num_rows: int) -> int:
+    """The row at which a part ends or begins; before the end of the file, at least one row is left."""
+    return num_rows if part == 1 else min(round(part * num_rows), max(num_rows - 1, 0))
+
+
+def _encodable(text: str) -> str:
+    """``text`` with U+FFFD for halves of surrogate pairs, which JSON can spell and UTF-8 cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
+def _no_text(path: Path, text_column: str, kind: str, texts: list[str]) -> DataError:
+    remedy = did_you_mean(text_column, texts) if texts else "write that column as strings"
+    return DataError(
+        f"dataset.text_column is {text_column!r}, of type {kind} in {path}, but must be text; {remedy}"
+    )
 
 
 def _no_column(path: Path, text_column: str, names: list[str]) -> DataError:

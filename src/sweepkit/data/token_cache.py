@@ -23,10 +23,9 @@ import numpy.typing as npt
 
 from sweepkit import fsio
 from sweepkit.data import cache
-from sweepkit.data.documents import Documents
+from sweepkit.data.documents import Documents, no_text
 from sweepkit.data.text_file import TextFile
 from sweepkit.data.tokenizer import Tokenizer
-from sweepkit.errors import DataError
 
 COMMIT_EVERY_S = 5.0
 _PROGRESS = "progress.json"
@@ -128,10 +127,7 @@ class _Writer:
                     committed = time.monotonic()
         (self._working / _PROGRESS).unlink(missing_ok=True)
         if not state["num_docs"]:
-            raise DataError(
-                "the dataset holds no text, but must have at least one non-empty document; "
-                "check dataset.path, dataset.text_column and the files' rows"
-            )
+            raise no_text()
         return {
             "dtype": self._dtype.name,
             "num_tokens": state["num_tokens"],
