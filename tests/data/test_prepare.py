@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import resource
 import subprocess
 import sys
 import time
@@ -11,6 +13,7 @@ from typing import Any
 import pytest
 from made_up_text import folder_config
 
+from sweepkit import fsio
 from sweepkit.config.schema import PackingAlgorithm, TokenizerCorpus
 from sweepkit.data import prepare as prepare_module
 from sweepkit.data.prepare import PreparedData, prepare
@@ -95,20 +98,23 @@ def test_any_damaged_file_of_the_cache_is_replaced(folder: Path, own_cache_dir: 
     assert after.streams[0].fingerprint == before.streams[0].fingerprint
 
 
-def test_a_full_disk_while_packing_says_so(
-    folder: Path, own_cache_dir: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real = prepare_module.pack
+def test_a_disk_that_fills_up_while_packing_says_so(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A limit on file sizes cuts an array in the middle, as a disk does that fills up."""
+    config = folder_config(folder, sequence_len=4)
+    config.packing.algorithm = PackingAlgorithm.stream  # the most rows, so arrays of some size
+    real, limits = prepare_module.pack, resource.getrlimit(resource.RLIMIT_FSIZE)
 
-    def onto_a_full_device(*args: Any) -> Any:
-        (working,) = own_cache_dir.rglob("*.building")
-        (working / "segment_start.npy").symlink_to("/dev/full")  # every write to it fails
-        return real(*args)
+    def with_little_space_left(*args: Any) -> Any:
+        packed = real(*args)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
+        return packed
 
-    with monkeypatch.context() as patch:
-        patch.setattr(prepare_module, "pack", onto_a_full_device)
+    monkeypatch.setattr(prepare_module, "pack", with_little_space_left)
+    monkeypatch.setattr(fsio, "_DISK_FULL", (errno.EFBIG,))
+    try:
         with pytest.raises(StorageError, match="the disk is full; free some space and run the same command"):
-            prepare(folder_config(folder))
-    for path in own_cache_dir.rglob("segment_start.npy"):
-        path.unlink()
-    assert prepare(folder_config(folder)).train(1, 8 * 32).num_rows > 8
+            prepare(config)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    monkeypatch.setattr(prepare_module, "pack", real)
+    assert prepare(config).packing_stats["num_rows"] > 2_000
