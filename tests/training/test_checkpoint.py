@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -17,6 +18,7 @@ from sweepkit.errors import StorageError
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.results.record import FailureClass, RunState
 from sweepkit.training import checkpoint
+from sweepkit.training.journal import Journal
 from sweepkit.training.session import Session
 
 EVERY_FOUR = "trainer.checkpoint_every_steps=4"
@@ -168,14 +170,15 @@ def test_a_full_disk_leaves_the_last_good_checkpoint(
     assert read(folder(plan, tmp_path).attempts_path / "2.json")["first_step"] == 4
 
 
+@pytest.mark.parametrize("reason", ["No space left on device (os error 28)", f"Quota exceeded (os error {errno.EDQUOT})"])
 def test_what_safetensors_says_of_a_full_disk_is_understood(
-    session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reason: str
 ) -> None:
     import safetensors.torch
     from safetensors import SafetensorError
 
     def full(*_: object, **__: object) -> None:
-        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+        raise SafetensorError(f"Error while serializing: I/O error: {reason}")
 
     monkeypatch.setattr(safetensors.torch, "save_file", full)
     record = run(session, tiny(EVERY_FOUR), tmp_path)
@@ -214,3 +217,42 @@ def test_a_run_stopped_before_its_first_step_leaves_no_checkpoint(session: Sessi
     record = run(session, tiny(), tmp_path, should_stop=lambda: True)
     assert (record.state, record.step) == (RunState.preempted, 0)
     assert not folder(tiny(), tmp_path).checkpoints_path.exists()
+
+
+def test_those_passed_over_push_out_none_of_those_saved_after(
+    session: Session, tmp_path: Path, cut: tuple[RunPlan, list[Path]]
+) -> None:
+    _, found = cut
+    for path in found:
+        damage(path, "flipped")
+    often = tiny("trainer.checkpoint_every_steps=1")
+    stopped = run(session, often, tmp_path, attempt=2, should_stop=stop_after(4))
+    assert stopped.step == 3
+    names = sorted(path.name for path in folder(often, tmp_path).checkpoints_path.iterdir())
+    assert names == ["step_000002", "step_000003"]
+    run(session, often, tmp_path, attempt=3)
+    assert read(folder(often, tmp_path).attempts_path / "3.json")["first_step"] == 3
+
+
+def test_found_checkpoints_are_in_the_order_of_their_steps(tmp_path: Path) -> None:
+    for name in ("step_000002", "step_1000000", "step_999999", "step_000002.bak", "step_000003"):
+        (tmp_path / name).mkdir()
+    found = checkpoint.Checkpoints(tmp_path, tiny(), print).found()
+    assert [path.name for path in found] == ["step_1000000", "step_999999", "step_000003", "step_000002"]
+
+
+def test_a_finished_run_whose_record_does_not_fit_keeps_its_checkpoints(
+    session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = tiny(EVERY_FOUR)
+    with monkeypatch.context() as patch:
+
+        def full(journal: Journal) -> None:
+            raise StorageError("record.json could not be written: the disk is full")
+
+        patch.setattr(Journal, "end", full)
+        run(session, plan, tmp_path)
+    resumed = run(session, plan, tmp_path, attempt=2)
+    assert resumed.state is RunState.complete
+    assert read(folder(plan, tmp_path).attempts_path / "2.json")["first_step"] == 8
+    assert not folder(plan, tmp_path).checkpoints_path.exists()

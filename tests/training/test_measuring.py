@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import time
+import weakref
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +71,31 @@ def test_a_cpu_is_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert first.flops is not None and first.flops > 1e9
     monkeypatch.setattr(throughput, "gemm_rate", lambda *_: pytest.fail("measured twice"))
     assert throughput.peak(cpu, torch.float32) == first
+
+
+def test_of_workers_that_start_together_one_measures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    measured: list[float] = []
+
+    def slow(*_: object) -> float:
+        measured.append(1e10 + len(measured))
+        time.sleep(0.2)
+        return measured[-1]
+
+    monkeypatch.setenv("SWEEPKIT_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(throughput, "gemm_rate", slow)
+    with ThreadPoolExecutor(4) as pool:
+        peaks = list(pool.map(lambda _: throughput.peak(torch.device("cpu"), torch.float32), range(4)))
+    assert len(measured) == 1 and {peak.flops for peak in peaks} == {1e10}
+
+
+def test_a_renewed_engine_never_holds_two_optimizers(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = tiny()
+    engine = Engine(plan, EngineKey(plan.compile_key, torch.device("cpu"), torch.float32, 1, False))
+    old, make = weakref.ref(engine.optimizer), Engine._new_optimizer
+    alive: list[object] = []
+    monkeypatch.setattr(Engine, "_new_optimizer", lambda *args: alive.append(old()) or make(*args))
+    engine.renew(plan)
+    assert alive == [None]
 
 
 def test_a_gpus_peak_comes_from_its_name(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,8 @@
 name, unsharded) and ``meta.json`` (step, clocks, SHA-256 of the state). The folder is written under another
 name, fsynced and renamed, so a killed writer leaves nothing that looks like a checkpoint. The last two are
 kept while a run lives. ``restore`` takes the newest that is intact and says what it passed over; with none
-left the run starts again from step 0, which costs time but no correctness.
+left the run starts again from step 0, which costs time but no correctness. Those passed over are later than
+what the run then saves: they go with its first save, so that they push out nothing that is of use.
 """
 
 from __future__ import annotations
@@ -60,10 +61,11 @@ class Checkpoints:
 
     def found(self) -> list[Path]:
         """Checkpoint folders, newest first, intact or not."""
-        return sorted(self._folder.glob("step_*"), reverse=True)
+        paths = [path for path in self._folder.glob("step_*") if path.name[5:].isdecimal()]
+        return sorted(paths, key=lambda path: int(path.name[5:]), reverse=True)
 
     def save(self, state: TrainState, engine: Engine) -> None:
-        """Write ``state`` and ``engine``, then drop all but the last two.
+        """Write ``state`` and ``engine``, then drop all but this and the one before.
 
         Raises:
             StorageError: the disk is full; earlier checkpoints are as they were.
@@ -93,8 +95,10 @@ class Checkpoints:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
         self.saved_step = state.step
-        for old in self.found()[NUM_KEPT:]:
-            shutil.rmtree(old, ignore_errors=True)
+        found = self.found()
+        newest = found.index(target)
+        for other in found[:newest] + found[newest + NUM_KEPT :]:
+            shutil.rmtree(other, ignore_errors=True)
 
     def restore(self, engine: Engine) -> TrainState | None:
         """Load the newest intact checkpoint into ``engine``; None when there is none."""
@@ -112,10 +116,6 @@ class Checkpoints:
         if found:
             self._say("no checkpoint is usable: starting again from step 0")
         return None
-
-    def drop(self) -> None:
-        """Delete them all."""
-        shutil.rmtree(self._folder, ignore_errors=True)
 
 
 def load(folder: Path, plan: RunPlan, engine: Engine) -> TrainState:
@@ -159,7 +159,7 @@ def _write_tensors(path: Path, engine: Engine) -> str:
     try:
         save_file(tensors, path)
     except SafetensorError as error:
-        if "os error 28" in str(error) or "No space left" in str(error):
+        if any(f"os error {number}" in str(error) for number in (errno.ENOSPC, errno.EDQUOT)):
             raise OSError(errno.ENOSPC, str(error)) from error
         raise StorageError(
             f"{path} could not be written ({error}); check that the folder is writable"

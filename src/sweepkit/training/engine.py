@@ -56,6 +56,7 @@ class Engine:
         # because compiled code may be guarded by its identity.
         vars(self.model.config).update(vars(codec.from_json(plan.config).model))
         self.model.initialize(plan.seed)
+        del self.optimizer  # before the next is made: two would not fit where one does
         self.optimizer = self._new_optimizer(plan)
 
     def _new_optimizer(self, plan: RunPlan) -> Optimizer:

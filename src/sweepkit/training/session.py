@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import gc
 import os
+import shutil
 import traceback
 from collections.abc import Callable
 from typing import Any
@@ -79,7 +80,10 @@ class Session:
                 _quietly(lambda: journal.say(traceback.format_exc()))
             if record.failure_class is FailureClass.oom:
                 self.forget()
-        _quietly(journal.end)
+        written = _quietly(journal.end)
+        # Only now: were they dropped first, a kill in between would cost the whole run.
+        if written and record.state is RunState.complete and not plan.config["trainer"]["keep_checkpoints"]:
+            shutil.rmtree(run_dir.checkpoints_path, ignore_errors=True)
         return record
 
     def forget(self) -> None:
@@ -114,7 +118,8 @@ class Session:
         checkpoints = Checkpoints(run_dir.checkpoints_path, plan, journal.note)
         state = checkpoints.restore(engine)
         if state is None:
-            engine.renew(plan)  # a checkpoint that failed half way may have left something
+            if checkpoints.found():
+                engine.renew(plan)  # one that failed half way may have left something
             state = TrainState(clock)
         else:
             state.clock.setup_time_s += clock.setup_time_s
@@ -140,8 +145,6 @@ class Session:
         finally:
             record.results = _results(plan, state, peak, memory)
             display.finish(record.results, failed)
-        if not config.trainer.keep_checkpoints:
-            checkpoints.drop()
 
     def _prepared(self, config: RunConfig) -> PreparedData:
         """The data of ``config``; the last one is kept, most runs of a session share it."""
@@ -238,9 +241,10 @@ def _results(plan: RunPlan, state: TrainState, peak: Peak, memory: PeakMemory) -
     }
 
 
-def _quietly(write: Callable[[], None]) -> None:
-    """The last words of a run on a full disk may not fit; what was written before stays."""
+def _quietly(write: Callable[[], None]) -> bool:
+    """The last words of a run on a full disk may not fit (then False); what was written before stays."""
     try:
         write()
     except (StorageError, OSError):
-        return
+        return False
+    return True

@@ -20,6 +20,7 @@ import torch
 
 from sweepkit import fsio
 from sweepkit.config import paths
+from sweepkit.data import cache
 from sweepkit.plan import cost
 from sweepkit.training import device as devices
 
@@ -60,12 +61,22 @@ def peak(device: torch.device, dtype: torch.dtype) -> Peak:
 def _cached_gemm_rate(dtype: torch.dtype, short: str, threads: int) -> float:
     recipe = [platform.node(), devices.processor_name(), torch.__version__, short, threads, _GEMM_SIZE]
     path = paths.cache_dir() / "gemm" / f"{fsio.digest(recipe)[:16]}.json"
+    rate = _known_rate(path)
+    if rate is None:
+        # Workers that start together would measure each other, and each be held against its own number.
+        with cache.lock(path):
+            rate = _known_rate(path)
+            if rate is None:
+                rate = gemm_rate(dtype)
+                fsio.write_json(path, {"recipe": recipe, "flops_per_s": rate})
+    return rate
+
+
+def _known_rate(path: Path) -> float | None:
     try:
         return float(fsio.read_json(path)["flops_per_s"])
     except (OSError, ValueError, KeyError, TypeError):
-        rate = gemm_rate(dtype)
-        fsio.write_json(path, {"recipe": recipe, "flops_per_s": rate})
-        return rate
+        return None
 
 
 def gemm_rate(dtype: torch.dtype, size: int = _GEMM_SIZE, seconds: float = _GEMM_S) -> float:
