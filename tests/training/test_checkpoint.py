@@ -170,7 +170,10 @@ def test_a_full_disk_leaves_the_last_good_checkpoint(
     assert read(folder(plan, tmp_path).attempts_path / "2.json")["first_step"] == 4
 
 
-@pytest.mark.parametrize("reason", ["No space left on device (os error 28)", f"Quota exceeded (os error {errno.EDQUOT})"])
+@pytest.mark.parametrize(
+    "reason",
+    ["No space left on device (os error 28)", f"Disk quota exceeded (os error {errno.EDQUOT})"],
+)
 def test_what_safetensors_says_of_a_full_disk_is_understood(
     session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reason: str
 ) -> None:
@@ -183,6 +186,7 @@ def test_what_safetensors_says_of_a_full_disk_is_understood(
     monkeypatch.setattr(safetensors.torch, "save_file", full)
     record = run(session, tiny(EVERY_FOUR), tmp_path)
     assert record.failure_class is FailureClass.disk_full
+    assert "disk is full" in (record.failure_message or "")
 
 
 def test_a_disk_too_full_for_metrics_ends_the_run_without_raising(
