@@ -5,6 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# A busy machine takes as long as it takes; a slow example is no wrong one.
+settings.register_profile("sweepkit", deadline=None)
+settings.load_profile("sweepkit")
 
 
 @pytest.fixture(autouse=True)
