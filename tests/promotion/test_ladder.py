@@ -151,6 +151,19 @@ def test_a_damaged_or_deleted_store_of_decisions_is_rebuilt_the_same(tmp_path: P
         assert files(world.frozen) == before
 
 
+def test_a_decision_edited_by_hand_is_not_believed(tmp_path: Path) -> None:
+    world = World(freeze(tmp_path, VARIANTS), EFFECTS)
+    climb(world)
+    before = files(world.frozen)
+    edited = (
+        before["verdicts.json"].replace('"reject"', '"adopt"').replace('"climbs": false', '"climbs": true')
+    )
+    assert edited != before["verdicts.json"]
+    ledger.path(world.frozen).write_text(edited)
+    climb(world)
+    assert files(world.frozen) == before
+
+
 def test_other_inputs_are_decided_anew(tmp_path: Path) -> None:
     frozen = freeze(tmp_path, VARIANTS)
     assert climb(World(frozen, EFFECTS)).of(Final.adopted) == ["holds"]

@@ -1,4 +1,7 @@
-"""verdicts.json: every rung's decision, whole or absent, with a digest of what it was based on."""
+"""verdicts.json: every rung's decision, whole or absent, with a digest of what it was based on.
+
+The file also holds a digest of itself: decisions that were edited by hand are not used but made anew.
+"""
 
 from __future__ import annotations
 
@@ -30,8 +33,7 @@ def path(frozen: Frozen) -> Path:
 
 def write(frozen: Frozen, decided: Sequence[RungResult]) -> None:
     """Replace the stored decisions; ``verdicts`` is the flat list of all of them."""
-    fsio.write_json(
-        path(frozen),
+    content = fsio.finite(
         {
             "schema_version": SCHEMA_VERSION,
             "sweep": frozen.name,
@@ -43,15 +45,19 @@ def write(frozen: Frozen, decided: Sequence[RungResult]) -> None:
                 for item in decided
             ],
             "verdicts": [verdict.to_json() for item in decided for verdict in item.verdicts],
-        },
+        }
     )
+    fsio.write_json(path(frozen), content | {"sha256": fsio.digest(content)})
 
 
 def read(frozen: Frozen) -> dict[str, RungResult]:
-    """Stored decisions by rung; none when the file is missing, damaged or belongs to another plan or rule."""
+    """Stored decisions by rung; none when the file is missing, damaged, edited or of another plan or rule."""
     try:
         content = fsio.read_json(path(frozen))
-        if content["frozen_sha256"] != frozen.sha256 or content["rule_version"] != RULE_VERSION:
+        is_intact = content.pop("sha256") == fsio.digest(content)
+        if not is_intact or content["frozen_sha256"] != frozen.sha256:
+            return {}
+        if content["rule_version"] != RULE_VERSION:
             return {}
         verdicts = [Verdict.from_json(item) for item in content["verdicts"]]
         return {

@@ -151,7 +151,10 @@ def counts_against(runs: Replicates) -> str:
 
 def no_reference(rung: str, base: Replicates) -> str:
     happened = ", ".join(f"{run_id} {what}" for run_id, what in (base.against | base.missing).items())
-    return f"the reference has no complete run on rung {rung} ({happened or 'none was planned'})"
+    return (
+        f"the reference has no complete run on rung {rung} ({happened or 'none was planned'}), so nothing "
+        "can be compared; promote again with --retry-failed"
+    )
 
 
 def over_the_limit(place: int, climbers: int, max_promoted: int) -> str:
