@@ -47,6 +47,13 @@ def test_other_hardware_is_refused_and_named_unless_allowed() -> None:
     comparable.check(frame, "val_bpb", allow_mixed_environments=True)
 
 
+def test_other_threads_are_named() -> None:
+    frame = changed("environment_fingerprint", "other").assign(num_threads=1)
+    frame.loc[frame["variant"] == "a", "num_threads"] = 2
+    with pytest.raises(SweepkitError, match=r"\(num_threads 1 against 2\).*the launcher and machine"):
+        comparable.check(frame, "val_bpb")
+
+
 def test_an_environment_that_differs_invisibly_is_refused_too() -> None:
     with pytest.raises(SweepkitError, match="torch version"):
         comparable.check(changed("environment_fingerprint", "other", seed=2), "val_bpb")

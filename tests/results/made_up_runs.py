@@ -84,7 +84,7 @@ def record(run: RunPlan, state: RunState = RunState.complete, **changes: Any) ->
         "ended_at": "2026-01-19T10:05:00+00:00",
         "step": run.num_steps,
         "num_steps": run.num_steps,
-        "resolved": {"dtype": "bf16", "device": "cpu"},
+        "resolved": {"dtype": "bf16", "device": "cpu", "num_threads": 2},
         "environment": {"hardware": "a processor", "git_commit": "0123abc", "git_dirty": False},
         "environment_fingerprint": "e" * 12,
         "evaluation_fingerprints": {"validation": "f" * 12, "probe": "9f" * 6},

@@ -33,6 +33,7 @@ def test_a_complete_run_has_its_numbers_with_documented_dtypes(tmp_path: Path) -
     assert row["bpb_probe"] == written.results["bpb_probe"]
     assert row["learning_rates_x0"] == 0.5
     assert row["hardware"] == "a processor"
+    assert row["num_threads"] == 2
     assert row["dtype"] == "bf16"
     assert row["evaluation_fingerprint"] == "f" * 12
     assert row["started_at"] == pd.Timestamp("2026-01-19T10:00:00Z")

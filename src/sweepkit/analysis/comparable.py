@@ -13,7 +13,7 @@ import pandas as pd
 from sweepkit.errors import SweepkitError
 
 #: Parts of the environment fingerprint that are columns.
-_PARTS = ("hardware", "device", "dtype")
+_PARTS = ("hardware", "device", "dtype", "num_threads")
 
 
 def check(rows: pd.DataFrame, metric: str, allow_mixed_environments: bool = False) -> None:
@@ -56,9 +56,9 @@ def _check_environment(rows: pd.DataFrame) -> None:
         what = "; ".join(f"{name} {_show(first, name)} against {_show(other, name)}" for name in parts)
         raise SweepkitError(
             f"environment_fingerprint differs between {first['run_id']} and {other['run_id']} "
-            f"({what or 'torch version, compilation or threads'}), but must be one for all runs compared; "
-            "delete the run folders of one of the two and run the sweep again, or say that mixing is fine "
-            "with --allow-mixed-environments"
+            f"({what or 'torch version or compilation'}), but must be one for all runs compared; "
+            "go on with the launcher and machine that the first runs had (delete the run folders of one of "
+            "the two and run the sweep again), or say that mixing is fine with --allow-mixed-environments"
         )
 
 

@@ -111,10 +111,19 @@ RUN_COLUMNS: tuple[Column, ...] = (
     Column("dtype", TEXT, "", NO, "compute dtype the node resolved to"),
     Column("device", TEXT, "", NO, "cpu, cuda or mps"),
     Column("hardware", TEXT, "", NO, "processor or accelerator"),
+    Column(
+        "num_threads", INT, "threads", NO, "processor threads the run computed with; other sums, other bits"
+    ),
     Column("host", TEXT, "", NO, "machine name"),
     Column("git_commit", TEXT, "", NO, "commit of the code"),
     Column("git_dirty", BOOL, "", NO, "whether the checkout had uncommitted changes"),
-    Column("environment_fingerprint", TEXT, "", NO, "hash of commit, versions, hardware and dtype"),
+    Column(
+        "environment_fingerprint",
+        TEXT,
+        "",
+        NO,
+        "hash of hardware, device, dtype, threads, torch, compilation",
+    ),
     Column(
         "evaluation_fingerprint", TEXT, "", NO, "digest of what val_bpb was measured on; compare only equals"
     ),

@@ -64,6 +64,7 @@ def record_row(record: dict[str, Any]) -> Row:
     row |= {
         "dtype": _text(resolved.get("dtype") or resolved.get("compute_dtype")),
         "device": _text(resolved.get("device")),
+        "num_threads": resolved.get("num_threads"),
         "hardware": _text(environment.get("hardware")),
         "host": _text(environment.get("host")),
         "git_commit": _text(environment.get("git_commit") or git.get("commit")),
