@@ -36,14 +36,37 @@ def test_durations(seconds: float, text: str) -> None:
         (0, "0"),
         (999, "999"),
         (1234, "1.23k"),
-        (2.5e6, "2.5M"),
-        (7.1e12, "7.1T"),
+        (24_960, "25.0k"),
+        (213e9, "213B"),
+        (999_600, "1.00M"),
+        (2.5e6, "2.50M"),
+        (7.1e12, "7.10T"),
         (4.33e19, "4.33e19"),
-        (-5e3, "-5k"),
+        (-5e3, "-5.00k"),
     ],
 )
 def test_large_numbers(value: float, text: str) -> None:
     assert numbers.scaled(value) == text
+
+
+@given(st.floats(1, 9e14))
+def test_a_large_number_has_three_digits_and_reads_back(value: float) -> None:
+    text = numbers.scaled(value)
+    scale = {"k": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}.get(text[-1])
+    assert float(text[:-1]) * scale if scale else float(text) == pytest.approx(value, rel=0.006)
+    assert not scale or len(text[:-1].replace(".", "")) == 3
+
+
+def test_an_axis_needs_no_zeros_at_the_end() -> None:
+    assert [numbers.scaled(value, fixed=False) for value in (0, 5e10, 1.5e12)] == ["0", "50B", "1.5T"]
+
+
+def test_the_points_of_a_column_line_up() -> None:
+    values = [7.62476, 7.0664, None, 12.5]
+    assert numbers.column(values) == ["7.62476", "7.06640", "–", "12.50000"]
+    assert numbers.column([1, 20]) == ["1", "20"]
+    assert numbers.column(["a", None]) == ["a", "–"]
+    assert numbers.column([1e-9, 0.5]) == ["1e-09", "0.5"]
 
 
 def test_changes_carry_their_sign() -> None:

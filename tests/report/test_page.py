@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 
 import made_up_runs as made_up
 import pytest
+from matplotlib.figure import Figure
 
 from sweepkit import fsio
 from sweepkit.cli import report as command
@@ -89,6 +90,7 @@ def test_a_promoted_sweep_tells_everything(promotion: Promotion, frozen: Frozen,
         assert verdict.reasons[0] in checker.text
     for cell in frozen.cells:
         assert cell.plan.run_id in checker.text
+    assert "<dl></dl>" not in page  # no runs missing is said as "none"
     assert page.count("<svg") == 2 + 1 + 2  # effects a rung, transfer, curves a rung
 
 
@@ -143,6 +145,10 @@ def test_tampering_is_said_at_the_top(promotion: Promotion, frozen: Frozen, tmp_
     path.write_text(json.dumps(head))
     text = check(html.write("demo", tmp_path).read_text()).text
     assert "edited after it was frozen" in text
+    # the rule shown is the one the promotion went by, not a default and not the edited one
+    path = frozen.sweep_dir / "promotion.json"
+    fsio.write_json(path, {**promotion.to_json(), "decision": {**promotion.decision, "alpha": 0.1}})
+    assert content.gather("demo", tmp_path).decision.alpha == 0.1
 
 
 @pytest.mark.parametrize("damage", ["{", "[]", "{}", '{"sweep": 1}'])
@@ -180,6 +186,34 @@ def test_plots_are_valid_svg_that_follows_the_page_and_never_changes(frozen: Fro
         assert "currentColor" in svg
         assert "width=" not in svg[: svg.index(">")]
         assert "<text" in svg
+
+
+def test_transfer_shows_what_climbed_and_nothing_else(
+    promotion: Promotion, frozen: Frozen, tmp_path: Path
+) -> None:
+    page = html.write("demo", tmp_path).read_text()
+    section = page[page.index('<section id="transfer">') :]
+    section = section[: section.index("</section>")]
+    climbed = {row.variant for row in promotion.transfer if row.rung == "d4"}
+    svg = section[section.index("<svg") : section.index("</svg>")]
+    assert {name for name in made_up.EFFECTS if f">{name}<" in svg} == climbed
+    assert "lr=high" not in climbed
+    assert "lr=high" in section  # its one effect is in the table
+
+
+@pytest.mark.parametrize("length", [5, 30, 60])
+def test_a_legend_stays_inside_its_figure(length: int) -> None:
+    figure = Figure(figsize=(9.6, 3.8), layout="constrained")
+    axes = figure.subplots()
+    for number in range(6):
+        axes.plot([0, 1], label=f"{number}".rjust(length, "x"))
+    plots._legend(figure, axes)
+    figure.draw_without_rendering()
+    (legend,) = figure.legends
+    box = legend.get_window_extent()
+    assert box.x0 >= 0
+    assert box.x1 <= figure.bbox.width
+    assert len(legend.get_texts()) == 6
 
 
 def test_terminal_tables_say_the_same(promotion: Promotion, frozen: Frozen, tmp_path: Path) -> None:

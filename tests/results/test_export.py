@@ -16,6 +16,11 @@ from sweepkit.errors import SweepkitError
 from sweepkit.results import columns, export, store
 
 
+@pytest.fixture(autouse=True)
+def no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+
+
 @pytest.fixture
 def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pd.DataFrame:
     monkeypatch.setenv("SWEEPKIT_RESULTS_DIR", str(tmp_path))
@@ -101,6 +106,23 @@ def test_curves_have_a_row_a_step(table: pd.DataFrame, capsys: pytest.CaptureFix
     read = pd.read_csv(io.StringIO(capsys.readouterr().out))
     complete = (table["state"] == "complete").sum()
     assert len(read) == complete * made_up.STEPS
+
+
+def test_curves_fit_a_terminal(table: pd.DataFrame, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("demo", "--curves", "--filter", "val_bpb is not missing") == 0
+    header = next(line for line in capsys.readouterr().out.splitlines() if line.strip())
+    assert {"run_id", "step", "loss", "val_bpb"} <= set(header.split())
+
+
+def test_an_empty_filter_is_a_mistake_and_no_rows_keep_their_header(
+    table: pd.DataFrame, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SweepkitError, match="a column should follow"):
+        run("demo", "--filter", "")
+    assert run("demo", "--filter", "state == complet") == 0
+    text = capsys.readouterr().out
+    assert "variant" in text
+    assert "0 rows" in text
 
 
 def test_every_column_is_explained(capsys: pytest.CaptureFixture[str]) -> None:

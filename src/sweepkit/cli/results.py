@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _FORMATS = ("table", "csv", "json", "markdown", "parquet")
+#: Columns of the curves table that fit a terminal.
+_CURVES_SHOWN = ["run_id", "variant", "step", "loss", "val_bpb", "lr", "train_time_s", "tokens_per_s"]
 _SUFFIXES = {".csv": "csv", ".json": "json", ".md": "markdown", ".parquet": "parquet"}
 
 _EPILOG = """\
@@ -85,7 +87,7 @@ def _frame(args: argparse.Namespace) -> pd.DataFrame:
         known = [*store.sweep_names(), store.ALL]
         raise SweepkitError(f"SWEEP is missing, but must name a sweep; known: {', '.join(known)}")
     frame = (store.curves if args.curves else store.load)(args.sweep)
-    if args.filter:
+    if args.filter is not None:  # an empty one is a mistake: an unset variable, say
         frame = query.keep(frame, args.filter)
     if args.sort:
         frame = query.order_by(frame, args.sort)
@@ -96,13 +98,13 @@ def _print_table(frame: pd.DataFrame, args: argparse.Namespace) -> None:
     from sweepkit.report import tables
 
     console = tables.console()
-    if args.select or args.curves:
+    if args.select:
         console.print(tables.plain(frame))
-    else:
-        console.print(tables.runs(frame))
-        rows = "1 row" if len(frame) == 1 else f"{len(frame)} rows"
-        more = f"all {len(frame.columns)} columns with --format csv, meanings with --columns"
-        console.print(f"{rows}; {more}", style="dim")
+        return
+    console.print(tables.plain(frame[_CURVES_SHOWN]) if args.curves else tables.runs(frame))
+    rows = "1 row" if len(frame) == 1 else f"{len(frame)} rows"
+    more = f"all {len(frame.columns)} columns with --format csv, meanings with --columns"
+    console.print(f"{rows}; {more}", style="dim")
 
 
 def _explain(curves: bool, format: str | None) -> None:

@@ -63,7 +63,9 @@ class Content:
 
     @property
     def decision(self) -> DecisionRule:
-        """The frozen rule; the default one where none can be read."""
+        """The frozen rule; where it cannot be read, the one the promotion went by, else the default."""
+        if self.frozen is None and self.promotion is not None:
+            return DecisionRule.from_json(self.promotion.decision)
         return self.frozen.decision if self.frozen else DecisionRule()
 
     @property
@@ -86,7 +88,7 @@ def gather(sweep: str, results_dir: Path | None = None) -> Content:
     """
     results = results_dir or paths.results_dir()
     runs = store.load(sweep, results)
-    content = Content(sweep, results / sweep, runs, store.curves(sweep, results))
+    content = Content(sweep, results / sweep, runs, store.curves_of(runs, results))
     try:
         content.frozen = freezing.load_frozen(results, sweep)
     except (SweepkitError, KeyError, TypeError) as error:

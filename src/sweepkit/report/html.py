@@ -150,11 +150,14 @@ def _effects(content: Content) -> str:
 
 def _transfer(content: Content) -> str:
     effects = content.effects().dropna(subset=["effect", "depth"])
-    if effects["depth"].nunique() < 2:
+    # a variant measured on one rung has nothing to tell here, and a cliff would flatten all others
+    climbed = effects[effects.groupby("variant")["depth"].transform("nunique") > 1]
+    if climbed.empty:
         return ""
-    svg = plots.transfer(effects, plots.colours(content.variants))
+    svg = plots.transfer(climbed, plots.colours(content.variants))
     caption = (
-        "An effect that keeps its size and sign to the right transfers; one that meets the zero line fades."
+        "Variants that were measured on two rungs or more. An effect that keeps its size and sign to the "
+        "right transfers; one that meets the zero line fades."
     )
     return _figure(svg, caption) + _table(sheets.transfer(content.transfer))
 
@@ -240,6 +243,8 @@ def _cell(cell: sheets.Cell) -> str:
 
 def _tree(value: Any) -> str:
     """Nested evidence as nested lists of facts."""
+    if isinstance(value, Mapping | list) and not value:
+        return "none"
     if isinstance(value, Mapping):
         return _facts((str(key), _tree(item)) for key, item in value.items())
     if isinstance(value, list):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 MISSING = "–"
@@ -40,16 +41,19 @@ def count(value: Any) -> str:
     return MISSING if is_missing(value) else f"{int(value):,}"
 
 
-def scaled(value: Any) -> str:
-    """A large number with a metric suffix: 1,234,567 is 1.23M; beyond 10^15 as a power of ten."""
+def scaled(value: Any, fixed: bool = True) -> str:
+    """Three digits and a metric suffix: 1,234,567 is 1.23M; beyond 10^15 a power of ten.
+
+    ``fixed`` keeps zeros at the end (25.0k), as a column needs them; an axis does not.
+    """
     if is_missing(value):
         return MISSING
-    number = float(value)
+    number = float(f"{float(value):.2e}")  # rounded first: 999,900 is 1.00M, not 1000k
     if abs(number) >= 1e15:
         return f"{number:.2e}".replace("e+", "e")
     for limit, suffix in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
         if abs(number) >= limit:
-            return f"{number / limit:.3g}{suffix}"
+            return f"{number / limit:{'#' if fixed else ''}.3g}".rstrip(".") + suffix
     return f"{number:.3g}"
 
 
@@ -65,6 +69,20 @@ def duration(seconds: Any) -> str:
         return f"{minutes} min {rest:02d} s"
     hours, minutes = divmod(round(value / 60), 60)
     return f"{hours} h {minutes:02d} min"
+
+
+def column(values: Iterable[Any]) -> list[str]:
+    """``plain`` for a column: floats get equally many decimals, so that their points line up."""
+    cells = list(values)
+    shown = [plain(value) for value in cells]
+    floats = [words for value, words in zip(cells, shown, strict=True) if isinstance(value, float)]
+    if not floats or any(set(words) - set("-.0123456789–") for words in floats):
+        return shown  # text, or numbers with an exponent
+    decimals = max(len(words.partition(".")[2]) for words in floats)
+    return [
+        f"{value:.{decimals}f}" if isinstance(value, float) and not is_missing(value) else words
+        for value, words in zip(cells, shown, strict=True)
+    ]
 
 
 def plain(value: Any) -> str:

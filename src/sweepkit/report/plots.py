@@ -91,7 +91,7 @@ def learning_curves(curves: pd.DataFrame, colour: dict[str, str]) -> str:
             axes.set_title(title)
             axes.set_ylabel(label)
             axes.set_xlabel(_AXIS_NAMES[x])
-            axes.xaxis.set_major_formatter(lambda value, _: numbers.scaled(value) if value else "0")
+            axes.xaxis.set_major_formatter(lambda value, _: numbers.scaled(value, fixed=False))
         for axes in grid[len(panels) :]:
             axes.set_visible(False)
         _legend(figure, grid[0])
@@ -239,6 +239,10 @@ def _floats(values: pd.Series[Any]) -> np.ndarray[Any, np.dtype[np.float64]]:
 
 
 def _legend(figure: Figure, axes: Axes) -> None:
+    """Below the plots, in as many columns as the figure is wide enough for."""
     handles, labels = axes.get_legend_handles_labels()
-    if handles:
-        figure.legend(handles, labels, loc="outside lower center", ncols=min(4, len(labels)))
+    for columns in range(min(4, len(labels)), 0, -1):
+        legend = figure.legend(handles, labels, loc="outside lower center", ncols=columns)
+        if columns == 1 or legend.get_window_extent().width < 0.98 * figure.bbox.width:
+            return
+        legend.remove()

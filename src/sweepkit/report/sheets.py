@@ -40,6 +40,7 @@ class Sheet:
     rows: list[list[Cell]] = field(default_factory=list)
     breaks: set[int] = field(default_factory=set)  # a rule is drawn above these rows
     notes: list[str] = field(default_factory=list)  # lines below the table
+    optional: tuple[str, ...] = ()  # columns to leave out where there is no room, the first one first
 
     def add(self, *cells: Cell, new_group: bool = False) -> None:
         """Append a row; ``new_group`` draws a rule above it, unless it is the first."""
@@ -56,17 +57,19 @@ def plain(frame: pd.DataFrame) -> Sheet:
             for name, dtype in zip(frame.columns, frame.dtypes, strict=True)
         )
     )
-    for row in frame.itertuples(index=False, name=None):
-        sheet.add(*(numbers.plain(value) for value in row))
+    for row in zip(*(numbers.column(frame[name]) for name in frame.columns), strict=True):
+        sheet.add(*row)
     return sheet
 
 
 def runs(frame: pd.DataFrame) -> Sheet:
     """One line a run; the notes say why runs failed."""
     # runs of no sweep have no variant: their size and data say more
-    which = ("rung", "variant") if frame["variant"].notna().any() else ("depth", "dataset")
+    swept = frame.empty or frame["variant"].notna().any()
+    which = ("rung", "variant") if swept else ("depth", "dataset")
     costs = (">steps", ">train time", ">tokens/s", ">MFU")
-    sheet = Sheet((*which, ">seed", "state", ">val_bpb", *costs, "run id"))
+    optional = ("MFU", "tokens/s", "steps", "train time")
+    sheet = Sheet((*which, ">seed", "state", ">val_bpb", *costs, "run id"), optional=optional)
     for cell in records(frame):
         steps = numbers.count(cell["num_steps"])
         if not numbers.is_missing(cell["step"]) and cell["step"] != cell["num_steps"]:
@@ -104,7 +107,8 @@ def summary(frame: pd.DataFrame, metric: str = "val_bpb") -> Sheet:
             ">train time",
             ">FLOPs",
             "runs",
-        )
+        ),
+        optional=("tokens/s", "FLOPs", "train time"),
     )
     previous: Any = None
     for row in records(summarise(frame, metric)):
@@ -164,7 +168,7 @@ def axes(rows: Iterable[Verdict], decision: DecisionRule) -> Sheet:
     """Every verdict on the rule's axes: the metric's effect, wall clock and FLOPs as ratios."""
     words = {SUPERIOR: "better", NOT_WORSE: "not worse"}
     names = [name for name in AXES if name in decision.axes]
-    headers = (f">{AXIS_NAMES[name]} ({words[decision.axes[name]]}?)" for name in names)
+    headers = (f"{AXIS_NAMES[name]} ({words[decision.axes[name]]}?)" for name in names)
     sheet = Sheet(("rung", "variant", ">n", *headers))
     previous: Any = None
     for verdict in rows:
@@ -196,24 +200,20 @@ def _measured(axis: str, value: Mapping[str, Any]) -> str:
 
 
 def transfer(rows: Iterable[TransferRow]) -> Sheet:
-    """The effect of every variant on every rung, with its interval and what changed on the way up."""
-    table: dict[str, dict[str, TransferRow]] = {}
-    rungs: dict[str, None] = {}
+    """The effect of every variant, rung under rung, with its interval and what changed on the way up."""
+    by_variant: dict[str, list[TransferRow]] = {}
     for row in rows:
-        table.setdefault(row.variant, {})[row.rung] = row
-        rungs[row.rung] = None
-    sheet = Sheet(("variant", *(f">{rung}" for rung in rungs), "what changed"))
-    for variant, by_rung in table.items():
-        notes = "\n".join(f"{row.rung}: {row.note}" for row in by_rung.values() if row.note)
-        sheet.add(variant, *(interval(by_rung.get(rung)) for rung in rungs), notes)
-    if not any(row[-1] for row in sheet.rows):
-        return Sheet(sheet.headers[:-1], [row[:-1] for row in sheet.rows])
+        by_variant.setdefault(row.variant, []).append(row)
+    sheet = Sheet(("variant", "rung", ">effect", "what changed"))
+    for variant, steps in by_variant.items():
+        for place, row in enumerate(steps):
+            sheet.add("" if place else variant, row.rung, interval(row), row.note, new_group=not place)
     return sheet
 
 
-def interval(row: TransferRow | None) -> str:
+def interval(row: TransferRow) -> str:
     """``−0.00070 ± 0.00040``, half the interval's width; the estimate alone where there is no interval."""
-    if row is None or row.effect is None:
+    if row.effect is None:
         return numbers.MISSING
     if row.low is None or row.high is None:
         return numbers.change(row.effect)

@@ -59,8 +59,12 @@ def curves(sweep: str | None = None, results_dir: Path | str | None = None) -> p
     Where a step was logged by several attempts the last one counts. Columns are in
     ``columns.CURVE_COLUMNS``. Raises as ``load`` does.
     """
-    results = _folder(results_dir)
-    return typed(learning_curves.rows(load(sweep, results), results), columns.CURVE_COLUMNS)
+    return curves_of(load(sweep, results_dir), results_dir)
+
+
+def curves_of(runs: pd.DataFrame, results_dir: Path | str | None = None) -> pd.DataFrame:
+    """``curves`` of a runs table that is already there, or of a part of one."""
+    return typed(learning_curves.rows(runs, _folder(results_dir)), columns.CURVE_COLUMNS)
 
 
 def sweep_names(results_dir: Path | str | None = None) -> list[str]:
