@@ -46,6 +46,30 @@ def test_table_of_one_run(capsys: pytest.CaptureFixture[str]) -> None:
         assert part in text
 
 
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("horizon.num_steps=1", "asked for 1 steps"),
+        ("horizon.target_flops=2e18", "asked for 2e+18 FLOPs"),
+        ("horizon.target_tokens=1000000000", "asked for 1,000,000,000)"),
+        ("horizon.target_param_data_ratio=10", "asked for 1,101,009,120)"),  # 10 × 110,100,912
+    ],
+)
+def test_table_says_what_set_the_length(
+    override: str, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["plan", "model=d12", override]) == 0
+    assert words in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_ladder_is_planned_rung_by_rung(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "ladder=gpt2", "optimizer.x0.lr=0.4", "--format", "json"]) == 0
+    plans = json.loads(capsys.readouterr().out)
+    alone = [build(compose([f"model={rung}", "optimizer.x0.lr=0.4"])) for rung in ("d12", "d20", "d24")]
+    assert [plan["run_id"] for plan in plans] == [plan.run_id for plan in alone]
+    assert [plan["rung"] for plan in plans] == ["d12", "d20", "d24"]
+
+
 def test_unknown_device_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", "launcher.plan_device=h1000"]) == 0
     text = " ".join(capsys.readouterr().out.split())
@@ -91,6 +115,36 @@ def test_help_has_examples(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["plan", "--help"])
     assert "sweepkit plan sweep=demo" in capsys.readouterr().out
+
+
+MANY = """
+axes:
+  optimizer.matrix.lr: [0.01, 0.015, 0.02, 0.025, 0.03, 0.035, 0.04, 0.05]
+  optimizer.x0.beta1: [0.8, 0.9, 0.94, 0.96, 0.97]
+  model: [d12, d20]
+reference: {optimizer.matrix.lr: 0.02, optimizer.x0.beta1: 0.96, model: d12}
+combine: all
+seeds: [1, 2, 3, 4]
+"""
+
+
+def test_320_plans_take_less_than_two_seconds(tmp_path: Path) -> None:
+    """Start-up included; processor time, for a test does not own the cores, and the best of three."""
+    (tmp_path / "many.yaml").write_text(MANY)
+    code = (
+        "import sys, time\n"
+        "from sweepkit.cli.main import main\n"
+        "assert main(['plan', 'sweep=many.yaml', '--format', 'json']) == 0\n"
+        "print(time.process_time(), file=sys.stderr)\n"
+    )
+    seconds = []
+    for _ in range(3):
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path
+        )
+        seconds.append(float(done.stderr))
+    assert len({plan["run_id"] for plan in json.loads(done.stdout)}) == 320
+    assert min(seconds) < 2.0
 
 
 def test_planning_imports_nothing_heavy() -> None:

@@ -18,7 +18,9 @@ from sweepkit.plan.run_plan import RunPlan
 if TYPE_CHECKING:
     from rich.console import Console
 
-_SWEEP = "sweep="
+    from sweepkit.sweep.expand import Cell
+
+_SWEEP, _LADDER = "sweep=", "ladder="
 _PIPE_WIDTH = 120
 
 _EPILOG = """\
@@ -26,6 +28,7 @@ examples:
   sweepkit plan model=d12                                        one run
   sweepkit plan model=d20 horizon.target_param_data_ratio=10.5 launcher.plan_device=a100
   sweepkit plan experiment=mini model=d4 optimizer.matrix.lr=0.03
+  sweepkit plan ladder=gpt2                                      one run at every rung
   sweepkit plan sweep=demo                                       every run of a sweep, all rungs of its ladder
   sweepkit plan sweep=demo ladder=gpt2                           the same sweep on another ladder
   sweepkit plan model=d12 --format json                          a list of whole plans
@@ -67,8 +70,9 @@ def run(args: argparse.Namespace) -> int:
     """Print the plans; 0 on success. User errors raise ``SweepkitError``."""
     found = rows(args.overrides)
     if args.format == "json":
-        json.dump([row.to_json() for row in found], sys.stdout, indent=1, allow_nan=False)
-        print()
+        # one plan a line: json is several times slower with an indent
+        lines = ",\n".join(json.dumps(row.to_json(), allow_nan=False) for row in found)
+        print(f"[{lines}]")
     elif found[0].variant:
         _print_sweep(found)
     else:
@@ -77,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def rows(overrides: Sequence[str]) -> list[Row]:
-    """The plans asked for: one, or those of ``sweep=NAME`` with the other overrides on top.
+    """The plans asked for: one, one a rung of ``ladder=NAME``, or those of ``sweep=NAME``; the rest on top.
 
     Raises:
         ConfigError: an override is wrong, or two sweeps are named.
@@ -90,11 +94,19 @@ def rows(overrides: Sequence[str]) -> list[Row]:
         from sweepkit.sweep import expand, file
 
         cells = expand.expand_all(file.load(names[0]), others)
-        return [Row(cell.plan, cell.variant, cell.rung, cell.role) for cell in cells]
+        return [_row(cell) for cell in cells]
+    if any(item.startswith(_LADDER) and item != f"{_LADDER}none" for item in others):
+        from sweepkit.sweep import expand, multirun
+
+        return [_row(cell) for cell in expand.expand_all(*multirun.parse(others))]
     from sweepkit.config.compose import compose
     from sweepkit.plan.build import build
 
     return [Row(build(compose(others)))]
+
+
+def _row(cell: Cell) -> Row:
+    return Row(cell.plan, cell.variant, cell.rung, cell.role)
 
 
 def _print_run(plan: RunPlan) -> None:
@@ -103,7 +115,7 @@ def _print_run(plan: RunPlan) -> None:
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(style="bold")
     table.add_column()
-    heads = f"{plan.num_heads} heads of {plan.head_dim}"
+    heads = f"{plan.num_heads} {'head' if plan.num_heads == 1 else 'heads'} of {plan.head_dim}"
     if plan.num_kv_heads != plan.num_heads:
         heads += f", {plan.num_kv_heads} for keys and values"
     groups = ", ".join(f"{name} {count:,}" for name, count in plan.param_groups.items())
@@ -115,8 +127,7 @@ def _print_run(plan: RunPlan) -> None:
         "model": f"depth {plan.depth}, width {plan.width}, {heads}, windows {_windows(plan)}",
         "parameters": f"{plan.total_params:,} in all, {plan.scaling_params:,} scaling",
         "": groups,
-        "tokens": f"{plan.total_tokens:,} ({tokens_per_param:.4g} a scaling parameter; "
-        f"asked for {plan.target_tokens:,})",
+        "tokens": f"{plan.total_tokens:,} ({tokens_per_param:.4g} a scaling parameter; {_asked_for(plan)})",
         "steps": f"{plan.num_steps:,} of {plan.total_batch_size:,} tokens, "
         f"{micro} × {plan.device_batch_size} rows of {plan.sequence_len}",
         "schedule": f"{plan.warmup_steps} steps up{_never_up(plan)}, {plan.warmdown_steps} down, momentum "
@@ -129,6 +140,16 @@ def _print_run(plan: RunPlan) -> None:
     }.items():
         table.add_row(name, value)
     _console().print(table)
+
+
+def _asked_for(plan: RunPlan) -> str:
+    """What set the length of the run."""
+    horizon = plan.config["horizon"]
+    if horizon["num_steps"] is not None:
+        return f"asked for {plan.num_steps:,} steps"
+    if horizon["target_flops"] is not None:
+        return f"asked for {horizon['target_flops']:.4g} FLOPs"
+    return f"asked for {plan.target_tokens:,}"
 
 
 def _never_up(plan: RunPlan) -> str:

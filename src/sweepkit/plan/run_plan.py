@@ -6,7 +6,7 @@ frozen sweep lists. ``plan/build.py`` makes it from a RunConfig; nothing else do
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 SCHEMA_VERSION = 1
@@ -33,7 +33,7 @@ class RunPlan:
     param_groups: dict[str, int]  # wte, value_embeds, lm_head, transformer_matrices, scalars
     # horizon
     flops_per_token: int
-    target_tokens: int  # the horizon asked for
+    target_tokens: int  # horizon.target_tokens, else transfer_tokens; steps or a FLOPs budget may differ
     transfer_tokens: int  # ratio × scaling_params: what batch, LR and weight decay follow
     total_batch_size: int  # tokens
     device_batch_size: int  # rows
@@ -57,8 +57,8 @@ class RunPlan:
     schema_version: int = SCHEMA_VERSION
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values; tuples become lists."""
-        return asdict(self)
+        """The fields by name, for ``json``; nested values are the plan's own, and nobody changes them."""
+        return dict(vars(self))
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> RunPlan:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from sweepkit import errors, fsio
@@ -58,7 +58,7 @@ class Cell:
     levels: dict[str, str] = field(default_factory=dict)  # axis → level, for the axes that have one
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return vars(self) | {"plan": self.plan.to_json()}
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Cell:
