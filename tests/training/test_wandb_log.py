@@ -10,6 +10,7 @@ import wandb
 from training_runs import folder, run, tiny
 
 from sweepkit.results.record import RunState
+from sweepkit.training import wandb_log
 from sweepkit.training.session import Session
 
 
@@ -50,6 +51,20 @@ def test_online_without_a_network_is_offline_and_records_no_key(
     assert record.wandb["mode"] == "offline" and "timed out" in record.wandb["reason"]
     written = [path for path in folder(plan, tmp_path).path.rglob("*") if path.is_file()]
     assert written and not any(b"s3cret" in path.read_bytes() for path in written)
+
+
+@pytest.mark.slow
+def test_a_real_start_without_a_network_ends_offline(
+    session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("WANDB_API_KEY", "0123456789abcdef" * 2 + "01234567")
+    monkeypatch.setattr(wandb_log, "_INIT_TIMEOUT_S", 2)
+    plan = tiny("logging.wandb=online")
+    record = run(session, plan, tmp_path)
+    assert record.state is RunState.complete
+    assert record.wandb["mode"] == "offline" and record.wandb["reason"].startswith("online failed")
+    assert list((folder(plan, tmp_path).path / "wandb").glob("offline-run-*/*.wandb"))
 
 
 def test_a_wandb_that_breaks_half_way_does_not_stop_the_run(

@@ -7,6 +7,7 @@ stay in the run's folder.
 
 from __future__ import annotations
 
+import contextlib
 import netrc
 import os
 from collections.abc import Callable
@@ -66,8 +67,10 @@ def start(config: LoggingConfig, plan: RunPlan, run_dir: RunDir, say: Callable[[
         try:
             run = _init(config, plan, run_dir, mode)
         except Exception as error:
-            info["reason"] = f"{mode.name} failed: {type(error).__name__}: {error}"
+            what = next(iter(str(error).splitlines()), "")
+            info["reason"] = f"{mode.name} failed: {type(error).__name__}: {what}"
             say(f"wandb {info['reason']}")
+            _tear_down()
             continue
         info |= {"mode": mode.name, "id": run.id, "url": run.url if mode is WandbMode.online else None}
         return Display(run, info, say)
@@ -93,6 +96,14 @@ def _init(config: LoggingConfig, plan: RunPlan, run_dir: RunDir, mode: WandbMode
         settings=settings,
         reinit="finish_previous",
     )
+
+
+def _tear_down() -> None:
+    """End wandb's service: after a start that failed it still holds the run's id, offline too."""
+    with contextlib.suppress(Exception):
+        import wandb
+
+        wandb.teardown(exit_code=1)
 
 
 def _has_key() -> bool:
