@@ -42,6 +42,11 @@ def message(*overrides: str) -> str:
         ("model.smear=maybe", ["model.smear", "'maybe'", "true or false"]),
         ("precision.dtype=fp16", ["precision.dtype", "'fp16'", "[auto, bf16, fp32]", "'bf16'"]),
         ("optimizer.matrix.kind=sgd", ["optimizer.matrix.kind", "[muon, adamw]"]),
+        ("precision.dtype=fp8", ["precision.dtype is 'fp8'", "; write precision.dtype=auto"]),
+        # the remedy is what the field would be
+        ("seed=one", ["write seed=1"]),
+        ("horizon.total_batch_size=true", ["write horizon.total_batch_size=auto"]),
+        ("model.backout=on_off", ["write model.backout=true"]),
         ("evaluation.streams=validation", ["evaluation.streams", "be a list", "[a,b]"]),
         # grammar
         ("model", ["model", "key=value"]),

@@ -37,7 +37,18 @@ def run(args: argparse.Namespace) -> int:
 
 
 def train(config: RunConfig) -> int:
-    """Run one configuration unless it has been run; 0 when it is complete."""
+    """Run one configuration unless it has been run; 0 when it is complete.
+
+    Raises:
+        ConfigError: it names a ladder, which one run cannot climb.
+    """
+    if config.ladder.rungs:
+        raise errors.invalid(
+            "ladder",
+            config.ladder.name,
+            "be none for one run",
+            "add -m to run every rung, or use sweepkit promote SWEEP",
+        )
     from sweepkit.plan import build
     from sweepkit.results.record import RunDir, RunState
 
@@ -80,10 +91,9 @@ def compose_with_hydra(arguments: Sequence[str]) -> RunConfig | None:
     """
     import hydra
     from hydra.errors import HydraException
-    from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    from sweepkit.config import checks, compose
+    from sweepkit.config import compose
 
     compose.register_schema()
     composed: list[Any] = []
@@ -95,15 +105,18 @@ def compose_with_hydra(arguments: Sequence[str]) -> RunConfig | None:
     with _command_line(arguments), _raw_errors():
         try:
             app()
-        except (HydraException, OmegaConfBaseException) as error:
+        except errors.SweepkitError:
+            raise
+        except (HydraException, OmegaConfBaseException, ValueError) as error:  # model=null is a ValueError
             _explain(arguments)
             raise errors.ConfigError(_cause(error)) from error
     if not composed:
         return None
-    config = OmegaConf.to_object(composed[0])
-    assert isinstance(config, RunConfig), "conf/config.yaml starts from the schema"
-    checks.check(config)
-    return config
+    if len(composed) > 1:
+        raise errors.ConfigError(
+            "hydra/sweeper is not sweepkit's, but must be (it keeps a multirun's record); leave it out"
+        )
+    return compose.from_hydra(composed[0])
 
 
 def _explain(arguments: Sequence[str]) -> None:

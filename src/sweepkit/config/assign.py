@@ -23,7 +23,7 @@ from sweepkit.config.override import Override
 from sweepkit.config.schema import RunConfig
 
 _TYPE_NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
-_EXAMPLES = {int: "8", float: "0.1", bool: "true", str: "name"}
+_EXAMPLES = {int: "8", float: "0.1", str: "name"}  # for fields that are null
 
 
 def clone(block: Any) -> Any:
@@ -57,6 +57,16 @@ def assign(cfg: DictConfig | None, base: RunConfig, overrides: Iterable[Override
     return config
 
 
+def refuse_unknown(block: Any, prefix: str = "") -> None:
+    """Raise ConfigError for a field that the schema lacks; to OmegaConf it is an attribute like any other."""
+    known = {field.name for field in dataclasses.fields(block)}
+    for name, value in vars(block).items():
+        if name not in known:
+            raise _unknown(type(block)(), prefix, [name])
+        if dataclasses.is_dataclass(value):
+            refuse_unknown(value, f"{prefix}{name}.")
+
+
 def _set(block: Any, prefix: str, keys: list[str], value: Any) -> None:
     name = keys[0]
     dotted = f"{prefix}{name}"
@@ -81,15 +91,16 @@ def _set(block: Any, prefix: str, keys: list[str], value: Any) -> None:
             f"{prefix}{'.'.join(keys)}", value, f"name a field ({dotted} holds none)", f"write {dotted}=VALUE"
         )
     else:
-        setattr(block, name, _converted(type(block), name, dotted, value))
+        setattr(block, name, _converted(type(block), name, dotted, value, current))
 
 
-def _converted(schema: type, name: str, dotted: str, value: Any) -> Any:
+def _converted(schema: type, name: str, dotted: str, value: Any, current: Any) -> Any:
+    """``value`` as the field's type; ``current`` is what it replaces, the example of an error."""
     scratch = _scratch(schema)
     hint = _hints(schema)[name]
     try:
         if _is_number_field(hint) and isinstance(value, bool):
-            raise _wrong_type(hint, dotted, value)
+            raise _wrong_type(hint, dotted, value, current)
         if isinstance(value, list):  # merging, not setting, takes dicts for blocks in a list
             scratch = typing.cast(DictConfig, OmegaConf.merge(scratch, {name: value}))
         else:
@@ -97,7 +108,7 @@ def _converted(schema: type, name: str, dotted: str, value: Any) -> Any:
         node = scratch[name]
         return OmegaConf.to_object(node) if OmegaConf.is_config(node) else node
     except OmegaConfBaseException as error:
-        raise _wrong_type(hint, dotted, value) from error
+        raise _wrong_type(hint, dotted, value, current) from error
 
 
 def _is_number_field(hint: Any) -> bool:
@@ -109,18 +120,20 @@ def _alternatives(hint: Any) -> tuple[Any, ...]:
     return typing.get_args(hint) if typing.get_origin(hint) is typing.Union else (hint,)
 
 
-def _wrong_type(hint: Any, dotted: str, value: Any) -> errors.ConfigError:
+def _wrong_type(hint: Any, dotted: str, value: Any, current: Any) -> errors.ConfigError:
     kinds = [kind for kind in _alternatives(hint) if kind is not type(None)]
     null = " or null" if type(None) in _alternatives(hint) else ""
     if isinstance(kinds[0], type) and issubclass(kinds[0], Enum):
         names = [member.name for member in kinds[0]]
-        return errors.invalid(
-            dotted, value, f"be one of [{', '.join(names)}]{null}", errors.did_you_mean(str(value), names)
-        )
+        close = errors.did_you_mean(str(value), names)
+        remedy = close if close.startswith("did") else f"write {dotted}={names[0]}"
+        return errors.invalid(dotted, value, f"be one of [{', '.join(names)}]{null}", remedy)
     if typing.get_origin(kinds[0]) is list:
         return errors.invalid(dotted, value, "be a list", f"write '{dotted}=[a,b]' in quotes")
     wanted = " or ".join(_TYPE_NAMES.get(kind, str(kind)) for kind in kinds)
-    example = _EXAMPLES.get(kinds[0], "VALUE")
+    example = _EXAMPLES.get(kinds[0], "VALUE") if current is None else str(current)
+    if isinstance(current, bool):
+        example = example.lower()
     if isinstance(value, float) and value.is_integer():
         example = str(int(value))  # 1e9 is a float to the grammar
     return errors.invalid(dotted, value, f"be {wanted}{null}", f"write {dotted}={example}")

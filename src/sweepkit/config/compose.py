@@ -69,6 +69,19 @@ def apply(config: RunConfig, overrides: Sequence[str]) -> RunConfig:
     return assign.assign(None, config, [parse(override) for override in overrides])
 
 
+def from_hydra(cfg: DictConfig) -> RunConfig:
+    """What a Hydra app composed, checked.
+
+    Raises:
+        ConfigError: a field was added (Hydra's ``+x=1``), or a rule is broken.
+    """
+    config = OmegaConf.to_object(cfg)
+    assert isinstance(config, RunConfig), "conf/config.yaml starts from the schema"
+    assign.refuse_unknown(config)
+    checks.check(config)
+    return config
+
+
 def is_group_override(override: str) -> bool:
     """Whether ``override`` chooses an option of a configuration group."""
     return groups.group_of(paths.conf_dir(), parse(override)) is not None
