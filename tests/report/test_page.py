@@ -216,6 +216,16 @@ def test_a_legend_stays_inside_its_figure(length: int) -> None:
     assert len(legend.get_texts()) == 6
 
 
+def test_sentences_keep_room_on_a_narrow_page(promotion: Promotion, tmp_path: Path) -> None:
+    page = html.write("demo", tmp_path).read_text()
+    reasons = [final.reasons[0] for final in promotion.finals]
+    assert all(len(reason) > 60 for reason in reasons)
+    cells = re.findall(r"<td[^>]*>val_bpb [−+][^<]*", page)
+    assert cells
+    assert all(cell.startswith('<td class="t">') for cell in cells)
+    assert re.search(r"td\.t \{ min-width", page)
+
+
 def test_terminal_tables_say_the_same(promotion: Promotion, frozen: Frozen, tmp_path: Path) -> None:
     console = tables.console()
     with console.capture() as captured:

@@ -125,6 +125,18 @@ def test_an_empty_filter_is_a_mistake_and_no_rows_keep_their_header(
     assert "0 rows" in text
 
 
+def test_runs_that_a_finished_promotion_did_not_need_are_explained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SWEEPKIT_RESULTS_DIR", str(tmp_path))
+    frozen = made_up.sweep(tmp_path, depths=(2, 4), seeds=2)
+    run("demo")
+    assert "never needed" not in capsys.readouterr().out
+    made_up.promote(frozen)
+    run("demo")
+    assert "2 planned and never needed" in capsys.readouterr().out
+
+
 def test_every_column_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("--columns") == 0
     text = capsys.readouterr().out

@@ -95,7 +95,9 @@ def _frame(args: argparse.Namespace) -> pd.DataFrame:
 
 
 def _print_table(frame: pd.DataFrame, args: argparse.Namespace) -> None:
-    from sweepkit.report import tables
+    from sweepkit.config import paths
+    from sweepkit.report import content, tables
+    from sweepkit.results.columns import PLANNED
 
     console = tables.console()
     if args.select:
@@ -105,6 +107,9 @@ def _print_table(frame: pd.DataFrame, args: argparse.Namespace) -> None:
     rows = "1 row" if len(frame) == 1 else f"{len(frame)} rows"
     more = f"all {len(frame.columns)} columns with --format csv, meanings with --columns"
     console.print(f"{rows}; {more}", style="dim")
+    planned = int((frame["state"] == PLANNED).sum())
+    if planned and not args.curves and content.has_ended(paths.results_dir() / args.sweep):
+        console.print(f"{planned} planned and never needed: their variants did not climb", style="dim")
 
 
 def _explain(curves: bool, format: str | None) -> None:

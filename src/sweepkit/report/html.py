@@ -18,6 +18,9 @@ from sweepkit.report import numbers, plots, sheets
 from sweepkit.report.content import NOT_RUN, Content, gather
 from sweepkit.report.sheets import Mark, Sheet
 
+#: Text longer than this is a sentence and not a name.
+_SENTENCE = 60
+
 
 def write(sweep: str, results_dir: Path | None = None, output: Path | None = None) -> Path:
     """Write the report of a sweep atomically and return its path.
@@ -210,8 +213,8 @@ def _environment(content: Content) -> str:
 
 
 def _table(sheet: Sheet) -> str:
-    right = [header.startswith(">") for header in sheet.headers]
-    classes = [' class="r"' if is_right else "" for is_right in right]
+    columns = zip(*sheet.rows, strict=True) if sheet.rows else [()] * len(sheet.headers)
+    classes = [_class(header, cells) for header, cells in zip(sheet.headers, columns, strict=True)]
     head = "".join(
         f"<th{kind}>{escape(header.removeprefix('>'))}</th>"
         for kind, header in zip(classes, sheet.headers, strict=True)
@@ -226,6 +229,13 @@ def _table(sheet: Sheet) -> str:
     return (
         f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>{notes}'
     )
+
+
+def _class(header: str, cells: Iterable[sheets.Cell]) -> str:
+    """Numbers to the right; sentences keep room to be read on a narrow page."""
+    if header.startswith(">"):
+        return ' class="r"'
+    return ' class="t"' if any(isinstance(cell, str) and len(cell) > _SENTENCE for cell in cells) else ""
 
 
 def _cell(cell: sheets.Cell) -> str:

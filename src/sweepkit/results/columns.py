@@ -82,7 +82,14 @@ RUN_COLUMNS: tuple[Column, ...] = (
     Column(
         "final_train_loss", FLOAT, "nats/token", LOW, "training loss at the end; depends on the tokenizer"
     ),
-    Column("train_time_s", FLOAT, "s", LOW, "time in training steps, without compiling, evaluating, saving"),
+    Column(
+        "train_time_s",
+        FLOAT,
+        "s",
+        LOW,
+        "time in training steps after the first 10 (or the first half of a shorter run), without compiling, "
+        "evaluating, saving",
+    ),
     Column("median_step_time_s", FLOAT, "s", LOW, "median time of a training step"),
     Column("compile_time_s", FLOAT, "s", LOW, "time until the first step was done, less a usual step"),
     Column("eval_time_s", FLOAT, "s", LOW, "time in evaluation"),
@@ -142,7 +149,7 @@ CURVE_COLUMNS: tuple[Column, ...] = (
     Column("step", INT, "steps", NO, "optimizer step"),
     Column("attempt", INT, "", NO, "attempt that logged the row; the last one wins"),
     Column("tokens", INT, "tokens", NO, "tokens trained on after this step"),
-    Column("train_time_s", FLOAT, "s", LOW, "training time so far"),
+    Column("train_time_s", FLOAT, "s", LOW, "training time so far, counted as in the runs table"),
     Column("flops", FLOAT, "FLOPs", LOW, "training FLOPs so far"),
     Column("loss", FLOAT, "nats/token", LOW, "training loss of the step"),
     Column("val_bpb", FLOAT, "bits/byte", LOW, "loss on the validation stream where it was evaluated"),
