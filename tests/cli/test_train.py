@@ -123,7 +123,11 @@ def complete(line: str, monkeypatch: pytest.MonkeyPatch, output: Output) -> list
         ("sweepkit train model=", {"model=d2", "model=d26"}),
         ("sweepkit train model=d2 optimizer.mat", {"optimizer.matrix."}),
         ("sweepkit train -m model=d2 ladder=m", {"ladder=mini"}),
+        ("sweepkit plan model=d1", {"model=d12", "model=d16"}),
+        ("sweepkit plan --format json model=d2 hori", {"horizon."}),
+        ("sweepkit plan sweep=", {"sweep=demo", "sweep=x0_beta1"}),
         ("sweepkit sweep ", {"demo", "x0_beta1"}),
+        ("sweepkit sweep demo --retry-failed launcher=l", {"launcher=local"}),
         ("sweepkit promote de", {"demo"}),
         ("sweepkit promote demo launcher=l", {"launcher=local"}),
         ("sweepkit status ", set()),
@@ -134,6 +138,12 @@ def test_completion(
     line: str, expected: set[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert expected <= set(complete(line, monkeypatch, lambda: capsys.readouterr().out))
+
+
+def test_an_option_completes_to_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert complete("sweepkit plan --fo", monkeypatch, lambda: capsys.readouterr().out) == []
 
 
 def test_completion_is_installed_for_sweepkit(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,7 +2,7 @@
 
 ``eval "$(sweepkit train -sc install=bash)"`` installs Hydra's script for ``sweepkit``. The shell then calls
 ``sweepkit -sc query=bash`` with the line typed so far in COMP_LINE; Hydra expects the overrides right after
-the program's name, so that the command is taken out of the line before Hydra sees it.
+the program's name, so that the command and our own options are taken out of the line before Hydra sees it.
 """
 
 from __future__ import annotations
@@ -21,16 +21,18 @@ STARTED_COMMANDS = ("status", "cancel", "results", "report")
 def run(arguments: Sequence[str]) -> int:
     """Print the candidates for the line in COMP_LINE, or Hydra's script to install."""
     line = os.environ.get("COMP_LINE")
-    if line is None or not any(item.startswith("query=") for item in arguments):
+    if not line or not any(item.startswith("query=") for item in arguments):
         return _hydra(arguments)
     words = line.split()
-    if len(words) < 2 or (len(words) == 2 and not line.endswith(" ")):
+    typed = "" if line.endswith(" ") else words.pop()  # what is to be completed
+    if len(words) < 2:
         from sweepkit.cli.main import COMMANDS
 
         print(" ".join(COMMANDS))
         return 0
-    command = words[1]
-    is_first = len(words) == 2 or (len(words) == 3 and not line.endswith(" "))
+    command, is_first = words[1], len(words) == 2
+    if typed.startswith("-"):
+        return 0  # an unfinished option is an error to Hydra
     if is_first and command in SWEEP_COMMANDS:
         from sweepkit.sweep import file
 
@@ -40,12 +42,13 @@ def run(arguments: Sequence[str]) -> int:
         from sweepkit.sweep import frozen
 
         print(" ".join(frozen.frozen_names(paths.results_dir())))
-    elif command in HYDRA_COMMANDS or (command in SWEEP_COMMANDS and not is_first):
-        skipped = words[: 3 if command in SWEEP_COMMANDS else 2]
-        rest = line
-        for word in skipped:
-            rest = rest.lstrip().removeprefix(word)
-        os.environ["COMP_LINE"] = words[0] + (rest or " ")
+    elif command == "plan" and typed.startswith("sweep="):
+        from sweepkit.sweep import file
+
+        print(" ".join(f"sweep={name}" for name in file.available()))
+    elif command in HYDRA_COMMANDS or command in SWEEP_COMMANDS:
+        overrides = [word for word in words[2:] if "=" in word]
+        os.environ["COMP_LINE"] = " ".join([words[0], *overrides, typed])
         os.environ["COMP_POINT"] = str(len(os.environ["COMP_LINE"]))
         return _hydra(arguments)
     return 0
