@@ -79,6 +79,12 @@ def message(*overrides: str) -> str:
         ("dataset=parquet_folder", ["dataset.path", "folder of parquet files", "dataset.path=FOLDER"]),
         ("dataset.kind=hub", ["dataset.repo", "owner/name"]),
         ("dataset.sources=[boks]", ["dataset.sources", "'boks'", "did you mean 'books'"]),
+        ("dataset.sources=[books,books]", ["dataset.sources", "nothing twice"]),
+        (
+            "dataset.path=/my/text",
+            ["dataset.path", "kind embedded does not read it", "dataset=parquet_folder"],
+        ),
+        ("dataset.repo=me/mine", ["dataset.repo", "does not read it", "dataset.kind=hub"]),
         ("evaluation.streams=[validaton]", ["evaluation.streams", "did you mean 'validation'"]),
         ("evaluation.streams=[probe]", ["evaluation.streams", "val_bpb"]),
         ("evaluation.streams=[validation,validation]", ["evaluation.streams", "twice"]),
@@ -89,6 +95,12 @@ def test_message(override: str, parts: list[str]) -> None:
     text = message(override)
     for part in parts:
         assert part in text
+
+
+def test_every_kind_of_dataset_keeps_its_own_fields() -> None:
+    assert compose(["dataset=parquet_folder", "dataset.path=/my/text"]).dataset.path == "/my/text"
+    assert "does not read it" in message("dataset=climbmix", "dataset.sources=[books]")
+    assert "does not read it" in message("dataset=parquet_folder", "dataset.path=x", "dataset.repo=me/mine")
 
 
 def test_impossible_batch_as_documented() -> None:

@@ -52,6 +52,7 @@ def test_precedence_schema_group_experiment_command_line() -> None:
 def test_values_of_every_kind() -> None:
     config = compose(
         [
+            "dataset=parquet_folder",
             "model.depth=3",
             "optimizer.x0.lr=1e-2",
             "model.smear=false",

@@ -19,6 +19,12 @@ EVALUATION_STREAMS = ("validation", "probe")
 VALIDATION = "validation"
 #: Sources of the embedded corpus that can be trained on.
 EMBEDDED_SOURCES = ("books", "encyclopedia", "factbook", "speeches")
+#: Fields that say which text, each read by one kind only; the option to choose for it.
+_OWN_FIELDS = {
+    "sources": (DatasetKind.embedded, "dataset=embedded"),
+    "path": (DatasetKind.parquet_folder, "dataset=parquet_folder"),
+    "repo": (DatasetKind.hub, "dataset.kind=hub"),
+}
 _LENGTHS = ("target_flops", "num_steps", "target_tokens")
 
 
@@ -56,6 +62,15 @@ def _check_model(model: ModelConfig) -> None:
 
 
 def _check_dataset(dataset: DatasetConfig) -> None:
+    for field, (kind, choice) in _OWN_FIELDS.items():
+        value = getattr(dataset, field)
+        if value and dataset.kind is not kind:
+            raise errors.invalid(
+                f"dataset.{field}",
+                value,
+                f"be left out for dataset {dataset.name} (kind {dataset.kind.name} does not read it)",
+                f"add {choice}",
+            )
     if dataset.kind is DatasetKind.parquet_folder and not dataset.path:
         raise errors.invalid(
             "dataset.path", dataset.path, "name a folder of parquet files", "add dataset.path=FOLDER"
@@ -83,6 +98,10 @@ def _check_dataset(dataset: DatasetConfig) -> None:
                 f"be among [{', '.join(EMBEDDED_SOURCES)}]",
                 errors.did_you_mean(source, EMBEDDED_SOURCES),
             )
+    if len(set(dataset.sources)) < len(dataset.sources):
+        raise errors.invalid(
+            "dataset.sources", dataset.sources, "hold nothing twice", "name every source once"
+        )
 
 
 def _check_streams(streams: list[str]) -> None:
