@@ -40,7 +40,7 @@ setup: $(VENV)/.setup
 	@echo "Ready: $(BIN)/sweepkit --help"
 
 demo: $(VENV)/.setup
-	$(BIN)/sweepkit promote demo launcher=local
+	$(BIN)/sweepkit promote demo
 
 test-setup: $(VENV)/.test-setup
 

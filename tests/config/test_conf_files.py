@@ -20,7 +20,7 @@ GROUPS = {
     "precision": "auto bf16 fp32",
     "horizon": "param_data_ratio target_flops num_steps target_tokens",
     "evaluation": "default",
-    "launcher": "inline local",
+    "launcher": "inline local slurm",
     "logging": "disabled offline online",
     "ladder": "none mini gpt2",
     "experiment": "baseline mini",

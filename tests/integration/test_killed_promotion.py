@@ -26,7 +26,9 @@ def rows_written(results: Path) -> int:
     return sum(path.read_bytes().count(b"\n") for path in results.glob("runs/*/metrics.jsonl"))
 
 
-def kill_amid(num_rows: int, delay_s: float, whole_group: bool, cwd: Path, environment: dict[str, str]) -> None:
+def kill_amid(
+    num_rows: int, delay_s: float, whole_group: bool, cwd: Path, environment: dict[str, str]
+) -> None:
     """Start the promotion, SIGKILL it ``delay_s`` after its runs wrote ``num_rows`` more rows."""
     results = Path(environment["SWEEPKIT_RESULTS_DIR"])
     goal = rows_written(results) + num_rows
@@ -72,7 +74,7 @@ def test_the_final_table_of_a_promotion_killed_twelve_times_equals_the_undisturb
     assert done.returncode == 0, done.stderr + done.stdout
 
     moments = random.Random(0)
-    share = rows_written(undisturbed) // (2 * NUM_KILLS)  # so that even kills at their latest leave half undone
+    share = rows_written(undisturbed) // (2 * NUM_KILLS)  # even kills at their latest leave half undone
     shaken = environment | {"SWEEPKIT_RESULTS_DIR": str(disturbed)}
     for i in range(NUM_KILLS):
         # every third is killed while it starts, before any run has written a row

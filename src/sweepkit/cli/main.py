@@ -42,6 +42,7 @@ GROUPS: dict[str, tuple[Command, ...]] = {
         Command("report", "a sweep's verdicts and plots as one HTML page"),
     ),
     "Manage": (
+        Command("resume", "go on with a sweep as it was frozen; rerun what failed"),
         Command("cancel", "stop a sweep's runs after a checkpoint"),
         Command("data", "prepare and inspect datasets, tokenizers and packing"),
     ),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from sweepkit.cli import running
 from sweepkit.config import paths
-from sweepkit.sweep import multirun
+from sweepkit.sweep import multirun, override
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -14,5 +14,8 @@ def run(arguments: Sequence[str]) -> int:
     results_dir = paths.results_dir()
     frozen = multirun.freeze(arguments, results_dir)
     running.introduce(frozen)
-    running.run_cells(frozen.cells, results_dir, frozen.name)
+    launcher = tuple(item for item in arguments if override.block(item) == "launcher")
+    how = running.How(results_dir, running.launcher_of(frozen.cells[0].plan), launcher)
+    if submitted := running.run_cells(frozen.cells, how, frozen.name):
+        return running.leave(frozen, how, submitted, [])
     return running.conclude(frozen, results_dir, frozen.cells)

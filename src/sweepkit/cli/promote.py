@@ -10,6 +10,7 @@ from sweepkit.cli import running
 from sweepkit.config import paths
 
 if TYPE_CHECKING:
+    from sweepkit.launch.slurm.submit import Submitted
     from sweepkit.promotion.verdict import Promotion, RungResult
     from sweepkit.sweep.expand import Cell
     from sweepkit.sweep.frozen import Frozen
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 EPILOG = """\
 examples:
   sweepkit promote demo                        d2 → d4 → d6 on the embedded text
-  sweepkit promote x0_beta1 ladder=gpt2 launcher=local
+  sweepkit promote x0_beta1 ladder=gpt2 launcher=slurm    submits, and leaves the rest to a gate job
   sweepkit promote x0_beta1                    again: goes on where it was, or shows how it ended
 
 Plan and decision rule are frozen in results/NAME before the first run starts. Every rung runs the reference
@@ -35,28 +36,37 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument("name", metavar="NAME", help="a sweep in ./sweeps or a shipped one, or a .yaml file")
     parser.add_argument("overrides", nargs="*", metavar="OVERRIDE", help="key=value, as for train")
-    parser.add_argument("--retry-failed", action="store_true", help="start failed runs again")
+    running.add_launch_arguments(parser)
     parser.add_argument(
         "--allow-mixed-environments",
         action="store_true",
-        help="compare runs across commits, versions and hardware",
+        help="compare runs across hardware, threads and versions",
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Promote; the exit status is 1 while runs are missing."""
-    from sweepkit.promotion import ladder
-    from sweepkit.report import tables
+    """Promote; the exit status is 1 while runs are missing that nobody was asked for."""
     from sweepkit.sweep import file, frozen
 
     results_dir = paths.results_dir()
     sweep = frozen.freeze(file.load(args.name), results_dir, args.overrides)
+    how = running.how(args, results_dir, sweep.cells[0].plan)
+    return climb(sweep, how, args.allow_mixed_environments)
+
+
+def climb(sweep: Frozen, how: running.How, allow_mixed_environments: bool) -> int:
+    """Climb a frozen sweep's ladder as far as its runs carry it; with Slurm, leave the rest to a gate."""
+    from sweepkit.promotion import ladder
+    from sweepkit.report import tables
+
     console = tables.console()
     running.introduce(sweep)
+    left: list[Submitted] = []
 
     def run_rung(rung: str, cells: list[Cell]) -> None:
         console.rule(f"{rung}: {running.describe(cells)}", align="left")
-        running.run_cells(cells, results_dir, f"{sweep.name} {rung}", args.retry_failed)
+        if submitted := running.run_cells(cells, how, f"{sweep.name} {rung}"):
+            left.append(submitted)
 
     def tell(result: RungResult) -> None:
         if result.rung != sweep.rungs[-1].name:
@@ -67,12 +77,15 @@ def run(args: argparse.Namespace) -> int:
     promotion = ladder.promote(
         sweep,
         run_rung,
-        lambda: running.load(sweep, results_dir),
-        allow_mixed_environments=args.allow_mixed_environments,
-        retry_failed=args.retry_failed,
+        lambda: running.load(sweep, how.results_dir),
+        allow_mixed_environments=allow_mixed_environments,
+        retry_failed=how.retry_failed,
         on_decision=tell,
     )
-    _show(sweep, promotion, results_dir, is_new=_stored(sweep) != before)
+    if left and not promotion.finished:
+        options = ["--climb", *(["--allow-mixed-environments"] if allow_mixed_environments else [])]
+        return running.leave(sweep, how, left[-1], options)
+    _show(sweep, promotion, how.results_dir, is_new=_stored(sweep) != before)
     return running.DONE if promotion.finished else running.RUNS_FAILED
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,11 +14,42 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from sweepkit.config.schema import LauncherConfig
+    from sweepkit.launch.slurm.submit import Submitted
     from sweepkit.plan.run_plan import RunPlan
     from sweepkit.sweep.expand import Cell
     from sweepkit.sweep.frozen import Frozen
 
 DONE, RUNS_FAILED = 0, 1
+
+
+@dataclass(frozen=True)
+class How:
+    """How a command carries out its runs.
+
+    Attributes:
+        overrides: the launcher's, as they were written; a gate goes on with them.
+        wait: with Slurm, stay until the runs have ended.
+    """
+
+    results_dir: Path
+    launcher: LauncherConfig
+    overrides: tuple[str, ...] = ()
+    retry_failed: bool = False
+    wait: bool = False
+
+    @property
+    def is_slurm(self) -> bool:
+        from sweepkit.config.schema import LauncherKind
+
+        return self.launcher.kind is LauncherKind.slurm
+
+
+def add_launch_arguments(parser: argparse.ArgumentParser, retry: str = "--retry-failed") -> None:
+    """The options that every command with runs of a sweep has."""
+    parser.add_argument(retry, action="store_true", dest="retry_failed", help="start failed runs again")
+    parser.add_argument(
+        "--wait", action="store_true", help="with launcher=slurm, stay until the runs have ended"
+    )
 
 
 def launcher_of(plan: RunPlan) -> LauncherConfig:
@@ -26,19 +59,70 @@ def launcher_of(plan: RunPlan) -> LauncherConfig:
     return codec.from_json(plan.config).launcher
 
 
-def run_cells(cells: Sequence[Cell], results_dir: Path, title: str, retry_failed: bool = False) -> None:
-    """Have the cells run; a finished run is never run again, whoever asked for it."""
-    from sweepkit.launch.execute import execute
+def how(args: argparse.Namespace, results_dir: Path, plan: RunPlan) -> How:
+    """From a command's arguments; the launcher is the one that ``plan`` was made with."""
+    from sweepkit.sweep import override
 
-    labels = {cell.plan.run_id: f"{cell.rung} {cell.variant} seed {cell.plan.seed}" for cell in cells}
-    execute(
-        [cell.plan for cell in cells],
-        launcher_of(cells[0].plan),
-        results_dir=results_dir,
-        title=title,
-        labels=labels,
-        retry_failed=retry_failed,
+    return How(
+        results_dir,
+        launcher_of(plan),
+        tuple(item for item in args.overrides if override.block(item) == "launcher"),
+        args.retry_failed,
+        args.wait,
     )
+
+
+def run_cells(cells: Sequence[Cell], how: How, title: str) -> Submitted | None:
+    """Have the cells run; a finished run is never run again, whoever asked for it.
+
+    Returns:
+        What Slurm still has to do, where it is the launcher and this process does not wait for it.
+    """
+    labels = {cell.plan.run_id: f"{cell.rung} {cell.variant} seed {cell.plan.seed}" for cell in cells}
+    return run_plans([cell.plan for cell in cells], how, title, labels)
+
+
+def run_plans(plans: Sequence[RunPlan], how: How, title: str, labels: Mapping[str, str]) -> Submitted | None:
+    """``run_cells`` for plans."""
+    if not how.is_slurm:
+        from sweepkit.launch.execute import execute
+
+        execute(
+            plans,
+            how.launcher,
+            results_dir=how.results_dir,
+            title=title,
+            labels=labels,
+            retry_failed=how.retry_failed,
+        )
+        return None
+    from sweepkit.launch.slurm import submit, wait
+
+    submitted = submit.submit(
+        plans, how.launcher, results_dir=how.results_dir, title=title, retry_failed=how.retry_failed
+    )
+    print(f"{title}: {submitted}")
+    if not how.wait or not submitted.is_pending:
+        return submitted if submitted.is_pending else None
+    wait.wait(plans, how.launcher, results_dir=how.results_dir, title=title, labels=labels)
+    return None
+
+
+def leave(sweep: Frozen, how: How, submitted: Submitted, command: Sequence[str]) -> int:
+    """Submit the gate that goes on from here, and say how to follow it; returns the exit status."""
+    from sweepkit.launch.slurm import gate
+    from sweepkit.launch.slurm.cluster import ClusterError
+
+    line = ["resume", sweep.name, *command, *how.overrides]
+    try:
+        job_id = gate.submit(sweep.name, line, submitted.jobs, how.launcher.slurm, how.results_dir)
+    except ClusterError as error:
+        print(f"no gate: {error}\nwhen the jobs have ended, run: sweepkit {' '.join(line)}")
+        return RUNS_FAILED
+    waiting = f"job {job_id}" if job_id else "one is waiting already"
+    print(f"gate: {waiting}; it goes on when the jobs have ended")
+    print(f"follow: sweepkit status {sweep.name}; stop: sweepkit cancel {sweep.name}")
+    return DONE
 
 
 def introduce(frozen: Frozen) -> None:

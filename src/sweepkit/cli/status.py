@@ -22,8 +22,8 @@ examples:
   sweepkit status x0_beta1 --runs              every run of it
   sweepkit status x0_beta1 --format json       for scripts; ages and ETA in seconds, null where not known
 
-states: planned, running, complete, diverged, failed, cancelled; preempted (has a checkpoint) and lost
-(its process is gone) go on with the next launch. ETA is for what living launches still have to do.
+states: planned, queued (Slurm), running, complete, diverged, failed, cancelled; preempted (has a checkpoint)
+and lost (its process is gone) go on with the next launch. ETA is for what living launches still have to do.
 """
 _WIDTH = 140  # where the output is no terminal
 _QUIET = ("complete", "planned")
@@ -33,6 +33,7 @@ _STYLES = {
     "diverged": "magenta",
     "failed": "red",
     "lost": "yellow",
+    "queued": "blue",
     "preempted": "yellow",
     "cancelled": "yellow",
     "planned": "dim",
@@ -80,11 +81,20 @@ def _print_sweep(console: Console, sweep: SweepStatus, detailed: bool, every_run
     eta = f", about {duration(sweep.eta_s)} left" if sweep.eta_s is not None else ""
     drivers = f"; launched by {', '.join(sweep.drivers)}" if sweep.drivers else ""
     console.print(f"[bold]{_plain(sweep.name)}[/]: {counts}{eta}{_plain(drivers)}")
+    if sweep.device_hours_spent:
+        to_come = sweep.device_hours_to_come
+        more = f", {to_come:.3g} to come" if to_come else ""
+        console.print(f"device-hours: {sweep.device_hours_spent:.3g} spent{more}")
+    for note in sweep.notes:
+        console.print(_plain(note), style="yellow")
     if detailed and len({run.rung for run in sweep.runs}) > 1:
         console.print(_rungs(sweep.runs))
     shown = [run for run in sweep.runs if every_run or run.state not in _QUIET]
     if shown:
         console.print(_runs(shown))
+    failed = [run for run in sweep.runs if run.failure_class is not None]
+    if detailed and failed:
+        _print_failures(console, failed)
 
 
 def _rungs(runs: list[RunStatus]) -> Table:
@@ -124,12 +134,25 @@ def _runs(runs: list[RunStatus]) -> Table:
     return table
 
 
+def _print_failures(console: Console, runs: list[RunStatus]) -> None:
+    """Failed runs by class, each with its last error line and the path of its log, whole."""
+    for name in sorted({run.failure_class or "" for run in runs}):
+        alike = [run for run in runs if run.failure_class == name]
+        lines = (alike[-1].message or "").strip().splitlines() or ["no message"]
+        console.print(f"[red]{name}[/] ({len(alike)}): {_plain(lines[-1])}")
+        console.print(f"  log: {_plain(alike[-1].log_path or '')}", soft_wrap=True)
+
+
 def _details(run: RunStatus) -> str:
     words = []
     if run.loss is not None:
         words.append(f"loss {run.loss:.3f}")
     if run.tokens_per_s is not None:
         words.append(f"{run.tokens_per_s:,.0f} tok/s")
+    if run.job:
+        words.append(f"job {run.job}")
+    if run.waits_for and run.waits_for != "None":
+        words.append(f"waits: {run.waits_for}")
     if run.holder:
         words.append(run.holder)
     if run.message and run.state in ("failed", "diverged"):

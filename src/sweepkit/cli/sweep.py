@@ -12,6 +12,7 @@ EPILOG = """\
 examples:
   sweepkit sweep x0_beta1                      runs what is missing; run again to resume
   sweepkit sweep x0_beta1 launcher=local launcher.num_workers=2
+  sweepkit sweep x0_beta1 launcher=slurm       submits and returns
   sweepkit sweep ./my_sweep.yaml trainer.compile=false
 
 All cells of all rungs and the decision rule are frozen in results/NAME before the first run starts.
@@ -30,7 +31,7 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument("name", metavar="NAME", help="a sweep in ./sweeps or a shipped one, or a .yaml file")
     parser.add_argument("overrides", nargs="*", metavar="OVERRIDE", help="key=value, as for train")
-    parser.add_argument("--retry-failed", action="store_true", help="start failed runs again")
+    running.add_launch_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -44,7 +45,9 @@ def run(args: argparse.Namespace) -> int:
     running.introduce(sweep)
     if len(sweep.rungs) > 1:
         print(f"rung {rung}: {running.describe(cells)}")
-    running.run_cells(cells, results_dir, sweep.name, args.retry_failed)
+    how = running.how(args, results_dir, cells[0].plan)
+    if submitted := running.run_cells(cells, how, sweep.name):
+        return running.leave(sweep, how, submitted, [])
     status = running.conclude(sweep, results_dir, cells)
     if len(sweep.rungs) > 1:
         print(f"next: sweepkit promote {args.name} decides and goes on to {sweep.rungs[1].name}")

@@ -59,10 +59,11 @@ def train(config: RunConfig) -> int:
     before = run_dir.read_record()
     was_complete = before is not None and before.state == RunState.complete
     if not was_complete:
-        from sweepkit.launch.execute import execute
-
         print(f"{plan.run_id}: {plan.num_steps} steps of {plan.total_batch_size} tokens, {where}")
-        execute([plan], config.launcher, results_dir=results_dir, title=plan.run_id)
+        how = running.How(results_dir, config.launcher)
+        if running.run_plans([plan], how, plan.run_id, {}) is not None:
+            print(f"follow: sweepkit status; the run's folder is {where}")
+            return running.DONE
     record = run_dir.read_record()
     if record is None:
         print(f"{plan.run_id} left no record; see {run_dir.log_path}", file=sys.stderr)

@@ -153,6 +153,21 @@ RANGES: dict[str, Range] = {
     "launcher.max_attempts": _at_least(1, "3"),
     "launcher.plan_device": _named("launcher.plan_device=h100"),
     "launcher.plan_mfu": Range(lambda value: 0 < value <= 1, "be more than 0 and at most 1", "try 0.4"),
+    **{
+        f"launcher.slurm.{name}": _named(f"launcher.slurm.{name}=null")
+        for name in ("partition", "account", "qos", "constraint")
+    },
+    "launcher.slurm.gpus": _at_least(0, "1 (0: CPU nodes)"),
+    "launcher.slurm.cpus": _at_least(1, "8"),
+    "launcher.slurm.mem_gib": _auto_or_at_least_one("64"),
+    "launcher.slurm.time_min": _auto_or_at_least_one("120"),
+    "launcher.slurm.time_margin": _at_least(1, "2"),
+    "launcher.slurm.runs_per_task": _auto_or_at_least_one("4"),
+    "launcher.slurm.task_min": _at_least(1, "60"),
+    "launcher.slurm.workers_per_task": _at_least(1, "1"),
+    "launcher.slurm.max_parallel": _at_least(1, "64"),
+    "launcher.slurm.signal_delay_s": _at_least(1, "120"),
+    "launcher.slurm.max_requeues": _at_least(0, "50"),
     "logging.project": _named("logging.project=sweepkit"),
     "logging.every_steps": _at_least(1, "1"),
     "logging.diagnostics_every_steps": _at_least(0, "50 (0: never)"),

@@ -59,6 +59,7 @@ class ParameterCount(Enum):
 class LauncherKind(Enum):
     inline = "inline"
     local = "local"
+    slurm = "slurm"
 
 
 class WandbMode(Enum):
@@ -231,12 +232,37 @@ class TrainerConfig:
 
 
 @dataclass
+class SlurmConfig:
+    """What array tasks ask for, and how runs are put into them (docs/slurm.md explains every field)."""
+
+    partition: Optional[str] = None
+    account: Optional[str] = None
+    qos: Optional[str] = None
+    constraint: Optional[str] = None
+    setup: list[str] = field(default_factory=list)  # shell lines before the task: module load, ...
+    sbatch: list[str] = field(default_factory=list)  # further options by their long names: reservation=x
+    gpus: int = 1  # of one array task; 0: CPU nodes
+    cpus: int = 8  # of one array task
+    mem_gib: Union[int, str] = "auto"  # host memory of one array task
+    time_min: Union[int, str] = "auto"  # auto: estimate × time_margin
+    time_margin: float = 2.0
+    runs_per_task: Union[int, str] = "auto"  # auto: short runs of one compiled shape, up to task_min
+    task_min: int = 60  # minutes
+    workers_per_task: int = 1  # runs side by side, where a cluster gives out whole nodes
+    max_parallel: int = 64  # array tasks that run at once
+    signal_delay_s: int = 120  # between the signal to checkpoint and the end of the time limit
+    max_requeues: int = 50  # of one task, for preemption and time limits
+    snapshot: bool = True  # queued runs use a copy of the package as it is now
+
+
+@dataclass
 class LauncherConfig:
     kind: LauncherKind = LauncherKind.inline
     num_workers: Union[int, str] = "auto"  # local: processes; auto: one per core or GPU
     max_attempts: int = 3  # for a run whose process died
     plan_device: str = "h100"  # what GPU-hours are estimated for
     plan_mfu: float = 0.4
+    slurm: SlurmConfig = field(default_factory=SlurmConfig)
 
 
 @dataclass

@@ -1,9 +1,10 @@
 """Stop a sweep's runs: those being worked on end with a checkpoint, those waiting are not started.
 
 A marker in the run's folder asks its holder, here or on another host, to stop; it looks twice a second.
-What a living launch still has to do is recorded as cancelled at once, which takes it off that launch's list.
-Runs that nobody was asked for stay as they are: there is nothing to stop. Launching the sweep again takes
-the marks away and goes on from the checkpoints.
+What a living launch, or Slurm, still has to do is recorded as cancelled at once, which takes it off that
+list. Gates and array tasks that wait for nothing else are taken out of Slurm's queue. Runs that nobody was
+asked for stay as they are: there is nothing to stop. Launching the sweep again takes the marks away and goes
+on from the checkpoints.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 from sweepkit.launch import claims, job
 from sweepkit.launch.drivers import live_drivers
 from sweepkit.launch.ledger import Run
+from sweepkit.launch.slurm import cluster, submissions
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.results.record import RunDir
 from sweepkit.sweep import frozen
@@ -45,6 +47,7 @@ def cancel(results_dir: Path, name: str, *, wait_s: float = 60.0) -> Cancelled:
     """
     result = Cancelled()
     asked = {run_id for driver in live_drivers(results_dir) for run_id in driver.run_ids}
+    asked |= _leave_queue(results_dir, name)
     for plan in _plans(results_dir, name):
         run = Run(plan, RunDir.of(results_dir, plan.run_id))
         run.refresh()
@@ -57,6 +60,33 @@ def cancel(results_dir: Path, name: str, *, wait_s: float = 60.0) -> Cancelled:
             result.stopping.append(run.run_id)
     _wait(results_dir, result, wait_s)
     return result
+
+
+def _leave_queue(results_dir: Path, name: str) -> set[str]:
+    """Take gates and waiting array tasks of a sweep, or of one run, out of Slurm's queue; run ids it had.
+
+    Gates go first, so that none submits anew what is cancelled here. A running task stays: its runs end with
+    a checkpoint, and then it ends.
+    """
+    submitted = submissions.read_all(results_dir)
+    if not submitted:
+        return set()
+    run_ids = {plan.run_id for plan in _plans(results_dir, name)}
+    gates = [item.name for item in submitted if item.is_gate and item.title == name]
+    cluster.cancel([task.full_id for task in cluster.queue(gates)])
+    placed = submissions.look(results_dir)
+    queued = {
+        run_id: item for run_id in run_ids for item in placed.get(run_id, []) if item.queued is not None
+    }
+    waiting = {
+        item.queued.full_id
+        for item in queued.values()
+        if item.queued is not None
+        and item.queued.state == "PENDING"
+        and run_ids.issuperset(item.submission.tasks[item.task])
+    }
+    cluster.cancel(waiting)
+    return set(queued)
 
 
 def _cancel_waiting(run: Run) -> bool:

@@ -13,25 +13,24 @@ one that failed otherwise only with ``retry_failed``.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from sweepkit import fsio
 from sweepkit.config.schema import LauncherConfig, LauncherKind, RunConfig
-from sweepkit.errors import SweepkitError
+from sweepkit.errors import ConfigError, DataError, SweepkitError
 from sweepkit.launch import inline, job, machine, worker
 from sweepkit.launch.display import display
 from sweepkit.launch.drivers import DriverDir, driver_dir
 from sweepkit.launch.job import Runs
-from sweepkit.launch.ledger import Ledger, Run
+from sweepkit.launch.ledger import Ledger
 from sweepkit.launch.local import WORKER_COMMAND, Pool
+from sweepkit.launch.reopen import reopen
 from sweepkit.launch.stopping import Stopping, on_signals
 from sweepkit.launch.view import Viewer
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.results.record import FailureClass, RunState
-
-_CANCELLING_TICK_S = 0.2
 
 Prepare = Callable[[RunConfig], object]
 
@@ -75,6 +74,7 @@ def execute(
     session_factory: Callable[[], Runs] = worker.real_session,
     worker_command: Sequence[str] = WORKER_COMMAND,
     prepare: Prepare | None = None,
+    unattended: bool = False,
 ) -> LaunchSummary:
     """Run every plan that has no final record yet.
 
@@ -88,6 +88,8 @@ def execute(
         session_factory: makes the Session of the inline launcher.
         worker_command: starts a worker of the local launcher.
         prepare: builds the data of a configuration; by default ``data.prepare.prepare``.
+        unattended: nobody is there to correct anything: runs that have ended stay so, and runs whose data
+            cannot be prepared fail, without holding up the others.
 
     Returns:
         Counts by state and failures of all runs of the list.
@@ -100,11 +102,16 @@ def execute(
     started = time.monotonic()
     results_dir = results_dir.absolute()
     ledger = Ledger(plans, results_dir)
-    _reopen(ledger, retry_failed)
+    if not unattended:
+        reopen(ledger, retry_failed)
     if not ledger.open():
         return _summary(ledger, len(ledger.runs), started)
     skipped = len(ledger.runs) - len(ledger.open())
-    _prepare_data([run.plan for run in ledger.open()], prepare or _real_prepare)
+    for broken, error in _data_problems([run.plan for run in ledger.open()], prepare or _real_prepare):
+        if not unattended:
+            raise error
+        for plan in broken:
+            job.refuse(plan, results_dir, error)
     is_inline = launcher.kind is LauncherKind.inline
     with (
         on_signals(interrupt_on_second=is_inline) as stop,
@@ -164,29 +171,6 @@ def _launch(
         screen.close()
 
 
-def _reopen(ledger: Ledger, retry_failed: bool) -> None:
-    """Make cancelled runs startable again; those only just being cancelled are waited for."""
-    for run in ledger.runs.values():
-        marker = job.cancel_marker(run.run_dir)
-        if not run.is_final and marker.exists():
-            while run.is_held and marker.exists():
-                time.sleep(_CANCELLING_TICK_S)
-                run.refresh()
-            marker.unlink(missing_ok=True)
-            run.refresh()
-        if _is_reopened(run, retry_failed):
-            job.reopen(run.plan, ledger.results_dir)
-            run.refresh()
-
-
-def _is_reopened(run: Run, retry_failed: bool) -> bool:
-    if not run.is_final or run.record is None:
-        return False
-    if run.record.state is RunState.failed:
-        return retry_failed or run.record.failure_class is FailureClass.disk_full
-    return run.record.state is RunState.cancelled
-
-
 def _summary(ledger: Ledger, skipped: int, started: float) -> LaunchSummary:
     failures = [
         Failure(
@@ -201,15 +185,19 @@ def _summary(ledger: Ledger, skipped: int, started: float) -> LaunchSummary:
     return LaunchSummary(ledger.counts(), failures, skipped, time.monotonic() - started)
 
 
-def _prepare_data(plans: Sequence[RunPlan], prepare: Prepare) -> None:
-    """Call ``prepare`` once per distinct recipe."""
-    seen = set()
+def _data_problems(
+    plans: Sequence[RunPlan], prepare: Prepare
+) -> Iterator[tuple[list[RunPlan], SweepkitError]]:
+    """Call ``prepare`` once per distinct recipe; gives the plans of each recipe that cannot be prepared."""
+    recipes: dict[str, list[RunPlan]] = {}
     for plan in plans:
         parts = [plan.config.get(name) for name in ("dataset", "tokenizer", "packing", "evaluation")]
-        recipe = fsio.digest([parts, plan.sequence_len])
-        if recipe not in seen:
-            seen.add(recipe)
-            prepare(_config(plan))
+        recipes.setdefault(fsio.digest([parts, plan.sequence_len]), []).append(plan)
+    for alike in recipes.values():
+        try:
+            prepare(_config(alike[0]))
+        except (ConfigError, DataError) as error:
+            yield alike, error
 
 
 def _real_prepare(config: RunConfig) -> object:

@@ -141,6 +141,34 @@ def mark_cancelled(plan: RunPlan, run_dir: RunDir) -> RunRecord:
     return record
 
 
+def refuse(plan: RunPlan, results_dir: Path, error: Exception) -> None:
+    """Record a run as failed by ``error`` before it has started, unless somebody holds it or it has ended."""
+    run_dir = RunDir.of(results_dir, plan.run_id)
+    claim = claims.claim(run_dir)
+    if claim is None:
+        return
+    with claim:
+        record = read_record(run_dir)
+        if record is None or record.state not in FINAL_STATES:
+            with run_dir.log_path.open("a") as log:
+                log.write(f"{error}\n")
+            mark_failed(plan, run_dir, _failure_class(error), str(error))
+
+
+def mark_failed(plan: RunPlan, run_dir: RunDir, failure_class: FailureClass, message: str) -> RunRecord:
+    """Record the run as failed by what happened around it; the caller holds the claim."""
+    record = replace(
+        _started(plan, run_dir),
+        state=RunState.failed,
+        failure_class=failure_class,
+        failure_message=message,
+        ended_at=now(),
+    )
+    run_dir.write_plan(plan)
+    run_dir.write_record(record)
+    return record
+
+
 def reopen(plan: RunPlan, results_dir: Path) -> bool:
     """Make a run with a final record (cancelled, failed) startable again; False when someone holds it.
 
@@ -170,16 +198,11 @@ def now() -> str:
 
 
 def _lost(plan: RunPlan, run_dir: RunDir, deaths: int) -> RunRecord:
-    record = replace(
-        _started(plan, run_dir),
-        state=RunState.failed,
-        failure_class=FailureClass.lost,
-        failure_message=f"its process died {deaths} times in a row (launcher.max_attempts), perhaps for want "
-        f"of memory: lower horizon.device_batch_size or launcher.num_workers; delete {run_dir.path} to retry",
-        ended_at=now(),
+    message = (
+        f"its process died {deaths} times in a row (launcher.max_attempts), perhaps for want of memory: "
+        f"lower horizon.device_batch_size or launcher.num_workers; delete {run_dir.path} to retry"
     )
-    run_dir.write_record(record)
-    return record
+    return mark_failed(plan, run_dir, FailureClass.lost, message)
 
 
 def _started(plan: RunPlan, run_dir: RunDir) -> RunRecord:

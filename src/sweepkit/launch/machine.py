@@ -61,12 +61,14 @@ def memory_gib() -> float:
 
 
 def num_cores() -> int:
-    """Cores this process may use: its affinity, and its control group's quota where there is one."""
+    """Cores this process may use: its affinity, its control group's quota, and what Slurm gave the task."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     with contextlib.suppress(OSError, ValueError):
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
         if quota != "max":
             cores = min(cores, max(1, int(quota) // int(period)))
+    with contextlib.suppress(KeyError, ValueError):
+        cores = min(cores, max(1, int(os.environ["SLURM_CPUS_PER_TASK"])))
     return cores
 
 

@@ -8,25 +8,29 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 from sweepkit.launch.drivers import LiveDriver, live_drivers
 from sweepkit.launch.ledger import LOST, PLANNED, Run
+from sweepkit.launch.pace import Pace, seconds_since, seconds_spent
+from sweepkit.launch.slurm import submissions
+from sweepkit.launch.slurm.cluster import ClusterError
+from sweepkit.launch.slurm.submissions import Place
 from sweepkit.plan.run_plan import RunPlan
-from sweepkit.results.record import RunDir, RunState
+from sweepkit.results.record import FINAL_STATES, RunDir, RunState
 from sweepkit.sweep import frozen
 from sweepkit.sweep.expand import Cell
 
+QUEUED = "queued"  # waits in Slurm's queue
 #: In the order in which they are shown.
 STATES = (
-    *(RunState.running.value, LOST, RunState.preempted.value, PLANNED, RunState.complete.value),
+    *(RunState.running.value, LOST, QUEUED, RunState.preempted.value, PLANNED, RunState.complete.value),
     *(RunState.diverged.value, RunState.failed.value, RunState.cancelled.value),
 )
+_ENDED = frozenset(state.value for state in FINAL_STATES)
 ALL = "all"
 #: What ``status`` calls the runs that no sweep in the folder asked for.
 NO_SWEEP = "(no sweep)"
@@ -50,6 +54,10 @@ class RunStatus:
     loss: float | None
     holder: str | None  # the living process that works on it
     message: str | None
+    failure_class: str | None = None
+    log_path: str | None = None  # of a run that failed
+    job: str | None = None  # Slurm's, as squeue writes it
+    waits_for: str | None = None  # why Slurm has not started it
 
 
 @dataclass(frozen=True)
@@ -60,6 +68,9 @@ class SweepStatus:
     counts: dict[str, int]
     eta_s: float | None  # until the living launches have done what they were asked for
     drivers: list[str]
+    device_hours_spent: float = 0.0  # as runs measured them; without queueing and lost work
+    device_hours_to_come: float | None = None  # for runs that were asked for; None: nothing to judge by
+    notes: list[str] = field(default_factory=list)  # what could not be known
     runs: list[RunStatus] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
@@ -73,15 +84,36 @@ def status(results_dir: Path, sweep: str = ALL) -> list[SweepStatus]:
     Raises:
         SweepkitError: there is no such sweep, or its frozen plan was edited.
     """
-    drivers = live_drivers(results_dir)
+    asked = _Asked.look(results_dir)
     if sweep != ALL:
-        return [_sweep(sweep, frozen.load_frozen(results_dir, sweep).cells, results_dir, drivers)]
+        return [_sweep(sweep, frozen.load_frozen(results_dir, sweep).cells, results_dir, asked)]
     names = frozen.frozen_names(results_dir)
     sweeps = {name: frozen.load_frozen(results_dir, name).cells for name in names}
     known = {cell.plan.run_id for cells in sweeps.values() for cell in cells}
-    statuses = [_sweep(name, cells, results_dir, drivers) for name, cells in sweeps.items()]
+    statuses = [_sweep(name, cells, results_dir, asked) for name, cells in sweeps.items()]
     others = _cells_outside(results_dir, known)
-    return [*statuses, _sweep(NO_SWEEP, others, results_dir, drivers)] if others else statuses
+    return [*statuses, _sweep(NO_SWEEP, others, results_dir, asked)] if others else statuses
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """Who was asked for runs: living launches, and Slurm."""
+
+    drivers: list[LiveDriver]
+    queued: dict[str, Place]  # run id → its task in the queue
+    notes: list[str]
+
+    @classmethod
+    def look(cls, results_dir: Path) -> _Asked:
+        drivers = live_drivers(results_dir)
+        try:
+            placed = submissions.look(results_dir)
+        except ClusterError as error:
+            return cls(drivers, {}, [f"Slurm's queue is not known: {error}"])
+        queued = {
+            run_id: item for run_id, places in placed.items() for item in places if item.queued is not None
+        }
+        return cls(drivers, queued, [])
 
 
 def _cells_outside(results_dir: Path, known: Iterable[str]) -> list[Cell]:
@@ -94,27 +126,32 @@ def _cells_outside(results_dir: Path, known: Iterable[str]) -> list[Cell]:
     return cells
 
 
-def _sweep(name: str, cells: Sequence[Cell], results_dir: Path, drivers: Sequence[LiveDriver]) -> SweepStatus:
+def _sweep(name: str, cells: Sequence[Cell], results_dir: Path, asked: _Asked) -> SweepStatus:
     first = {cell.plan.run_id: cell for cell in reversed(cells)}
     runs = {}
     for cell in cells:
         runs[cell.plan.run_id] = run = Run(cell.plan, RunDir.of(results_dir, cell.plan.run_id))
         run.refresh()
-    pace = _Pace(list(runs.values()))
+    pace = Pace(list(runs.values()))
     now = time.time()
-    rows = [_run(runs[run_id], first[run_id], pace, now) for run_id in runs]
-    mine = [driver for driver in drivers if driver.run_ids & runs.keys()]
+    rows = [_run(runs[run_id], first[run_id], pace, now, asked.queued.get(run_id)) for run_id in runs]
+    mine = [driver for driver in asked.drivers if driver.run_ids & runs.keys()]
+    wanted = asked.queued.keys() | {run_id for driver in mine for run_id in driver.run_ids}
+    left = _seconds_left(rows, {run_id: run.plan for run_id, run in runs.items()}, pace, wanted)
     counts = Counter(row.state for row in rows)
     return SweepStatus(
         name=name,
         counts={state: counts[state] for state in STATES if counts[state]},
-        eta_s=_eta(rows, {run_id: run.plan for run_id, run in runs.items()}, pace, mine),
+        eta_s=_eta(rows, left),
         drivers=[f"{driver.info.process.host} pid {driver.info.process.pid}" for driver in mine],
+        device_hours_spent=sum(seconds_spent(run) for run in runs.values()) / 3600,
+        device_hours_to_come=None if left is None else sum(left) / 3600,
+        notes=asked.notes,
         runs=rows,
     )
 
 
-def _run(run: Run, cell: Cell, pace: _Pace, now: float) -> RunStatus:
+def _run(run: Run, cell: Cell, pace: Pace, now: float, place: Place | None) -> RunStatus:
     progress = run.progress() if run.is_held and run.record is not None else {}
     step = progress.get("step")
     if step is None:
@@ -123,6 +160,7 @@ def _run(run: Run, cell: Cell, pace: _Pace, now: float) -> RunStatus:
     if run.is_held and run.holder is not None:
         holder = f"{run.holder.info.process.host} pid {run.holder.info.process.pid}"
         phase = str(progress.get("phase") or "starting")
+    record, queued = run.record, place.queued if place is not None else None
     eta = progress.get("eta_s")
     if eta is None and run.is_held:
         eta = pace.seconds_left(run.plan, step)
@@ -131,7 +169,7 @@ def _run(run: Run, cell: Cell, pace: _Pace, now: float) -> RunStatus:
         variant=cell.variant,
         rung=cell.rung,
         seed=run.plan.seed,
-        state=run.state,
+        state=QUEUED if place is not None and not (run.is_final or run.is_held) else run.state,
         phase=phase,
         step=int(step),
         num_steps=run.plan.num_steps,
@@ -140,79 +178,40 @@ def _run(run: Run, cell: Cell, pace: _Pace, now: float) -> RunStatus:
         tokens_per_s=progress.get("tokens_per_s"),
         loss=progress.get("loss"),
         holder=holder,
-        message=run.record.failure_message if run.record is not None else None,
+        message=record.failure_message if record is not None else None,
+        failure_class=record.failure_class.value if record is not None and record.failure_class else None,
+        log_path=str(run.run_dir.log_path) if record is not None and record.failure_class else None,
+        job=queued.full_id if queued is not None else None,
+        waits_for=queued.reason if queued is not None else None,
     )
 
 
 def _age(run: Run, now: float) -> float | None:
     if run.is_held and run.holder is not None:
-        return _since(run.holder.info.claimed_at, now)
+        return seconds_since(run.holder.info.claimed_at, now)
     if run.record is None:
         return None
     if run.state == LOST and run.holder is not None:
         return max(0.0, now - run.holder.heartbeat_at)
-    return _since(run.record.ended_at or run.record.started_at, now)
+    return seconds_since(run.record.ended_at or run.record.started_at, now)
 
 
-def _since(moment: str | None, now: float) -> float | None:
-    try:
-        return max(0.0, now - datetime.fromisoformat(moment).timestamp()) if moment else None
-    except ValueError:
-        return None
-
-
-class _Pace:
-    """How long runs take: the median time per FLOP of those done in one go, else of those going on."""
-
-    def __init__(self, runs: Sequence[Run]) -> None:
-        self._all: list[float] = []
-        self._of_depth: dict[int, list[float]] = {}
-        known = [(run, seconds) for run in runs if (seconds := _seconds_taken(run))]
-        known = known or [(run, seconds) for run in runs if (seconds := _seconds_expected(run))]
-        for run, seconds in known:
-            self._all.append(seconds / run.plan.total_flops)
-            self._of_depth.setdefault(run.plan.depth, []).append(seconds / run.plan.total_flops)
-
-    def seconds_left(self, plan: RunPlan, step: int) -> float | None:
-        """For a run at ``step``; None while no run is done to judge by."""
-        known = self._of_depth.get(plan.depth) or self._all
-        if not known:
-            return None
-        return median(known) * plan.total_flops * (1 - min(1.0, step / max(1, plan.num_steps)))
-
-
-def _seconds_taken(run: Run) -> float | None:
-    record = run.record
-    if record is None or record.state is not RunState.complete or record.attempt != 1:
-        return None
-    return _since(record.started_at, _moment(record.ended_at))
-
-
-def _seconds_expected(run: Run) -> float | None:
-    """Of a run going on, by its own estimate, from its first step to its last."""
-    progress = run.progress() if run.is_held else {}
-    eta, left = progress.get("eta_s"), run.plan.num_steps - (progress.get("step") or 0)
-    return eta / left * run.plan.num_steps if eta and left > 0 else None
-
-
-def _moment(moment: str | None) -> float:
-    return datetime.fromisoformat(moment).timestamp() if moment else 0.0
-
-
-def _eta(
-    rows: Sequence[RunStatus], plans: Mapping[str, RunPlan], pace: _Pace, drivers: Sequence[LiveDriver]
-) -> float | None:
-    asked = {run_id for driver in drivers for run_id in driver.run_ids}
-    final = {
-        state.value for state in (RunState.complete, RunState.diverged, RunState.failed, RunState.cancelled)
-    }
+def _seconds_left(
+    rows: Sequence[RunStatus], plans: Mapping[str, RunPlan], pace: Pace, wanted: Collection[str]
+) -> list[float] | None:
+    """Of every run that somebody was asked for and that has not ended; None where one cannot be told."""
     left: list[float] = []
     for row in rows:
-        if row.run_id in asked and row.state not in final:
+        if row.run_id in wanted and row.state not in _ENDED:
             seconds = row.eta_s if row.eta_s is not None else pace.seconds_left(plans[row.run_id], row.step)
             if seconds is None:
                 return None
             left.append(seconds)
+    return left
+
+
+def _eta(rows: Sequence[RunStatus], left: Sequence[float] | None) -> float | None:
+    """Until all of it is done, if as many runs stay side by side as are now."""
     if not left:
         return None
     num_live = sum(row.holder is not None for row in rows)

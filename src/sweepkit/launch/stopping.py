@@ -1,8 +1,9 @@
-"""Asking this process to stop: SIGINT, SIGTERM and SIGHUP set a flag that the training loop polls.
+"""Asking this process to stop: SIGINT, SIGTERM, SIGHUP and SIGUSR2 set a flag that the training loop polls.
 
-The first signal asks for a checkpoint and an end. The second is counted, for a driver that then kills its
-workers, or interrupts, in a process that trains itself.
-Outside the main thread no handler can be installed and signals keep their meaning.
+The first signal asks for a checkpoint and an end. A second Ctrl-C is counted, for a driver that then kills
+its workers, or interrupts, in a process that trains itself; Slurm's second signal (SIGTERM after SIGUSR2)
+only says that time is short. Outside the main thread no handler can be installed and signals keep their
+meaning.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import threading
 from collections.abc import Iterator
 from types import FrameType
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR2)
 
 
 class Stopping:
@@ -38,7 +39,8 @@ class Stopping:
         return self._event.wait(seconds)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        self.num_signals += 1
+        if number == signal.SIGINT or self.num_signals == 0:
+            self.num_signals += 1
         self.stop(signal.Signals(number).name)
         if self._interrupt_on_second and self.num_signals > 1:
             raise KeyboardInterrupt

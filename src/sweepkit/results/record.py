@@ -44,7 +44,10 @@ class FailureClass(StrEnum):
     bad_data = "bad_data"
     disk_full = "disk_full"
     crash = "crash"
-    lost = "lost"  # the process vanished more often than launcher.max_attempts
+    preempted = "preempted"  # and not started again within launcher.max_attempts; so are the next three
+    timeout = "timeout"
+    node_failure = "node_failure"
+    lost = "lost"  # the process vanished, and nobody knows why
     cancelled = "cancelled"
 
 

@@ -1,0 +1,95 @@
+"""``sweepkit resume``: go on with a sweep as it was frozen, whatever has become of its file."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from sweepkit.cli import promote, running
+from sweepkit.config import paths
+from sweepkit.results.record import FailureClass, RunDir
+
+if TYPE_CHECKING:
+    from sweepkit.sweep.expand import Cell
+
+EPILOG = f"""\
+examples:
+  sweepkit resume x0_beta1                     what is missing of the runs that were asked for
+  sweepkit resume x0_beta1 --failed            failed runs too
+  sweepkit resume x0_beta1 --only timeout,node_failure    failed runs of these classes
+  sweepkit resume x0_beta1 --climb launcher=slurm         and up the ladder, as promote does
+
+Works from results/SWEEP alone: a sweep file that was edited or deleted does not matter. Of the overrides only
+launcher.* apply. Classes: {", ".join(item.value for item in FailureClass)}.
+"""
+
+
+def add_parser(subparsers: Any) -> None:
+    parser = subparsers.add_parser(
+        "resume",
+        help="go on with a sweep as it was frozen; --failed reruns what failed",
+        description="Run what is missing of a sweep that was started, as it was frozen.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("name", metavar="SWEEP", help="name of a sweep in the results folder")
+    parser.add_argument("overrides", nargs="*", metavar="OVERRIDE", help="launcher=... and launcher.*=...")
+    parser.add_argument("--climb", action="store_true", help="decide, and go on up the ladder")
+    parser.add_argument("--only", metavar="CLASSES", help="start failed runs of these classes again")
+    parser.add_argument(
+        "--allow-mixed-environments",
+        action="store_true",
+        help="compare runs across hardware, threads and versions",
+    )
+    running.add_launch_arguments(parser, retry="--failed")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Resume; the exit status is 1 where runs failed."""
+    from sweepkit.config import compose
+    from sweepkit.errors import invalid
+    from sweepkit.sweep import frozen, override
+
+    results_dir = paths.results_dir()
+    for item in args.overrides:
+        if override.block(item) != "launcher":
+            raise invalid("resume", item, "be a launcher override", "a frozen sweep's runs do not change")
+    sweep = frozen.load_frozen(results_dir, args.name)
+    how = running.how(args, results_dir, sweep.cells[0].plan)
+    if args.overrides:
+        how = running.How(
+            results_dir, compose.compose(args.overrides).launcher, how.overrides, how.retry_failed, how.wait
+        )
+    if args.only:
+        _reopen(sweep.cells, how, _classes(args.only))
+    if args.climb:
+        return promote.climb(sweep, how, args.allow_mixed_environments)
+    running.introduce(sweep)
+    first = sweep.rungs[0].name
+    cells = [
+        cell
+        for cell in sweep.cells
+        if cell.rung == first or RunDir.of(results_dir, cell.plan.run_id).path.exists()
+    ]
+    if submitted := running.run_cells(cells, how, sweep.name):
+        return running.leave(sweep, how, submitted, [])
+    return running.conclude(sweep, results_dir, cells)
+
+
+def _classes(text: str) -> set[FailureClass]:
+    from sweepkit.errors import did_you_mean, invalid
+
+    known = [item.value for item in FailureClass]
+    for word in text.split(","):
+        if word not in known:
+            raise invalid("--only", word, "be a failure class", did_you_mean(word, known))
+    return {FailureClass(word) for word in text.split(",")}
+
+
+def _reopen(cells: list[Cell], how: running.How, classes: set[FailureClass]) -> None:
+    from sweepkit.launch import job
+
+    for cell in cells:
+        record = job.read_record(RunDir.of(how.results_dir, cell.plan.run_id))
+        if record is not None and record.failure_class in classes:
+            job.reopen(cell.plan, how.results_dir)

@@ -1,0 +1,66 @@
+"""How long runs take, from those that are done: for what is left, and for what has been spent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from statistics import median
+
+from sweepkit.launch.ledger import Run
+from sweepkit.plan.run_plan import RunPlan
+from sweepkit.results.record import RunState
+
+#: Parts of a run during which it holds its device, as the record measured them.
+_SPENT = ("train_time_s", "compile_time_s", "eval_time_s", "checkpoint_time_s")
+
+
+class Pace:
+    """How long runs take: the median time per FLOP of those done in one go, else of those going on."""
+
+    def __init__(self, runs: Sequence[Run]) -> None:
+        self._all: list[float] = []
+        self._of_depth: dict[int, list[float]] = {}
+        known = [(run, seconds) for run in runs if (seconds := _seconds_taken(run))]
+        known = known or [(run, seconds) for run in runs if (seconds := _seconds_expected(run))]
+        for run, seconds in known:
+            self._all.append(seconds / run.plan.total_flops)
+            self._of_depth.setdefault(run.plan.depth, []).append(seconds / run.plan.total_flops)
+
+    def seconds_left(self, plan: RunPlan, step: int) -> float | None:
+        """For a run at ``step``; None while no run is done to judge by."""
+        known = self._of_depth.get(plan.depth) or self._all
+        if not known:
+            return None
+        return median(known) * plan.total_flops * (1 - min(1.0, step / max(1, plan.num_steps)))
+
+
+def _seconds_taken(run: Run) -> float | None:
+    record = run.record
+    if record is None or record.state is not RunState.complete or record.attempt != 1:
+        return None
+    return seconds_since(record.started_at, _moment(record.ended_at))
+
+
+def _seconds_expected(run: Run) -> float | None:
+    """Of a run going on, by its own estimate, from its first step to its last."""
+    progress = run.progress() if run.is_held else {}
+    eta, left = progress.get("eta_s"), run.plan.num_steps - (progress.get("step") or 0)
+    return eta / left * run.plan.num_steps if eta and left > 0 else None
+
+
+def _moment(moment: str | None) -> float:
+    return datetime.fromisoformat(moment).timestamp() if moment else 0.0
+
+
+def seconds_spent(run: Run) -> float:
+    """Device seconds that a run has measured so far; queueing and lost work are not in it."""
+    results = run.record.results if run.record is not None else {}
+    return float(sum(results.get(name) or 0.0 for name in _SPENT))
+
+
+def seconds_since(moment: str | None, now: float) -> float | None:
+    """Between an ISO 8601 moment and ``now`` (seconds since the epoch); None where it is no moment."""
+    try:
+        return max(0.0, now - datetime.fromisoformat(moment).timestamp()) if moment else None
+    except ValueError:
+        return None

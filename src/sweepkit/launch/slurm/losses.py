@@ -1,0 +1,94 @@
+"""Runs that a job left behind: why it ended, and whether the run is submitted again.
+
+Slurm's accounting says how the job ended, the run's folder whether the run did. Infrastructure (a node that
+died, a preempted or timed-out job, a job that vanished) costs a run one of ``launcher.max_attempts`` tries
+and is never scored; only when they are used up is the run recorded as failed, with what happened last. A job
+that somebody cancelled is not submitted again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sweepkit.launch import claims, job
+from sweepkit.launch.ledger import Run
+from sweepkit.launch.slurm import cluster
+from sweepkit.launch.slurm.submissions import Place
+from sweepkit.results.record import FailureClass
+
+#: Slurm's word for how a job ended → what that is for a run that it left unfinished.
+CLASSES = {
+    "CANCELLED": FailureClass.cancelled,
+    "TIMEOUT": FailureClass.timeout,
+    "DEADLINE": FailureClass.timeout,
+    "PREEMPTED": FailureClass.preempted,
+    "NODE_FAIL": FailureClass.node_failure,
+    "BOOT_FAIL": FailureClass.node_failure,
+    "OUT_OF_MEMORY": FailureClass.oom,
+    "FAILED": FailureClass.crash,
+}
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A run whose jobs have ended without finishing it. ``slurm_state`` is None where nobody knows."""
+
+    run: Run
+    num_jobs: int  # since the run last ended in order
+    failure_class: FailureClass
+    slurm_state: str | None
+    log_path: Path | None
+
+
+def find(runs: Sequence[Run], placed: dict[str, list[Place]], results_dir: Path) -> list[Loss]:
+    """The losses among runs that are not done and that no job has or will take."""
+    ended: dict[str, list[Place]] = {}
+    for run in runs:
+        since = (run.record.ended_at if run.record is not None else None) or ""
+        mine = [item for item in placed.get(run.run_id, []) if item.full_id and item.queued is None]
+        if mine := [item for item in mine if (item.submission.submitted_at or "") >= since]:
+            ended[run.run_id] = mine
+    states = cluster.final_states(item[-1].full_id or "" for item in ended.values())
+    losses = []
+    for run in runs:
+        if run.run_id in ended:
+            last = ended[run.run_id][-1]
+            state = states.get(last.full_id or "")
+            losses.append(
+                Loss(
+                    run,
+                    len(ended[run.run_id]),
+                    CLASSES.get(state or "", FailureClass.lost),
+                    state,
+                    last.log_path(results_dir),
+                )
+            )
+    return losses
+
+
+def give_up(loss: Loss, max_attempts: int) -> bool:
+    """Record a run as cancelled or failed where it is not to be submitted again; False where it is."""
+    if loss.failure_class is not FailureClass.cancelled and loss.num_jobs < max_attempts:
+        return False
+    claim = claims.claim(loss.run.run_dir)
+    if claim is None:  # somebody has it after all, or its holder has not been silent for long enough
+        return False
+    with claim:
+        loss.run.refresh()
+        if loss.run.is_final:
+            return True
+        if loss.failure_class is FailureClass.cancelled:
+            job.mark_cancelled(loss.run.plan, loss.run.run_dir)
+        else:
+            what = f"Slurm: {loss.slurm_state}" if loss.slurm_state else "Slurm no longer knows how"
+            job.mark_failed(
+                loss.run.plan,
+                loss.run.run_dir,
+                loss.failure_class,
+                f"{loss.num_jobs} jobs ended without finishing it (launcher.max_attempts; {what}); "
+                f"log: {loss.log_path}; sweepkit resume SWEEP --failed tries again",
+            )
+    loss.run.refresh()
+    return True

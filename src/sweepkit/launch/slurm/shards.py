@@ -1,0 +1,112 @@
+"""Shards: which runs one array task carries out, and what it asks the cluster for.
+
+Short runs of one compiled shape share a task, because starting and compiling cost more than they do; a shard
+is named by its content, so that the same runs are the same shard whoever submits them.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sweepkit import fsio
+from sweepkit.config.schema import SlurmConfig
+from sweepkit.launch.choose import grouped
+from sweepkit.plan.run_plan import RunPlan
+
+_START_MIN = 10.0  # importing, preparing data, compiling
+_UNKNOWN_MIN = 240  # of a run whose time cannot be estimated
+_WORKER_GIB = 4.0  # of host memory besides what the plan estimates
+
+
+@dataclass(frozen=True)
+class Shard:
+    """The runs of one array task, in order."""
+
+    plans: tuple[RunPlan, ...]
+
+    @property
+    def name(self) -> str:
+        """12 hex digits of its plans: of the runs and of how they are carried out."""
+        return fsio.digest([plan.to_json() for plan in self.plans])[:12]
+
+    @property
+    def run_ids(self) -> list[str]:
+        return [plan.run_id for plan in self.plans]
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What one array task asks for; tasks that ask for the same share an array."""
+
+    gpus: int
+    cpus: int
+    mem_gib: int
+    time_min: int
+
+
+def pack(plans: Sequence[RunPlan], slurm: SlurmConfig) -> list[Shard]:
+    """Shards for runs that are to be submitted, runs of one compiled shape next to each other.
+
+    With ``runs_per_task: auto`` a task is filled up to ``task_min`` estimated minutes; runs whose time is
+    not known stand alone.
+    """
+    shards: list[list[RunPlan]] = []
+    minutes = 0.0
+    for plan in grouped(plans):
+        estimate = minutes_of(plan, slurm)
+        fits = (
+            shards
+            and shards[-1][-1].compile_key == plan.compile_key
+            and (
+                len(shards[-1]) < slurm.runs_per_task
+                if isinstance(slurm.runs_per_task, int)
+                else estimate is not None and minutes + estimate <= slurm.task_min * slurm.workers_per_task
+            )
+        )
+        if fits:
+            shards[-1].append(plan)
+        else:
+            shards.append([plan])
+            minutes = 0.0
+        minutes += estimate or 0.0
+    return [Shard(tuple(shard)) for shard in shards]
+
+
+def minutes_of(plan: RunPlan, slurm: SlurmConfig) -> float | None:
+    """Estimated minutes of one run on one GPU; None on CPUs, for which there is no peak to go by."""
+    hours = plan.estimated_gpu_hours
+    return None if hours is None or slurm.gpus == 0 else hours * 60
+
+
+def resources(shard: Shard, slurm: SlurmConfig) -> Resources:
+    """What the configuration says, with ``auto`` worked out from the plans."""
+    time_min = slurm.time_min
+    if not isinstance(time_min, int):
+        estimates = [minutes_of(plan, slurm) for plan in shard.plans]
+        known = [item for item in estimates if item is not None]
+        total = sum(known) / slurm.workers_per_task if len(known) == len(estimates) else _UNKNOWN_MIN
+        time_min = math.ceil(total * slurm.time_margin + _START_MIN)
+    mem_gib = slurm.mem_gib
+    if not isinstance(mem_gib, int):
+        largest = max(plan.estimated_peak_memory_gib for plan in shard.plans)
+        mem_gib = math.ceil(slurm.workers_per_task * (largest + _WORKER_GIB))
+    return Resources(slurm.gpus, slurm.cpus, mem_gib, time_min)
+
+
+def write(shard: Shard, folder: Path) -> Path:
+    """Write a shard's plans to its file, one a line; an existing file is the same shard."""
+    path = folder / f"{shard.name}.jsonl"
+    if not path.exists():
+        rows = (json.dumps(plan.to_json(), separators=(",", ":")) for plan in shard.plans)
+        fsio.write_text(path, "\n".join(rows) + "\n")
+    return path
+
+
+def read(path: Path) -> Shard:
+    """The shard of a file."""
+    rows = path.read_text().splitlines()
+    return Shard(tuple(RunPlan.from_json(json.loads(row)) for row in rows))

@@ -1,0 +1,59 @@
+"""A copy of the package and its configuration for queued runs, so that later edits do not reach them.
+
+``results/.slurm/snapshots/<digest>/`` holds ``sweepkit/`` and ``conf/``; equal content is one snapshot. A run
+in it records the commit of the checkout that it was copied from.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import shutil
+import tempfile
+from pathlib import Path
+
+import sweepkit
+from sweepkit import fsio
+from sweepkit.config import paths
+
+_PACKAGE = "sweepkit"
+_SKIPPED = shutil.ignore_patterns("__pycache__", "*.pyc")
+
+
+def take(root: Path) -> Path:
+    """The snapshot's folder below ``root``; copies only where there is none of this content."""
+    package = Path(sweepkit.__file__).resolve().parent
+    conf = paths.conf_dir()
+    folder = root / _digest([package, conf])
+    if folder.is_dir():
+        return folder
+    root.mkdir(parents=True, exist_ok=True)
+    with fsio.explain_full_disk(folder):
+        temporary = Path(tempfile.mkdtemp(dir=root, prefix=".snapshot.", suffix=".tmp"))
+        try:
+            temporary.chmod(0o755)
+            shutil.copytree(package, temporary / _PACKAGE, ignore=_SKIPPED)
+            shutil.copytree(conf, temporary / "conf", ignore=_SKIPPED)
+            with contextlib.suppress(OSError):  # somebody else was first
+                temporary.rename(folder)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    return folder
+
+
+def shell_lines(folder: Path) -> list[str]:
+    """What a job script exports to use the snapshot."""
+    return [
+        f'export PYTHONPATH="{folder}${{PYTHONPATH:+:$PYTHONPATH}}"',
+        f'export SWEEPKIT_CONF_DIR="{folder / "conf"}"',
+    ]
+
+
+def _digest(folders: list[Path]) -> str:
+    content = hashlib.sha256()
+    for folder in folders:
+        for path in sorted(folder.rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts:
+                content.update(f"{path.relative_to(folder)}\0".encode())
+                content.update(hashlib.sha256(path.read_bytes()).digest())
+    return content.hexdigest()[:16]

@@ -1,0 +1,122 @@
+"""What was submitted: ``results/.slurm/jobs/<job name>.json``, one file an array or gate.
+
+A file is written before sbatch is called (the intent, without a job id) and again after it. The name stands
+for the content and is also the job's name, so that a process that died in between, or a controller that
+reported failure and ran the job all the same, leaves something that can be looked up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sweepkit import fsio
+from sweepkit.launch.slurm import cluster
+from sweepkit.launch.slurm.cluster import QueuedTask
+
+FOLDER = ".slurm"
+
+
+@dataclass(frozen=True)
+class Submission:
+    """One array of shards, or one gate.
+
+    Attributes:
+        name: of the job, unique.
+        title: the sweep it belongs to, or the run.
+        tasks: run ids of each array task; empty for a gate.
+        job_id: None while it is only an intent.
+    """
+
+    name: str
+    title: str
+    tasks: list[list[str]] = field(default_factory=list)
+    job_id: str | None = None
+    submitted_at: str | None = None
+
+    @property
+    def is_gate(self) -> bool:
+        return not self.tasks
+
+    def full_id(self, task: int) -> str | None:
+        """Of one array task, as Slurm writes it; submitit submits a single task as a plain job."""
+        if self.job_id is None or len(self.tasks) <= 1:
+            return self.job_id
+        return f"{self.job_id}_{task}"
+
+    def tasks_of(self, run_id: str) -> list[int]:
+        return [index for index, run_ids in enumerate(self.tasks) if run_id in run_ids]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a run stands in one submission."""
+
+    submission: Submission
+    task: int
+    queued: QueuedTask | None  # None: the task has ended, or was never submitted
+
+    @property
+    def full_id(self) -> str | None:
+        return self.submission.full_id(self.task)
+
+    def log_path(self, results_dir: Path) -> Path | None:
+        """What the task printed."""
+        if self.full_id is None:
+            return None
+        return log_folder(results_dir, self.submission.name) / f"{self.full_id}_0_log.err"
+
+
+def folder(results_dir: Path) -> Path:
+    return results_dir / FOLDER
+
+
+def log_folder(results_dir: Path, name: str) -> Path:
+    """submitit's folder of one submission: its files and the tasks' logs."""
+    return folder(results_dir) / "logs" / name
+
+
+def write(results_dir: Path, submission: Submission) -> None:
+    fsio.write_json(_path(results_dir, submission.name), asdict(submission))
+
+
+def read(results_dir: Path, name: str) -> Submission | None:
+    """The submission of that name; None where there is none."""
+    try:
+        value: dict[str, Any] = fsio.read_json(_path(results_dir, name))
+    except FileNotFoundError:
+        return None
+    return Submission(**value)
+
+
+def read_all(results_dir: Path) -> list[Submission]:
+    """All submissions of a results folder, oldest first."""
+    paths = (folder(results_dir) / "jobs").glob("*.json")
+    found = [Submission(**fsio.read_json(path)) for path in paths]
+    return sorted(found, key=lambda item: item.submitted_at or "~")
+
+
+def places(submitted: Sequence[Submission], queue: Sequence[QueuedTask]) -> dict[str, list[Place]]:
+    """run id → where it stands in each submission that holds it, oldest first."""
+    queued = {(task.job_id, task.task or 0): task for task in queue}
+    found: dict[str, list[Place]] = {}
+    for submission in submitted:
+        for index, run_ids in enumerate(submission.tasks):
+            task = queued.get((submission.job_id, index)) if submission.job_id is not None else None
+            for run_id in run_ids:
+                found.setdefault(run_id, []).append(Place(submission, index, task))
+    return found
+
+
+def look(results_dir: Path) -> dict[str, list[Place]]:
+    """``places`` of a results folder as the cluster has them now; empty where nothing was ever submitted."""
+    submitted = read_all(results_dir)
+    if not any(item.job_id for item in submitted):
+        return {}
+    return places(submitted, cluster.queue([item.name for item in submitted]))
+
+
+def _path(results_dir: Path, name: str) -> Path:
+    return folder(results_dir) / "jobs" / f"{name}.json"

@@ -1,0 +1,81 @@
+"""What one array task does: carry out its shard with the local launcher, and requeue itself when told to
+stop.
+
+Slurm sends SIGUSR2 when the task is preempted or its time limit nears. The runs then end with a checkpoint
+and the task goes back into the queue, where it goes on later, perhaps on another node. SIGTERM alone
+(scancel) stops it for good. A run whose process is killed goes on in a new process of the same task; its
+siblings do not notice. The task ends with an error where a run failed, so that Slurm says FAILED when
+something failed.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from submitit.helpers import DelayedSubmission
+
+from sweepkit.config.schema import LauncherConfig, LauncherKind
+from sweepkit.errors import SweepkitError
+from sweepkit.launch.slurm import cluster, shards
+from sweepkit.results.record import FailureClass
+
+CHECKPOINT_SIGNAL = "SIGUSR2"  # what submitit has Slurm send
+_STOPPED = 75
+
+
+class RunsFailedError(SweepkitError):
+    """Some of the task's runs failed; the others are done."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """Pickled by submitit, called on a compute node."""
+
+    shard_path: Path
+    results_dir: Path
+    num_workers: int
+    max_attempts: int
+    max_requeues: int
+
+    def __call__(self) -> dict[str, int]:
+        """Counts by state. Raises RunsFailedError; SystemExit after a requeue."""
+        from sweepkit.launch.execute import LaunchCancelledError, execute
+
+        plans = shards.read(self.shard_path).plans
+        launcher = LauncherConfig(
+            kind=LauncherKind.local, num_workers=self.num_workers, max_attempts=self.max_attempts
+        )
+        try:
+            summary = execute(
+                plans,
+                launcher,
+                results_dir=self.results_dir,
+                title=self.shard_path.stem,
+                unattended=True,
+            )
+        except LaunchCancelledError as cancelled:
+            return cancelled.summary.counts
+        except KeyboardInterrupt as stopped:
+            self._requeue(str(stopped))
+        failed = [item for item in summary.failures if item.failure_class is not FailureClass.diverged]
+        if failed:
+            words = [f"{item.run_id}: {item.failure_class}: {item.message}" for item in failed]
+            raise RunsFailedError(f"{len(words)} of {len(plans)} runs failed\n" + "\n".join(words))
+        return summary.counts
+
+    def checkpoint(self) -> DelayedSubmission:
+        """Asked by submitit where the signal comes before ``__call__`` has taken over: nothing to save."""
+        return DelayedSubmission(self)
+
+    def _requeue(self, signal_name: str) -> NoReturn:
+        times = int(os.environ.get("SLURM_RESTART_COUNT") or 0)
+        if signal_name == CHECKPOINT_SIGNAL and times < self.max_requeues:
+            cluster.requeue(os.environ["SLURM_JOB_ID"])
+            print(f"stopped by {signal_name} after a checkpoint; requeued ({times + 1})", file=sys.stderr)
+        else:
+            print(f"stopped by {signal_name} after a checkpoint; not requeued", file=sys.stderr)
+        sys.exit(_STOPPED)

@@ -1,0 +1,32 @@
+"""One cluster a test session, cleaned before each test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from slurm_cluster import Cluster, User, running_cluster
+
+
+@pytest.fixture(scope="session")
+def session_cluster() -> Iterator[Cluster]:
+    with running_cluster(16800) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("slurm-cache")
+
+
+@pytest.fixture
+def cluster(session_cluster: Cluster) -> Cluster:
+    session_cluster.control("reset")
+    return session_cluster
+
+
+@pytest.fixture
+def user(cluster: Cluster, tmp_path: Path, cache: Path) -> User:
+    (tmp_path / "home").mkdir()
+    return User(cluster, tmp_path, cache)

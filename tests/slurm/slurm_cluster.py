@@ -1,0 +1,166 @@
+"""A real Slurm cluster on this machine (``slurmtest``), and somebody who runs sweepkit on its login node."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SCRIPT = Path(__file__).with_name("slurmtest")
+#: What a CPU task of the tests asks for: two of the machine's cores at a time in all.
+LAUNCHER = (
+    "launcher=slurm",
+    "launcher.slurm.gpus=0",
+    "launcher.slurm.cpus=1",
+    "launcher.slurm.mem_gib=4",
+    "launcher.slurm.time_min=30",
+    "launcher.slurm.max_parallel=2",
+    "launcher.slurm.signal_delay_s=30",
+)
+
+
+class Cluster:
+    """The cluster's controls, and sweepkit as one of its users."""
+
+    def __init__(self, root: Path, port: int, accounting: bool = True) -> None:
+        self.settings = {
+            "SLURMTEST_ROOT": str(root),
+            "SLURMTEST_PORT": str(port),
+            "SLURMTEST_ACCT": "dbd" if accounting else "none",
+            "SLURMTEST_AUTH": "munge" if accounting else "none",
+        }
+        self.environment = {
+            "PATH": f"{os.environ['PATH']}:/usr/sbin",
+            "SLURM_CONF": str(root / "etc" / "slurm.conf"),
+        }
+
+    def control(self, *args: str) -> None:
+        environment = os.environ | self.settings
+        subprocess.run(["bash", str(SCRIPT), *args], check=True, env=environment, stdin=subprocess.DEVNULL)
+
+    def run(self, *args: str, check: bool = True) -> str:
+        """What a command of Slurm's printed."""
+        environment = os.environ | self.environment
+        done = subprocess.run(args, env=environment, capture_output=True, text=True, check=check, timeout=60)
+        return done.stdout.strip()
+
+    def queue(self) -> list[str]:
+        return self.run("squeue", "-h", "-r", "-o", "%i|%j|%T").splitlines()
+
+    def release(self) -> None:
+        """Have requeued jobs start now: Slurm holds them back for a while."""
+        for line in self.run("squeue", "-h", "-r", "-o", "%A|%T|%r").splitlines():
+            job_id, state, reason = line.split("|")
+            if state == "PENDING" and reason in ("BeginTime", "None"):
+                self.run("scontrol", "update", f"JobId={job_id}", "StartTime=now", check=False)
+
+    def wait_for(self, what: str, holds: Callable[[], bool], timeout_s: float = 120.0) -> None:
+        until = time.monotonic() + timeout_s
+        while not holds():
+            assert time.monotonic() < until, f"waited {timeout_s} s for {what}; queue: {self.queue()}"
+            self.release()
+            time.sleep(0.2)
+
+    def wait_until_idle(self, timeout_s: float = 180.0) -> None:
+        self.wait_for("the queue to be empty", lambda: not self.queue(), timeout_s)
+
+
+class User:
+    """Somebody who runs sweepkit on the login node, in a folder of their own."""
+
+    def __init__(self, cluster: Cluster, folder: Path, cache: Path) -> None:
+        self.cluster, self.folder = cluster, folder
+        self.results = folder / "results"
+        kept = {key: os.environ[key] for key in ("LANG",) if key in os.environ}
+        self.environment = (
+            kept
+            | cluster.environment
+            | {
+                "HOME": str(folder / "home"),
+                "SWEEPKIT_CACHE_DIR": str(cache),
+                "SWEEPKIT_RESULTS_DIR": str(self.results),
+                "OMP_NUM_THREADS": "1",
+            }
+        )
+
+    def sweepkit(
+        self,
+        *args: str,
+        check: bool = True,
+        results: Path | None = None,
+        extra: Mapping[str, str] | None = None,
+    ) -> subprocess.CompletedProcess[str]:
+        environment = self.environment | dict(extra or {})
+        if results is not None:
+            environment["SWEEPKIT_RESULTS_DIR"] = str(results)
+        done = subprocess.run(
+            [sys.executable, "-m", "sweepkit", *args],
+            cwd=self.folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert not check or done.returncode == 0, done.stderr + done.stdout
+        return done
+
+    def table(self, sweep: str, results: Path | None = None) -> list[dict[str, Any]]:
+        """The runs table without clocks, by run id."""
+        shown = self.sweepkit("results", sweep, "--format", "json", results=results).stdout
+        names = ("run_id", "variant", "rung", "seed", "state", "failure_class", "step", "val_bpb")
+        rows = [{name: row[name] for name in names} for row in json.loads(shown)]
+        return sorted(rows, key=lambda row: row["run_id"])
+
+    def status(self, sweep: str) -> dict[str, Any]:
+        (found,) = json.loads(self.sweepkit("status", sweep, "--format", "json").stdout)
+        return dict(found)
+
+    def states(self, sweep: str) -> dict[str, str]:
+        return {run["run_id"]: run["state"] for run in self.status(sweep)["runs"]}
+
+    def steps(self) -> dict[str, int]:
+        """The last step that each run has logged, read from its metrics."""
+        found = {}
+        for path in self.results.glob("runs/*/metrics.jsonl"):
+            lines = path.read_text().splitlines()
+            with contextlib.suppress(IndexError, ValueError, KeyError):
+                found[path.parent.name] = int(json.loads(lines[-1])["step"])
+        return found
+
+    def attempts(self) -> dict[str, int]:
+        return {path.name: len(list(path.glob("attempts/*.json"))) for path in self.results.glob("runs/*")}
+
+    def submissions(self) -> list[dict[str, Any]]:
+        return [json.loads(path.read_text()) for path in self.results.glob(".slurm/jobs/*.json")]
+
+
+def require_slurm() -> None:
+    """Without Slurm on the machine these tests cannot run: loud here, and a failure in CI."""
+    if shutil.which("slurmctld", path=f"{os.environ['PATH']}:/usr/sbin"):
+        return
+    if os.environ.get("CI"):
+        pytest.fail("Slurm is not installed: make slurm-packages")
+    pytest.skip("Slurm is not installed: make slurm-packages (as root) installs it")
+
+
+@contextlib.contextmanager
+def running_cluster(port: int, accounting: bool = True) -> Iterator[Cluster]:
+    require_slurm()
+    root = Path(f"/tmp/slurmtest.{os.getuid()}.{os.getpid()}.{port}")
+    cluster = Cluster(root, port, accounting)
+    cluster.control("start")
+    try:
+        yield cluster
+    finally:
+        cluster.control("stop", "--purge")
+        assert not root.exists()

@@ -1,0 +1,53 @@
+"""Sweep files for the cluster: tiny, eager runs on the embedded text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_TEMPLATE = """\
+question: {question}
+base:{shape}
+  - tokenizer.vocab_size=512
+  - horizon.sequence_len=64
+  - horizon.device_batch_size=4
+  - horizon.total_batch_size=256
+  - horizon.num_steps={num_steps}
+  - evaluation.max_bytes=4000
+  - evaluation.every_steps=0
+  - evaluation.sample_tokens=0
+  - trainer.compile=false
+  - trainer.checkpoint_every_steps=5
+  - logging.diagnostics_every_steps=0
+axes: {axes}
+reference: {reference}
+seeds: {seeds}
+decision: {{metric: val_bpb, alpha: 0.1, min_effect: 0.001}}
+ladder: {ladder}
+"""
+
+
+def write_sweep(
+    folder: Path,
+    name: str = "small",
+    *,
+    num_steps: int = 20,
+    seeds: int = 2,
+    axes: str = "{lr: {tenth: [optimizer.unembedding.lr=0.0008], plain: [optimizer.unembedding.lr=0.008]}}",
+    reference: str = "{lr: tenth}",
+    ladder: str = "mini",
+) -> str:
+    """``folder/sweeps/NAME.yaml``: the reference's rate is a tenth, so that the variant is better."""
+    path = folder / "sweeps" / f"{name}.yaml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(
+        _TEMPLATE.format(
+            shape="\n  - experiment=mini\n  - model=d2" if ladder == "none" else "",
+            question="Does the plain rate help?",
+            num_steps=num_steps,
+            axes=axes,
+            reference=reference,
+            seeds=list(range(1, seeds + 1)),
+            ladder=ladder,
+        )
+    )
+    return name

@@ -1,0 +1,107 @@
+"""Sweeps and promotions on a real cluster: submitted, left alone, ended as they would have here."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from slurm_cluster import LAUNCHER, Cluster, User
+from slurm_sweeps import write_sweep
+
+pytestmark = pytest.mark.xdist_group("slurm")
+
+
+def test_forty_runs_go_as_arrays_and_each_runs_once(cluster: Cluster, user: User) -> None:
+    name = write_sweep(user.folder, seeds=20, ladder="none")
+    said = user.sweepkit("sweep", name, *LAUNCHER, "launcher.slurm.runs_per_task=5").stdout
+    assert "40 submitted" in said
+    again = user.sweepkit("sweep", name, *LAUNCHER, "launcher.slurm.runs_per_task=5").stdout
+    assert "submitted in" not in again and "queued before" in again
+    cluster.wait_until_idle()
+
+    rows = user.table(name)
+    assert Counter(row["state"] for row in rows) == {"complete": 40}
+    assert set(user.attempts().values()) == {1}
+    (array,) = [item for item in user.submissions() if item["tasks"]]
+    assert [len(task) for task in array["tasks"]] == [5] * 8
+    done = user.sweepkit("sweep", name, *LAUNCHER).stdout
+    assert "40 done" in done and "gate" not in done
+
+    here = user.folder / "here"
+    seeds = write_sweep(user.folder, "few", seeds=2, ladder="none")
+    user.sweepkit("sweep", seeds, results=here)
+    by_id = {row["run_id"]: row for row in rows}
+    for row in user.table(seeds, here):
+        assert by_id[row["run_id"]] == row
+
+
+def test_a_promotion_climbs_by_itself_and_decides_as_one_process_would(cluster: Cluster, user: User) -> None:
+    name = write_sweep(user.folder)
+    said = user.sweepkit(
+        "promote", name, *LAUNCHER, "launcher.slurm.runs_per_task=2"
+    ).stdout  # the process that submits ends here
+    assert "gate: job" in said
+    # the sweep file is gone and the launcher's process too: the gates know all they need
+    (user.folder / "sweeps" / f"{name}.yaml").rename(user.folder / f"{name}.yaml")
+    cluster.wait_for("the promotion", (user.results / name / "report.html").exists, 240)
+    cluster.wait_until_idle()
+
+    here = user.folder / "here"
+    user.sweepkit("promote", str(user.folder / f"{name}.yaml"), "launcher=inline", results=here)
+    for file in ("effects.csv", "promotion.json"):
+        assert _without_clocks(user.results / name / file) == _without_clocks(here / name / file), file
+    promotion = json.loads((user.results / name / "promotion.json").read_text())
+    assert promotion["finished"] and [rung["rung"] for rung in promotion["rungs"]] == ["d2", "d4", "d6"]
+    assert set(user.attempts().values()) == {1}
+
+
+def _without_clocks(path: Path) -> object:
+    if path.suffix == ".csv":
+        return path.read_text()
+    promotion = json.loads(path.read_text())
+    return [(final["variant"], final["outcome"], final["rung"]) for final in promotion["finals"]]
+
+
+def test_waiting_shows_the_runs_and_returns_when_they_have_ended(cluster: Cluster, user: User) -> None:
+    name = write_sweep(user.folder, seeds=1, ladder="none")
+    done = user.sweepkit("sweep", name, "--wait", *LAUNCHER)
+    assert {row["state"] for row in user.table(name)} == {"complete"}
+    assert "complete" in done.stderr
+    cluster.wait_until_idle(30)
+
+
+def test_a_single_run_and_a_multirun_are_submitted_too(cluster: Cluster, user: User) -> None:
+    write_sweep(user.folder, ladder="none")
+    text = (user.folder / "sweeps" / "small.yaml").read_text()
+    base = [line[4:] for line in text.splitlines() if line.startswith("  - ")]
+    assert "1 submitted" in user.sweepkit("train", *base, *LAUNCHER).stdout
+    said = user.sweepkit("train", "-m", *base, "seed=1,2", *LAUNCHER).stdout
+    assert "1 submitted" in said and "1 queued before" in said  # seed 1 is the run submitted above
+    cluster.wait_until_idle()
+    records = [json.loads(path.read_text()) for path in user.results.glob("runs/*/record.json")]
+    assert [record["state"] for record in records] == ["complete"] * 2
+
+
+def test_broken_runs_fail_alone_and_only_they_are_run_again(cluster: Cluster, user: User) -> None:
+    text = user.folder / "text"
+    axes = (
+        "{data: {embedded: [dataset=embedded], "
+        f"folder: [dataset=parquet_folder, dataset.path={text}, tokenizer=shared]}}}}"
+    )
+    name = write_sweep(user.folder, seeds=1, axes=axes, reference="{data: embedded}", ladder="none")
+    user.sweepkit("sweep", name, *LAUNCHER, "launcher.slurm.runs_per_task=4")
+    cluster.wait_until_idle()
+    rows = {row["variant"]: row for row in user.table(name)}
+    assert rows["reference"]["state"] == "complete"
+    assert (rows["data=folder"]["state"], rows["data=folder"]["failure_class"]) == ("failed", "bad_data")
+    shown = user.sweepkit("status", name).stdout
+    assert "bad_data" in shown and "log.txt" in shown
+
+    before = user.attempts()
+    assert "2 done" in user.sweepkit("resume", name, *LAUNCHER, check=False).stdout
+    user.sweepkit("resume", name, "--only", "bad_data", *LAUNCHER)
+    cluster.wait_until_idle()
+    assert user.table(name)[0]["state"] in ("complete", "failed")
+    assert user.attempts() == before
