@@ -161,6 +161,21 @@ def test_the_garbage_collector_comes_back(session: Session, tmp_path: Path) -> N
     assert gc.isenabled() and gc.get_freeze_count() <= frozen
 
 
+def test_the_garbage_collector_rests_from_the_second_step_on(
+    session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, seen = engines.Engine.backward, []
+
+    def watched(*args: object) -> torch.Tensor:
+        seen.append((gc.isenabled(), gc.get_freeze_count() > 10_000))
+        return real(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(engines.Engine, "backward", watched)
+    run(session, tiny(), tmp_path)
+    _warm_up, first, *later = seen
+    assert first == (True, False) and set(later) == {(False, True)}
+
+
 def test_without_a_compiler_the_run_is_eager_and_says_so(
     session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
