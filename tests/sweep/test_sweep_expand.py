@@ -154,3 +154,25 @@ def test_a_level_may_set_other_fields_of_the_group_a_rung_chooses() -> None:
     cells = expand.expand_all(sweep(axes={"model.window_pattern": ["L"]}))
     assert cells[1].plan.config["model"]["window_pattern"] == "L"
     assert cells[1].plan.windows != cells[0].plan.windows
+
+
+@pytest.mark.parametrize(
+    ("metric", "base", "message"),
+    [
+        ("bpb_prob", [], "decision.metric is 'bpb_prob', but must be measured by every run"),
+        ("bpb_probe", ["evaluation.streams=[validation]"], "write val_bpb or bpb_validation"),
+        ("bpb_probe", [], None),
+        ("bpb_validation", [], None),
+        ("val_bpb", ["evaluation.streams=[validation]"], None),
+    ],
+)
+def test_a_sweep_is_decided_by_what_its_runs_measure(
+    metric: str, base: list[str], message: str | None
+) -> None:
+    asked = sweep(base=base, decision={"metric": metric})
+    if message is None:
+        assert expand.expand_all(asked)
+        return
+    with pytest.raises(ConfigError) as error:
+        expand.expand_all(asked)
+    assert message in str(error.value)

@@ -110,6 +110,20 @@ def check_distinct_rungs(cells: Sequence[Cell]) -> None:
             )
 
 
+def check_metric(metric: str, cells: Sequence[Cell]) -> None:
+    """Every run measures what the sweep is decided by (``val_bpb`` always is)."""
+    stream = metric.removeprefix("bpb_")
+    for cell in cells:
+        streams = cell.plan.config["evaluation"]["streams"]
+        if stream != metric and stream not in streams:
+            raise errors.invalid(
+                "decision.metric",
+                metric,
+                f"be measured by every run ({cell.variant} evaluates on {', '.join(streams)})",
+                f"write val_bpb or {' or '.join(f'bpb_{name}' for name in streams)}",
+            )
+
+
 def check_owned_fields(cells: Sequence[Cell], ladder: LadderConfig | None, rung: RungConfig) -> None:
     """No level reaches what the rungs differ in through a group (``experiment=...``) either."""
     if ladder is None:
