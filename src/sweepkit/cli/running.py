@@ -110,12 +110,12 @@ def run_plans(plans: Sequence[RunPlan], how: How, title: str, labels: Mapping[st
 
 def leave(sweep: Frozen, how: How, submitted: Submitted, command: Sequence[str]) -> int:
     """Submit the gate that goes on from here, and say how to follow it; returns the exit status."""
-    from sweepkit.launch.slurm import gate
+    from sweepkit.launch.slurm import submit
     from sweepkit.launch.slurm.cluster import ClusterError
 
     line = ["resume", sweep.name, *command, *how.overrides]
     try:
-        job_id = gate.submit(sweep.name, line, submitted.jobs, how.launcher.slurm, how.results_dir)
+        job_id = submit.submit_gate(sweep.name, line, submitted.jobs, how.launcher.slurm, how.results_dir)
     except ClusterError as error:
         print(f"no gate: {error}\nwhen the jobs have ended, run: sweepkit {' '.join(line)}")
         return RUNS_FAILED

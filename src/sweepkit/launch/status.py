@@ -16,7 +16,7 @@ from typing import Any
 from sweepkit.launch.drivers import LiveDriver, live_drivers
 from sweepkit.launch.ledger import LOST, PLANNED, Run
 from sweepkit.launch.pace import Pace, seconds_since, seconds_spent
-from sweepkit.launch.slurm import submissions
+from sweepkit.launch.slurm import cluster, submissions
 from sweepkit.launch.slurm.cluster import ClusterError
 from sweepkit.launch.slurm.submissions import Place
 from sweepkit.plan.run_plan import RunPlan
@@ -113,7 +113,10 @@ class _Asked:
         queued = {
             run_id: item for run_id, places in placed.items() for item in places if item.queued is not None
         }
-        return cls(drivers, queued, [])
+        notes = []
+        if placed and not cluster.has_accounting():
+            notes.append("no accounting (sacct): how jobs ended is known for some minutes only")
+        return cls(drivers, queued, notes)
 
 
 def _cells_outside(results_dir: Path, known: Iterable[str]) -> list[Cell]:

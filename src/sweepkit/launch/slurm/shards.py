@@ -97,13 +97,13 @@ def resources(shard: Shard, slurm: SlurmConfig) -> Resources:
     return Resources(slurm.gpus, slurm.cpus, mem_gib, time_min)
 
 
-def write(shard: Shard, folder: Path) -> Path:
-    """Write a shard's plans to its file, one a line; an existing file is the same shard."""
+def write(shard: Shard, folder: Path) -> str:
+    """Write a shard's plans to a file of its name, one a line; an existing file is the same shard."""
     path = folder / f"{shard.name}.jsonl"
     if not path.exists():
         rows = (json.dumps(plan.to_json(), separators=(",", ":")) for plan in shard.plans)
         fsio.write_text(path, "\n".join(rows) + "\n")
-    return path
+    return path.name
 
 
 def read(path: Path) -> Shard:

@@ -21,24 +21,32 @@ FOLDER = ".slurm"
 
 @dataclass(frozen=True)
 class Submission:
-    """One array of shards, or one gate.
+    """One array of shards, or one gate: all that is needed to submit it, or to find it again.
 
     Attributes:
         name: of the job, unique.
         title: the sweep it belongs to, or the run.
+        time_min: the job's time limit.
         tasks: run ids of each array task; empty for a gate.
+        shards: name of each task's shard.
+        settings: what every ``Task`` is told besides its shard.
+        command: a gate's.
         job_id: None while it is only an intent.
     """
 
     name: str
     title: str
+    time_min: int
     tasks: list[list[str]] = field(default_factory=list)
+    shards: list[str] = field(default_factory=list)
+    settings: dict[str, int] = field(default_factory=dict)
+    command: list[str] = field(default_factory=list)
     job_id: str | None = None
     submitted_at: str | None = None
 
     @property
     def is_gate(self) -> bool:
-        return not self.tasks
+        return bool(self.command)
 
     def full_id(self, task: int) -> str | None:
         """Of one array task, as Slurm writes it; submitit submits a single task as a plain job."""

@@ -11,30 +11,26 @@ from __future__ import annotations
 
 import contextlib
 import re
-import subprocess
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-from submitit import SlurmExecutor
-from submitit.core.utils import DelayedSubmission, FailedJobError, FailedSubmissionError, JobPaths
 
 from sweepkit import fsio
 from sweepkit.config.schema import LauncherConfig, SlurmConfig
-from sweepkit.launch import claims, job
+from sweepkit.launch import claims
 from sweepkit.launch.ledger import Ledger
 from sweepkit.launch.reopen import reopen
-from sweepkit.launch.slurm import cluster, losses, shards, snapshot, submissions
+from sweepkit.launch.slurm import calls, cluster, losses, shards, submissions
 from sweepkit.launch.slurm.cluster import ClusterError
+from sweepkit.launch.slurm.place import parameters, place, settle_intents
 from sweepkit.launch.slurm.shards import Resources, Shard
 from sweepkit.launch.slurm.submissions import Submission
-from sweepkit.launch.slurm.task import Task
 from sweepkit.plan.run_plan import RunPlan
 
 _TURN_S = 120.0
-_LOOK_AGAIN_S = (0.0, 2.0, 5.0)
+_GATE = Resources(gpus=0, cpus=1, mem_gib=4, time_min=60)
+_AGAIN_S = 120  # a gate without arrays: runs are missing, and a silent claim has to age first
 
 
 @dataclass
@@ -88,7 +84,7 @@ def submit(
     cluster.check_available()
     results_dir = results_dir.absolute()
     with _turn(results_dir):
-        _settle_intents(results_dir)
+        settle_intents(results_dir)
         ledger = Ledger(plans, results_dir)
         retried = set(reopen(ledger, retry_failed))
         placed = submissions.look(results_dir)
@@ -101,63 +97,42 @@ def submit(
                 result.given_up.append(loss.run.run_id)
         wanted = [run.plan for run in free if not run.is_final]
         for resources, some in _arrays(wanted, launcher.slurm, result):
-            array = _new_array(title, some, results_dir)
-            tasks = [_task(shard, launcher, results_dir) for shard in some]
-            submission = place(array, tasks, parameters(launcher.slurm, resources, results_dir), results_dir)
-            result.submitted += sum(len(run_ids) for run_ids in submission.tasks)
+            array = _new_array(title, some, resources, launcher, results_dir)
+            place(array, parameters(launcher.slurm, resources, results_dir), results_dir)
+            result.submitted += sum(len(shard.plans) for shard in some)
         result.jobs = _live_arrays(results_dir, set(ledger.runs))
     result.seconds = time.monotonic() - started
     return result
 
 
-def place(
-    submission: Submission, functions: Sequence[Any], parameters: dict[str, Any], results_dir: Path
-) -> Submission:
-    """Write the intent, call sbatch through submitit, write the job id; the submission with its id.
+def submit_gate(
+    title: str, command: Sequence[str], after: Sequence[str], slurm: SlurmConfig, results_dir: Path
+) -> str | None:
+    """Submit a gate behind the arrays ``after``; None where one is waiting already.
+
+    Args:
+        title: the sweep.
+        command: what sweepkit is to be called with.
+        after: ids of arrays.
 
     Raises:
-        ClusterError: sbatch refused, and no job of that name has come to be.
+        ClusterError: this node may not submit, or Slurm refuses.
     """
-    submissions.write(results_dir, submission)
-    executor = SlurmExecutor(folder=submissions.log_folder(results_dir, submission.name))
-    executor.update_parameters(job_name=submission.name, **parameters)
-    try:
-        with executor.batch():
-            jobs = [executor.submit(function) for function in functions]
-        job_id = jobs[0].job_id.split("_")[0]
-    except (FailedJobError, FailedSubmissionError, subprocess.SubprocessError, OSError) as error:
-        found = _found(submission.name)
-        if found is None:
-            raise ClusterError(_refusal(submission, error)) from error
-        job_id = found
-        _write_pickles(replace(submission, job_id=job_id), functions, parameters, results_dir)
-    placed = replace(submission, job_id=job_id, submitted_at=job.now())
-    submissions.write(results_dir, placed)
-    return placed
-
-
-def parameters(slurm: SlurmConfig, resources: Resources, results_dir: Path) -> dict[str, Any]:
-    """What submitit is told of one array."""
-    setup = list(slurm.setup)
-    if slurm.snapshot:
-        setup += snapshot.shell_lines(snapshot.take(submissions.folder(results_dir) / "snapshots"))
-    value: dict[str, Any] = {
-        "partition": slurm.partition,
-        "account": slurm.account,
-        "qos": slurm.qos,
-        "constraint": slurm.constraint,
-        "time": resources.time_min,
-        "mem": f"{resources.mem_gib}GB",
-        "cpus_per_task": resources.cpus,
-        "gpus_per_node": resources.gpus or None,
-        "nodes": 1,
-        "ntasks_per_node": 1,
-        "array_parallelism": slurm.max_parallel,
-        "signal_delay_s": slurm.signal_delay_s,
-        "setup": setup,
-        "additional_parameters": dict(item.split("=", 1) for item in slurm.sbatch) | {"requeue": True},
-    }
-    return {name: item for name, item in value.items() if item is not None}
+    results_dir = results_dir.absolute()
+    gates = [item for item in submissions.read_all(results_dir) if item.is_gate and item.title == title]
+    waiting = [task for task in cluster.queue([item.name for item in gates]) if task.state == "PENDING"]
+    if waiting:
+        return None
+    number = sum(item.job_id is not None for item in gates) + 1
+    name = f"{job_name(title)}-gate-{number}"
+    values = parameters(slurm, _GATE, results_dir) | {"use_srun": False}
+    values.pop("gpus_per_node", None)
+    if after:
+        values["dependency"] = "afterany:" + ":".join(after)
+    else:
+        values["additional_parameters"] |= {"begin": f"now+{_AGAIN_S}"}
+    gate = Submission(name, title, _GATE.time_min, command=list(command))
+    return place(gate, values, results_dir).job_id
 
 
 def job_name(title: str) -> str:
@@ -183,58 +158,19 @@ def _arrays(
             yield resources, some[start : start + limits.max_array_size]
 
 
-def _new_array(title: str, some: Sequence[Shard], results_dir: Path) -> Submission:
-    """Named by its shards and by how often they were submitted before."""
-    names = [shard.name for shard in some]
+def _new_array(
+    title: str, some: Sequence[Shard], resources: Resources, launcher: LauncherConfig, results_dir: Path
+) -> Submission:
+    """Its shards, written, under a name of their content and of how often they were submitted before."""
+    names = [shards.write(shard, submissions.folder(results_dir) / "shards") for shard in some]
+    settings = calls.settings(launcher)
     for times in range(10_000):
         name = f"{job_name(title)}-{fsio.digest([names, times])[:10]}"
         before = submissions.read(results_dir, name)
         if before is None or before.job_id is None:
-            return Submission(name, title, [shard.run_ids for shard in some])
+            tasks = [shard.run_ids for shard in some]
+            return Submission(name, title, resources.time_min, tasks, names, settings)
     raise AssertionError("every name is taken")
-
-
-def _task(shard: Shard, launcher: LauncherConfig, results_dir: Path) -> Task:
-    path = shards.write(shard, submissions.folder(results_dir) / "shards")
-    slurm = launcher.slurm
-    return Task(path, results_dir, slurm.workers_per_task, launcher.max_attempts, slurm.max_requeues)
-
-
-def _settle_intents(results_dir: Path) -> None:
-    """Find out what became of submissions whose process died, or was told no, before it knew the job id."""
-    for intent in submissions.read_all(results_dir):
-        if intent.job_id is None and (job_id := cluster.job_of_name(intent.name)) is not None:
-            submissions.write(results_dir, replace(intent, job_id=job_id, submitted_at=job.now()))
-
-
-def _found(name: str) -> str | None:
-    """The job that a failed sbatch left behind all the same; the controller may need a moment."""
-    for wait_s in _LOOK_AGAIN_S:
-        time.sleep(wait_s)
-        with contextlib.suppress(ClusterError):
-            if (job_id := cluster.job_of_name(name)) is not None:
-                return job_id
-    return None
-
-
-def _write_pickles(
-    submission: Submission, functions: Sequence[Any], parameters: dict[str, Any], results_dir: Path
-) -> None:
-    """What submitit would have moved into place, had sbatch told it the job's id."""
-    log_folder = submissions.log_folder(results_dir, submission.name)
-    for index, function in enumerate(functions):
-        delayed = DelayedSubmission(function)
-        delayed.set_timeout(parameters["time"], 3)
-        delayed.dump(JobPaths(log_folder, job_id=submission.full_id(index)).submitted_pickle)
-
-
-def _refusal(submission: Submission, error: BaseException) -> str:
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    said = next((line for line in reversed(lines) if "sbatch" in line), lines[-1] if lines else repr(error))
-    return (
-        f"sbatch refused {submission.name}: {said.strip()}; correct launcher.slurm.* (docs/slurm.md lists "
-        "what clusters refuse) and run the same command again, nothing is submitted twice"
-    )
 
 
 def _live_arrays(results_dir: Path, run_ids: set[str]) -> list[str]:

@@ -1,0 +1,119 @@
+"""One submission: written down, handed to sbatch by submitit, written down again with its job id.
+
+A process may die after sbatch and before it has read the id, and a controller may report failure and run the
+job all the same. Both leave an intent without an id, which is looked up by its name before anything else is
+submitted, and adopted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from submitit import SlurmExecutor
+from submitit.core.utils import DelayedSubmission, FailedJobError, FailedSubmissionError, JobPaths
+
+from sweepkit.config.schema import SlurmConfig
+from sweepkit.launch import job
+from sweepkit.launch.slurm import calls, cluster, snapshot, submissions
+from sweepkit.launch.slurm.cluster import ClusterError
+from sweepkit.launch.slurm.shards import Resources
+from sweepkit.launch.slurm.submissions import Submission
+
+_LOOK_AGAIN_S = (0.0, 2.0, 5.0)
+
+
+def place(submission: Submission, parameters: dict[str, Any], results_dir: Path) -> Submission:
+    """Write the intent, call sbatch through submitit, write the job id; the submission with its id.
+
+    Raises:
+        ClusterError: sbatch refused, and no job of that name has come to be.
+    """
+    submissions.write(results_dir, submission)
+    executor = SlurmExecutor(folder=submissions.log_folder(results_dir, submission.name))
+    executor.update_parameters(job_name=submission.name, **parameters)
+    try:
+        with executor.batch():
+            jobs = [executor.submit(call) for call in calls.of(submission, results_dir)]
+    except (FailedJobError, FailedSubmissionError, subprocess.SubprocessError, OSError) as error:
+        found = _found(submission.name)
+        if found is None:
+            raise ClusterError(_refusal(submission, error)) from error
+        return _adopt(submission, found, results_dir)
+    return _placed(submission, jobs[0].job_id.split("_")[0], results_dir)
+
+
+def settle_intents(results_dir: Path) -> None:
+    """Find out what became of submissions whose process died, or was told no, before it knew the job id."""
+    for intent in submissions.read_all(results_dir):
+        if intent.job_id is None and (job_id := cluster.job_of_name(intent.name)) is not None:
+            _adopt(intent, job_id, results_dir)
+
+
+def parameters(slurm: SlurmConfig, resources: Resources, results_dir: Path) -> dict[str, Any]:
+    """What submitit is told of one array."""
+    setup = list(slurm.setup)
+    if slurm.snapshot:
+        setup += snapshot.shell_lines(snapshot.take(submissions.folder(results_dir) / "snapshots"))
+    value: dict[str, Any] = {
+        "partition": slurm.partition,
+        "account": slurm.account,
+        "qos": slurm.qos,
+        "constraint": slurm.constraint,
+        "time": resources.time_min,
+        "mem": f"{resources.mem_gib}GB",
+        "cpus_per_task": resources.cpus,
+        "gpus_per_node": resources.gpus or None,
+        "nodes": 1,
+        "ntasks_per_node": 1,
+        "array_parallelism": slurm.max_parallel,
+        "signal_delay_s": slurm.signal_delay_s,
+        "setup": setup,
+        "additional_parameters": dict(item.split("=", 1) for item in slurm.sbatch) | {"requeue": True},
+    }
+    return {name: item for name, item in value.items() if item is not None}
+
+
+def _adopt(intent: Submission, job_id: str, results_dir: Path) -> Submission:
+    """Make a job known that sbatch started without anybody reading its id.
+
+    submitit moves what each task is to call into place after sbatch; its tasks wait a minute for that.
+    """
+    placed = _placed(intent, job_id, results_dir)
+    log_folder = submissions.log_folder(results_dir, intent.name)
+    for index, call in enumerate(calls.of(intent, results_dir)):
+        path = JobPaths(log_folder, job_id=placed.full_id(index)).submitted_pickle
+        if not path.exists():
+            delayed = DelayedSubmission(call)
+            delayed.set_timeout(intent.time_min, 0)
+            delayed.dump(path)
+    return placed
+
+
+def _placed(submission: Submission, job_id: str, results_dir: Path) -> Submission:
+    placed = replace(submission, job_id=job_id, submitted_at=job.now())
+    submissions.write(results_dir, placed)
+    return placed
+
+
+def _found(name: str) -> str | None:
+    """The job that a failed sbatch left behind all the same; the controller may need a moment."""
+    for wait_s in _LOOK_AGAIN_S:
+        time.sleep(wait_s)
+        with contextlib.suppress(ClusterError):
+            if (job_id := cluster.job_of_name(name)) is not None:
+                return job_id
+    return None
+
+
+def _refusal(submission: Submission, error: BaseException) -> str:
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    said = next((line for line in reversed(lines) if "sbatch" in line), lines[-1] if lines else repr(error))
+    return (
+        f"sbatch refused {submission.name}: {said.strip()}; correct launcher.slurm.* (docs/slurm.md lists "
+        "what clusters refuse) and run the same command again, nothing is submitted twice"
+    )
