@@ -116,7 +116,7 @@ def test_a_time_limit_costs_a_restart(cluster: Cluster, user: User) -> None:
     )
     cluster.wait_until_idle()
     assert {row["state"] for row in user.table(name)} == {"complete"}
-    assert [sorted(found) for found in losses(user.results).values()] == [list(range(2500))]
+    assert [sorted(found) for found in losses(user.results).values()] == [list(range(1, 2501))]
 
 
 def test_cancel_empties_the_queue_and_keeps_checkpoints(cluster: Cluster, user: User) -> None:

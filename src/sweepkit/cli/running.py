@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,10 +97,15 @@ def run_plans(plans: Sequence[RunPlan], how: How, title: str, labels: Mapping[st
             retry_failed=how.retry_failed,
         )
         return None
-    from sweepkit.launch.slurm import submit, wait
+    from sweepkit.launch.slurm import gate, submit, wait
 
     submitted = submit.submit(
-        plans, how.launcher, results_dir=how.results_dir, title=title, retry_failed=how.retry_failed
+        plans,
+        how.launcher,
+        results_dir=how.results_dir,
+        title=title,
+        retry_failed=how.retry_failed,
+        automatic=gate.IS_GATE in os.environ,
     )
     print(f"{title}: {submitted}")
     if not how.wait or not submitted.is_pending:

@@ -11,9 +11,8 @@ from sweepkit.results.record import FailureClass, RunState
 _CANCELLING_TICK_S = 0.2
 
 
-def reopen(ledger: Ledger, retry_failed: bool) -> list[str]:
-    """Make runs startable again; those only just being cancelled are waited for. Returns their ids."""
-    reopened = []
+def reopen(ledger: Ledger, retry_failed: bool) -> None:
+    """Make runs startable again; those only just being cancelled are waited for."""
     for run in ledger.runs.values():
         marker = job.cancel_marker(run.run_dir)
         if not run.is_final and marker.exists():
@@ -25,8 +24,6 @@ def reopen(ledger: Ledger, retry_failed: bool) -> list[str]:
         if _is_reopened(run, retry_failed):
             job.reopen(run.plan, ledger.results_dir)
             run.refresh()
-            reopened.append(run.run_id)
-    return reopened
 
 
 def _is_reopened(run: Run, retry_failed: bool) -> bool:

@@ -152,7 +152,7 @@ def cancel(full_ids: Collection[str]) -> None:
     """Cancel jobs or array tasks; those that have ended are no error."""
     ids = sorted(full_ids)
     for start in range(0, len(ids), _IDS_A_CALL):
-        _run("scancel", "-q", *ids[start : start + _IDS_A_CALL])
+        _run("scancel", "--quiet", *ids[start : start + _IDS_A_CALL])
 
 
 def requeue(job_id: str) -> bool:

@@ -15,6 +15,9 @@ from pathlib import Path
 
 from submitit.helpers import DelayedSubmission
 
+#: Set where a gate, and no person, calls sweepkit.
+IS_GATE = "SWEEPKIT_GATE"
+
 
 @dataclass(frozen=True)
 class Gate:
@@ -31,7 +34,7 @@ class Gate:
             for name, value in os.environ.items()
             if name == "SLURM_CONF" or not name.startswith(("SLURM_", "SBATCH_", "SUBMITIT_"))
         }
-        environment = kept | {"SWEEPKIT_RESULTS_DIR": str(self.results_dir)}
+        environment = kept | {"SWEEPKIT_RESULTS_DIR": str(self.results_dir), IS_GATE: "1"}
         command = [sys.executable, "-m", "sweepkit", *self.command]
         raise SystemExit(subprocess.run(command, env=environment, check=False).returncode)
 

@@ -3,7 +3,7 @@
 Slurm's accounting says how the job ended, the run's folder whether the run did. Infrastructure (a node that
 died, a preempted or timed-out job, a job that vanished) costs a run one of ``launcher.max_attempts`` tries
 and is never scored; only when they are used up is the run recorded as failed, with what happened last. A job
-that somebody cancelled is not submitted again.
+that somebody cancelled is not submitted again. All this is for gates: what a person asks for is submitted.
 """
 
 from __future__ import annotations
@@ -46,20 +46,19 @@ def find(runs: Sequence[Run], placed: dict[str, list[Place]], results_dir: Path)
     """The losses among runs that are not done and that no job has or will take."""
     ended: dict[str, list[Place]] = {}
     for run in runs:
-        since = (run.record.ended_at if run.record is not None else None) or ""
-        mine = [item for item in placed.get(run.run_id, []) if item.full_id and item.queued is None]
-        if mine := [item for item in mine if (item.submission.submitted_at or "") >= since]:
+        if mine := [item for item in placed.get(run.run_id, []) if item.full_id and item.queued is None]:
             ended[run.run_id] = mine
     states = cluster.final_states(item[-1].full_id or "" for item in ended.values())
     losses = []
     for run in runs:
         if run.run_id in ended:
+            since = (run.record.ended_at if run.record is not None else None) or ""
             last = ended[run.run_id][-1]
             state = states.get(last.full_id or "")
             losses.append(
                 Loss(
                     run,
-                    len(ended[run.run_id]),
+                    sum((item.submission.submitted_at or "") >= since for item in ended[run.run_id]),
                     CLASSES.get(state or "", FailureClass.lost),
                     state,
                     last.log_path(results_dir),

@@ -69,6 +69,7 @@ def submit(
     results_dir: Path,
     title: str,
     retry_failed: bool = False,
+    automatic: bool = False,
 ) -> Submitted:
     """Submit every run that is not done and not queued.
 
@@ -76,6 +77,7 @@ def submit(
         plans: the runs wanted; equal run_ids count once.
         title: the sweep's name, or the run's; names of jobs begin with it.
         retry_failed: start failed runs again too.
+        automatic: nobody asked just now: runs that have ended stay so, and lost ones have a limit.
 
     Raises:
         ClusterError: no Slurm here, no answer, or a refusal; nothing is submitted twice when tried again.
@@ -86,14 +88,15 @@ def submit(
     with _turn(results_dir):
         settle_intents(results_dir)
         ledger = Ledger(plans, results_dir)
-        retried = set(reopen(ledger, retry_failed))
+        if not automatic:
+            reopen(ledger, retry_failed)
         placed = submissions.look(results_dir)
         result = Submitted(done=len(ledger.runs) - len(ledger.open()))
         queued = {run_id for run_id, places in placed.items() if any(item.queued for item in places)}
         result.queued = sum(run.run_id in queued for run in ledger.open())
         free = [run for run in ledger.open() if run.run_id not in queued]
-        for loss in losses.find(free, placed, results_dir):
-            if loss.run.run_id not in retried and losses.give_up(loss, launcher.max_attempts):
+        for loss in losses.find(free, placed, results_dir) if automatic else ():
+            if losses.give_up(loss, launcher.max_attempts):
                 result.given_up.append(loss.run.run_id)
         wanted = [run.plan for run in free if not run.is_final]
         for resources, some in _arrays(wanted, launcher.slurm, result):

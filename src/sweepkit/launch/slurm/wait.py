@@ -41,7 +41,7 @@ def wait(
                 return
             if time.monotonic() - submitted_at > _SUBMIT_EVERY_S:
                 submitted_at = time.monotonic()
-                again = submit(plans, launcher, results_dir=results_dir, title=title)
+                again = submit(plans, launcher, results_dir=results_dir, title=title, automatic=True)
                 if again.submitted or again.given_up:
                     screen.note(str(again))
             time.sleep(_SHOW_EVERY_S)
