@@ -15,7 +15,7 @@ HYDRA_COMMANDS = ("train", "plan")
 #: Commands whose first argument is the name of a sweep file.
 SWEEP_COMMANDS = ("sweep", "promote")
 #: Commands whose first argument is the name of a sweep that was started.
-STARTED_COMMANDS = ("status", "cancel", "results", "report")
+STARTED_COMMANDS = ("status", "results", "report", "cancel", "resume")
 
 
 def run(arguments: Sequence[str]) -> int:

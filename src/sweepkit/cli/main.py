@@ -12,6 +12,7 @@ import contextlib
 import importlib
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -67,6 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         0 done; 1 runs failed; 2 the request was wrong; 130 interrupted.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    warnings.showwarning = _show_warning
     debug = "--debug" in arguments or os.environ.get("HYDRA_FULL_ERROR") == "1"
     arguments = [item for item in arguments if item != "--debug"]
     try:
@@ -83,6 +85,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    """A warning is for the user: without the line of ours that it came from."""
+    print(f"sweepkit: {message}", file=sys.stderr)
 
 
 def _dispatch(arguments: list[str]) -> int:
@@ -111,7 +118,8 @@ def _parse(parser: argparse.ArgumentParser, arguments: list[str]) -> argparse.Na
     """Like ``parse_args``, but overrides may also follow options, which argparse does not allow."""
     args, rest = parser.parse_known_args(arguments)
     if rest and (not hasattr(args, "overrides") or any(item.startswith("-") for item in rest)):
-        parser.error(f"{arguments[0]} does not know {' '.join(rest)}; see sweepkit {arguments[0]} --help")
+        name = arguments[0]
+        raise errors.SweepkitError(f"{name} does not know {' '.join(rest)}; see sweepkit {name} --help")
     if rest:
         args.overrides = [*args.overrides, *rest]
     return args

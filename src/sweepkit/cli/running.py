@@ -85,6 +85,9 @@ def run_cells(cells: Sequence[Cell], how: How, title: str) -> Submitted | None:
 
 def run_plans(plans: Sequence[RunPlan], how: How, title: str, labels: Mapping[str, str]) -> Submitted | None:
     """``run_cells`` for plans."""
+    from sweepkit.config.dtype_override import dtype_override
+
+    dtype_override()  # a slip there must not end every run as failed
     if not how.is_slurm:
         from sweepkit.launch.execute import execute
 

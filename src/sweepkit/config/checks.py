@@ -147,7 +147,7 @@ RANGES: dict[str, Range] = {
     "trainer.checkpoint_every_steps": _at_least(0, "1000 (0: never)"),
     "trainer.gc_every_steps": _at_least(1, "5000"),
     "trainer.max_loss_ratio": Range(
-        lambda value: value > 1, "be more than 1 (the loss at step 0 must pass)", "try 3"
+        lambda value: value > 1, "be more than 1 (the loss at step 0 must pass)", "try 1.5"
     ),
     "launcher.num_workers": _auto_or_at_least_one("2"),
     "launcher.max_attempts": _at_least(1, "3"),

@@ -228,7 +228,7 @@ class TrainerConfig:
     checkpoint_every_steps: int = 1_000  # 0: never
     keep_checkpoints: bool = False
     gc_every_steps: int = 5_000
-    max_loss_ratio: float = 3.0  # diverged when the loss exceeds this × its value at step 0
+    max_loss_ratio: float = 1.5  # diverged when the loss exceeds this × its value at step 0
 
 
 @dataclass

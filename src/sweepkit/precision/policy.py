@@ -8,17 +8,15 @@ hunts a NaN in fp32 without touching a configuration.
 
 from __future__ import annotations
 
-import os
 import platform
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
+from sweepkit.config.dtype_override import ENVIRONMENT_VARIABLE, dtype_override
 from sweepkit.config.schema import Dtype
-from sweepkit.errors import invalid
 
-ENVIRONMENT_VARIABLE = "SWEEPKIT_DTYPE"
 # Linux names of "this CPU multiplies bf16": AVX-512 and AMX on x86, the bf16 extension on Arm.
 _CPU_FLAGS = ("avx512_bf16", "amx_bf16", "bf16")
 _MIN_CUDA_CAPABILITY = (8, 0)  # Ampere, the first with bf16 tensor cores
@@ -45,14 +43,9 @@ def resolve(request: Dtype, device: torch.device) -> Precision:
     Raises:
         ConfigError: the environment variable holds something other than bf16 or fp32.
     """
-    override = os.environ.get(ENVIRONMENT_VARIABLE, "")
-    if override:
-        allowed = {dtype.name: dtype for dtype in _TORCH_DTYPES}
-        if override not in allowed:
-            raise invalid(
-                ENVIRONMENT_VARIABLE, override, "be bf16 or fp32", "set it to one of these or unset it"
-            )
-        return Precision(_TORCH_DTYPES[allowed[override]], f"{ENVIRONMENT_VARIABLE}={override}")
+    override = dtype_override()
+    if override is not None:
+        return Precision(_TORCH_DTYPES[override], f"{ENVIRONMENT_VARIABLE}={override.name}")
     if request is not Dtype.auto:
         return Precision(_TORCH_DTYPES[request], f"precision.dtype={request.name}")
     native, why = native_bf16(device)
