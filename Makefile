@@ -1,11 +1,12 @@
 # make setup   a virtual environment in .venv with everything sweepkit needs
 # make demo    setup, then a real staged promotion on the embedded corpus (minutes, two cores)
 # make test    setup, then lint, types, import rules and all tests
+# make slurm-packages   as root, on Debian: the Slurm that tests/slurm start a cluster of
 #
 # PYTHON=python3.12   another interpreter (3.11 or newer)
 # TORCH_INDEX=URL     where the torch wheel comes from, for a CUDA build (docs/gpu.md)
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-setup lint types imports pytest wheel clean
+.PHONY: help setup demo test test-setup lint types imports pytest slurm-packages wheel clean
 SHELL := /bin/bash
 
 PYTHON ?= python3
@@ -17,7 +18,7 @@ TORCH := torch==2.13.0
 JOBS ?= 2
 
 help:
-	@sed -n 's/^# //p' Makefile | head -6
+	@sed -n 's/^# //p' Makefile | head -7
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -58,6 +59,11 @@ imports: $(VENV)/.test-setup
 
 pytest: $(VENV)/.test-setup
 	$(BIN)/pytest -n $(JOBS) --dist loadgroup --durations 15 $(PYTEST_ARGS)
+
+SLURM_PACKAGES := slurmctld slurmd slurm-client munge slurmdbd mariadb-server-core mariadb-client-core procps
+slurm-packages:
+	apt-get update -qq
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(SLURM_PACKAGES)
 
 wheel: $(VENV)/.test-setup
 	$(BIN)/python -m build --wheel --no-isolation
