@@ -14,7 +14,7 @@ from sweepkit.plan.build import build
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.plan.transfer import GROUPS
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[2] / "docs" / "reference"
 
 
 def plan(*overrides: str) -> RunPlan:
