@@ -72,7 +72,7 @@ def pack(plans: Sequence[RunPlan], slurm: SlurmConfig) -> list[Shard]:
         else:
             shards.append([plan])
             minutes = 0.0
-        minutes += estimate or 0.0
+        minutes += math.inf if estimate is None else estimate
     return [Shard(tuple(shard)) for shard in shards]
 
 
@@ -88,8 +88,9 @@ def resources(shard: Shard, slurm: SlurmConfig) -> Resources:
     if not isinstance(time_min, int):
         estimates = [minutes_of(plan, slurm) for plan in shard.plans]
         known = [item for item in estimates if item is not None]
-        total = sum(known) / slurm.workers_per_task if len(known) == len(estimates) else _UNKNOWN_MIN
-        time_min = math.ceil(total * slurm.time_margin + _START_MIN)
+        total = sum(known) / slurm.workers_per_task
+        is_known = len(known) == len(estimates)
+        time_min = math.ceil(total * slurm.time_margin + _START_MIN) if is_known else _UNKNOWN_MIN
     mem_gib = slurm.mem_gib
     if not isinstance(mem_gib, int):
         largest = max(plan.estimated_peak_memory_gib for plan in shard.plans)

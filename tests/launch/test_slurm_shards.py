@@ -1,0 +1,65 @@
+"""Packing runs into array tasks: every run once, shapes apart, resources that follow from the plans."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from launch_fakes import make_plan
+
+from sweepkit.config.schema import SlurmConfig
+from sweepkit.launch.slurm import shards
+from sweepkit.plan.run_plan import RunPlan
+
+
+def plan(index: int, shape: str, hours: float | None) -> RunPlan:
+    return replace(make_plan(f"r{index}"), compile_key=shape, estimated_gpu_hours=hours)
+
+
+plans = st.lists(
+    st.tuples(st.sampled_from("abc"), st.one_of(st.none(), st.floats(0.01, 3.0))), min_size=1, max_size=40
+).map(lambda items: [plan(index, shape, hours) for index, (shape, hours) in enumerate(items)])
+
+
+@given(plans, st.integers(1, 7))
+def test_every_run_is_in_one_shard_of_its_shape(some: list[RunPlan], size: int) -> None:
+    packed = shards.pack(some, SlurmConfig(runs_per_task=size))
+    assert sorted(run for shard in packed for run in shard.run_ids) == sorted(plan.run_id for plan in some)
+    assert all(len({plan.compile_key for plan in shard.plans}) == 1 for shard in packed)
+    by_shape = {key: sum(plan.compile_key == key for plan in some) for key in "abc"}
+    assert len(packed) == sum(-(-number // size) for number in by_shape.values())
+
+
+@given(plans, st.integers(1, 240), st.integers(1, 8))
+def test_auto_fills_a_task_with_known_minutes_only(some: list[RunPlan], minutes: int, workers: int) -> None:
+    slurm = SlurmConfig(task_min=minutes, workers_per_task=workers)
+    for shard in shards.pack(some, slurm):
+        if len(shard.plans) > 1:
+            hours = [plan.estimated_gpu_hours for plan in shard.plans]
+            assert None not in hours
+            assert sum(item or 0.0 for item in hours) * 60 <= minutes * workers + 1e-6
+
+
+@pytest.mark.parametrize(
+    ("slurm", "time_min", "mem_gib"),
+    [
+        (SlurmConfig(time_margin=2.0), 130, 14),  # an hour in all, twice, and ten minutes; 10 + 4 GiB
+        (SlurmConfig(time_margin=2.0, workers_per_task=2), 70, 28),
+        (SlurmConfig(gpus=0), 240, 14),
+        (SlurmConfig(time_min=33, mem_gib=5), 33, 5),
+    ],
+)
+def test_resources_follow_from_the_plans(slurm: SlurmConfig, time_min: int, mem_gib: int) -> None:
+    some = tuple(replace(plan(index, "a", 0.5), estimated_peak_memory_gib=10.0) for index in range(2))
+    found = shards.resources(shards.Shard(some), slurm)
+    assert (found.time_min, found.mem_gib) == (time_min, mem_gib)
+
+
+def test_a_shard_survives_its_file_and_is_named_by_its_content(tmp_path: Path) -> None:
+    shard = shards.Shard((plan(1, "a", 1.0), plan(2, "a", None)))
+    name = shards.write(shard, tmp_path)
+    assert shards.read(tmp_path / name) == shard
+    assert shards.write(shards.Shard(shard.plans[:1]), tmp_path) != name
