@@ -1,10 +1,10 @@
 """What launching costs beyond the training itself: the local launcher, and Slurm where there is one.
 
-    python scripts/bench_launch.py            # local; with SLURM_CONF or a cluster's sbatch on PATH, Slurm too
+    python scripts/bench_launch.py            # on a login node, or with a test cluster's SLURM_CONF, Slurm too
 
 Overhead per run is (wall clock − the runs' own training, evaluation and checkpoints) / runs, with one worker and
-eager runs of a second, after one run that fills the caches. On Slurm 1,000 held array tasks are submitted, looked
-at, and cancelled; then real runs go one to a task and packed eight to a task.
+eager runs of a second, after one run that fills the caches. On Slurm, runs go one to a task and eight to a task,
+one task at a time; then 1,000 held array tasks are submitted, looked at, and cancelled.
 """
 
 from __future__ import annotations
@@ -21,15 +21,27 @@ from pathlib import Path
 NUM_RUNS = 24
 NUM_SUBMITTED = 1000
 SPENT = ("train_time_s", "compile_time_s", "eval_time_s", "checkpoint_time_s")
-BASE = (
-    "experiment=mini model=d2 tokenizer.vocab_size=512 horizon.sequence_len=64 horizon.device_batch_size=4 "
-    "horizon.total_batch_size=256 horizon.num_steps=40 evaluation.max_bytes=4000 evaluation.sample_tokens=0 "
-    "trainer.compile=false logging.diagnostics_every_steps=0"
-).split()
-SLURM = (
-    "launcher=slurm launcher.slurm.gpus=0 launcher.slurm.cpus=1 launcher.slurm.mem_gib=4 "
-    "launcher.slurm.time_min=60 launcher.slurm.max_parallel=1"
-).split()
+BASE = [
+    "experiment=mini",
+    "model=d2",
+    "tokenizer.vocab_size=512",
+    "horizon.sequence_len=64",
+    "horizon.device_batch_size=4",
+    "horizon.total_batch_size=256",
+    "horizon.num_steps=40",
+    "evaluation.max_bytes=4000",
+    "evaluation.sample_tokens=0",
+    "trainer.compile=false",
+    "logging.diagnostics_every_steps=0",
+]
+SLURM = [
+    "launcher=slurm",
+    "launcher.slurm.gpus=0",
+    "launcher.slurm.cpus=1",
+    "launcher.slurm.mem_gib=4",
+    "launcher.slurm.time_min=60",
+    "launcher.slurm.max_parallel=1",
+]
 
 
 def sweepkit(folder: Path, *args: str) -> float:
@@ -42,9 +54,18 @@ def sweepkit(folder: Path, *args: str) -> float:
     return time.monotonic() - started
 
 
-def multirun(num_runs: int, *launcher: str) -> list[str]:
-    seeds = ",".join(str(seed) for seed in range(1, num_runs + 1))
-    return ["train", "-m", *BASE, f"seed={seeds}", *launcher]
+def sweep_of(folder: Path, num_runs: int) -> str:
+    """A new folder's sweep file: one variant, so many seeds."""
+    folder.mkdir()
+    content = {
+        "base": BASE,
+        "axes": {"run": {"base": []}},
+        "reference": {"run": "base"},
+        "seeds": list(range(1, num_runs + 1)),
+    }
+    path = folder / "bench.yaml"
+    path.write_text(json.dumps(content))  # JSON is YAML
+    return str(path)
 
 
 def spent_s(folder: Path) -> float:
@@ -57,41 +78,37 @@ def spent_s(folder: Path) -> float:
 def overhead(folder: Path, name: str, *launcher: str) -> None:
     """Print the seconds a run costs beyond its own work."""
     here = folder / name
-    here.mkdir()
-    wall_s = sweepkit(here, *multirun(NUM_RUNS, *launcher))
+    wall_s = sweepkit(here, "sweep", sweep_of(here, NUM_RUNS), *launcher)
     own_s = spent_s(here) / NUM_RUNS
-    print(f"{name:<28} {wall_s / NUM_RUNS - own_s:6.2f} s a run beyond its own {own_s:.2f} s ({NUM_RUNS} runs)")
+    print(
+        f"{name:<28} {wall_s / NUM_RUNS - own_s:6.2f} s a run beyond its own {own_s:.2f} s ({NUM_RUNS} runs)"
+    )
 
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        (folder / "warm").mkdir()
-        sweepkit(folder / "warm", *multirun(1, "launcher=local"))
+        warm = folder / "warm"
+        sweepkit(warm, "sweep", sweep_of(warm, 1), "launcher=local")
         overhead(folder, "local, one worker", "launcher=local", "launcher.num_workers=1")
         if shutil.which("sbatch") is None:
             print("no Slurm here: sbatch is not on PATH")
             return
         for per_task in (1, 8):
+            # one task at a time; the queue's own delays are in it
             packed = f"launcher.slurm.runs_per_task={per_task}"
-            # waiting for the queue is in it: one task runs at a time
-            overhead(folder, f"Slurm, {per_task} a task", *_waiting(packed))
+            overhead(folder, f"Slurm, {per_task} a task", "--wait", *SLURM, packed)
         here = folder / "held"
-        here.mkdir()
-        held = [*SLURM, "launcher.slurm.sbatch=[hold]", "launcher.slurm.snapshot=false"]
-        submit_s = sweepkit(here, *multirun(NUM_SUBMITTED, *held))
-        again_s = sweepkit(here, *multirun(NUM_SUBMITTED, *held))
-        (sweep,) = [path.parent.name for path in here.glob("results/*/frozen.json")]
-        status_s = sweepkit(here, "status", sweep)
-        cancel_s = sweepkit(here, "cancel", sweep)
+        bench = sweep_of(here, NUM_SUBMITTED)
+        held = [*SLURM, "launcher.slurm.sbatch=[hold]"]
+        submit_s = sweepkit(here, "sweep", bench, *held)
+        again_s = sweepkit(here, "sweep", bench, *held)
+        status_s = sweepkit(here, "status", "bench")
+        cancel_s = sweepkit(here, "cancel", "bench")
         print(
             f"{NUM_SUBMITTED} runs: submitted in {submit_s:.1f} s, again (nothing to do) {again_s:.1f} s, "
             f"status {status_s:.1f} s, cancelled in {cancel_s:.1f} s; planning and start-up included"
         )
-
-
-def _waiting(packed: str) -> list[str]:
-    return [*SLURM, packed, "launcher.slurm.sbatch=[]"]
 
 
 if __name__ == "__main__":

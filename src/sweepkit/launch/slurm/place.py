@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -73,9 +74,15 @@ def parameters(slurm: SlurmConfig, resources: Resources, results_dir: Path) -> d
         "array_parallelism": slurm.max_parallel,
         "signal_delay_s": slurm.signal_delay_s,
         "setup": setup,
-        "additional_parameters": dict(item.split("=", 1) for item in slurm.sbatch) | {"requeue": True},
+        "additional_parameters": _options(slurm.sbatch) | {"requeue": True},
     }
     return {name: item for name, item in value.items() if item is not None}
+
+
+def _options(items: Sequence[str]) -> dict[str, Any]:
+    """``reservation=x`` and ``exclusive``, as submitit takes them."""
+    pairs = (item.partition("=") for item in items)
+    return {name.lstrip("-"): value if equals else True for name, equals, value in pairs}
 
 
 def _adopt(intent: Submission, job_id: str, results_dir: Path) -> Submission:
