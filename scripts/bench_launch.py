@@ -1,9 +1,9 @@
 """What launching costs beyond the training itself: the local launcher, and Slurm where there is one.
 
-    python scripts/bench_launch.py            # on a login node, or with a test cluster's SLURM_CONF, Slurm too
+    python scripts/bench_launch.py      # with Slurm too, where sbatch is on PATH
 
-Overhead per run is (wall clock − the runs' own training, evaluation and checkpoints) / runs, with one worker and
-eager runs of a second, after one run that fills the caches. On Slurm, runs go one to a task and eight to a task,
+Overhead per run is (wall clock − the time that runs measured of themselves) / runs, with one worker and
+eager runs of a second, after one run that fills the caches. On Slurm, runs go one and eight to a task,
 one task at a time; then 1,000 held array tasks are submitted, looked at, and cancelled.
 """
 
