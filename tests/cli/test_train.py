@@ -69,7 +69,9 @@ def test_help_is_hydras(capsys: pytest.CaptureFixture[str]) -> None:
         (["-m", "hydra/sweeper=basic", "seed=1,2"], "hydra/sweeper is not sweepkit's"),
         (["-m", "model=d2,d3"], "must be one of [d2, d4, d6"),
         (["-m", "horizon.num_steps=many", "seed=1,2"], "must be a whole number"),
-        (["-m", "optimizer.x0.lr=interval(0.1,0.2)"], "searches no intervals"),
+        (["-m", "optimizer.x0.lr=interval(0.2,0.1)"], "low < high"),
+        (["-m", "optimizer.x0.lr=interval(0.1,0.2)", "search.trials=3"], "did you mean 'n_trials'"),
+        (["search.n_trials=3"], "go with -m"),
     ],
 )
 def test_the_cause_of_an_error_is_shown(

@@ -73,7 +73,10 @@ def test_seeds_alone_are_replicates(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("argument", "message"),
     [
-        ("optimizer.x0.lr=interval(0.1,0.5)", "searches no intervals"),
+        ("seed=interval(1,5)", "seeds are replicates"),
+        ("optimizer.x0.lr=interval(0.5,0.1)", "low < high"),
+        ("optimizer.x0.lr=tag(fast,interval(0.1,0.5))", "no tag but log"),
+        ("optimizer.x0.lrr=interval(0.1,0.5)", "lrr"),
         ("optimizer.x0.lr=range(3,3)", "at least one value"),
         ("optimizer.x0.lr=0.1,,", "be overrides key=value"),
         ("optimizer.x0.lrr=0.1,0.2", "lrr"),

@@ -12,11 +12,19 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 
 class SweepkitSweeper(Sweeper):
-    """Expands the overrides of a multirun to a frozen sweep and runs it."""
+    """Expands the overrides of a multirun to a frozen sweep and runs it.
+
+    Args:
+        search: the options of a search, as in a sweep file's ``search:`` block; ``search.x=1`` on sweepkit's
+            command line is ``hydra.sweeper.search.x=1`` here.
+    """
+
+    def __init__(self, search: Any = None) -> None:
+        self._search = search
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Nothing to keep: plans hold all that a run needs."""
@@ -25,7 +33,10 @@ class SweepkitSweeper(Sweeper):
         """Run the multirun. Raises SystemExit where runs failed, for Hydra drops what a sweeper returns."""
         from sweepkit.cli import multirun
 
-        status = multirun.run(arguments)
+        search = self._search
+        if isinstance(search, DictConfig):
+            search = OmegaConf.to_container(search, resolve=True)
+        status = multirun.run(arguments, search or None)
         if status:
             raise SystemExit(status)
 

@@ -1,21 +1,28 @@
-"""What ``sweepkit train -m`` does: freeze the product of its values as a sweep and run it."""
+"""What ``sweepkit train -m`` does: freeze the product of its values, or a search, as a sweep and run it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from sweepkit.cli import running
+from sweepkit.cli import running, searching
 from sweepkit.config import paths
 from sweepkit.sweep import multirun, override
 
 
-def run(arguments: Sequence[str]) -> int:
+def run(arguments: Sequence[str], search: Mapping[str, Any] | None = None) -> int:
     """Run a multirun's overrides; returns the exit status. Raises SweepkitError for a wrong request."""
     results_dir = paths.results_dir()
-    frozen = multirun.freeze(arguments, results_dir)
+    frozen = multirun.freeze(arguments, results_dir, search)
     running.introduce(frozen)
-    launcher = tuple(item for item in arguments if override.block(item) == "launcher")
-    how = running.How(results_dir, running.launcher_of(frozen.cells[0].plan), launcher)
+    how = running.How(results_dir, running.launcher_of(frozen.cells[0].plan), _launcher(arguments))
+    if frozen.search:
+        return searching.run(frozen, how, [item for item in arguments if override.is_execution(item)])
     if submitted := running.run_cells(frozen.cells, how, frozen.name):
         return running.leave(frozen, how, submitted, [])
     return running.conclude(frozen, results_dir, frozen.cells)
+
+
+def _launcher(arguments: Sequence[str]) -> tuple[str, ...]:
+    """The overrides of the launcher, as they were written."""
+    return tuple(item for item in arguments if override.block(item) == "launcher")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sweepkit.cli import running
 from sweepkit.config import paths
+from sweepkit.errors import invalid
 
 if TYPE_CHECKING:
     from sweepkit.launch.slurm.submit import Submitted
@@ -59,6 +60,13 @@ def climb(sweep: Frozen, how: running.How, allow_mixed_environments: bool) -> in
     from sweepkit.promotion import ladder
     from sweepkit.report import tables
 
+    if sweep.search:
+        raise invalid(
+            "promote",
+            sweep.name,
+            "be a sweep of fixed axes, for a search proposes what nobody asked for beforehand",
+            "write its best points as axes of a new sweep file, with fresh seeds, and promote that",
+        )
     console = tables.console()
     running.introduce(sweep)
     left: list[Submitted] = []

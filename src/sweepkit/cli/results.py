@@ -26,6 +26,7 @@ examples:
   sweepkit results x0_beta1 --select run_id,seed,val_bpb --format markdown
   sweepkit results x0_beta1 --curves --output curves.parquet learning curves, one row a logged step
   sweepkit results all                                       every run, whoever asked for it
+  sweepkit results lr_search --importances                   of a search: which parameter mattered
   sweepkit results --columns                                 every column: dtype, unit, direction, meaning
 
 filters: COLUMN == VALUE (also = != < <= > >=), COLUMN in [A, B], COLUMN is missing, COLUMN is not missing;
@@ -50,6 +51,9 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument("--output", metavar="FILE", type=Path, help="write to FILE instead of printing")
     parser.add_argument("--curves", action="store_true", help="learning curves instead of runs")
+    parser.add_argument(
+        "--importances", action="store_true", help="of a search: how much each parameter mattered"
+    )
     parser.add_argument("--columns", action="store_true", help="explain every column and exit")
 
 
@@ -86,6 +90,11 @@ def _frame(args: argparse.Namespace) -> pd.DataFrame:
     if args.sweep is None:
         known = [*store.sweep_names(), store.ALL]
         raise SweepkitError(f"SWEEP is missing, but must name a sweep; known: {', '.join(known)}")
+    if args.importances:
+        from sweepkit.config import paths
+        from sweepkit.search import importances
+
+        return importances.table(paths.results_dir(), args.sweep)
     frame = (store.curves if args.curves else store.load)(args.sweep)
     if args.filter is not None:  # an empty one is a mistake: an unset variable, say
         frame = query.keep(frame, args.filter)
@@ -100,7 +109,7 @@ def _print_table(frame: pd.DataFrame, args: argparse.Namespace) -> None:
     from sweepkit.results.columns import PLANNED
 
     console = tables.console()
-    if args.select:
+    if args.select or args.importances:
         console.print(tables.plain(frame))
         return
     console.print(tables.plain(frame[_CURVES_SHOWN]) if args.curves else tables.runs(frame))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from sweepkit.cli import promote, running
+from sweepkit.cli import promote, running, searching
 from sweepkit.config import paths
 from sweepkit.results.record import FailureClass, RunDir
 
@@ -62,6 +63,9 @@ def run(args: argparse.Namespace) -> int:
         )
     if args.only:
         _reopen(sweep.cells, how, _classes(args.only))
+    if sweep.search:
+        running.introduce(sweep)
+        return searching.run(sweep, how, _executing(sweep.overrides, args.overrides))
     if args.climb:
         return promote.climb(sweep, how, args.allow_mixed_environments)
     running.introduce(sweep)
@@ -74,6 +78,14 @@ def run(args: argparse.Namespace) -> int:
     if submitted := running.run_cells(cells, how, sweep.name):
         return running.leave(sweep, how, submitted, [])
     return running.conclude(sweep, results_dir, cells)
+
+
+def _executing(frozen: Sequence[str], now: Sequence[str]) -> list[str]:
+    """The overrides that trials are composed with: those that were frozen, the launcher's as it is now."""
+    from sweepkit.sweep import override
+
+    kept = [item for item in frozen if not now or override.block(item) != "launcher"]
+    return [*kept, *now]
 
 
 def _classes(text: str) -> set[FailureClass]:

@@ -22,14 +22,16 @@ examples:
   sweepkit status x0_beta1 --runs              every run of it
   sweepkit status x0_beta1 --format json       for scripts; ages and ETA in seconds, null where not known
 
-states: planned, queued (Slurm), running, complete, diverged, failed, cancelled; preempted (has a checkpoint)
-and lost (its process is gone) go on with the next launch. ETA is for what living launches still have to do.
+states: planned, queued (Slurm), running, complete, pruned (stopped by a search), diverged, failed, cancelled;
+preempted (has a checkpoint) and lost (its process is gone) go on with the next launch. ETA is for what living
+launches still have to do.
 """
 _WIDTH = 140  # where the output is no terminal
 _QUIET = ("complete", "planned")
 _STYLES = {
     "running": "cyan",
     "complete": "green",
+    "pruned": "dim magenta",
     "diverged": "magenta",
     "failed": "red",
     "lost": "yellow",
@@ -155,7 +157,7 @@ def _details(run: RunStatus) -> str:
         words.append(f"waits: {run.waits_for}")
     if run.holder:
         words.append(run.holder)
-    if run.message and run.state in ("failed", "diverged"):
+    if run.message and run.state in ("failed", "diverged", "pruned"):
         words.append(run.message.splitlines()[0])
     return ", ".join(words)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from sweepkit.cli import running
+from sweepkit.cli import running, searching
 from sweepkit.config import paths
 
 EPILOG = """\
@@ -17,7 +17,8 @@ examples:
 
 All cells of all rungs and the decision rule are frozen in results/NAME before the first run starts.
 Launcher, logging and trainer overrides may differ from call to call; other overrides belong to the sweep and
-win over its levels. sweepkit promote NAME climbs the ladder.
+win over its levels. sweepkit promote NAME climbs the ladder. A sweep file with a search: block runs its fixed
+cells, then what the sampler proposes, n_trials in total however often it is resumed (docs/search.md).
 """
 
 
@@ -40,6 +41,10 @@ def run(args: argparse.Namespace) -> int:
 
     results_dir = paths.results_dir()
     sweep = frozen.freeze(file.load(args.name), results_dir, args.overrides)
+    if sweep.search:
+        running.introduce(sweep)
+        how = running.how(args, results_dir, sweep.cells[0].plan)
+        return searching.run(sweep, how, args.overrides)
     rung = sweep.rungs[0].name
     cells = [cell for cell in sweep.cells if cell.rung == rung]
     running.introduce(sweep)

@@ -21,6 +21,7 @@ from sweepkit.config import paths
 from sweepkit.config.schema import RunConfig
 
 PROG = "sweepkit train"
+_SEARCH = ("search.", "search=")
 FULL_ERROR = "HYDRA_FULL_ERROR"
 
 
@@ -103,7 +104,7 @@ def compose_with_hydra(arguments: Sequence[str]) -> RunConfig | None:
         composed.append(config)
 
     app = hydra.main(version_base="1.3", config_path=str(paths.conf_dir()), config_name="config")(keep)
-    with _command_line(arguments), _raw_errors():
+    with _command_line(_with_search_options(arguments)), _raw_errors():
         try:
             app()
         except errors.SweepkitError:
@@ -120,6 +121,20 @@ def compose_with_hydra(arguments: Sequence[str]) -> RunConfig | None:
     return compose.from_hydra(composed[0])
 
 
+def _with_search_options(arguments: Sequence[str]) -> list[str]:
+    """Hand ``search.n_trials=40`` to the sweeper: it is no field of a run's configuration.
+
+    Raises:
+        ConfigError: there is no multirun to search.
+    """
+    options = [item for item in arguments if item.startswith(_SEARCH)]
+    if options and not {"-m", "--multirun"}.intersection(arguments):
+        raise errors.invalid(
+            "override", options[0], "go with -m, for one run searches nothing", "add -m and an interval(...)"
+        )
+    return [f"++hydra.sweeper.{item}" if item in options else item for item in arguments]
+
+
 def _explain(arguments: Sequence[str]) -> None:
     """Say in the house's words what is wrong, where it is one override's fault. Raises ConfigError."""
     from hydra._internal.utils import get_args
@@ -128,7 +143,8 @@ def _explain(arguments: Sequence[str]) -> None:
     from sweepkit.config import compose
 
     parser = OverridesParser.create()
-    overrides = [item for item in get_args(list(arguments)).overrides if not item.startswith("hydra")]
+    given = get_args(list(arguments)).overrides
+    overrides = [item for item in given if not item.startswith(("hydra", *_SEARCH))]
     parsed = [(item, parser.parse_overrides([item])[0]) for item in overrides if "=" in item]
     single = [item for item, override in parsed if not override.is_sweep_override()]
     compose.compose([*single, *(item for item in overrides if "=" not in item)])

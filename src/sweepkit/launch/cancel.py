@@ -19,7 +19,7 @@ from sweepkit.launch.ledger import Run
 from sweepkit.launch.slurm import cluster, submissions
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.results.record import RunDir
-from sweepkit.sweep import frozen
+from sweepkit.sweep import frozen, trials
 
 _TICK_S = 0.2
 
@@ -46,6 +46,7 @@ def cancel(results_dir: Path, name: str, *, wait_s: float = 60.0) -> Cancelled:
         SweepkitError: there is neither a sweep nor a run of that name.
     """
     result = Cancelled()
+    _stop_proposing(results_dir, name)
     asked = {run_id for driver in live_drivers(results_dir) for run_id in driver.run_ids}
     asked |= _leave_queue(results_dir, name)
     for plan in _plans(results_dir, name):
@@ -60,6 +61,16 @@ def cancel(results_dir: Path, name: str, *, wait_s: float = 60.0) -> Cancelled:
             result.stopping.append(run.run_id)
     _wait(results_dir, result, wait_s)
     return result
+
+
+def _stop_proposing(results_dir: Path, name: str) -> None:
+    """Have a search's workers ask for no more; whoever is just asking has asked when this returns."""
+    sweep_dir = results_dir / name
+    if name in frozen.frozen_names(results_dir) and (sweep_dir / trials.FILE).exists():
+        (sweep_dir / trials.STOP_FILE).touch()
+        while (claim := claims.acquire(sweep_dir / trials.CLAIM_FILE)) is None:
+            time.sleep(_TICK_S)
+        claim.release()
 
 
 def _leave_queue(results_dir: Path, name: str) -> set[str]:

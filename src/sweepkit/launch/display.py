@@ -100,7 +100,8 @@ def display(title: str) -> PlainDisplay | LiveDisplay:
 
 def _summary(view: View) -> str:
     words = [f"{view.done}/{view.total} done"]
-    words += [f"{view.counts[state]} {state}" for state in ("failed", "diverged") if view.counts.get(state)]
+    ended = ("failed", "diverged", "pruned")
+    words += [f"{view.counts[state]} {state}" for state in ended if view.counts.get(state)]
     words.append(f"{duration(view.elapsed_s)} so far")
     if view.eta_s is not None:
         words.append(f"{duration(view.eta_s)} left")

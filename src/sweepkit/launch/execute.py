@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Protocol
 
 from sweepkit import fsio
 from sweepkit.config.schema import LauncherConfig, LauncherKind, RunConfig
@@ -33,6 +34,21 @@ from sweepkit.plan.run_plan import RunPlan
 from sweepkit.results.record import FailureClass, RunState
 
 Prepare = Callable[[RunConfig], object]
+
+
+class RunInline(Protocol):
+    """How the inline launcher works off a ledger (``inline.run``)."""
+
+    def __call__(
+        self,
+        ledger: Any,
+        session_factory: Callable[[], Runs],
+        stop: Stopping,
+        show: Callable[[], None],
+        *,
+        driver: str,
+        max_attempts: int,
+    ) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -99,76 +115,112 @@ def execute(
         LaunchCancelledError: runs were cancelled meanwhile.
         SweepkitError: the data cannot be prepared, or workers cannot start.
     """
-    started = time.monotonic()
     results_dir = results_dir.absolute()
-    ledger = Ledger(plans, results_dir)
-    if not unattended:
-        reopen(ledger, retry_failed)
-    if not ledger.open():
+    return look_after(
+        lambda: Ledger(plans, results_dir),
+        launcher,
+        title=title,
+        labels=labels,
+        retry_failed=retry_failed,
+        session_factory=session_factory,
+        worker_command=worker_command,
+        prepare=prepare,
+        unattended=unattended,
+    )
+
+
+def look_after(
+    make_ledger: Callable[[], Ledger],
+    launcher: LauncherConfig,
+    *,
+    title: str = "",
+    labels: Mapping[str, str] | None = None,
+    retry_failed: bool = False,
+    run_inline: RunInline = inline.run,
+    session_factory: Callable[[], Runs] = worker.real_session,
+    worker_command: Sequence[str] = WORKER_COMMAND,
+    prepare: Prepare | None = None,
+    unattended: bool = False,
+) -> LaunchSummary:
+    """``execute`` for runs that a ledger knows, which may be more by and by.
+
+    Args:
+        make_ledger: a fresh view of the runs; asked for more than once.
+        run_inline: what the inline launcher does with it.
+
+    Returns, raises: as ``execute`` does.
+    """
+    started = time.monotonic()
+    ledger = make_ledger()
+    if not unattended and reopen(ledger, retry_failed):
+        ledger = make_ledger()
+    if not (ledger.open() or ledger.to_come):
         return _summary(ledger, len(ledger.runs), started)
     skipped = len(ledger.runs) - len(ledger.open())
     for broken, error in _data_problems([run.plan for run in ledger.open()], prepare or _real_prepare):
         if not unattended:
             raise error
         for plan in broken:
-            job.refuse(plan, results_dir, error)
+            job.refuse(plan, ledger.results_dir, error)
     is_inline = launcher.kind is LauncherKind.inline
+    plans = [run.plan for run in ledger.runs.values()]
     with (
         on_signals(interrupt_on_second=is_inline) as stop,
-        driver_dir(results_dir, plans, launcher.max_attempts) as folder,
+        driver_dir(ledger.results_dir, plans, launcher.max_attempts) as folder,
     ):
-        _launch(ledger, launcher, stop, folder, title, labels or {}, session_factory, worker_command)
+        shown = make_ledger() if is_inline else ledger  # looked at from another thread
+        screen = _Screen(shown, folder, title, labels or {}, stop, is_inline)
+        try:
+            if is_inline:
+                attempts = launcher.max_attempts
+                run_inline(
+                    ledger, session_factory, stop, screen.show, driver=folder.driver, max_attempts=attempts
+                )
+            else:
+                gpus = machine.gpus(_config(plans[0]).trainer.device)
+                size = machine.num_workers(launcher, plans, gpus, ledger.to_come)
+                Pool(ledger, folder, size, gpus, screen.note, worker_command).run(stop, screen.show)
+            screen.show()
+        finally:
+            screen.close()
         ledger.refresh(everything=True)
         summary = _summary(ledger, skipped, started)
         folder.trouble = folder.trouble or bool(summary.failures)
-        if stop() and ledger.open():
+        if stop() and (ledger.open() or ledger.to_come):
             raise KeyboardInterrupt(stop.reason)
     if cancelled := summary.counts.get(RunState.cancelled.value):
         raise LaunchCancelledError(f"{cancelled} runs were cancelled; launch them again to go on", summary)
     return summary
 
 
-def _launch(
-    ledger: Ledger,
-    launcher: LauncherConfig,
-    stop: Stopping,
-    folder: DriverDir,
-    title: str,
-    labels: Mapping[str, str],
-    session_factory: Callable[[], Runs],
-    worker_command: Sequence[str],
-) -> None:
-    screen = display(title)
-    is_inline = launcher.kind is LauncherKind.inline
-    # the inline launcher is looked at from another thread
-    shown = Ledger([run.plan for run in ledger.runs.values()], ledger.results_dir) if is_inline else ledger
-    viewer = Viewer(shown, folder.driver, labels)
-    if viewer.skipped:
-        screen.note(f"{viewer.skipped} of {len(shown.runs)} runs are done already")
+class _Screen:
+    """What the user sees of a launch."""
 
-    said = False
+    def __init__(
+        self,
+        ledger: Ledger,
+        folder: DriverDir,
+        title: str,
+        labels: Mapping[str, str],
+        stop: Stopping,
+        is_inline: bool,
+    ) -> None:
+        self._ledger, self._stop, self._is_inline = ledger, stop, is_inline
+        self._screen = display(title)
+        self._viewer = Viewer(ledger, folder.driver, labels)
+        self.note, self.close = self._screen.note, self._screen.close
+        self._said = False
+        if self._viewer.skipped:
+            self.note(f"{self._viewer.skipped} of {len(ledger.runs)} runs are done already")
 
-    def show() -> None:
-        nonlocal said
-        if is_inline:
-            shown.refresh()
-            if stop() and not said:
-                said = True
-                screen.note("stopping after a checkpoint (again to stop at once)")
-        screen.show(viewer.look(), viewer)
-
-    try:
-        if is_inline:
-            attempts = launcher.max_attempts
-            inline.run(ledger, session_factory, stop, show, driver=folder.driver, max_attempts=attempts)
-        else:
-            plans = [run.plan for run in ledger.runs.values()]
-            gpus = machine.gpus(_config(plans[0]).trainer.device)
-            size = machine.num_workers(launcher, plans, gpus)
-            Pool(ledger, folder, size, gpus, screen.note, worker_command).run(stop, show)
-        show()
-    finally:
-        screen.close()
+    def show(self) -> None:
+        """Bring the display up to date."""
+        if self._is_inline:
+            self._ledger.refresh()
+            if self._stop() and not self._said:
+                self._said = True
+                self.note("stopping after a checkpoint (again to stop at once)")
+        self._screen.show(self._viewer.look(), self._viewer)
 
 
 def _summary(ledger: Ledger, skipped: int, started: float) -> LaunchSummary:

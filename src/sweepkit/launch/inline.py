@@ -35,7 +35,7 @@ def run(
         show: brings the display up to date; called from another thread.
     """
     session: Runs | None = None
-    with _ticking(show):
+    with ticking(show):
         while not stop() and ledger.open():
             order = grouped([item.plan for item in ledger.startable()])
             for plan in order:
@@ -52,7 +52,7 @@ def run(
 
 
 @contextmanager
-def _ticking(show: Callable[[], None]) -> Iterator[None]:
+def ticking(show: Callable[[], None]) -> Iterator[None]:
     """Call ``show`` twice a second from a thread of its own."""
     ended = threading.Event()
 

@@ -7,6 +7,7 @@ for twice a second, stops the run with a checkpoint; so does whatever ``stop`` s
 
 from __future__ import annotations
 
+import shutil
 import threading
 import traceback
 from collections.abc import Callable
@@ -21,6 +22,8 @@ from sweepkit.plan.run_plan import RunPlan
 from sweepkit.results.record import FINAL_STATES, FailureClass, RunDir, RunRecord, RunState
 
 Stop = Callable[[], bool]
+#: Why the run that is being carried out is hopeless; None while it is not.
+Hopeless = Callable[[], str | None]
 
 
 class Runs(Protocol):
@@ -32,7 +35,14 @@ class Runs(Protocol):
 
 
 def carry_out(
-    plan: RunPlan, results_dir: Path, session: Runs, *, driver: str, max_attempts: int, stop: Stop
+    plan: RunPlan,
+    results_dir: Path,
+    session: Runs,
+    *,
+    driver: str,
+    max_attempts: int,
+    stop: Stop,
+    hopeless: Hopeless = lambda: None,
 ) -> RunRecord | None:
     """Run ``plan`` unless it is done; None when another process holds it.
 
@@ -41,6 +51,7 @@ def carry_out(
         driver: id of the launch, for the claim.
         max_attempts: after that many processes died holding it, the run is recorded as lost.
         stop: polled by the training loop; True ends the run with a checkpoint.
+        hopeless: polled with it, so after every step; a reason ends the run as ``pruned``.
 
     Returns:
         The run's record: final, or ``preempted`` when it was stopped.
@@ -62,6 +73,7 @@ def carry_out(
         if claim.info.deaths >= max_attempts:
             return _lost(plan, run_dir, claim.info.deaths)
         cancelled = threading.Event()
+        reasons: list[str] = []
 
         def look() -> None:
             if cancel_marker(run_dir).exists():
@@ -70,7 +82,9 @@ def carry_out(
         claim.watch(look)
 
         def should_stop() -> bool:
-            return cancelled.is_set() or claim.lost.is_set() or stop()
+            if not reasons and (reason := hopeless()) is not None:
+                reasons.append(reason)
+            return bool(reasons) or cancelled.is_set() or claim.lost.is_set() or stop()
 
         record = _run(plan, run_dir, session, should_stop)
         if record.failure_class is FailureClass.disk_full:
@@ -81,6 +95,8 @@ def carry_out(
             run_dir.write_record(record)
         if cancelled.is_set() and not claim.lost.is_set() and record.state is RunState.preempted:
             return mark_cancelled(plan, run_dir)
+        if reasons and not claim.lost.is_set() and record.state is RunState.preempted:
+            record = _mark_pruned(plan, run_dir, record, reasons[0])
         if record.state in FINAL_STATES:
             cancel_marker(run_dir).unlink(missing_ok=True)  # came too late
         return record
@@ -138,6 +154,15 @@ def mark_cancelled(plan: RunPlan, run_dir: RunDir) -> RunRecord:
     run_dir.write_plan(plan)
     run_dir.write_record(record)
     cancel_marker(run_dir).unlink(missing_ok=True)
+    return record
+
+
+def _mark_pruned(plan: RunPlan, run_dir: RunDir, record: RunRecord, reason: str) -> RunRecord:
+    """Record a run that was stopped as hopeless; it does not go on, so its checkpoints are dropped."""
+    record = replace(record, state=RunState.pruned, failure_message=reason, ended_at=now())
+    run_dir.write_record(record)
+    if not plan.config.get("trainer", {}).get("keep_checkpoints"):
+        shutil.rmtree(run_dir.checkpoints_path, ignore_errors=True)
     return record
 
 

@@ -7,7 +7,7 @@ same list see the same. ``refresh`` costs one ``stat`` a run that is not done an
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,7 +50,7 @@ class Run:
 
     @property
     def state(self) -> str:
-        """planned, running, complete, failed, diverged, preempted, cancelled or lost."""
+        """planned, running, complete, failed, diverged, pruned, preempted, cancelled or lost."""
         if self.is_final and self.record is not None:
             return self.record.state.value
         if self.is_held:
@@ -81,15 +81,27 @@ class Run:
 
 
 class Ledger:
-    """The runs of a list, each once, in the order asked for."""
+    """The runs of a list, each once, in the order asked for.
+
+    Attributes:
+        to_come: how many runs are not in the list yet; a search's workers will propose them.
+        keeps_pruned: whether a pruned run is done; it is for the search that pruned it.
+    """
+
+    to_come = 0
+    keeps_pruned = False
 
     def __init__(self, plans: Sequence[RunPlan], results_dir: Path) -> None:
         self.results_dir = results_dir
         self.runs: dict[str, Run] = {}
+        self.add(plans)
+        self.refresh(everything=True)
+
+    def add(self, plans: Iterable[RunPlan]) -> None:
+        """Take further runs into the list."""
         for plan in plans:
             if plan.run_id not in self.runs:
-                self.runs[plan.run_id] = Run(plan, RunDir.of(results_dir, plan.run_id))
-        self.refresh(everything=True)
+                self.runs[plan.run_id] = Run(plan, RunDir.of(self.results_dir, plan.run_id))
 
     def refresh(self, everything: bool = False) -> None:
         """Look again at the runs that are not done, or at all."""

@@ -90,7 +90,7 @@ class Pool:
                 if stop() and asked < min(stop.num_signals, 2):
                     asked += 1
                     self._ask_to_stop(urgent=asked > 1)
-                if not self._workers and (stop() or not self._ledger.open()):
+                if not self._workers and (stop() or not (self._ledger.open() or self._ledger.to_come)):
                     return
                 if not stop():
                     self._fill()
@@ -143,7 +143,8 @@ class Pool:
     def _fill(self) -> None:
         """Start workers for runs that nobody takes."""
         ours = sum(self._is_ours(run) for run in self._ledger.held())
-        wanted = min(self._size, ours + len(self._ledger.startable())) - len(self._workers)
+        work = ours + len(self._ledger.startable()) + self._ledger.to_come
+        wanted = min(self._size, work) - len(self._workers)
         if wanted <= 0:
             return
         if self._start_errors >= _MAX_START_ERRORS or self._start_kills >= _MAX_START_KILLS:

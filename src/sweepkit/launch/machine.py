@@ -31,8 +31,10 @@ _THREAD_VARIABLES = (
 )
 
 
-def num_workers(launcher: LauncherConfig, plans: Sequence[RunPlan], gpus: Sequence[str]) -> int:
-    """Workers for a list of runs, done ones included.
+def num_workers(
+    launcher: LauncherConfig, plans: Sequence[RunPlan], gpus: Sequence[str], num_to_come: int = 0
+) -> int:
+    """Workers for a list of runs, done ones and those that a search will propose included.
 
     "auto" is one a GPU; without GPUs one a core, as far as memory goes. It does not depend on how many
     runs are left, so that a resumed launch gives each worker the same number of threads, and with that
@@ -42,7 +44,7 @@ def num_workers(launcher: LauncherConfig, plans: Sequence[RunPlan], gpus: Sequen
         ConfigError: ``launcher.num_workers`` is neither "auto" nor a positive number.
     """
     wanted = launcher.num_workers
-    num_runs = max(1, len({plan.run_id for plan in plans}))
+    num_runs = max(1, len({plan.run_id for plan in plans}) + num_to_come)
     if wanted == "auto":
         if gpus:
             return min(len(gpus), num_runs)

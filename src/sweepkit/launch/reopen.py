@@ -1,4 +1,8 @@
-"""Runs that a launch starts again: cancelled ones, those a full disk stopped, failed ones if asked."""
+"""Runs that a launch starts again: cancelled ones, those a full disk stopped, failed ones if asked.
+
+A run that a search stopped as hopeless is done as far as that search goes; whoever else asks for it wants its
+result, and gets it.
+"""
 
 from __future__ import annotations
 
@@ -21,14 +25,16 @@ def reopen(ledger: Ledger, retry_failed: bool) -> None:
                 run.refresh()
             marker.unlink(missing_ok=True)
             run.refresh()
-        if _is_reopened(run, retry_failed):
+        if _is_reopened(ledger, run, retry_failed):
             job.reopen(run.plan, ledger.results_dir)
             run.refresh()
 
 
-def _is_reopened(run: Run, retry_failed: bool) -> bool:
+def _is_reopened(ledger: Ledger, run: Run, retry_failed: bool) -> bool:
     if not run.is_final or run.record is None:
         return False
     if run.record.state is RunState.failed:
         return retry_failed or run.record.failure_class is FailureClass.disk_full
-    return run.record.state is RunState.cancelled
+    return run.record.state is RunState.cancelled or (
+        run.record.state is RunState.pruned and not ledger.keeps_pruned
+    )

@@ -52,9 +52,9 @@ class Viewer:
     def __post_init__(self) -> None:
         self._started = time.monotonic()
         runs = self.ledger.runs.values()
-        self._shown = {run.run_id for run in runs if run.is_final}
+        self._before = {run.run_id for run in runs if run.is_final}
+        self._shown = set(self._before)
         self.skipped = len(self._shown)
-        self._work = float(sum(run.plan.total_flops for run in runs if not run.is_final))
         self._work_before: float | None = None
 
     def look(self) -> View:
@@ -63,18 +63,20 @@ class Viewer:
         finished = [run for run in runs if run.is_final and run.run_id not in self._shown]
         self._shown.update(run.run_id for run in finished)
         held = {run.run_id: run.progress() for run in self.ledger.held()}
-        left = 0.0
+        # runs to come are taken to be like those there are
+        left = self.ledger.to_come * sum(run.plan.total_flops for run in runs) / max(1, len(runs))
+        work = left + sum(run.plan.total_flops for run in runs if run.run_id not in self._before)
         for run in runs:
             if not run.is_final:
                 left += run.plan.total_flops * (1 - _frac(run, held.get(run.run_id, {})))
-        work_frac = 1 - left / self._work if self._work else 1.0
+        work_frac = 1 - left / work if work else 1.0
         if self._work_before is None:
             self._work_before = work_frac  # checkpoints of an earlier launch took it this far
         elapsed = time.monotonic() - self._started
         gained = work_frac - self._work_before
         eta = elapsed / gained * (1 - work_frac) if gained > _MIN_WORK_FRAC else None
         return View(
-            total=len(runs),
+            total=len(runs) + self.ledger.to_come,
             done=len(self._shown),
             skipped=self.skipped,
             counts=self.ledger.counts(),

@@ -86,7 +86,7 @@ def main(argv: Sequence[str] | None = None, session_factory: SessionFactory = re
     (list_file,) = sys.argv[1:] if argv is None else argv
     head, plans = read_list(Path(list_file))
     with on_signals() as stop:
-        _end_with_parent(head.driver_process, stop)
+        end_with_parent(head.driver_process, stop)
         try:
             return _work(head, plans, session_factory, stop)
         except StorageError as error:
@@ -122,7 +122,7 @@ def _work(head: Head, plans: Sequence[RunPlan], session_factory: SessionFactory,
     return STOPPED
 
 
-def _end_with_parent(driver: ProcessId, stop: Stopping) -> None:
+def end_with_parent(driver: ProcessId, stop: Stopping) -> None:
     """Set ``stop`` once the driver is gone: at once on Linux, within a second elsewhere."""
     if os.getppid() == driver.pid:
         with contextlib.suppress(OSError, AttributeError):

@@ -26,7 +26,7 @@ PIPE_WIDTH = 120
 STYLES = {
     "strong": "bold",
     "complete": "green", "running": "cyan", "planned": "dim", "preempted": "yellow", "cancelled": "yellow",
-    "failed": "red", "diverged": "magenta", "corrupt": "bold red",
+    "failed": "red", "diverged": "magenta", "pruned": "dim magenta", "corrupt": "bold red",
     "adopt": "bold green", "promote": "green", "reject": "red", "inconclusive": "yellow",
     "adopted": "bold green", "rejected": "red", "pending": "cyan",
     "met": "green", "unresolved": "yellow",

@@ -57,6 +57,7 @@ RUN_COLUMNS: tuple[Column, ...] = (
     Column("variant_id", TEXT, "", NO, "hash of all training and evaluation fields, seed apart"),
     Column("role", TEXT, "", NO, "reference or variant"),
     Column("rung", TEXT, "", NO, "step of the ladder"),
+    Column("trial", INT, "", NO, "number of the search's first trial that proposed this cell"),
     Column("level_<axis>", TEXT, "", NO, "level this cell has on that axis of the sweep"),
     Column("seed", INT, "", NO, "replicate: initialisation and data order"),
     Column(
@@ -69,7 +70,7 @@ RUN_COLUMNS: tuple[Column, ...] = (
         TEXT,
         "",
         NO,
-        "planned (no record yet), running, complete, diverged, failed, preempted, cancelled, "
+        "planned (no record yet), running, complete, pruned, diverged, failed, preempted, cancelled, "
         "or corrupt (record.json cannot be read; delete it and run the sweep again)",
     ),
     Column("failure_class", TEXT, "", NO, "why a run did not complete: diverged, oom, bad_data, crash, ..."),

@@ -137,6 +137,16 @@ def read_cells(path: Path) -> list[Row]:
     return rows
 
 
+def with_trials(rows: list[Row], path: Path) -> list[Row]:
+    """``rows`` and the cells of a search's trials, every run once; cells have the number of their trial."""
+    known = {row["run_id"]: row for row in rows}
+    for trial in fsio.read_lines(path):
+        for cell in trial.get("cells", []):
+            row = known.setdefault(cell["plan"]["run_id"], cell_row(cell))
+            row.setdefault("trial", trial["number"])
+    return list(known.values()) if len(known) > len(rows) else rows
+
+
 def _text(value: Any) -> str | None:
     """A string as it is; a mapping as ``name`` or ``key=value`` pairs, so that it fits one column."""
     if value is None or isinstance(value, str):

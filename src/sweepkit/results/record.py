@@ -31,10 +31,13 @@ class RunState(StrEnum):
     failed = "failed"
     preempted = "preempted"  # stopped with a checkpoint, to be continued
     cancelled = "cancelled"
+    pruned = "pruned"  # a search stopped it as hopeless; it has no result
 
 
 #: States in which a run is never started again unless asked for.
-FINAL_STATES = frozenset({RunState.complete, RunState.diverged, RunState.failed, RunState.cancelled})
+FINAL_STATES = frozenset(
+    {RunState.complete, RunState.diverged, RunState.failed, RunState.cancelled, RunState.pruned}
+)
 
 
 class FailureClass(StrEnum):

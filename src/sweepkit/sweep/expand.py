@@ -161,14 +161,14 @@ def _variant(sweep: SweepFile, chosen: dict[str, str | None]) -> Variant:
     conflicts.check_disjoint(sweep, levels, label or REFERENCE)
     return Variant(
         label=label or REFERENCE,
-        key=_key([item for axis in changed for item in sweep.axes[axis][levels[axis]]]),
+        key=variant_key([item for axis in changed for item in sweep.axes[axis][levels[axis]]]),
         levels=levels,
         overrides=overrides,
         is_reference=not changed,
     )
 
 
-def _key(overrides: list[str]) -> str:
+def variant_key(overrides: Sequence[str]) -> str:
     """Hash of a difference: neither the order of axes nor the spelling of values matters."""
     values = dict(override.split(item, "level") for item in overrides)
     return fsio.digest(sorted([key, fsio.canonical_json(value)] for key, value in values.items()))[:12]

@@ -10,6 +10,7 @@
     seeds: [1, 2, 3]
     decision: {metric: val_bpb, alpha: 0.05, min_effect: 0.0003}
     ladder: gpt2                 # left out: every run at the depth that base sets
+    search: {space: {...}}       # instead of axes or beside them: Optuna proposes points (search_spec.py)
 
 ``load`` looks for NAME.yaml in ./sweeps, then among the shipped ones; a path is taken as it is.
 """
@@ -30,6 +31,7 @@ from sweepkit import errors
 from sweepkit.config import paths
 from sweepkit.sweep import fields
 from sweepkit.sweep.decision import DecisionRule
+from sweepkit.sweep.search_spec import SearchSpec
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ class SweepFile:
         combine: how many axes may differ from the reference at once: 1, 2 or "all".
         seeds: replicates of every variant, paired across variants.
         ladder: a choice of the ladder group, or None.
+        search: what Optuna searches, or None.
     """
 
     name: str
@@ -53,10 +56,12 @@ class SweepFile:
     seeds: tuple[int, ...] = (1,)
     decision: DecisionRule = field(default_factory=DecisionRule)
     ladder: str | None = None
+    search: SearchSpec | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; tuples become lists."""
-        return {
+        search = {"search": self.search.to_json()} if self.search else {}
+        return search | {
             "name": self.name,
             "question": self.question,
             "base": list(self.base),
@@ -87,8 +92,16 @@ class SweepFile:
                     "be a known key of a sweep file",
                     errors.did_you_mean(str(key), known),
                 )
-        axes = fields.read_axes(value.get("axes"))
+        search = SearchSpec.from_json(value["search"]) if value.get("search") is not None else None
+        axes = fields.read_axes(value.get("axes")) if value.get("axes") or search is None else {}
         ladder = value.get("ladder")
+        if search and ladder not in (None, "none"):
+            raise errors.invalid(
+                "ladder",
+                ladder,
+                "be left out of a sweep that searches",
+                "search at one depth, then promote the best points as axes of a sweep of their own",
+            )
         return cls(
             name=fields.check_name(value["name"]),
             question=fields.read_text("question", value.get("question", "")),
@@ -99,6 +112,7 @@ class SweepFile:
             seeds=fields.read_seeds(value.get("seeds", [1])),
             decision=DecisionRule.from_json(fields.read_mapping("decision", value.get("decision", {}))),
             ladder=None if ladder in (None, "none") else fields.read_text("ladder", ladder),
+            search=search,
         )
 
 

@@ -4,7 +4,8 @@
 the files' bytes (an edit is tampering) and of the sweep's *identity* (names, roles, run ids, rule, ladder).
 A launcher, trainer or logging override changes plans' bytes but not the identity, so that a sweep may go on
 elsewhere; anything else needs a new name. Both files appear at once, by renaming a folder, so that two
-drivers that start together agree.
+drivers that start together agree. A search freezes its space, sampler and number of trials; its trials are
+appended to a file of their own (``trials.py``).
 """
 
 from __future__ import annotations
@@ -22,11 +23,12 @@ from typing import Any
 from sweepkit import errors, fsio
 from sweepkit.config.schema import RungConfig
 from sweepkit.errors import FrozenPlanError
-from sweepkit.sweep import expand
+from sweepkit.sweep import expand, points, trials
 from sweepkit.sweep.decision import DecisionRule
 from sweepkit.sweep.expand import Cell
 from sweepkit.sweep.fields import check_name
 from sweepkit.sweep.file import SweepFile
+from sweepkit.sweep.search_spec import SearchSpec
 
 SCHEMA_VERSION = 1
 PLAN_FILE = "plan.jsonl"
@@ -38,8 +40,11 @@ class Frozen:
     """A sweep that can no longer change.
 
     Attributes:
-        cells: all variants × rungs × seeds, rungs from the bottom up.
+        cells: all variants × rungs × seeds, rungs from the bottom up; then those of a search's trials.
         sha256: of ``frozen.json``'s content, which holds the hash of ``plan.jsonl``.
+        search: what is searched, or None.
+        base, seeds: the sweep file's, of which a search makes its trials.
+        overrides: the command line's when the sweep was frozen.
     """
 
     name: str
@@ -49,6 +54,16 @@ class Frozen:
     rungs: list[RungConfig]
     sha256: str
     question: str = ""
+    search: SearchSpec | None = None
+    base: tuple[str, ...] = ()
+    seeds: tuple[int, ...] = ()
+    overrides: tuple[str, ...] = ()
+    num_fixed: int = 0
+
+    @property
+    def fixed(self) -> list[Cell]:
+        """The cells that were frozen, without those of trials."""
+        return self.cells[: self.num_fixed]
 
 
 def freeze(sweep: SweepFile, results_dir: Path, extra: Sequence[str] = ()) -> Frozen:
@@ -67,19 +82,26 @@ def freeze(sweep: SweepFile, results_dir: Path, extra: Sequence[str] = ()) -> Fr
         FrozenPlanError: a frozen file was edited, or the sweep now expands to something else.
     """
     rungs = expand.rungs_of(expand.ladder_of(sweep, extra))
-    return freeze_cells(sweep, rungs, expand.expand_all(sweep, extra), results_dir)
+    return freeze_cells(sweep, rungs, expand.expand_all(sweep, extra), results_dir, extra)
 
 
 def freeze_cells(
-    sweep: SweepFile, rungs: Sequence[RungConfig], cells: Sequence[Cell], results_dir: Path
+    sweep: SweepFile,
+    rungs: Sequence[RungConfig],
+    cells: Sequence[Cell],
+    results_dir: Path,
+    extra: Sequence[str] = (),
 ) -> Frozen:
     """``freeze`` for cells that are already expanded."""
     sweep_dir = results_dir / sweep.name
-    head = _head(sweep, rungs, cells)
+    if sweep.search:
+        points.check(sweep.search, sweep.base, extra)
+    head = _head(sweep, rungs, cells, extra)
     if not _exists(sweep_dir):
         _write(sweep_dir, head, cells)
     stored = _read_head(sweep_dir)
-    on_disk = _identity(stored["decision"], stored["rungs"], _read_cells(sweep_dir, stored))
+    cells_on_disk = _read_cells(sweep_dir, stored)
+    on_disk = _identity(stored["decision"], stored["rungs"], cells_on_disk, stored["sweep"].get("search"))
     if not on_disk == stored["identity"] == head["identity"]:
         raise FrozenPlanError(_explain_change(sweep_dir, stored, head))
     return _frozen(sweep_dir, stored, list(cells))
@@ -102,7 +124,8 @@ def load_frozen(results_dir: Path, name: str) -> Frozen:
             errors.did_you_mean(name, known) if known else "start one with sweepkit sweep NAME",
         )
     stored = _read_head(sweep_dir)
-    return _frozen(sweep_dir, stored, _read_cells(sweep_dir, stored))
+    cells = trials.with_trials(_read_cells(sweep_dir, stored), trials.load(sweep_dir))
+    return _frozen(sweep_dir, stored, cells)
 
 
 def frozen_names(results_dir: Path) -> list[str]:
@@ -110,7 +133,9 @@ def frozen_names(results_dir: Path) -> list[str]:
     return sorted(path.parent.name for path in results_dir.glob(f"*/{FROZEN_FILE}"))
 
 
-def _head(sweep: SweepFile, rungs: Sequence[RungConfig], cells: Sequence[Cell]) -> dict[str, Any]:
+def _head(
+    sweep: SweepFile, rungs: Sequence[RungConfig], cells: Sequence[Cell], extra: Sequence[str]
+) -> dict[str, Any]:
     """All of frozen.json but the hashes of bytes."""
     rule = sweep.decision.to_json()
     ladder = [dataclasses.asdict(rung) for rung in rungs]
@@ -122,17 +147,19 @@ def _head(sweep: SweepFile, rungs: Sequence[RungConfig], cells: Sequence[Cell]) 
         "decision": rule,
         "rungs": ladder,
         "sweep": sweep.to_json(),
-        "identity": _identity(rule, ladder, cells),
+        "overrides": list(extra),
+        "identity": _identity(rule, ladder, cells, sweep.search.to_json() if sweep.search else None),
     }
 
 
-def _identity(rule: Any, ladder: Any, cells: Sequence[Cell]) -> str:
+def _identity(rule: Any, ladder: Any, cells: Sequence[Cell], search: Any) -> str:
     """Hash of all that decides what runs there are and how they are judged."""
     names = [
         [cell.rung, cell.variant, cell.variant_key, cell.role, cell.plan.run_id, cell.plan.pair_key]
         for cell in cells
     ]
-    return fsio.digest({"decision": rule, "rungs": ladder, "cells": names})
+    searched = {"search": search} if search else {}
+    return fsio.digest({"decision": rule, "rungs": ladder, "cells": names} | searched)
 
 
 def _write(sweep_dir: Path, head: Mapping[str, Any], cells: Sequence[Cell]) -> None:
@@ -187,6 +214,7 @@ def _read_cells(sweep_dir: Path, head: Mapping[str, Any]) -> list[Cell]:
 
 
 def _frozen(sweep_dir: Path, head: Mapping[str, Any], cells: list[Cell]) -> Frozen:
+    search = head["sweep"].get("search")
     return Frozen(
         name=head["name"],
         sweep_dir=sweep_dir,
@@ -195,6 +223,11 @@ def _frozen(sweep_dir: Path, head: Mapping[str, Any], cells: list[Cell]) -> Froz
         rungs=[RungConfig(**rung) for rung in head["rungs"]],
         sha256=head["sha256"],
         question=head["question"],
+        search=SearchSpec.from_json(search) if search else None,
+        base=tuple(head["sweep"]["base"]),
+        seeds=tuple(head["sweep"]["seeds"]),
+        overrides=tuple(head.get("overrides", ())),
+        num_fixed=head["num_cells"],
     )
 
 

@@ -1,0 +1,51 @@
+"""Which parameter of a search mattered: PED-ANOVA (Watanabe, Bansal, Hutter 2023), by Optuna.
+
+It asks how differently a parameter is distributed among the better trials than among all, so that it needs
+no model and no further library. Trials that failed or were pruned take no part.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sweepkit.errors import invalid
+from sweepkit.sweep import frozen
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_LEAST = 5  # complete trials
+
+
+def table(results_dir: Path, name: str) -> pd.DataFrame:
+    """One row a parameter, the most important first: its share, and its value in the best trial.
+
+    Raises:
+        ConfigError: the sweep does not search, or too few of its trials are complete.
+    """
+    import pandas as pd
+
+    sweep = frozen.load_frozen(results_dir, name)
+    if sweep.search is None:
+        raise invalid(
+            "--importances", name, "name a sweep that searches", "give its sweep file a search: block"
+        )
+    from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+    from optuna.trial import TrialState
+
+    from sweepkit.search import study as studies
+
+    study = studies.load(sweep.sweep_dir) if (sweep.sweep_dir / studies.FILE).exists() else None
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)) if study else []
+    if study is None or len(complete) < _LEAST:
+        remedy = f"run: sweepkit resume {name}"
+        contract = f"have at least {_LEAST} complete trials (it has {len(complete)})"
+        raise invalid("--importances", name, contract, remedy)
+    shares = get_param_importances(study, evaluator=PedAnovaImportanceEvaluator())
+    try:
+        best = study.best_params  # of the feasible ones
+    except ValueError:
+        best = {}
+    rows = [(key, share, str(best[key]) if best else None) for key, share in shares.items()]
+    return pd.DataFrame(rows, columns=["parameter", "importance", "best"])

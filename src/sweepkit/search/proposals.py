@@ -1,0 +1,109 @@
+"""Asking: one more trial, written down with its runs before anybody starts them.
+
+Askers take turns, by a claim in the sweep's folder that outlives no process. In its turn an asker first tells
+Optuna what has ended, whoever ran it, then counts: ``n_trials`` in total, however often and by however many
+the search is resumed. Trials that others are still running are in the study as running, and the sampler lies
+about them (TPE) or spreads (GP, QMC), so that a slot is refilled as soon as its run ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sweepkit.errors import ConfigError
+from sweepkit.launch import claims
+from sweepkit.search.trial_ledger import TrialLedger, spec_of
+from sweepkit.sweep import points, trials
+from sweepkit.sweep.frozen import Frozen
+from sweepkit.sweep.points import Params
+from sweepkit.sweep.trials import Trial
+
+if TYPE_CHECKING:
+    from sweepkit.search.study import Study
+
+_POLL_S = (0.002, 0.02)
+
+
+class Proposals:
+    """Proposes the trials of one search.
+
+    Args:
+        overrides: the command line's; of them only how runs are carried out may differ from what was frozen.
+        ledger: this process's view of the search.
+
+    Raises:
+        FrozenPlanError: the configuration folder has changed since the sweep was frozen.
+    """
+
+    def __init__(self, sweep: Frozen, overrides: Sequence[str], ledger: TrialLedger) -> None:
+        self._spec = spec_of(sweep)
+        self._sweep = sweep
+        self._overrides = tuple(overrides)
+        self._ledger = ledger
+        self._study: Study | None = None  # importing Optuna takes a moment; not every process asks
+        points.check_unchanged(sweep.base, self._overrides, sweep.fixed)
+        given = [*sweep.base, *self._overrides]
+        reference = points.reference(self._spec, given, sweep.fixed[0].plan.config)
+        self._named = points.named(self._spec, reference)
+
+    def ask(self, stop: Callable[[], bool]) -> bool:
+        """Propose one more trial; False when none is wanted any more, or asked to stop."""
+        with _turn(self._sweep.sweep_dir, stop) as held:
+            if not held:
+                return False
+            ledger, study = self._ledger, self._open()
+            ledger.refresh()
+            study.catch_up(ledger.trials, ledger.outcomes)
+            if ledger.num_to_ask <= 0:
+                return False
+            trial = self._propose(study, len(ledger.trials))
+            trials.append(self._sweep.sweep_dir, trial)
+            return True
+
+    def settle(self) -> None:
+        """Tell Optuna what has ended."""
+        with _turn(self._sweep.sweep_dir, lambda: False):
+            self._ledger.refresh()
+            self._open().catch_up(self._ledger.trials, self._ledger.outcomes)
+
+    def _open(self) -> Study:
+        if self._study is None:
+            from sweepkit.search.study import Study
+
+            self._study = Study(self._sweep.sweep_dir, self._spec)
+        return self._study
+
+    def _propose(self, study: Study, number: int) -> Trial:
+        done = {trial.point for trial in self._ledger.trials}
+        point = next((index for index in range(len(self._named)) if index not in done), None)
+        params: Params = dict(self._named[point]) if point is not None else study.ask(number)
+        labels = {cell.variant: cell.variant_key for item in self._ledger.trials for cell in item.cells}
+        try:
+            cells = points.cells(
+                params,
+                base=self._sweep.base,
+                extra=self._overrides,
+                seeds=self._sweep.seeds,
+                fixed=self._sweep.fixed,
+                labels=labels,
+            )
+        except ConfigError as error:  # fields that are right one by one, and wrong together
+            return Trial(number, params, point, error=str(error))
+        return Trial(number, params, point, cells)
+
+
+@contextlib.contextmanager
+def _turn(sweep_dir: Path, stop: Callable[[], bool]) -> Iterator[bool]:
+    """Whether it is this process's turn; False when asked to stop before it was."""
+    while (claim := claims.acquire(sweep_dir / trials.CLAIM_FILE)) is None:
+        if stop():
+            yield False
+            return
+        time.sleep(random.uniform(*_POLL_S))
+    with claim:
+        yield True

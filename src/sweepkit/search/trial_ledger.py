@@ -1,0 +1,120 @@
+"""The runs of a search: those that were frozen, and those of every trial as it is proposed.
+
+Imports no Optuna: a launch that only looks after workers, and whatever else only looks, needs none of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from sweepkit.errors import FrozenPlanError
+from sweepkit.launch.ledger import Ledger, Run
+from sweepkit.results.record import RunDir
+from sweepkit.search import outcome
+from sweepkit.search.outcome import Outcome, TrialState
+from sweepkit.sweep import trials
+from sweepkit.sweep.expand import Cell
+from sweepkit.sweep.frozen import Frozen
+from sweepkit.sweep.search_spec import SearchSpec
+from sweepkit.sweep.trials import Trial
+
+
+class TrialLedger(Ledger):
+    """A ledger that grows; runs that a decided trial no longer needs leave it.
+
+    Args:
+        labels: run_id → what to call it, filled as trials come.
+
+    Attributes:
+        trials: in the order of proposing.
+        outcomes: trial number → how it ended, for those that have.
+        num_to_ask: how many trials are still to be proposed.
+    """
+
+    keeps_pruned = True
+
+    def __init__(self, sweep: Frozen, results_dir: Path, labels: dict[str, str] | None = None) -> None:
+        self.spec = spec_of(sweep)
+        self.metric = sweep.decision.metric
+        self.sweep_dir = sweep.sweep_dir
+        self.trials: list[Trial] = []
+        self.outcomes: dict[int, Outcome] = {}
+        self.num_to_ask = 0
+        self._undecided: dict[int, list[Run]] = {}
+        self._reader = trials.Reader(sweep.sweep_dir)
+        self._results_dir = results_dir
+        self._of_trials: dict[str, Run] = {}
+        self._labels = {} if labels is None else labels
+        self._labels |= {cell.plan.run_id: _label(cell, "") for cell in sweep.fixed}
+        fixed = [cell.plan for cell in sweep.fixed]
+        self._fixed = {plan.run_id for plan in fixed}
+        super().__init__(fixed, results_dir)
+
+    def refresh(self, everything: bool = False) -> None:
+        """Look again, for new trials too."""
+        for trial in self._reader.new():
+            self.trials.append(trial)
+            plans = [cell.plan for cell in trial.cells]
+            for cell in trial.cells:
+                self._labels.setdefault(cell.plan.run_id, _label(cell, f"trial {trial.number} "))
+            self.add(plan for plan in plans if plan.run_id not in self._of_trials)
+            self._undecided[trial.number] = [self._run(trial, index) for index in range(len(plans))]
+        super().refresh(everything)
+        for number, runs in list(self._undecided.items()):
+            found = outcome.decide(self.trials[number], runs, self.metric, self.spec.max_peak_memory_gib)
+            if found is not None:
+                self.outcomes[number] = found
+                del self._undecided[number]
+                self._drop(runs)
+
+        self.num_to_ask = self._num_to_ask()
+        seeds = max((len(trial.cells) for trial in self.trials), default=1) or 1
+        self.to_come = self.num_to_ask * seeds
+
+    def _num_to_ask(self) -> int:
+        """Dead trials are made up for, at most as many as were wanted in the first place."""
+        if (self.sweep_dir / trials.STOP_FILE).exists():
+            return 0
+        dead = sum(found.state is TrialState.dead for found in self.outcomes.values())
+        wanted = self.spec.n_trials + min(dead, self.spec.n_trials)
+        return max(0, wanted - len(self.trials))
+
+    def is_judged(self, run_id: str) -> bool:
+        """Whether a pruning rule may stop this run: not the reference, nor a variant of a fixed axis."""
+        return run_id in self._of_trials and run_id not in self._fixed
+
+    def peers(self, run: Run) -> list[Run]:
+        """Other runs of the search with that run's seed."""
+        known: Sequence[Run] = [*self._of_trials.values(), *self.runs.values()]
+        unique = {item.run_id: item for item in known}
+        return [
+            item for item in unique.values() if item.run_id != run.run_id and item.plan.seed == run.plan.seed
+        ]
+
+    def _run(self, trial: Trial, index: int) -> Run:
+        plan = trial.cells[index].plan
+        run = self.runs.get(plan.run_id) or self._of_trials.get(plan.run_id)
+        run = run or Run(plan, RunDir.of(self._results_dir, plan.run_id))
+        self._of_trials[plan.run_id] = run
+        return run
+
+    def _drop(self, runs: Sequence[Run]) -> None:
+        """Nobody needs to start what is left of a decided trial, unless another one needs it."""
+        needed = {run.run_id for others in self._undecided.values() for run in others} | self._fixed
+        for run in runs:
+            if not run.is_final and run.run_id not in needed:
+                self.runs.pop(run.run_id, None)
+
+
+def _label(cell: Cell, trial: str) -> str:
+    return f"{trial}{cell.variant} seed {cell.plan.seed}"
+
+
+def spec_of(sweep: Frozen) -> SearchSpec:
+    """What a sweep searches. Raises FrozenPlanError where it does not."""
+    if sweep.search is None:
+        raise FrozenPlanError(
+            f"sweep {sweep.name} does not search, but must have a search: block; use sweep or resume"
+        )
+    return sweep.search

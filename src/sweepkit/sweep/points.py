@@ -1,0 +1,170 @@
+"""Points of a search space: what they override, which of them are named, and the runs they stand for.
+
+A point is a variant like any other: its label is what differs from the reference, its levels are the proposed
+values, its seeds are replicates. A point that is the reference, or a variant of a fixed axis, has those very
+cells. Precedence is that of a sweep's levels: schema < groups < base < point < command line.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sweepkit import errors
+from sweepkit.config import compose
+from sweepkit.config import override as overriding
+from sweepkit.errors import ConfigError, FrozenPlanError
+from sweepkit.plan import build
+from sweepkit.sweep import conflicts, expand, fields, override
+from sweepkit.sweep.expand import Cell
+from sweepkit.sweep.search_spec import Choices, Interval, SearchSpec, Value
+
+Params = dict[str, Value]
+
+
+def spell(key: str, value: Value) -> str:
+    """The override that sets ``key`` to exactly ``value``; text that reads like another value is quoted."""
+    text = repr(value) if isinstance(value, float) else fields.spelled(value)
+    if isinstance(value, str):
+        try:
+            plain = overriding.parse(f"{key}={text}").value == value
+        except ConfigError:
+            plain = False
+        if not plain:
+            from hydra.core.override_parser.types import Quote, QuotedString
+
+            text = QuotedString(text, Quote.double).with_quotes()
+    return f"{key}={text}"
+
+
+def check(spec: SearchSpec, base: Sequence[str], extra: Sequence[str]) -> None:
+    """Every end and every choice is a value its field takes, and the command line leaves the space alone.
+
+    Raises:
+        ConfigError: names the field and the value.
+    """
+    for item in extra:
+        key, _ = override.split(item, "command line")
+        if key in spec.space or key == "ladder":
+            what = "the ladder" if key == "ladder" else "what is searched"
+            raise errors.invalid(
+                "command line", item, f"leave {what} alone in a search", "drop it, or change the sweep file"
+            )
+    for key, parameter in spec.space.items():
+        ends = parameter.values if isinstance(parameter, Choices) else (parameter.low, parameter.high)
+        for value in ends:
+            if is_group(key) and not isinstance(value, str):
+                raise errors.invalid(f"search.space.{key}", value, "name options of that group", "list them")
+            try:
+                build.build(compose.compose([*base, spell(key, value), *extra]))
+            except ConfigError as error:
+                raise ConfigError(f"search.space.{key}: {error}") from error
+
+
+def is_group(key: str) -> bool:
+    """Whether a key chooses an option of a configuration group."""
+    return compose.is_group_override(f"{key}=x")
+
+
+def reference(spec: SearchSpec, base: Sequence[str], config: Mapping[str, Any]) -> dict[str, Value | None]:
+    """The reference's value of every field of the space, in the space or not; None for an unknown option.
+
+    Args:
+        base: the sweep's overrides and the command line's.
+        config: of the reference's plan.
+    """
+    flat = conflicts.flatten(config)
+    chosen = dict(override.split(item, "base") for item in base)
+    return {key: chosen.get(key) if is_group(key) else flat.get(key) for key in spec.space}
+
+
+def named(spec: SearchSpec, reference: Mapping[str, Value]) -> list[Params]:
+    """The reference and then the points to enqueue, those that lie in the space.
+
+    Only the reference may lie outside: it is run, but the sampler does not learn from it.
+    """
+    given = [dict(override.split(item, "search.enqueue") for item in point) for point in spec.enqueue]
+    found = [_typed(spec, dict(reference) | point) for point in [{}, *given]]
+    outside = [
+        (index, key, point[key])
+        for index, point in enumerate(found)
+        for key in spec.space
+        if not spec.space[key].holds(point[key])
+    ]
+    for index, key, value in outside:
+        if index:
+            raise errors.invalid(
+                f"search.enqueue.{index - 1}",
+                f"{key}={value}",
+                "lie in the space (what a point leaves out is the reference's)",
+                f"give {key} in that point, or widen the space",
+            )
+    return found[1:] if outside else found
+
+
+def cells(
+    params: Mapping[str, Value],
+    *,
+    base: Sequence[str],
+    extra: Sequence[str],
+    seeds: Sequence[int],
+    fixed: Sequence[Cell],
+    labels: Mapping[str, str],
+) -> tuple[Cell, ...]:
+    """The runs of one point.
+
+    Args:
+        fixed: the frozen cells; a point that is one of them has its cell.
+        labels: label → variant key of the points there are, so that no two share a label.
+
+    Raises:
+        ConfigError: the point breaks a rule across fields.
+    """
+    overrides = [spell(key, value) for key, value in params.items()]
+    config = compose.compose([*base, *overrides, *extra])
+    known = {cell.plan.run_id: cell for cell in fixed}
+    key = expand.variant_key(overrides)
+    label = ",".join(f"{name}={_short(value)}" for name, value in params.items())
+    if labels.get(label, key) != key:
+        label = f"{label},id={key[:6]}"
+    found = []
+    for seed in seeds:
+        plan = build.build(dataclasses.replace(config, seed=seed))
+        levels = {name: fields.spelled(value) for name, value in params.items()}
+        cell = Cell(label, key, expand.VARIANT, expand.SINGLE_RUNG, plan, levels)
+        found.append(dataclasses.replace(known[plan.run_id], plan=plan) if plan.run_id in known else cell)
+    return tuple(found)
+
+
+def check_unchanged(base: Sequence[str], extra: Sequence[str], fixed: Sequence[Cell]) -> None:
+    """The reference still composes to what was frozen, so trials will be what the space means.
+
+    Raises:
+        FrozenPlanError: a file in the configuration folder has changed.
+    """
+    seed = fixed[0].plan.seed
+    found = build.build(dataclasses.replace(compose.compose([*base, *extra]), seed=seed)).run_id
+    if found != fixed[0].plan.run_id:
+        raise FrozenPlanError(
+            f"the reference comes out as {found}, but must be {fixed[0].plan.run_id} as it was frozen; "
+            "restore the configuration folder, or give the sweep file a new name"
+        )
+
+
+def _typed(spec: SearchSpec, point: Mapping[str, Value]) -> Params:
+    """Values as the space spells them: whole numbers whole, others floats, in the order of the space."""
+    found: Params = {}
+    for key, parameter in spec.space.items():
+        value = point[key]
+        if isinstance(parameter, Interval) and parameter.holds(value) and isinstance(value, int | float):
+            value = int(value) if parameter.is_whole else float(value)
+        found[key] = value
+    return found
+
+
+def _short(value: Value) -> str:
+    """A value as part of a label."""
+    text = f"{value:.4g}" if isinstance(value, float) else fields.spelled(value)
+    return re.sub(r"[^A-Za-z0-9_.+-]+", "_", text).strip("_") or "empty"
