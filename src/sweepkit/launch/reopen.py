@@ -15,8 +15,9 @@ from sweepkit.results.record import FailureClass, RunState
 _CANCELLING_TICK_S = 0.2
 
 
-def reopen(ledger: Ledger, retry_failed: bool) -> None:
-    """Make runs startable again; those only just being cancelled are waited for."""
+def reopen(ledger: Ledger, retry_failed: bool) -> list[str]:
+    """Make runs startable again; those only just being cancelled are waited for. Returns their ids."""
+    reopened = []
     for run in ledger.runs.values():
         marker = job.cancel_marker(run.run_dir)
         if not run.is_final and marker.exists():
@@ -28,6 +29,8 @@ def reopen(ledger: Ledger, retry_failed: bool) -> None:
         if _is_reopened(ledger, run, retry_failed):
             job.reopen(run.plan, ledger.results_dir)
             run.refresh()
+            reopened.append(run.run_id)
+    return reopened
 
 
 def _is_reopened(ledger: Ledger, run: Run, retry_failed: bool) -> bool:
