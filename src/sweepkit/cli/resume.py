@@ -63,12 +63,11 @@ def run(args: argparse.Namespace) -> int:
         )
     if args.only:
         _reopen(sweep.cells, how, _classes(args.only))
-    if sweep.search:
-        running.introduce(sweep)
-        return searching.run(sweep, how, _executing(sweep.overrides, args.overrides))
     if args.climb:
         return promote.climb(sweep, how, args.allow_mixed_environments)
     running.introduce(sweep)
+    if sweep.search:
+        return searching.run(sweep, how, _executing(sweep.overrides, args.overrides))
     first = sweep.rungs[0].name
     cells = [
         cell

@@ -6,7 +6,7 @@
       seed: 1                      # of the sampler
       space:
         optimizer.matrix.lr: {low: 0.005, high: 0.08, log: true}
-        optimizer.matrix.num_iterations: {low: 3, high: 7}      # whole numbers: both ends count
+        optimizer.matrix.num_iterations: {low: 3, high: 5}      # whole numbers: both ends count
         model.window_pattern: {choices: [SSSL, L]}              # [SSSL, L] says the same
       enqueue: [[optimizer.matrix.lr=0.02]]   # tried right after the reference, which is always tried first
       pruning: {kind: none}        # or halving, sigma (pruning_rule.py)
