@@ -105,3 +105,22 @@ def test_broken_runs_fail_alone_and_only_they_are_run_again(cluster: Cluster, us
     cluster.wait_until_idle()
     assert user.table(name)[0]["state"] in ("complete", "failed")
     assert user.attempts() == before
+
+
+def test_a_search_is_carried_out_by_array_tasks(cluster: Cluster, user: User) -> None:
+    write_sweep(user.folder, ladder="none")
+    path = user.folder / "sweeps" / "small.yaml"
+    lines = [line for line in path.read_text().splitlines() if not line.startswith(("axes", "reference"))]
+    search = "search: {sampler: random, n_trials: 6, space: {optimizer.matrix.lr: {low: 0.005, high: 0.05}}}"
+    path.write_text("\n".join([*lines, search]) + "\n")
+    said = user.sweepkit("sweep", "small", *LAUNCHER).stdout
+    assert "2 workers submitted" in said
+    again = user.sweepkit("sweep", "small", *LAUNCHER).stdout
+    assert "queued already" in again
+    cluster.wait_until_idle()
+    rows = user.table("small")
+    assert {row["state"] for row in rows} == {"complete"}
+    assert set(user.attempts().values()) == {1}
+    trials = (user.results / "small" / "trials.jsonl").read_text().splitlines()
+    assert len(trials) == 6
+    assert "6 trials" in user.sweepkit("sweep", "small", *LAUNCHER).stdout

@@ -100,7 +100,7 @@ def run_plans(plans: Sequence[RunPlan], how: How, title: str, labels: Mapping[st
             retry_failed=how.retry_failed,
         )
         return None
-    from sweepkit.launch.slurm import gate, submit, wait
+    from sweepkit.launch.slurm import command, submit, wait
 
     submitted = submit.submit(
         plans,
@@ -108,7 +108,7 @@ def run_plans(plans: Sequence[RunPlan], how: How, title: str, labels: Mapping[st
         results_dir=how.results_dir,
         title=title,
         retry_failed=how.retry_failed,
-        automatic=gate.IS_GATE in os.environ,
+        automatic=command.IS_JOB in os.environ,
     )
     print(f"{title}: {submitted}")
     if not how.wait or not submitted.is_pending:

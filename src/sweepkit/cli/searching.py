@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sweepkit.cli import running
-from sweepkit.errors import invalid
 from sweepkit.results.record import RunState
 
 if TYPE_CHECKING:
@@ -22,12 +22,8 @@ _FINE = frozenset({RunState.complete.value, RunState.diverged.value, RunState.pr
 def run(sweep: Frozen, how: running.How, overrides: Sequence[str]) -> int:
     """Search until ``n_trials`` have been; the exit status is 1 where runs failed or trials are missing."""
     if how.is_slurm:
-        raise invalid(
-            "launcher",
-            "slurm",
-            "be inline or local for a search",
-            "submit jobs that each run: sweepkit resume SWEEP launcher=local (they share the search)",
-        )
+        return _submit(sweep, how)
+    from sweepkit.launch.slurm.command import IS_JOB
     from sweepkit.search import drive
 
     drive.search(
@@ -36,8 +32,39 @@ def run(sweep: Frozen, how: running.How, overrides: Sequence[str]) -> int:
         results_dir=how.results_dir,
         overrides=overrides,
         retry_failed=how.retry_failed,
+        unattended=IS_JOB in os.environ,
     )
     return conclude(sweep, how.results_dir)
+
+
+def _submit(sweep: Frozen, how: running.How) -> int:
+    """Have array tasks search together, each with the local launcher on its node, and leave a gate."""
+    from sweepkit.launch.slurm import workers
+    from sweepkit.launch.slurm.command import IS_JOB
+    from sweepkit.search.trial_ledger import TrialLedger
+    from sweepkit.sweep import trials
+
+    automatic = IS_JOB in os.environ
+    if not automatic:
+        (sweep.sweep_dir / trials.STOP_FILE).unlink(missing_ok=True)
+    ledger = TrialLedger(sweep, how.results_dir)
+    wanted = len(ledger.open()) + ledger.num_to_ask
+    if not wanted:
+        return conclude(sweep, how.results_dir)
+    side_by_side = how.launcher.slurm.workers_per_task
+    submitted = workers.submit_workers(
+        sweep.name,
+        ["resume", sweep.name, "launcher=local", f"launcher.num_workers={side_by_side}"],
+        -(-wanted // side_by_side),
+        len(ledger.outcomes),
+        next(iter(ledger.runs.values())).plan,
+        how.launcher,
+        results_dir=how.results_dir,
+        automatic=automatic,
+    )
+    what = f"{submitted.submitted} workers submitted" if submitted.submitted else "workers are queued already"
+    print(f"{sweep.name}: {ledger.num_to_ask} trials to come; {what} (jobs {', '.join(submitted.jobs)})")
+    return running.leave(sweep, how, submitted, [])
 
 
 def conclude(sweep: Frozen, results_dir: Path) -> int:

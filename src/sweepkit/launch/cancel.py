@@ -84,7 +84,9 @@ def _leave_queue(results_dir: Path, name: str) -> set[str]:
         return set()
     run_ids = {plan.run_id for plan in _plans(results_dir, name)}
     gates = [item.name for item in submitted if item.is_gate and item.title == name]
-    cluster.cancel([task.full_id for task in cluster.queue(gates)])
+    # a search's workers would go on asking; told to stop, they end with a checkpoint
+    workers = [item.name for item in submitted if item.is_search and item.title == name]
+    cluster.cancel([task.full_id for task in cluster.queue([*gates, *workers])])
     placed = submissions.look(results_dir)
     queued = {
         run_id: item for run_id in run_ids for item in placed.get(run_id, []) if item.queued is not None

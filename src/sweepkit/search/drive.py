@@ -54,7 +54,8 @@ def search(
     """
     results_dir = results_dir.absolute()
     labels: dict[str, str] = {}
-    (sweep.sweep_dir / trials.STOP_FILE).unlink(missing_ok=True)
+    if not unattended:
+        (sweep.sweep_dir / trials.STOP_FILE).unlink(missing_ok=True)
     Proposals(sweep, overrides, TrialLedger(sweep, results_dir))  # what is wrong shows before anything starts
     summary = execute.look_after(
         lambda: TrialLedger(sweep, results_dir, labels),

@@ -8,7 +8,7 @@ from typing import Any
 
 from sweepkit.config.schema import LauncherConfig
 from sweepkit.launch.slurm import submissions
-from sweepkit.launch.slurm.gate import Gate
+from sweepkit.launch.slurm.command import Command
 from sweepkit.launch.slurm.submissions import Submission
 from sweepkit.launch.slurm.task import Task
 
@@ -24,7 +24,9 @@ def settings(launcher: LauncherConfig) -> dict[str, int]:
 
 def of(submission: Submission, results_dir: Path) -> list[Callable[[], Any]]:
     """A callable a task, in order; picklable by reference."""
-    if submission.is_gate:
-        return [Gate(tuple(submission.command), results_dir)]
+    if submission.command:
+        requeues = submission.settings["max_requeues"]
+        call = Command(tuple(submission.command), results_dir, requeues)
+        return [call] * max(1, len(submission.tasks))
     folder = submissions.folder(results_dir) / "shards"
     return [Task(folder / name, results_dir, **submission.settings) for name in submission.shards]

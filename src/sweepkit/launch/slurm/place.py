@@ -8,9 +8,10 @@ submitted, and adopted.
 from __future__ import annotations
 
 import contextlib
+import re
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,13 @@ from submitit import SlurmExecutor
 from submitit.core.utils import DelayedSubmission, FailedJobError, FailedSubmissionError, JobPaths
 
 from sweepkit.config.schema import SlurmConfig
-from sweepkit.launch import job
+from sweepkit.launch import claims, job
 from sweepkit.launch.slurm import calls, cluster, snapshot, submissions
 from sweepkit.launch.slurm.cluster import ClusterError
 from sweepkit.launch.slurm.shards import Resources
 from sweepkit.launch.slurm.submissions import Submission
 
+_TURN_S = 120.0
 _LOOK_AGAIN_S = (0.0, 2.0, 5.0)
 
 
@@ -77,6 +79,29 @@ def parameters(slurm: SlurmConfig, resources: Resources, results_dir: Path) -> d
         "additional_parameters": _options(slurm.sbatch) | {"requeue": True},
     }
     return {name: item for name, item in value.items() if item is not None}
+
+
+def job_name(title: str) -> str:
+    """A title as part of a job's name."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", title).strip("-")[:40] or "run"
+
+
+@contextlib.contextmanager
+def turn(results_dir: Path) -> Iterator[None]:
+    """One process at a time submits into a results folder.
+
+    Raises:
+        ClusterError: another one has been at it for two minutes.
+    """
+    path = submissions.folder(results_dir) / "claim.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    until = time.monotonic() + _TURN_S
+    while (claim := claims.acquire(path)) is None:
+        if time.monotonic() > until:
+            raise ClusterError(f"{path} is held by another process that submits; wait for it to end")
+        time.sleep(0.2)
+    with claim:
+        yield
 
 
 def _options(items: Sequence[str]) -> dict[str, Any]:

@@ -21,16 +21,16 @@ FOLDER = ".slurm"
 
 @dataclass(frozen=True)
 class Submission:
-    """One array of shards, or one gate: all that is needed to submit it, or to find it again.
+    """One array of shards or of a search's workers, or one gate: all that is needed to submit or find it.
 
     Attributes:
         name: of the job, unique.
         title: the sweep it belongs to, or the run.
         time_min: the job's time limit.
-        tasks: run ids of each array task; empty for a gate.
+        tasks: run ids of each array task; empty for a gate. A search's workers choose their runs themselves.
         shards: name of each task's shard.
-        settings: what every ``Task`` is told besides its shard.
-        command: a gate's.
+        settings: what every task is told besides its shard or command.
+        command: a gate's, or every worker's.
         job_id: None while it is only an intent.
     """
 
@@ -46,7 +46,11 @@ class Submission:
 
     @property
     def is_gate(self) -> bool:
-        return bool(self.command)
+        return bool(self.command) and not self.tasks
+
+    @property
+    def is_search(self) -> bool:
+        return bool(self.command and self.tasks)
 
     def full_id(self, task: int) -> str | None:
         """Of one array task, as Slurm writes it; submitit submits a single task as a plain job."""

@@ -9,8 +9,6 @@ that submit into one results folder take turns.
 
 from __future__ import annotations
 
-import contextlib
-import re
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -18,17 +16,14 @@ from pathlib import Path
 
 from sweepkit import fsio
 from sweepkit.config.schema import LauncherConfig, SlurmConfig
-from sweepkit.launch import claims
 from sweepkit.launch.ledger import Ledger
 from sweepkit.launch.reopen import reopen
 from sweepkit.launch.slurm import calls, cluster, losses, shards, submissions
-from sweepkit.launch.slurm.cluster import ClusterError
-from sweepkit.launch.slurm.place import parameters, place, settle_intents
+from sweepkit.launch.slurm.place import job_name, parameters, place, settle_intents, turn
 from sweepkit.launch.slurm.shards import Resources, Shard
 from sweepkit.launch.slurm.submissions import Submission
 from sweepkit.plan.run_plan import RunPlan
 
-_TURN_S = 120.0
 _GATE = Resources(gpus=0, cpus=1, mem_gib=4, time_min=60)
 _AGAIN_S = 120  # a gate without arrays: runs are missing, and a silent claim has to age first
 
@@ -85,7 +80,7 @@ def submit(
     started = time.monotonic()
     cluster.check_available()
     results_dir = results_dir.absolute()
-    with _turn(results_dir):
+    with turn(results_dir):
         settle_intents(results_dir)
         ledger = Ledger(plans, results_dir)
         if not automatic:
@@ -134,13 +129,9 @@ def submit_gate(
         values["dependency"] = "afterany:" + ":".join(after)
     else:
         values["additional_parameters"] |= {"begin": f"now+{_AGAIN_S}"}
-    gate = Submission(name, title, _GATE.time_min, command=list(command))
+    settings = {"max_requeues": slurm.max_requeues}
+    gate = Submission(name, title, _GATE.time_min, settings=settings, command=list(command))
     return place(gate, values, results_dir).job_id
-
-
-def job_name(title: str) -> str:
-    """A title as part of a job's name."""
-    return re.sub(r"[^A-Za-z0-9_.-]+", "-", title).strip("-")[:40] or "run"
 
 
 def _arrays(
@@ -185,21 +176,3 @@ def _live_arrays(results_dir: Path, run_ids: set[str]) -> list[str]:
     ]
     live = {task.job_id for task in cluster.queue([item.name for item in mine])}
     return [item.job_id for item in mine if item.job_id in live and item.job_id is not None]
-
-
-@contextlib.contextmanager
-def _turn(results_dir: Path) -> Iterator[None]:
-    """One process at a time submits into a results folder.
-
-    Raises:
-        ClusterError: another one has been at it for two minutes.
-    """
-    path = submissions.folder(results_dir) / "claim.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    until = time.monotonic() + _TURN_S
-    while (claim := claims.acquire(path)) is None:
-        if time.monotonic() > until:
-            raise ClusterError(f"{path} is held by another process that submits; wait for it to end")
-        time.sleep(0.2)
-    with claim:
-        yield

@@ -60,7 +60,7 @@ class Task:
         except LaunchCancelledError as cancelled:
             return cancelled.summary.counts
         except KeyboardInterrupt as stopped:
-            self._requeue(str(stopped))
+            requeue(str(stopped), self.max_requeues)
         failed = [item for item in summary.failures if item.failure_class is not FailureClass.diverged]
         if failed:
             words = [f"{item.run_id}: {item.failure_class}: {item.message}" for item in failed]
@@ -71,11 +71,13 @@ class Task:
         """Asked by submitit where the signal comes before ``__call__`` has taken over: nothing to save."""
         return DelayedSubmission(self)
 
-    def _requeue(self, signal_name: str) -> NoReturn:
-        times = int(os.environ.get("SLURM_RESTART_COUNT") or 0)
-        if signal_name == CHECKPOINT_SIGNAL and times < self.max_requeues:
-            cluster.requeue(os.environ["SLURM_JOB_ID"])
-            print(f"stopped by {signal_name} after a checkpoint; requeued ({times + 1})", file=sys.stderr)
-        else:
-            print(f"stopped by {signal_name} after a checkpoint; not requeued", file=sys.stderr)
-        sys.exit(_STOPPED)
+
+def requeue(signal_name: str, max_requeues: int) -> NoReturn:
+    """End this task, stopped after a checkpoint; it goes back into the queue where Slurm asked it to stop."""
+    times = int(os.environ.get("SLURM_RESTART_COUNT") or 0)
+    if signal_name == CHECKPOINT_SIGNAL and times < max_requeues:
+        cluster.requeue(os.environ["SLURM_JOB_ID"])
+        print(f"stopped by {signal_name} after a checkpoint; requeued ({times + 1})", file=sys.stderr)
+    else:
+        print(f"stopped by {signal_name} after a checkpoint; not requeued", file=sys.stderr)
+    sys.exit(_STOPPED)
