@@ -4,7 +4,7 @@
 # make slurm-packages   as root, on Debian: the Slurm that tests/slurm start a cluster of
 #
 # PYTHON=python3.12   another interpreter (3.11 or newer)
-# TORCH_INDEX=URL     where the torch wheel comes from, for a CUDA build (docs/gpu.md)
+# TORCH_INDEX=URL EXTRAS=cuda   where the torch wheel comes from, for a CUDA build (docs/gpu.md)
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-setup lint types imports pytest slurm-packages wheel clean
 SHELL := /bin/bash
@@ -18,7 +18,7 @@ TORCH := torch==2.13.0
 JOBS ?= 2
 
 help:
-	@sed -n 's/^# //p' Makefile | head -7
+	@sed -n 's/^# //p' Makefile | head -6
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -30,7 +30,7 @@ $(VENV)/bin/python:
 # Stamps are touched last, so an interrupted installation is taken up again.
 $(VENV)/.setup: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PIP) install --quiet -c constraints.txt $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
-	$(PIP) install --quiet -c constraints.txt --editable .
+	$(PIP) install --quiet -c constraints.txt --editable '.$(if $(EXTRAS),[$(EXTRAS)])'
 	@touch $@
 
 $(VENV)/.test-setup: $(VENV)/.setup
