@@ -11,7 +11,7 @@ from typing import Any
 import optuna
 import pytest
 from optuna.trial import TrialState
-from search_fakes import BETA, LR, FormulaSession, freeze, loss_of, ran
+from search_fakes import BASE, BETA, LR, FormulaSession, freeze, loss_of, ran
 
 from sweepkit.config.schema import LauncherConfig
 from sweepkit.errors import ConfigError, FrozenPlanError
@@ -23,6 +23,7 @@ from sweepkit.results import store
 from sweepkit.results.record import FailureClass, RunDir
 from sweepkit.search import drive, study
 from sweepkit.sweep import frozen, trials
+from sweepkit.sweep.file import SweepFile
 from sweepkit.sweep.frozen import Frozen
 
 SPACE = {LR: {"low": 0.005, "high": 0.2, "log": True}, BETA: {"low": 0.7, "high": 0.99}}
@@ -281,6 +282,7 @@ def test_status_results_and_frozen_cells_know_the_trials(results: Path) -> None:
     assert loaded.fixed == sweep.cells
     (found,) = status(results, "s")
     assert found.counts == {"complete": 6}
+    assert found.notes == ["search (tpe): 3 of 3 trials proposed"]
     frame = store.load("s", results)
     assert list(frame["trial"]) == [0, 0, 1, 1, 2, 2]
     assert list(frame["role"]) == ["reference"] * 2 + ["variant"] * 4
@@ -316,3 +318,26 @@ def test_a_changed_configuration_folder_is_noticed(
     monkeypatch.setenv("SWEEPKIT_CONF_DIR", str(copy))
     with pytest.raises(FrozenPlanError, match="as it was frozen"):
         search(sweep)
+
+
+def test_fixed_axes_beside_a_search_are_run_first_and_shared(results: Path) -> None:
+    search_block = {"space": {LR: [0.01, 0.02, 0.04]}, "n_trials": 12, "sampler": "random"}
+    given = {"name": "both", "base": BASE, "axes": {LR: [0.04, 0.3]}, "search": search_block}
+    sweep = frozen.freeze(SweepFile.from_json(given), results)
+    search(sweep)
+    assert ran(results)[:3] == [cell.plan.run_id for cell in sweep.fixed]
+    assert len(ran(results)) == 4, "the reference, two variants, and the one proposal that is neither"
+    frame = store.load("both", results)
+    assert list(frame["variant"])[:3] == ["reference", f"{LR}=0.04", f"{LR}=0.3"]
+    assert len(frame) == 4
+
+
+def test_a_ladder_and_a_searched_field_on_the_command_line_are_refused(results: Path) -> None:
+    block = {"space": {LR: [0.01, 0.02]}}
+    with pytest.raises(ConfigError, match="left out of a sweep that searches"):
+        SweepFile.from_json({"name": "s", "search": block, "ladder": "mini"})
+    sweep = SweepFile.from_json({"name": "s", "base": BASE, "search": block})
+    with pytest.raises(ConfigError, match="leave what is searched alone"):
+        frozen.freeze(sweep, results, [f"{LR}=0.3"])
+    with pytest.raises(ConfigError, match=r"optimizer\.matrix\.lrr"):
+        freeze(results, space={"optimizer.matrix.lrr": [0.1, 0.2]})

@@ -21,6 +21,10 @@ _FINE = frozenset({RunState.complete.value, RunState.diverged.value, RunState.pr
 
 def run(sweep: Frozen, how: running.How, overrides: Sequence[str]) -> int:
     """Search until ``n_trials`` have been; the exit status is 1 where runs failed or trials are missing."""
+    if sweep.search:
+        fields = ", ".join(sweep.search.space)
+        trials = running.count(sweep.search.n_trials, "trial")
+        print(f"search: {sweep.search.sampler}, {trials} in total, over {fields}")
     if how.is_slurm:
         return _submit(sweep, how)
     from sweepkit.launch.slurm.command import IS_JOB

@@ -21,8 +21,9 @@ from sweepkit.launch.slurm.cluster import ClusterError
 from sweepkit.launch.slurm.submissions import Place
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.results.record import FINAL_STATES, RunDir, RunState
-from sweepkit.sweep import frozen
+from sweepkit.sweep import frozen, trials
 from sweepkit.sweep.expand import Cell
+from sweepkit.sweep.frozen import Frozen
 
 QUEUED = "queued"  # waits in Slurm's queue
 #: In the order in which they are shown.
@@ -86,11 +87,10 @@ def status(results_dir: Path, sweep: str = ALL) -> list[SweepStatus]:
     """
     asked = _Asked.look(results_dir)
     if sweep != ALL:
-        return [_sweep(sweep, frozen.load_frozen(results_dir, sweep).cells, results_dir, asked)]
-    names = frozen.frozen_names(results_dir)
-    sweeps = {name: frozen.load_frozen(results_dir, name).cells for name in names}
-    known = {cell.plan.run_id for cells in sweeps.values() for cell in cells}
-    statuses = [_sweep(name, cells, results_dir, asked) for name, cells in sweeps.items()]
+        return [_frozen(frozen.load_frozen(results_dir, sweep), results_dir, asked)]
+    sweeps = [frozen.load_frozen(results_dir, name) for name in frozen.frozen_names(results_dir)]
+    known = {cell.plan.run_id for item in sweeps for cell in item.cells}
+    statuses = [_frozen(item, results_dir, asked) for item in sweeps]
     others = _cells_outside(results_dir, known)
     return [*statuses, _sweep(NO_SWEEP, others, results_dir, asked)] if others else statuses
 
@@ -117,6 +117,14 @@ class _Asked:
         if placed and not cluster.has_accounting():
             notes.append("no accounting (sacct): how jobs ended is known for some minutes only")
         return cls(drivers, queued, notes)
+
+
+def _frozen(sweep: Frozen, results_dir: Path, asked: _Asked) -> SweepStatus:
+    found = _sweep(sweep.name, sweep.cells, results_dir, asked)
+    if sweep.search:
+        asked_for, total = len(trials.load(sweep.sweep_dir)), sweep.search.n_trials
+        found.notes.append(f"search ({sweep.search.sampler}): {asked_for} of {total} trials proposed")
+    return found
 
 
 def _cells_outside(results_dir: Path, known: Iterable[str]) -> list[Cell]:
@@ -149,7 +157,7 @@ def _sweep(name: str, cells: Sequence[Cell], results_dir: Path, asked: _Asked) -
         drivers=[f"{driver.info.process.host} pid {driver.info.process.pid}" for driver in mine],
         device_hours_spent=sum(seconds_spent(run) for run in runs.values()) / 3600,
         device_hours_to_come=None if left is None else sum(left) / 3600,
-        notes=asked.notes,
+        notes=list(asked.notes),
         runs=rows,
     )
 

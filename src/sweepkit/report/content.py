@@ -24,6 +24,7 @@ from sweepkit.sweep import frozen as freezing
 from sweepkit.sweep.decision import DecisionRule
 from sweepkit.sweep.frozen import Frozen
 
+_BEST_TRIALS = 10
 #: State on the page of a cell that the promotion did not need.
 NOT_RUN = "not run"
 
@@ -98,6 +99,10 @@ def gather(sweep: str, results_dir: Path | None = None) -> Content:
         # cells of variants that did not get that far: frozen, but nothing waits for them
         content.runs["state"] = runs["state"].replace(PLANNED, NOT_RUN)
     content.transfer = content.promotion.transfer if content.promotion else _estimated(content)
+    if content.frozen and content.frozen.search:
+        shown = _best_trials(content, content.frozen)
+        content.transfer = [row for row in content.transfer if row.variant in shown]
+        content.curves = content.curves[content.curves["variant"].isin(shown)]
     content.files = _files(content.sweep_dir, results)
     return content
 
@@ -140,6 +145,16 @@ def _estimated(content: Content) -> list[TransferRow]:
             for found in analysis.effects(done, rule.metric, rule.alpha)
         ]
     return rows
+
+
+def _best_trials(content: Content, frozen: Frozen) -> set[str]:
+    """What plots can hold of a search: its frozen variants and the ten best trials.
+
+    Effects are estimated among all before, so that their intervals know how many were tried.
+    """
+    done = content.runs[content.runs["state"] == COMPLETE]
+    means = done.groupby("variant")[content.decision.metric].mean().sort_values()
+    return {cell.variant for cell in frozen.fixed} | {str(name) for name in means.index[:_BEST_TRIALS]}
 
 
 def _files(sweep_dir: Path, results: Path) -> dict[str, Path]:

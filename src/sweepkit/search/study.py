@@ -64,6 +64,7 @@ class Study:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._path = sweep_dir / FILE
         self._spec = spec
+        self._told: dict[int, Outcome] = {}
         self._distributions = space.distributions(spec.space)
         with fsio.explain_full_disk(self._path):
             trials.mend(self._path)
@@ -98,7 +99,10 @@ class Study:
                 if item.number not in live:
                     self._study.tell(item.number, state=OptunaState.FAIL)
             for trial in known:
-                self._update(trial, there.get(trial.number), outcomes.get(trial.number))
+                outcome = outcomes.get(trial.number)
+                if outcome is None or self._told.get(trial.number) is not outcome:
+                    self._update(trial, there.get(trial.number), outcome)
+                    self._told |= {trial.number: outcome} if outcome else {}
 
     def _update(self, trial: Trial, there: FrozenTrial | None, outcome: Outcome | None) -> None:
         wanted = _STATES[outcome.state] if outcome else OptunaState.RUNNING

@@ -5,11 +5,12 @@ Imports no Optuna: a launch that only looks after workers, and whatever else onl
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from sweepkit.errors import FrozenPlanError
 from sweepkit.launch.ledger import Ledger, Run
+from sweepkit.plan.run_plan import RunPlan
 from sweepkit.results.record import RunDir
 from sweepkit.search import outcome
 from sweepkit.search.outcome import Outcome, TrialState
@@ -41,6 +42,9 @@ class TrialLedger(Ledger):
         self.trials: list[Trial] = []
         self.outcomes: dict[int, Outcome] = {}
         self.num_to_ask = 0
+        self._num_dead = 0
+        self._num_seeds = max(1, len(sweep.seeds))
+        self._live: dict[str, Run] = {}
         self._undecided: dict[int, list[Run]] = {}
         self._reader = trials.Reader(sweep.sweep_dir)
         self._results_dir = results_dir
@@ -60,24 +64,46 @@ class TrialLedger(Ledger):
                 self._labels.setdefault(cell.plan.run_id, _label(cell, f"trial {trial.number} "))
             self.add(plan for plan in plans if plan.run_id not in self._of_trials)
             self._undecided[trial.number] = [self._run(trial, index) for index in range(len(plans))]
-        super().refresh(everything)
+        for run in list(self._live.values()):
+            run.refresh()
+            if run.is_final:
+                del self._live[run.run_id]
+        if everything:
+            super().refresh(everything)
+            self._live = {run.run_id: run for run in self.runs.values() if not run.is_final}
         for number, runs in list(self._undecided.items()):
             found = outcome.decide(self.trials[number], runs, self.metric, self.spec.max_peak_memory_gib)
             if found is not None:
                 self.outcomes[number] = found
+                self._num_dead += found.state is TrialState.dead
                 del self._undecided[number]
                 self._drop(runs)
-
         self.num_to_ask = self._num_to_ask()
-        seeds = max((len(trial.cells) for trial in self.trials), default=1) or 1
-        self.to_come = self.num_to_ask * seeds
+        self.to_come = self.num_to_ask * self._num_seeds
+
+    def add(self, plans: Iterable[RunPlan]) -> None:
+        """Take further runs into the list."""
+        for plan in plans:
+            super().add([plan])
+            self._live.setdefault(plan.run_id, self.runs[plan.run_id])
+
+    def open(self) -> list[Run]:
+        """Runs that are not done; of thousands, most are."""
+        return list(self._live.values())
+
+    def startable(self) -> list[Run]:
+        """Runs that are not done and held by nobody alive."""
+        return [run for run in self._live.values() if run.is_startable]
+
+    def held(self) -> list[Run]:
+        """Runs that somebody alive holds."""
+        return [run for run in self._live.values() if run.is_held]
 
     def _num_to_ask(self) -> int:
         """Dead trials are made up for, at most as many as were wanted in the first place."""
         if (self.sweep_dir / trials.STOP_FILE).exists():
             return 0
-        dead = sum(found.state is TrialState.dead for found in self.outcomes.values())
-        wanted = self.spec.n_trials + min(dead, self.spec.n_trials)
+        wanted = self.spec.n_trials + min(self._num_dead, self.spec.n_trials)
         return max(0, wanted - len(self.trials))
 
     def is_judged(self, run_id: str) -> bool:
@@ -105,6 +131,7 @@ class TrialLedger(Ledger):
         for run in runs:
             if not run.is_final and run.run_id not in needed:
                 self.runs.pop(run.run_id, None)
+                self._live.pop(run.run_id, None)
 
 
 def _label(cell: Cell, trial: str) -> str:
