@@ -76,8 +76,7 @@ class Study:
 
     def ask(self, number: int) -> dict[str, Any]:
         """The sampler's proposal for trial ``number``."""
-        with fsio.explain_full_disk(self._path), warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        with fsio.explain_full_disk(self._path):
             self._study.sampler = sampler(self._spec, number)
             trial = self._study.ask(fixed_distributions=self._distributions)
             trial.set_user_attr(NUMBER, number)
@@ -155,7 +154,9 @@ def sampler(spec: SearchSpec, number: int) -> BaseSampler:
         return GPSampler(seed=seed)
     if spec.sampler == "qmc":  # one sequence for all trials, so one seed; its place in it is in the study
         first = RandomSampler(seed=seed)
-        return QMCSampler(seed=spec.seed, scramble=True, independent_sampler=first)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            return QMCSampler(seed=spec.seed, scramble=True, independent_sampler=first)
     return RandomSampler(seed=seed)
 
 
