@@ -77,6 +77,8 @@ def test_status_report_and_promote_know_a_search(
     (tmp_path / "sweeps").mkdir()
     search: dict[str, Any] = searched.search.to_json() if searched.search else {}
     (tmp_path / "sweeps" / "s.yaml").write_text(json.dumps({"base": BASE, "search": search}))
+    assert main.main(["plan", "sweep=s"]) == 0
+    assert "a search of 30 trials: up to 30 runs" in capsys.readouterr().out
     assert main.main(["promote", "s"]) == 2
     assert "be a sweep of fixed axes" in capsys.readouterr().err
 

@@ -75,6 +75,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"[{lines}]")
     elif found[0].variant:
         _print_sweep(found)
+        _print_search(args.overrides, found[0].plan)
     else:
         _print_run(found[0].plan)
     return 0
@@ -206,6 +207,19 @@ def _print_sweep(found: Sequence[Row]) -> None:
     else:
         console.print("\nFLOPs and GPU-hours are of one run; in all:")
     console.print(f"{len(plans)} runs, {flops:.3e} FLOPs, {_cost(total, plans[0])}")
+
+
+def _print_search(overrides: Sequence[str], reference: RunPlan) -> None:
+    """What a sweep that searches may add; its trials cannot be listed before they are proposed."""
+    from sweepkit.sweep import file
+
+    names = [item.removeprefix(_SWEEP) for item in overrides if item.startswith(_SWEEP)]
+    sweep = file.load(names[0]) if names else None
+    if sweep and sweep.search:
+        num_runs, hours = sweep.search.n_trials * len(sweep.seeds), reference.estimated_gpu_hours
+        cost = _cost(None if hours is None else hours * num_runs, reference)
+        print(f"and a search of {sweep.search.n_trials} trials: up to {num_runs} runs, if all are like the")
+        print(f"reference {num_runs * reference.total_flops:.3e} FLOPs, {cost}")
 
 
 def _size_columns(plan: RunPlan) -> tuple[str, ...]:
