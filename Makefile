@@ -58,7 +58,7 @@ imports: $(VENV)/.test-setup
 	$(BIN)/lint-imports --no-cache
 
 pytest: $(VENV)/.test-setup
-	$(BIN)/pytest -n $(JOBS) --dist loadgroup --durations 15 $(PYTEST_ARGS)
+	$(BIN)/pytest -n $(JOBS) --durations 15 $(PYTEST_ARGS)
 
 SLURM_PACKAGES := slurmctld slurmd slurm-client munge slurmdbd mariadb-server-core mariadb-client-core procps
 slurm-packages:

@@ -11,7 +11,7 @@ from slurm_cluster import Cluster, User, running_cluster
 
 @pytest.fixture(scope="session")
 def session_cluster() -> Iterator[Cluster]:
-    with running_cluster(16800) as cluster:
+    with running_cluster() as cluster:
         yield cluster
 
 

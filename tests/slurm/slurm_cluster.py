@@ -154,8 +154,11 @@ def require_slurm() -> None:
 
 
 @contextlib.contextmanager
-def running_cluster(port: int, accounting: bool = True) -> Iterator[Cluster]:
+def running_cluster(accounting: bool = True) -> Iterator[Cluster]:
+    """A cluster with ports of its own, so that test workers may have one each."""
     require_slurm()
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    port = 16800 + 200 * worker + (0 if accounting else 100)
     root = Path(f"/tmp/slurmtest.{os.getuid()}.{os.getpid()}.{port}")
     cluster = Cluster(root, port, accounting)
     cluster.control("start")

@@ -14,8 +14,6 @@ import pytest
 from slurm_cluster import LAUNCHER, Cluster, User, running_cluster
 from slurm_sweeps import write_sweep
 
-pytestmark = pytest.mark.xdist_group("slurm")
-
 ONE = "{run: {base: []}}"
 
 
@@ -219,7 +217,7 @@ def test_without_slurm_one_line_says_what_to_do(tmp_path: Path, cache: Path) -> 
 @pytest.fixture(scope="module")
 def bare_cluster() -> Iterator[Cluster]:
     """Without accounting: sacct fails."""
-    with running_cluster(16900, accounting=False) as cluster:
+    with running_cluster(accounting=False) as cluster:
         yield cluster
 
 
