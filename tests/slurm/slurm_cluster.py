@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import shutil
@@ -161,7 +162,9 @@ def running_cluster(accounting: bool = True) -> Iterator[Cluster]:
     port = 16800 + 200 * worker + (0 if accounting else 100)
     root = Path(f"/tmp/slurmtest.{os.getuid()}.{os.getpid()}.{port}")
     cluster = Cluster(root, port, accounting)
-    cluster.control("start")
+    with SCRIPT.open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # two databases that are made at once get in each other's way
+        cluster.control("start")
     try:
         yield cluster
     finally:
