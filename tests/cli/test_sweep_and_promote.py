@@ -104,6 +104,16 @@ def test_promote_again_runs_nothing_and_says_the_same(launcher: FakeLauncher, ca
     assert report.is_file()
 
 
+def test_status_calls_cells_that_no_rung_needed_so(launcher: FakeLauncher, capsys: Captured) -> None:
+    main(["sweep", "mine"])
+    main(["status", "mine"])
+    assert "18 planned, 9 complete" in capsys.readouterr().out
+    main(["promote", "mine"])
+    capsys.readouterr()
+    main(["status", "mine"])
+    assert "6 never needed, 21 complete" in capsys.readouterr().out
+
+
 def test_sweep_then_promote_shares_runs(launcher: FakeLauncher) -> None:
     main(["sweep", "mine"])
     main(["promote", "mine"])

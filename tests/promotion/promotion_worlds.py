@@ -13,6 +13,8 @@ import pandas as pd
 from sweepkit import fsio
 from sweepkit.config.schema import RungConfig
 from sweepkit.plan.run_plan import RunPlan
+from sweepkit.promotion import ladder
+from sweepkit.promotion.verdict import Promotion
 from sweepkit.results import flatten, store
 from sweepkit.results.columns import PLANNED, RUN_COLUMNS
 from sweepkit.results.record import FailureClass, RunDir, RunRecord, RunState
@@ -184,3 +186,38 @@ class World:
             for cell in self.frozen.cells
         ]
         return store.typed(pd.DataFrame(rows), RUN_COLUMNS)
+
+
+EFFECTS: dict[Any, float] = {
+    "holds": -0.03,
+    ("fades", 2): -0.03, ("fades", 4): 0.03, ("fades", 6): 0.03,
+    "hurts": 0.08,
+    "nothing": 0.0,
+}  # fmt: skip
+VARIANTS = ["holds", "fades", "hurts", "nothing"]
+FATES = {("nothing", 4, 1): (RunState.failed, FailureClass.lost)}
+
+
+def climb(world: World, **options: Any) -> Promotion:
+    return ladder.promote(world.frozen, world.run_cells, world.load, **options)
+
+
+def settled(promotion: Promotion) -> dict[str, Any]:
+    """All of a promotion that no clock touches."""
+    content = promotion.to_json()
+    for rung in content["rungs"]:
+        rung.pop("inputs_sha256")
+        for verdict in rung["verdicts"]:
+            verdict["evidence"].pop("wall_clock")
+            for sentences in ("reasons", "notes"):
+                verdict[sentences] = [text for text in verdict[sentences] if "wall clock" not in text]
+    for final in content["finals"]:
+        final["reasons"] = [reason for reason in final["reasons"] if "wall clock" not in reason]
+    return content
+
+
+def files(frozen: Frozen) -> dict[str, str]:
+    return {
+        name: (frozen.sweep_dir / name).read_text()
+        for name in ("promotion.json", "verdicts.json", "effects.csv", "costs.csv", "runs.csv")
+    }

@@ -105,7 +105,8 @@ def _frame(args: argparse.Namespace) -> pd.DataFrame:
 
 def _print_table(frame: pd.DataFrame, args: argparse.Namespace) -> None:
     from sweepkit.config import paths
-    from sweepkit.report import content, tables
+    from sweepkit.promotion import ended
+    from sweepkit.report import tables
     from sweepkit.results.columns import PLANNED
 
     console = tables.console()
@@ -117,7 +118,7 @@ def _print_table(frame: pd.DataFrame, args: argparse.Namespace) -> None:
     more = f"all {len(frame.columns)} columns with --format csv, meanings with --columns"
     console.print(f"{rows}; {more}", style="dim")
     planned = int((frame["state"] == PLANNED).sum())
-    if planned and not args.curves and content.has_ended(paths.results_dir() / args.sweep):
+    if planned and not args.curves and ended.has_ended(paths.results_dir() / args.sweep):
         console.print(f"{planned} planned and never needed: their variants did not climb", style="dim")
 
 

@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from sweepkit.config import paths
+from sweepkit.promotion.ended import has_ended
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -79,7 +80,11 @@ def run(args: argparse.Namespace) -> int:
 def _print_sweep(console: Console, sweep: SweepStatus, detailed: bool, every_run: bool) -> None:
     from sweepkit.launch.view import duration
 
-    counts = ", ".join(f"[{_STYLES.get(state, '')}]{n} {state}[/]" for state, n in sweep.counts.items())
+    ended = has_ended(paths.results_dir() / sweep.name)
+    names = {"planned": "never needed"} if ended else {}  # of variants that did not climb
+    counts = ", ".join(
+        f"[{_STYLES.get(state, '')}]{n} {names.get(state, state)}[/]" for state, n in sweep.counts.items()
+    )
     eta = f", about {duration(sweep.eta_s)} left" if sweep.eta_s is not None else ""
     drivers = f"; launched by {', '.join(sweep.drivers)}" if sweep.drivers else ""
     console.print(f"[bold]{_plain(sweep.name)}[/]: {counts}{eta}{_plain(drivers)}")

@@ -107,14 +107,6 @@ def gather(sweep: str, results_dir: Path | None = None) -> Content:
     return content
 
 
-def has_ended(sweep_dir: Path) -> bool:
-    """Whether a promotion ended here, so that cells without a run were not needed."""
-    try:
-        return fsio.read_json(sweep_dir / "promotion.json")["finished"] is True
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
-
-
 def _promotion(content: Content) -> Promotion | None:
     path = content.sweep_dir / "promotion.json"
     try:

@@ -1,0 +1,140 @@
+"""A ladder that is killed, anywhere and again and again, ends as if it never had been."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from promotion_worlds import EFFECTS, FATES, VARIANTS, Killed, World, climb, files, freeze, settled
+
+from sweepkit import fsio
+from sweepkit.promotion.verdict import Final, Promotion
+from sweepkit.results.record import FailureClass, RunState
+
+
+@pytest.mark.parametrize("kill_after", range(0, 34, 3))
+def test_killed_while_running_it_ends_the_same(tmp_path: Path, kill_after: int) -> None:
+    undisturbed = climb(World(freeze(tmp_path / "a", VARIANTS), EFFECTS, FATES))
+    world = World(freeze(tmp_path / "b", VARIANTS), EFFECTS, FATES, clock=1, kill_after=kill_after)
+    try:
+        climb(world)
+    except Killed:
+        world.kill_after = None
+    assert settled(climb(world)) == settled(undisturbed)
+    assert len(world.asked) == len(set(world.asked)), "a run was run twice"
+
+
+@pytest.mark.parametrize("call", range(1, 10))
+def test_killed_while_writing_it_ends_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: int
+) -> None:
+    """A kill before the n-th file that is written: decisions and tables are whole or absent."""
+    undisturbed = World(freeze(tmp_path / "a", VARIANTS), EFFECTS)
+    climb(undisturbed)
+    world = World(freeze(tmp_path / "b", VARIANTS), EFFECTS)
+    calls = 0
+    write = fsio.write_text
+
+    def killed(path: Path, text: str) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == call:
+            raise Killed
+        write(path, text)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("sweepkit.fsio.write_text", killed)
+        with contextlib.suppress(Killed):
+            climb(world)
+    climb(world)
+    assert files(world.frozen) == files(undisturbed.frozen)
+
+
+FATE = st.sampled_from(
+    [
+        (RunState.diverged, FailureClass.diverged),
+        (RunState.failed, FailureClass.oom),
+        (RunState.failed, FailureClass.lost),
+        (RunState.failed, FailureClass.bad_data),
+        (RunState.cancelled, FailureClass.cancelled),
+    ]
+)
+
+
+@given(
+    effects=st.lists(st.sampled_from([-0.05, -0.004, 0.0, 0.004, 0.05]), min_size=1, max_size=4),
+    fates=st.dictionaries(
+        st.tuples(
+            st.sampled_from(["reference", "v0", "v1", "v2"]), st.sampled_from([2, 4]), st.integers(1, 3)
+        ),
+        FATE,
+        max_size=5,
+    ),
+    seeds=st.integers(1, 3),
+    max_promoted=st.sampled_from([None, 1, 2]),
+    kills=st.lists(st.integers(0, 12), max_size=4),
+    world_seed=st.integers(0, 10_000),
+)
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_any_ladder_killed_any_number_of_times_keeps_its_promises(
+    effects: list[float],
+    fates: dict[Any, Any],
+    seeds: int,
+    max_promoted: int | None,
+    kills: list[int],
+    world_seed: int,
+) -> None:
+    truth = {f"v{index}": effect for index, effect in enumerate(effects)}
+    with tempfile.TemporaryDirectory() as folder:
+        ends = []
+        for name, moments in (("calm", []), ("shaken", kills)):
+            frozen = freeze(
+                Path(folder) / name, list(truth), depths=(2, 4), seeds=seeds, max_promoted=max_promoted
+            )
+            world = World(frozen, truth, fates, seed=world_seed, clock=len(ends))
+            for moment in moments:
+                world.kill_after = moment
+                try:
+                    climb(world)
+                except Killed:
+                    continue
+            world.kill_after = None
+            ends.append(climb(world))
+            assert len(world.asked) == len(set(world.asked))
+    assert settled(ends[0]) == settled(ends[1])
+    check_promises(ends[0], fates, max_promoted, seeds)
+
+
+def check_promises(promotion: Promotion, fates: dict[Any, Any], max_promoted: int | None, seeds: int) -> None:
+    assert promotion.finished
+    depth = {"d2": 2, "d4": 4}
+    previous: set[str] | None = None
+    for result in promotion.rungs:
+        judged = {verdict.variant for verdict in result.verdicts}
+        assert previous is None or judged == previous
+        previous = set(result.survivors)
+        assert max_promoted is None or len(previous) <= max_promoted or result.rung == "d4"
+        for verdict in result.verdicts:
+            assert verdict.reasons
+            rejecting = {
+                fates.get((verdict.variant, depth[result.rung], seed), (None, None))[1]
+                for seed in range(1, seeds + 1)
+            } & {FailureClass.diverged, FailureClass.oom}
+            assert not rejecting or verdict.outcome.value in ("reject", "inconclusive")
+            assert verdict.outcome.value in (
+                ("adopt", "reject", "inconclusive")
+                if result.rung == "d4"
+                else ("promote", "reject", "inconclusive")
+            )
+            assert not (verdict.climbs and verdict.outcome.value == "reject")
+            assert seeds > 1 or verdict.outcome.value in ("inconclusive", "reject")
+    for final in promotion.finals:
+        last = [v for r in promotion.rungs for v in r.verdicts if v.variant == final.variant][-1]
+        assert final.rung == last.rung
+        assert (final.outcome is Final.adopted) == (last.outcome.value == "adopt")
+        assert (final.outcome is Final.rejected) == (last.outcome.value == "reject")
