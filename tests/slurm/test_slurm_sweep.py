@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections import Counter
 from pathlib import Path
 
@@ -79,6 +80,10 @@ def test_a_single_run_and_a_multirun_are_submitted_too(cluster: Cluster, user: U
     cluster.wait_until_idle()
     records = [json.loads(path.read_text()) for path in user.results.glob("runs/*/record.json")]
     assert [record["state"] for record in records] == ["complete"] * 2
+    folder = Path(__file__).parent
+    here = subprocess.check_output(["git", "rev-parse", "HEAD"], cwd=folder, text=True).strip()
+    # the jobs ran a copy of the package, which knows where it came from
+    assert {record["environment"]["git_commit"] for record in records} == {here}
 
 
 def test_broken_runs_fail_alone_and_only_they_are_run_again(cluster: Cluster, user: User) -> None:

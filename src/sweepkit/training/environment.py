@@ -10,13 +10,12 @@ import functools
 import importlib.metadata
 import os
 import platform
-import subprocess
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from sweepkit import fsio
+from sweepkit.config import commits
 from sweepkit.training import device as devices
 
 _PACKAGES = ("sweepkit", "torch", "numpy", "safetensors", "tiktoken", "rustbpe", "hydra-core", "triton")
@@ -25,7 +24,7 @@ _VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "SWEEPKIT_DTYPE", "CUDA_VISI
 
 def describe(device: torch.device) -> dict[str, Any]:
     """Commit, versions, host and hardware, as plain JSON; unknown is None."""
-    commit, dirty = git_state()
+    commit, dirty = commits.git_state()
     value: dict[str, Any] = {
         "git_commit": commit,
         "git_dirty": dirty,
@@ -75,26 +74,3 @@ def versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return found | {"torch": torch.__version__}
-
-
-@functools.cache
-def git_state() -> tuple[str | None, bool | None]:
-    """Commit of the code and whether tracked files differ from it; None outside a checkout."""
-    folder = Path(__file__).resolve().parents[3]
-    if not (folder / ".git").exists():
-        return None, None
-    commit = _git(folder, "rev-parse", "HEAD")
-    if commit is None:
-        return None, None
-    changes = _git(folder, "status", "--porcelain", "--untracked-files=no")
-    return commit, None if changes is None else bool(changes)
-
-
-def _git(folder: Path, *arguments: str) -> str | None:
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=False, timeout=10
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None

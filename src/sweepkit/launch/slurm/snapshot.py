@@ -14,7 +14,7 @@ from pathlib import Path
 
 import sweepkit
 from sweepkit import fsio
-from sweepkit.config import paths
+from sweepkit.config import commits, paths
 
 _PACKAGE = "sweepkit"
 _SKIPPED = shutil.ignore_patterns("__pycache__", "*.pyc")
@@ -34,6 +34,7 @@ def take(root: Path) -> Path:
             temporary.chmod(0o755)
             shutil.copytree(package, temporary / _PACKAGE, ignore=_SKIPPED)
             shutil.copytree(conf, temporary / "conf", ignore=_SKIPPED)
+            commits.write(temporary)
             with contextlib.suppress(OSError):  # somebody else was first
                 temporary.rename(folder)
         finally:
