@@ -11,9 +11,11 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from types import FrameType
 
+_LOOK_S = 0.05
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR2)
 
 
@@ -21,22 +23,26 @@ class Stopping:
     """A flag; calling it tells whether it is set."""
 
     def __init__(self, interrupt_on_second: bool = False) -> None:
-        self._event = threading.Event()
+        # no threading.Event: its lock is held while a signal comes in the middle of set() or wait()
+        self._is_set = False
         self._interrupt_on_second = interrupt_on_second
         self.num_signals = 0
         self.reason = ""
 
     def __call__(self) -> bool:
-        return self._event.is_set()
+        return self._is_set
 
     def stop(self, reason: str) -> None:
         """Set the flag."""
         self.reason = self.reason or reason
-        self._event.set()
+        self._is_set = True
 
     def wait(self, seconds: float) -> bool:
         """Sleep, but not on once the flag is set."""
-        return self._event.wait(seconds)
+        until = time.monotonic() + seconds
+        while not self._is_set and (left := until - time.monotonic()) > 0:
+            time.sleep(min(left, _LOOK_S))
+        return self._is_set
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if number == signal.SIGINT or self.num_signals == 0:
