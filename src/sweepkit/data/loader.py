@@ -63,10 +63,14 @@ class TrainLoader:
             rows[chosen] = permute(offset[chosen], self.num_rows, key_of(self._seed, int(number)))
         return rows
 
-    def batch(self, step: int) -> npt.NDArray[np.int32]:
-        """int32 [B, T+1], tokens of step ``step``; inputs are ``[:, :-1]``, targets ``[:, 1:]``."""
-        batch = np.empty((self.rows_per_batch, self._row_len), dtype=np.int32)
-        for slot, row in enumerate(self.rows(step).tolist()):
+    def batch(self, step: int, rank: int = 0, num_ranks: int = 1) -> npt.NDArray[np.int32]:
+        """int32 [B / num_ranks, T+1], a rank's share of the tokens of step ``step``.
+
+        Inputs are ``[:, :-1]``, targets ``[:, 1:]``. Ranks take consecutive rows, an equal number each.
+        """
+        share = self.rows_per_batch // num_ranks
+        batch = np.empty((share, self._row_len), dtype=np.int32)
+        for slot, row in enumerate(self.rows(step)[rank * share : (rank + 1) * share].tolist()):
             position = 0
             for segment in range(self._index.row_first[row], self._index.row_first[row + 1]):
                 start, length = int(self._index.segment_start[segment]), int(self._index.segment_len[segment])

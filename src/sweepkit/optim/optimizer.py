@@ -4,12 +4,16 @@ It knows roles and named parameters, not models. Learning rates and weight decay
 plan; ``set_step`` sets the scheduled values of all groups. The state is keyed by parameter
 name, so a checkpoint outlives the way parameters are grouped here. The step number is not state: all
 that depends on it is set by ``set_step``.
+
+With several ranks each keeps state for the parameters it owns, updates those, and sends them to the others
+while the next part is computed.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,19 +21,39 @@ from torch import Tensor, nn
 
 from sweepkit.config import codec
 from sweepkit.config.schema import AdamGroupConfig, MatrixGroupConfig, MatrixOptimizer
+from sweepkit.distributed.ranks import Ranks
 from sweepkit.errors import CheckpointError
 from sweepkit.optim import schedule
 from sweepkit.optim.adamw import AdamRule, AdamWGroup
 from sweepkit.optim.muon import MuonRule, muon_step
 from sweepkit.optim.muon_stack import MuonStack
+from sweepkit.optim.owners import Owners
 from sweepkit.plan.run_plan import RunPlan
 
 COMPILE_OPTIONS: dict[str, Any] = {"fullgraph": True, "dynamic": False, "recompile_limit": 192}
 NamedParameters = Sequence[tuple[str, nn.Parameter]]
 
 
+@dataclass(frozen=True)
+class Part:
+    """Parameters that are updated together.
+
+    Attributes:
+        named: of all ranks.
+        update: has those that this rank owns; None where it owns none.
+    """
+
+    named: NamedParameters
+    update: AdamWGroup | MuonStack | None
+
+
 def build_optimizer(
-    roles: Mapping[str, NamedParameters], plan: RunPlan, compute_dtype: torch.dtype, compile: bool
+    roles: Mapping[str, NamedParameters],
+    plan: RunPlan,
+    compute_dtype: torch.dtype,
+    compile: bool,
+    ranks: Ranks | None = None,
+    owners: Owners | None = None,
 ) -> Optimizer:
     """Build the planned optimizer over a model's parameters.
 
@@ -38,13 +62,22 @@ def build_optimizer(
         plan: scaled learning rates, weight decays, schedules.
         compute_dtype: Polar Express iterates in it.
         compile: compile Muon's step, one graph a matrix shape, where that pays (not on a CPU).
+        ranks: those that train together; None: this process alone.
+        owners: which rank owns which parameter (``owners.assign``); with several ranks.
     """
+    ranks, owners = ranks or Ranks(), owners or {}
     config = codec.from_json(plan.config).optimizer
-    groups: list[AdamWGroup] = []
-    stacks: list[MuonStack] = []
+    parts: list[Part] = []
+    stacks: list[Part] = []
+
+    def mine(named: NamedParameters) -> list[tuple[str, nn.Parameter]]:
+        return [item for item in named if owners.get(item[0], ranks.rank) == ranks.rank]
+
     for role, named in roles.items():
         if role == "matrix" and config.matrix.kind is MatrixOptimizer.muon:
-            stacks = _muon_stacks(named, config.matrix, plan, compute_dtype, compile)
+            make = _stack_factory(named, config.matrix, plan, compute_dtype, compile)
+            for members in _by_shape(named):
+                stacks.append(Part(members, make(mine(members)) if mine(members) else None))
         elif named:
             block: AdamGroupConfig | MatrixGroupConfig = getattr(config, role)
             rule = AdamRule(
@@ -55,17 +88,24 @@ def build_optimizer(
                 weight_decay=plan.weight_decays[role],
                 scheduled_decay=role == "matrix",
             )
-            groups.append(AdamWGroup(list(named), rule))
-    return Optimizer(groups, stacks, plan)
+            parts.append(Part(named, AdamWGroup(mine(named), rule) if mine(named) else None))
+    return Optimizer([*parts, *stacks], plan, ranks, owners)
 
 
-def _muon_stacks(
+def _by_shape(named: NamedParameters) -> list[list[tuple[str, nn.Parameter]]]:
+    by_shape: dict[torch.Size, list[tuple[str, nn.Parameter]]] = defaultdict(list)
+    for name, parameter in named:
+        by_shape[parameter.shape].append((name, parameter))
+    return list(by_shape.values())
+
+
+def _stack_factory(
     named: NamedParameters,
     config: MatrixGroupConfig,
     plan: RunPlan,
     compute_dtype: torch.dtype,
     compile: bool,
-) -> list[MuonStack]:
+) -> Callable[[list[tuple[str, nn.Parameter]]], MuonStack]:
     rule = MuonRule(
         num_iterations=config.num_iterations,
         row_equilibration=config.row_equilibration,
@@ -73,26 +113,25 @@ def _muon_stacks(
         cautious_weight_decay=config.cautious_weight_decay,
         iteration_dtype=compute_dtype,
     )
-    by_shape: dict[torch.Size, list[tuple[str, nn.Parameter]]] = defaultdict(list)
-    for name, parameter in named:
-        by_shape[parameter.shape].append((name, parameter))
     # On a CPU the step is matmuls for the most part: compiling it takes 10 s a model and gains 2% of a step.
     worthwhile = compile and any(parameter.device.type != "cpu" for _, parameter in named)
     step_function = torch.compile(muon_step, **COMPILE_OPTIONS) if worthwhile else muon_step
-    return [
-        MuonStack(
-            members, plan.learning_rates["matrix"], plan.weight_decay, config.beta2, rule, step_function
-        )
-        for members in by_shape.values()
-    ]
+
+    def make(members: list[tuple[str, nn.Parameter]]) -> MuonStack:
+        lr = plan.learning_rates["matrix"]
+        return MuonStack(members, lr, plan.weight_decay, config.beta2, rule, step_function)
+
+    return make
 
 
 class Optimizer:
     """All parameter groups of a model. Call ``set_step`` before every ``step``."""
 
-    def __init__(self, groups: list[AdamWGroup], stacks: list[MuonStack], plan: RunPlan) -> None:
-        self.groups, self.stacks, self.plan = groups, stacks, plan
-        self._parts: list[AdamWGroup | MuonStack] = [*groups, *stacks]
+    def __init__(self, parts: Sequence[Part], plan: RunPlan, ranks: Ranks, owners: Owners) -> None:
+        self.plan, self._parts, self._ranks, self._owners = plan, parts, ranks, owners
+        updates = [part.update for part in parts]
+        self.groups = [update for update in updates if isinstance(update, AdamWGroup)]
+        self.stacks = [update for update in updates if isinstance(update, MuonStack)]
         self._ready = False
 
     def set_step(self, step: int) -> None:
@@ -106,19 +145,30 @@ class Optimizer:
             stack.set_step(lr_factor, decay_factor, momentum)
         self._ready = True
 
-    def step(self) -> None:
-        """Update all parameters in place from their gradients."""
+    def step(self, send: bool = True) -> None:
+        """Update all parameters in place from their gradients.
+
+        Args:
+            send: to the other ranks, which must do the same; without it only what this rank owns changes.
+        """
         assert self._ready, "set_step must precede every step"
         self._ready = False
-        for group in self.groups:
-            group.step()
-        for stack in self.stacks:
-            stack.step()
+        sending = []
+        for part in self._parts:
+            if part.update is not None:
+                part.update.step()
+            if send and self._ranks.size > 1:
+                sending += [
+                    self._ranks.start_copy_from(parameter.detach(), self._owners[name])
+                    for name, parameter in part.named
+                ]
+        for work in sending:
+            work.wait()
 
     def zero_grad(self) -> None:
         """Drop all gradients."""
         for part in self._parts:
-            for parameter in part.parameters:
+            for _, parameter in part.named:
                 parameter.grad = None
 
     def reset(self) -> None:
@@ -129,18 +179,23 @@ class Optimizer:
             tensor.zero_()
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Copies of all state, flat: ``{parameter name}.{momentum|second_moment|exp_avg|exp_avg_sq}``."""
+        """Copies of this rank's state, flat: ``{parameter}.{momentum|second_moment|exp_avg|exp_avg_sq}``."""
         return {key: tensor.detach().clone() for key, tensor in self._state()}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Restore what ``state_dict`` gave, bit for bit, in place.
+        """Restore what the ``state_dict`` of all ranks gave, bit for bit, in place.
 
         Raises:
             CheckpointError: keys, shapes or dtypes are not those of this optimizer; nothing was changed.
         """
         own = dict(self._state())
-        if own.keys() != state.keys():
-            odd = sorted(own.keys() ^ state.keys())[:3]
+        others = {
+            name for part in self._parts for name, _ in part.named
+            if self._owners.get(name, self._ranks.rank) != self._ranks.rank
+        }  # fmt: skip
+        here = {key for key in state if key.rpartition(".")[0] not in others}
+        if own.keys() != here:
+            odd = sorted(own.keys() ^ here)[:3]
             raise CheckpointError(
                 f"optimizer state is keyed differently (for example {', '.join(odd)}), but must come from "
                 "a run of the same plan; delete the checkpoint to start that run again"
@@ -157,4 +212,5 @@ class Optimizer:
 
     def _state(self) -> Iterator[tuple[str, Tensor]]:
         for part in self._parts:
-            yield from part.state()
+            if part.update is not None:
+                yield from part.update.state()

@@ -65,12 +65,16 @@ class Checkpoints:
         return sorted(paths, key=lambda path: int(path.name[5:]), reverse=True)
 
     def save(self, state: TrainState, engine: Engine) -> None:
-        """Write ``state`` and ``engine``, then drop all but this and the one before.
+        """Write ``state`` and ``engine``, then drop all but this and the one before; every rank must ask.
 
         Raises:
             StorageError: the disk is full; earlier checkpoints are as they were.
         """
         if self.saved_step == state.step:
+            return
+        if not engine.ranks.leads:
+            engine.state_dict()  # the leader writes what the others have, too
+            self.saved_step = state.step
             return
         target = self._folder / f"step_{state.step:06d}"
         temporary = self._folder / f".{target.name}.{os.getpid()}.tmp"
@@ -101,7 +105,23 @@ class Checkpoints:
             shutil.rmtree(other, ignore_errors=True)
 
     def restore(self, engine: Engine) -> TrainState | None:
-        """Load the newest intact checkpoint into ``engine``; None when there is none."""
+        """Load the newest intact checkpoint into ``engine``; None when there is none.
+
+        Every rank must ask; all load what the leader could.
+
+        Raises:
+            CheckpointError: another rank cannot read it.
+        """
+        if not engine.ranks.leads:
+            name = engine.ranks.word()
+            state = None if name is None else load(self._folder / name, self._plan, engine)
+            self.saved_step = None if state is None else state.step
+            return state
+        state = self._restore(engine)
+        engine.ranks.word(None if state is None else f"step_{state.step:06d}")
+        return state
+
+    def _restore(self, engine: Engine) -> TrainState | None:
         for leftover in self._folder.glob(".step_*.tmp"):  # of a killed writer
             shutil.rmtree(leftover, ignore_errors=True)
         found = self.found()

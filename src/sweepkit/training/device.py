@@ -22,7 +22,7 @@ def choose(request: Device) -> torch.device:
     if torch.backends.mps.is_available():
         available.insert(0, Device.mps)
     if torch.cuda.is_available():
-        available.insert(0, Device.cuda)
+        available.insert(0, Device.cuda)  # of several, the one this process was given
     if request is Device.auto:
         return torch.device(available[0].name)
     if request not in available:

@@ -2,7 +2,8 @@
 
 Ratios are of root-mean-squares, as log10; about −3 is healthy for an update (methodology §6). The weights
 before the step are kept for the sampled rows only: tensors larger than 2^22 elements contribute every
-k-th row, so that the copy stays small on any model.
+k-th row, so that the copy stays small on any model. Every rank looks at what it owns, for only the owner has
+the whole gradient.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from sweepkit.distributed.ranks import Ranks
+
 _MAX_ELEMENTS = 1 << 22
 
 Roles = Mapping[str, Sequence[tuple[str, nn.Parameter]]]
@@ -22,14 +25,19 @@ class StepProbe:
     """Made between backward and the optimizer's step; ``measure`` after the step."""
 
     @torch.no_grad()
-    def __init__(self, roles: Roles) -> None:
-        self._roles = {role: [p for _, p in named] for role, named in roles.items() if named}
+    def __init__(self, roles: Roles, owners: Mapping[str, int], ranks: Ranks) -> None:
+        self._ranks = ranks
+        self._roles = {
+            role: [p for name, p in named if owners[name] == ranks.rank]
+            for role, named in roles.items()
+            if named
+        }
         self._before = {
             role: [_sample(p).clone() for p in parameters] for role, parameters in self._roles.items()
         }
         grads = [p.grad for parameters in self._roles.values() for p in parameters if p.grad is not None]
         norms = [torch.linalg.vector_norm(grad, dtype=torch.float32) for grad in grads]
-        self._grad_norm = torch.linalg.vector_norm(torch.stack(norms))
+        self._grad_norm = torch.stack(norms).square().sum() if norms else torch.zeros(())
         self._grads = {
             role: _sum_of_squares([_sample(p.grad) for p in parameters if p.grad is not None])
             for role, parameters in self._roles.items()
@@ -38,13 +46,17 @@ class StepProbe:
     @torch.no_grad()
     def measure(self) -> dict[str, float | None]:
         """``grad_norm``, ``update_data_log10_<group>``, ``grad_data_log10_<group>``; None for log of 0."""
-        row: dict[str, float | None] = {"grad_norm": self._grad_norm.item()}
+        sums = [self._grad_norm]
         for role, parameters in self._roles.items():
             before = self._before[role]
             updates = [_sample(p).float() - old.float() for p, old in zip(parameters, before, strict=True)]
-            data = _sum_of_squares(before)
-            row[f"update_data_log10_{role}"] = _log10_ratio(_sum_of_squares(updates), data)
-            row[f"grad_data_log10_{role}"] = _log10_ratio(self._grads[role], data)
+            sums += [_sum_of_squares(before), _sum_of_squares(updates), self._grads[role]]
+        squares, *of_roles = self._ranks.sum(torch.stack([item.cpu() for item in sums])).tolist()
+        row: dict[str, float | None] = {"grad_norm": math.sqrt(squares)}
+        for index, role in enumerate(self._roles):
+            data, update, grad = of_roles[3 * index : 3 * index + 3]
+            row[f"update_data_log10_{role}"] = _log10_ratio(update, data)
+            row[f"grad_data_log10_{role}"] = _log10_ratio(grad, data)
         return row
 
 
@@ -55,12 +67,12 @@ def _sample(tensor: Tensor) -> Tensor:
 
 
 def _sum_of_squares(tensors: Sequence[Tensor]) -> Tensor:
-    return torch.stack([tensor.float().square().sum() for tensor in tensors]).sum()
+    sums = [tensor.float().square().sum() for tensor in tensors]
+    return torch.stack(sums).sum() if sums else torch.zeros(())
 
 
-def _log10_ratio(numerator: Tensor, denominator: Tensor) -> float | None:
+def _log10_ratio(over: float, under: float) -> float | None:
     """log10 of the ratio of root-mean-squares, from sums of squares over the same elements."""
-    over, under = numerator.item(), denominator.item()
     if not (over > 0 and under > 0 and math.isfinite(over) and math.isfinite(under)):
         return None
     return 0.5 * math.log10(over / under)

@@ -19,7 +19,10 @@ import torch
 from torch import Tensor
 
 from sweepkit.config import codec
+from sweepkit.distributed.ranks import Ranks
 from sweepkit.model.gpt import GPT, build_model
+from sweepkit.optim import owners
+from sweepkit.optim.gradients import GradientExchange
 from sweepkit.optim.optimizer import Optimizer, build_optimizer
 from sweepkit.plan.run_plan import RunPlan
 
@@ -38,10 +41,13 @@ class EngineKey:
 class Engine:
     """One model, its optimizer and its compiled code."""
 
-    def __init__(self, plan: RunPlan, key: EngineKey) -> None:
-        self.key = key
+    def __init__(self, plan: RunPlan, key: EngineKey, ranks: Ranks | None = None) -> None:
+        self.key, self.ranks = key, ranks or Ranks()
         self.model: GPT = build_model(plan, key.compute_dtype, key.device)
         self.roles: Any = self.model.parameter_roles()  # group → its named parameters
+        self.owners = owners.assign(self.roles, self.ranks.size)
+        named = list(self.model.named_parameters())
+        self.gradients = GradientExchange(named, self.owners, self.ranks)
         self.optimizer: Optimizer = self._new_optimizer(plan)
         if key.compile:
             self.model.compile_regions()
@@ -60,24 +66,38 @@ class Engine:
         self.optimizer = self._new_optimizer(plan)
 
     def _new_optimizer(self, plan: RunPlan) -> Optimizer:
-        return build_optimizer(self.roles, plan, self.key.compute_dtype, self.key.compile)
+        dtype, compile = self.key.compute_dtype, self.key.compile
+        return build_optimizer(self.roles, plan, dtype, compile, self.ranks, self.owners)
 
     def warm_up(self, plan: RunPlan) -> None:
-        """One step and one evaluation on a batch of zeros: compiles all there is to compile."""
+        """One step and one evaluation on a batch of zeros: compiles all there is to compile.
+
+        Ranks may compile one after the other, so nothing here waits for another rank.
+        """
         self.model.initialize(plan.seed)
         shape = (plan.device_batch_size, plan.sequence_len)
         inputs_BT = torch.zeros(shape, dtype=torch.int32, device=self.device)
         self.backward(inputs_BT, inputs_BT, 1.0)
         self.optimizer.set_step(0)
-        self.optimizer.step()
+        self.optimizer.step(send=False)
         self.optimizer.zero_grad()
         self.nats(inputs_BT, inputs_BT)
 
-    def backward(self, inputs_BT: Tensor, targets_BT: Tensor, share: float) -> Tensor:
-        """Add the gradients of ``share`` × the mean loss; returns the mean loss, nats, 0-d."""
+    def backward(self, inputs_BT: Tensor, targets_BT: Tensor, share: float, last: bool = False) -> Tensor:
+        """Add the gradients of ``share`` × the mean loss; returns the mean loss, nats, 0-d.
+
+        Args:
+            last: of this step's micro-batches: gradients go to their owners as they become whole, and
+                ``gradients.finish`` waits for them.
+        """
+        self.gradients.armed = last
         loss: Tensor = self.model(inputs_BT, targets_BT, loss="mean")
         torch.autograd.backward(loss * share)
         return loss.detach()
+
+    def mean_over_ranks(self, value: float) -> float:
+        """The mean of a number over the ranks."""
+        return self.ranks.sum(torch.tensor(value, dtype=torch.float64)).item() / self.ranks.size
 
     @torch.no_grad()
     def nats(self, inputs_BT: Tensor, targets_BT: Tensor) -> Tensor:
@@ -86,9 +106,13 @@ class Engine:
         return nats_BT
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Parameters and optimizer state, flat, under ``model.`` and ``optimizer.``."""
+        """Parameters and optimizer state of all ranks, flat, under ``model.`` and ``optimizer.``.
+
+        Every rank must ask; the leader is given it.
+        """
         state = {f"model.{name}": p.detach() for name, p in self.model.named_parameters()}
-        return state | {f"optimizer.{name}": t for name, t in self.optimizer.state_dict().items()}
+        own = {f"optimizer.{name}": t for name, t in self.optimizer.state_dict().items()}
+        return state | self.ranks.collect(own)
 
     @torch.no_grad()
     def load_state_dict(self, state: dict[str, Tensor]) -> None:

@@ -50,7 +50,7 @@ def describe(device: torch.device) -> dict[str, Any]:
 def fingerprint(environment: dict[str, Any], resolved: dict[str, Any]) -> str:
     """16 hex digits of what matters for comparing wall-clock and numerics.
 
-    Hardware, device, dtype, torch version, whether the run was compiled, threads. The commit is not in it:
+    Hardware, device, dtype, torch version, whether the run was compiled, threads, ranks. Not the commit:
     ``identity.NUMERICS_VERSION`` is what says that code computes the same.
     """
     matters = {
@@ -61,6 +61,8 @@ def fingerprint(environment: dict[str, Any], resolved: dict[str, Any]) -> str:
         "compile": resolved["compile"]["used"],
         "num_threads": resolved["num_threads"],
     }
+    if "num_ranks" in resolved:
+        matters["num_ranks"] = resolved["num_ranks"]
     return fsio.digest(matters)[:16]
 
 

@@ -1,8 +1,8 @@
 """Bits per byte of every evaluation stream: Σ nats / (ln 2 × Σ bytes of the target tokens).
 
 Special tokens and padding count neither nats nor bytes. All batches have one shape, the training
-micro-batch's, so that nothing compiles again. Nats are summed in fp64 (fp32 a batch where the device has no
-fp64).
+micro-batch's, so that nothing compiles again; ranks share them. Nats are summed in fp64 (fp32 a batch where
+the device has no fp64).
 
 Shapes: B rows, T time.
 """
@@ -35,7 +35,7 @@ def evaluate(
 
     Args:
         rows: B.
-        should_stop: polled once a batch.
+        should_stop: polled once a batch, at the same batches on all ranks.
 
     Raises:
         Stopped: ``should_stop`` said so.
@@ -54,9 +54,12 @@ def bits_per_byte(
     exact = torch.float32 if engine.device.type == "mps" else torch.float64
     nats = torch.zeros((), dtype=exact, device=engine.device)
     num_bytes = 0
-    for inputs_BT, targets_BT in stream.batches(rows):
-        if should_stop():
+    for index, (inputs_BT, targets_BT) in enumerate(stream.batches(rows)):
+        turn = index % engine.ranks.size  # ranks take turns
+        if turn == 0 and should_stop():
             raise Stopped("asked to stop while evaluating")
+        if turn != engine.ranks.rank:
+            continue
         bytes_BT = np.where(targets_BT >= 0, tokenizer.token_bytes[targets_BT], 0)
         num_bytes += int(bytes_BT.sum())
         scored_BT = np.where(bytes_BT > 0, targets_BT, -1).astype(np.int32)
@@ -64,4 +67,5 @@ def bits_per_byte(
             torch.from_numpy(inputs_BT).to(engine.device), torch.from_numpy(scored_BT).to(engine.device)
         )
         nats += nats_BT.sum(dtype=exact)
-    return nats.item() / (math.log(2) * num_bytes)
+    total = engine.ranks.sum(torch.tensor([nats.item(), num_bytes], dtype=torch.float64))
+    return float(total[0]) / (math.log(2) * float(total[1]))

@@ -27,8 +27,9 @@ class Journal:
         record: what ``begin`` and ``end`` write; the session fills it.
     """
 
-    def __init__(self, plan: RunPlan, run_dir: RunDir, attempt: int) -> None:
-        self.plan, self.run_dir, self.attempt = plan, run_dir, attempt
+    def __init__(self, plan: RunPlan, run_dir: RunDir, attempt: int, leads: bool = True) -> None:
+        """Only the leader of several ranks writes."""
+        self.plan, self.run_dir, self.attempt, self._leads = plan, run_dir, attempt, leads
         self.record = RunRecord(
             run_id=plan.run_id,
             variant_id=plan.variant_id,
@@ -45,6 +46,8 @@ class Journal:
 
     def begin(self) -> None:
         """Open the attempt: plan, record and attempt file, each whole."""
+        if not self._leads:
+            return
         self.run_dir.write_plan(self.plan)
         self.run_dir.write_record(self.record)
         self._write_attempt()
@@ -60,13 +63,20 @@ class Journal:
     def end(self) -> None:
         """Write the record and close the attempt."""
         self.record.ended_at = _now()
-        self.run_dir.write_record(self.record)
+        self.write_record()
         self._write_attempt()
         reason = f": {self.record.failure_message}" if self.record.failure_message else ""
         self.say(f"{self.record.state} at step {self.record.step}{reason}")
 
+    def write_record(self) -> None:
+        """The record as it stands."""
+        if self._leads:
+            self.run_dir.write_record(self.record)
+
     def say(self, line: str) -> None:
         """One line for people."""
+        if not self._leads:
+            return
         with fsio.explain_full_disk(self.run_dir.log_path), self.run_dir.log_path.open("a") as log:
             log.write(f"{datetime.now().strftime('%H:%M:%S')} {line}\n")
 
@@ -79,6 +89,8 @@ class Journal:
     def metrics(self, row: dict[str, Any]) -> dict[str, Any]:
         """Append a row, with the attempt; returns it."""
         row = {"step": row["step"], "attempt": self.attempt} | row
+        if not self._leads:
+            return row
         fsio.append_line(self.run_dir.metrics_path, row)
         return row
 
@@ -89,7 +101,7 @@ class Journal:
     def progress(self, phase: str, force: bool = False, **values: Any) -> None:
         """Say where the run is, at most once a second; a reader sees the old file or the new."""
         now = time.monotonic()
-        if not force and now - self._progress_at < _PROGRESS_EVERY_S:
+        if not self._leads or (not force and now - self._progress_at < _PROGRESS_EVERY_S):
             return
         self._progress_at = now
         value = {
@@ -110,6 +122,8 @@ class Journal:
             temporary.replace(path)
 
     def _write_attempt(self) -> None:
+        if not self._leads:
+            return
         record = self.record
         fsio.write_json(
             self.run_dir.attempts_path / f"{self.attempt}.json",

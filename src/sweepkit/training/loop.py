@@ -29,7 +29,6 @@ from sweepkit.training.failure import Diverged, Stopped
 from sweepkit.training.garbage import FrozenGarbage
 from sweepkit.training.journal import Journal
 from sweepkit.training.prefetch import Prefetcher
-from sweepkit.training.throughput import Peak
 from sweepkit.training.wandb_log import Display
 
 
@@ -45,7 +44,7 @@ class Loop:
     checkpoints: Checkpoints
     journal: Journal
     display: Display
-    peak: Peak
+    peak_flops: float | None  # of all ranks
     should_stop: Callable[[], bool]
 
     def run(self) -> None:
@@ -58,13 +57,18 @@ class Loop:
         plan, trainer = self.plan, self.config.trainer
         loader = self.data.train(plan.seed, plan.total_batch_size, plan.sequence_len)
         batches = Prefetcher(
-            loader, self.state.step, plan.num_steps, plan.device_batch_size, self.engine.device
+            loader,
+            self.state.step,
+            plan.num_steps,
+            plan.device_batch_size,
+            self.engine.device,
+            self.engine.ranks,
         )
         with batches, FrozenGarbage(trainer.gc_every_steps) as garbage:
             while True:
                 try:
                     self._evaluate_if_due()
-                    if self.should_stop() and self.state.step < plan.num_steps:
+                    if self._stop_agreed() and self.state.step < plan.num_steps:
                         raise Stopped("asked to stop")
                 except Stopped as stopped:
                     if self.state.step:
@@ -76,22 +80,31 @@ class Loop:
                 self._step(batches)
                 garbage.after_step()
 
+    def _stop_agreed(self) -> bool:
+        """Whether to stop: asked at the same places on all ranks, where the leader's word counts."""
+        return self.engine.ranks.agreed(self.should_stop())
+
     def _step(self, batches: Prefetcher) -> None:
         step, num = self.state.step, self.state.step + 1
         every = self.config.logging.diagnostics_every_steps
         started = time.perf_counter()
         micro_batches = batches.take()
         self.engine.optimizer.set_step(step)
-        share = 1.0 / len(micro_batches)
-        losses = [self.engine.backward(inputs, targets, share) for inputs, targets in micro_batches]
+        last = len(micro_batches) - 1
+        share = 1.0 / (len(micro_batches) * self.engine.ranks.size)
+        losses = [
+            self.engine.backward(inputs, targets, share, last=index == last)
+            for index, (inputs, targets) in enumerate(micro_batches)
+        ]
+        self.engine.gradients.finish()
         probe, probing_s = None, 0.0
         if every and num % every == 0:
             devices.synchronize(self.engine.device)
             probing = time.perf_counter()
-            probe = StepProbe(self.engine.roles)
+            probe = StepProbe(self.engine.roles, self.engine.owners, self.engine.ranks)
             probing_s = time.perf_counter() - probing
         self.engine.optimizer.step()
-        loss = math.fsum(loss.item() for loss in losses) / len(losses)
+        loss = self.engine.mean_over_ranks(math.fsum(loss.item() for loss in losses) / len(losses))
         devices.synchronize(self.engine.device)
         seconds = time.perf_counter() - started - probing_s
         diagnostics: dict[str, Any] = probe.measure() if probe else {}
@@ -123,7 +136,7 @@ class Loop:
                 "train_time_s": state.clock.train_time_s,
                 "elapsed_s": self.journal.elapsed_s(),
                 "tokens_per_s": tokens_per_s,
-                "mfu": throughput.mfu(plan.flops_per_token, tokens_per_s, self.peak.flops),
+                "mfu": throughput.mfu(plan.flops_per_token, tokens_per_s, self.peak_flops),
                 **diagnostics,
             }
             self.display.log(self.journal.metrics(row))
@@ -161,7 +174,7 @@ class Loop:
                 self.data.streams,
                 self.data.tokenizer,
                 self.plan.device_batch_size,
-                self.should_stop,
+                self._stop_agreed,
             )
         bad = [name for name, value in bpb.items() if not math.isfinite(value)]
         if bad:

@@ -14,17 +14,25 @@ import torch
 from torch import Tensor
 
 from sweepkit.data.loader import TrainLoader
+from sweepkit.distributed.ranks import Ranks
 
 #: Inputs and targets of one micro-step, int32 [B, T] each, contiguous, on the device.
 MicroBatch = tuple[Tensor, Tensor]
 
 
 class Prefetcher:
-    """A context that hands out the batches of steps ``first``, ``first + 1``, ... in order."""
+    """A context that hands out this rank's batches of steps ``first``, ``first + 1``, ... in order."""
 
     def __init__(
-        self, loader: TrainLoader, first: int, num_steps: int, device_batch_size: int, device: torch.device
+        self,
+        loader: TrainLoader,
+        first: int,
+        num_steps: int,
+        device_batch_size: int,
+        device: torch.device,
+        ranks: Ranks,
     ) -> None:
+        self._ranks = ranks
         self._loader, self._next, self._num_steps = loader, first, num_steps
         self._rows, self._device = device_batch_size, device
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="prefetch")
@@ -48,7 +56,7 @@ class Prefetcher:
             self._next += 1
 
     def _make(self, step: int) -> list[MicroBatch]:
-        batch = self._loader.batch(step)
+        batch = self._loader.batch(step, self._ranks.rank, self._ranks.size)
         inputs_RT, targets_RT = (
             torch.from_numpy(np.ascontiguousarray(part)) for part in (batch[:, :-1], batch[:, 1:])
         )

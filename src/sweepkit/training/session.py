@@ -6,6 +6,9 @@ compiler's memory is emptied too, so that no run depends on what ran before; com
 the cache folder on disk, which all workers share.
 
 Whatever goes wrong becomes the record's state; ``run`` does not raise.
+
+Where several ranks train a run, the leader's session gives the plan to the others' (``follow``), and all do
+the same; the leader alone writes.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import os
 import shutil
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,7 +27,10 @@ from sweepkit import fsio
 from sweepkit.config import codec, paths
 from sweepkit.config.schema import RunConfig
 from sweepkit.data.prepare import PreparedData, prepare
-from sweepkit.errors import StorageError
+from sweepkit.distributed.ranks import Ranks
+from sweepkit.distributed.team import Report, Team
+from sweepkit.errors import ConfigError, StorageError
+from sweepkit.plan import world
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.precision.policy import Precision, resolve
 from sweepkit.results.record import FailureClass, RunDir, RunRecord, RunState
@@ -43,7 +50,9 @@ _DTYPE_NAMES = {torch.bfloat16: "bf16", torch.float32: "fp32"}
 class Session:
     """Trains runs; see the module's docstring."""
 
-    def __init__(self) -> None:
+    def __init__(self, team: Team | None = None) -> None:
+        """``team``: the ranks that train together; None: this process alone."""
+        self._team = team or Team()
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(paths.cache_dir() / "inductor"))
         self._engine: Engine | None = None
         self._no_compile: str | None = None  # why compiling failed in this process
@@ -68,8 +77,28 @@ class Session:
             The record as written: complete, diverged, failed or preempted. On a full disk the file may be an
             older one.
         """
-        journal = Journal(plan, run_dir, attempt)
+        self._team.order({"plan": plan.to_json(), "run_dir": str(run_dir.path), "attempt": attempt})
+        return self._attempt(plan, run_dir, attempt, should_stop)
+
+    def follow(self) -> None:
+        """Take part, as another rank than the leader, in what the leader runs, until it is done."""
+        while (order := self._team.next_order()) is not None:
+            plan, run_dir = RunPlan.from_json(order["plan"]), RunDir(Path(order["run_dir"]))
+            record = self._attempt(plan, run_dir, order["attempt"], lambda: False)
+            if self._team.broken:
+                raise SystemExit(f"rank {self._team.ranks.rank}: {record.failure_message}")
+
+    def _attempt(
+        self, plan: RunPlan, run_dir: RunDir, attempt: int, should_stop: Callable[[], bool]
+    ) -> RunRecord:
+        journal = Journal(plan, run_dir, attempt, leads=self._team.ranks.leads)
         record = journal.record
+
+        def end_stuck(report: Report) -> None:
+            _fail(record, report)
+            _quietly(journal.end)
+
+        self._team.when_stuck = end_stuck
         try:
             journal.begin()
             self._run(plan, run_dir, journal, should_stop)
@@ -77,14 +106,25 @@ class Session:
         except (Exception, KeyboardInterrupt) as error:
             record.state, record.failure_class, record.failure_message = failure.classify(error)
             if record.failure_class not in (None, FailureClass.diverged):
-                _quietly(lambda: journal.say(traceback.format_exc()))
+                trace = traceback.format_exc()
+                _quietly(lambda: journal.say(trace))
             if record.failure_class is FailureClass.oom:
                 self.forget()
+            if self._team.ranks.size > 1 and not isinstance(error, failure.Diverged | failure.Stopped):
+                self._ask_the_others(error, record, journal)
+        self._team.done()
         written = _quietly(journal.end)
         # Only now: were they dropped first, a kill in between would cost the whole run.
         if written and record.state is RunState.complete and not plan.config["trainer"]["keep_checkpoints"]:
             shutil.rmtree(run_dir.checkpoints_path, ignore_errors=True)
         return record
+
+    def _ask_the_others(self, error: BaseException, record: RunRecord, journal: Journal) -> None:
+        """``error`` may be no more than what another rank's failure looks like from here."""
+        _quietly(lambda: journal.say("a rank has failed: the others end too"))
+        report = self._team.cause(error, record.failure_class, record.failure_message or "")
+        if report is not None:
+            _fail(record, report)
 
     def forget(self) -> None:
         """Drop the engine and its memory."""
@@ -100,6 +140,8 @@ class Session:
         journal.progress("compiling", force=True)
         record = journal.record
         config = codec.from_json(plan.config)
+        ranks = self._team.ranks
+        world.check(plan, ranks.size)
         clock = Clock(plan.num_steps)
         with clock.measure("setup"):
             device = devices.choose(config.trainer.device)
@@ -111,6 +153,8 @@ class Session:
         with clock.measure("compile"):
             engine = self._ready_engine(plan, config, device, precision, journal, should_stop)
         record.resolved |= _resolved(engine, precision, peak, memory, self._no_compile_reason(config, device))
+        record.resolved |= _alike(ranks, record)
+        engine.gradients.agree()
         record.environment_fingerprint = environment.fingerprint(record.environment, record.resolved)
         record.evaluation_fingerprints = {stream.name: stream.fingerprint for stream in data.streams}
         record.packing = dict(data.packing_stats)
@@ -126,14 +170,17 @@ class Session:
             state.clock.compile_time_s += clock.compile_time_s
         journal.resumed(state.step)
         journal.say(_describe(record, clock))
-        display = wandb_log.start(config.logging, plan, run_dir, journal.say)
+        display = wandb_log.start(config.logging, plan, run_dir, journal.say, ranks.leads)
         record.wandb = display.info
-        run_dir.write_record(record)
-        loop = Loop(plan, config, engine, data, state, checkpoints, journal, display, peak, should_stop)
+        journal.write_record()
+        flops = peak.flops * ranks.size if peak.flops else None
+        loop = Loop(plan, config, engine, data, state, checkpoints, journal, display, flops, should_stop)
         failed = True
+        peaks_gib: list[float] = []
         try:
             loop.run()
-            if config.evaluation.sample_tokens:
+            peaks_gib = ranks.words(memory.gib())
+            if config.evaluation.sample_tokens and ranks.leads:
                 record.sample = sample.write(
                     engine,
                     data.tokenizer,
@@ -143,7 +190,7 @@ class Session:
                 )
             failed = False
         finally:
-            record.results = _results(plan, state, peak, memory)
+            record.results = _results(plan, state, flops, max(peaks_gib or [memory.gib()]))
             display.finish(record.results, failed)
 
     def _prepared(self, config: RunConfig) -> PreparedData:
@@ -176,9 +223,10 @@ class Session:
         if self._engine is not None and self._engine.key == key:
             return self._engine
         self.forget()
-        engine = Engine(plan, key)
+        engine = Engine(plan, key, self._team.ranks)
         try:
-            with compiling(key, should_stop):
+            # One rank that stopped here would leave the others waiting.
+            with compiling(key, should_stop if self._team.ranks.size == 1 else lambda: False):
                 engine.warm_up(plan)
         except Exception as error:
             if not use or failure.is_out_of_memory(error) or not is_compile_error(error):
@@ -212,12 +260,43 @@ def _describe(record: RunRecord, clock: Clock) -> str:
     compiled = resolved["compile"]
     how = f"compiled in {clock.compile_time_s:.1f} s" if compiled["used"] else f"eager ({compiled['reason']})"
     return (
-        f"{record.environment['hardware']}, {resolved['device']}, {resolved['num_threads']} threads; "
+        f"{_ranks_in_words(resolved)}{record.environment['hardware']}, {resolved['device']}, "
+        f"{resolved['num_threads']} threads; "
         f"{resolved['dtype']} ({resolved['dtype_reason']}); {how}; set up in {clock.setup_time_s:.1f} s"
     )
 
 
-def _results(plan: RunPlan, state: TrainState, peak: Peak, memory: PeakMemory) -> dict[str, Any]:
+def _ranks_in_words(resolved: dict[str, Any]) -> str:
+    if "num_ranks" not in resolved:
+        return ""
+    return f"{resolved['num_ranks']} ranks on {', '.join(resolved['hosts'])}, each: "
+
+
+def _alike(ranks: Ranks, record: RunRecord) -> dict[str, Any]:
+    """How many ranks there are, and where; nothing for a process alone.
+
+    Raises:
+        ConfigError: they would not compute the same.
+    """
+    if ranks.size == 1:
+        return {}
+    mine = [record.environment["host"], *(record.resolved[name] for name in ("dtype", "device"))]
+    others = ranks.words([*mine, record.environment["hardware"], record.environment["versions"]["torch"]])
+    if len({tuple(other[1:]) for other in others}) > 1:
+        shown = "; ".join(f"rank {rank}: {', '.join(other)}" for rank, other in enumerate(others))
+        raise ConfigError(
+            f"the ranks of this run are unlike ({shown}), but must have one dtype, device and torch; choose "
+            "like nodes (launcher.slurm.constraint), or set precision.dtype"
+        )
+    return {"num_ranks": ranks.size, "hosts": list(dict.fromkeys(other[0] for other in others))}
+
+
+def _fail(record: RunRecord, report: Report) -> None:
+    record.state, record.failure_class = RunState.failed, FailureClass(report.failure_class)
+    record.failure_message = f"rank {report.rank}: {report.message}"
+
+
+def _results(plan: RunPlan, state: TrainState, peak_flops: float | None, peak_gib: float) -> dict[str, Any]:
     """The record's results; a number that was not measured is None."""
     clock = state.clock
     mean = clock.mean_step_time_s
@@ -234,8 +313,8 @@ def _results(plan: RunPlan, state: TrainState, peak: Peak, memory: PeakMemory) -
         "eval_time_s": clock.eval_time_s,
         "checkpoint_time_s": clock.checkpoint_time_s,
         "tokens_per_s": tokens_per_s,
-        "mfu": throughput.mfu(plan.flops_per_token, tokens_per_s, peak.flops) if tokens_per_s else None,
-        "peak_memory_gib": memory.gib(),
+        "mfu": throughput.mfu(plan.flops_per_token, tokens_per_s, peak_flops) if tokens_per_s else None,
+        "peak_memory_gib": peak_gib,
         "total_flops": state.step * plan.total_batch_size * plan.flops_per_token,
         "total_tokens": state.step * plan.total_batch_size,
     }

@@ -51,10 +51,12 @@ class Display:
             self._say(f"wandb stopped showing this run: {self.info['error']}")
 
 
-def start(config: LoggingConfig, plan: RunPlan, run_dir: RunDir, say: Callable[[str], None]) -> Display:
+def start(
+    config: LoggingConfig, plan: RunPlan, run_dir: RunDir, say: Callable[[str], None], leads: bool = True
+) -> Display:
     """Begin to show a run; whatever cannot be done is said and left out."""
     info: dict[str, Any] = {"requested": config.wandb.name, "mode": config.wandb.name}
-    if config.wandb is WandbMode.disabled:
+    if config.wandb is WandbMode.disabled or not leads:
         return Display(None, info, say)
     modes = [WandbMode.offline]
     if config.wandb is WandbMode.online:

@@ -1,0 +1,143 @@
+"""This process among those that train a run together: which it is, and what they tell each other.
+
+One process a GPU. Rank 0 leads: it holds the claim, writes the run's folder and decides; the others do the
+same work on other rows. Two channels: a process group for tensors (gloo for those of a CPU, NCCL for those
+of a GPU), and its key-value store for the little that is said in words: orders, what was found, what went
+wrong. A word is JSON, never a pickle. With one process nothing here does anything.
+
+All ranks must make the same calls in the same order.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.distributed.distributed_c10d import PrefixStore, Store
+
+LEADER = 0
+_ENVIRONMENT = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+# Ranks wait for each other while one prepares data or compiles; a rank that dies is noticed otherwise.
+TIMEOUT = timedelta(hours=12)
+
+
+class Ranks:
+    """The ranks of a run, seen from one of them.
+
+    Attributes:
+        rank, size: this process's number, and how many there are.
+        store: the group's key-value store; None for a process alone.
+    """
+
+    def __init__(self, rank: int = LEADER, size: int = 1, store: Store | None = None) -> None:
+        self.rank, self.size, self.store = rank, size, store
+        self._words = itertools.count()
+
+    @property
+    def leads(self) -> bool:
+        return self.rank == LEADER
+
+    def word(self, value: Any = None) -> Any:
+        """What the leader says, on every rank; ``value`` is JSON and only the leader's counts."""
+        if self.store is None:
+            return value
+        key = f"word/{next(self._words)}"
+        if self.leads:
+            self.store.set(key, json.dumps(value))
+        return json.loads(self.store.get(key))
+
+    def words(self, value: Any) -> list[Any]:
+        """What every rank says, by rank."""
+        if self.store is None:
+            return [value]
+        number = next(self._words)
+        self.store.set(f"words/{number}/{self.rank}", json.dumps(value))
+        keys = [f"words/{number}/{rank}" for rank in range(self.size)]
+        return [json.loads(item) for item in self.store.multi_get(keys)]
+
+    def agreed(self, value: bool) -> bool:
+        """The leader's yes or no, on every rank; cheap enough for every step."""
+        if self.size == 1:
+            return value
+        flag = torch.tensor(value, dtype=torch.uint8)
+        dist.broadcast(flag, LEADER)
+        return bool(flag)
+
+    def sum(self, tensor: Tensor) -> Tensor:
+        """``tensor`` summed over all ranks, in place."""
+        if self.size > 1:
+            dist.all_reduce(tensor, dist.ReduceOp.SUM)
+        return tensor
+
+    def max(self, tensor: Tensor) -> Tensor:
+        """The largest ``tensor`` of any rank, elementwise, in place."""
+        if self.size > 1:
+            dist.all_reduce(tensor, dist.ReduceOp.MAX)
+        return tensor
+
+    def start_sum_at(self, tensor: Tensor, owner: int) -> dist.Work:
+        """Begin to sum ``tensor`` over all ranks into the one of ``owner``; the others' become undefined."""
+        work: dist.Work = dist.reduce(tensor, owner, dist.ReduceOp.SUM, async_op=True)
+        return work
+
+    def start_copy_from(self, tensor: Tensor, owner: int) -> dist.Work:
+        """Begin to overwrite ``tensor`` with what it is on ``owner``."""
+        work: dist.Work = dist.broadcast(tensor, owner, async_op=True)
+        return work
+
+    def collect(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """All ranks' tensors, by name, at the leader (in main memory); nothing at the others."""
+        if self.size == 1:
+            return dict(tensors)
+        forms = [
+            [name, list(t.shape), str(t.dtype).removeprefix("torch."), t.device.type]
+            for name, t in tensors.items()
+        ]
+        all_forms = self.words([] if self.leads else forms)
+        if not self.leads:
+            for tensor in tensors.values():
+                dist.send(tensor.contiguous(), LEADER)
+            return {}
+        collected = {name: tensor.cpu() for name, tensor in tensors.items()}
+        for rank, theirs in enumerate(all_forms):
+            for name, shape, dtype, device in theirs:
+                received = torch.empty(shape, dtype=getattr(torch, dtype), device=device)
+                dist.recv(received, rank)
+                collected[name] = received.cpu()
+        return collected
+
+
+def are_started() -> bool:
+    """Whether something (torchrun, a Slurm task) has started this process as one of several ranks."""
+    return all(name in os.environ for name in _ENVIRONMENT) and int(os.environ["WORLD_SIZE"]) > 1
+
+
+def join() -> Ranks:
+    """Become one of the ranks that the environment speaks of (the variables that torchrun sets)."""
+    from torch.distributed.rendezvous import rendezvous
+
+    store, rank, size = next(iter(rendezvous("env://", timeout=TIMEOUT)))
+    return connect(store, rank, size, int(os.environ.get("LOCAL_RANK", "0")))
+
+
+def connect(store: Store, rank: int, size: int, local_rank: int) -> Ranks:
+    """Form the process group; returns when all ranks are there.
+
+    Args:
+        store: they all see it.
+        local_rank: number of this process on its machine, and of its GPU.
+    """
+    backend = "gloo"
+    if torch.cuda.is_available():
+        torch.cuda.set_device(local_rank)
+        backend = "cpu:gloo,cuda:nccl"
+    group_store = PrefixStore("group", store)
+    dist.init_process_group(backend, store=group_store, rank=rank, world_size=size, timeout=TIMEOUT)
+    return Ranks(rank, size, PrefixStore("ranks", store))

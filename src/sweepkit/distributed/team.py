@@ -1,0 +1,217 @@
+"""The processes that train a run together, as a whole: started, given orders, dismissed; and what happens
+when one of them fails.
+
+A rank that fails says so in the store and ends. The others notice because what they wait for breaks off, or,
+where nothing breaks (NCCL waits for ever), because a thread looks. Whoever fails says why; a rank that was
+killed says nothing, then it is as if the leader had been killed: it ends without a word, and the run goes on
+from its checkpoint in another process. A team that has lost a rank is of no further use.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, NoReturn
+
+import torch
+import torch.distributed as dist
+from torch._C._distributed_c10d import TCPStore
+
+from sweepkit.distributed import ranks as joining
+from sweepkit.distributed.ranks import Ranks
+
+FOLLOWER_COMMAND = (sys.executable, "-m", "sweepkit.training.follow")
+STOPPED, VANISHED = 75, 71  # exit statuses: start another process; as if killed
+_LOOK_S = 1.0
+_GRACE_S = 15.0  # for a rank to notice by itself that another has failed
+_REPORT_S = 3.0  # for a failure to become known where only its echo was heard
+_END_S = 20.0
+_FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a rank said when it failed; ``failure_class`` is a name of ``FailureClass``."""
+
+    rank: int
+    failure_class: str
+    message: str
+
+
+class Team:
+    """This process's ranks, and what is known of their health.
+
+    Attributes:
+        ranks: this process among them.
+        broken: a rank has failed; no order is taken any more.
+    """
+
+    def __init__(self, ranks: Ranks | None = None, children: Sequence[subprocess.Popen[bytes]] = ()) -> None:
+        self.ranks = ranks or Ranks()
+        self.broken = False
+        self.when_stuck: Callable[[Report], None] = lambda report: None
+        self._children = children
+        self._busy = False
+        self._ended = threading.Event()
+        if self.ranks.store is not None:
+            self._store: Any = self.ranks.store.clone()  # type: ignore[attr-defined]  # a connection of its own: the other may be waiting
+            threading.Thread(target=self._watch, name="ranks", daemon=True).start()
+            if self.ranks.leads:
+                atexit.register(self.dismiss)
+
+    def order(self, value: dict[str, Any]) -> None:
+        """The leader tells the others what to do next. Raises SystemExit on a broken team."""
+        if self.broken:
+            sys.exit(STOPPED)
+        self._busy = True
+        self.ranks.word(value)
+
+    def next_order(self) -> dict[str, Any] | None:
+        """What the leader wants of the others; None when they may go."""
+        order: dict[str, Any] | None = self.ranks.word()
+        self._busy = order is not None
+        return order
+
+    def done(self) -> None:
+        """The order has been carried out on this rank."""
+        self._busy = False
+
+    def dismiss(self) -> None:
+        """Let the others go, if they are waiting for an order."""
+        if self._ended.is_set() or self.ranks.store is None:
+            return
+        self._ended.set()
+        if not (self.broken or self._busy):
+            with contextlib.suppress(RuntimeError):
+                self.ranks.word(None)
+                for child in self._children:
+                    with contextlib.suppress(subprocess.TimeoutExpired):
+                        child.wait(_END_S)
+                dist.destroy_process_group()
+        _kill(self._children)
+
+    def cause(self, error: BaseException, failure_class: str | None, message: str) -> Report | None:
+        """Why this rank's ``error`` came: another rank's failure, or (None) its own, which is now known.
+
+        Does not return where another rank has been killed.
+        """
+        self.broken = True
+        echo = _is_echo(error)
+        report = self._report(_REPORT_S if echo else 0.0)
+        if report is not None and report.rank != self.ranks.rank:
+            return report
+        if echo:
+            self._vanish(f"another rank is gone ({type(error).__name__}: {str(error).splitlines()[0]})")
+        with contextlib.suppress(RuntimeError):
+            mine = Report(self.ranks.rank, failure_class or "crash", message)
+            self._store.compare_set(_FAILED, "", json.dumps(asdict(mine)))
+        return None
+
+    def _report(self, wait_s: float) -> Report | None:
+        until = time.monotonic() + wait_s
+        while True:
+            with contextlib.suppress(RuntimeError):
+                if self._store.check([_FAILED]):
+                    return Report(**json.loads(self._store.get(_FAILED)))
+            if time.monotonic() >= until:
+                return None
+            time.sleep(0.1)
+
+    def _watch(self) -> None:
+        while not self._ended.wait(_LOOK_S):
+            try:
+                failed = self._store.check([_FAILED])
+            except RuntimeError:
+                failed = True  # the leader is gone, and the store with it
+            if failed or self._dead_children():
+                break
+        if self._ended.wait(_GRACE_S) or self.broken:
+            return
+        report = self._report(0.0)
+        if report is not None:
+            self.when_stuck(report)
+            _exit(STOPPED, f"rank {report.rank} failed: {report.message}")
+        self._vanish(", ".join(self._dead_children()) or "the leader is gone")
+
+    def _dead_children(self) -> list[str]:
+        ended = [(rank, child.poll()) for rank, child in enumerate(self._children, start=1)]
+        return [f"rank {rank} {_how(code)}" for rank, code in ended if code is not None]
+
+    def _vanish(self, why: str) -> NoReturn:
+        _exit(VANISHED, ", ".join(self._dead_children()) or why)
+
+
+def start(num_ranks: int, num_threads: int | None = None) -> Team:
+    """Lead ``num_ranks`` processes on this machine: this one, and others that are started here.
+
+    Args:
+        num_threads: of each; None leaves it to torch.
+    """
+    if num_ranks == 1:
+        return Team()
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False, timeout=joining.TIMEOUT)
+    shared = {"WORLD_SIZE": num_ranks, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": store.port}
+    if num_threads is not None:
+        torch.set_num_threads(num_threads)
+        shared["OMP_NUM_THREADS"] = num_threads
+    children = [
+        subprocess.Popen(
+            FOLLOWER_COMMAND,
+            env=os.environ | {name: str(value) for name, value in own.items()},
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C reaches the leader alone, which tells the others
+        )
+        for own in (shared | {"RANK": rank, "LOCAL_RANK": rank} for rank in range(1, num_ranks))
+    ]
+    joined = threading.Event()
+
+    def watch() -> None:
+        while not joined.wait(_LOOK_S):
+            for rank, child in enumerate(children, start=1):
+                if (code := child.poll()) is not None:
+                    _kill(children)
+                    _exit(1, f"rank {rank} {_how(code)} before the ranks had come together")
+
+    threading.Thread(target=watch, name="ranks", daemon=True).start()
+    ranks = joining.connect(store, joining.LEADER, num_ranks, 0)
+    joined.set()
+    return Team(ranks, children)
+
+
+def join() -> Team:
+    """The team that torchrun or a Slurm task has started this process for."""
+    return Team(joining.join())
+
+
+def _kill(children: Sequence[subprocess.Popen[bytes]]) -> None:
+    for child in children:
+        if child.poll() is None:
+            child.kill()
+
+
+def _is_echo(error: BaseException) -> bool:
+    """Whether an error says no more than that a connection to another rank has broken off."""
+    words = ("gloo", "NCCL", "Connection closed", "Connection reset", "Broken pipe")
+    text = str(error)
+    return isinstance(error, dist.DistError) or (
+        isinstance(error, RuntimeError) and any(word in text for word in words)
+    )
+
+
+def _how(code: int) -> str:
+    return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
+
+
+def _exit(status: int, why: str) -> NoReturn:
+    """End at once: the main thread may be stuck, and claims must look as after a kill."""
+    print(f"rank {os.environ.get('RANK', '0')}: {why}", file=sys.stderr, flush=True)
+    os._exit(status)
