@@ -17,6 +17,7 @@ from training_runs import run, tiny
 from sweepkit.config import codec
 from sweepkit.config.schema import Device
 from sweepkit.data.prepare import prepare
+from sweepkit.distributed.ranks import Ranks
 from sweepkit.errors import ConfigError, DataError, StorageError
 from sweepkit.results.record import FailureClass, RunState
 from sweepkit.training import device, environment, throughput
@@ -131,7 +132,8 @@ def test_diagnostics_are_log_ratios_of_root_mean_squares() -> None:
     weight = nn.Parameter(torch.full((4, 4), 2.0))
     still = nn.Parameter(torch.ones(3))
     weight.grad, still.grad = torch.full((4, 4), 0.02), torch.zeros(3)
-    probe = StepProbe({"matrix": [("w", weight)], "x0": [("s", still)], "smear": []})
+    roles = {"matrix": [("w", weight)], "x0": [("s", still)], "smear": []}
+    probe = StepProbe(roles, {"w": 0, "s": 0}, Ranks())
     with torch.no_grad():
         weight.sub_(0.002)
     row = probe.measure()

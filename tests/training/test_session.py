@@ -116,9 +116,9 @@ def test_a_loss_that_is_not_a_number_ends_as_diverged(
     real = engines.Engine.backward
 
     def poisoned(
-        self: engines.Engine, inputs: torch.Tensor, targets: torch.Tensor, share: float
+        self: engines.Engine, inputs: torch.Tensor, targets: torch.Tensor, share: float, last: bool = False
     ) -> torch.Tensor:
-        loss = real(self, inputs, targets, share)
+        loss = real(self, inputs, targets, share, last)
         return loss * float("nan") if poison.pop() else loss
 
     poison = [True] + [False] * 5  # the warm-up takes one
@@ -166,9 +166,9 @@ def test_the_garbage_collector_rests_from_the_second_step_on(
 ) -> None:
     real, seen = engines.Engine.backward, []
 
-    def watched(*args: object) -> torch.Tensor:
+    def watched(*args: object, **given: object) -> torch.Tensor:
         seen.append((gc.isenabled(), gc.get_freeze_count() > 10_000))
-        return real(*args)  # type: ignore[arg-type]
+        return real(*args, **given)  # type: ignore[arg-type]
 
     monkeypatch.setattr(engines.Engine, "backward", watched)
     run(session, tiny(), tmp_path)

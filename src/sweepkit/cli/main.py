@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sweepkit import errors
+from sweepkit.plan import world
 
 USER_ERROR = 2
 INTERRUPTED = 130
@@ -69,6 +70,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     warnings.showwarning = _show_warning
+    if world.is_started():  # by torchrun, as one rank of several
+        from sweepkit.distributed import team
+        from sweepkit.training import follow
+
+        if world.is_follower():
+            return follow.main()
+        team.join()
     debug = "--debug" in arguments or os.environ.get("HYDRA_FULL_ERROR") == "1"
     arguments = [item for item in arguments if item != "--debug"]
     try:

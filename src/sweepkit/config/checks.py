@@ -151,6 +151,7 @@ RANGES: dict[str, Range] = {
     ),
     "launcher.num_workers": _auto_or_at_least_one("2"),
     "launcher.max_attempts": _at_least(1, "3"),
+    "launcher.processes_per_run": _at_least(1, "8"),
     "launcher.plan_device": _named("launcher.plan_device=h100"),
     "launcher.plan_mfu": Range(lambda value: 0 < value <= 1, "be more than 0 and at most 1", "try 0.4"),
     **{
@@ -164,6 +165,7 @@ RANGES: dict[str, Range] = {
     "launcher.slurm.time_margin": _at_least(1, "2"),
     "launcher.slurm.runs_per_task": _auto_or_at_least_one("4"),
     "launcher.slurm.task_min": _at_least(1, "60"),
+    "launcher.slurm.nodes": _at_least(1, "1"),
     "launcher.slurm.workers_per_task": _at_least(1, "1"),
     "launcher.slurm.max_parallel": _at_least(1, "64"),
     "launcher.slurm.signal_delay_s": _at_least(1, "120"),

@@ -8,6 +8,8 @@ from sweepkit.config.schema import (
     DatasetConfig,
     DatasetKind,
     HorizonConfig,
+    LauncherConfig,
+    LauncherKind,
     ModelConfig,
     RunConfig,
     ScheduleConfig,
@@ -36,6 +38,7 @@ def check(config: RunConfig) -> None:
     _check_lengths(config.horizon)
     _check_batch(config.horizon)
     _check_schedule(config.schedule)
+    _check_processes(config.launcher)
 
 
 def _check_model(model: ModelConfig) -> None:
@@ -154,3 +157,26 @@ def _check_schedule(schedule: ScheduleConfig) -> None:
             "most 1)",
             f"use schedule.warmup_ratio={round(1 - schedule.warmdown_ratio, 6):g} or less",
         )
+
+
+def _check_processes(launcher: LauncherConfig) -> None:
+    processes, slurm = launcher.processes_per_run, launcher.slurm
+    if processes % slurm.nodes:
+        raise errors.invalid(
+            "launcher.processes_per_run", processes, f"be a multiple of launcher.slurm.nodes ({slurm.nodes})",
+            f"nearest: {max(1, round(processes / slurm.nodes)) * slurm.nodes}",
+        )  # fmt: skip
+    if processes == 1 or launcher.kind is not LauncherKind.slurm:
+        return
+    if slurm.workers_per_task > 1:
+        raise errors.invalid(
+            "launcher.slurm.workers_per_task", slurm.workers_per_task,
+            f"be 1 with launcher.processes_per_run={processes}", "leave it out",
+        )  # fmt: skip
+    per_node = processes // slurm.nodes
+    if slurm.gpus not in (0, per_node):
+        raise errors.invalid(
+            "launcher.slurm.gpus", slurm.gpus,
+            f"be one for each of the {per_node} processes on a node (launcher.processes_per_run={processes}, "
+            f"launcher.slurm.nodes={slurm.nodes})", f"use launcher.slurm.gpus={per_node}",
+        )  # fmt: skip

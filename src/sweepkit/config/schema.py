@@ -241,13 +241,14 @@ class SlurmConfig:
     constraint: Optional[str] = None
     setup: list[str] = field(default_factory=list)  # shell lines before the task: module load, ...
     sbatch: list[str] = field(default_factory=list)  # further options by their long names: reservation=x
-    gpus: int = 1  # of one array task; 0: CPU nodes
-    cpus: int = 8  # of one array task
+    gpus: int = 1  # of one array task on one node; 0: CPU nodes
+    cpus: int = 8  # of one array task; of each process, where several train one run
     mem_gib: Union[int, str] = "auto"  # host memory of one array task
     time_min: Union[int, str] = "auto"  # auto: estimate × time_margin
     time_margin: float = 2.0
     runs_per_task: Union[int, str] = "auto"  # auto: short runs of one compiled shape, up to task_min
     task_min: int = 60  # minutes
+    nodes: int = 1  # over which launcher.processes_per_run are spread
     workers_per_task: int = 1  # runs side by side, where a cluster gives out whole nodes
     max_parallel: int = 64  # array tasks that run at once
     signal_delay_s: int = 120  # between the signal to checkpoint and the end of the time limit
@@ -258,7 +259,8 @@ class SlurmConfig:
 @dataclass
 class LauncherConfig:
     kind: LauncherKind = LauncherKind.inline
-    num_workers: Union[int, str] = "auto"  # local: processes; auto: one per core or GPU
+    num_workers: Union[int, str] = "auto"  # local: runs at a time; auto: one per core or GPU
+    processes_per_run: int = 1  # that train one run together, each on its own GPU
     max_attempts: int = 3  # for a run whose process died
     plan_device: str = "h100"  # what GPU-hours are estimated for
     plan_mfu: float = 0.4

@@ -23,7 +23,6 @@ from torch import Tensor
 from torch.distributed.distributed_c10d import PrefixStore, Store
 
 LEADER = 0
-_ENVIRONMENT = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 # Ranks wait for each other while one prepares data or compiles; a rank that dies is noticed otherwise.
 TIMEOUT = timedelta(hours=12)
 
@@ -112,11 +111,6 @@ class Ranks:
                 dist.recv(received, rank)
                 collected[name] = received.cpu()
         return collected
-
-
-def are_started() -> bool:
-    """Whether something (torchrun, a Slurm task) has started this process as one of several ranks."""
-    return all(name in os.environ for name in _ENVIRONMENT) and int(os.environ["WORLD_SIZE"]) > 1
 
 
 def join() -> Ranks:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import functools
 import json
 import os
 import signal
@@ -187,8 +188,9 @@ def start(num_ranks: int, num_threads: int | None = None) -> Team:
     return Team(ranks, children)
 
 
+@functools.cache
 def join() -> Team:
-    """The team that torchrun or a Slurm task has started this process for."""
+    """The team that torchrun or a Slurm task has started this process for; returns when all have joined."""
     return Team(joining.join())
 
 

@@ -49,7 +49,9 @@ class LiveDriver:
 
 
 @contextlib.contextmanager
-def driver_dir(results_dir: Path, plans: Sequence[RunPlan], max_attempts: int) -> Iterator[DriverDir]:
+def driver_dir(
+    results_dir: Path, plans: Sequence[RunPlan], max_attempts: int, processes_per_run: int = 1
+) -> Iterator[DriverDir]:
     """This process's folder for a launch of ``plans``."""
     driver = claims.driver_id()
     root = results_dir / ".workers"
@@ -58,7 +60,8 @@ def driver_dir(results_dir: Path, plans: Sequence[RunPlan], max_attempts: int) -
     _prune(root)
     claim = claims.acquire(folder.path / _CLAIM, driver=driver)
     try:
-        worker.write_list(folder.list_path, Head(driver, process.current(), results_dir, max_attempts), plans)
+        head = Head(driver, process.current(), results_dir, max_attempts, processes_per_run)
+        worker.write_list(folder.list_path, head, plans)
         yield folder
     except KeyboardInterrupt:
         raise

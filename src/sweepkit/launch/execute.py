@@ -20,7 +20,7 @@ from typing import Any, Protocol
 
 from sweepkit import fsio
 from sweepkit.config.schema import LauncherConfig, LauncherKind, RunConfig
-from sweepkit.errors import ConfigError, DataError, SweepkitError
+from sweepkit.errors import ConfigError, DataError, SweepkitError, invalid
 from sweepkit.launch import inline, job, machine, worker
 from sweepkit.launch.display import display
 from sweepkit.launch.drivers import DriverDir, driver_dir
@@ -30,6 +30,7 @@ from sweepkit.launch.local import WORKER_COMMAND, Pool
 from sweepkit.launch.reopen import reopen
 from sweepkit.launch.stopping import Stopping, on_signals
 from sweepkit.launch.view import Viewer
+from sweepkit.plan import world
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.results.record import FailureClass, RunState
 
@@ -87,7 +88,7 @@ def execute(
     title: str = "",
     labels: Mapping[str, str] | None = None,
     retry_failed: bool = False,
-    session_factory: Callable[[], Runs] = worker.real_session,
+    session_factory: Callable[[], Runs] | None = None,
     worker_command: Sequence[str] = WORKER_COMMAND,
     prepare: Prepare | None = None,
     unattended: bool = False,
@@ -101,7 +102,7 @@ def execute(
         title: shown with the progress.
         labels: run_id -> what to call the run in the progress, instead of its id.
         retry_failed: start failed runs again too.
-        session_factory: makes the Session of the inline launcher.
+        session_factory: makes the Session of the inline launcher; by default ``worker.real_session``.
         worker_command: starts a worker of the local launcher.
         prepare: builds the data of a configuration; by default ``data.prepare.prepare``.
         unattended: nobody is there to correct anything: runs that have ended stay so, and runs whose data
@@ -137,7 +138,7 @@ def look_after(
     labels: Mapping[str, str] | None = None,
     retry_failed: bool = False,
     run_inline: RunInline = inline.run,
-    session_factory: Callable[[], Runs] = worker.real_session,
+    session_factory: Callable[[], Runs] | None = None,
     worker_command: Sequence[str] = WORKER_COMMAND,
     prepare: Prepare | None = None,
     unattended: bool = False,
@@ -156,6 +157,9 @@ def look_after(
         ledger = make_ledger()
     if not (ledger.open() or ledger.to_come):
         return _summary(ledger, len(ledger.runs), started)
+    num_ranks = world.num_ranks(launcher)
+    _check_ranks(ledger, launcher, num_ranks, unattended)
+    session_factory = session_factory or (lambda: worker.real_session(num_ranks))
     skipped = len(ledger.runs) - len(ledger.open())
     for broken, error in _data_problems([run.plan for run in ledger.open()], prepare or _real_prepare):
         if not unattended:
@@ -166,7 +170,7 @@ def look_after(
     plans = [run.plan for run in ledger.runs.values()]
     with (
         on_signals(interrupt_on_second=is_inline) as stop,
-        driver_dir(ledger.results_dir, plans, launcher.max_attempts) as folder,
+        driver_dir(ledger.results_dir, plans, launcher.max_attempts, num_ranks) as folder,
     ):
         shown = make_ledger() if is_inline else ledger  # looked at from another thread
         screen = _Screen(shown, folder, title, labels or {}, stop, is_inline)
@@ -179,7 +183,8 @@ def look_after(
             else:
                 gpus = machine.gpus(_config(plans[0]).trainer.device)
                 size = machine.num_workers(launcher, plans, gpus, ledger.to_come)
-                Pool(ledger, folder, size, gpus, screen.note, worker_command).run(stop, screen.show)
+                pool = Pool(ledger, folder, size, gpus, screen.note, worker_command, num_ranks)
+                pool.run(stop, screen.show)
             screen.show()
         finally:
             screen.close()
@@ -235,6 +240,17 @@ def _summary(ledger: Ledger, skipped: int, started: float) -> LaunchSummary:
         if run.record is not None and run.record.state in (RunState.failed, RunState.diverged)
     ]
     return LaunchSummary(ledger.counts(), failures, skipped, time.monotonic() - started)
+
+
+def _check_ranks(ledger: Ledger, launcher: LauncherConfig, num_ranks: int, unattended: bool) -> None:
+    """Raises ConfigError where runs cannot be shared among their ranks, while somebody can correct it."""
+    if world.is_started() and launcher.kind is not LauncherKind.inline:
+        raise invalid(
+            "launcher", launcher.kind.name, "be inline for ranks that are started already (WORLD_SIZE)",
+            "leave it out, or start sweepkit alone with launcher.processes_per_run",
+        )  # fmt: skip
+    for run in () if unattended else ledger.open():
+        world.check(run.plan, num_ranks)
 
 
 def _data_problems(

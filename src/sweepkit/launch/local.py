@@ -47,9 +47,10 @@ class Pool:
     Args:
         folder: holds the list of runs and takes the logs.
         size: how many workers at most.
-        gpus: CUDA devices, one a worker; empty on a CPU.
+        gpus: CUDA devices, one a process; empty on a CPU.
         note: tells the user something.
         command: what starts a worker; the list file is appended.
+        processes_per_run: which a worker leads.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Pool:
         gpus: list[str],
         note: Callable[[str], None],
         command: Sequence[str] = WORKER_COMMAND,
+        processes_per_run: int = 1,
     ) -> None:
         self._ledger = ledger
         self._folder = folder
@@ -67,6 +69,7 @@ class Pool:
         self._gpus = gpus
         self._note = note
         self._command = command
+        self._processes = processes_per_run
         self._workers: list[_Worker] = []
         self._start_errors = 0
         self._start_kills = 0
@@ -159,7 +162,7 @@ class Pool:
         with self._folder.log_path(slot).open("ab") as log:
             process = subprocess.Popen(
                 [*self._command, str(self._folder.list_path)],
-                env=machine.worker_environment(slot, self._size, self._gpus),
+                env=machine.worker_environment(slot, self._size, self._gpus, self._processes),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -36,20 +36,26 @@ def num_workers(
 ) -> int:
     """Workers for a list of runs, done ones and those that a search will propose included.
 
-    "auto" is one a GPU; without GPUs one a core, as far as memory goes. It does not depend on how many
-    runs are left, so that a resumed launch gives each worker the same number of threads, and with that
-    the same rounding.
+    "auto" is one a GPU; without GPUs one a core, as far as memory goes; fewer where a run takes several.
+    It does not depend on how many runs are left, so that a resumed launch gives each worker the same
+    number of threads, and with that the same rounding.
 
     Raises:
         ConfigError: ``launcher.num_workers`` is neither "auto" nor a positive number.
     """
-    wanted = launcher.num_workers
+    wanted, processes = launcher.num_workers, launcher.processes_per_run
+    if gpus and processes > len(gpus):
+        raise invalid(
+            "launcher.processes_per_run", processes, f"be at most the {len(gpus)} GPUs that are here",
+            f"use launcher.processes_per_run={len(gpus)}",
+        )  # fmt: skip
     num_runs = max(1, len({plan.run_id for plan in plans}) + num_to_come)
     if wanted == "auto":
         if gpus:
-            return min(len(gpus), num_runs)
+            return min(len(gpus) // processes, num_runs)
         largest = max((plan.estimated_peak_memory_gib for plan in plans), default=0.0) + _PROCESS_GIB
-        return max(1, min(num_cores(), num_runs, int(_MEMORY_SHARE * memory_gib() / largest)))
+        at_once = min(num_cores(), int(_MEMORY_SHARE * memory_gib() / largest)) // processes
+        return max(1, min(at_once, num_runs))
     if not isinstance(wanted, int) or wanted < 1:
         raise invalid(
             "launcher.num_workers", wanted, "be auto or at least 1", "use launcher.num_workers=auto"
@@ -88,14 +94,15 @@ def gpus(device: Device) -> list[str]:
     return done.stdout.split() if done.returncode == 0 else []
 
 
-def worker_environment(slot: int, workers: int, gpus: Sequence[str]) -> dict[str, str]:
-    """Environment of worker number ``slot``; what the user has set stays."""
+def worker_environment(slot: int, workers: int, gpus: Sequence[str], processes: int = 1) -> dict[str, str]:
+    """Environment of worker number ``slot`` and its ``processes``; what the user has set stays."""
     environment = dict(os.environ)
-    threads = max(1, num_cores() // workers)
+    threads = max(1, num_cores() // (workers * processes))
     for name in _THREAD_VARIABLES:
         environment.setdefault(name, str(threads))
     if gpus:
-        environment["CUDA_VISIBLE_DEVICES"] = gpus[slot % len(gpus)]
+        own = range(slot * processes, (slot + 1) * processes)
+        environment["CUDA_VISIBLE_DEVICES"] = ",".join(gpus[index % len(gpus)] for index in own)
     environment["PYTHONUNBUFFERED"] = "1"
     return environment
 

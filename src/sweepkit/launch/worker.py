@@ -23,12 +23,13 @@ from typing import Any
 
 from sweepkit import fsio
 from sweepkit.errors import StorageError
-from sweepkit.launch import job, process
+from sweepkit.launch import job, machine, process
 from sweepkit.launch.choose import next_run
 from sweepkit.launch.job import Runs
 from sweepkit.launch.ledger import Ledger
 from sweepkit.launch.process import Liveness, ProcessId
 from sweepkit.launch.stopping import Stopping, on_signals
+from sweepkit.plan import world
 from sweepkit.plan.run_plan import RunPlan
 
 DONE, STOPPED, DISK_FULL = 0, 75, 74
@@ -47,6 +48,7 @@ class Head:
     driver_process: ProcessId
     results_dir: Path
     max_attempts: int
+    processes_per_run: int = 1
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -54,12 +56,19 @@ class Head:
             "driver_process": self.driver_process.to_json(),
             "results_dir": str(self.results_dir),
             "max_attempts": self.max_attempts,
+            "processes_per_run": self.processes_per_run,
         }
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Head:
         process_id = ProcessId.from_json(value["driver_process"])
-        return cls(value["driver"], process_id, Path(value["results_dir"]), value["max_attempts"])
+        return cls(
+            value["driver"],
+            process_id,
+            Path(value["results_dir"]),
+            value["max_attempts"],
+            value["processes_per_run"],
+        )
 
 
 def write_list(path: Path, head: Head, plans: Sequence[RunPlan]) -> None:
@@ -74,17 +83,22 @@ def read_list(path: Path) -> tuple[Head, list[RunPlan]]:
     return Head.from_json(head), [RunPlan.from_json(row) for row in rows]
 
 
-def real_session() -> Runs:
-    """The trainer; imports torch."""
+def real_session(processes_per_run: int = 1) -> Runs:
+    """The trainer; imports torch, and starts the other ranks of its runs unless something else has."""
+    from sweepkit.distributed import team
     from sweepkit.training.session import Session
 
-    return Session()
+    if world.is_started():
+        return Session(team.join())
+    threads = None if "OMP_NUM_THREADS" in os.environ else max(1, machine.num_cores() // processes_per_run)
+    return Session(team.start(processes_per_run, threads))
 
 
-def main(argv: Sequence[str] | None = None, session_factory: SessionFactory = real_session) -> int:
+def main(argv: Sequence[str] | None = None, session_factory: SessionFactory | None = None) -> int:
     """Take runs until none is left; returns 0, or 75 when stopped before that, 74 when the disk is full."""
     (list_file,) = sys.argv[1:] if argv is None else argv
     head, plans = read_list(Path(list_file))
+    session_factory = session_factory or (lambda: real_session(head.processes_per_run))
     with on_signals() as stop:
         end_with_parent(head.driver_process, stop)
         try:

@@ -9,7 +9,7 @@ from typing import Any
 
 from sweepkit.config import checks, codec, identity
 from sweepkit.config.schema import RunConfig
-from sweepkit.plan import cost, sizing, transfer
+from sweepkit.plan import cost, sizing, transfer, world
 from sweepkit.plan.horizon import plan_horizon
 from sweepkit.plan.run_plan import RunPlan
 
@@ -50,7 +50,7 @@ def build(config: RunConfig) -> RunPlan:
     total_tokens = horizon.num_steps * horizon.total_batch_size
     total_flops = total_tokens * sizes.flops_per_token
     launcher = config.launcher
-    return RunPlan(
+    plan = RunPlan(
         run_id=identity.run_id(sizes.depth, variant, config.seed),
         variant_id=variant,
         seed=config.seed,
@@ -88,6 +88,8 @@ def build(config: RunConfig) -> RunPlan:
         ),
         config=as_json,
     )
+    world.check(plan, launcher.processes_per_run)
+    return plan
 
 
 def _schedule_steps(config: RunConfig, num_steps: int) -> dict[str, int]:

@@ -1,7 +1,10 @@
-"""How the batch of a step is shared among the ranks that train a run together."""
+"""How many ranks train a run together, and how the batch of a step is shared among them."""
 
 from __future__ import annotations
 
+import os
+
+from sweepkit.config.schema import LauncherConfig
 from sweepkit.errors import ConfigError
 from sweepkit.plan.run_plan import RunPlan
 
@@ -20,3 +23,19 @@ def check(plan: RunPlan, num_ranks: int) -> None:
         f"(device_batch_size {plan.device_batch_size} × sequence_len {plan.sequence_len} × {num_ranks} ranks)"
         f"; {remedy}"
     )
+
+
+def is_started() -> bool:
+    """Whether something (torchrun, a Slurm task) has started this process as one of several ranks."""
+    given = ("RANK", "MASTER_ADDR", "MASTER_PORT")
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1 and all(name in os.environ for name in given)
+
+
+def is_follower() -> bool:
+    """Whether this process is another of these ranks than the first, which leads."""
+    return is_started() and os.environ["RANK"] != "0"
+
+
+def num_ranks(launcher: LauncherConfig) -> int:
+    """How many ranks train one run: as many as were started, else what the launcher is to start."""
+    return int(os.environ["WORLD_SIZE"]) if is_started() else launcher.processes_per_run

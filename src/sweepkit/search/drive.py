@@ -12,7 +12,6 @@ from pathlib import Path
 
 from sweepkit.config.schema import LauncherConfig
 from sweepkit.launch import execute, inline
-from sweepkit.launch import worker as launch_worker
 from sweepkit.launch.execute import LaunchSummary, Prepare
 from sweepkit.launch.job import Runs
 from sweepkit.launch.stopping import Stopping
@@ -33,7 +32,7 @@ def search(
     results_dir: Path,
     overrides: Sequence[str] = (),
     retry_failed: bool = False,
-    session_factory: Callable[[], Runs] = launch_worker.real_session,
+    session_factory: Callable[[], Runs] | None = None,
     worker_command: Sequence[str] = WORKER_COMMAND,
     prepare: Prepare | None = None,
     unattended: bool = False,

@@ -28,17 +28,18 @@ from sweepkit.sweep.pruning_rule import NONE
 _AGAIN_S = 0.02
 
 
-def main(argv: Sequence[str] | None = None, session_factory: SessionFactory = worker.real_session) -> int:
+def main(argv: Sequence[str] | None = None, session_factory: SessionFactory | None = None) -> int:
     """Run trials until none is left; returns 0, or 75 when stopped before that, 74 when the disk is full."""
     name, *overrides, list_file = sys.argv[1:] if argv is None else argv
     head, _ = worker.read_list(Path(list_file))
+    make_session = session_factory or (lambda: worker.real_session(head.processes_per_run))
     with on_signals() as stop:
         worker.end_with_parent(head.driver_process, stop)
         try:
             sweep = frozen.load_frozen(head.results_dir, name)
             ledger = TrialLedger(sweep, head.results_dir)
             proposals = Proposals(sweep, overrides, ledger)
-            work(ledger, proposals, session_factory, stop, driver=head.driver, max_attempts=head.max_attempts)
+            work(ledger, proposals, make_session, stop, driver=head.driver, max_attempts=head.max_attempts)
         except StorageError as error:
             print(error, file=sys.stderr)
             return DISK_FULL

@@ -17,6 +17,7 @@ def settings(launcher: LauncherConfig) -> dict[str, int]:
     """What every ``Task`` is told of the launcher."""
     return {
         "num_workers": launcher.slurm.workers_per_task,
+        "processes_per_run": launcher.processes_per_run,
         "max_attempts": launcher.max_attempts,
         "max_requeues": launcher.slurm.max_requeues,
     }

@@ -155,6 +155,17 @@ def cancel(full_ids: Collection[str]) -> None:
         _run("scancel", "--quiet", *ids[start : start + _IDS_A_CALL])
 
 
+def address(node: str) -> str:
+    """Where Slurm itself reaches a node; its name where Slurm does not say."""
+    found = re.search(r"\bNodeAddr=(\S+)", _run("scontrol", "-o", "show", "node", node))
+    return found.group(1) if found else node
+
+
+def first_node(nodes: str) -> str:
+    """The first of a list in Slurm's notation, such as ``gpu[03-05,7]``."""
+    return _run("scontrol", "show", "hostnames", nodes).split()[0]
+
+
 def requeue(job_id: str) -> bool:
     """Put a running job back into the queue; False where Slurm says no (it is doing so already)."""
     try:

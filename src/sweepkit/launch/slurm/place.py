@@ -71,8 +71,10 @@ def parameters(slurm: SlurmConfig, resources: Resources, results_dir: Path) -> d
         "mem": f"{resources.mem_gib}GB",
         "cpus_per_task": resources.cpus,
         "gpus_per_node": resources.gpus or None,
-        "nodes": 1,
-        "ntasks_per_node": 1,
+        "nodes": resources.nodes,
+        "ntasks_per_node": resources.processes_per_node,
+        # A rank that dies must not leave the others waiting.
+        "srun_args": ["--kill-on-bad-exit=1"],
         "array_parallelism": slurm.max_parallel,
         "signal_delay_s": slurm.signal_delay_s,
         "setup": setup,

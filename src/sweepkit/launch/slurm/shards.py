@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sweepkit import fsio
-from sweepkit.config.schema import SlurmConfig
+from sweepkit.config.schema import LauncherConfig
 from sweepkit.launch.choose import grouped
 from sweepkit.plan.run_plan import RunPlan
 
@@ -46,18 +46,21 @@ class Resources:
     cpus: int
     mem_gib: int
     time_min: int
+    nodes: int = 1
+    processes_per_node: int = 1  # each with ``cpus``
 
 
-def pack(plans: Sequence[RunPlan], slurm: SlurmConfig) -> list[Shard]:
+def pack(plans: Sequence[RunPlan], launcher: LauncherConfig) -> list[Shard]:
     """Shards for runs that are to be submitted, runs of one compiled shape next to each other.
 
     With ``runs_per_task: auto`` a task is filled up to ``task_min`` estimated minutes; runs whose time is
     not known stand alone.
     """
+    slurm = launcher.slurm
     shards: list[list[RunPlan]] = []
     minutes = 0.0
     for plan in grouped(plans):
-        estimate = minutes_of(plan, slurm)
+        estimate = minutes_of(plan, launcher)
         fits = (
             shards
             and shards[-1][-1].compile_key == plan.compile_key
@@ -76,17 +79,19 @@ def pack(plans: Sequence[RunPlan], slurm: SlurmConfig) -> list[Shard]:
     return [Shard(tuple(shard)) for shard in shards]
 
 
-def minutes_of(plan: RunPlan, slurm: SlurmConfig) -> float | None:
-    """Estimated minutes of one run on one GPU; None on CPUs, for which there is no peak to go by."""
+def minutes_of(plan: RunPlan, launcher: LauncherConfig) -> float | None:
+    """Estimated minutes of one run on its GPUs; None on CPUs, for which there is no peak to go by."""
     hours = plan.estimated_gpu_hours
-    return None if hours is None or slurm.gpus == 0 else hours * 60
+    return None if hours is None or launcher.slurm.gpus == 0 else hours * 60 / launcher.processes_per_run
 
 
-def resources(shard: Shard, slurm: SlurmConfig) -> Resources:
+def resources(shard: Shard, launcher: LauncherConfig) -> Resources:
     """What the configuration says, with ``auto`` worked out from the plans."""
+    slurm = launcher.slurm
+    processes_per_node = launcher.processes_per_run // slurm.nodes
     time_min = slurm.time_min
     if not isinstance(time_min, int):
-        estimates = [minutes_of(plan, slurm) for plan in shard.plans]
+        estimates = [minutes_of(plan, launcher) for plan in shard.plans]
         known = [item for item in estimates if item is not None]
         total = sum(known) / slurm.workers_per_task
         is_known = len(known) == len(estimates)
@@ -94,8 +99,8 @@ def resources(shard: Shard, slurm: SlurmConfig) -> Resources:
     mem_gib = slurm.mem_gib
     if not isinstance(mem_gib, int):
         largest = max(plan.estimated_peak_memory_gib for plan in shard.plans)
-        mem_gib = math.ceil(slurm.workers_per_task * (largest + _WORKER_GIB))
-    return Resources(slurm.gpus, slurm.cpus, mem_gib, time_min)
+        mem_gib = math.ceil(slurm.workers_per_task * processes_per_node * (largest + _WORKER_GIB))
+    return Resources(slurm.gpus, slurm.cpus, mem_gib, time_min, slurm.nodes, processes_per_node)
 
 
 def write(shard: Shard, folder: Path) -> str:

@@ -94,7 +94,7 @@ def submit(
             if losses.give_up(loss, launcher.max_attempts):
                 result.given_up.append(loss.run.run_id)
         wanted = [run.plan for run in free if not run.is_final]
-        for resources, some in _arrays(wanted, launcher.slurm, result):
+        for resources, some in _arrays(wanted, launcher, result):
             array = _new_array(title, some, resources, launcher, results_dir)
             place(array, parameters(launcher.slurm, resources, results_dir), results_dir)
             result.submitted += sum(len(shard.plans) for shard in some)
@@ -135,10 +135,10 @@ def submit_gate(
 
 
 def _arrays(
-    plans: Sequence[RunPlan], slurm: SlurmConfig, result: Submitted
+    plans: Sequence[RunPlan], launcher: LauncherConfig, result: Submitted
 ) -> Iterator[tuple[Resources, list[Shard]]]:
     """Shards that ask for the same, in arrays no larger than the cluster takes."""
-    packed = shards.pack(plans, slurm)
+    packed = shards.pack(plans, launcher)
     limits = cluster.limits()
     if limits.max_submit is not None:
         room = max(0, limits.max_submit - len(cluster.queue()) - 1)  # one is the gate's
@@ -146,7 +146,7 @@ def _arrays(
         packed = packed[:room]
     alike: dict[Resources, list[Shard]] = {}
     for shard in packed:
-        alike.setdefault(shards.resources(shard, slurm), []).append(shard)
+        alike.setdefault(shards.resources(shard, launcher), []).append(shard)
     for resources, some in alike.items():
         for start in range(0, len(some), limits.max_array_size):
             yield resources, some[start : start + limits.max_array_size]

@@ -6,6 +6,9 @@ and the task goes back into the queue, where it goes on later, perhaps on anothe
 (scancel) stops it for good. A run whose process is killed goes on in a new process of the same task; its
 siblings do not notice. The task ends with an error where a run failed, so that Slurm says FAILED when
 something failed.
+
+Where several processes train a run, Slurm starts one for each: the first carries out the shard, the others
+follow it.
 """
 
 from __future__ import annotations
@@ -21,10 +24,12 @@ from submitit.helpers import DelayedSubmission
 from sweepkit.config.schema import LauncherConfig, LauncherKind
 from sweepkit.errors import SweepkitError
 from sweepkit.launch.slurm import cluster, shards
+from sweepkit.plan import world
 from sweepkit.results.record import FailureClass
 
 CHECKPOINT_SIGNAL = "SIGUSR2"  # what submitit has Slurm send
 _STOPPED = 75
+_FIRST_PORT, _NUM_PORTS = 20_000, 10_000  # below what systems give out by themselves
 
 
 class RunsFailedError(SweepkitError):
@@ -40,14 +45,19 @@ class Task:
     num_workers: int
     max_attempts: int
     max_requeues: int
+    processes_per_run: int = 1
 
     def __call__(self) -> dict[str, int]:
         """Counts by state. Raises RunsFailedError; SystemExit after a requeue."""
         from sweepkit.launch.execute import LaunchCancelledError, execute
 
+        if self.processes_per_run > 1 and not self._leads():
+            return {}
         plans = shards.read(self.shard_path).plans
         launcher = LauncherConfig(
-            kind=LauncherKind.local, num_workers=self.num_workers, max_attempts=self.max_attempts
+            kind=LauncherKind.local if self.processes_per_run == 1 else LauncherKind.inline,
+            num_workers=self.num_workers,
+            max_attempts=self.max_attempts,
         )
         try:
             summary = execute(
@@ -67,9 +77,33 @@ class Task:
             raise RunsFailedError(f"{len(words)} of {len(plans)} runs failed\n" + "\n".join(words))
         return summary.counts
 
+    def _leads(self) -> bool:
+        """Join the ranks that Slurm has started, one a task of this step; False after having followed."""
+        rendezvous()
+        from sweepkit.distributed import team
+        from sweepkit.training import follow
+
+        if not world.is_follower():
+            team.join()
+            return True
+        follow.main()
+        return False
+
     def checkpoint(self) -> DelayedSubmission:
         """Asked by submitit where the signal comes before ``__call__`` has taken over: nothing to save."""
         return DelayedSubmission(self)
+
+
+def rendezvous() -> None:
+    """Put into the environment where the ranks of this step meet, in torchrun's names."""
+    job_id = int(os.environ["SLURM_JOB_ID"])
+    os.environ |= {
+        "RANK": os.environ["SLURM_PROCID"],
+        "WORLD_SIZE": os.environ["SLURM_NTASKS"],
+        "LOCAL_RANK": os.environ["SLURM_LOCALID"],
+        "MASTER_ADDR": cluster.address(cluster.first_node(os.environ["SLURM_JOB_NODELIST"])),
+        "MASTER_PORT": str(_FIRST_PORT + job_id % _NUM_PORTS),
+    }
 
 
 def requeue(signal_name: str, max_requeues: int) -> NoReturn:

@@ -60,8 +60,11 @@ def submit_workers(
                 f"{len(idle)} times workers of {title} ended without finishing a trial, but must finish one "
                 f"(launcher.max_attempts); see {where}, correct what they say and resume the sweep"
             )
-        needed = shards.resources(Shard((plan,)), slurm)
-        needed = replace(needed, time_min=max(needed.time_min, slurm.task_min))
+        needed = shards.resources(Shard((plan,)), launcher)
+        # A worker is one task, which starts the other processes of its runs itself.
+        cpus = needed.cpus * needed.processes_per_node
+        time_min = max(needed.time_min, slurm.task_min)
+        needed = replace(needed, time_min=time_min, cpus=cpus, processes_per_node=1)
         settings = {"max_requeues": slurm.max_requeues, "num_done": num_done}
         name = f"{job_name(title)}-search-{sum(item.job_id is not None for item in before) + 1}"
         tasks: list[list[str]] = [[] for _ in range(min(num_workers, slurm.max_parallel))]
