@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from launch_fakes import make_plan
 
-from sweepkit.config.schema import SlurmConfig
+from sweepkit.config.schema import LauncherConfig, SlurmConfig
 from sweepkit.launch.slurm import shards
 from sweepkit.plan.run_plan import RunPlan
 
@@ -26,7 +26,7 @@ plans = st.lists(
 
 @given(plans, st.integers(1, 7))
 def test_every_run_is_in_one_shard_of_its_shape(some: list[RunPlan], size: int) -> None:
-    packed = shards.pack(some, SlurmConfig(runs_per_task=size))
+    packed = shards.pack(some, LauncherConfig(slurm=SlurmConfig(runs_per_task=size)))
     assert sorted(run for shard in packed for run in shard.run_ids) == sorted(plan.run_id for plan in some)
     assert all(len({plan.compile_key for plan in shard.plans}) == 1 for shard in packed)
     by_shape = {key: sum(plan.compile_key == key for plan in some) for key in "abc"}
@@ -36,7 +36,7 @@ def test_every_run_is_in_one_shard_of_its_shape(some: list[RunPlan], size: int) 
 @given(plans, st.integers(1, 240), st.integers(1, 8))
 def test_auto_fills_a_task_with_known_minutes_only(some: list[RunPlan], minutes: int, workers: int) -> None:
     slurm = SlurmConfig(task_min=minutes, workers_per_task=workers)
-    for shard in shards.pack(some, slurm):
+    for shard in shards.pack(some, LauncherConfig(slurm=slurm)):
         if len(shard.plans) > 1:
             hours = [plan.estimated_gpu_hours for plan in shard.plans]
             assert None not in hours
@@ -44,18 +44,23 @@ def test_auto_fills_a_task_with_known_minutes_only(some: list[RunPlan], minutes:
 
 
 @pytest.mark.parametrize(
-    ("slurm", "time_min", "mem_gib"),
+    ("slurm", "processes", "time_min", "mem_gib"),
     [
-        (SlurmConfig(time_margin=2.0), 130, 14),  # an hour in all, twice, and ten minutes; 10 + 4 GiB
-        (SlurmConfig(time_margin=2.0, workers_per_task=2), 70, 28),
-        (SlurmConfig(gpus=0), 240, 14),
-        (SlurmConfig(time_min=33, mem_gib=5), 33, 5),
+        (SlurmConfig(time_margin=2.0), 1, 130, 14),  # an hour in all, twice, and ten minutes; 10 + 4 GiB
+        (SlurmConfig(time_margin=2.0, workers_per_task=2), 1, 70, 28),
+        (SlurmConfig(time_margin=2.0, gpus=4, nodes=2), 8, 25, 56),  # memory is of one node, with 4 processes
+        (SlurmConfig(gpus=0), 1, 240, 14),
+        (SlurmConfig(time_min=33, mem_gib=5), 1, 33, 5),
     ],
 )
-def test_resources_follow_from_the_plans(slurm: SlurmConfig, time_min: int, mem_gib: int) -> None:
+def test_resources_follow_from_the_plans(
+    slurm: SlurmConfig, processes: int, time_min: int, mem_gib: int
+) -> None:
     some = tuple(replace(plan(index, "a", 0.5), estimated_peak_memory_gib=10.0) for index in range(2))
-    found = shards.resources(shards.Shard(some), slurm)
+    launcher = LauncherConfig(processes_per_run=processes, slurm=slurm)
+    found = shards.resources(shards.Shard(some), launcher)
     assert (found.time_min, found.mem_gib) == (time_min, mem_gib)
+    assert found.nodes * found.processes_per_node == processes
 
 
 def test_a_shard_survives_its_file_and_is_named_by_its_content(tmp_path: Path) -> None:

@@ -1,0 +1,68 @@
+"""``python leader_process.py RESULTS PLAN NUM_RANKS TROUBLE STOP_AFTER``: ranks train a plan.
+
+TROUBLE happens in rank 1's fourth step: none, memory, kill; ``stuck``: memory, and the leader never notices.
+This file is also what the other ranks run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from sweepkit.distributed import team
+from sweepkit.plan.run_plan import RunPlan
+from sweepkit.results.record import RunDir
+from sweepkit.training import engine, follow
+from sweepkit.training.session import Session
+
+STEP = 3
+
+
+def make_trouble(kind: str, rank: int) -> None:
+    """Have ``rank`` misbehave in step ``STEP`` (from 0)."""
+    real = engine.Engine.backward
+    calls = [-1]  # the warm-up takes one
+
+    def backward(self: engine.Engine, *args: Any, **given: Any) -> Any:
+        step = calls[0] // (2 * 4 // self.ranks.size)  # the planned step has 8 micro-batches
+        calls[0] += 1
+        if step == STEP and rank == 1 and kind in ("memory", "stuck"):
+            raise MemoryError("DefaultCPUAllocator: can't allocate memory")
+        if step == STEP and rank == 1 and kind == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if step == STEP and rank == 0 and kind == "stuck":
+            time.sleep(1000)
+        return real(self, *args, **given)
+
+    engine.Engine.backward = backward  # type: ignore[method-assign]
+
+
+def main() -> None:
+    results, plan_path, num_ranks, trouble, stop_after = sys.argv[1:]
+    plan = RunPlan.from_json(json.loads(Path(plan_path).read_text()))
+    run_dir = RunDir.of(Path(results), plan.run_id)
+    polls = [0]
+
+    def should_stop() -> bool:
+        polls[0] += 1
+        return polls[0] > int(stop_after)
+
+    make_trouble(trouble, 0)
+    team.FOLLOWER_COMMAND = (sys.executable, __file__, "--follow", trouble)
+    session = Session(team.start(int(num_ranks), 1))
+    attempt = len(list(run_dir.attempts_path.glob("*.json"))) + 1
+    record = session.run(plan, run_dir, attempt, should_stop)
+    print(json.dumps([record.state, record.failure_class, record.failure_message]))
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "--follow":
+        make_trouble(sys.argv[2], int(os.environ["RANK"]))
+        follow.main()
+    else:
+        main()

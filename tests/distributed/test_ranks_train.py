@@ -1,0 +1,147 @@
+"""Several processes train one run: the same losses however many, checkpoints that fit any number, and what
+happens when one of them fails."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sweepkit.distributed import team
+from sweepkit.plan.run_plan import RunPlan
+from sweepkit.results.record import RunDir
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
+import leader_process
+from training_runs import losses, tiny
+
+SCRIPT = Path(__file__).with_name("leader_process.py")
+NUM_STEPS = 20
+NEVER = 10_000
+
+
+@functools.cache
+def eight_micro_batches() -> RunPlan:
+    """20 steps of 8 micro-batches of one row, everything in fp32, with all that the baseline has."""
+    return tiny(
+        "model=d4",
+        f"horizon.num_steps={NUM_STEPS}",
+        "horizon.device_batch_size=1",
+        "logging.diagnostics_every_steps=10",
+        "evaluation.max_bytes=20000",
+        "evaluation.every_steps=10",
+    )
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    base = tmp_path_factory.getbasetemp()
+    return (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "training-cache"
+
+
+def train(
+    results: Path, cache: Path, num_ranks: int, trouble: str = "none", stop_after: int = NEVER
+) -> subprocess.CompletedProcess[str]:
+    plan_path = results / "plan.json"
+    results.mkdir(parents=True, exist_ok=True)
+    plan_path.write_text(json.dumps(eight_micro_batches().to_json()))
+    return subprocess.run(
+        [sys.executable, str(SCRIPT), str(results), str(plan_path), str(num_ranks), trouble, str(stop_after)],
+        env=os.environ | {"SWEEPKIT_CACHE_DIR": str(cache), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=150,
+        check=False,
+    )
+
+
+def said(done: subprocess.CompletedProcess[str]) -> list[Any]:
+    assert done.returncode == 0, done.stderr
+    value: list[Any] = json.loads(done.stdout.splitlines()[-1])
+    return value
+
+
+def run_dir(results: Path) -> RunDir:
+    return RunDir.of(results, eight_micro_batches().run_id)
+
+
+@pytest.fixture(scope="module")
+def alone(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The results folder of one process that accumulates."""
+    results = tmp_path_factory.mktemp("alone")
+    assert said(train(results, cache, 1))[0] == "complete"
+    return results
+
+
+@pytest.mark.slow
+def test_the_losses_are_those_of_one_process_and_a_checkpoint_fits_any_number(
+    alone: Path, cache: Path, tmp_path: Path
+) -> None:
+    expected = losses(eight_micro_batches(), alone)
+    assert said(train(tmp_path, cache, 2, stop_after=8))[0] == "preempted"
+    stopped = run_dir(tmp_path).read_record()
+    assert stopped is not None and 0 < stopped.step < NUM_STEPS
+    assert [path.name for path in run_dir(tmp_path).checkpoints_path.iterdir()] == [
+        f"step_{stopped.step:06d}"
+    ]
+    assert said(train(tmp_path, cache, 4, stop_after=8))[0] == "preempted"
+    assert said(train(tmp_path, cache, 1))[0] == "complete"
+    found = losses(eight_micro_batches(), tmp_path)
+    assert len(found) == NUM_STEPS
+    assert found == pytest.approx(expected, abs=1e-4)
+    one, several = (run_dir(path).read_record() for path in (alone, tmp_path))
+    assert one is not None and several is not None
+    assert several.results["val_bpb"] == pytest.approx(one.results["val_bpb"], abs=1e-4)
+    rows = [
+        [row for row in run_dir(path).metrics() if "grad_norm" in row and row["step"] == 10]
+        for path in (alone, tmp_path)
+    ]
+    for name, value in rows[0][0].items():
+        if name == "grad_norm" or "log10" in name:
+            assert rows[1][0][name] == pytest.approx(value, rel=1e-3), name
+
+
+@pytest.mark.slow
+def test_a_run_of_two_ranks_says_so(alone: Path, cache: Path, tmp_path: Path) -> None:
+    assert said(train(tmp_path, cache, 2))[0] == "complete"
+    record, single = run_dir(tmp_path).read_record(), run_dir(alone).read_record()
+    assert record is not None and single is not None
+    assert losses(eight_micro_batches(), tmp_path) == pytest.approx(
+        losses(eight_micro_batches(), alone), abs=1e-4
+    )
+    assert record.resolved["num_ranks"] == 2 and len(record.resolved["hosts"]) == 1
+    assert record.environment_fingerprint != single.environment_fingerprint
+    assert [row["step"] for row in run_dir(tmp_path).metrics() if "loss" in row] == [*range(1, NUM_STEPS + 1)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("trouble", ["memory", "stuck"])
+def test_a_rank_that_fails_ends_the_run_with_its_error(trouble: str, cache: Path, tmp_path: Path) -> None:
+    done = train(tmp_path, cache, 2, trouble)
+    assert done.returncode == (0 if trouble == "memory" else team.STOPPED), done.stderr
+    record = run_dir(tmp_path).read_record()
+    assert record is not None
+    assert (record.state, record.failure_class) == ("failed", "oom")
+    assert "rank 1: out of memory" in (record.failure_message or "")
+    assert record.step == leader_process.STEP
+
+
+@pytest.mark.slow
+def test_a_rank_that_is_killed_takes_the_leader_along_and_the_run_goes_on(
+    alone: Path, cache: Path, tmp_path: Path
+) -> None:
+    done = train(tmp_path, cache, 2, "kill")
+    assert done.returncode == team.VANISHED
+    assert "rank 1 was killed by SIGKILL" in done.stderr
+    record = run_dir(tmp_path).read_record()
+    assert record is not None and record.state == "running"  # as if the leader had been killed
+    assert said(train(tmp_path, cache, 2))[0] == "complete"
+    assert losses(eight_micro_batches(), tmp_path) == pytest.approx(
+        losses(eight_micro_batches(), alone), abs=1e-4
+    )
