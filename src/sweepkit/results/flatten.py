@@ -141,7 +141,7 @@ def with_trials(rows: list[Row], path: Path) -> list[Row]:
     """``rows`` and the cells of a search's trials, every run once; cells have the number of their trial."""
     known = {row["run_id"]: row for row in rows}
     for trial in fsio.read_lines(path):
-        for cell in trial.get("cells", []):
+        for cell in [*trial.get("cells", []), *trial.get("above", [])]:
             row = known.setdefault(cell["plan"]["run_id"], cell_row(cell))
             row.setdefault("trial", trial["number"])
     return list(known.values()) if len(known) > len(rows) else rows
