@@ -22,7 +22,7 @@ base:
 axes:
   matrix_lr: {{tenth: [optimizer.matrix.lr=0.002], double: [optimizer.matrix.lr=0.04]}}
 seeds: [1, 2]
-decision: {{metric: val_bpb, alpha: 0.1, min_effect: 0.001}}
+decision: {{metric: val_bpb, alpha: 0.1, min_effect: 0.001, num_unselected: 0}}
 ladder: mini
 """
 
