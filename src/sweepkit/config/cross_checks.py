@@ -7,6 +7,7 @@ from sweepkit.config import dimensions
 from sweepkit.config.schema import (
     DatasetConfig,
     DatasetKind,
+    Dtype,
     HorizonConfig,
     ModelConfig,
     RunConfig,
@@ -25,6 +26,8 @@ _OWN_FIELDS = {
     "path": (DatasetKind.parquet_folder, "dataset=parquet_folder"),
     "repo": (DatasetKind.hub, "dataset.kind=hub"),
 }
+#: FP8 hardware multiplies matrices whose sizes are multiples of this.
+FP8_MULTIPLE = 16
 _LENGTHS = ("target_flops", "num_steps", "target_tokens")
 
 
@@ -36,6 +39,7 @@ def check(config: RunConfig) -> None:
     _check_lengths(config.horizon)
     _check_batch(config.horizon)
     _check_schedule(config.schedule)
+    _check_fp8(config)
 
 
 def _check_model(model: ModelConfig) -> None:
@@ -153,4 +157,13 @@ def _check_schedule(schedule: ScheduleConfig) -> None:
             f"leave room for the warm-down (schedule.warmdown_ratio={schedule.warmdown_ratio:g}; together at "
             "most 1)",
             f"use schedule.warmup_ratio={round(1 - schedule.warmdown_ratio, 6):g} or less",
+        )
+
+
+def _check_fp8(config: RunConfig) -> None:
+    rows, length = config.horizon.device_batch_size, config.horizon.sequence_len
+    if config.precision.dtype is Dtype.fp8 and rows * length % FP8_MULTIPLE:
+        raise errors.ConfigError(
+            f"horizon.device_batch_size × sequence_len is {rows * length} tokens, but must be a multiple of "
+            f"{FP8_MULTIPLE} for precision=fp8 (weight gradients sum over them); change one of them"
         )

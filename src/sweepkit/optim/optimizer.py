@@ -36,7 +36,7 @@ def build_optimizer(
     Args:
         roles: parameter group → its named parameters, as the model lists them.
         plan: scaled learning rates, weight decays, schedules.
-        compute_dtype: Polar Express iterates in it.
+        compute_dtype: Polar Express iterates in bf16 where this is bf16, else in fp32.
         compile: compile Muon's step, one graph a matrix shape, where that pays (not on a CPU).
     """
     config = codec.from_json(plan.config).optimizer
@@ -71,7 +71,7 @@ def _muon_stacks(
         row_equilibration=config.row_equilibration,
         frobenius_reset=config.frobenius_reset,
         cautious_weight_decay=config.cautious_weight_decay,
-        iteration_dtype=compute_dtype,
+        iteration_dtype=torch.bfloat16 if compute_dtype is torch.bfloat16 else torch.float32,
     )
     by_shape: dict[torch.Size, list[tuple[str, nn.Parameter]]] = defaultdict(list)
     for name, parameter in named:

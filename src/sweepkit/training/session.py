@@ -21,11 +21,12 @@ import torch
 
 from sweepkit import fsio
 from sweepkit.config import codec, paths
-from sweepkit.config.schema import RunConfig
+from sweepkit.config.schema import AttentionBackend, RunConfig
 from sweepkit.data.prepare import PreparedData, prepare
 from sweepkit.errors import StorageError
+from sweepkit.model import attend
 from sweepkit.plan.run_plan import RunPlan
-from sweepkit.precision.policy import Precision, resolve
+from sweepkit.precision.policy import Precision, refuse_slow_fp8, resolve
 from sweepkit.results.record import FailureClass, RunDir, RunRecord, RunState
 from sweepkit.training import device as devices
 from sweepkit.training import environment, failure, sample, throughput, wandb_log
@@ -35,9 +36,7 @@ from sweepkit.training.compile_lock import compiling
 from sweepkit.training.engine import Engine, EngineKey, cannot_compile, is_compile_error
 from sweepkit.training.journal import Journal
 from sweepkit.training.loop import Loop
-from sweepkit.training.throughput import Peak, PeakMemory
-
-_DTYPE_NAMES = {torch.bfloat16: "bf16", torch.float32: "fp32"}
+from sweepkit.training.throughput import PeakMemory, Utilisation
 
 
 class Session:
@@ -103,14 +102,20 @@ class Session:
         clock = Clock(plan.num_steps)
         with clock.measure("setup"):
             device = devices.choose(config.trainer.device)
-            precision = resolve(config.precision.dtype, device)
-            peak = throughput.peak(device, precision.compute_dtype)
+            precision = resolve(config.precision, device)
+            attention = attend.choose(config.trainer.attention, device, precision.compute_dtype)
+            utilisation = throughput.utilisation(plan, precision, device)
             memory = PeakMemory(device)
             record.environment = environment.describe(device)
             data = self._prepared(config)
         with clock.measure("compile"):
-            engine = self._ready_engine(plan, config, device, precision, journal, should_stop)
-        record.resolved |= _resolved(engine, precision, peak, memory, self._no_compile_reason(config, device))
+            engine = self._ready_engine(plan, config, device, precision, attention[0], journal, should_stop)
+        record.resolved |= _resolved(engine, precision, utilisation, memory)
+        record.resolved |= {
+            "attention": attention[0].name,
+            "attention_reason": attention[1],
+            "compile": {"used": engine.key.compile, "reason": self._no_compile_reason(config, device)},
+        }
         record.environment_fingerprint = environment.fingerprint(record.environment, record.resolved)
         record.evaluation_fingerprints = {stream.name: stream.fingerprint for stream in data.streams}
         record.packing = dict(data.packing_stats)
@@ -129,7 +134,9 @@ class Session:
         display = wandb_log.start(config.logging, plan, run_dir, journal.say)
         record.wandb = display.info
         run_dir.write_record(record)
-        loop = Loop(plan, config, engine, data, state, checkpoints, journal, display, peak, should_stop)
+        loop = Loop(
+            plan, config, engine, data, state, checkpoints, journal, display, utilisation, should_stop
+        )
         failed = True
         try:
             loop.run()
@@ -143,7 +150,7 @@ class Session:
                 )
             failed = False
         finally:
-            record.results = _results(plan, state, peak, memory)
+            record.results = _results(plan, state, utilisation, memory)
             display.finish(record.results, failed)
 
     def _prepared(self, config: RunConfig) -> PreparedData:
@@ -167,12 +174,23 @@ class Session:
         config: RunConfig,
         device: torch.device,
         precision: Precision,
+        attention: AttentionBackend,
         journal: Journal,
         should_stop: Callable[[], bool],
     ) -> Engine:
         """An engine that has compiled all it will need; eager where compiling does not work."""
-        use = self._no_compile_reason(config, device) is None
-        key = EngineKey(plan.compile_key, device, precision.compute_dtype, torch.get_num_threads(), use)
+        no_compile = self._no_compile_reason(config, device)
+        refuse_slow_fp8(precision, config.precision.fp8, no_compile)
+        use = no_compile is None
+        key = EngineKey(
+            plan.compile_key,
+            device,
+            precision.compute_dtype,
+            torch.get_num_threads(),
+            use,
+            precision.fp8,
+            attention,
+        )
         if self._engine is not None and self._engine.key == key:
             return self._engine
         self.forget()
@@ -186,38 +204,55 @@ class Session:
             self._no_compile = f"torch.compile failed: {type(error).__name__}: {str(error).splitlines()[0]}"
             journal.note(f"{self._no_compile}; running eagerly")
             del engine
-            return self._ready_engine(plan, config, device, precision, journal, should_stop)
+            return self._ready_engine(plan, config, device, precision, attention, journal, should_stop)
         self._engine = engine
         return engine
 
 
 def _resolved(
-    engine: Engine, precision: Precision, peak: Peak, memory: PeakMemory, no_compile: str | None
+    engine: Engine, precision: Precision, utilisation: Utilisation, memory: PeakMemory
 ) -> dict[str, Any]:
-    return {
-        "dtype": _DTYPE_NAMES[precision.compute_dtype],
+    """What the node made of the plan."""
+    value: dict[str, Any] = {
+        "dtype": precision.dtype.name,
         "dtype_reason": precision.reason,
         "device": engine.device.type,
         "num_threads": engine.key.num_threads,
-        "compile": {"used": engine.key.compile, "reason": no_compile},
-        "attention": "torch scaled_dot_product_attention",
-        "peak_flops": peak.flops,
-        "peak_flops_source": peak.source,
+        "peak_flops": utilisation.peak.flops,
+        "peak_flops_source": utilisation.peak.source,
         "peak_memory_source": memory.source,
     }
+    if precision.fp8 is not None:
+        value["fp8"] = {
+            "backend": precision.fp8.name,
+            "reason": precision.fp8_reason,
+            "num_layers": engine.num_fp8_layers,
+        }
+    if utilisation.fp8_peak is not None:
+        value["fp8"] |= {
+            "flops_share": utilisation.fp8_flops_per_token / utilisation.flops_per_token,
+            "peak_flops": utilisation.fp8_peak.flops,
+            "peak_flops_source": utilisation.fp8_peak.source,
+        }
+    return value
 
 
 def _describe(record: RunRecord, clock: Clock) -> str:
     resolved = record.resolved
     compiled = resolved["compile"]
     how = f"compiled in {clock.compile_time_s:.1f} s" if compiled["used"] else f"eager ({compiled['reason']})"
+    fp8 = resolved.get("fp8")
+    layers = f", {fp8['num_layers']} layers {fp8['backend']} ({fp8['reason']})" if fp8 else ""
     return (
         f"{record.environment['hardware']}, {resolved['device']}, {resolved['num_threads']} threads; "
-        f"{resolved['dtype']} ({resolved['dtype_reason']}); {how}; set up in {clock.setup_time_s:.1f} s"
+        f"{resolved['dtype']} ({resolved['dtype_reason']}{layers}); attention {resolved['attention']} "
+        f"({resolved['attention_reason']}); {how}; set up in {clock.setup_time_s:.1f} s"
     )
 
 
-def _results(plan: RunPlan, state: TrainState, peak: Peak, memory: PeakMemory) -> dict[str, Any]:
+def _results(
+    plan: RunPlan, state: TrainState, utilisation: Utilisation, memory: PeakMemory
+) -> dict[str, Any]:
     """The record's results; a number that was not measured is None."""
     clock = state.clock
     mean = clock.mean_step_time_s
@@ -234,7 +269,8 @@ def _results(plan: RunPlan, state: TrainState, peak: Peak, memory: PeakMemory) -
         "eval_time_s": clock.eval_time_s,
         "checkpoint_time_s": clock.checkpoint_time_s,
         "tokens_per_s": tokens_per_s,
-        "mfu": throughput.mfu(plan.flops_per_token, tokens_per_s, peak.flops) if tokens_per_s else None,
+        **utilisation.mfu(tokens_per_s),
+        "num_skipped_steps": state.num_skipped_steps,
         "peak_memory_gib": memory.gib(),
         "total_flops": state.step * plan.total_batch_size * plan.flops_per_token,
         "total_tokens": state.step * plan.total_batch_size,
