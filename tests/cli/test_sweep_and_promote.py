@@ -17,7 +17,7 @@ question: Which rate?
 axes:
   rate: {tenth: [optimizer.matrix.lr=0.002], up: [optimizer.matrix.lr=0.04]}
 seeds: [1, 2, 3]
-decision: {alpha: 0.1, min_effect: 0.001}
+decision: {alpha: 0.1, min_effect: 0.001, num_unselected: 0}
 ladder: mini
 """
 Captured = pytest.CaptureFixture[str]

@@ -55,7 +55,7 @@ def test_help_is_hydras(capsys: pytest.CaptureFixture[str]) -> None:
     [
         (["model=d3"], "must be one of [d2, d4, d6"),
         (["modle=d2"], "did you mean 'model'"),
-        (["precision.dtype=fp7"], "must be one of [auto, bf16, fp32"),
+        (["precision.dtype=fp7"], "must be one of [auto, bf16, fp16, fp32, fp8"),
         (["horizon.num_steps=many"], "horizon.num_steps is 'many', but must be a whole number"),
         (["optimizer.x0.betta1=0.9"], "optimizer.x0.betta1"),
         (["horizon.total_batch_size=500000"], "total_batch_size is 500000"),

@@ -29,7 +29,7 @@ def message(*overrides: str) -> str:
         ("optimizer.matrix=3", ["optimizer.matrix", "3", "optimizer.matrix.lr"]),
         # options
         ("model=d13", ["model", "'d13'", "[d2, d4, d6, d8, d12, d16, d20, d24, d26]", "model.depth=VALUE"]),
-        ("precision=fp16", ["precision", "'fp16'", "[auto, bf16, fp32]"]),
+        ("precision=int3", ["precision", "'int3'", "[auto, bf16, fp8, fp16, fp32]"]),
         ("optimizer=0.02", ["optimizer", "'0.02'", "[adamw, muon]"]),
         # types
         ("model.depth=1.5", ["model.depth", "1.5", "whole number"]),
@@ -40,9 +40,9 @@ def message(*overrides: str) -> str:
         ("horizon.num_steps=1e3", ["horizon.num_steps", "whole number or null", "horizon.num_steps=1000"]),
         ("optimizer.x0.lr=high", ["optimizer.x0.lr", "'high'", "a number"]),
         ("model.smear=maybe", ["model.smear", "'maybe'", "true or false"]),
-        ("precision.dtype=fp16", ["precision.dtype", "'fp16'", "[auto, bf16, fp32]", "'bf16'"]),
+        ("precision.dtype=bf61", ["precision.dtype", "'bf61'", "[auto, bf16, fp16, fp32, fp8]", "'bf16'"]),
         ("optimizer.matrix.kind=sgd", ["optimizer.matrix.kind", "[muon, adamw]"]),
-        ("precision.dtype=fp8", ["precision.dtype is 'fp8'", "; write precision.dtype=auto"]),
+        ("precision.dtype=int3", ["precision.dtype is 'int3'", "; write precision.dtype=auto"]),
         # the remedy is what the field would be
         ("seed=one", ["write seed=1"]),
         ("horizon.total_batch_size=true", ["write horizon.total_batch_size=auto"]),

@@ -52,6 +52,6 @@ def test_unknown_fields_and_names_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"model\.wings"):
         codec.from_json(value)
     value = codec.to_json(compose())
-    value["precision"]["dtype"] = "fp8"
-    with pytest.raises(ConfigError, match=r"precision\.dtype.*auto, bf16, fp32"):
+    value["precision"]["dtype"] = "fp4"
+    with pytest.raises(ConfigError, match=r"precision\.dtype.*auto, bf16, fp16, fp32, fp8"):
         codec.from_json(value)

@@ -17,7 +17,7 @@ GROUPS = {
     "packing": "best_fit greedy_crop stream",
     "optimizer": "muon adamw",
     "schedule": "default",
-    "precision": "auto bf16 fp32",
+    "precision": "auto bf16 fp16 fp32 fp8",
     "horizon": "param_data_ratio target_flops num_steps target_tokens",
     "evaluation": "default",
     "launcher": "inline local slurm",

@@ -13,9 +13,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from integration_sweep import write_tiny_sweep
+from tiny_sweep import write_sweep
 
 NUM_KILLS = 12
+AXES = "{matrix_lr: {tenth: [optimizer.matrix.lr=0.002], double: [optimizer.matrix.lr=0.04]}}"
 COMMAND = ["promote", "tiny", "launcher=local", "launcher.num_workers=2"]
 #: What must not depend on how often the promotion was interrupted. Clocks do.
 COLUMNS = "run_id,variant,rung,seed,state,step,val_bpb"
@@ -68,7 +69,7 @@ def outcomes(results: Path) -> list[tuple[str, str, str]]:
 def test_the_final_table_of_a_promotion_killed_twelve_times_equals_the_undisturbed_one(
     sweepkit: Callable[..., subprocess.CompletedProcess[str]], environment: dict[str, str], tmp_path: Path
 ) -> None:
-    write_tiny_sweep(tmp_path)
+    write_sweep(tmp_path, "tiny", num_steps=40, evaluate_every=20, axes=AXES, reference="{}")
     undisturbed, disturbed = tmp_path / "undisturbed", tmp_path / "disturbed"
     done = sweepkit(*COMMAND, SWEEPKIT_RESULTS_DIR=str(undisturbed))
     assert done.returncode == 0, done.stderr + done.stdout

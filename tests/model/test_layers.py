@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 
-from sweepkit.model.attention import attend, window_mask
 from sweepkit.model.layers import Embedding, Linear, rotary_tables, rotate
 from sweepkit.model.loss import mean_nats, softcap
 
@@ -38,18 +37,6 @@ def test_rotary_tables_are_rounded_once() -> None:
         strict=True,
     ):  # fmt: skip
         assert torch.equal(exact.bfloat16(), rounded)
-
-
-def test_window_mask_counts_both_ends() -> None:
-    mask = window_mask(6, 2, torch.float32, None)
-    visible = [[s for s in range(6) if mask[t, s] == 0] for t in range(6)]
-    assert visible == [[0], [0, 1], [0, 1, 2], [1, 2, 3], [2, 3, 4], [3, 4, 5]]
-    assert (mask[mask != 0] == -torch.inf).all()
-
-
-def test_no_mask_means_causal() -> None:
-    q, k, v = (torch.randn(2, 3, 6, 4) for _ in range(3))
-    torch.testing.assert_close(attend(q, k, v, None), attend(q, k, v, window_mask(6, 6, torch.float32, None)))
 
 
 def test_linear_follows_its_input() -> None:

@@ -11,11 +11,24 @@ from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
 from sweepkit.config import checks, codec
-from sweepkit.config.schema import HorizonConfig, ModelConfig, RunConfig, TokenizerConfig
+from sweepkit.config.schema import (
+    Dtype,
+    Fp8Backend,
+    Fp8Config,
+    HorizonConfig,
+    ModelConfig,
+    PrecisionConfig,
+    RunConfig,
+    TokenizerConfig,
+)
 from sweepkit.errors import ConfigError
 from sweepkit.model.gpt import GPT, build_model
+from sweepkit.model.layers import Linear
 from sweepkit.plan.build import build
+from sweepkit.plan.fp8_share import fp8_flops_per_token, linear_shapes
 from sweepkit.plan.run_plan import RunPlan
+from sweepkit.plan.sizing import size
+from sweepkit.training.engine import Engine, EngineKey
 
 #: Role in the model → group of the plan; the smear gate is a scalar of the table.
 GROUP_OF_ROLE = {
@@ -95,3 +108,28 @@ def test_published_depths(depth: int) -> None:
     plan = build(RunConfig(model=ModelConfig(depth=depth)))
     assert plan.total_params == sum(parameter.numel() for parameter in on_meta(plan).parameters())
     assert codec.from_json(plan.config).model.depth == depth
+
+
+@settings(deadline=None, max_examples=40)
+@given(configs(), st.sampled_from([16, 64, 128]), st.sampled_from([16, 32]))
+def test_fp8_flops_are_those_of_the_layers_that_multiply_in_fp8(
+    config: RunConfig, min_size: int, multiple: int
+) -> None:
+    config.precision = PrecisionConfig(Dtype.fp8, Fp8Config(min_size=min_size, size_multiple=multiple))
+    plan = build(config)
+    key = EngineKey("", torch.device("meta"), torch.bfloat16, 1, False, Fp8Backend.emulated)
+    weights = [
+        module.weight
+        for module in Engine(plan, key).model.modules()
+        if isinstance(module, Linear) and module.training_product is not None
+    ]
+    assert fp8_flops_per_token(config, size(config)) == 6 * sum(weight.numel() for weight in weights)
+    assert all(min(w.shape) >= min_size and all(n % multiple == 0 for n in w.shape) for w in weights)
+    shapes = [
+        (rows, columns) for rows, columns, num in linear_shapes(config, size(config)) for _ in range(num)
+    ]
+    linears = [module for module in on_meta(plan).modules() if isinstance(module, Linear)]
+    assert Counter(map(frozenset, shapes)) == Counter(frozenset(m.weight.shape) for m in linears)
+    bf16 = RunConfig(**(vars(config) | {"precision": PrecisionConfig(Dtype.bf16)}))
+    assert build(bf16).flops_per_token == plan.flops_per_token  # whatever carries them
+    assert fp8_flops_per_token(bf16, size(bf16)) == 0

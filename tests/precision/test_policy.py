@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from sweepkit.config.schema import Dtype
+from sweepkit.config.schema import Dtype, Fp8Backend, Fp8Config, PrecisionConfig
 from sweepkit.errors import ConfigError
 from sweepkit.precision import policy
 
 CPU = torch.device("cpu")
 CUDA = torch.device("cuda", 0)
+DTYPES = {Dtype.bf16: torch.bfloat16, Dtype.fp16: torch.float16, Dtype.fp32: torch.float32}
 
 
 @pytest.fixture(autouse=True)
@@ -20,27 +21,29 @@ def no_override(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(policy.ENVIRONMENT_VARIABLE, raising=False)
 
 
-@pytest.mark.parametrize("request_", [Dtype.bf16, Dtype.fp32])
+@pytest.mark.parametrize("request_", DTYPES)
 def test_what_is_asked_for_is_taken(request_: Dtype) -> None:
-    chosen = policy.resolve(request_, CPU)
-    assert chosen.compute_dtype == {Dtype.bf16: torch.bfloat16, Dtype.fp32: torch.float32}[request_]
+    chosen = policy.resolve(PrecisionConfig(request_), CPU)
+    assert chosen.compute_dtype == DTYPES[request_] and chosen.dtype is request_ and chosen.fp8 is None
     assert chosen.reason == f"precision.dtype={request_.name}"
 
 
-@pytest.mark.parametrize(("value", "dtype"), [("bf16", torch.bfloat16), ("fp32", torch.float32)])
+@pytest.mark.parametrize(
+    ("value", "dtype"), [("bf16", torch.bfloat16), ("fp16", torch.float16), ("fp32", torch.float32)]
+)
 def test_the_environment_overrides(monkeypatch: pytest.MonkeyPatch, value: str, dtype: torch.dtype) -> None:
     monkeypatch.setenv(policy.ENVIRONMENT_VARIABLE, value)
     for request in Dtype:
-        chosen = policy.resolve(request, CPU)
+        chosen = policy.resolve(PrecisionConfig(request), CPU)
         assert chosen.compute_dtype == dtype
-        assert chosen.reason == f"SWEEPKIT_DTYPE={value}"
+        assert chosen.reason == f"SWEEPKIT_DTYPE={value}" and chosen.fp8 is None
 
 
-@pytest.mark.parametrize("value", ["auto", "fp16", "BF16", "bfloat16"])
+@pytest.mark.parametrize("value", ["auto", "fp8", "BF16", "bfloat16"])
 def test_a_bad_override_says_what_is_allowed(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     monkeypatch.setenv(policy.ENVIRONMENT_VARIABLE, value)
-    with pytest.raises(ConfigError, match=rf"SWEEPKIT_DTYPE is '{value}', but must be bf16 or fp32"):
-        policy.resolve(Dtype.auto, CPU)
+    with pytest.raises(ConfigError, match=rf"SWEEPKIT_DTYPE is '{value}', but must be bf16, fp16 or fp32"):
+        policy.resolve(PrecisionConfig(), CPU)
 
 
 @pytest.mark.parametrize(
@@ -61,7 +64,7 @@ def test_auto_on_a_cpu(
         path.write_text(f"processor\t: 0\n{cpuinfo}")
     flags = policy._cpu_flags(path)
     monkeypatch.setattr(policy, "_cpu_flags", lambda: flags)
-    chosen = policy.resolve(Dtype.auto, CPU)
+    chosen = policy.resolve(PrecisionConfig(), CPU)
     assert chosen.compute_dtype == dtype
     assert reason in chosen.reason
 
@@ -75,7 +78,7 @@ def test_auto_on_a_gpu(
 ) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "Some GPU")
-    chosen = policy.resolve(Dtype.auto, CUDA)
+    chosen = policy.resolve(PrecisionConfig(), CUDA)
     assert chosen.compute_dtype == dtype
     assert f"Some GPU is SM {capability[0]}.{capability[1]}" in chosen.reason
 
@@ -83,4 +86,52 @@ def test_auto_on_a_gpu(
 @pytest.mark.parametrize(("new", "dtype"), [(True, torch.bfloat16), (False, torch.float32)])
 def test_auto_on_metal(monkeypatch: pytest.MonkeyPatch, new: bool, dtype: torch.dtype) -> None:
     monkeypatch.setattr(torch.backends.mps, "is_macos_or_newer", lambda major, minor: new)
-    assert policy.resolve(Dtype.auto, torch.device("mps")).compute_dtype == dtype
+    assert policy.resolve(PrecisionConfig(), torch.device("mps")).compute_dtype == dtype
+
+
+def gpu(monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int]) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "Some GPU")
+
+
+@pytest.mark.parametrize(
+    ("capability", "backend"),
+    [((8, 0), "emulated"), ((8, 6), "emulated"), ((8, 9), "native"), ((9, 0), "native"), ((12, 0), "native")],
+)
+def test_fp8_is_native_where_the_gpu_has_it(
+    monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], backend: str
+) -> None:
+    gpu(monkeypatch, capability)
+    chosen = policy.resolve(PrecisionConfig(Dtype.fp8), CUDA)
+    assert chosen.dtype is Dtype.fp8 and chosen.compute_dtype is torch.bfloat16
+    assert chosen.fp8 is Fp8Backend[backend] and f"SM {capability[0]}.{capability[1]}" in chosen.fp8_reason
+
+
+def test_fp8_elsewhere_is_emulated(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert policy.resolve(PrecisionConfig(Dtype.fp8), CPU).fp8 is Fp8Backend.emulated
+    gpu(monkeypatch, (9, 4))
+    monkeypatch.setattr(torch.version, "hip", "7.0")
+    chosen = policy.resolve(PrecisionConfig(Dtype.fp8), CUDA)
+    assert chosen.fp8 is Fp8Backend.emulated and "ROCm" in chosen.fp8_reason
+
+
+def test_the_fp8_backend_can_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu(monkeypatch, (9, 0))
+    emulated = PrecisionConfig(Dtype.fp8, Fp8Config(backend=Fp8Backend.emulated))
+    assert policy.resolve(emulated, CUDA).fp8 is Fp8Backend.emulated
+    native = PrecisionConfig(Dtype.fp8, Fp8Config(backend=Fp8Backend.native))
+    assert policy.resolve(native, CPU).fp8 is Fp8Backend.native  # torch has a kernel for it
+    gpu(monkeypatch, (8, 0))
+    with pytest.raises(ConfigError, match=r"precision.fp8.backend is 'native'.*SM 8.0.*use auto or emulated"):
+        policy.resolve(native, CUDA)
+
+
+def test_native_fp8_without_the_compiler_is_refused_unless_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu(monkeypatch, (9, 0))
+    chosen = policy.resolve(PrecisionConfig(Dtype.fp8), CUDA)
+    policy.refuse_slow_fp8(chosen, Fp8Config(), None)
+    policy.refuse_slow_fp8(chosen, Fp8Config(allow_eager=True), "trainer.compile=false")
+    with pytest.raises(ConfigError, match=r"trainer.compile=false.*4 times slower.*allow_eager=true"):
+        policy.refuse_slow_fp8(chosen, Fp8Config(), "trainer.compile=false")
+    emulated = policy.resolve(PrecisionConfig(Dtype.fp8), CPU)
+    policy.refuse_slow_fp8(emulated, Fp8Config(), "trainer.compile=false")

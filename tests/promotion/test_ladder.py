@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
-from promotion_worlds import EFFECTS, VARIANTS, World, climb, files, freeze, settled
+from promotion_worlds import EFFECTS, RULE, VARIANTS, World, climb, files, freeze, settled
 
 from sweepkit.errors import FrozenPlanError, StorageError, SweepkitError
 from sweepkit.promotion import gate, ladder, ledger
@@ -30,8 +31,9 @@ def test_what_holds_is_adopted_and_the_rest_is_told_why(tmp_path: Path) -> None:
     assert promotion.message.startswith("adopted: holds")
 
 
-def test_only_the_reference_and_survivors_are_run(tmp_path: Path) -> None:
-    world = World(freeze(tmp_path, VARIANTS), EFFECTS)
+def test_only_the_reference_and_survivors_are_run_where_no_unselected_are_wanted(tmp_path: Path) -> None:
+    rule = replace(RULE, num_unselected=0)
+    world = World(freeze(tmp_path, VARIANTS, rule=rule), EFFECTS)
     promotion = climb(world)
     survivors = {result.rung: set(result.survivors) for result in promotion.rungs}
     variant = {cell.plan.run_id: cell.variant for cell in world.frozen.cells}
@@ -46,7 +48,7 @@ def test_the_transfer_story_follows_a_variant_up(tmp_path: Path) -> None:
     assert [row.depth for row in promotion.transfer if row.variant == "holds"] == [2, 4, 6]
     assert rows["holds", "d4"].note.startswith("keeps")
     assert rows["fades", "d4"].note == "sign flip against d2: shown on both rungs"
-    assert ("hurts", "d4") not in rows
+    assert [row.depth for row in promotion.transfer if row.variant == "hurts"] == [2, 4, 6], "unselected"
 
 
 def test_files_say_what_the_promotion_says(tmp_path: Path) -> None:

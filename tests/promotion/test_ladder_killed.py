@@ -115,12 +115,19 @@ def check_promises(promotion: Promotion, fates: dict[Any, Any], max_promoted: in
     depth = {"d2": 2, "d4": 4}
     previous: set[str] | None = None
     for result in promotion.rungs:
-        judged = {verdict.variant for verdict in result.verdicts}
-        assert previous is None or judged == previous
-        previous = set(result.survivors)
-        assert max_promoted is None or len(previous) <= max_promoted or result.rung == "d4"
+        assert previous is None or {verdict.variant for verdict in result.verdicts} == previous
+        climb = set(result.survivors)
+        lost = {verdict.variant for verdict in result.verdicts if not verdict.evidence["against"]} - climb
+        previous = climb | set(result.unselected)
+        assert max_promoted is None or len(climb) <= max_promoted or result.rung == "d4"
+        if result.rung == "d2":
+            assert not climb & set(result.unselected)
+            assert len(result.unselected) <= min(2, len(lost)) if climb else not result.unselected
         for verdict in result.verdicts:
             assert verdict.reasons
+            if verdict.outcome.value == "unselected":
+                assert result.rung == "d4"
+                continue
             rejecting = {
                 fates.get((verdict.variant, depth[result.rung], seed), (None, None))[1]
                 for seed in range(1, seeds + 1)
@@ -134,7 +141,8 @@ def check_promises(promotion: Promotion, fates: dict[Any, Any], max_promoted: in
             assert not (verdict.climbs and verdict.outcome.value == "reject")
             assert seeds > 1 or verdict.outcome.value in ("inconclusive", "reject")
     for final in promotion.finals:
-        last = [v for r in promotion.rungs for v in r.verdicts if v.variant == final.variant][-1]
+        judged = [v for r in promotion.rungs for v in r.verdicts if v.outcome.value != "unselected"]
+        last = [verdict for verdict in judged if verdict.variant == final.variant][-1]
         assert final.rung == last.rung
         assert (final.outcome is Final.adopted) == (last.outcome.value == "adopt")
         assert (final.outcome is Final.rejected) == (last.outcome.value == "reject")

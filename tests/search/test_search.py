@@ -332,12 +332,22 @@ def test_fixed_axes_beside_a_search_are_run_first_and_shared(results: Path) -> N
     assert len(frame) == 4
 
 
-def test_a_ladder_and_a_searched_field_on_the_command_line_are_refused(results: Path) -> None:
-    block = {"space": {LR: [0.01, 0.02]}}
-    with pytest.raises(ConfigError, match="left out of a sweep that searches"):
-        SweepFile.from_json({"name": "s", "search": block, "ladder": "mini"})
-    sweep = SweepFile.from_json({"name": "s", "base": BASE, "search": block})
+def test_a_searched_field_on_the_command_line_is_refused(results: Path) -> None:
+    sweep = SweepFile.from_json({"name": "s", "base": BASE, "search": {"space": {LR: [0.01, 0.02]}}})
     with pytest.raises(ConfigError, match="leave what is searched alone"):
         frozen.freeze(sweep, results, [f"{LR}=0.3"])
     with pytest.raises(ConfigError, match=r"optimizer\.matrix\.lrr"):
         freeze(results, space={"optimizer.matrix.lrr": [0.1, 0.2]})
+
+
+def test_a_proposal_edited_afterwards_is_refused(results: Path) -> None:
+    sweep = freeze(results, n_trials=4)
+    search(sweep)
+    path = sweep.sweep_dir / trials.FILE
+    lines = path.read_text().splitlines(keepends=True)
+    for edited in ([*lines[:2], *lines[3:]], [*lines[:3], lines[3].replace('"number":3', '"number":2')]):
+        path.write_text("".join(edited))
+        with pytest.raises(FrozenPlanError, match="was edited"):
+            frozen.load_frozen(results, "s")
+    path.write_text("".join(lines))
+    assert len(frozen.load_frozen(results, "s").cells) == 4

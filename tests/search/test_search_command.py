@@ -80,7 +80,7 @@ def test_status_report_and_promote_know_a_search(
     assert main.main(["plan", "sweep=s"]) == 0
     assert "a search of 30 trials: up to 30 runs" in capsys.readouterr().out
     assert main.main(["promote", "s"]) == 2
-    assert "be a sweep of fixed axes" in capsys.readouterr().err
+    assert "promote is 's', but must have a ladder" in capsys.readouterr().err
 
 
 def test_the_study_opens_in_the_dashboard(searched: Frozen) -> None:

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 from slurm_cluster import LAUNCHER, Cluster, User, running_cluster
-from slurm_sweeps import write_sweep
+
+from tiny_sweep import write_sweep
 
 ONE = "{run: {base: []}}"
 

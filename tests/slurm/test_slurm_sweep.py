@@ -8,7 +8,8 @@ from collections import Counter
 from pathlib import Path
 
 from slurm_cluster import LAUNCHER, Cluster, User
-from slurm_sweeps import write_sweep
+
+from tiny_sweep import write_sweep
 
 
 def test_forty_runs_go_as_arrays_and_each_runs_once(cluster: Cluster, user: User) -> None:

@@ -19,6 +19,7 @@ from sweepkit.config.schema import Device
 from sweepkit.data.prepare import prepare
 from sweepkit.distributed.ranks import Ranks
 from sweepkit.errors import ConfigError, DataError, StorageError
+from sweepkit.precision import policy
 from sweepkit.results.record import FailureClass, RunState
 from sweepkit.training import device, environment, throughput
 from sweepkit.training.clock import Clock
@@ -27,6 +28,7 @@ from sweepkit.training.engine import Engine, EngineKey
 from sweepkit.training.evaluation import bits_per_byte, evaluate
 from sweepkit.training.failure import Stopped, classify
 from sweepkit.training.session import Session
+from sweepkit.training.throughput import Peak, Utilisation
 
 
 def test_bits_per_byte_equal_a_direct_computation_over_the_text() -> None:
@@ -61,8 +63,41 @@ def test_bits_per_byte_equal_a_direct_computation_over_the_text() -> None:
 
 
 def test_mfu_is_achieved_over_peak_and_unknown_without_a_peak() -> None:
-    assert throughput.mfu(6e9, 1e5, 989e12) == pytest.approx(6e14 / 989e12)
-    assert throughput.mfu(6e9, 1e5, None) is None
+    bf16 = Peak(989e12, "H100 bf16")
+    assert Utilisation(6e9, bf16).mfu(1e5) == {"mfu": pytest.approx(6e14 / 989e12)}
+    assert Utilisation(6e9, Peak(None, "")).mfu(1e5) == {"mfu": None}
+    assert Utilisation(6e9, bf16).mfu(None) == {"mfu": None}
+
+
+def test_mfu_under_fp8_is_a_split() -> None:
+    """At the speed at which both units are always busy it is 1, and each part is its share of the time."""
+    bf16, fp8 = Peak(1e15, "X bf16"), Peak(2e15, "X fp8")
+    both = Utilisation(6e9, bf16, fp8_flops_per_token=4e9, fp8_peak=fp8)
+    seconds = 4e9 / 2e15 + 2e9 / 1e15
+    assert both.mfu(1 / seconds) == pytest.approx({"mfu": 1.0, "mfu_fp8": 0.5, "mfu_rest": 0.5})
+    assert both.shown(0.4 / seconds) == (
+        "MFU 40.0%: 67% of the FLOPs in FP8 at 20.0% of X fp8, the rest at 20.0% of X bf16"
+    )
+    unknown = Utilisation(6e9, bf16, 4e9, Peak(None, "no figure")).mfu(1e5)
+    assert unknown["mfu"] is None and unknown["mfu_fp8"] is None and unknown["mfu_rest"] is not None
+
+
+@pytest.mark.parametrize(
+    ("dtype", "peaks"),
+    [("bf16", (989.4e12, None)), ("fp16", (989.4e12, None)), ("fp8", (989.4e12, 1978.9e12))],
+)
+def test_mfu_is_held_against_the_dtype_that_ran(
+    monkeypatch: pytest.MonkeyPatch, dtype: str, peaks: tuple[float, float | None]
+) -> None:
+    monkeypatch.setattr(device, "name", lambda _: "NVIDIA H100 80GB HBM3")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (9, 0))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "H100")
+    plan, cuda = tiny(f"precision.dtype={dtype}", "model.aspect_ratio=64"), torch.device("cuda")
+    precision = policy.resolve(codec.from_json(plan.config).precision, cuda)
+    found = throughput.utilisation(plan, precision, cuda)
+    assert (found.peak.flops, found.fp8_peak and found.fp8_peak.flops) == pytest.approx(peaks)
+    assert (found.fp8_flops_per_token > 0) == (dtype == "fp8")
+    assert found.flops_per_token == plan.flops_per_token
 
 
 def test_a_cpu_is_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,7 +183,15 @@ def test_the_fingerprint_follows_what_matters_only() -> None:
     resolved = {"device": "cpu", "dtype": "fp32", "compile": {"used": True, "reason": None}, "num_threads": 1}
     same = found | {"host": "elsewhere", "git_commit": "f" * 40}
     assert environment.fingerprint(found, resolved) == environment.fingerprint(same, resolved)
-    for change in ({"dtype": "bf16"}, {"num_threads": 2}, {"compile": {"used": False}}):
+    sdpa = resolved | {"attention": "sdpa"}  # what there was before it was recorded
+    assert environment.fingerprint(found, resolved) == environment.fingerprint(found, sdpa)
+    for change in (
+        {"dtype": "bf16"},
+        {"num_threads": 2},
+        {"compile": {"used": False}},
+        {"attention": "banded"},
+        {"fp8": {"backend": "native"}},
+    ):
         assert environment.fingerprint(found, resolved | change) != environment.fingerprint(found, resolved)
 
 

@@ -75,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"[{lines}]")
     elif found[0].variant:
         _print_sweep(found)
-        _print_search(args.overrides, found[0].plan)
+        _print_search(args.overrides, found)
     else:
         _print_run(found[0].plan)
     return 0
@@ -209,17 +209,36 @@ def _print_sweep(found: Sequence[Row]) -> None:
     console.print(f"{len(plans)} runs, {flops:.3e} FLOPs, {_cost(total, plans[0])}")
 
 
-def _print_search(overrides: Sequence[str], reference: RunPlan) -> None:
+def _print_search(overrides: Sequence[str], found: Sequence[Row]) -> None:
     """What a sweep that searches may add; its trials cannot be listed before they are proposed."""
-    from sweepkit.sweep import file
+    from sweepkit.sweep import expand, file
 
     names = [item.removeprefix(_SWEEP) for item in overrides if item.startswith(_SWEEP)]
     sweep = file.load(names[0]) if names else None
-    if sweep and sweep.search:
-        num_runs, hours = sweep.search.n_trials * len(sweep.seeds), reference.estimated_gpu_hours
-        cost = _cost(None if hours is None else hours * num_runs, reference)
-        print(f"and a search of {sweep.search.n_trials} trials: up to {num_runs} runs, if all are like the")
-        print(f"reference {num_runs * reference.total_flops:.3e} FLOPs, {cost}")
+    if not (sweep and sweep.search):
+        return
+    others = [item for item in overrides if not item.startswith(_SWEEP)]
+    search, rungs = sweep.search, sweep.search.limited(expand.rungs_of(expand.ladder_of(sweep, others)))
+    references = [row for row in found if row.role == expand.REFERENCE]
+    here = [row.plan for row in references if row.rung == rungs[0].name]
+    above = [row.plan for row in references if row.rung != rungs[0].name]
+    print(f"and a search of {search.n_trials} trials: {_like(here, search.n_trials)}")
+    if above:
+        best = rungs[0].max_promoted or 0
+        lost = sweep.decision.num_unselected_of(search.n_trials)
+        where = ", ".join(rung.name for rung in rungs[1:])
+        print(f"then the best {best} and {lost} that lost, on {where}: {_like(above, best + lost)}")
+
+
+def _like(reference: Sequence[RunPlan], num_points: int) -> str:
+    """What so many points cost at most, if all are like the reference."""
+    hours = [plan.estimated_gpu_hours for plan in reference if plan.estimated_gpu_hours is not None]
+    total = sum(hours) * num_points if len(hours) == len(reference) else None
+    flops = num_points * sum(plan.total_flops for plan in reference)
+    runs = num_points * len(reference)
+    return (
+        f"up to {runs} runs, if all are\nlike the reference {flops:.3e} FLOPs, {_cost(total, reference[0])}"
+    )
 
 
 def _size_columns(plan: RunPlan) -> tuple[str, ...]:

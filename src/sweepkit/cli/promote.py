@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sweepkit.cli import running
+from sweepkit.cli import running, searching
 from sweepkit.config import paths
 from sweepkit.errors import invalid
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from sweepkit.sweep.expand import Cell
     from sweepkit.sweep.frozen import Frozen
 
+_MANY = 20  # names on a line
 EPILOG = """\
 examples:
   sweepkit promote demo                        d2 → d4 → d6 on the embedded text
@@ -23,7 +25,9 @@ examples:
   sweepkit promote x0_beta1                    again: goes on where it was, or shows how it ended
 
 Plan and decision rule are frozen in results/NAME before the first run starts. Every rung runs the reference
-and the variants that are still in, each with all its seeds, and decides once.
+and the variants that are still in, each with all its seeds, and decides once. A few variants that lost, drawn
+at random, are run beside them to measure transfer without selection; they are never adopted. With a search:
+block the lowest rung is searched, and its best points climb.
 """
 
 
@@ -52,26 +56,35 @@ def run(args: argparse.Namespace) -> int:
     results_dir = paths.results_dir()
     sweep = frozen.freeze(file.load(args.name), results_dir, args.overrides)
     how = running.how(args, results_dir, sweep.cells[0].plan)
-    return climb(sweep, how, args.allow_mixed_environments)
+    return climb(sweep, how, args.overrides, args.allow_mixed_environments)
 
 
-def climb(sweep: Frozen, how: running.How, allow_mixed_environments: bool) -> int:
-    """Climb a frozen sweep's ladder as far as its runs carry it; with Slurm, leave the rest to a gate."""
+def climb(sweep: Frozen, how: running.How, overrides: Sequence[str], allow_mixed_environments: bool) -> int:
+    """Climb a frozen sweep's ladder as far as its runs carry it; with Slurm, leave the rest to a gate.
+
+    Args:
+        overrides: the command line's, with which the trials of a search are composed.
+    """
     from sweepkit.promotion import ladder
     from sweepkit.report import tables
 
-    if sweep.search:
-        raise invalid(
-            "promote",
-            sweep.name,
-            "be a sweep of fixed axes, for a search proposes what nobody asked for beforehand",
-            "write its best points as axes of a new sweep file, with fresh seeds, and promote that",
-        )
     console = tables.console()
     running.introduce(sweep)
+    options = ["--climb", *(["--allow-mixed-environments"] if allow_mixed_environments else [])]
+    if sweep.search:
+        _check_climbs(sweep)
+        if submitted := searching.carry_out(sweep, how, overrides):
+            return running.leave(sweep, how, submitted, options)
+        if (whole := searching.searched(sweep, how.results_dir)) is None:
+            searching.conclude(sweep, how.results_dir)
+            print("the search has not ended, so nothing is decided; run the same command again to go on")
+            return running.RUNS_FAILED
+        sweep = whole
     left: list[Submitted] = []
 
     def run_rung(rung: str, cells: list[Cell]) -> None:
+        if sweep.search and rung == sweep.rungs[0].name:
+            return  # it was searched
         console.rule(f"{rung}: {running.describe(cells)}", align="left")
         if submitted := running.run_cells(cells, how, f"{sweep.name} {rung}"):
             left.append(submitted)
@@ -91,10 +104,19 @@ def climb(sweep: Frozen, how: running.How, allow_mixed_environments: bool) -> in
         on_decision=tell,
     )
     if left and not promotion.finished:
-        options = ["--climb", *(["--allow-mixed-environments"] if allow_mixed_environments else [])]
         return running.leave(sweep, how, left[-1], options)
     _show(sweep, promotion, how.results_dir, is_new=_stored(sweep) != before)
     return running.DONE if promotion.finished else running.RUNS_FAILED
+
+
+def _check_climbs(sweep: Frozen) -> None:
+    if len(sweep.rungs) == 1:
+        raise invalid(
+            "promote",
+            sweep.name,
+            "have a ladder, for the best of many at one depth looks better than it is",
+            "name one (ladder: gpt2), under a new name of the sweep; finished runs are shared by identity",
+        )
 
 
 def _show(sweep: Frozen, promotion: Promotion, results_dir: Path, is_new: bool) -> None:
@@ -105,21 +127,30 @@ def _show(sweep: Frozen, promotion: Promotion, results_dir: Path, is_new: bool) 
 
     console = tables.console()
     frame = running.load(sweep, results_dir)
+    verdicts = [item for result in promotion.rungs for item in result.verdicts]
+    told = promotion.transfer
+    if sweep.search:  # of hundreds of points, the best and those that were run on further rungs
+        few = searching.worth_showing(frame, sweep.decision.metric, promotion)
+        frame = frame[frame["variant"].isin(few)]
+        verdicts = [item for item in verdicts if item.variant in few]
+        told = [row for row in told if row.variant in few]
     console.rule("Results", align="left")
     console.print(tables.summary(frame[frame["state"] != PLANNED], sweep.decision.metric))
     failed = frame[frame["failure_class"].notna()]
     if len(failed):
         console.print(tables.runs(failed))
     console.rule("Verdicts", align="left")
-    verdicts = [item for result in promotion.rungs for item in result.verdicts]
     console.print(tables.verdicts(verdicts))
     console.print(tables.axes(verdicts, sweep.decision))
     if len(promotion.rungs) > 1:
         console.rule("Transfer between depths", align="left")
-        console.print(tables.transfer(promotion.transfer))
+        console.print(tables.transfer(told))
     console.rule("Outcome", align="left")
     for outcome in Final:
-        if labels := promotion.of(outcome):
+        labels = promotion.of(outcome)
+        if len(labels) > _MANY:
+            labels = [*labels[:_MANY], f"and {len(labels) - _MANY} more"]
+        if labels:
             console.print(f"{outcome.value:<13}{', '.join(labels)}", style=tables.STYLES[outcome.value])
     console.print(promotion.message)
     console.print(tables.files(running.near(_files(sweep, results_dir, is_new))))

@@ -64,7 +64,8 @@ def run(args: argparse.Namespace) -> int:
     if args.only:
         _reopen(sweep.cells, how, _classes(args.only))
     if args.climb:
-        return promote.climb(sweep, how, args.allow_mixed_environments)
+        now = _executing(sweep.overrides, args.overrides)
+        return promote.climb(sweep, how, now, args.allow_mixed_environments)
     running.introduce(sweep)
     if sweep.search:
         return searching.run(sweep, how, _executing(sweep.overrides, args.overrides))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,8 @@ from sweepkit.results.record import RunState
 if TYPE_CHECKING:
     import pandas as pd
 
+    from sweepkit.launch.slurm.submit import Submitted
+    from sweepkit.promotion.verdict import Promotion
     from sweepkit.sweep.frozen import Frozen
 
 _SHOWN = 10
@@ -21,6 +24,16 @@ _FINE = frozenset({RunState.complete.value, RunState.diverged.value, RunState.pr
 
 def run(sweep: Frozen, how: running.How, overrides: Sequence[str]) -> int:
     """Search until ``n_trials`` have been; the exit status is 1 where runs failed or trials are missing."""
+    if submitted := carry_out(sweep, how, overrides):
+        return running.leave(sweep, how, submitted, [])
+    status = conclude(sweep, how.results_dir)
+    if len(sweep.rungs) > 1:
+        print(f"next: sweepkit promote {sweep.name} goes on to {sweep.rungs[1].name} with the best of them")
+    return status
+
+
+def carry_out(sweep: Frozen, how: running.How, overrides: Sequence[str]) -> Submitted | None:
+    """Search as far as it goes now; what Slurm still has to do, where it is the launcher."""
     if sweep.search:
         fields = ", ".join(sweep.search.space)
         trials = running.count(sweep.search.n_trials, "trial")
@@ -38,11 +51,28 @@ def run(sweep: Frozen, how: running.How, overrides: Sequence[str]) -> int:
         retry_failed=how.retry_failed,
         unattended=IS_JOB in os.environ,
     )
-    return conclude(sweep, how.results_dir)
+    return None
 
 
-def _submit(sweep: Frozen, how: running.How) -> int:
-    """Have array tasks search together, each with the local launcher on its node, and leave a gate."""
+def searched(sweep: Frozen, results_dir: Path) -> Frozen | None:
+    """The sweep with its trials' cells, for deciding what climbs; None while there is more to search.
+
+    One bad seed decides a trial: cells of its other seeds were never run, and nothing waits for them.
+    """
+    from sweepkit.search.trial_ledger import TrialLedger
+    from sweepkit.sweep import frozen, trials
+
+    ledger = TrialLedger(sweep, results_dir)
+    is_stopped = (sweep.sweep_dir / trials.STOP_FILE).exists()
+    if is_stopped or ledger.open() or ledger.num_to_ask or len(ledger.outcomes) < len(ledger.trials):
+        return None
+    whole = frozen.load_frozen(results_dir, sweep.name)
+    needless = {cell.plan.run_id for trial in ledger.trials for cell in trial.cells} - ledger.runs.keys()
+    return replace(whole, cells=[cell for cell in whole.cells if cell.plan.run_id not in needless])
+
+
+def _submit(sweep: Frozen, how: running.How) -> Submitted | None:
+    """Have array tasks search together, each with the local launcher on its node."""
     from sweepkit.launch.slurm import workers
     from sweepkit.launch.slurm.command import IS_JOB
     from sweepkit.search.trial_ledger import TrialLedger
@@ -54,7 +84,7 @@ def _submit(sweep: Frozen, how: running.How) -> int:
     ledger = TrialLedger(sweep, how.results_dir)
     wanted = len(ledger.open()) + ledger.num_to_ask
     if not wanted:
-        return conclude(sweep, how.results_dir)
+        return None
     side_by_side = how.launcher.slurm.workers_per_task
     submitted = workers.submit_workers(
         sweep.name,
@@ -68,7 +98,7 @@ def _submit(sweep: Frozen, how: running.How) -> int:
     )
     what = f"{submitted.submitted} workers submitted" if submitted.submitted else "workers are queued already"
     print(f"{sweep.name}: {ledger.num_to_ask} trials to come; {what} (jobs {', '.join(submitted.jobs)})")
-    return running.leave(sweep, how, submitted, [])
+    return submitted
 
 
 def conclude(sweep: Frozen, results_dir: Path) -> int:
@@ -79,7 +109,8 @@ def conclude(sweep: Frozen, results_dir: Path) -> int:
     console = tables.console()
     frame = running.load(sweep, results_dir)
     metric = sweep.decision.metric
-    console.print(tables.summary(best(frame, metric), metric))
+    where = frame["rung"] == sweep.rungs[0].name
+    console.print(tables.summary(best(frame[where], metric), metric))
     ledger = TrialLedger(sweep, results_dir)
     counts: dict[str, int] = {}
     for found in ledger.outcomes.values():
@@ -100,6 +131,13 @@ def conclude(sweep: Frozen, results_dir: Path) -> int:
     }
     console.print(tables.files(running.near(files)))
     return running.RUNS_FAILED if len(failed) or ledger.num_to_ask else running.DONE
+
+
+def worth_showing(frame: pd.DataFrame, metric: str, promotion: Promotion) -> set[str]:
+    """Labels of the best points where it was searched, and of all that were run on a further rung."""
+    first = promotion.rungs[0].rung if promotion.rungs else None
+    above = {item.variant for result in promotion.rungs[1:] for item in result.verdicts}
+    return above | set(best(frame[frame["rung"] == first], metric)["variant"])
 
 
 def best(frame: pd.DataFrame, metric: str) -> pd.DataFrame:

@@ -131,6 +131,12 @@ RANGES: dict[str, Range] = {
     "schedule.final_lr_frac": _between(0, 1, "0.05"),
     "schedule.momentum_warmup_steps": _at_least(0, "400"),
     "schedule.momentum_warmup_ratio": _between(0, 1, "0.2"),
+    "precision.fp8.min_size": _at_least(1, "128"),
+    "precision.fp8.size_multiple": Range(
+        lambda value: value >= 16 and value % 16 == 0,
+        "be a multiple of 16 (what FP8 hardware multiplies)",
+        "try 16",
+    ),
     "horizon.target_param_data_ratio": _more_than_zero("12"),
     "horizon.target_flops": _more_than_zero("1e18"),
     "horizon.num_steps": _at_least(1, "1000"),

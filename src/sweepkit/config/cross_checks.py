@@ -7,6 +7,7 @@ from sweepkit.config import dimensions
 from sweepkit.config.schema import (
     DatasetConfig,
     DatasetKind,
+    Dtype,
     HorizonConfig,
     LauncherConfig,
     LauncherKind,
@@ -27,6 +28,8 @@ _OWN_FIELDS = {
     "path": (DatasetKind.parquet_folder, "dataset=parquet_folder"),
     "repo": (DatasetKind.hub, "dataset.kind=hub"),
 }
+#: FP8 hardware multiplies matrices whose sizes are multiples of this.
+FP8_MULTIPLE = 16
 _LENGTHS = ("target_flops", "num_steps", "target_tokens")
 
 
@@ -39,6 +42,7 @@ def check(config: RunConfig) -> None:
     _check_batch(config.horizon)
     _check_schedule(config.schedule)
     _check_processes(config.launcher)
+    _check_fp8(config)
 
 
 def _check_model(model: ModelConfig) -> None:
@@ -180,3 +184,12 @@ def _check_processes(launcher: LauncherConfig) -> None:
             f"be one for each of the {per_node} processes on a node (launcher.processes_per_run={processes}, "
             f"launcher.slurm.nodes={slurm.nodes})", f"use launcher.slurm.gpus={per_node}",
         )  # fmt: skip
+
+
+def _check_fp8(config: RunConfig) -> None:
+    rows, length = config.horizon.device_batch_size, config.horizon.sequence_len
+    if config.precision.dtype is Dtype.fp8 and rows * length % FP8_MULTIPLE:
+        raise errors.ConfigError(
+            f"horizon.device_batch_size × sequence_len is {rows * length} tokens, but must be a multiple of "
+            f"{FP8_MULTIPLE} for precision=fp8 (weight gradients sum over them); change one of them"
+        )

@@ -16,7 +16,7 @@ from typing import Any
 
 from sweepkit import fsio
 from sweepkit.config.neutral import NEUTRAL
-from sweepkit.config.schema import DatasetKind, PackingAlgorithm
+from sweepkit.config.schema import DatasetKind, Dtype, PackingAlgorithm
 
 #: Bump by hand when the same configuration trains to other numbers (model, optimizer, data order, corpus).
 NUMERICS_VERSION = 1
@@ -99,7 +99,7 @@ def variant_id(
         "data": data_recipe(config),
         "optimizer": optimizer,
         "schedule": _without(kept["schedule"], _RESOLVED_SCHEDULE) | schedule,
-        "precision": kept["precision"],
+        "precision": _precision(config),
         "horizon": horizon,
         "evaluation": _without(kept["evaluation"], _SAMPLE_FIELDS),
     }
@@ -130,12 +130,20 @@ def compile_key(config: Json, *, shape: Json, device_batch_size: int) -> str:
         "vocab_size": config["tokenizer"]["vocab_size"],
         "device_batch_size": device_batch_size,
         "sequence_len": config["horizon"]["sequence_len"],
-        "dtype": config["precision"]["dtype"],
+        **_precision(config),
         "matrix": {name: matrix[name] for name in _MATRIX_SWITCHES},
         "compile": config["trainer"]["compile"],
         "device": config["trainer"]["device"],
     }
+    if config["trainer"]["attention"] != NEUTRAL["trainer.attention"]:
+        content["attention"] = config["trainer"]["attention"]
     return _short_hash(content)
+
+
+def _precision(config: Json) -> Json:
+    """The dtype, and for FP8 how; other dtypes do not read that block."""
+    precision = without_neutral(config["precision"], "precision.")
+    return precision if precision["dtype"] == Dtype.fp8.name else _without(precision, ("fp8",))
 
 
 def data_recipe(config: Json) -> Json:
@@ -173,7 +181,9 @@ def without_neutral(config: Json, prefix: str = "") -> Json:
     for name, value in config.items():
         dotted = f"{prefix}{name}"
         if isinstance(value, dict):
-            kept[name] = without_neutral(value, f"{dotted}.")
+            block = without_neutral(value, f"{dotted}.")
+            if block or not value:  # a block of neutral fields is one that was added later
+                kept[name] = block
         elif dotted not in NEUTRAL or NEUTRAL[dotted] != value:
             kept[name] = value
     return kept

@@ -12,4 +12,9 @@ from typing import Any
 #: Dotted field → its neutral value as plain JSON.
 NEUTRAL: dict[str, Any] = {
     "dataset.manifest_digest": None,
+    "precision.fp8.min_size": 128,
+    "precision.fp8.size_multiple": 16,
+    "precision.fp8.backend": "auto",
+    "precision.fp8.allow_eager": False,
+    "trainer.attention": "auto",
 }

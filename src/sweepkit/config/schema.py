@@ -45,7 +45,26 @@ class WeightDecaySchedule(Enum):
 class Dtype(Enum):
     auto = "auto"
     bf16 = "bf16"
+    fp16 = "fp16"
     fp32 = "fp32"
+    fp8 = "fp8"  # bf16 with the large matrix products in FP8
+
+
+class Fp8Backend(Enum):
+    """What multiplies FP8: the device's own units, or bf16 after rounding to FP8 (same errors, no speed)."""
+
+    auto = "auto"
+    native = "native"
+    emulated = "emulated"
+
+
+class AttentionBackend(Enum):
+    """Which kernel attends (model/attend.py); all compute the same."""
+
+    auto = "auto"
+    flash3 = "flash3"
+    banded = "banded"
+    sdpa = "sdpa"
 
 
 class ParameterCount(Enum):
@@ -191,8 +210,19 @@ class ScheduleConfig:
 
 
 @dataclass
+class Fp8Config:
+    """Read when ``precision.dtype`` is fp8: which Linear layers multiply in FP8, and how."""
+
+    min_size: int = 128  # both sizes of the weight are at least this
+    size_multiple: int = 16  # and divisible by this; the hardware asks for 16
+    backend: Fp8Backend = Fp8Backend.auto
+    allow_eager: bool = False  # native without torch.compile, although scaling then costs more than FP8 gains
+
+
+@dataclass
 class PrecisionConfig:
     dtype: Dtype = Dtype.auto
+    fp8: Fp8Config = field(default_factory=Fp8Config)
 
 
 @dataclass
@@ -225,6 +255,7 @@ class TrainerConfig:
 
     device: Device = Device.auto
     compile: bool = True
+    attention: AttentionBackend = AttentionBackend.auto
     checkpoint_every_steps: int = 1_000  # 0: never
     keep_checkpoints: bool = False
     gc_every_steps: int = 5_000

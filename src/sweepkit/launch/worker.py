@@ -25,8 +25,8 @@ from sweepkit import fsio
 from sweepkit.errors import StorageError
 from sweepkit.launch import job, machine, process
 from sweepkit.launch.choose import next_run
-from sweepkit.launch.job import Runs
-from sweepkit.launch.ledger import Ledger
+from sweepkit.launch.job import Hopeless, Runs
+from sweepkit.launch.ledger import Ledger, Run
 from sweepkit.launch.process import Liveness, ProcessId
 from sweepkit.launch.stopping import Stopping, on_signals
 from sweepkit.plan import world
@@ -102,14 +102,33 @@ def main(argv: Sequence[str] | None = None, session_factory: SessionFactory | No
     with on_signals() as stop:
         end_with_parent(head.driver_process, stop)
         try:
-            return _work(head, plans, session_factory, stop)
+            ledger = Ledger(plans, head.results_dir)
+            work(ledger, session_factory, stop, driver=head.driver, max_attempts=head.max_attempts)
         except StorageError as error:
             print(error, file=sys.stderr)
             return DISK_FULL
+        return STOPPED if stop() else DONE
 
 
-def _work(head: Head, plans: Sequence[RunPlan], session_factory: SessionFactory, stop: Stopping) -> int:
-    ledger = Ledger(plans, head.results_dir)
+def work(
+    ledger: Ledger,
+    session_factory: SessionFactory,
+    stop: Stopping,
+    *,
+    driver: str,
+    max_attempts: int,
+    ask: Callable[[Stopping], bool] = lambda stop: False,
+    hopeless: Callable[[Run], Hopeless] = lambda run: lambda: None,
+) -> None:
+    """Run what nobody holds until nothing is left to start or to ask for.
+
+    Args:
+        ask: adds a run to the ledger's list where nothing is startable; False where there is no more to come.
+        hopeless: what tells that a run has become hopeless.
+
+    Raises:
+        StorageError: the disk is full.
+    """
     session: Runs | None = None
     last_key: str | None = None
     compiled: set[str] = set()
@@ -117,23 +136,25 @@ def _work(head: Head, plans: Sequence[RunPlan], session_factory: SessionFactory,
         ledger.refresh()
         startable = [run.plan for run in ledger.startable()]
         if not startable:
-            return DONE
+            if not ask(stop):
+                return
+            continue
         session = session or session_factory()
         plan = next_run(startable, last_key=last_key, compiled=compiled, busy=ledger.busy())
         record = job.carry_out(
             plan,
-            head.results_dir,
+            ledger.results_dir,
             session,
-            driver=head.driver,
-            max_attempts=head.max_attempts,
+            driver=driver,
+            max_attempts=max_attempts,
             stop=stop,
+            hopeless=hopeless(ledger.runs[plan.run_id]),
         )
         if record is not None:
             last_key = plan.compile_key
             compiled.add(last_key)
         else:
             stop.wait(_AGAIN_S)  # someone was faster
-    return STOPPED
 
 
 def end_with_parent(driver: ProcessId, stop: Stopping) -> None:

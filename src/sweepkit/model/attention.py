@@ -1,7 +1,6 @@
-"""Causal self-attention with rotary positions, QK norm, sliding windows, GQA and value embeddings.
+"""Causal self-attention with rotary positions, QK norm, GQA and value embeddings: all but the kernel.
 
-The kernel is torch's scaled_dot_product_attention. A layer that sees everything passes
-``is_causal``; a layer with a window passes a banded additive mask, made once and shared.
+The kernel, with its window, is ``attend.py``'s; what stands here is what is compiled around it.
 
 Shapes: B batch, T time, D width, H query heads, G key/value heads, K head size.
 """
@@ -9,22 +8,11 @@ Shapes: B batch, T time, D width, H query heads, G key/value heads, K head size.
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sweepkit.config.schema import ModelConfig
 from sweepkit.model.layers import Linear, norm, rotate
 from sweepkit.plan.run_plan import RunPlan
-
-
-def window_mask(
-    sequence_len: int, window: int, dtype: torch.dtype, device: torch.device | str | None
-) -> Tensor:
-    """Additive mask [T, T]: 0 where 0 <= query - key <= window, else -inf."""
-    position_T = torch.arange(sequence_len)
-    distance_TT = position_T[:, None] - position_T[None, :]
-    hidden_TT = (distance_TT < 0) | (distance_TT > window)
-    return torch.zeros(sequence_len, sequence_len, dtype=dtype).masked_fill_(hidden_TT, -torch.inf).to(device)
 
 
 class Attention(nn.Module):
@@ -69,15 +57,3 @@ class Attention(nn.Module):
         """The output projection: heads [B, H, T, K] → [B, T, D]."""
         y_BTD: Tensor = self.out(y_BHTK.transpose(1, 2).flatten(2))
         return y_BTD
-
-
-def attend(q_BHTK: Tensor, k_BGTK: Tensor, v_BGTK: Tensor, mask_TT: Tensor | None) -> Tensor:
-    """Softmax attention [B, H, T, K] with scale 1/√K; no mask means causal over the full context."""
-    return F.scaled_dot_product_attention(
-        q_BHTK,
-        k_BGTK,
-        v_BGTK,
-        attn_mask=mask_TT,
-        is_causal=mask_TT is None,
-        enable_gqa=q_BHTK.size(1) != k_BGTK.size(1),
-    )

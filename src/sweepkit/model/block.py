@@ -17,7 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from sweepkit.config.schema import ModelConfig
-from sweepkit.model.attention import Attention, attend
+from sweepkit.model.attend import Attend
+from sweepkit.model.attention import Attention
 from sweepkit.model.layers import norm
 from sweepkit.model.mlp import MLP
 from sweepkit.plan.run_plan import RunPlan
@@ -47,13 +48,13 @@ class Block(nn.Module):
         ve_BTE: Tensor | None,
         cos_T1k: Tensor,
         sin_T1k: Tensor,
-        mask_TT: Tensor | None,
+        attend: Attend,
     ) -> Tensor:
         """[B, T, D] → [B, T, D]; the λs are fp32 scalars (0-d), multiplied in fp32."""
         x_BTD, q_BHTK, k_BGTK, v_BGTK = self.before(
             x_BTD, x0_BTD, resid_lambda, x0_lambda, ve_BTE, cos_T1k, sin_T1k
         )
-        return self.after(x_BTD, attend(q_BHTK, k_BGTK, v_BGTK, mask_TT))
+        return self.after(x_BTD, attend(q_BHTK, k_BGTK, v_BGTK))
 
     def before(
         self,

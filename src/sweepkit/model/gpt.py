@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from sweepkit.config import codec
-from sweepkit.config.schema import ModelConfig
+from sweepkit.config.schema import AttentionBackend, ModelConfig
 from sweepkit.model import init
-from sweepkit.model.attention import window_mask
+from sweepkit.model.attend import Attend
 from sweepkit.model.block import Block
 from sweepkit.model.layers import Embedding, Linear, norm, rotary_tables
 from sweepkit.model.loss import mean_nats, softcap, token_nats
@@ -39,16 +39,23 @@ _ROLE_PREFIXES: dict[Role, tuple[str, ...]] = {
 }
 
 
-def build_model(plan: RunPlan, compute_dtype: torch.dtype, device: torch.device | str) -> GPT:
+def build_model(
+    plan: RunPlan,
+    compute_dtype: torch.dtype,
+    device: torch.device | str,
+    attention: AttentionBackend = AttentionBackend.sdpa,
+) -> GPT:
     """Build the planned model, uninitialised.
 
     Args:
         plan: settles every size and switch.
         compute_dtype: of activations and embedding tables; other parameters are fp32.
         device: where it lives; "meta" allocates nothing.
+        attention: the kernel, not auto.
     """
     config = codec.from_json(plan.config)
-    return GPT(config.model, plan, config.tokenizer.vocab_size, compute_dtype, torch.device(device))
+    vocab_size = config.tokenizer.vocab_size
+    return GPT(config.model, plan, vocab_size, compute_dtype, torch.device(device), attention)
 
 
 class GPT(nn.Module):
@@ -61,6 +68,7 @@ class GPT(nn.Module):
         vocab_size: int,
         compute_dtype: torch.dtype,
         device: torch.device,
+        attention: AttentionBackend,
     ) -> None:
         super().__init__()
         self.config, self.compute_dtype, self.vocab_size = config, compute_dtype, vocab_size
@@ -92,13 +100,13 @@ class GPT(nn.Module):
         self.register_buffer("sin", sin, persistent=False)
         self._token_nats = token_nats
         self._compiled = False
-        self.layer_masks: list[str | None] = []  # per layer: the buffer with its mask, None: full context
-        for window in plan.windows:
-            name = None if window >= plan.sequence_len - 1 else f"mask_{window}"
-            self.layer_masks.append(name)
-            if name is not None and not hasattr(self, name):
-                mask = window_mask(plan.sequence_len, window, compute_dtype, device)
-                self.register_buffer(name, mask, persistent=False)
+        self.windows = plan.windows
+        self.attends = nn.ModuleDict(
+            {
+                str(window): Attend(attention, window, plan.sequence_len, compute_dtype, device)
+                for window in set(plan.windows)
+            }
+        )
 
     def layers(self) -> Iterator[Block]:
         """The blocks, first to last."""
@@ -158,10 +166,9 @@ class GPT(nn.Module):
         x0_BTD, backout_BTD = x_BTD.view_as(x_BTD), None
         resid_lambdas, x0_lambdas = self.resid_lambdas.unbind(), self.x0_lambdas.unbind()
         for i, block in enumerate(self.blocks):
-            table, mask = str(i), self.layer_masks[i]
+            table, attend = str(i), self.attends[str(self.windows[i])]
             ve_BTE = self.value_embeds[table](inputs_BT) if table in self.value_embeds else None
-            mask_TT = None if mask is None else self.get_buffer(mask)[:time, :time]
-            x_BTD = block(x_BTD, x0_BTD, resid_lambdas[i], x0_lambdas[i], ve_BTE, cos, sin, mask_TT)
+            x_BTD = block(x_BTD, x0_BTD, resid_lambdas[i], x0_lambdas[i], ve_BTE, cos, sin, attend)
             if i == self.backout_layer and self.backout_lambda is not None:
                 backout_BTD = x_BTD
         if backout_BTD is not None:

@@ -8,6 +8,7 @@ Shapes: B batch, T time, D width, H heads, K head size, V vocabulary.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -21,14 +22,22 @@ def norm(x: Tensor) -> Tensor:
 
 
 class Linear(nn.Module):
-    """``x @ weight.T`` with an fp32 master weight [out, in], cast to the dtype of ``x`` [..., in]."""
+    """``x @ weight.T`` with an fp32 master weight [out, in], cast to the dtype of ``x`` [..., in].
+
+    ``training_product`` replaces the product while training (FP8); evaluation stays in the dtype of ``x``.
+    """
+
+    training_product: Callable[[Tensor, Tensor], Tensor] | None
 
     def __init__(self, in_features: int, out_features: int, device: torch.device | str | None) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(out_features, in_features, device=device, dtype=torch.float32))
+        self.training_product = None
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., in] → [..., out], in the dtype of ``x``."""
+        if self.training_product is not None and self.training:
+            return self.training_product(x, self.weight)
         return F.linear(x, self.weight.to(x.dtype))
 
 
@@ -55,18 +64,24 @@ class _Lookup(torch.autograd.Function):
 
 
 class Embedding(nn.Module):
-    """A table [V, D] in the compute dtype; tokens [...] → rows [..., D]."""
+    """A table [V, D]; tokens [...] → rows [..., D] in the compute dtype.
+
+    The table is kept in the compute dtype, but for fp16: there in fp32, because a scaled gradient that must
+    be divided again needs fp32's range.
+    """
 
     def __init__(
-        self, num_rows: int, width: int, dtype: torch.dtype, device: torch.device | str | None
+        self, num_rows: int, width: int, compute_dtype: torch.dtype, device: torch.device | str | None
     ) -> None:
         super().__init__()
+        self.compute_dtype = compute_dtype
+        dtype = torch.float32 if compute_dtype is torch.float16 else compute_dtype
         self.weight = nn.Parameter(torch.empty(num_rows, width, device=device, dtype=dtype))
 
     def forward(self, tokens_BT: Tensor) -> Tensor:
         """[B, T] integers → [B, T, D]."""
         rows_BTD: Tensor = _Lookup.apply(tokens_BT, self.weight)  # type: ignore[no-untyped-call]
-        return rows_BTD
+        return rows_BTD.to(self.compute_dtype)
 
 
 def rotary_tables(

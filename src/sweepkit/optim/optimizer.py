@@ -60,7 +60,7 @@ def build_optimizer(
     Args:
         roles: parameter group → its named parameters, as the model lists them.
         plan: scaled learning rates, weight decays, schedules.
-        compute_dtype: Polar Express iterates in it.
+        compute_dtype: Polar Express iterates in bf16 where this is bf16, else in fp32.
         compile: compile Muon's step, one graph a matrix shape, where that pays (not on a CPU).
         ranks: those that train together; None: this process alone.
         owners: which rank owns which parameter (``owners.assign``); with several ranks.
@@ -111,7 +111,7 @@ def _stack_factory(
         row_equilibration=config.row_equilibration,
         frobenius_reset=config.frobenius_reset,
         cautious_weight_decay=config.cautious_weight_decay,
-        iteration_dtype=compute_dtype,
+        iteration_dtype=torch.bfloat16 if compute_dtype is torch.bfloat16 else torch.float32,
     )
     # On a CPU the step is matmuls for the most part: compiling it takes 10 s a model and gains 2% of a step.
     worthwhile = compile and any(parameter.device.type != "cpu" for _, parameter in named)

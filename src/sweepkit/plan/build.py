@@ -10,6 +10,7 @@ from typing import Any
 from sweepkit.config import checks, codec, identity
 from sweepkit.config.schema import RunConfig
 from sweepkit.plan import cost, sizing, transfer, world
+from sweepkit.plan.fp8_share import fp8_flops_per_token
 from sweepkit.plan.horizon import plan_horizon
 from sweepkit.plan.run_plan import RunPlan
 
@@ -84,7 +85,11 @@ def build(config: RunConfig) -> RunPlan:
         plan_mfu=launcher.plan_mfu,
         estimated_peak_memory_gib=cost.peak_memory_gib(config, sizes, horizon.device_batch_size),
         estimated_gpu_hours=cost.gpu_hours(
-            total_flops, launcher.plan_device, config.precision.dtype, launcher.plan_mfu
+            total_flops,
+            launcher.plan_device,
+            config.precision.dtype,
+            launcher.plan_mfu,
+            fp8_flops_per_token(config, sizes) / sizes.flops_per_token,
         ),
         config=as_json,
     )

@@ -39,9 +39,9 @@ PEAK_FLOPS: dict[str, dict[str, float]] = {
     "l40s": {"bf16": 362 * _T, "fp8": 733 * _T, "fp32": 91.6 * _T},
     "l40": {"bf16": 181 * _T, "fp8": 362 * _T, "fp32": 90.5 * _T},
     "l4": {"bf16": 121 * _T, "fp8": 242.5 * _T, "fp32": 30.3 * _T},
-    # Volta and Turing have no bf16
-    "v100": {"fp32": 15.7 * _T},
-    "t4": {"fp32": 8.1 * _T},
+    # Volta (SXM2) and Turing have no bf16
+    "v100": {"fp16": 125 * _T, "fp32": 15.7 * _T},
+    "t4": {"fp16": 65 * _T, "fp32": 8.1 * _T},
     # GeForce architecture white papers: bf16 with fp32 accumulation
     "rtx_5090": {"bf16": 209.5 * _T, "fp32": 104.8 * _T},
     "rtx_4090": {"bf16": 165.2 * _T, "fp8": 330.3 * _T, "fp32": 82.6 * _T},
@@ -69,21 +69,30 @@ def device_key(name: str) -> str | None:
 
 
 def peak_flops(device: str, dtype: str) -> float | None:
-    """Peak FLOP/s of one device in ``bf16``, ``fp8`` or ``fp32``; None when unknown."""
+    """Peak FLOP/s of one device in ``bf16``, ``fp16``, ``fp8`` or ``fp32``; None when unknown."""
     key = device_key(device)
-    return PEAK_FLOPS[key].get(dtype) if key else None
+    if key is None:
+        return None
+    peaks = PEAK_FLOPS[key]
+    # every listed device that multiplies bf16 multiplies fp16 at the same rate
+    return peaks.get(dtype, peaks.get("bf16") if dtype == "fp16" else None)
 
 
-def gpu_hours(total_flops: int, device: str, dtype: Dtype, mfu: float) -> float | None:
+def gpu_hours(
+    total_flops: int, device: str, dtype: Dtype, mfu: float, fp8_share: float = 0.0
+) -> float | None:
     """Hours on one named device at ``mfu``, training FLOPs only; None when its peak is unknown.
 
-    An automatic dtype counts as bf16 where the device has it.
+    An automatic dtype counts as bf16 where the device has it. Under fp8 the share ``fp8_share`` of the FLOPs
+    goes at the FP8 peak (where the device has FP8) and the rest at the bf16 peak.
     """
-    if dtype is Dtype.auto:
-        peak = peak_flops(device, "bf16") or peak_flops(device, "fp32")
-    else:
-        peak = peak_flops(device, dtype.name)
-    return None if peak is None else total_flops / (peak * mfu) / 3600
+    peak = peak_flops(device, "bf16" if dtype in (Dtype.auto, Dtype.fp8) else dtype.name)
+    if peak is None and dtype is Dtype.auto:
+        peak = peak_flops(device, "fp32")
+    if peak is None:
+        return None
+    fp8_peak = peak_flops(device, "fp8") or peak
+    return total_flops * (fp8_share / fp8_peak + (1 - fp8_share) / peak) / mfu / 3600
 
 
 def peak_memory_gib(config: RunConfig, sizing: Sizing, device_batch_size: int) -> float:
@@ -102,7 +111,8 @@ def peak_memory_gib(config: RunConfig, sizing: Sizing, device_batch_size: int) -
 def _state_bytes(config: RunConfig, sizing: Sizing, compute: int) -> int:
     """Parameters, gradients, optimizer state: tables and moments in the compute dtype, rest fp32."""
     groups = sizing.param_groups
-    tables = (groups["wte"] + groups["value_embeds"]) * 4 * compute  # weight, gradient, two moments
+    table = 4 if config.precision.dtype is Dtype.fp16 else compute
+    tables = (groups["wte"] + groups["value_embeds"]) * 4 * table  # weight, gradient, two moments
     adam = (groups["lm_head"] + groups["scalars"]) * 16
     if config.optimizer.matrix.kind is MatrixOptimizer.adamw:
         return tables + adam + groups["transformer_matrices"] * 16

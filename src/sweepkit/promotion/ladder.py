@@ -1,25 +1,27 @@
 """The ladder: run a rung, decide it once, climb with what survives.
 
 A state machine whose whole state lies in files, so that it can be killed anywhere and run again. Rung by
-rung: run what is missing of the reference and the surviving variants, check that plan and rule are still
-what was frozen, decide, and store the decision in ``verdicts.json`` with a digest of the runs it was based
-on, before anything of the next rung starts. On a rerun a stored decision is used as it stands while its
-inputs are the same; otherwise it is made again, which gives the same from the same runs.
+rung: run what is missing of the reference, the surviving variants and a few that lost (``unselected.py``),
+check that plan and rule are still what was frozen, decide, and store the decision in ``verdicts.json`` with a
+digest of the runs it was based on, before anything of the next rung starts. On a rerun a stored decision is
+used as it stands while its inputs are the same; otherwise it is made again, which gives the same from the
+same runs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import pandas as pd
 
 from sweepkit.analysis import replicates
 from sweepkit.config.schema import RungConfig
 from sweepkit.errors import FrozenPlanError
-from sweepkit.promotion import gate, ledger, outcome
-from sweepkit.promotion.verdict import Promotion, RungResult
+from sweepkit.promotion import gate, ledger, outcome, unselected
+from sweepkit.promotion.verdict import Promotion, RungResult, Verdict
 from sweepkit.results.columns import REFERENCE
-from sweepkit.results.record import RunState
+from sweepkit.results.record import FailureClass, RunState
 from sweepkit.sweep.expand import Cell
 from sweepkit.sweep.frozen import Frozen, load_frozen
 
@@ -57,25 +59,28 @@ def promote(
     """
     rungs = [rung for rung in frozen.rungs if any(cell.rung == rung.name for cell in frozen.cells)]
     surviving = [name for name in dict.fromkeys(cell.variant for cell in frozen.cells) if name != REFERENCE]
+    carried: list[str] = []  # lost, and run to measure transfer
     decided: list[RungResult] = []
     waiting: list[str] = []
     _verify(frozen)
     stored = ledger.read(frozen)
     for rung in rungs:
-        cells = _cells(frozen, rung, surviving)
-        rows = _rows(load(), rung, surviving)
+        wanted = [REFERENCE, *surviving, *carried]
+        cells = [cell for cell in frozen.cells if cell.rung == rung.name and cell.variant in wanted]
+        rows = _rows(frozen, load(), rung, wanted)
         if unfinished(rows, cells) or (retry_failed and not (rows["state"] == RunState.complete).all()):
             run_cells(rung.name, cells)
-            rows = _rows(load(), rung, surviving)
+            rows = _rows(frozen, load(), rung, wanted)
         waiting = unfinished(rows, cells)
         if waiting:
             break
         _verify(frozen)
-        result = _decide(frozen, rung, rung is rungs[-1], rows, cells, stored, allow_mixed_environments)
+        judge = _Judge(frozen, rung, rung is rungs[-1], carried, allow_mixed_environments)
+        result = judge.result(rows, cells, stored)
         decided.append(result)
         ledger.write(frozen, decided)
         on_decision(result)
-        surviving = result.survivors
+        surviving, carried = result.survivors, result.unselected
         if not surviving:
             break
     promotion = outcome.conclude(frozen, rungs, decided, waiting)
@@ -89,30 +94,50 @@ def unfinished(rows: pd.DataFrame, cells: Sequence[Cell]) -> list[str]:
     return [cell.plan.run_id for cell in cells if cell.plan.run_id not in ended]
 
 
-def _cells(frozen: Frozen, rung: RungConfig, surviving: Sequence[str]) -> list[Cell]:
-    wanted = {REFERENCE, *surviving}
-    return [cell for cell in frozen.cells if cell.rung == rung.name and cell.variant in wanted]
+def _rows(frozen: Frozen, frame: pd.DataFrame, rung: RungConfig, variants: Sequence[str]) -> pd.DataFrame:
+    """A rung's rows; where it was searched, a point that needed more memory than allowed ran out of it."""
+    rows = frame[(frame["rung"] == rung.name) & frame["variant"].isin(variants)]
+    limit_gib = frozen.search.max_peak_memory_gib if frozen.search else None
+    if limit_gib is None or rung.name != frozen.rungs[0].name:
+        return rows
+    is_over = (rows["peak_memory_gib"] > limit_gib) & (rows["variant"] != REFERENCE)
+    failed = {"state": RunState.failed.value, "failure_class": FailureClass.oom.value}
+    return rows.assign(**{name: rows[name].mask(is_over, value) for name, value in failed.items()})
 
 
-def _rows(frame: pd.DataFrame, rung: RungConfig, surviving: Sequence[str]) -> pd.DataFrame:
-    return frame[(frame["rung"] == rung.name) & frame["variant"].isin([REFERENCE, *surviving])]
+@dataclass(frozen=True)
+class _Judge:
+    """Decides one rung; ``carried`` are the variants that are run there only to measure transfer."""
 
+    frozen: Frozen
+    rung: RungConfig
+    is_last: bool
+    carried: Sequence[str]
+    allow_mixed_environments: bool
 
-def _decide(
-    frozen: Frozen,
-    rung: RungConfig,
-    is_last: bool,
-    rows: pd.DataFrame,
-    cells: Sequence[Cell],
-    stored: dict[str, RungResult],
-    allow_mixed_environments: bool,
-) -> RungResult:
-    inputs = ledger.inputs_sha256(frozen, rung, is_last, rows)
-    before = stored.get(rung.name)
-    if before is not None and before.inputs_sha256 == inputs:
-        return before
-    verdicts = gate.decide(rows, frozen.decision, rung, is_last, allow_mixed_environments)
-    return RungResult(rung.name, cells[0].plan.depth if cells else None, verdicts, inputs)
+    def result(self, rows: pd.DataFrame, cells: Sequence[Cell], stored: dict[str, RungResult]) -> RungResult:
+        """The stored decision where it was based on the same, else a new one."""
+        inputs = ledger.inputs_sha256(self.frozen, self.rung, self.is_last, self.carried, rows)
+        before = stored.get(self.rung.name)
+        if before is not None and before.inputs_sha256 == inputs:
+            return before
+        depth = cells[0].plan.depth if cells else None
+        return RungResult(self.rung.name, depth, self._verdicts(rows), inputs)
+
+    def _verdicts(self, rows: pd.DataFrame) -> list[Verdict]:
+        decision = self.frozen.decision
+        verdicts = self._decide(rows[~rows["variant"].isin(self.carried)])
+        if not self.is_last:
+            num_variants = len({cell.variant for cell in self.frozen.cells} - {REFERENCE})
+            num = decision.num_unselected_of(num_variants)
+            verdicts = unselected.choose(verdicts, self.carried, num=num, identity=self.frozen.identity)
+        if self.carried:
+            measured = self._decide(rows[rows["variant"].isin([REFERENCE, *self.carried])])
+            verdicts += [unselected.only_measured(verdict, decision) for verdict in measured]
+        return verdicts
+
+    def _decide(self, rows: pd.DataFrame) -> list[Verdict]:
+        return gate.decide(rows, self.frozen.decision, self.rung, self.is_last, self.allow_mixed_environments)
 
 
 def _verify(frozen: Frozen) -> None:

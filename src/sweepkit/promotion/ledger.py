@@ -73,8 +73,10 @@ def read(frozen: Frozen) -> dict[str, RungResult]:
         return {}
 
 
-def inputs_sha256(frozen: Frozen, rung: RungConfig, is_last: bool, rows: pd.DataFrame) -> str:
-    """Digest of all a rung's decision depends on: the rule, the rung and what its runs recorded."""
+def inputs_sha256(
+    frozen: Frozen, rung: RungConfig, is_last: bool, unselected: Sequence[str], rows: pd.DataFrame
+) -> str:
+    """Digest of all a rung's decision depends on: the rule, the rung, its role and what its runs recorded."""
     metric = frozen.decision.metric
     stream = metric.removeprefix("bpb_")
     wanted = dict.fromkeys([*_INPUTS, metric, "evaluation_fingerprint", f"evaluation_fingerprint_{stream}"])
@@ -87,6 +89,7 @@ def inputs_sha256(frozen: Frozen, rung: RungConfig, is_last: bool, rows: pd.Data
             "rung": rung.name,
             "max_promoted": rung.max_promoted,
             "is_last": is_last,
+            "unselected": sorted(unselected),
             "columns": names,
             "runs": sorted(runs, key=str),
         }

@@ -21,7 +21,7 @@ from sweepkit.promotion.verdict import Final, FinalVerdict, Outcome, Promotion, 
 from sweepkit.results.columns import REFERENCE
 from sweepkit.sweep.frozen import Frozen
 
-_FINAL = {
+_FINAL = {  # of verdicts that judge
     Outcome.adopt: Final.adopted,
     Outcome.reject: Final.rejected,
     Outcome.inconclusive: Final.inconclusive,
@@ -107,7 +107,8 @@ def _final(name: str, decided: Sequence[RungResult], pending: bool) -> FinalVerd
     """The last verdict a variant got; pending while it still climbs and runs are missing."""
     last = None
     for result in decided:
-        last = next((verdict for verdict in result.verdicts if verdict.variant == name), last)
+        judged = (verdict for verdict in result.verdicts if verdict.outcome is not Outcome.unselected)
+        last = next((verdict for verdict in judged if verdict.variant == name), last)
     if last is None or (last.climbs and pending):
         return FinalVerdict(name, Final.pending, last.rung if last else "", last.reasons if last else [])
     return FinalVerdict(name, _FINAL[last.outcome], last.rung, last.reasons)

@@ -16,12 +16,16 @@ from sweepkit.analysis.transfer import TransferRow
 
 
 class Outcome(StrEnum):
-    """What a rung decided about one variant; ``adopt`` only on the last rung, ``promote`` only before it."""
+    """What a rung decided about one variant; ``adopt`` only on the last rung, ``promote`` only before it.
+
+    ``unselected``: not judged; it lost on a rung below and is run to measure transfer (``unselected.py``).
+    """
 
     promote = "promote"
     adopt = "adopt"
     reject = "reject"
     inconclusive = "inconclusive"
+    unselected = "unselected"
 
 
 class Final(StrEnum):
@@ -44,6 +48,7 @@ class Verdict:
         climbs: whether it is run on the next rung (an inconclusive one may; see ``gate.decide``).
         reasons: plain sentences with their numbers, the decisive one first.
         notes: what else a reader wants to know: the noise, the cost axes, runs that are missing.
+        unselected: whether it lost, and is run on the next rungs, or was on this one, to measure transfer.
         evidence: run_ids, reference_run_ids, n, noise, and one mapping an axis (steps, wall_clock, flops).
     """
 
@@ -53,6 +58,7 @@ class Verdict:
     climbs: bool
     reasons: list[str]
     notes: list[str] = field(default_factory=list)
+    unselected: bool = False
     evidence: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
@@ -76,6 +82,11 @@ class RungResult:
     def survivors(self) -> list[str]:
         """Labels of the variants that climb."""
         return [verdict.variant for verdict in self.verdicts if verdict.climbs]
+
+    @property
+    def unselected(self) -> list[str]:
+        """Labels of the variants that are run on the next rung to measure transfer alone."""
+        return [verdict.variant for verdict in self.verdicts if verdict.unselected]
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -163,5 +163,9 @@ def over_the_limit(place: int, climbers: int, max_promoted: int) -> str:
     )
 
 
+def drawn() -> str:
+    return "drawn at random among those that did not climb, to measure transfer; it is never adopted"
+
+
 def _missing(runs: Replicates) -> str:
     return ", ".join(f"{run_id} {what}" for run_id, what in runs.missing.items())

@@ -140,13 +140,15 @@ def _estimated(content: Content) -> list[TransferRow]:
 
 
 def _best_trials(content: Content, frozen: Frozen) -> set[str]:
-    """What plots can hold of a search: its frozen variants and the ten best trials.
+    """What plots can hold of a search: its frozen variants, the ten best trials and those that climbed.
 
     Effects are estimated among all before, so that their intervals know how many were tried.
     """
-    done = content.runs[content.runs["state"] == COMPLETE]
+    done = content.runs[(content.runs["state"] == COMPLETE) & (content.runs["rung"] == frozen.rungs[0].name)]
     means = done.groupby("variant")[content.decision.metric].mean().sort_values()
-    return {cell.variant for cell in frozen.fixed} | {str(name) for name in means.index[:_BEST_TRIALS]}
+    above = {item.variant for item in content.verdicts if item.rung != frozen.rungs[0].name}
+    fixed = {cell.variant for cell in frozen.fixed}
+    return fixed | above | {str(name) for name in means.index[:_BEST_TRIALS]}
 
 
 def _files(sweep_dir: Path, results: Path) -> dict[str, Path]:

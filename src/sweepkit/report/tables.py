@@ -27,7 +27,7 @@ STYLES = {
     "strong": "bold",
     "complete": "green", "running": "cyan", "planned": "dim", "preempted": "yellow", "cancelled": "yellow",
     "failed": "red", "diverged": "magenta", "pruned": "dim magenta", "corrupt": "bold red",
-    "adopt": "bold green", "promote": "green", "reject": "red", "inconclusive": "yellow",
+    "adopt": "bold green", "promote": "green", "reject": "red", "inconclusive": "yellow", "unselected": "dim",
     "adopted": "bold green", "rejected": "red", "pending": "cyan",
     "met": "green", "unresolved": "yellow",
 }  # fmt: skip

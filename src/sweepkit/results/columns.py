@@ -96,7 +96,12 @@ RUN_COLUMNS: tuple[Column, ...] = (
     Column("eval_time_s", FLOAT, "s", LOW, "time in evaluation"),
     Column("checkpoint_time_s", FLOAT, "s", LOW, "time in saving checkpoints"),
     Column("tokens_per_s", FLOAT, "tokens/s", HIGH, "training throughput"),
-    Column("mfu", FLOAT, "ratio", HIGH, "model FLOPs utilisation: achieved over peak FLOPs"),
+    Column(
+        "mfu", FLOAT, "ratio", HIGH, "model FLOPs utilisation: achieved over the peak of the dtype that ran"
+    ),
+    Column("mfu_fp8", FLOAT, "ratio", HIGH, "its part on FP8 units: FLOPs in FP8 over the FP8 peak"),
+    Column("mfu_rest", FLOAT, "ratio", HIGH, "beside FP8: the other FLOPs over the compute dtype's peak"),
+    Column("num_skipped_steps", INT, "steps", LOW, "steps skipped in fp16 because gradients overflowed"),
     Column("peak_memory_gib", FLOAT, "GiB", LOW, "peak memory of the device or process"),
     # what was planned
     Column("depth", INT, "layers", NO, "the size dial"),
@@ -116,7 +121,9 @@ RUN_COLUMNS: tuple[Column, ...] = (
     Column("dataset", TEXT, "", NO, "name of the dataset recipe"),
     Column("estimated_gpu_hours", FLOAT, "GPU-h", LOW, "planned cost on plan_device at plan_mfu"),
     # where and with what
-    Column("dtype", TEXT, "", NO, "compute dtype the node resolved to"),
+    Column("dtype", TEXT, "", NO, "dtype the node resolved to: bf16, fp16, fp32 or fp8"),
+    Column("fp8_backend", TEXT, "", NO, "native or emulated, for runs in fp8"),
+    Column("attention", TEXT, "", NO, "attention kernel the node resolved to"),
     Column("device", TEXT, "", NO, "cpu, cuda or mps"),
     Column("hardware", TEXT, "", NO, "processor or accelerator"),
     Column(
@@ -130,7 +137,7 @@ RUN_COLUMNS: tuple[Column, ...] = (
         TEXT,
         "",
         NO,
-        "hash of hardware, device, dtype, threads, torch, compilation",
+        "hash of hardware, device, dtype, FP8 and attention backends, threads, torch, compilation",
     ),
     Column(
         "evaluation_fingerprint", TEXT, "", NO, "digest of what val_bpb was measured on; compare only equals"
@@ -158,6 +165,9 @@ CURVE_COLUMNS: tuple[Column, ...] = (
     Column("lr", FLOAT, "ratio", NO, "learning rate as a factor of each group's peak"),
     Column("tokens_per_s", FLOAT, "tokens/s", HIGH, "throughput of the step"),
     Column("mfu", FLOAT, "ratio", HIGH, "model FLOPs utilisation of the step"),
+    Column("mfu_fp8", FLOAT, "ratio", HIGH, "its part on FP8 units"),
+    Column("mfu_rest", FLOAT, "ratio", HIGH, "its other part, where FP8 units took part"),
+    Column("loss_scale", FLOAT, "", NO, "what the loss is multiplied by in fp16"),
     Column("grad_norm", FLOAT, "", NO, "norm of the gradient, where diagnostics were taken"),
     Column("update_data_log10_<group>", FLOAT, "log10", NO, "size of the step over size of the weights"),
     Column("grad_data_log10_<group>", FLOAT, "log10", NO, "size of the gradient over size of the weights"),

@@ -28,7 +28,8 @@ _RECORD_COLUMNS = (
 )  # fmt: skip
 _RESULT_COLUMNS = (
     "val_bpb", "final_train_loss", "train_time_s", "median_step_time_s", "compile_time_s", "eval_time_s",
-    "checkpoint_time_s", "tokens_per_s", "mfu", "peak_memory_gib", "total_flops",
+    "checkpoint_time_s", "tokens_per_s", "mfu", "mfu_fp8", "mfu_rest", "num_skipped_steps",
+    "peak_memory_gib", "total_flops",
 )  # fmt: skip
 
 
@@ -63,6 +64,8 @@ def record_row(record: dict[str, Any]) -> Row:
     git = git if isinstance(git, dict) else {"commit": git}
     row |= {
         "dtype": _text(resolved.get("dtype") or resolved.get("compute_dtype")),
+        "fp8_backend": (resolved.get("fp8") or {}).get("backend"),
+        "attention": _text(resolved.get("attention")),
         "device": _text(resolved.get("device")),
         "num_threads": resolved.get("num_threads"),
         "hardware": _text(environment.get("hardware")),
@@ -141,7 +144,7 @@ def with_trials(rows: list[Row], path: Path) -> list[Row]:
     """``rows`` and the cells of a search's trials, every run once; cells have the number of their trial."""
     known = {row["run_id"]: row for row in rows}
     for trial in fsio.read_lines(path):
-        for cell in trial.get("cells", []):
+        for cell in [*trial.get("cells", []), *trial.get("above", [])]:
             row = known.setdefault(cell["plan"]["run_id"], cell_row(cell))
             row.setdefault("trial", trial["number"])
     return list(known.values()) if len(known) > len(rows) else rows

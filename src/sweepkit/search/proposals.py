@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from sweepkit.errors import ConfigError
 from sweepkit.launch import claims
 from sweepkit.search.trial_ledger import TrialLedger, spec_of
-from sweepkit.sweep import points, trials
+from sweepkit.sweep import expand, points, trials
 from sweepkit.sweep.frozen import Frozen
 from sweepkit.sweep.points import Params
 from sweepkit.sweep.trials import Trial
@@ -46,8 +46,8 @@ class Proposals:
         self._overrides = tuple(overrides)
         self._ledger = ledger
         self._study: Study | None = None  # importing Optuna takes a moment; not every process asks
-        points.check_unchanged(sweep.base, self._overrides, sweep.fixed)
-        given = [*sweep.base, *self._overrides]
+        points.check_unchanged(sweep.stacks, self._overrides, sweep.fixed)
+        given = [*sweep.stacks[0].below, *expand.above(self._overrides)]
         reference = points.reference(self._spec, given, sweep.fixed[0].plan.config)
         self._named = points.named(self._spec, reference)
 
@@ -86,15 +86,16 @@ class Proposals:
         try:
             cells = points.cells(
                 params,
-                base=self._sweep.base,
+                stacks=self._sweep.stacks,
                 extra=self._overrides,
-                seeds=self._sweep.seeds,
                 fixed=self._sweep.fixed,
                 labels=labels,
             )
         except ConfigError as error:  # fields that are right one by one, and wrong together
             return Trial(number, params, point, error=str(error))
-        return Trial(number, params, point, cells)
+        first = self._sweep.rungs[0].name
+        here = tuple(cell for cell in cells if cell.rung == first)
+        return Trial(number, params, point, here, above=tuple(cell for cell in cells if cell.rung != first))
 
 
 @contextlib.contextmanager

@@ -1,4 +1,5 @@
-"""The runs of a search: those that were frozen, and those of every trial as it is proposed.
+"""The runs of a search: those that were frozen, and those of every trial as it is proposed. With a ladder,
+those of its lowest rung.
 
 Imports no Optuna: a launch that only looks after workers, and whatever else only looks, needs none of it.
 """
@@ -43,15 +44,16 @@ class TrialLedger(Ledger):
         self.outcomes: dict[int, Outcome] = {}
         self.num_to_ask = 0
         self._num_dead = 0
-        self._num_seeds = max(1, len(sweep.seeds))
+        self._num_seeds = max(1, len(sweep.stacks[0].seeds))
         self._live: dict[str, Run] = {}
         self._undecided: dict[int, list[Run]] = {}
         self._reader = trials.Reader(sweep.sweep_dir)
         self._results_dir = results_dir
         self._of_trials: dict[str, Run] = {}
         self._labels = {} if labels is None else labels
-        self._labels |= {cell.plan.run_id: _label(cell, "") for cell in sweep.fixed}
-        fixed = [cell.plan for cell in sweep.fixed]
+        fixed_cells = [cell for cell in sweep.fixed if cell.rung == sweep.rungs[0].name]
+        self._labels |= {cell.plan.run_id: _label(cell, "") for cell in fixed_cells}
+        fixed = [cell.plan for cell in fixed_cells]
         self._fixed = {plan.run_id for plan in fixed}
         super().__init__(fixed, results_dir)
 

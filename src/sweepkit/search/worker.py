@@ -9,13 +9,12 @@ an earlier one, is such a run: it goes on from its checkpoint, and its trial wit
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from sweepkit.errors import StorageError
-from sweepkit.launch import job, worker
-from sweepkit.launch.choose import next_run
-from sweepkit.launch.job import Runs
+from sweepkit.launch import worker
+from sweepkit.launch.job import Hopeless
 from sweepkit.launch.ledger import Run
 from sweepkit.launch.stopping import Stopping, on_signals
 from sweepkit.launch.worker import DISK_FULL, DONE, STOPPED, SessionFactory
@@ -24,8 +23,6 @@ from sweepkit.search.pruning import Judge
 from sweepkit.search.trial_ledger import TrialLedger
 from sweepkit.sweep import frozen
 from sweepkit.sweep.pruning_rule import NONE
-
-_AGAIN_S = 0.02
 
 
 def main(argv: Sequence[str] | None = None, session_factory: SessionFactory | None = None) -> int:
@@ -55,49 +52,28 @@ def work(
     driver: str,
     max_attempts: int,
 ) -> None:
-    """Run what nobody holds, asking for more, until nothing is left to start or to ask for.
+    """``launch.worker.work``, which asks for more and stops what its rule finds hopeless."""
 
-    Raises:
-        StorageError: the disk is full.
-    """
-    session: Runs | None = None
-    last_key: str | None = None
-    compiled: set[str] = set()
-    while not stop():
-        ledger.refresh()
-        startable = [run.plan for run in ledger.startable()]
-        if not startable:
-            if not proposals.ask(stop):
-                return
-            continue
-        session = session or session_factory()
-        plan = next_run(startable, last_key=last_key, compiled=compiled, busy=ledger.busy())
-        record = job.carry_out(
-            plan,
-            ledger.results_dir,
-            session,
-            driver=driver,
-            max_attempts=max_attempts,
-            stop=stop,
-            hopeless=_judge(ledger, ledger.runs[plan.run_id]),
-        )
-        if record is not None:
-            last_key = plan.compile_key
-            compiled.add(last_key)
-        else:
-            stop.wait(_AGAIN_S)  # someone was faster
+    def hopeless(run: Run) -> Hopeless:
+        rule = ledger.spec.pruning
+        if rule.kind == NONE or not ledger.is_judged(run.run_id):
+            return lambda: None
 
+        def peers() -> list[Run]:
+            ledger.refresh()
+            return ledger.peers(run)
 
-def _judge(ledger: TrialLedger, run: Run) -> Callable[[], str | None]:
-    rule = ledger.spec.pruning
-    if rule.kind == NONE or not ledger.is_judged(run.run_id):
-        return lambda: None
+        return Judge(rule, run, peers)
 
-    def peers() -> list[Run]:
-        ledger.refresh()
-        return ledger.peers(run)
-
-    return Judge(rule, run, peers)
+    worker.work(
+        ledger,
+        session_factory,
+        stop,
+        driver=driver,
+        max_attempts=max_attempts,
+        ask=proposals.ask,
+        hopeless=hopeless,
+    )
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from sweepkit import errors
 AXES = ("steps", "wall_clock", "flops")
 SUPERIOR = "superior"
 NOT_WORSE = "not_worse"
+_FEW_UNSELECTED, _MANY_UNSELECTED, _VARIANTS_AN_UNSELECTED = 2, 8, 5
 DEFAULT_AXES = {"steps": SUPERIOR, "wall_clock": NOT_WORSE, "flops": NOT_WORSE}
 DEFAULT_MARGINS = {"wall_clock": 0.02, "flops": 0.02}
 
@@ -29,6 +30,8 @@ class DecisionRule:
         alpha: family-wise error rate over a rung's variants.
         min_effect: smallest improvement worth having, in the metric's unit (bits per byte).
         axes: per axis ``superior`` or ``not_worse``.
+        num_unselected: how many variants that lost climb all the same, drawn at random and never adopted, so
+            that transfer is measured without selection; None: 2, one in five from 10 variants, 8 from 40.
         margins: per cost axis, how much worse (as a ratio, 0.02 is 2%) still counts as not worse.
     """
 
@@ -37,6 +40,7 @@ class DecisionRule:
     min_effect: float = 0.0003
     axes: dict[str, str] = field(default_factory=lambda: dict(DEFAULT_AXES))
     margins: dict[str, float] = field(default_factory=lambda: dict(DEFAULT_MARGINS))
+    num_unselected: int | None = None
 
     def __post_init__(self) -> None:
         if self.metric != "val_bpb" and not self.metric.startswith("bpb_"):
@@ -51,6 +55,15 @@ class DecisionRule:
                 self.min_effect,
                 "be 0 or more (bits per byte)",
                 "0.0003 is about one seed's noise at d12",
+            )
+        if self.num_unselected is not None and (
+            type(self.num_unselected) is not int or self.num_unselected < 0
+        ):
+            raise errors.invalid(
+                "decision.num_unselected",
+                self.num_unselected,
+                "be a whole number, 0 or more",
+                "leave it out, or write 0 to save their runs",
             )
         for axis, demand in self.axes.items():
             _check_axis("decision.axes", axis)
@@ -67,6 +80,12 @@ class DecisionRule:
                 raise errors.invalid(
                     f"decision.margins.{axis}", margin, "be a ratio from 0 up to 1", "0.02 allows 2% more"
                 )
+
+    def num_unselected_of(self, num_variants: int) -> int:
+        """How many variants that lost climb, of so many in the sweep."""
+        if self.num_unselected is not None:
+            return self.num_unselected
+        return min(_MANY_UNSELECTED, max(_FEW_UNSELECTED, num_variants // _VARIANTS_AN_UNSELECTED))
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""

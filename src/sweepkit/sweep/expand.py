@@ -65,6 +65,31 @@ class Cell:
         return cls(**(value | {"plan": RunPlan.from_json(value["plan"])}))
 
 
+@dataclass(frozen=True)
+class Stack:
+    """What a variant's own overrides are put on top of on one rung, and its seeds there."""
+
+    rung: str
+    below: tuple[str, ...]
+    seeds: tuple[int, ...]
+
+
+def stack(ladder_base: Sequence[str], rung: RungConfig, base: Sequence[str], seeds: tuple[int, ...]) -> Stack:
+    """Of one rung. Raises ConfigError where it wants more seeds than there are."""
+    return Stack(rung.name, (*ladder_base, *rung.overrides, *base), _seeds(seeds, rung))
+
+
+def stacks(sweep: SweepFile, extra: Sequence[str] = ()) -> list[Stack]:
+    """Of every rung, from the bottom up."""
+    ladder = ladder_of(sweep, extra)
+    return [stack(ladder.base if ladder else (), rung, sweep.base, sweep.seeds) for rung in rungs_of(ladder)]
+
+
+def above(extra: Sequence[str]) -> list[str]:
+    """Overrides of the command line that go on top of a variant's own."""
+    return [item for item in extra if override.block(item) != "ladder"]
+
+
 def variants(sweep: SweepFile) -> list[Variant]:
     """The reference first, then every variant in the order of the file.
 
@@ -76,7 +101,7 @@ def variants(sweep: SweepFile) -> list[Variant]:
 
 def ladder_of(sweep: SweepFile, extra: Sequence[str] = ()) -> LadderConfig | None:
     """The ladder to climb: ``ladder=NAME`` of the command line, else the file's; None for a single rung."""
-    from_command_line = [item for item in extra if _is_ladder(item)]
+    from_command_line = [item for item in extra if override.block(item) == "ladder"]
     from_file = [f"ladder={sweep.ladder}"] if sweep.ladder else []
     chosen = [*from_file, *from_command_line]
     if not chosen:
@@ -105,12 +130,10 @@ def expand(sweep: SweepFile, rung: RungConfig | None, extra: Sequence[str] = ())
     ladder = ladder_of(sweep, extra)
     conflicts.check_levels(sweep, ladder, extra)
     rung = rung or RungConfig(name=SINGLE_RUNG)
-    below = [*(ladder.base if ladder else ()), *rung.overrides, *sweep.base]
-    above = [item for item in extra if not _is_ladder(item)]
-    seeds = _seeds(sweep, rung)
+    here = stack(ladder.base if ladder else (), rung, sweep.base, sweep.seeds)
     cells = []
     for variant in variants(sweep):
-        config = compose.compose([*below, *variant.overrides, *above])
+        config = compose.compose([*here.below, *variant.overrides, *above(extra)])
         cells += [
             Cell(
                 variant=variant.label,
@@ -120,7 +143,7 @@ def expand(sweep: SweepFile, rung: RungConfig | None, extra: Sequence[str] = ())
                 plan=build.build(dataclasses.replace(config, seed=seed)),
                 levels=variant.levels,
             )
-            for seed in seeds
+            for seed in here.seeds
         ]
     conflicts.check_distinct_variants(cells)
     conflicts.check_owned_fields(cells, ladder, rung)
@@ -174,18 +197,14 @@ def variant_key(overrides: Sequence[str]) -> str:
     return fsio.digest(sorted([key, fsio.canonical_json(value)] for key, value in values.items()))[:12]
 
 
-def _seeds(sweep: SweepFile, rung: RungConfig) -> tuple[int, ...]:
+def _seeds(seeds: tuple[int, ...], rung: RungConfig) -> tuple[int, ...]:
     if rung.num_seeds is None:
-        return sweep.seeds
-    if not 1 <= rung.num_seeds <= len(sweep.seeds):
+        return seeds
+    if not 1 <= rung.num_seeds <= len(seeds):
         raise errors.invalid(
             f"ladder rung {rung.name}: num_seeds",
             rung.num_seeds,
-            f"lie between 1 and the sweep's {len(sweep.seeds)} seeds",
+            f"lie between 1 and the sweep's {len(seeds)} seeds",
             "list more seeds in the sweep file",
         )
-    return sweep.seeds[: rung.num_seeds]
-
-
-def _is_ladder(item: str) -> bool:
-    return override.block(item) == "ladder"
+    return seeds[: rung.num_seeds]

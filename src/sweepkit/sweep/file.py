@@ -95,13 +95,6 @@ class SweepFile:
         search = SearchSpec.from_json(value["search"]) if value.get("search") is not None else None
         axes = fields.read_axes(value.get("axes")) if value.get("axes") or search is None else {}
         ladder = value.get("ladder")
-        if search and ladder not in (None, "none"):
-            raise errors.invalid(
-                "ladder",
-                ladder,
-                "be left out of a sweep that searches",
-                "search at one depth, then promote the best points as axes of a sweep of their own",
-            )
         return cls(
             name=fields.check_name(value["name"]),
             question=fields.read_text("question", value.get("question", "")),

@@ -25,7 +25,7 @@ from sweepkit.config.schema import RungConfig
 from sweepkit.errors import FrozenPlanError
 from sweepkit.sweep import expand, points, trials
 from sweepkit.sweep.decision import DecisionRule
-from sweepkit.sweep.expand import Cell
+from sweepkit.sweep.expand import Cell, Stack
 from sweepkit.sweep.fields import check_name
 from sweepkit.sweep.file import SweepFile
 from sweepkit.sweep.search_spec import SearchSpec
@@ -42,8 +42,9 @@ class Frozen:
     Attributes:
         cells: all variants × rungs × seeds, rungs from the bottom up; then those of a search's trials.
         sha256: of ``frozen.json``'s content, which holds the hash of ``plan.jsonl``.
+        identity: hash of what decides which runs there are and how they are judged, wherever they are run.
         search: what is searched, or None.
-        base, seeds: the sweep file's, of which a search makes its trials.
+        ladder_base, base, seeds: the ladder's and the sweep file's, of which a search makes its trials.
         overrides: the command line's when the sweep was frozen.
     """
 
@@ -55,10 +56,17 @@ class Frozen:
     sha256: str
     question: str = ""
     search: SearchSpec | None = None
+    ladder_base: tuple[str, ...] = ()
     base: tuple[str, ...] = ()
     seeds: tuple[int, ...] = ()
     overrides: tuple[str, ...] = ()
     num_fixed: int = 0
+    identity: str = ""
+
+    @property
+    def stacks(self) -> list[Stack]:
+        """What lies below the points of a search on every rung."""
+        return [expand.stack(self.ladder_base, rung, self.base, self.seeds) for rung in self.rungs]
 
     @property
     def fixed(self) -> list[Cell]:
@@ -95,7 +103,8 @@ def freeze_cells(
     """``freeze`` for cells that are already expanded."""
     sweep_dir = results_dir / sweep.name
     if sweep.search:
-        points.check(sweep.search, sweep.base, extra)
+        rungs = sweep.search.limited(rungs)
+        points.check(sweep.search, expand.stacks(sweep, extra), cells, extra)
     head = _head(sweep, rungs, cells, extra)
     if not _exists(sweep_dir):
         _write(sweep_dir, head, cells)
@@ -139,6 +148,7 @@ def _head(
     """All of frozen.json but the hashes of bytes."""
     rule = sweep.decision.to_json()
     ladder = [dataclasses.asdict(rung) for rung in rungs]
+    climbed = expand.ladder_of(sweep, extra)
     return {
         "schema_version": SCHEMA_VERSION,
         "name": sweep.name,
@@ -147,6 +157,7 @@ def _head(
         "decision": rule,
         "rungs": ladder,
         "sweep": sweep.to_json(),
+        "ladder_base": list(climbed.base) if climbed else [],
         "overrides": list(extra),
         "identity": _identity(rule, ladder, cells, sweep.search.to_json() if sweep.search else None),
     }
@@ -224,10 +235,12 @@ def _frozen(sweep_dir: Path, head: Mapping[str, Any], cells: list[Cell]) -> Froz
         sha256=head["sha256"],
         question=head["question"],
         search=SearchSpec.from_json(search) if search else None,
+        ladder_base=tuple(head.get("ladder_base", ())),
         base=tuple(head["sweep"]["base"]),
         seeds=tuple(head["sweep"]["seeds"]),
         overrides=tuple(head.get("overrides", ())),
         num_fixed=head["num_cells"],
+        identity=head["identity"],
     )
 
 

@@ -1,8 +1,9 @@
 """Points of a search space: what they override, which of them are named, and the runs they stand for.
 
 A point is a variant like any other: its label is what differs from the reference, its levels are the proposed
-values, its seeds are replicates. A point that is the reference, or a variant of a fixed axis, has those very
-cells. Precedence is that of a sweep's levels: schema < groups < base < point < command line.
+values, its seeds are replicates, and it has cells on every rung, whether it climbs or not. A point that is
+the reference, or a variant of a fixed axis, has those very cells. Precedence is that of a sweep's levels:
+schema < groups < rung < base < point < command line.
 """
 
 from __future__ import annotations
@@ -13,12 +14,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sweepkit import errors
-from sweepkit.config import compose
+from sweepkit.config import codec, compose
 from sweepkit.config import override as overriding
 from sweepkit.errors import ConfigError, FrozenPlanError
 from sweepkit.plan import build
 from sweepkit.sweep import conflicts, expand, fields, override
-from sweepkit.sweep.expand import Cell
+from sweepkit.sweep.expand import Cell, Stack
 from sweepkit.sweep.search_spec import Choices, Interval, SearchSpec, Value
 
 Params = dict[str, Value]
@@ -39,28 +40,59 @@ def spell(key: str, value: Value) -> str:
     return f"{key}={text}"
 
 
-def check(spec: SearchSpec, base: Sequence[str], extra: Sequence[str]) -> None:
-    """Every end and every choice is a value its field takes, and the command line leaves the space alone.
+def check(spec: SearchSpec, stacks: Sequence[Stack], fixed: Sequence[Cell], extra: Sequence[str]) -> None:
+    """Every end and every choice is a value its field takes on every rung, and sets nothing that rungs set.
+
+    Args:
+        fixed: the sweep's cells, the reference's first on every rung.
+        extra: the command line's overrides, which leave the space alone.
 
     Raises:
         ConfigError: names the field and the value.
     """
     for item in extra:
         key, _ = override.split(item, "command line")
-        if key in spec.space or key == "ladder":
-            what = "the ladder" if key == "ladder" else "what is searched"
+        if key in spec.space:
             raise errors.invalid(
-                "command line", item, f"leave {what} alone in a search", "drop it, or change the sweep file"
+                "command line",
+                item,
+                "leave what is searched alone",
+                "drop it, or change the sweep file",
             )
+    references = {cell.rung: conflicts.flatten(cell.plan.config) for cell in reversed(fixed)}
+    configs = list(references.values())
+    owned = {name for name in configs[0] if any(it.get(name) != configs[0][name] for it in configs)} - {
+        "seed"
+    }
     for key, parameter in spec.space.items():
         ends = parameter.values if isinstance(parameter, Choices) else (parameter.low, parameter.high)
         for value in ends:
             if is_group(key) and not isinstance(value, str):
                 raise errors.invalid(f"search.space.{key}", value, "name options of that group", "list them")
-            try:
-                build.build(compose.compose([*base, spell(key, value), *extra]))
-            except ConfigError as error:
-                raise ConfigError(f"search.space.{key}: {error}") from error
+            for stack in stacks:
+                item = spell(key, value)
+                try:
+                    config = compose.compose([*stack.below, item, *expand.above(extra)])
+                    build.build(config)
+                except ConfigError as error:
+                    raise ConfigError(f"search.space.{key}: {error}") from error
+                _check_not_owned(
+                    key, item, conflicts.flatten(codec.to_json(config)), references[stack.rung], owned
+                )
+
+
+def _check_not_owned(
+    key: str, item: str, config: Mapping[str, Any], reference: Mapping[str, Any], owned: set[str]
+) -> None:
+    """A point leaves alone what tells the ladder's rungs apart."""
+    for name in owned:
+        if config.get(name) != reference[name]:
+            raise errors.invalid(
+                f"search.space.{key}",
+                item,
+                f"leave {name} alone, in which the rungs of the ladder differ",
+                "take it out of the space, or search without a ladder",
+            )
 
 
 def is_group(key: str) -> bool:
@@ -107,15 +139,15 @@ def named(spec: SearchSpec, reference: Mapping[str, Value]) -> list[Params]:
 def cells(
     params: Mapping[str, Value],
     *,
-    base: Sequence[str],
+    stacks: Sequence[Stack],
     extra: Sequence[str],
-    seeds: Sequence[int],
     fixed: Sequence[Cell],
     labels: Mapping[str, str],
 ) -> tuple[Cell, ...]:
-    """The runs of one point.
+    """The runs of one point on every rung, from the bottom up.
 
     Args:
+        stacks: of the rungs.
         fixed: the frozen cells; a point that is one of them has its cell.
         labels: label → variant key of the points there are, so that no two share a label.
 
@@ -123,34 +155,37 @@ def cells(
         ConfigError: the point breaks a rule across fields.
     """
     overrides = [spell(key, value) for key, value in params.items()]
-    config = compose.compose([*base, *overrides, *extra])
     known = {cell.plan.run_id: cell for cell in fixed}
     key = expand.variant_key(overrides)
     label = ",".join(f"{name}={_short(value)}" for name, value in params.items())
     if labels.get(label, key) != key:
         label = f"{label},id={key[:6]}"
+    levels = {name: fields.spelled(value) for name, value in params.items()}
     found = []
-    for seed in seeds:
-        plan = build.build(dataclasses.replace(config, seed=seed))
-        levels = {name: fields.spelled(value) for name, value in params.items()}
-        cell = Cell(label, key, expand.VARIANT, expand.SINGLE_RUNG, plan, levels)
-        found.append(dataclasses.replace(known[plan.run_id], plan=plan) if plan.run_id in known else cell)
+    for stack in stacks:
+        config = compose.compose([*stack.below, *overrides, *expand.above(extra)])
+        for seed in stack.seeds:
+            plan = build.build(dataclasses.replace(config, seed=seed))
+            cell = Cell(label, key, expand.VARIANT, stack.rung, plan, levels)
+            found.append(dataclasses.replace(known[plan.run_id], plan=plan) if plan.run_id in known else cell)
     return tuple(found)
 
 
-def check_unchanged(base: Sequence[str], extra: Sequence[str], fixed: Sequence[Cell]) -> None:
-    """The reference still composes to what was frozen, so trials will be what the space means.
+def check_unchanged(stacks: Sequence[Stack], extra: Sequence[str], fixed: Sequence[Cell]) -> None:
+    """The reference still composes to what was frozen on every rung, so trials will be what the space means.
 
     Raises:
         FrozenPlanError: a file in the configuration folder has changed.
     """
-    seed = fixed[0].plan.seed
-    found = build.build(dataclasses.replace(compose.compose([*base, *extra]), seed=seed)).run_id
-    if found != fixed[0].plan.run_id:
-        raise FrozenPlanError(
-            f"the reference comes out as {found}, but must be {fixed[0].plan.run_id} as it was frozen; "
-            "restore the configuration folder, or give the sweep file a new name"
-        )
+    for stack in stacks:
+        frozen = next(cell.plan for cell in fixed if cell.rung == stack.rung)
+        config = compose.compose([*stack.below, *expand.above(extra)])
+        found = build.build(dataclasses.replace(config, seed=frozen.seed)).run_id
+        if found != frozen.run_id:
+            raise FrozenPlanError(
+                f"the reference comes out as {found}, but must be {frozen.run_id} as it was frozen; "
+                "restore the configuration folder, or give the sweep file a new name"
+            )
 
 
 def _typed(spec: SearchSpec, point: Mapping[str, Value]) -> Params:

@@ -11,6 +11,7 @@
       enqueue: [[optimizer.matrix.lr=0.02]]   # tried right after the reference, which is always tried first
       pruning: {kind: none}        # or halving, sigma (pruning_rule.py)
       max_peak_memory_gib: 70      # runs that need more are infeasible
+      num_promoted: 4              # with a ladder, on whose lowest rung is searched: points that climb
 
 It is frozen and hashed with the sweep, so that what was searched cannot change while it is searched.
 """
@@ -19,17 +20,19 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from sweepkit import errors
+from sweepkit.config.schema import RungConfig
 from sweepkit.sweep import fields, override
 from sweepkit.sweep.pruning_rule import PruningRule
 
 SAMPLERS = ("tpe", "gp", "qmc", "random")
 Value = str | int | float | bool | None
-_ROUNDING = 1e-6  # of a step: 0.1 + 2 × 0.1 is not 0.3
+_NUM_PROMOTED = 4
+_ROUNDING = 1e-6  # in steps: 0.1 + 2 × 0.1 is not 0.3
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,7 @@ class SearchSpec:
         space: field or group → what may be proposed for it.
         enqueue: points to try right after the reference; what a point leaves out is the reference's.
         max_peak_memory_gib: a trial whose runs measured more is infeasible; None: no limit.
+        num_promoted: how many points climb from the lowest rung at most; None: as the rung says, else 4.
     """
 
     space: dict[str, Parameter]
@@ -107,10 +111,19 @@ class SearchSpec:
     enqueue: tuple[tuple[str, ...], ...] = ()
     pruning: PruningRule = field(default_factory=PruningRule)
     max_peak_memory_gib: float | None = None
+    num_promoted: int | None = None
+
+    def limited(self, rungs: Sequence[RungConfig]) -> list[RungConfig]:
+        """The rungs of a ladder with the limit on how many points climb from the lowest."""
+        first, *others = rungs
+        if not others:
+            return [first]
+        limit = self.num_promoted or first.max_promoted or _NUM_PROMOTED
+        return [dataclasses.replace(first, max_promoted=limit), *others]
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
-        return {
+        return ({} if self.num_promoted is None else {"num_promoted": self.num_promoted}) | {
             "space": {key: parameter.to_json() for key, parameter in self.space.items()},
             "sampler": self.sampler,
             "n_trials": self.n_trials,
@@ -158,6 +171,9 @@ class SearchSpec:
             enqueue=_read_points(given.get("enqueue", []), space),
             pruning=pruning,
             max_peak_memory_gib=limit,
+            num_promoted=None
+            if given.get("num_promoted") is None
+            else _whole("search.num_promoted", given["num_promoted"], 1),
         )
 
 
@@ -219,7 +235,7 @@ def _read_interval(where: str, value: Mapping[str, Any]) -> Interval:
     if step is None:
         return Interval(low, high, log) if whole else Interval(float(low), float(high), log)
     step = _number(f"{where}.step", step)
-    if log or not 0 < step <= high - low or (whole and not isinstance(step, int)):
+    if log or not 0 < step <= (high - low) * (1 + _ROUNDING) or (whole and not isinstance(step, int)):
         raise errors.invalid(
             f"{where}.step",
             step,

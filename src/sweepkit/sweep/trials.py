@@ -3,19 +3,21 @@
 A frozen plan lists its runs before the first one starts; a search cannot. What it froze is the space, the
 sampler and the number of trials; every proposal is then appended here, with the plans of its runs, before any
 of them starts. So the file and the run folders are the truth about a search, whatever becomes of the
-sampler's own memory. Only whoever holds the search's claim appends.
+sampler's own memory. Only whoever holds the search's claim appends. Every line holds a hash of itself and of
+the line before it, so that what was proposed cannot be changed afterwards.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from sweepkit import fsio
+from sweepkit.errors import FrozenPlanError
 from sweepkit.sweep.expand import Cell
 
 FILE = "trials.jsonl"
@@ -24,6 +26,8 @@ CLAIM_FILE = "search.claim.json"
 #: Tells workers to propose nothing more; the next launch takes it away.
 STOP_FILE = "stop"
 _PART = 1 << 16
+_CELLS = ("cells", "above")
+_CHAIN, _CHAIN_LEN = "chain", 32
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,8 @@ class Trial:
         number: from 0, in the order of proposing.
         params: field → value.
         point: which of the named points this is (0: the reference), None for a proposal of the sampler's.
-        cells: its runs, one a seed; empty where the proposal is no valid configuration.
+        cells: its runs where it is searched, one a seed; empty where it is no valid configuration.
+        above: its runs on the further rungs of a ladder, in case it climbs.
         error: why it is none.
     """
 
@@ -43,13 +48,15 @@ class Trial:
     point: int | None = None
     cells: tuple[Cell, ...] = ()
     error: str | None = None
+    above: tuple[Cell, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        return vars(self) | {"cells": [cell.to_json() for cell in self.cells]}
+        return vars(self) | {name: [cell.to_json() for cell in getattr(self, name)] for name in _CELLS}
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Trial:
-        return cls(**(value | {"cells": tuple(Cell.from_json(cell) for cell in value["cells"])}))
+        cells = {name: tuple(Cell.from_json(cell) for cell in value.get(name, ())) for name in _CELLS}
+        return cls(**(value | cells))
 
 
 @dataclass
@@ -58,9 +65,10 @@ class Reader:
 
     sweep_dir: Path
     _offset: int = field(default=0, init=False)
+    _chain: str = field(default="", init=False)
 
     def new(self) -> list[Trial]:
-        """Trials appended since the last call."""
+        """Trials appended since the last call. Raises FrozenPlanError where a line was edited."""
         path = self.sweep_dir / FILE
         try:
             with path.open("rb") as file:
@@ -70,7 +78,26 @@ class Reader:
             return []
         whole = text[: text.rfind(b"\n") + 1]  # what follows is being written, or its writer was killed
         self._offset += len(whole)
-        return [Trial.from_json(json.loads(line)) for line in whole.splitlines()]
+        return [self._trial(line, path) for line in whole.splitlines()]
+
+    def _trial(self, line: bytes, path: Path) -> Trial:
+        try:
+            content = json.loads(line)
+            stated = content.pop(_CHAIN)
+            self._chain, is_intact = stated, stated == _link(self._chain, content)
+        except (ValueError, KeyError, AttributeError, TypeError):
+            is_intact = False
+        if not is_intact:
+            raise FrozenPlanError(
+                f"{path} was edited, but must hold what was proposed, as it was; restore it, or delete "
+                f"{path.parent} and start the sweep again (finished runs are kept)"
+            )
+        return Trial.from_json(content)
+
+
+def _link(before: str, content: Mapping[str, Any]) -> str:
+    """Hash of a line's content and of the line before it."""
+    return fsio.digest([before, content])[:_CHAIN_LEN]
 
 
 def append(sweep_dir: Path, trial: Trial) -> None:
@@ -79,8 +106,21 @@ def append(sweep_dir: Path, trial: Trial) -> None:
     Raises:
         StorageError: the disk is full.
     """
-    mend(sweep_dir / FILE)
-    fsio.append_line(sweep_dir / FILE, trial.to_json())
+    path = sweep_dir / FILE
+    mend(path)
+    content = fsio.finite(trial.to_json())
+    fsio.append_line(path, content | {_CHAIN: _link(_last_link(path), content)})
+
+
+def _last_link(path: Path) -> str:
+    """Hash of the last line, which its writer puts at the end; empty where there is none."""
+    try:
+        with path.open("rb") as file:
+            end = file.seek(0, os.SEEK_END)
+            file.seek(max(0, end - _CHAIN_LEN - len('"}\n')))
+            return file.read(_CHAIN_LEN).decode(errors="replace")
+    except FileNotFoundError:
+        return ""
 
 
 def mend(path: Path) -> None:
@@ -113,7 +153,7 @@ def with_trials(cells: list[Cell], trials: Iterable[Trial]) -> list[Cell]:
     known = {cell.plan.run_id for cell in cells}
     found = list(cells)
     for trial in trials:
-        for cell in trial.cells:
+        for cell in (*trial.cells, *trial.above):
             if cell.plan.run_id not in known:
                 known.add(cell.plan.run_id)
                 found.append(cell)

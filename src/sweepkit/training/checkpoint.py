@@ -41,6 +41,7 @@ class TrainState:
     first_loss: float | None = None  # nats
     last_loss: float | None = None
     evaluated_step: int | None = None
+    num_skipped_steps: int = 0  # fp16: gradients overflowed
     bpb: dict[str, float] = field(default_factory=dict)  # of the last evaluation
 
     def to_json(self) -> dict[str, Any]:

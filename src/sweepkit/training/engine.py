@@ -10,8 +10,10 @@ Shapes: B batch, T time.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,12 +21,17 @@ import torch
 from torch import Tensor
 
 from sweepkit.config import codec
+from sweepkit.config.schema import AttentionBackend, Fp8Backend
 from sweepkit.distributed.ranks import Ranks
 from sweepkit.model.gpt import GPT, build_model
+from sweepkit.model.layers import Linear
 from sweepkit.optim import owners
 from sweepkit.optim.gradients import GradientExchange
 from sweepkit.optim.optimizer import Optimizer, build_optimizer
+from sweepkit.plan.fp8_share import in_fp8
 from sweepkit.plan.run_plan import RunPlan
+from sweepkit.precision import fp8
+from sweepkit.precision.loss_scaler import LossScaler
 
 
 @dataclass(frozen=True)
@@ -36,6 +43,8 @@ class EngineKey:
     compute_dtype: torch.dtype
     num_threads: int
     compile: bool
+    fp8: Fp8Backend | None = None
+    attention: AttentionBackend = AttentionBackend.sdpa
 
 
 class Engine:
@@ -43,14 +52,25 @@ class Engine:
 
     def __init__(self, plan: RunPlan, key: EngineKey, ranks: Ranks | None = None) -> None:
         self.key, self.ranks = key, ranks or Ranks()
-        self.model: GPT = build_model(plan, key.compute_dtype, key.device)
+        self.model: GPT = build_model(plan, key.compute_dtype, key.device, key.attention)
+        self.num_fp8_layers = self._use_fp8(plan, key.fp8) if key.fp8 else 0
         self.roles: Any = self.model.parameter_roles()  # group → its named parameters
         self.owners = owners.assign(self.roles, self.ranks.size)
         named = list(self.model.named_parameters())
         self.gradients = GradientExchange(named, self.owners, self.ranks)
         self.optimizer: Optimizer = self._new_optimizer(plan)
+        self.scaler = self._new_scaler()
         if key.compile:
             self.model.compile_regions()
+
+    def _use_fp8(self, plan: RunPlan, backend: Fp8Backend) -> int:
+        """Let the Linear layers that are large enough multiply in FP8; returns how many."""
+        rule = codec.from_json(plan.config).precision.fp8
+        layers = [module for module in self.model.modules() if isinstance(module, Linear)]
+        chosen = [layer for layer in layers if in_fp8(layer.weight.size(0), layer.weight.size(1), rule)]
+        for layer in chosen:
+            layer.training_product = fp8.LINEAR[backend]
+        return len(chosen)
 
     @property
     def device(self) -> torch.device:
@@ -64,6 +84,10 @@ class Engine:
         self.model.initialize(plan.seed)
         del self.optimizer  # before the next is made: two would not fit where one does
         self.optimizer = self._new_optimizer(plan)
+        self.scaler = self._new_scaler()
+
+    def _new_scaler(self) -> LossScaler | None:
+        return LossScaler(self.device, self.ranks) if self.key.compute_dtype is torch.float16 else None
 
     def _new_optimizer(self, plan: RunPlan) -> Optimizer:
         dtype, compile = self.key.compute_dtype, self.key.compile
@@ -84,7 +108,7 @@ class Engine:
         self.nats(inputs_BT, inputs_BT)
 
     def backward(self, inputs_BT: Tensor, targets_BT: Tensor, share: float, last: bool = False) -> Tensor:
-        """Add the gradients of ``share`` × the mean loss; returns the mean loss, nats, 0-d.
+        """Add the gradients of ``share`` × the mean loss (× loss scale); returns the mean loss, nats, 0-d.
 
         Args:
             last: of this step's micro-batches: gradients go to their owners as they become whole, and
@@ -92,18 +116,39 @@ class Engine:
         """
         self.gradients.armed = last
         loss: Tensor = self.model(inputs_BT, targets_BT, loss="mean")
-        torch.autograd.backward(loss * share)
+        factor: float | Tensor = share if self.scaler is None else share * self.scaler.scale
+        torch.autograd.backward(loss * factor)
         return loss.detach()
 
     def mean_over_ranks(self, value: float) -> float:
         """The mean of a number over the ranks."""
         return self.ranks.sum(torch.tensor(value, dtype=torch.float64)).item() / self.ranks.size
 
+    def unscale(self) -> bool:
+        """Take the loss scale out of the finished gradients; False means: skip this step."""
+        if self.scaler is None:
+            return True
+        own = (p for name, p in self.model.named_parameters() if self.owners[name] == self.ranks.rank)
+        return self.scaler.unscale(p.grad for p in own if p.grad is not None)
+
     @torch.no_grad()
     def nats(self, inputs_BT: Tensor, targets_BT: Tensor) -> Tensor:
         """Nats of every target, fp32 [B, T]; 0 where the target is -1."""
-        nats_BT: Tensor = self.model(inputs_BT, targets_BT, loss="none")
+        with self.evaluating():
+            nats_BT: Tensor = self.model(inputs_BT, targets_BT, loss="none")
         return nats_BT
+
+    @contextlib.contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """FP8 layers compute in the compute dtype. Others have one way only, and are not asked to switch:
+        compiled code would be guarded by the switch."""
+        if self.num_fp8_layers:
+            self.model.eval()
+        try:
+            yield
+        finally:
+            if self.num_fp8_layers:
+                self.model.train()
 
     def state_dict(self) -> dict[str, Tensor]:
         """Parameters and optimizer state of all ranks, flat, under ``model.`` and ``optimizer.``.
@@ -112,7 +157,11 @@ class Engine:
         """
         state = {f"model.{name}": p.detach() for name, p in self.model.named_parameters()}
         own = {f"optimizer.{name}": t for name, t in self.optimizer.state_dict().items()}
+        state |= {f"scaler.{name}": t for name, t in self._scaler_state().items()}
         return state | self.ranks.collect(own)
+
+    def _scaler_state(self) -> dict[str, Tensor]:
+        return {} if self.scaler is None else self.scaler.state()
 
     @torch.no_grad()
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
@@ -126,6 +175,8 @@ class Engine:
         self.optimizer.load_state_dict(optimizer)
         for name, parameter in self.model.named_parameters():
             parameter.copy_(state[f"model.{name}"])
+        for name, tensor in self._scaler_state().items():
+            tensor.copy_(state[f"scaler.{name}"])
 
 
 def cannot_compile(device: torch.device) -> str | None:

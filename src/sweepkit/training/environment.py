@@ -19,6 +19,7 @@ from sweepkit.config import commits
 from sweepkit.training import device as devices
 
 _PACKAGES = ("sweepkit", "torch", "numpy", "safetensors", "tiktoken", "rustbpe", "hydra-core", "triton")
+_FIRST_ATTENTION = "sdpa"
 _VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "SWEEPKIT_DTYPE", "CUDA_VISIBLE_DEVICES")
 
 
@@ -50,8 +51,8 @@ def describe(device: torch.device) -> dict[str, Any]:
 def fingerprint(environment: dict[str, Any], resolved: dict[str, Any]) -> str:
     """16 hex digits of what matters for comparing wall-clock and numerics.
 
-    Hardware, device, dtype, torch version, whether the run was compiled, threads, ranks. Not the commit:
-    ``identity.NUMERICS_VERSION`` is what says that code computes the same.
+    Hardware, device, dtype, FP8 and attention backends, torch version, whether the run was compiled,
+    threads, ranks. Not the commit: ``identity.NUMERICS_VERSION`` is what says that code computes the same.
     """
     matters = {
         "hardware": environment["hardware"],
@@ -61,8 +62,13 @@ def fingerprint(environment: dict[str, Any], resolved: dict[str, Any]) -> str:
         "compile": resolved["compile"]["used"],
         "num_threads": resolved["num_threads"],
     }
+    # What was added later is left out where it is what all did before.
     if "num_ranks" in resolved:
         matters["num_ranks"] = resolved["num_ranks"]
+    if resolved.get("attention", _FIRST_ATTENTION) != _FIRST_ATTENTION:
+        matters["attention"] = resolved["attention"]
+    if "fp8" in resolved:
+        matters["fp8"] = resolved["fp8"]["backend"]
     return fsio.digest(matters)[:16]
 
 

@@ -20,7 +20,6 @@ from sweepkit.data.prepare import PreparedData
 from sweepkit.optim import schedule
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.training import device as devices
-from sweepkit.training import throughput
 from sweepkit.training.checkpoint import Checkpoints, TrainState
 from sweepkit.training.diagnostics import StepProbe
 from sweepkit.training.engine import Engine
@@ -29,6 +28,7 @@ from sweepkit.training.failure import Diverged, Stopped
 from sweepkit.training.garbage import FrozenGarbage
 from sweepkit.training.journal import Journal
 from sweepkit.training.prefetch import Prefetcher
+from sweepkit.training.throughput import Utilisation
 from sweepkit.training.wandb_log import Display
 
 
@@ -44,7 +44,7 @@ class Loop:
     checkpoints: Checkpoints
     journal: Journal
     display: Display
-    peak_flops: float | None  # of all ranks
+    utilisation: Utilisation
     should_stop: Callable[[], bool]
 
     def run(self) -> None:
@@ -97,13 +97,17 @@ class Loop:
             for index, (inputs, targets) in enumerate(micro_batches)
         ]
         self.engine.gradients.finish()
+        finite = self.engine.unscale()
         probe, probing_s = None, 0.0
-        if every and num % every == 0:
+        if finite and every and num % every == 0:
             devices.synchronize(self.engine.device)
             probing = time.perf_counter()
             probe = StepProbe(self.engine.roles, self.engine.owners, self.engine.ranks)
             probing_s = time.perf_counter() - probing
-        self.engine.optimizer.step()
+        if finite:
+            self.engine.optimizer.step()
+        else:
+            self.state.num_skipped_steps += 1
         loss = self.engine.mean_over_ranks(math.fsum(loss.item() for loss in losses) / len(losses))
         devices.synchronize(self.engine.device)
         seconds = time.perf_counter() - started - probing_s
@@ -136,9 +140,11 @@ class Loop:
                 "train_time_s": state.clock.train_time_s,
                 "elapsed_s": self.journal.elapsed_s(),
                 "tokens_per_s": tokens_per_s,
-                "mfu": throughput.mfu(plan.flops_per_token, tokens_per_s, self.peak_flops),
+                **self.utilisation.mfu(tokens_per_s),
                 **diagnostics,
             }
+            if self.engine.scaler is not None:
+                row["loss_scale"] = self.engine.scaler.scale.item()
             self.display.log(self.journal.metrics(row))
         usual = state.clock.mean_step_time_s or seconds
         self.journal.progress(
@@ -154,6 +160,11 @@ class Loop:
         first, ratio = self.state.first_loss, self.config.trainer.max_loss_ratio
         if not math.isfinite(loss):
             return f"the loss is {loss} at step {step}; lower the learning rates or try SWEEPKIT_DTYPE=fp32"
+        if self.engine.scaler is not None and self.engine.scaler.scale.item() < 1:
+            return (
+                f"gradients are not finite in fp16 at step {step}, at a loss scale below 1; lower the "
+                "learning rates or try SWEEPKIT_DTYPE=fp32"
+            )
         if first is not None and loss > ratio * first:
             return (
                 f"the loss is {loss:.3f} nats at step {step}, more than trainer.max_loss_ratio ({ratio:g}) "

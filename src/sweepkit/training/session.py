@@ -19,32 +19,29 @@ import shutil
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from sweepkit import fsio
 from sweepkit.config import codec, paths
-from sweepkit.config.schema import RunConfig
+from sweepkit.config.schema import AttentionBackend, RunConfig
 from sweepkit.data.prepare import PreparedData, prepare
-from sweepkit.distributed.ranks import Ranks
 from sweepkit.distributed.team import Report, Team
-from sweepkit.errors import ConfigError, StorageError
+from sweepkit.errors import StorageError
+from sweepkit.model import attend
 from sweepkit.plan import world
 from sweepkit.plan.run_plan import RunPlan
-from sweepkit.precision.policy import Precision, resolve
+from sweepkit.precision.policy import Precision, refuse_slow_fp8, resolve
 from sweepkit.results.record import FailureClass, RunDir, RunRecord, RunState
 from sweepkit.training import device as devices
-from sweepkit.training import environment, failure, sample, throughput, wandb_log
+from sweepkit.training import environment, failure, outcome, sample, throughput, wandb_log
 from sweepkit.training.checkpoint import Checkpoints, TrainState
 from sweepkit.training.clock import Clock
 from sweepkit.training.compile_lock import compiling
 from sweepkit.training.engine import Engine, EngineKey, cannot_compile, is_compile_error
 from sweepkit.training.journal import Journal
 from sweepkit.training.loop import Loop
-from sweepkit.training.throughput import Peak, PeakMemory
-
-_DTYPE_NAMES = {torch.bfloat16: "bf16", torch.float32: "fp32"}
+from sweepkit.training.throughput import PeakMemory
 
 
 class Session:
@@ -145,36 +142,32 @@ class Session:
         clock = Clock(plan.num_steps)
         with clock.measure("setup"):
             device = devices.choose(config.trainer.device)
-            precision = resolve(config.precision.dtype, device)
-            peak = throughput.peak(device, precision.compute_dtype)
+            precision = resolve(config.precision, device)
+            attention = attend.choose(config.trainer.attention, device, precision.compute_dtype)
+            utilisation = throughput.utilisation(plan, precision, device, ranks.size)
             memory = PeakMemory(device)
             record.environment = environment.describe(device)
             data = self._prepared(config)
         with clock.measure("compile"):
-            engine = self._ready_engine(plan, config, device, precision, journal, should_stop)
-        record.resolved |= _resolved(engine, precision, peak, memory, self._no_compile_reason(config, device))
-        record.resolved |= _alike(ranks, record)
+            engine = self._ready_engine(plan, config, device, precision, attention[0], journal, should_stop)
+        eager = self._no_compile_reason(config, device)
+        record.resolved |= outcome.resolved(engine, precision, attention[1], eager, utilisation, memory)
+        record.resolved |= outcome.alike(ranks, record)
         engine.gradients.agree()
         record.environment_fingerprint = environment.fingerprint(record.environment, record.resolved)
         record.evaluation_fingerprints = {stream.name: stream.fingerprint for stream in data.streams}
         record.packing = dict(data.packing_stats)
         engine.renew(plan)
         checkpoints = Checkpoints(run_dir.checkpoints_path, plan, journal.note)
-        state = checkpoints.restore(engine)
-        if state is None:
-            if checkpoints.found():
-                engine.renew(plan)  # one that failed half way may have left something
-            state = TrainState(clock)
-        else:
-            state.clock.setup_time_s += clock.setup_time_s
-            state.clock.compile_time_s += clock.compile_time_s
+        state = _restored(checkpoints, engine, plan, clock)
         journal.resumed(state.step)
-        journal.say(_describe(record, clock))
+        journal.say(outcome.describe(record, clock))
         display = wandb_log.start(config.logging, plan, run_dir, journal.say, ranks.leads)
         record.wandb = display.info
         journal.write_record()
-        flops = peak.flops * ranks.size if peak.flops else None
-        loop = Loop(plan, config, engine, data, state, checkpoints, journal, display, flops, should_stop)
+        loop = Loop(
+            plan, config, engine, data, state, checkpoints, journal, display, utilisation, should_stop
+        )
         failed = True
         peaks_gib: list[float] = []
         try:
@@ -190,7 +183,7 @@ class Session:
                 )
             failed = False
         finally:
-            record.results = _results(plan, state, flops, max(peaks_gib or [memory.gib()]))
+            record.results = outcome.results(plan, state, utilisation, max(peaks_gib or [memory.gib()]))
             display.finish(record.results, failed)
 
     def _prepared(self, config: RunConfig) -> PreparedData:
@@ -214,12 +207,23 @@ class Session:
         config: RunConfig,
         device: torch.device,
         precision: Precision,
+        attention: AttentionBackend,
         journal: Journal,
         should_stop: Callable[[], bool],
     ) -> Engine:
         """An engine that has compiled all it will need; eager where compiling does not work."""
-        use = self._no_compile_reason(config, device) is None
-        key = EngineKey(plan.compile_key, device, precision.compute_dtype, torch.get_num_threads(), use)
+        no_compile = self._no_compile_reason(config, device)
+        refuse_slow_fp8(precision, config.precision.fp8, no_compile)
+        use = no_compile is None
+        key = EngineKey(
+            plan.compile_key,
+            device,
+            precision.compute_dtype,
+            torch.get_num_threads(),
+            use,
+            precision.fp8,
+            attention,
+        )
         if self._engine is not None and self._engine.key == key:
             return self._engine
         self.forget()
@@ -234,90 +238,26 @@ class Session:
             self._no_compile = f"torch.compile failed: {type(error).__name__}: {str(error).splitlines()[0]}"
             journal.note(f"{self._no_compile}; running eagerly")
             del engine
-            return self._ready_engine(plan, config, device, precision, journal, should_stop)
+            return self._ready_engine(plan, config, device, precision, attention, journal, should_stop)
         self._engine = engine
         return engine
 
 
-def _resolved(
-    engine: Engine, precision: Precision, peak: Peak, memory: PeakMemory, no_compile: str | None
-) -> dict[str, Any]:
-    return {
-        "dtype": _DTYPE_NAMES[precision.compute_dtype],
-        "dtype_reason": precision.reason,
-        "device": engine.device.type,
-        "num_threads": engine.key.num_threads,
-        "compile": {"used": engine.key.compile, "reason": no_compile},
-        "attention": "torch scaled_dot_product_attention",
-        "peak_flops": peak.flops,
-        "peak_flops_source": peak.source,
-        "peak_memory_source": memory.source,
-    }
-
-
-def _describe(record: RunRecord, clock: Clock) -> str:
-    resolved = record.resolved
-    compiled = resolved["compile"]
-    how = f"compiled in {clock.compile_time_s:.1f} s" if compiled["used"] else f"eager ({compiled['reason']})"
-    return (
-        f"{_ranks_in_words(resolved)}{record.environment['hardware']}, {resolved['device']}, "
-        f"{resolved['num_threads']} threads; "
-        f"{resolved['dtype']} ({resolved['dtype_reason']}); {how}; set up in {clock.setup_time_s:.1f} s"
-    )
-
-
-def _ranks_in_words(resolved: dict[str, Any]) -> str:
-    if "num_ranks" not in resolved:
-        return ""
-    return f"{resolved['num_ranks']} ranks on {', '.join(resolved['hosts'])}, each: "
-
-
-def _alike(ranks: Ranks, record: RunRecord) -> dict[str, Any]:
-    """How many ranks there are, and where; nothing for a process alone.
-
-    Raises:
-        ConfigError: they would not compute the same.
-    """
-    if ranks.size == 1:
-        return {}
-    mine = [record.environment["host"], *(record.resolved[name] for name in ("dtype", "device"))]
-    others = ranks.words([*mine, record.environment["hardware"], record.environment["versions"]["torch"]])
-    if len({tuple(other[1:]) for other in others}) > 1:
-        shown = "; ".join(f"rank {rank}: {', '.join(other)}" for rank, other in enumerate(others))
-        raise ConfigError(
-            f"the ranks of this run are unlike ({shown}), but must have one dtype, device and torch; choose "
-            "like nodes (launcher.slurm.constraint), or set precision.dtype"
-        )
-    return {"num_ranks": ranks.size, "hosts": list(dict.fromkeys(other[0] for other in others))}
+def _restored(checkpoints: Checkpoints, engine: Engine, plan: RunPlan, clock: Clock) -> TrainState:
+    """The state of the newest checkpoint, or the beginning."""
+    state = checkpoints.restore(engine)
+    if state is None:
+        if checkpoints.found():
+            engine.renew(plan)  # one that failed half way may have left something
+        return TrainState(clock)
+    state.clock.setup_time_s += clock.setup_time_s
+    state.clock.compile_time_s += clock.compile_time_s
+    return state
 
 
 def _fail(record: RunRecord, report: Report) -> None:
     record.state, record.failure_class = RunState.failed, FailureClass(report.failure_class)
     record.failure_message = f"rank {report.rank}: {report.message}"
-
-
-def _results(plan: RunPlan, state: TrainState, peak_flops: float | None, peak_gib: float) -> dict[str, Any]:
-    """The record's results; a number that was not measured is None."""
-    clock = state.clock
-    mean = clock.mean_step_time_s
-    tokens_per_s = plan.total_batch_size / mean if mean else None
-    done = state.evaluated_step == plan.num_steps
-    bpb: dict[str, float | None] = dict(state.bpb) if done else {"val_bpb": None}
-    return bpb | {
-        "final_train_loss": state.last_loss,
-        "train_time_s": clock.train_time_s if mean else None,
-        "median_step_time_s": clock.median_step_time_s,
-        "num_timed_steps": len(clock.step_times_s),
-        "setup_time_s": clock.setup_time_s,
-        "compile_time_s": clock.compile_time_s,
-        "eval_time_s": clock.eval_time_s,
-        "checkpoint_time_s": clock.checkpoint_time_s,
-        "tokens_per_s": tokens_per_s,
-        "mfu": throughput.mfu(plan.flops_per_token, tokens_per_s, peak_flops) if tokens_per_s else None,
-        "peak_memory_gib": peak_gib,
-        "total_flops": state.step * plan.total_batch_size * plan.flops_per_token,
-        "total_tokens": state.step * plan.total_batch_size,
-    }
 
 
 def _quietly(write: Callable[[], None]) -> bool:

@@ -1,9 +1,9 @@
 """Tokens per second, model FLOPs utilisation and peak memory.
 
-MFU = FLOPs per token × tokens/s ÷ peak FLOP/s. The peak of a GPU is the maker's figure for its name and
-the compute dtype (``plan.cost.PEAK_FLOPS``). A CPU has no such figure: there the peak is the rate of a large
-matrix multiplication in that dtype with that many threads, measured once and kept in the cache folder, so
-that all runs of a machine are held against the same number. No known peak, no MFU.
+MFU = FLOPs per token × tokens/s ÷ peak FLOP/s of the dtype that ran. The peak of a GPU is the maker's
+figure for its name and the dtype (``plan.cost.PEAK_FLOPS``). A CPU has no such figure: there the peak is the
+rate of a large matrix multiplication in that dtype with that many threads, measured once and kept in the
+cache folder, so that all runs of a machine are held against the same number. No known peak, no MFU.
 """
 
 from __future__ import annotations
@@ -19,9 +19,12 @@ from pathlib import Path
 import torch
 
 from sweepkit import fsio
-from sweepkit.config import paths
+from sweepkit.config import codec, paths
+from sweepkit.config.schema import Fp8Backend
 from sweepkit.data import cache
-from sweepkit.plan import cost
+from sweepkit.plan import cost, fp8_share, sizing
+from sweepkit.plan.run_plan import RunPlan
+from sweepkit.precision.policy import Precision
 from sweepkit.training import device as devices
 
 _GEMM_SIZE = 1024
@@ -37,25 +40,82 @@ class Peak:
     source: str
 
 
-def mfu(flops_per_token: float, tokens_per_s: float, peak_flops: float | None) -> float | None:
-    """Share of the peak that went into the model's own FLOPs."""
-    return flops_per_token * tokens_per_s / peak_flops if peak_flops else None
+@dataclass(frozen=True)
+class Utilisation:
+    """The model's FLOPs, and the peaks they are held against.
+
+    Attributes:
+        flops_per_token: from the architecture, whatever carries them.
+        peak: of the compute dtype.
+        fp8_flops_per_token: the part of them that FP8 units carry; 0 where there are none.
+        fp8_peak: of those units.
+        num_ranks: devices that share the work; the peaks are of one.
+    """
+
+    flops_per_token: int
+    peak: Peak
+    fp8_flops_per_token: int = 0
+    fp8_peak: Peak | None = None
+    num_ranks: int = 1
+
+    def mfu(self, tokens_per_s: float | None) -> dict[str, float | None]:
+        """``mfu``; with FP8 units also its two parts, each against the peak of what carried it.
+
+        The parts add up to ``mfu``: the share of the time in which both units could have done the work. All
+        FLOPs against the smaller peak would be an inflated number, and is never given.
+        """
+        tokens_per_s = tokens_per_s and tokens_per_s / self.num_ranks
+        if self.fp8_peak is None:
+            return {"mfu": _share(self.flops_per_token, tokens_per_s, self.peak)}
+        in_fp8 = _share(self.fp8_flops_per_token, tokens_per_s, self.fp8_peak)
+        rest = _share(self.flops_per_token - self.fp8_flops_per_token, tokens_per_s, self.peak)
+        whole = None if in_fp8 is None or rest is None else in_fp8 + rest
+        return {"mfu": whole, "mfu_fp8": in_fp8, "mfu_rest": rest}
+
+    def shown(self, tokens_per_s: float | None) -> str:
+        """``MFU 41.0% of H100 bf16``, or the split; "" where it is not known."""
+        parts = self.mfu(tokens_per_s)
+        if parts["mfu"] is None:
+            return ""
+        if self.fp8_peak is None:
+            return f"MFU {parts['mfu']:.1%} of {self.peak.source}"
+        share = self.fp8_flops_per_token / self.flops_per_token
+        return (
+            f"MFU {parts['mfu']:.1%}: {share:.0%} of the FLOPs in FP8 at {parts['mfu_fp8']:.1%} of "
+            f"{self.fp8_peak.source}, the rest at {parts['mfu_rest']:.1%} of {self.peak.source}"
+        )
+
+
+def _share(flops_per_token: float, tokens_per_s: float | None, peak: Peak) -> float | None:
+    return flops_per_token * tokens_per_s / peak.flops if peak.flops and tokens_per_s else None
+
+
+def utilisation(plan: RunPlan, precision: Precision, device: torch.device, num_ranks: int = 1) -> Utilisation:
+    """What the MFU of ``plan`` is measured against on ``device``."""
+    main = peak(device, precision.compute_dtype)
+    if precision.fp8 is not Fp8Backend.native:
+        return Utilisation(plan.flops_per_token, main, num_ranks=num_ranks)
+    config = codec.from_json(plan.config)
+    in_fp8 = fp8_share.fp8_flops_per_token(config, sizing.size(config))
+    return Utilisation(plan.flops_per_token, main, in_fp8, _figure(device, "fp8"), num_ranks)
 
 
 def peak(device: torch.device, dtype: torch.dtype) -> Peak:
     """Peak of ``device`` in ``dtype``."""
-    short = {torch.bfloat16: "bf16", torch.float32: "fp32"}[dtype]
-    name = devices.name(device)
-    if device.type == "cuda":
-        flops = cost.peak_flops(name, short)
-        return Peak(flops, f"{name} {short}, maker's figure" if flops else f"no figure for {name} {short}")
+    short = {torch.bfloat16: "bf16", torch.float16: "fp16", torch.float32: "fp32"}[dtype]
     if device.type == "cpu":
         threads = torch.get_num_threads()
         return Peak(
             _cached_gemm_rate(dtype, short, threads),
             f"GEMM of {_GEMM_SIZE}, {short}, {threads} threads, measured",
         )
-    return Peak(None, f"no figure for {name}")
+    return _figure(device, short)
+
+
+def _figure(device: torch.device, short: str) -> Peak:
+    name = devices.name(device)
+    flops = cost.peak_flops(name, short) if device.type == "cuda" else None
+    return Peak(flops, f"{name} {short}, maker's figure" if flops else f"no figure for {name} {short}")
 
 
 def _cached_gemm_rate(dtype: torch.dtype, short: str, threads: int) -> float:

@@ -1,11 +1,11 @@
-"""Sweep files for the cluster: tiny, eager runs on the embedded text."""
+"""A sweep file of runs that take seconds: tiny, eager, on the embedded text."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 _TEMPLATE = """\
-question: {question}
+question: Does the plain rate help?
 base:{shape}
   - tokenizer.vocab_size=512
   - horizon.sequence_len=64
@@ -13,7 +13,7 @@ base:{shape}
   - horizon.total_batch_size=256
   - horizon.num_steps={num_steps}
   - evaluation.max_bytes=4000
-  - evaluation.every_steps=0
+  - evaluation.every_steps={evaluate_every}
   - evaluation.sample_tokens=0
   - trainer.compile=false
   - trainer.checkpoint_every_steps=5
@@ -21,8 +21,9 @@ base:{shape}
 axes: {axes}
 reference: {reference}
 seeds: {seeds}
-decision: {{metric: val_bpb, alpha: 0.1, min_effect: 0.001}}
+decision: {{metric: val_bpb, alpha: 0.1, min_effect: 0.001, num_unselected: 0}}
 ladder: {ladder}
+{more}
 """
 
 
@@ -31,10 +32,12 @@ def write_sweep(
     name: str = "small",
     *,
     num_steps: int = 20,
+    evaluate_every: int = 0,
     seeds: int = 2,
     axes: str = "{lr: {tenth: [optimizer.unembedding.lr=0.0008], plain: [optimizer.unembedding.lr=0.008]}}",
     reference: str = "{lr: tenth}",
     ladder: str = "mini",
+    more: str = "",
 ) -> str:
     """``folder/sweeps/NAME.yaml``: the reference's rate is a tenth, so that the variant is better."""
     path = folder / "sweeps" / f"{name}.yaml"
@@ -42,12 +45,13 @@ def write_sweep(
     path.write_text(
         _TEMPLATE.format(
             shape="\n  - experiment=mini\n  - model=d2" if ladder == "none" else "",
-            question="Does the plain rate help?",
             num_steps=num_steps,
+            evaluate_every=evaluate_every,
             axes=axes,
             reference=reference,
             seeds=list(range(1, seeds + 1)),
             ladder=ladder,
+            more=more,
         )
     )
     return name

@@ -1,0 +1,101 @@
+"""A linear layer that multiplies in FP8, tensorwise: e4m3 inputs and weights, e5m2 gradients.
+
+Every operand is scaled so that its largest element becomes FP8's largest number, by a scale taken from
+the tensor itself (dynamic), and rounded; products are summed in higher precision and come out in the dtype of
+the input. All three products of a layer (output, gradient of the input, gradient of the weight) are FP8. The
+master weight is untouched: it is rounded anew in every call. arXiv 2209.05433 has the formats.
+
+``native`` multiplies with torch's scaled_mm. ``emulated`` multiplies the rounded numbers in the compute
+dtype: same errors, no speed, any device. Scaling and rounding are plain tensor operations, which
+``torch.compile`` fuses; eagerly they read and write every operand several times, and FP8 is slower than bf16.
+
+Shapes: N tokens, K inputs, O outputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sweepkit.config.schema import Fp8Backend
+
+E4M3, E5M2 = torch.float8_e4m3fn, torch.float8_e5m2
+_TENSORWISE = F.ScalingType.TensorWise
+_AMAX_MIN = 1e-12  # a tensor of zeros has scale, too
+
+
+def quantize(x: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Round to FP8.
+
+    Returns:
+        ``x8`` in ``dtype`` and the fp32 scale (0-d) for which ``x8 · scale`` is about ``x``.
+    """
+    limit = torch.finfo(dtype).max
+    scale = limit / x.abs().amax().float().clamp(min=_AMAX_MIN)
+    # e5m2 would round what is just above its largest number to inf
+    return (x.float() * scale).clamp(-limit, limit).to(dtype), scale.reciprocal()
+
+
+def _native(a: Tensor, b: Tensor, scale: tuple[Tensor, Tensor], dtype: torch.dtype, fast: bool) -> Tensor:
+    """``a @ b`` on FP8 units, which want ``a`` by rows and ``b`` by columns."""
+    return F.scaled_mm(
+        a.contiguous(),
+        b.t().contiguous().t(),
+        scale[0],
+        _TENSORWISE,
+        scale[1],
+        _TENSORWISE,
+        output_dtype=dtype,
+        use_fast_accum=fast,
+    )
+
+
+def _emulated(a: Tensor, b: Tensor, scale: tuple[Tensor, Tensor], dtype: torch.dtype, fast: bool) -> Tensor:
+    """``a @ b`` in ``dtype``, which holds every FP8 number exactly if it is bf16 or fp32."""
+    return ((a.to(dtype) @ b.to(dtype)).float() * (scale[0] * scale[1])).to(dtype)
+
+
+class _Fp8Linear(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x_NK: Tensor, weight_OK: Tensor, native: bool) -> Tensor:
+        x8_NK, x_scale = quantize(x_NK, E4M3)
+        weight8_OK, weight_scale = quantize(weight_OK, E4M3)
+        ctx.save_for_backward(x8_NK, x_scale, weight8_OK, weight_scale)
+        ctx.multiply = _native if native else _emulated
+        y_NO: Tensor = ctx.multiply(x8_NK, weight8_OK.t(), (x_scale, weight_scale), x_NK.dtype, True)
+        return y_NO
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> tuple[Tensor, Tensor, None]:
+        x8_NK, x_scale, weight8_OK, weight_scale = ctx.saved_tensors
+        (grad_NO,) = gradients
+        grad8_NO, grad_scale = quantize(grad_NO, E5M2)
+        # fast accumulation sums in fewer bits: good enough for outputs, not for gradients
+        grad_x_NK = ctx.multiply(grad8_NO, weight8_OK, (grad_scale, weight_scale), grad_NO.dtype, False)
+        grad_weight_OK = ctx.multiply(grad8_NO.t(), x8_NK, (grad_scale, x_scale), grad_NO.dtype, False)
+        return grad_x_NK, grad_weight_OK, None
+
+
+def _linear(x: Tensor, weight_OK: Tensor, native: bool) -> Tensor:
+    y_NO: Tensor = _Fp8Linear.apply(x.flatten(0, -2), weight_OK, native)  # type: ignore[no-untyped-call]
+    return y_NO.view(*x.shape[:-1], -1)
+
+
+def native_linear(x: Tensor, weight_OK: Tensor) -> Tensor:
+    """``x @ weight.T`` [..., K] → [..., O] in the dtype of ``x``, on the device's FP8 units."""
+    return _linear(x, weight_OK, True)
+
+
+def emulated_linear(x: Tensor, weight_OK: Tensor) -> Tensor:
+    """``x @ weight.T`` [..., K] → [..., O] in the dtype of ``x``, with the errors of FP8."""
+    return _linear(x, weight_OK, False)
+
+
+LINEAR: dict[Fp8Backend, Callable[[Tensor, Tensor], Tensor]] = {
+    Fp8Backend.native: native_linear,
+    Fp8Backend.emulated: emulated_linear,
+}

@@ -1,0 +1,125 @@
+"""What a run records: how it was computed, and what came out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sweepkit.distributed.ranks import Ranks
+from sweepkit.errors import ConfigError
+from sweepkit.plan.run_plan import RunPlan
+from sweepkit.precision.policy import Precision
+from sweepkit.results.record import RunRecord
+from sweepkit.training.checkpoint import TrainState
+from sweepkit.training.clock import Clock
+from sweepkit.training.engine import Engine
+from sweepkit.training.throughput import PeakMemory, Utilisation
+
+
+def resolved(
+    engine: Engine,
+    precision: Precision,
+    attention_reason: str,
+    no_compile_reason: str | None,
+    utilisation: Utilisation,
+    memory: PeakMemory,
+) -> dict[str, Any]:
+    """What the node made of the plan."""
+    value: dict[str, Any] = {
+        "dtype": precision.dtype.name,
+        "dtype_reason": precision.reason,
+        "device": engine.device.type,
+        "attention": engine.key.attention.name,
+        "attention_reason": attention_reason,
+        "compile": {"used": engine.key.compile, "reason": no_compile_reason},
+        "num_threads": engine.key.num_threads,
+        "peak_flops": utilisation.peak.flops,
+        "peak_flops_source": utilisation.peak.source,
+        "peak_memory_source": memory.source,
+    }
+    if precision.fp8 is not None:
+        value["fp8"] = {
+            "backend": precision.fp8.name,
+            "reason": precision.fp8_reason,
+            "num_layers": engine.num_fp8_layers,
+        }
+    if utilisation.fp8_peak is not None:
+        value["fp8"] |= {
+            "flops_share": utilisation.fp8_flops_per_token / utilisation.flops_per_token,
+            "peak_flops": utilisation.fp8_peak.flops,
+            "peak_flops_source": utilisation.fp8_peak.source,
+        }
+    return value
+
+
+def describe(record: RunRecord, clock: Clock) -> str:
+    """The line of the run's log that says how it is computed."""
+    resolved = record.resolved
+    compiled = resolved["compile"]
+    how = f"compiled in {clock.compile_time_s:.1f} s" if compiled["used"] else f"eager ({compiled['reason']})"
+    fp8 = resolved.get("fp8")
+    layers = f", {fp8['num_layers']} layers {fp8['backend']} ({fp8['reason']})" if fp8 else ""
+    return (
+        f"{_ranks_in_words(resolved)}{record.environment['hardware']}, {resolved['device']}, "
+        f"{resolved['num_threads']} threads; "
+        f"{resolved['dtype']} ({resolved['dtype_reason']}{layers}); attention {resolved['attention']} "
+        f"({resolved['attention_reason']}); {how}; set up in {clock.setup_time_s:.1f} s"
+    )
+
+
+def _ranks_in_words(resolved: dict[str, Any]) -> str:
+    if "num_ranks" not in resolved:
+        return ""
+    return f"{resolved['num_ranks']} ranks on {', '.join(resolved['hosts'])}, each: "
+
+
+def alike(ranks: Ranks, record: RunRecord) -> dict[str, Any]:
+    """How many ranks there are, and where; nothing for a process alone.
+
+    Raises:
+        ConfigError: they would not compute the same.
+    """
+    if ranks.size == 1:
+        return {}
+    resolved, environment = record.resolved, record.environment
+    mine = [
+        environment["hardware"],
+        environment["versions"]["torch"],
+        resolved["dtype"],
+        resolved["attention"],
+    ]
+    mine += [f"fp8 {resolved['fp8']['backend']}"] if "fp8" in resolved else []
+    others = ranks.words([environment["host"], *mine])
+    if len({tuple(other[1:]) for other in others}) > 1:
+        shown = "; ".join(f"rank {rank}: {', '.join(other)}" for rank, other in enumerate(others))
+        raise ConfigError(
+            f"the ranks of this run are unlike ({shown}), but must have one hardware, torch, dtype and "
+            "attention; choose like nodes (launcher.slurm.constraint)"
+        )
+    return {"num_ranks": ranks.size, "hosts": list(dict.fromkeys(other[0] for other in others))}
+
+
+def results(
+    plan: RunPlan, state: TrainState, utilisation: Utilisation, peak_memory_gib: float
+) -> dict[str, Any]:
+    """The record's results; a number that was not measured is None."""
+    clock = state.clock
+    mean = clock.mean_step_time_s
+    tokens_per_s = plan.total_batch_size / mean if mean else None
+    done = state.evaluated_step == plan.num_steps
+    bpb: dict[str, float | None] = dict(state.bpb) if done else {"val_bpb": None}
+    return bpb | {
+        "final_train_loss": state.last_loss,
+        "train_time_s": clock.train_time_s if mean else None,
+        "median_step_time_s": clock.median_step_time_s,
+        "num_timed_steps": len(clock.step_times_s),
+        "setup_time_s": clock.setup_time_s,
+        "compile_time_s": clock.compile_time_s,
+        "eval_time_s": clock.eval_time_s,
+        "checkpoint_time_s": clock.checkpoint_time_s,
+        "tokens_per_s": tokens_per_s,
+        **utilisation.mfu(tokens_per_s),
+        "num_skipped_steps": state.num_skipped_steps,
+        "peak_memory_gib": peak_memory_gib,
+        "total_flops": state.step * plan.total_batch_size * plan.flops_per_token,
+        "total_tokens": state.step * plan.total_batch_size,
+    }

@@ -1,0 +1,151 @@
+"""FP8 linear layers: against torchao's tensorwise recipe, the exact product, and CUDA's rules of layout."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from sweepkit.config.schema import Fp8Backend
+from sweepkit.precision import fp8
+
+TOKENS, INPUTS, OUTPUTS = 64, 256, 384
+Triple = tuple[Tensor, Tensor, Tensor]
+Linear = Callable[[Tensor, Tensor], Tensor]
+
+
+@pytest.fixture(scope="module")
+def operands() -> Triple:
+    """Input, weight, gradient of the output; bf16 values of unlike sizes, as training has them."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(4, TOKENS // 4, INPUTS, generator=generator).bfloat16()
+    weight = (0.05 * torch.randn(OUTPUTS, INPUTS, generator=generator)).bfloat16()
+    gradient = (1e-4 * torch.randn(4, TOKENS // 4, OUTPUTS, generator=generator)).bfloat16()
+    return x, weight, gradient
+
+
+def outcome(linear: Linear, operands: Triple, dtype: torch.dtype | None = None) -> Triple:
+    """Output and both gradients, with an fp32 master weight; all in ``dtype`` instead where it is given."""
+    x, weight, gradient = operands
+    x = x.detach().to(dtype or x.dtype).requires_grad_()
+    weight = weight.detach().to(dtype or torch.float32).requires_grad_()
+    y = linear(x, weight)
+    y.backward(gradient.to(y.dtype))
+    assert x.grad is not None and weight.grad is not None
+    assert weight.grad.dtype == weight.dtype and x.grad.dtype == x.dtype == y.dtype
+    return y.detach(), x.grad, weight.grad
+
+
+def error(found: Triple, reference: Triple) -> list[float]:
+    """Relative to the reference's norm."""
+    pairs = zip(found, reference, strict=True)
+    return [((a.double() - b.double()).norm() / b.double().norm()).item() for a, b in pairs]
+
+
+def torchao_outcome(operands: Triple) -> Triple:
+    from torchao.float8 import Float8LinearConfig, convert_to_float8_training
+
+    x, weight, gradient = operands
+    layer = nn.Linear(INPUTS, OUTPUTS, bias=False, dtype=torch.bfloat16)
+    with torch.no_grad():
+        layer.weight.copy_(weight)
+    recipe = Float8LinearConfig.from_recipe_name("tensorwise")
+    model = convert_to_float8_training(nn.Sequential(layer), config=recipe)
+    x = x.detach().requires_grad_()
+    y = model(x)
+    y.backward(gradient)
+    return y.detach(), x.grad, model[0].weight.grad
+
+
+@pytest.fixture(scope="module")
+def reference(operands: Triple) -> Triple:
+    return torchao_outcome(operands)
+
+
+@pytest.mark.parametrize("backend", [Fp8Backend.native, Fp8Backend.emulated])
+def test_agrees_with_torchao_forward_and_both_gradients(
+    backend: Fp8Backend, operands: Triple, reference: Triple
+) -> None:
+    """Native: the same numbers, up to the last bit of a scale. Emulated: bf16 rounds once more."""
+    found = outcome(fp8.LINEAR[backend], operands)
+    assert max(error(found, reference)) <= (1e-4 if backend is Fp8Backend.native else 0.004)
+
+
+@pytest.mark.compile
+@pytest.mark.parametrize("backend", [Fp8Backend.native, Fp8Backend.emulated])
+def test_compiles_whole_and_agrees(backend: Fp8Backend, operands: Triple, reference: Triple) -> None:
+    torch._dynamo.reset()
+    compiled = torch.compile(fp8.LINEAR[backend], fullgraph=True)
+    assert max(error(outcome(compiled, operands), reference)) <= 0.004
+
+
+def test_errors_are_those_of_fp8_and_no_more(operands: Triple) -> None:
+    """e4m3 rounds to 3 bits (relative error up to 1/16, 0.026 on average), e5m2 to 2; two a product."""
+    exact = outcome(lambda x, weight: x @ weight.T, operands, torch.float64)
+    bf16 = outcome(lambda x, weight: x @ weight.to(x.dtype).T, operands)
+    assert max(error(bf16, exact)) < 0.005
+    for linear in fp8.LINEAR.values():
+        y, grad_x, grad_weight = error(outcome(linear, operands), exact)
+        assert 0.02 < y < 0.045
+        assert 0.04 < grad_x < 0.07 and 0.04 < grad_weight < 0.07
+
+
+@pytest.mark.parametrize("linear", fp8.LINEAR.values())
+@pytest.mark.parametrize("size", [0.0, 1e-30, 1e30])
+def test_any_size_of_operand_keeps_its_relative_error(linear: Linear, size: float, operands: Triple) -> None:
+    """Zeros stay zeros (every first step has some); what fp32 holds neither over- nor underflows."""
+    x, weight, gradient = (part.float() for part in operands)
+    found = outcome(linear, (size * x, weight, gradient))
+    expected = outcome(lambda x, weight: x @ weight.T, (size * x, weight, gradient))
+    if size == 0:
+        assert not found[0].any() and not found[2].any()
+    elif size > 1:
+        assert max(error(found, expected)) < 0.07
+    assert all(part.isfinite().all() for part in found)
+
+
+def test_what_is_not_finite_stays_so() -> None:
+    """A NaN must reach the loss, where it ends the run."""
+    x = torch.ones(16, 16, dtype=torch.bfloat16)
+    x[3, 5] = torch.inf
+    for linear in fp8.LINEAR.values():
+        assert not linear(x, torch.ones(16, 16)).isfinite().all()
+
+
+def cuda_accepts(a: Tensor, b: Tensor, output_dtype: torch.dtype) -> None:
+    """Ask the registration that CUDA's graphs are traced with: a fake tensor on "cuda" of the same layout."""
+    with FakeTensorMode():
+        a, b = (torch.empty_strided(t.shape, t.stride(), dtype=t.dtype, device="cuda") for t in (a, b))
+        scale = torch.empty((), device="cuda")
+        recipe = F.ScalingType.TensorWise
+        F.scaled_mm(a, b, scale, recipe, scale, recipe, output_dtype=output_dtype)
+
+
+def test_cuda_accepts_the_layout_of_all_three_products(
+    monkeypatch: pytest.MonkeyPatch, operands: Triple
+) -> None:
+    original, products = F.scaled_mm, []
+
+    def spy(a: Tensor, b: Tensor, *args: object, **options: object) -> Tensor:
+        products.append((a, b, options["output_dtype"]))
+        return original(a, b, *args, **options)
+
+    monkeypatch.setattr(F, "scaled_mm", spy)
+    outcome(fp8.native_linear, operands)
+    monkeypatch.undo()
+    assert [(a.shape[0], b.shape[1]) for a, b, _ in products] == [
+        (TOKENS, OUTPUTS),
+        (TOKENS, INPUTS),
+        (OUTPUTS, INPUTS),
+    ]
+    for a, b, dtype in products:
+        assert {a.dtype, b.dtype} <= {fp8.E4M3, fp8.E5M2} and (a.dtype, b.dtype) != (fp8.E5M2, fp8.E5M2)
+        cuda_accepts(a, b, dtype)
+        with pytest.raises(RuntimeError, match="col_major"):  # the question is asked
+            cuda_accepts(a, b.contiguous(), dtype)
+        with pytest.raises(RuntimeError, match="row_major"):
+            cuda_accepts(a.t().contiguous().t(), b, dtype)
