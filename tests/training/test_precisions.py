@@ -108,9 +108,9 @@ def test_fp16_skips_a_step_that_overflows_and_gives_up_when_all_do(
     before: list[torch.Tensor] = []
     original = Engine.backward
 
-    def overflow(self: Engine, *args: object) -> torch.Tensor:
+    def overflow(self: Engine, *args: object, **given: object) -> torch.Tensor:
         before.append(self.model.lm_head.weight.detach().clone())
-        loss = original(self, *args)
+        loss = original(self, *args, **given)
         assert self.model.lm_head.weight.grad is not None
         self.model.lm_head.weight.grad[0, 0] = torch.inf
         return loss
