@@ -1,8 +1,8 @@
 """Synthetic worlds: true effects of every variant at every depth, and what a run would measure there.
 
-``worlds.yaml`` was written before the rule was tuned. Arrays carry their axes as suffixes: W worlds, V variants,
-R rungs (the last is the target), N seeds. Effects are variant minus reference in bits per byte; negative is
-better.
+``worlds.yaml`` was written before the rule was tuned. Arrays carry their axes as suffixes: W worlds, V
+variants, R rungs (the last is the target), N seeds. Effects are variant minus reference in bits per byte;
+negative is better.
 """
 
 from __future__ import annotations
@@ -55,7 +55,8 @@ class World:
         """A world from YAML; every key of the class, lists become tuples."""
         known = {item.name for item in fields(cls)}
         assert set(value) == known, f"unknown or missing: {set(value) ^ known}"
-        return cls(**{key: tuple(item) if isinstance(item, list) else item for key, item in value.items()})
+        content: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in value.items()}
+        return cls(**content)
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ def noise(world: World, rung: int, shape: Sequence[int], rng: np.random.Generato
         unit = rng.standard_t(df, size=shape) / np.sqrt(df / (df - 2))
     else:
         unit = rng.standard_normal(shape)
-    return world.noise_sd[rung] * unit
+    return np.asarray(world.noise_sd[rung] * unit, dtype=np.float64)
 
 
 def _standard(world: World, num_worlds: int, rng: np.random.Generator) -> Array:
@@ -131,7 +132,10 @@ def _standard(world: World, num_worlds: int, rng: np.random.Generator) -> Array:
     smooth_WV = np.zeros_like(own_WV)
     for axis, length in enumerate(world.grid):
         x = np.linspace(0.0, 1.0, length)
-        curves = np.stack([np.cos(np.pi * order * x) for order in (1, 2)])  # smooth, of unit variance together
+        curves = np.stack(
+            [np.cos(np.pi * order * x) for order in (1, 2)]
+        )  # smooth, of unit variance together
         smooth_WV += (rng.standard_normal((num_worlds, 2)) @ curves)[:, place[:, axis]]
     smooth_WV /= np.sqrt(len(world.grid))
-    return np.sqrt(world.grid_frac) * smooth_WV + np.sqrt(1 - world.grid_frac) * own_WV
+    own_frac = 1.0 - world.grid_frac
+    return np.asarray(np.sqrt(world.grid_frac) * smooth_WV + np.sqrt(own_frac) * own_WV, dtype=np.float64)
