@@ -141,7 +141,9 @@ def expand(sweep: SweepFile, rung: RungConfig | None, extra: Sequence[str] = ())
     ladder = ladder_of(sweep, extra)
     conflicts.check_levels(sweep, ladder, extra)
     rung = rung or RungConfig(name=SINGLE_RUNG)
-    here = next(item for item in stacks(sweep, extra) if item.rung == rung.name)
+    rungs = [rung if item.name == rung.name else item for item in rungs_of(ladder)]
+    stacked = pile(ladder.base if ladder else (), rungs, sweep.base, sweep.seeds, sweep.decision.looks)
+    here = next(item for item in stacked if item.rung == rung.name)
     cells = []
     for variant in variants(sweep):
         config = compose.compose([*here.below, *variant.overrides, *above(extra)])
