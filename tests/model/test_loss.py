@@ -98,7 +98,7 @@ def test_bf16_rounds_and_no_more() -> None:
 
 
 def test_small_gradients_survive_fp16() -> None:
-    """Before the loss scale most are below fp16's normal numbers: rounded there they would lose their bits."""
+    """Before the loss scale most are below fp16's normal numbers, where bits are lost."""
     x, weight, targets = problem(2000, 8, 500)
     x, weight = x.half().requires_grad_(), (weight / 10).half().float().requires_grad_()
     (2.0**15 * mean_nats(x, weight, targets, CAP, nats_and_gradient)).backward()
