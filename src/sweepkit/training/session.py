@@ -140,6 +140,7 @@ class Session:
         failed = True
         try:
             loop.run()
+            journal.say(utilisation.shown(_tokens_per_s(plan, state)) or "MFU unknown: no peak is known")
             if config.evaluation.sample_tokens:
                 record.sample = sample.write(
                     engine,
@@ -255,8 +256,7 @@ def _results(
 ) -> dict[str, Any]:
     """The record's results; a number that was not measured is None."""
     clock = state.clock
-    mean = clock.mean_step_time_s
-    tokens_per_s = plan.total_batch_size / mean if mean else None
+    mean, tokens_per_s = clock.mean_step_time_s, _tokens_per_s(plan, state)
     done = state.evaluated_step == plan.num_steps
     bpb: dict[str, float | None] = dict(state.bpb) if done else {"val_bpb": None}
     return bpb | {
@@ -275,6 +275,11 @@ def _results(
         "total_flops": state.step * plan.total_batch_size * plan.flops_per_token,
         "total_tokens": state.step * plan.total_batch_size,
     }
+
+
+def _tokens_per_s(plan: RunPlan, state: TrainState) -> float | None:
+    mean = state.clock.mean_step_time_s
+    return plan.total_batch_size / mean if mean else None
 
 
 def _quietly(write: Callable[[], None]) -> bool:

@@ -58,7 +58,7 @@ def start(config: LoggingConfig, plan: RunPlan, run_dir: RunDir, say: Callable[[
         return Display(None, info, say)
     modes = [WandbMode.offline]
     if config.wandb is WandbMode.online:
-        if _has_key():
+        if has_key():
             modes.insert(0, WandbMode.online)
         else:
             info["reason"] = "no API key (WANDB_API_KEY or `wandb login`)"
@@ -106,7 +106,8 @@ def _tear_down() -> None:
         wandb.teardown(exit_code=1)
 
 
-def _has_key() -> bool:
+def has_key() -> bool:
+    """Whether an API key is set up, by environment or by login; it is not read."""
     if os.environ.get("WANDB_API_KEY"):
         return True
     try:
