@@ -7,7 +7,7 @@ import pytest
 from analysis_frames import runs
 
 from sweepkit.analysis import comparable
-from sweepkit.analysis.replicates import sort_runs
+from sweepkit.analysis.replicates import needs_retry, sort_runs
 from sweepkit.errors import SweepkitError
 
 
@@ -73,6 +73,7 @@ def test_runs_are_sorted_by_whose_fault_they_were() -> None:
         "complete": None,
         "diverged": "diverged",
         "failed": "oom",
+        "failed    ": "timeout",
         "failed ": "disk_full",
         "failed  ": "lost",
         "failed   ": "crash",
@@ -88,12 +89,24 @@ def test_runs_are_sorted_by_whose_fault_they_were() -> None:
             "state": [state.strip() for state in fates],
             "failure_class": list(fates.values()),
             "val_bpb": 2.0,
+            "failed_attempts": 1,
+            "failed_hosts": 1,
         }
     )
     found = sort_runs(frame, "val_bpb")
     assert found.complete == ["complete/None"]
-    assert list(found.against.values()) == ["diverged", "oom"]
-    assert list(found.missing.values()) == ["disk_full", "lost", "crash", "cancelled", "corrupt"]
+    assert list(found.against.values()) == ["diverged"]
+    assert list(found.missing.values()) == [
+        "oom, not retried", "timeout, not retried", "disk_full", "lost", "crash", "cancelled", "corrupt",
+    ]  # fmt: skip
+    assert needs_retry(frame)
+    again = frame.assign(failed_attempts=2)
+    assert list(sort_runs(again, "val_bpb").against.values()) == [
+        "diverged", "oom, again after a retry", "timeout, again after a retry",
+    ]  # fmt: skip
+    assert not needs_retry(again)
+    assert list(sort_runs(again, "val_bpb", num_hosts=2).against.values()) == ["diverged"], "not elsewhere"
+    assert len(sort_runs(again.assign(failed_hosts=2), "val_bpb", num_hosts=2).against) == 3
     assert len(found.unfinished) == 3
 
 

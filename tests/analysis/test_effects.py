@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from sweepkit.analysis.effects import Effect, effects, holm
+from sweepkit.analysis.effects import Effect, effects
+from sweepkit.analysis.multiplicity import holm
 
 
 def values(frame: pd.DataFrame, variant: str) -> np.ndarray:

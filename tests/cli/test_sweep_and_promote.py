@@ -72,11 +72,12 @@ def test_a_changed_sweep_is_refused(launcher: FakeLauncher, a_sweep: Path, capsy
     assert "sweep mine is changed (seeds)" in capsys.readouterr().err
 
 
-def test_promote_climbs_and_tells(launcher: FakeLauncher, capsys: Captured) -> None:
+def test_promote_climbs_and_tells(launcher: FakeLauncher, a_sweep: Path, capsys: Captured) -> None:
+    a_sweep.write_text(SWEEP.replace("[1, 2, 3]", "[1, 2, 3, 4, 5]"))
     assert main(["promote", "mine"]) == 0
     out = capsys.readouterr().out
     depths = [run_id.partition("-")[0] for run_id in launcher.started]
-    assert depths == ["d2"] * 9 + ["d4"] * 6 + ["d6"] * 6, "the tenth is rejected at d2"
+    assert depths == ["d2"] * 15 + ["d4"] * 10 + ["d6"] * 10, "the tenth is rejected at d2"
     folder = paths.results_dir() / "mine"
     for name in ("frozen.json", "plan.jsonl", "promotion.json", "verdicts.json", "runs.csv", "report.html"):
         assert (folder / name).is_file(), name
@@ -129,7 +130,10 @@ def test_a_tampered_plan_is_refused(launcher: FakeLauncher, capsys: Captured) ->
     assert "edited after it was frozen" in capsys.readouterr().err
 
 
-def test_diverged_runs_are_shown_and_do_not_stop_the_ladder(launcher: FakeLauncher, capsys: Captured) -> None:
+def test_diverged_runs_are_shown_and_do_not_stop_the_ladder(
+    launcher: FakeLauncher, a_sweep: Path, capsys: Captured
+) -> None:
+    a_sweep.write_text(SWEEP.replace("[1, 2, 3]", "[1, 2, 3, 4, 5]"))
     normal = launcher.loss
 
     def loss(plan: RunPlan) -> float | None:

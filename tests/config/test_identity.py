@@ -25,17 +25,17 @@ SMALL = (
     "horizon.sequence_len=256",
 )
 GOLDEN = {
-    (): "d12-2218fd934a7c-s1",
+    (): "d12-075237b1a762-s1",
     (
         "model=d20",
         "dataset.kind=hub",
         "dataset.repo=a/b",
         "dataset.shard_pattern=x",
         "precision=bf16",
-    ): "d20-7d8e001ffdb3-s1",
-    (*SMALL, "model=d2", "horizon.num_steps=50", "seed=3"): "d2-de795720b194-s3",
-    (*SMALL, "model=d4", "optimizer=adamw", "packing=stream"): "d4-111cfbeb6861-s1",
-    (*FOLDER, "horizon=num_steps", "horizon.num_steps=77"): "d12-c892dd3fbf61-s1",
+    ): "d20-5e71e860fdfe-s1",
+    (*SMALL, "model=d2", "horizon.num_steps=50", "seed=3"): "d2-b15e3d218eb5-s3",
+    (*SMALL, "model=d4", "optimizer=adamw", "packing=stream"): "d4-6e67cb0920f3-s1",
+    (*FOLDER, "horizon=num_steps", "horizon.num_steps=77"): "d12-fd4347a86b6e-s1",
 }
 
 

@@ -128,7 +128,7 @@ def test_fp8_flops_are_those_of_the_layers_that_multiply_in_fp8(
     shapes = [
         (rows, columns) for rows, columns, num in linear_shapes(config, size(config)) for _ in range(num)
     ]
-    linears = [module for module in on_meta(plan).modules() if isinstance(module, Linear)]
+    linears = [module for module in on_meta(plan).blocks.modules() if isinstance(module, Linear)]
     assert Counter(map(frozenset, shapes)) == Counter(frozenset(m.weight.shape) for m in linears)
     bf16 = RunConfig(**(vars(config) | {"precision": PrecisionConfig(Dtype.bf16)}))
     assert build(bf16).flops_per_token == plan.flops_per_token  # whatever carries them

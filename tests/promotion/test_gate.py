@@ -57,7 +57,16 @@ def test_reasons_and_evidence_carry_the_numbers(tmp_path: Path) -> None:
     evidence = verdict.evidence
     text = "\n".join([*verdict.reasons, *verdict.notes])
     effect = f"{evidence['effect']['effect']:+.5f}".replace("-", "−")
-    for part in (effect, "n=3", "80% interval", "Holm over 3", "α = 0.1", "min_effect 0.001", "FLOPs ratio"):
+    for part in (
+        effect,
+        "n=3",
+        "80% interval",
+        "Dunnett over 3",
+        "without its luck",
+        "α = 0.1",
+        "min_effect 0.001",
+        "FLOPs ratio",
+    ):
         assert part in text
     assert "6 degrees of freedom" in text
     assert "equal by construction" in text
@@ -66,15 +75,29 @@ def test_reasons_and_evidence_carry_the_numbers(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("is_last", [False, True])
-@pytest.mark.parametrize("failure", [FailureClass.diverged, FailureClass.oom])
-def test_a_diverged_or_oversized_replicate_counts_against_the_best(
-    tmp_path: Path, is_last: bool, failure: FailureClass
-) -> None:
-    state = RunState.diverged if failure is FailureClass.diverged else RunState.failed
-    found = judged(tmp_path, EFFECTS, {("better", 2, 3): (state, failure)}, is_last)["better"]
+def test_a_diverged_replicate_counts_against_the_best_as_a_rate(tmp_path: Path, is_last: bool) -> None:
+    fates = {("better", 2, 3): (RunState.diverged, FailureClass.diverged)}
+    found = judged(tmp_path, EFFECTS, fates, is_last)["better"]
     assert found.outcome is Outcome.reject
-    assert failure.value in found.reasons[0]
-    assert "1 of 3 runs" in found.reasons[0]
+    assert "1 of 3 runs diverged, a rate of 33% (90% interval" in found.reasons[0]
+    fates[("reference", 2, 2)] = (RunState.diverged, FailureClass.diverged)
+    found = judged(tmp_path / "both", EFFECTS, fates, is_last)["better"]
+    assert "diverged" not in found.reasons[0], "no more often than the reference"
+
+
+@pytest.mark.parametrize("attempts", [1, 2])
+def test_out_of_memory_counts_once_it_has_happened_again(tmp_path: Path, attempts: int) -> None:
+    frozen = freeze(tmp_path, list(EFFECTS), depths=(2,), seeds=3)
+    world = World(frozen, EFFECTS, {("better", 2, 3): (RunState.failed, FailureClass.oom)})
+    world.run_cells("d2", frozen.cells)
+    frame = world.load().assign(failed_attempts=attempts, failed_hosts=1)
+    found = {verdict.variant: verdict for verdict in gate.decide(frame, RULE, "d2", False)}["better"]
+    if attempts == 1:
+        assert found.outcome is Outcome.promote
+        assert "oom, not retried" in found.notes[-1]
+    else:
+        assert found.outcome is Outcome.reject
+        assert "do not fit" in found.reasons[0] and "again after a retry" in found.reasons[0]
 
 
 @pytest.mark.parametrize(
@@ -133,7 +156,7 @@ def test_an_effect_below_min_effect_is_rejected_however_significant(tmp_path: Pa
     world = World(frozen, {"tiny": -0.0005}, noise=0.00002)
     world.run_cells("d2", frozen.cells)
     (found,) = gate.decide(world.load(), RULE, "d2", True)
-    assert found.evidence["p_holm"] < 0.001
+    assert found.evidence["p_corrected"] < 0.001
     assert found.outcome is Outcome.reject
     assert "short of min_effect 0.001" in found.reasons[0]
 

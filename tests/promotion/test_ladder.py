@@ -66,7 +66,7 @@ def test_files_say_what_the_promotion_says(tmp_path: Path) -> None:
     effects = pd.read_csv(folder / "effects.csv")
     assert list(effects[effects["rung"] == "d2"]["variant"]) == VARIANTS
     assert effects["effect"].notna().all()
-    assert {"low", "high", "p_holm", "flops_ratio", "outcome"} <= set(effects.columns)
+    assert {"low", "high", "p_corrected", "flops_ratio", "outcome"} <= set(effects.columns)
     assert not {"ratio", "median_step_time_s"} & set(effects.columns)
     assert len(pd.read_csv(folder / "runs.csv")) == len(world.frozen.cells)
     assert set(pd.read_csv(folder / "costs.csv")["status"]) == {"met"}
@@ -138,7 +138,7 @@ def test_runs_that_have_not_ended_are_waited_for(tmp_path: Path) -> None:
     waiting = ladder.promote(world.frozen, lambda rung, cells: asked.append(rung), world.load)
     assert not waiting.finished
     assert asked == ["d2"]
-    assert "rung d2 waits for 15 runs" in waiting.message
+    assert "rung d2 waits for 25 runs" in waiting.message
     assert {final.outcome for final in waiting.finals} == {Final.pending}
     world.run_cells("d2", [cell for cell in world.frozen.cells if cell.rung == "d2"])
     waiting = ladder.promote(world.frozen, lambda rung, cells: asked.append(rung), world.load)
@@ -152,7 +152,7 @@ def test_failed_runs_may_be_retried(tmp_path: Path) -> None:
     world = World(
         freeze(tmp_path, ["holds"]), EFFECTS, {("holds", 2, 1): (RunState.failed, FailureClass.lost)}
     )
-    assert climb(world).rungs[0].verdicts[0].evidence["n"] == 2
+    assert climb(world).rungs[0].verdicts[0].evidence["n"] == 4
     asked: list[str] = []
 
     def retry(rung: str, cells: list[Cell]) -> None:
@@ -163,7 +163,7 @@ def test_failed_runs_may_be_retried(tmp_path: Path) -> None:
 
     again = ladder.promote(world.frozen, retry, world.load, retry_failed=True)
     assert asked == ["d2"]
-    assert again.rungs[0].verdicts[0].evidence["n"] == 3
+    assert again.rungs[0].verdicts[0].evidence["n"] == 5
 
 
 def test_a_preempted_run_is_not_an_end(tmp_path: Path) -> None:

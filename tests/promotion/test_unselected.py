@@ -65,8 +65,7 @@ def test_they_are_run_to_the_top_and_change_nothing_for_those_that_won(tmp_path:
                 item.rung,
                 item.outcome,
                 item.climbs,
-                item.evidence["p_holm"],
-                item.evidence["effect"],
+                pytest.approx(item.evidence["effect"]["effect"], abs=1e-9),  # the noise is better known
             )
             for result in end.rungs
             for item in result.verdicts
@@ -94,7 +93,7 @@ def test_one_that_is_best_at_the_top_is_still_not_adopted(tmp_path: Path) -> Non
 
 
 def test_what_diverged_is_not_drawn_and_what_nothing_else_climbs_with_stays(tmp_path: Path) -> None:
-    fates = {("hurts", 2, seed): FATES["nothing", 4, 1] for seed in (1, 2, 3)}
+    fates = {("hurts", 2, seed): FATES["nothing", 4, 1] for seed in range(1, 6)}
     promotion = climb(World(freeze(tmp_path / "a", ["holds", "hurts"]), EFFECTS, fates))
     assert promotion.rungs[0].survivors == ["holds"]
     assert promotion.rungs[0].unselected == [], "it has no effect that could be followed"

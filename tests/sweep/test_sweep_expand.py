@@ -30,9 +30,9 @@ def test_cells_of_a_ladder() -> None:
     cells = expand.expand_all(sweep(seeds=[3, 1]))
     assert [(cell.rung, cell.variant, cell.plan.seed) for cell in cells] == [
         (rung, variant, seed)
-        for rung in ("d2", "d4", "d6")
+        for rung, seeds in {"d2": (3, 1), "d4": (4, 5), "d6": (6, 7)}.items()
         for variant in ("reference", f"{LR}=0.01", f"{LR}=0.03")
-        for seed in (3, 1)
+        for seed in seeds
     ]
     assert {(cell.rung, cell.plan.depth) for cell in cells} == {("d2", 2), ("d4", 4), ("d6", 6)}
     assert {cell.role for cell in cells if cell.variant == "reference"} == {"reference"}

@@ -1,24 +1,29 @@
-"""Each variant against the reference on one rung: effect, interval, one-sided p, Holm over variants.
+"""Each variant against the reference on one rung: effect, interval, one-sided p, shrunken effect.
 
 An effect is variant minus reference in the metric's unit; for bits per byte negative is better. Variants
 that saw the reference's tokens (equal ``pair_key``) are paired with it by block, and the noise is the
-pooled residual of ``noise.py``. A variant with other tokens (another dataset, batch or sequence length)
-shares no luck with the reference: it is compared unpaired, by Welch's t test on its own spread. Intervals
-are two-sided at ``1 - 2 alpha``, so that one excludes zero exactly when the one-sided p is at most alpha.
+pooled residual of ``noise.py``, shrunk towards a calibration where there is one. A variant with other
+tokens (another dataset, batch or sequence length) shares no luck with the reference: it is compared
+unpaired, by Welch's t test on its own spread. Intervals are two-sided at ``1 - 2 alpha``, so that one
+excludes zero exactly when the one-sided p is at most alpha.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from scipy import special  # Student's t without the overhead of scipy.stats
 
-from sweepkit.analysis import noise
+from sweepkit.analysis import calibration, noise, shrinkage
+from sweepkit.analysis.calibration import Calibration
 from sweepkit.results.columns import REFERENCE
+
+POOLED, OWN, UNPAIRED, NONE = "pooled", "own", "unpaired", "none"
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,10 @@ class Effect:
         noise_sd: standard deviation of one run's noise behind the standard error.
         method: ``pooled`` (paired, the rung's pooled noise), ``own`` (paired, its own differences, because
             its noise is out of line), ``unpaired`` (Welch) or ``none``.
+        shrunk: the effect with its luck taken out, as ``shrinkage`` estimates it from all variants of the
+            rung.
+        noise_source: the sweep's ``residual``, a ``calibration`` or both.
+        rho: smallest correlation of a pooled comparison with any other pooled one (½ without missing runs).
     """
 
     variant: str
@@ -48,11 +57,14 @@ class Effect:
     p: float | None
     noise_sd: float | None
     method: str
+    shrunk: float | None = None
+    noise_source: str = ""
+    rho: float = 0.5
 
     @classmethod
     def unknown(cls, variant: str, confidence: float, n: int = 0) -> Effect:
         """An effect that cannot be estimated."""
-        return cls(variant, n, None, None, 0, None, None, confidence, None, None, "none")
+        return cls(variant, n, None, None, 0, None, None, confidence, None, None, NONE)
 
     def p_below(self, bound: float) -> float | None:
         """One-sided p of "the true effect is ``bound`` or more": small shows that it lies below."""
@@ -69,7 +81,14 @@ class Effect:
         return asdict(self)
 
 
-def effects(frame: pd.DataFrame, column: str, alpha: float, reference: str = REFERENCE) -> list[Effect]:
+def effects(
+    frame: pd.DataFrame,
+    column: str,
+    alpha: float,
+    reference: str = REFERENCE,
+    known: Calibration | None = None,
+    apart: Sequence[str] = (),
+) -> list[Effect]:
     """Effects of all variants in ``frame`` on ``column``, in order of appearance.
 
     Args:
@@ -78,6 +97,8 @@ def effects(frame: pd.DataFrame, column: str, alpha: float, reference: str = REF
         column: what is compared; lower is better.
         alpha: one-sided level; intervals have confidence ``1 - 2 alpha``.
         reference: label of the reference.
+        known: noise that was measured beforehand under the same conditions.
+        apart: variants whose effects say nothing about how large the others' may be (``shrinkage``).
     """
     names = list(dict.fromkeys(str(name) for name in frame["variant"] if name != reference))
     rows = frame[frame[column].notna()]
@@ -97,10 +118,16 @@ def effects(frame: pd.DataFrame, column: str, alpha: float, reference: str = REF
     for name in names:
         mine, base = groups.get(name, {}), groups.get(reference, {})
         if planned[name] & planned.get(reference, set()):
-            found.append(_paired(name, mine, base, pooled, reference, confidence))
+            found.append(_paired(name, mine, base, pooled, reference, confidence, known))
         else:
             found.append(_unpaired(name, list(mine.values()), list(base.values()), confidence))
-    return found
+    found = _related(found, pooled.fit, reference)
+    shrunk = {
+        item.variant: item
+        for are_apart in (False, True)
+        for item in _shrunk([item for item in found if (item.variant in apart) is are_apart])
+    }
+    return [shrunk[item.variant] for item in found]
 
 
 def block_names(frame: pd.DataFrame) -> list[str]:
@@ -111,15 +138,45 @@ def block_names(frame: pd.DataFrame) -> list[str]:
     ]
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down adjusted p values, in the given order (Holm 1979)."""
-    order = sorted(range(len(p_values)), key=lambda index: p_values[index])
-    adjusted = [0.0] * len(p_values)
-    running = 0.0
-    for rank, index in enumerate(order):
-        running = max(running, min(1.0, (len(p_values) - rank) * p_values[index]))
-        adjusted[index] = running
-    return adjusted
+def _related(found: list[Effect], fit: noise.TwoWay, reference: str) -> list[Effect]:
+    """The pooled ones with their smallest correlation."""
+    names = [effect.variant for effect in found if effect.method == POOLED and effect.p is not None]
+    if len(names) < 2:
+        return found
+    covariance = fit.covariance(names, reference)
+    scale = np.sqrt(np.diag(covariance))
+    smallest = (covariance / np.outer(scale, scale)).min(axis=1)
+    rho = dict(zip(names, smallest, strict=True))
+    return [
+        replace(effect, rho=min(max(float(rho[effect.variant]), 0.0), 0.99))
+        if effect.variant in rho
+        else effect
+        for effect in found
+    ]
+
+
+def _shrunk(found: list[Effect]) -> list[Effect]:
+    """With shrunken effects; t statistics count as the normal ones of equal p."""
+    sizes: dict[str, tuple[float, float]] = {}
+    for effect in found:
+        if effect.effect is None or effect.standard_error is None:
+            continue
+        z = _normal(effect.effect / effect.standard_error, effect.df)
+        sizes[effect.variant] = (effect.effect, effect.effect / z if z else effect.standard_error)
+    if not sizes:
+        return found
+    values = np.asarray(list(sizes.values()))
+    shrunk = dict(zip(sizes, shrinkage.shrink(values[None, :, 0], values[None, :, 1])[0], strict=True))
+    return [
+        replace(effect, shrunk=float(shrunk[effect.variant])) if effect.variant in shrunk else effect
+        for effect in found
+    ]
+
+
+def _normal(t: float, df: float) -> float:
+    """The normal statistic with the p of ``t``."""
+    tail = float(special.stdtr(df, -abs(t)))
+    return math.copysign(-float(special.ndtri(max(tail, 1e-300))), t)
 
 
 def _paired(
@@ -129,20 +186,24 @@ def _paired(
     pooled: noise.Pool,
     reference: str,
     confidence: float,
+    known: Calibration | None,
 ) -> Effect:
     n = len(mine.keys() & base.keys())
-    fit, method = pooled.fit, "pooled"
+    fit, method = pooled.fit, POOLED
     if name in pooled.excluded:
         labels = [name] * len(mine) + [reference] * len(base)
         fit = noise.fit_two_way(labels, [*mine, *base], [*mine.values(), *base.values()])
-        method = "own"
+        method, known = OWN, None
     contrast = fit.contrast(name, reference)
     if contrast is None:
         return Effect.unknown(name, confidence, n)
     estimate, leverage = contrast
-    if fit.sd is None:
+    settled = calibration.settle(fit.sd, fit.df, known)
+    if settled is None:
         return Effect(name, n, estimate, None, 0, None, None, confidence, None, None, method)
-    return _measured(name, n, estimate, fit.sd * math.sqrt(leverage), fit.df, confidence, fit.sd, method)
+    error = settled.sd * math.sqrt(leverage)
+    effect = _measured(name, n, estimate, error, settled.df, confidence, settled.sd, method)
+    return replace(effect, noise_source=settled.source)
 
 
 def _unpaired(name: str, mine: list[float], base: list[float], confidence: float) -> Effect:
@@ -152,15 +213,15 @@ def _unpaired(name: str, mine: list[float], base: list[float], confidence: float
         return Effect.unknown(name, confidence, n)
     estimate = math.fsum(mine) / len(mine) - math.fsum(base) / len(base)
     if n < 2:
-        return Effect(name, n, estimate, None, 0, None, None, confidence, None, None, "unpaired")
+        return Effect(name, n, estimate, None, 0, None, None, confidence, None, None, UNPAIRED)
     parts = [pd.Series(group).var(ddof=1) / len(group) for group in (mine, base)]
     total = float(sum(parts))
     weights = sum(part**2 / (len(group) - 1) for part, group in zip(parts, (mine, base), strict=True))
     if total == 0.0:
-        return Effect(name, n, estimate, None, 0, None, None, confidence, None, None, "unpaired")
+        return Effect(name, n, estimate, None, 0, None, None, confidence, None, None, UNPAIRED)
     df = total**2 / float(weights)
     sd = math.sqrt(total / (1 / len(mine) + 1 / len(base)))
-    return _measured(name, n, estimate, math.sqrt(total), df, confidence, sd, "unpaired")
+    return _measured(name, n, estimate, math.sqrt(total), df, confidence, sd, UNPAIRED)
 
 
 def _measured(
@@ -168,4 +229,7 @@ def _measured(
 ) -> Effect:
     half = float(special.stdtrit(df, 0.5 + confidence / 2)) * error
     p = float(special.stdtr(df, estimate / error))
-    return Effect(name, n, estimate, error, df, estimate - half, estimate + half, confidence, p, sd, method)
+    return Effect(
+        name, n, estimate, error, df, estimate - half, estimate + half, confidence, p, sd, method,
+        noise_source=calibration.OWN,
+    )  # fmt: skip

@@ -83,6 +83,13 @@ class TwoWay:
         estimate = mine.mean - base.mean - float(unlike_b @ self.block_effects_b)
         return estimate, 1 / mine.n + 1 / base.n + float(unlike_b @ self.inverse_bb @ unlike_b)
 
+    def covariance(self, variants: Sequence[str], reference: str) -> Array:
+        """Covariance of the contrasts of ``variants`` with the reference, per unit of noise variance."""
+        base = self.parts[reference]
+        unlike = np.stack([self.parts[name].share_b - base.share_b for name in variants])
+        own = np.diag([1.0 / self.parts[name].n for name in variants])
+        return np.asarray(own + 1.0 / base.n + unlike @ self.inverse_bb @ unlike.T, dtype=np.float64)
+
 
 @dataclass(frozen=True)
 class Pool:

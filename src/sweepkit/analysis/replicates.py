@@ -1,13 +1,16 @@
 """Which runs of a variant count, which count against it, and which are simply missing.
 
-A diverged run counts against its variant, and so does one that ran out of memory: both are the variant's own
-doing. A lost worker, a full disk, a cancelled or crashed run says nothing about the variant; it is missing,
-never zero. Runs that have not ended yet are told apart, because nothing is decided while there are any.
+A diverged run counts against its variant, always. One that ran out of memory or time does once it has
+done so again after a retry, on another machine where the sweep has several: before that, a neighbour on
+the node may have been to blame. A lost worker, a full disk, a cancelled or crashed run says nothing about
+the variant; it is missing, never zero. Runs that have not ended yet are told apart, because nothing is
+decided while there are any.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -15,7 +18,8 @@ from sweepkit.results.columns import CORRUPT, PLANNED
 from sweepkit.results.record import FailureClass, RunState
 
 UNFINISHED = frozenset({PLANNED, RunState.running.value, RunState.preempted.value})
-_AGAINST = frozenset({FailureClass.diverged.value, FailureClass.oom.value})
+_DIVERGED = FailureClass.diverged.value
+_RESOURCES = frozenset({FailureClass.oom.value, FailureClass.timeout.value})
 
 
 @dataclass(frozen=True)
@@ -27,25 +31,59 @@ class Replicates:
     missing: dict[str, str]
     unfinished: list[str]
 
+    @property
+    def divergence(self) -> tuple[int, int]:
+        """How many runs diverged, of how many that showed whether they would."""
+        diverged = sum(what == _DIVERGED for what in self.against.values())
+        return diverged, diverged + len(self.complete)
 
-def sort_runs(rows: pd.DataFrame, metric: str) -> Replicates:
-    """Sort one variant's rows (columns run_id, state, failure_class and ``metric``) by fate."""
+    @property
+    def does_not_fit(self) -> dict[str, str]:
+        """Runs that ran out of memory or time, again after a retry."""
+        return {run_id: what for run_id, what in self.against.items() if what != _DIVERGED}
+
+
+def sort_runs(rows: pd.DataFrame, metric: str, num_hosts: int = 1) -> Replicates:
+    """Sort one variant's rows by fate.
+
+    Args:
+        rows: columns run_id, state and ``metric``; failure_class, failed_attempts and failed_hosts where
+            there are any.
+        metric: what is compared.
+        num_hosts: machines that the sweep's runs were on.
+    """
     found = Replicates([], {}, {}, [])
-    classes = rows["failure_class"] if "failure_class" in rows else [None] * len(rows)
-    for run_id, state, failure, value in zip(
-        rows["run_id"], rows["state"], classes, rows[metric], strict=True
-    ):
-        why = None if pd.isna(failure) else str(failure)
+    for row in rows.to_dict("records"):
+        run_id, state, value = str(row["run_id"]), row["state"], row[metric]
+        why = None if pd.isna(row.get("failure_class")) else str(row["failure_class"])
         if state == RunState.complete and not pd.isna(value):
-            found.complete.append(str(run_id))
+            found.complete.append(run_id)
         elif state == RunState.complete:
-            found.missing[str(run_id)] = f"complete without {metric}"
+            found.missing[run_id] = f"complete without {metric}"
         elif state == RunState.diverged:
-            found.against[str(run_id)] = "diverged"
-        elif state == RunState.failed and why in _AGAINST:
-            found.against[str(run_id)] = why
+            found.against[run_id] = _DIVERGED
+        elif state == RunState.failed and why in _RESOURCES:
+            if _is_confirmed(row, num_hosts):
+                found.against[run_id] = f"{why}, again after a retry"
+            else:
+                found.missing[run_id] = f"{why}, not retried{' elsewhere' if num_hosts > 1 else ''}"
         elif state in UNFINISHED:
-            found.unfinished.append(str(run_id))
+            found.unfinished.append(run_id)
         else:
-            found.missing[str(run_id)] = why or str(CORRUPT if state == CORRUPT else state)
+            found.missing[run_id] = why or str(CORRUPT if state == CORRUPT else state)
     return found
+
+
+def needs_retry(rows: pd.DataFrame) -> bool:
+    """Whether a run ran out of memory or time and has not been tried again."""
+    if "failed_attempts" not in rows:
+        return False
+    of_resources = (rows["state"] == RunState.failed) & rows["failure_class"].isin(_RESOURCES)
+    return bool((of_resources & (rows["failed_attempts"].fillna(1) < 2)).any())
+
+
+def _is_confirmed(row: dict[Any, Any], num_hosts: int) -> bool:
+    attempts, hosts = row.get("failed_attempts"), row.get("failed_hosts")
+    if pd.isna(attempts) or pd.isna(hosts):
+        return False
+    return int(attempts) >= 2 and int(hosts) >= min(2, num_hosts)

@@ -47,6 +47,7 @@ GROUPS: dict[str, tuple[Command, ...]] = {
         Command("resume", "go on with a sweep as it was frozen; rerun what failed"),
         Command("cancel", "stop a sweep's runs after a checkpoint"),
         Command("data", "prepare and inspect datasets, tokenizers and packing"),
+        Command("doctor", "what this machine is, what runs would use, self-checks"),
     ),
 }
 COMMANDS = {command.name: command for group in GROUPS.values() for command in group}

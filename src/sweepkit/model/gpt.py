@@ -21,7 +21,7 @@ from sweepkit.model import init
 from sweepkit.model.attend import Attend
 from sweepkit.model.block import Block
 from sweepkit.model.layers import Embedding, Linear, norm, rotary_tables
-from sweepkit.model.loss import mean_nats, softcap, token_nats
+from sweepkit.model.loss import mean_nats, nats_and_gradient, softcap, token_nats
 from sweepkit.plan.run_plan import RunPlan
 
 Role = Literal["matrix", "embedding", "unembedding", "value_embedding", "resid", "x0", "smear"]
@@ -98,7 +98,7 @@ class GPT(nn.Module):
         cos, sin = rotary_tables(plan.sequence_len, plan.head_dim, config.rope_base, compute_dtype, device)
         self.register_buffer("cos", cos, persistent=False)
         self.register_buffer("sin", sin, persistent=False)
-        self._token_nats = token_nats
+        self._nats_and_gradient = nats_and_gradient
         self._compiled = False
         self.windows = plan.windows
         self.attends = nn.ModuleDict(
@@ -122,7 +122,7 @@ class GPT(nn.Module):
         self.zero_grad(set_to_none=True)
 
     def compile_regions(self) -> None:
-        """Compile blocks and loss; what is left (lookups, smear, the head's matmul) runs as it is.
+        """Compile blocks and loss; what is left (lookups, smear, the head's matmuls) runs as it is.
 
         The graphs are traced for one shape [B, T] with gradients. Evaluation goes through the same graphs, so
         that nothing is compiled twice.
@@ -134,7 +134,7 @@ class GPT(nn.Module):
         }
         for block in self.layers():
             block.compile_pieces(**options)
-        self._token_nats = torch.compile(token_nats, **options)
+        self._nats_and_gradient = torch.compile(nats_and_gradient, **options)
         self._compiled = True
 
     def forward(
@@ -148,7 +148,7 @@ class GPT(nn.Module):
         Args:
             inputs_BT: token ids, int32 or int64, T at most the planned sequence length.
             targets_BT: the tokens to predict; -1 is not scored. None: return logits.
-            loss: "mean" over the scored tokens, or "none" for one value a token.
+            loss: "mean" over the scored tokens, or "none" for one value a token, which has no gradient.
 
         Returns:
             fp32: logits [B, T, vocab_size], a scalar, or nats [B, T] (0 where not scored).
@@ -174,11 +174,18 @@ class GPT(nn.Module):
         if backout_BTD is not None:
             assert self.backout_lambda is not None
             x_BTD = x_BTD - self.backout_lambda * backout_BTD
-        logits_BTV = self.lm_head(norm(x_BTD))[..., : self.vocab_size]
+        x_BTD = norm(x_BTD)
         if targets_BT is None:
-            return softcap(logits_BTV, self.config.logit_softcap)
-        nats_BT = self._token_nats(logits_BTV, targets_BT, self.config.logit_softcap)
-        return mean_nats(nats_BT, targets_BT) if loss == "mean" else nats_BT
+            return softcap(self.lm_head(x_BTD)[..., : self.vocab_size], self.config.logit_softcap)
+        loss_function = mean_nats if loss == "mean" else token_nats
+        nats = loss_function(
+            x_BTD.flatten(0, 1),
+            self.lm_head.weight[: self.vocab_size],
+            targets_BT.flatten(),
+            self.config.logit_softcap,
+            self._nats_and_gradient,
+        )
+        return nats if loss == "mean" else nats.view(targets_BT.shape)
 
     def _stem(self, x_BTD: Tensor) -> Tensor:
         """Norm, then smear: every token takes a gated share of the one before it."""

@@ -1,35 +1,147 @@
-"""Softcapped logits and cross-entropy, in fp32.
+"""The vocabulary projection, softcap and cross-entropy in one piece, a few tokens at a time.
 
-Shapes: B batch, T time, V vocabulary.
+The logits of a batch are by far the largest array of a step, and their gradient is as large again. Here a
+chunk of tokens is projected, its logits are replaced in place by their gradient, and the gradient is
+multiplied into those of the input and of the weight, all in the forward pass; the backward pass only scales
+what is there. So no array of all tokens × the vocabulary ever exists, in any dtype. Softcap, softmax and loss
+are fp32 inside ``nats_and_gradient``, the one function that is compiled; matmuls are in the compute dtype and
+the weight's gradient is summed over chunks in fp32.
+
+Shapes: N tokens, D width, V vocabulary, R tokens of a tile.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from typing import Any
+
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 IGNORED = -1  # the target of a position that is not scored
 
+# Logits in flight between the matmuls: 32 MiB in bf16 on a CPU. Every chunk is a pass over the weight's
+# gradient, so fewer would be faster, but a larger array is new memory in every step, zeroed page by page.
+# More on a GPU, which has faster memory for it.
+_CHUNK_LOGITS = {"cpu": 1 << 24}
+_CHUNK_LOGITS_ELSEWHERE = 1 << 27
+# On a CPU the fp32 values of a tile stay in a core's second-level cache: twice as fast as through memory.
+_TILE_LOGITS = {"cpu": 1 << 18}
+
+NatsAndGradient = Callable[[Tensor, Tensor, float], Tensor]
+
 
 def softcap(logits: Tensor, cap: float) -> Tensor:
     """``cap · tanh(logits / cap)`` in fp32: logits stay within ±cap."""
-    return cap * torch.tanh(logits.float() / cap)
+    return cap * _tanh(logits.float() / cap)
 
 
-def token_nats(logits_BTV: Tensor, targets_BT: Tensor, cap: float) -> Tensor:
-    """Cross-entropy of softcapped logits for every token, nats, fp32 [B, T]; 0 where the target is ignored.
+def _tanh(x: Tensor) -> Tensor:
+    """tanh by way of the sigmoid, which is faster on a CPU; exact to an fp32 step of 1."""
+    return 2 * torch.sigmoid(2 * x) - 1
 
-    The logits come in the compute dtype and uncapped: compiled, the fp32 values never exist in memory.
+
+def nats_and_gradient(logits_RV: Tensor, targets_R: Tensor, cap: float) -> Tensor:
+    """Cross-entropy of softcapped logits, nats, fp32 [R]; 0 where the target is ignored.
+
+    Args:
+        logits_RV: uncapped, in the compute dtype. Overwritten by the gradient of the summed nats, which lies
+            within ±1 and so survives fp16 whatever the loss is scaled by.
+        targets_R: int32 or int64.
     """
-    return F.cross_entropy(
-        softcap(logits_BTV, cap).flatten(0, 1),
-        targets_BT.flatten().long(),
-        ignore_index=IGNORED,
-        reduction="none",
-    ).view(targets_BT.shape)
+    scored_R1 = (targets_R != IGNORED)[:, None]
+    column_R1 = targets_R.clamp(min=0).long()[:, None]
+    tanh_RV = _tanh(logits_RV.float() / cap)
+    shift_R1 = softcap(logits_RV.amax(dim=-1, keepdim=True), cap)
+    exp_RV = torch.exp(cap * tanh_RV - shift_R1)
+    sum_R1 = exp_RV.sum(dim=-1, keepdim=True)
+    target_logit_R1 = cap * tanh_RV.gather(1, column_R1)
+    nats_R1 = torch.where(scored_R1, sum_R1.log() + shift_R1 - target_logit_R1, 0.0)
+    is_target_RV = torch.arange(logits_RV.size(1), device=logits_RV.device)[None, :] == column_R1
+    gradient_RV = (exp_RV / sum_R1 - is_target_RV.float()) * (1 - tanh_RV * tanh_RV)
+    logits_RV.copy_(torch.where(scored_R1, gradient_RV, 0.0))
+    return nats_R1.squeeze(1)
 
 
-def mean_nats(nats_BT: Tensor, targets_BT: Tensor) -> Tensor:
-    """Mean over the scored tokens, fp32 scalar; 0 when there are none."""
-    return nats_BT.sum() / (targets_BT != IGNORED).sum().clamp(min=1)
+def token_nats(
+    x_ND: Tensor, weight_VD: Tensor, targets_N: Tensor, cap: float, kernel: NatsAndGradient
+) -> Tensor:
+    """Cross-entropy of every token, nats, fp32 [N]; 0 where the target is ignored. Has no gradient.
+
+    Args:
+        x_ND: normed stream, in the compute dtype.
+        weight_VD: of the projection; cast to the dtype of ``x_ND``.
+        targets_N: tokens to predict, -1 where not scored.
+        kernel: ``nats_and_gradient``, compiled or not.
+    """
+    with torch.no_grad():
+        matrix_VD = weight_VD.to(x_ND.dtype)
+        nats_N = torch.empty(x_ND.size(0), device=x_ND.device)
+        for chunk, _ in _gradient_chunks(x_ND, matrix_VD, targets_N, cap, kernel, nats_N):
+            del chunk
+        return nats_N
+
+
+def mean_nats(
+    x_ND: Tensor, weight_VD: Tensor, targets_N: Tensor, cap: float, kernel: NatsAndGradient
+) -> Tensor:
+    """Mean cross-entropy over the scored tokens, fp32 scalar; 0 when there are none.
+
+    Arguments as for ``token_nats``. Differentiable in ``x_ND`` and ``weight_VD``, once.
+    """
+    loss: Tensor = _MeanNats.apply(x_ND, weight_VD, targets_N, cap, kernel)  # type: ignore[no-untyped-call]
+    return loss
+
+
+class _MeanNats(torch.autograd.Function):
+    """Loss and gradients in the forward pass."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x_ND: Tensor, weight_VD: Tensor, targets_N: Tensor, cap: float, kernel: NatsAndGradient
+    ) -> Tensor:
+        share = 1 / (targets_N != IGNORED).sum().clamp(min=1)
+        matrix_VD = weight_VD.to(x_ND.dtype)
+        nats_N = torch.empty(x_ND.size(0), device=x_ND.device)
+        x_gradient_ND = torch.empty_like(x_ND)
+        weight_gradient_VD = torch.zeros_like(weight_VD)
+        for rows, gradient_CV in _gradient_chunks(x_ND, matrix_VD, targets_N, cap, kernel, nats_N):
+            torch.mm(gradient_CV, matrix_VD, out=x_gradient_ND[rows])
+            weight_gradient_VD += gradient_CV.T @ x_ND[rows]
+        ctx.save_for_backward(x_gradient_ND, weight_gradient_VD, share)
+        return nats_N.sum() * share
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> tuple[Tensor, Tensor, None, None, None]:
+        x_gradient_ND, weight_gradient_VD, share = ctx.saved_tensors
+        factor = gradients[0] * share  # fp32; as a factor of a bf16 array it would be rounded to bf16
+        x_gradient_ND = (x_gradient_ND.float() * factor).to(x_gradient_ND.dtype)
+        return x_gradient_ND, weight_gradient_VD * factor, None, None, None
+
+
+def _gradient_chunks(
+    x_ND: Tensor,
+    matrix_VD: Tensor,
+    targets_N: Tensor,
+    cap: float,
+    kernel: NatsAndGradient,
+    nats_N: Tensor,
+) -> Iterator[tuple[slice, Tensor]]:
+    """Fill ``nats_N``; give each chunk's rows and the gradient of its logits, valid until the next."""
+    device, (num_tokens, vocab_size) = x_ND.device.type, (x_ND.size(0), matrix_VD.size(0))
+    chunk = _even(num_tokens, _CHUNK_LOGITS.get(device, _CHUNK_LOGITS_ELSEWHERE) // vocab_size)
+    tile = _even(chunk, _TILE_LOGITS.get(device, _CHUNK_LOGITS_ELSEWHERE) // vocab_size)
+    buffer_CV = x_ND.new_empty(chunk, vocab_size)
+    for first in range(0, num_tokens, chunk):
+        rows = slice(first, min(first + chunk, num_tokens))
+        logits_CV = torch.mm(x_ND[rows], matrix_VD.T, out=buffer_CV[: rows.stop - first])
+        parts = zip(*(torch.split(t, tile) for t in (logits_CV, targets_N[rows], nats_N[rows])), strict=True)
+        for logits_RV, targets_R, nats_R in parts:
+            nats_R.copy_(kernel(logits_RV, targets_R, cap))
+        yield rows, logits_CV
+
+
+def _even(total: int, most: int) -> int:
+    """The size of equal parts of ``total``, at most ``most`` each (the last part may be smaller)."""
+    most = max(1, most)
+    return -(-total // -(-total // most))

@@ -12,6 +12,7 @@ from sweepkit.plan.sizing import Sizing
 
 _T = 1e12
 GIB = 2**30
+_CHUNK_LOGITS = 2**27  # ``model/loss.py`` on a GPU
 
 #: Dense (no sparsity) peak FLOP/s by device and dtype, from the makers' data sheets. fp32 is without TF32,
 #: which the trainer does not use. Longer names stand before the shorter ones they contain.
@@ -127,12 +128,12 @@ def _activation_bytes(config: RunConfig, sizing: Sizing, rows: int, compute: int
 
     Channels a layer, in units of the width: block input, two norms, q and k before and after rotary and
     norm, v, attention output, block middle (9, key/value parts by their share), MLP hidden before and after
-    ReLU² (2 × mlp_ratio). Logits, as measured on 4,096 tokens on a CPU: compiled 6 bytes in bf16 (values,
-    gradient and a copy; no fp32), eager 18 (four fp32 copies for softcap, loss and their gradients).
+    ReLU² (2 × mlp_ratio). Logits exist for a chunk of tokens at a time (``model/loss.py``): in the compute
+    dtype, and in fp32 what softcap and softmax keep, two arrays when compiled and five when not.
     """
     tokens = rows * config.horizon.sequence_len
     kv_share = sizing.num_kv_heads / sizing.num_heads
     channels = 6 + 3 * kv_share + 2 * config.model.mlp_ratio
     layers = int(sizing.depth * channels * sizing.width * compute)
-    logit = 3 * compute if config.trainer.compile else compute + 4 * 4
-    return tokens * (layers + sizing.padded_vocab_size * logit)
+    logit = compute + 4 * (2 if config.trainer.compile else 5)
+    return tokens * layers + min(tokens * sizing.padded_vocab_size, _CHUNK_LOGITS) * logit

@@ -73,7 +73,7 @@ def resolve(request: PrecisionConfig, device: torch.device) -> Precision:
         dtype, reason = Dtype.bf16 if native else Dtype.fp32, f"auto: {why}"
     if dtype is not Dtype.fp8:
         return Precision(dtype, _TORCH_DTYPES[dtype], reason)
-    return Precision(dtype, _TORCH_DTYPES[dtype], reason, *_fp8_backend(request.fp8, device))
+    return Precision(dtype, _TORCH_DTYPES[dtype], reason, *fp8_backend(request.fp8, device))
 
 
 def refuse_slow_fp8(precision: Precision, rule: Fp8Config, no_compile: str | None) -> None:
@@ -102,7 +102,12 @@ def native_fp8(device: torch.device) -> tuple[bool, str]:
     return _cuda_has(device, _MIN_FP8_CAPABILITY, "FP8")
 
 
-def _fp8_backend(rule: Fp8Config, device: torch.device) -> tuple[Fp8Backend, str]:
+def fp8_backend(rule: Fp8Config, device: torch.device) -> tuple[Fp8Backend, str]:
+    """What multiplies FP8 on ``device``, and why.
+
+    Raises:
+        ConfigError: native is asked for where there is none.
+    """
     if rule.backend is Fp8Backend.emulated:
         return rule.backend, "precision.fp8.backend=emulated"
     native, why = native_fp8(device)

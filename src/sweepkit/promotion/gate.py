@@ -1,30 +1,35 @@
 """The gate: all verdicts of one rung, from its runs and the frozen decision rule alone.
 
-Below the last rung the gate screens. A variant is *promoted* when its improvement is shown (Holm-corrected
-over the rung's variants), is estimated at min_effect or more, and no cost axis is shown to fail. It is
-*rejected* when a replicate diverged or ran out of memory, when a cost axis is shown to fail, or when even
-the good end of its interval stays short of min_effect. Everything else is *inconclusive*; it still climbs
-when its estimate reaches min_effect, because a screen that errs that way costs compute only.
+Below the last rung the gate screens. A variant is *promoted* when its improvement is shown (corrected
+over the rung's variants), its shrunken estimate is min_effect or more, and no cost axis is shown to fail.
+It is *rejected* when it diverges more often than the reference or does not fit, when a cost axis is shown
+to fail, or when even the good end of its interval stays short of min_effect. Everything else is
+*inconclusive*; it still climbs when its estimate reaches min_effect, because a screen that errs that way
+costs compute only. Single runs only rank: the best ``max_promoted`` climb, whatever the reference's one
+run was.
 
 On the last rung the gate adopts. All axes must be met there: a variant's p is the largest over its axes
-(intersection-union), corrected by Holm over the variants that got so far, and at most alpha. Nothing climbs.
+(intersection-union), corrected over the variants that got so far (Dunnett; Holm where noise is unequal),
+and at most alpha. Nothing climbs.
 
 Same runs, same verdicts: nothing here is random or depends on time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
 from sweepkit import errors
-from sweepkit.analysis import axes, comparable, effects, replicates
+from sweepkit.analysis import axes, calibration, comparable, effects, multiplicity, replicates
 from sweepkit.analysis.axes import Axis, Status
+from sweepkit.analysis.calibration import Calibration
 from sweepkit.analysis.effects import Effect
 from sweepkit.analysis.replicates import Replicates
+from sweepkit.analysis.stability import Divergence
 from sweepkit.config.schema import RungConfig
 from sweepkit.promotion import wording
 from sweepkit.promotion.verdict import Outcome, Verdict
@@ -47,15 +52,28 @@ class Case:
     runs: Replicates
     effect: Effect
     axes: dict[str, Axis]
-    p: float  # what Holm corrects; 1 where there is none
-    p_holm: float
-    metric_p_holm: float  # the same of the metric alone, with no clock in it
+    divergence: Divergence
+    p: float  # what is corrected; 1 where there is none
+    p_corrected: float
+    metric_p_corrected: float  # the same of the metric alone, with no clock in it
+    correction: str  # Dunnett or Holm
     num_variants: int
 
     @property
     def gain(self) -> float:
         """Estimated improvement, positive is better; minus infinity where there is none."""
         return -self.effect.effect if self.effect.effect is not None else float("-inf")
+
+    @property
+    def shrunken_gain(self) -> float:
+        """The improvement with its luck taken out."""
+        return -self.effect.shrunk if self.effect.shrunk is not None else float("-inf")
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether the noise is known well enough to judge by."""
+        known = self.effect.noise_source != calibration.OWN or self.effect.method != effects.POOLED
+        return known or self.effect.df >= calibration.MIN_DF
 
 
 Finding = tuple[Outcome, bool, list[str]]  # outcome, whether it climbs, decisive reasons
@@ -67,6 +85,8 @@ def decide(
     rung: RungConfig | str,
     is_last: bool,
     allow_mixed_environments: bool = False,
+    known: Sequence[Calibration] = (),
+    apart: Sequence[str] = (),
 ) -> list[Verdict]:
     """Judge every variant of one rung against the reference.
 
@@ -77,6 +97,9 @@ def decide(
         rung: the rung, or its name; its ``max_promoted`` limits how many climb.
         is_last: adopt or not, instead of promote or not.
         allow_mixed_environments: compare across hardware, versions and threads.
+        apart: variants that are no candidates: their runs help to measure the noise, and their effects are
+            corrected and shrunken among themselves.
+        known: noise that was measured beforehand; what does not fit the rung's reference is left alone.
 
     Returns:
         One verdict a variant, in the order of the frame.
@@ -86,17 +109,18 @@ def decide(
     """
     rung = RungConfig(name=rung) if isinstance(rung, str) else rung
     if decision.metric not in frame:
-        known = [str(name) for name in frame.columns if name == "val_bpb" or str(name).startswith("bpb_")]
+        measured = [str(n) for n in frame.columns if n == "val_bpb" or str(n).startswith("bpb_")]
         raise errors.invalid(
             "decision.metric",
             decision.metric,
             "be measured by the runs",
-            errors.did_you_mean(decision.metric, known),
+            errors.did_you_mean(decision.metric, measured),
         )
     rows = frame[frame["rung"] == rung.name]
     complete, rows = _complete_only(rows, decision.metric)
     comparable.check(complete, decision.metric, allow_mixed_environments)
-    cases = _cases(rows, decision, is_last)
+    noise = calibration.fitting(known, complete[complete["variant"] == REFERENCE], decision.metric)
+    cases = _cases(rows, decision, is_last, noise, apart)
     base = replicates.sort_runs(rows[rows["variant"] == REFERENCE], decision.metric)
     if not base.complete:
         judge: Callable[[Case], Finding] = lambda case: (  # noqa: E731
@@ -107,9 +131,9 @@ def decide(
     elif is_last:
         judge = lambda case: _adopt(case, decision)  # noqa: E731
     else:
-        judge = lambda case: _screen(case, decision)  # noqa: E731
+        judge = lambda case: _screen(case, decision, rung.max_promoted)  # noqa: E731
     findings = {case.variant: judge(case) for case in cases}
-    _limit(cases, findings, rung.max_promoted)
+    _limit([case for case in cases if case.variant not in apart], findings, rung.max_promoted)
     return [
         Verdict(
             variant=case.variant,
@@ -134,19 +158,47 @@ def _complete_only(rows: pd.DataFrame, metric: str) -> tuple[pd.DataFrame, pd.Da
     return rows[complete], blanked
 
 
-def _cases(rows: pd.DataFrame, decision: DecisionRule, is_last: bool) -> list[Case]:
-    found = effects.effects(rows, decision.metric, decision.alpha)
-    runs = {name: replicates.sort_runs(group, decision.metric) for name, group in rows.groupby("variant")}
+def _cases(
+    rows: pd.DataFrame,
+    decision: DecisionRule,
+    is_last: bool,
+    known: Calibration | None,
+    apart: Sequence[str],
+) -> list[Case]:
+    found = effects.effects(rows, decision.metric, decision.alpha, known=known, apart=apart)
+    hosts = _num_hosts(rows)
+    runs = {
+        name: replicates.sort_runs(group, decision.metric, hosts) for name, group in rows.groupby("variant")
+    }
+    base = runs.get(REFERENCE, Replicates([], {}, {}, []))
     by_axis = _axes(rows, found, decision)
-    axes_of = [{axis: result[item.variant] for axis, result in by_axis.items()} for item in found]
-    p_values = [_p(per_axis, is_last) for per_axis in axes_of]
-    corrected = effects.holm(p_values)
-    of_the_metric = effects.holm([_p({"steps": per_axis["steps"]}, True) for per_axis in axes_of])
-    columns = zip(found, axes_of, p_values, corrected, of_the_metric, strict=True)
-    return [
-        Case(item.variant, runs[item.variant], item, per_axis, p, p_holm, metric_p_holm, len(found))
-        for item, per_axis, p, p_holm, metric_p_holm in columns
-    ]
+    cases: dict[str, Case] = {}
+    for are_apart in (False, True):
+        family = [item for item in found if (item.variant in apart) is are_apart]
+        axes_of = [{axis: result[item.variant] for axis, result in by_axis.items()} for item in family]
+        p_values = [_p(item, is_last) for item in axes_of]
+        corrected, method = multiplicity.correct(family, p_values)
+        of_the_metric, _ = multiplicity.correct(
+            family, [_p({"steps": item["steps"]}, True) for item in axes_of]
+        )
+        for index, item in enumerate(family):
+            cases[item.variant] = Case(
+                variant=item.variant,
+                runs=runs[item.variant],
+                effect=item,
+                axes=axes_of[index],
+                divergence=Divergence(*runs[item.variant].divergence, *base.divergence),
+                p=p_values[index],
+                p_corrected=corrected[index],
+                metric_p_corrected=of_the_metric[index],
+                correction=method,
+                num_variants=len(family),
+            )
+    return [cases[item.variant] for item in found]
+
+
+def _num_hosts(rows: pd.DataFrame) -> int:
+    return max(1, int(rows["host"].nunique())) if "host" in rows else 1
 
 
 def _axes(rows: pd.DataFrame, found: list[Effect], decision: DecisionRule) -> dict[str, dict[str, Axis]]:
@@ -172,7 +224,8 @@ def _p(found: dict[str, Axis], is_last: bool) -> float:
 
 def _against(case: Case) -> list[str]:
     """Sentences that reject a variant on any rung, whatever its loss."""
-    reasons = [wording.counts_against(case.runs)] if case.runs.against else []
+    reasons = [wording.less_stable(case.divergence)] if case.divergence.is_less_stable else []
+    reasons += [wording.does_not_fit(case.runs)] if case.runs.does_not_fit else []
     reasons += [
         axis.sentence for name, axis in case.axes.items() if name != "steps" and axis.status is Status.failed
     ]
@@ -182,7 +235,7 @@ def _against(case: Case) -> list[str]:
 def _too_small(case: Case, decision: DecisionRule) -> list[str]:
     """A sentence when even the good end of the interval is worse than wanted."""
     steps = case.axes.get("steps")
-    if case.effect.low is None or steps is None:
+    if case.effect.low is None or steps is None or not case.is_measured:
         return []
     if steps.demand != SUPERIOR:
         return [steps.sentence] if steps.status is Status.failed else []
@@ -191,13 +244,15 @@ def _too_small(case: Case, decision: DecisionRule) -> list[str]:
     return [wording.shown_small(case.effect, decision)] if case.effect.low > -decision.min_effect else []
 
 
-def _screen(case: Case, decision: DecisionRule) -> Finding:
+def _screen(case: Case, decision: DecisionRule, max_promoted: int | None) -> Finding:
     against = _against(case) or _too_small(case, decision)
     if against:
         return Outcome.reject, False, against
     if _shown(case, decision):
         return Outcome.promote, True, [wording.shown_better(case, decision)]
-    climbs = _worth_having(case, decision) and bool(case.runs.complete)
+    if max_promoted is not None and case.effect.n < MIN_PAIRS and case.effect.effect is not None:
+        return Outcome.inconclusive, True, [wording.ranked(case, decision, max_promoted)]
+    climbs = _is_large(case.gain, case, decision) and bool(case.runs.complete)
     return Outcome.inconclusive, climbs, wording.screened(case, decision, climbs, MIN_PAIRS)
 
 
@@ -211,13 +266,14 @@ def _adopt(case: Case, decision: DecisionRule) -> Finding:
 
 
 def _shown(case: Case, decision: DecisionRule) -> bool:
-    return case.effect.n >= MIN_PAIRS and case.p_holm <= decision.alpha and _worth_having(case, decision)
+    enough = case.effect.n >= MIN_PAIRS and case.is_measured
+    return enough and case.p_corrected <= decision.alpha and _is_large(case.shrunken_gain, case, decision)
 
 
-def _worth_having(case: Case, decision: DecisionRule) -> bool:
-    """The estimate reaches min_effect, where the metric has to improve at all."""
+def _is_large(gain: float, case: Case, decision: DecisionRule) -> bool:
+    """Whether a gain reaches min_effect, where the metric has to improve at all."""
     steps = case.axes.get("steps")
-    return case.gain >= decision.min_effect if steps is None or steps.demand == SUPERIOR else True
+    return gain >= decision.min_effect if steps is None or steps.demand == SUPERIOR else True
 
 
 def _limit(cases: list[Case], findings: dict[str, Finding], max_promoted: int | None) -> None:
@@ -239,12 +295,14 @@ def _evidence(case: Case, base: Replicates) -> dict[str, Any]:
         "run_ids": case.runs.complete,
         "reference_run_ids": base.complete,
         "against": case.runs.against,
+        "divergence": case.divergence.to_json(),
         "missing": case.runs.missing,
         "n": case.effect.n,
         "num_variants": case.num_variants,
         "effect": case.effect.to_json(),
         "p": case.p,
-        "p_holm": case.p_holm,
-        "metric_p_holm": case.metric_p_holm,
+        "p_corrected": case.p_corrected,
+        "metric_p_corrected": case.metric_p_corrected,
+        "correction": case.correction,
         **{name: axis.to_json() for name, axis in case.axes.items()},
     }

@@ -101,7 +101,8 @@ def _rows(frozen: Frozen, frame: pd.DataFrame, rung: RungConfig, variants: Seque
     if limit_gib is None or rung.name != frozen.rungs[0].name:
         return rows
     is_over = (rows["peak_memory_gib"] > limit_gib) & (rows["variant"] != REFERENCE)
-    failed = {"state": RunState.failed.value, "failure_class": FailureClass.oom.value}
+    failed: dict[str, object] = {"state": RunState.failed.value, "failure_class": FailureClass.oom.value}
+    failed |= {"failed_attempts": 2, "failed_hosts": 2}  # no retry would change it
     return rows.assign(**{name: rows[name].mask(is_over, value) for name, value in failed.items()})
 
 
@@ -126,18 +127,16 @@ class _Judge:
 
     def _verdicts(self, rows: pd.DataFrame) -> list[Verdict]:
         decision = self.frozen.decision
-        verdicts = self._decide(rows[~rows["variant"].isin(self.carried)])
+        found = gate.decide(
+            rows, decision, self.rung, self.is_last, self.allow_mixed_environments, apart=self.carried
+        )
+        verdicts = [verdict for verdict in found if verdict.variant not in self.carried]
+        measured = [verdict for verdict in found if verdict.variant in self.carried]
         if not self.is_last:
             num_variants = len({cell.variant for cell in self.frozen.cells} - {REFERENCE})
             num = decision.num_unselected_of(num_variants)
             verdicts = unselected.choose(verdicts, self.carried, num=num, identity=self.frozen.identity)
-        if self.carried:
-            measured = self._decide(rows[rows["variant"].isin([REFERENCE, *self.carried])])
-            verdicts += [unselected.only_measured(verdict, decision) for verdict in measured]
-        return verdicts
-
-    def _decide(self, rows: pd.DataFrame) -> list[Verdict]:
-        return gate.decide(rows, self.frozen.decision, self.rung, self.is_last, self.allow_mixed_environments)
+        return verdicts + [unselected.only_measured(verdict, decision) for verdict in measured]
 
 
 def _verify(frozen: Frozen) -> None:

@@ -58,7 +58,7 @@ def write(sweep_dir: Path, promotion: Promotion, runs: pd.DataFrame) -> None:
 def effects_table(promotion: Promotion) -> pd.DataFrame:
     """One row a variant and rung: effect, interval, p, FLOPs ratio, outcome.
 
-    No clock in it: ``p`` and ``p_holm`` are of the metric alone; costs.csv has the wall clock.
+    No clock in it: ``p`` and ``p_corrected`` are of the metric alone; costs.csv has the wall clock.
     """
     rows = []
     stories = {(row.variant, row.rung): row for row in promotion.transfer}
@@ -74,14 +74,14 @@ def effects_table(promotion: Promotion) -> pd.DataFrame:
                     "depth": result.depth,
                     "n": evidence["n"],
                     **{name: effect[name] for name in _EFFECT_COLUMNS},
-                    "p_holm": evidence["metric_p_holm"],
+                    "p_corrected": evidence["metric_p_corrected"],
                     "flops_ratio": (evidence.get("flops") or {}).get("ratio"),
                     "retention": row.retention,
                     "outcome": verdict.outcome.value,
                     "climbs": verdict.climbs,
                 }
             )
-    columns = ["variant", "rung", "depth", "n", *_EFFECT_COLUMNS, "p_holm", "flops_ratio", "retention"]
+    columns = ["variant", "rung", "depth", "n", *_EFFECT_COLUMNS, "p_corrected", "flops_ratio", "retention"]
     return pd.DataFrame(rows, columns=[*columns, "outcome", "climbs"])
 
 
@@ -98,7 +98,7 @@ def costs_table(promotion: Promotion) -> pd.DataFrame:
 
 
 _EFFECT_COLUMNS = (
-    "effect", "standard_error", "df", "low", "high", "confidence", "p", "noise_sd", "method",
+    "effect", "shrunk", "standard_error", "df", "low", "high", "confidence", "p", "noise_sd", "method",
 )  # fmt: skip
 _COST_COLUMNS = ("status", "by_construction", "ratio", "low", "high", "p")
 

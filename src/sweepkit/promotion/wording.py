@@ -5,16 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from sweepkit.analysis import power
+from sweepkit.analysis import calibration, power
 from sweepkit.analysis.axes import Axis, Status
 from sweepkit.analysis.effects import Effect
 from sweepkit.analysis.replicates import Replicates
+from sweepkit.analysis.stability import Divergence
 from sweepkit.sweep.decision import DecisionRule
 
 _METHODS = {
     "pooled": "pooled residual of variant + seed",
     "own": "its own paired differences, because it is noisier than the pool",
     "unpaired": "unpaired, because it saw other tokens than the reference",
+}
+_SOURCES = {
+    calibration.SHRUNK: ", shrunk towards the calibration",
+    calibration.CALIBRATED: ", of the calibration alone",
 }
 
 
@@ -30,7 +35,11 @@ class Judged(Protocol):
     @property
     def p(self) -> float: ...
     @property
-    def p_holm(self) -> float: ...
+    def p_corrected(self) -> float: ...
+    @property
+    def correction(self) -> str: ...
+    @property
+    def is_measured(self) -> bool: ...
     @property
     def num_variants(self) -> int: ...
 
@@ -52,8 +61,9 @@ def estimate(effect: Effect) -> str:
 
 def shown_better(case: Judged, decision: DecisionRule) -> str:
     return (
-        f"{decision.metric} {estimate(case.effect)}: p(Holm over {case.num_variants}) = {case.p_holm:.2g} ≤ "
-        f"α = {decision.alpha:g}, and at least min_effect {decision.min_effect:g}"
+        f"{decision.metric} {estimate(case.effect)}: p({case.correction} over {case.num_variants}) = "
+        f"{case.p_corrected:.2g} ≤ α = {decision.alpha:g}, and {_shrunk(case.effect)} is at least min_effect "
+        f"{decision.min_effect:g}"
     )
 
 
@@ -65,6 +75,17 @@ def shown_small(effect: Effect, decision: DecisionRule) -> str:
     return (
         f"{decision.metric} {estimate(effect)}: even the good end of the interval is short of min_effect "
         f"{decision.min_effect:g}"
+    )
+
+
+def _shrunk(effect: Effect) -> str:
+    return "nothing" if effect.shrunk is None else f"{number(effect.shrunk)} without its luck"
+
+
+def ranked(case: Judged, decision: DecisionRule, max_promoted: int) -> str:
+    return (
+        f"{decision.metric} {estimate(case.effect)}: a single run only ranks it among the "
+        f"{case.num_variants}; the best {max_promoted} climb and are judged on fresh seeds"
     )
 
 
@@ -90,19 +111,27 @@ def undecided(case: Judged, decision: DecisionRule, min_pairs: int) -> list[str]
         return [
             start
             + "no verdict, because the noise cannot be measured from these runs (no degrees of freedom, or "
-            "no difference between seeds); give the sweep two or more seeds (seeds: [1, 2, 3]) on this rung"
+            "no difference between seeds); give the sweep two or more seeds (seeds: [1, 2, 3]) on this rung, "
+            "or measure the noise with sweepkit calibrate sweep=NAME"
+        ]
+    if not case.is_measured:
+        return [
+            start + f"no verdict, because {effect.df:.3g} degrees of freedom do not measure "
+            f"the noise (at least {calibration.MIN_DF}); give the sweep more seeds, or run "
+            "sweepkit calibrate sweep=NAME"
         ]
     if effect.n < min_pairs:
         return [start + f"fewer than {min_pairs} complete pairs; run the missing seeds again"]
     reasons = []
-    if case.p_holm > decision.alpha:
+    if case.p_corrected > decision.alpha:
         steps = case.axes["steps"].p
         which = "" if steps is None or steps >= case.p else ", largest over the axes"
         reasons.append(
-            start + f"p(Holm over {case.num_variants}{which}) = {case.p_holm:.2g} > α = {decision.alpha:g}"
+            start + f"p({case.correction} over {case.num_variants}{which}) = {case.p_corrected:.2g} > "
+            f"α = {decision.alpha:g}"
         )
     else:
-        reasons.append(start + f"the estimate is short of min_effect {decision.min_effect:g}")
+        reasons.append(start + f"{_shrunk(effect)} is short of min_effect {decision.min_effect:g}")
     reasons += [
         axis.sentence
         for name, axis in case.axes.items()
@@ -132,7 +161,7 @@ def notes(effect: Effect, axes: Mapping[str, Axis], runs: Replicates, reference:
     if effect.noise_sd is not None:
         reasons.append(
             f"noise {effect.noise_sd:.5f} bpb a run with {effect.df:.3g} degrees of freedom "
-            f"({_METHODS.get(effect.method, effect.method)})"
+            f"({_METHODS.get(effect.method, effect.method)}{_SOURCES.get(effect.noise_source, '')})"
         )
     reasons += [axis.sentence for name, axis in axes.items() if name != "steps" and axis.status is Status.met]
     if runs.missing and effect.effect is not None:
@@ -143,10 +172,18 @@ def notes(effect: Effect, axes: Mapping[str, Axis], runs: Replicates, reference:
     return reasons
 
 
-def counts_against(runs: Replicates) -> str:
-    total = len(runs.complete) + len(runs.against) + len(runs.missing)
-    failures = ", ".join(f"{run_id} {what}" for run_id, what in runs.against.items())
-    return f"{len(runs.against)} of {total} runs failed by the variant's own doing: {failures}"
+def less_stable(rate: Divergence) -> str:
+    low, high = rate.interval(0.9)
+    return (
+        f"{rate.diverged} of {rate.runs} runs diverged, a rate of {rate.diverged / rate.runs:.0%} (90% "
+        f"interval {low:.0%} to {high:.0%}); the reference {rate.reference_diverged} of "
+        f"{rate.reference_runs}; less stable with {rate.probability_worse:.0%} probability"
+    )
+
+
+def does_not_fit(runs: Replicates) -> str:
+    failures = ", ".join(f"{run_id} {what}" for run_id, what in runs.does_not_fit.items())
+    return f"{len(runs.does_not_fit)} runs do not fit: {failures}"
 
 
 def no_reference(rung: str, base: Replicates) -> str:

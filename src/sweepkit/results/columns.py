@@ -76,6 +76,8 @@ RUN_COLUMNS: tuple[Column, ...] = (
     Column("failure_class", TEXT, "", NO, "why a run did not complete: diverged, oom, bad_data, crash, ..."),
     Column("failure_message", TEXT, "", NO, "the failure in words"),
     Column("attempt", INT, "", NO, "how many times the run was started"),
+    Column("failed_attempts", INT, "", NO, "attempts that ran out of memory or time, where the run did"),
+    Column("failed_hosts", INT, "", NO, "on how many machines they did"),
     Column("step", INT, "steps", NO, "last finished step"),
     # what came out
     Column("val_bpb", FLOAT, "bits/byte", LOW, "final loss on the validation stream"),

@@ -13,7 +13,7 @@ from typing import Any
 
 from sweepkit import fsio
 from sweepkit.results.columns import CORRUPT, REFERENCE
-from sweepkit.results.record import RunState
+from sweepkit.results.record import FailureClass, RunState
 
 Row = dict[str, Any]
 
@@ -31,6 +31,8 @@ _RESULT_COLUMNS = (
     "checkpoint_time_s", "tokens_per_s", "mfu", "mfu_fp8", "mfu_rest", "num_skipped_steps",
     "peak_memory_gib", "total_flops",
 )  # fmt: skip
+
+_RESOURCES = (FailureClass.oom.value, FailureClass.timeout.value)
 
 
 def plan_row(plan: dict[str, Any]) -> Row:
@@ -106,7 +108,7 @@ def read_record(path: Path) -> Row | None:
     try:
         record = fsio.read_json(path)
         RunState(record["state"])
-        return record_row(record)
+        return record_row(record) | _retries(path.parent, record)
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -114,6 +116,21 @@ def read_record(path: Path) -> Row | None:
             "state": CORRUPT,
             "failure_message": f"{path} cannot be read ({error}); delete it and run again",
         }
+
+
+def _retries(run_dir: Path, record: dict[str, Any]) -> Row:
+    """Of a run that ran out of memory or time: how many of its attempts did, and on how many machines.
+
+    An attempt that was killed together with its process still stands as running.
+    """
+    if record.get("failure_class") not in _RESOURCES:
+        return {}
+    hosts = []
+    for path in sorted((run_dir / "attempts").glob("*.json")):
+        attempt = fsio.read_json(path)
+        if attempt["failure_class"] in _RESOURCES or attempt["state"] == RunState.running:
+            hosts.append(attempt["host"])
+    return {"failed_attempts": max(1, len(hosts)), "failed_hosts": max(1, len(set(hosts)))}
 
 
 def read_plan(path: Path) -> Row | None:

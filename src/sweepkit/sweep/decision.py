@@ -33,6 +33,8 @@ class DecisionRule:
         num_unselected: how many variants that lost climb all the same, drawn at random and never adopted, so
             that transfer is measured without selection; None: 2, one in five from 10 variants, 8 from 40.
         margins: per cost axis, how much worse (as a ratio, 0.02 is 2%) still counts as not worse.
+        looks: numbers of seeds at which the last rung is looked at, increasing; the last is the most that may
+            be spent. Empty: once, with all seeds.
     """
 
     metric: str = "val_bpb"
@@ -41,6 +43,7 @@ class DecisionRule:
     axes: dict[str, str] = field(default_factory=lambda: dict(DEFAULT_AXES))
     margins: dict[str, float] = field(default_factory=lambda: dict(DEFAULT_MARGINS))
     num_unselected: int | None = None
+    looks: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if self.metric != "val_bpb" and not self.metric.startswith("bpb_"):
@@ -65,6 +68,13 @@ class DecisionRule:
                 "be a whole number, 0 or more",
                 "leave it out, or write 0 to save their runs",
             )
+        if any(n < 2 for n in self.looks) or list(self.looks) != sorted(set(self.looks)):
+            raise errors.invalid(
+                "decision.looks",
+                list(self.looks),
+                "be growing numbers of seeds, 2 or more",
+                "write looks: [3, 5, 8]",
+            )
         for axis, demand in self.axes.items():
             _check_axis("decision.axes", axis)
             if demand not in (SUPERIOR, NOT_WORSE):
@@ -88,8 +98,9 @@ class DecisionRule:
         return min(_MANY_UNSELECTED, max(_FEW_UNSELECTED, num_variants // _VARIANTS_AN_UNSELECTED))
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return asdict(self)
+        """Plain JSON values; what was added later is left out at its default: old sweeps stay frozen."""
+        value = asdict(self) | {"looks": list(self.looks)}
+        return {key: item for key, item in value.items() if key != "looks" or item}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> DecisionRule:
@@ -119,6 +130,8 @@ class DecisionRule:
             given["margins"] = DEFAULT_MARGINS | {
                 axis: _number(f"decision.margins.{axis}", margin) for axis, margin in margins.items()
             }
+        if "looks" in given:
+            given["looks"] = _counts("decision.looks", given["looks"])
         return cls(**given)
 
 
@@ -133,6 +146,12 @@ def _mapping(field_name: str, value: object) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
         raise errors.invalid(field_name, value, "map axes to values", "write {steps: superior, ...}")
     return value
+
+
+def _counts(field_name: str, value: object) -> tuple[int, ...]:
+    if not isinstance(value, list | tuple) or not all(type(item) is int for item in value):
+        raise errors.invalid(field_name, value, "be a list of whole numbers", "write looks: [3, 5, 8]")
+    return tuple(value)
 
 
 def _number(field_name: str, value: object) -> float:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sweepkit import errors, fsio
+from sweepkit import fsio
 from sweepkit.config import compose
 from sweepkit.config.schema import LadderConfig, RungConfig
 from sweepkit.plan import build
@@ -21,6 +21,7 @@ from sweepkit.plan.run_plan import RunPlan
 from sweepkit.sweep import conflicts, override
 from sweepkit.sweep.fields import ALL
 from sweepkit.sweep.file import SweepFile
+from sweepkit.sweep.seeds import on_rung
 
 REFERENCE = "reference"
 VARIANT = "variant"
@@ -74,15 +75,25 @@ class Stack:
     seeds: tuple[int, ...]
 
 
-def stack(ladder_base: Sequence[str], rung: RungConfig, base: Sequence[str], seeds: tuple[int, ...]) -> Stack:
-    """Of one rung. Raises ConfigError where it wants more seeds than there are."""
-    return Stack(rung.name, (*ladder_base, *rung.overrides, *base), _seeds(seeds, rung))
+def pile(
+    ladder_base: Sequence[str],
+    rungs: Sequence[RungConfig],
+    base: Sequence[str],
+    seeds: Sequence[int],
+    looks: Sequence[int],
+) -> list[Stack]:
+    """Of every rung, from the bottom up. Raises ConfigError where one wants more seeds than there are."""
+    return [
+        Stack(rung.name, (*ladder_base, *rung.overrides, *base), on_rung(seeds, rungs, rung, looks))
+        for rung in rungs
+    ]
 
 
 def stacks(sweep: SweepFile, extra: Sequence[str] = ()) -> list[Stack]:
-    """Of every rung, from the bottom up."""
+    """Of every rung of a sweep file."""
     ladder = ladder_of(sweep, extra)
-    return [stack(ladder.base if ladder else (), rung, sweep.base, sweep.seeds) for rung in rungs_of(ladder)]
+    below = ladder.base if ladder else ()
+    return pile(below, rungs_of(ladder), sweep.base, sweep.seeds, sweep.decision.looks)
 
 
 def above(extra: Sequence[str]) -> list[str]:
@@ -130,7 +141,9 @@ def expand(sweep: SweepFile, rung: RungConfig | None, extra: Sequence[str] = ())
     ladder = ladder_of(sweep, extra)
     conflicts.check_levels(sweep, ladder, extra)
     rung = rung or RungConfig(name=SINGLE_RUNG)
-    here = stack(ladder.base if ladder else (), rung, sweep.base, sweep.seeds)
+    rungs = [rung if item.name == rung.name else item for item in rungs_of(ladder)]
+    stacked = pile(ladder.base if ladder else (), rungs, sweep.base, sweep.seeds, sweep.decision.looks)
+    here = next(item for item in stacked if item.rung == rung.name)
     cells = []
     for variant in variants(sweep):
         config = compose.compose([*here.below, *variant.overrides, *above(extra)])
@@ -195,16 +208,3 @@ def variant_key(overrides: Sequence[str]) -> str:
     """Hash of a difference: neither the order of axes nor the spelling of values matters."""
     values = dict(override.split(item, "level") for item in overrides)
     return fsio.digest(sorted([key, fsio.canonical_json(value)] for key, value in values.items()))[:12]
-
-
-def _seeds(seeds: tuple[int, ...], rung: RungConfig) -> tuple[int, ...]:
-    if rung.num_seeds is None:
-        return seeds
-    if not 1 <= rung.num_seeds <= len(seeds):
-        raise errors.invalid(
-            f"ladder rung {rung.name}: num_seeds",
-            rung.num_seeds,
-            f"lie between 1 and the sweep's {len(seeds)} seeds",
-            "list more seeds in the sweep file",
-        )
-    return seeds[: rung.num_seeds]

@@ -66,7 +66,7 @@ class Frozen:
     @property
     def stacks(self) -> list[Stack]:
         """What lies below the points of a search on every rung."""
-        return [expand.stack(self.ladder_base, rung, self.base, self.seeds) for rung in self.rungs]
+        return expand.pile(self.ladder_base, self.rungs, self.base, self.seeds, self.decision.looks)
 
     @property
     def fixed(self) -> list[Cell]:

@@ -64,9 +64,12 @@ class Engine:
             self.model.compile_regions()
 
     def _use_fp8(self, plan: RunPlan, backend: Fp8Backend) -> int:
-        """Let the Linear layers that are large enough multiply in FP8; returns how many."""
+        """Let the blocks' Linear layers that are large enough multiply in FP8; returns how many.
+
+        The vocabulary projection stays in the compute dtype: the loss is the most sensitive to its errors.
+        """
         rule = codec.from_json(plan.config).precision.fp8
-        layers = [module for module in self.model.modules() if isinstance(module, Linear)]
+        layers = [module for module in self.model.blocks.modules() if isinstance(module, Linear)]
         chosen = [layer for layer in layers if in_fp8(layer.weight.size(0), layer.weight.size(1), rule)]
         for layer in chosen:
             layer.training_product = fp8.LINEAR[backend]

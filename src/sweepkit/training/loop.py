@@ -27,6 +27,7 @@ from sweepkit.training.evaluation import evaluate
 from sweepkit.training.failure import Diverged, Stopped
 from sweepkit.training.garbage import FrozenGarbage
 from sweepkit.training.journal import Journal
+from sweepkit.training.low_mfu import MfuWatch
 from sweepkit.training.prefetch import Prefetcher
 from sweepkit.training.throughput import Utilisation
 from sweepkit.training.wandb_log import Display
@@ -55,6 +56,13 @@ class Loop:
             Stopped: ``should_stop`` said so; a checkpoint was saved.
         """
         plan, trainer = self.plan, self.config.trainer
+        self.watch = MfuWatch(
+            self.utilisation,
+            plan.total_batch_size,
+            self.engine.device,
+            self.engine.key.compile,
+            plan.device_batch_size,
+        )
         loader = self.data.train(plan.seed, plan.total_batch_size, plan.sequence_len)
         batches = Prefetcher(
             loader,
@@ -89,6 +97,7 @@ class Loop:
         every = self.config.logging.diagnostics_every_steps
         started = time.perf_counter()
         micro_batches = batches.take()
+        waiting_s = time.perf_counter() - started
         self.engine.optimizer.set_step(step)
         last = len(micro_batches) - 1
         share = 1.0 / (len(micro_batches) * self.engine.ranks.size)
@@ -113,6 +122,9 @@ class Loop:
         seconds = time.perf_counter() - started - probing_s
         diagnostics: dict[str, Any] = probe.measure() if probe else {}
         self.engine.optimizer.zero_grad()
+        warning = self.watch.after_step(seconds, waiting_s)
+        if warning is not None:
+            self.journal.note(warning)
         self._account(num, loss, seconds, diagnostics)
 
     def _account(self, step: int, loss: float, seconds: float, diagnostics: dict[str, Any]) -> None:

@@ -103,8 +103,7 @@ def results(
 ) -> dict[str, Any]:
     """The record's results; a number that was not measured is None."""
     clock = state.clock
-    mean = clock.mean_step_time_s
-    tokens_per_s = plan.total_batch_size / mean if mean else None
+    mean, rate = clock.mean_step_time_s, tokens_per_s(plan, state)
     done = state.evaluated_step == plan.num_steps
     bpb: dict[str, float | None] = dict(state.bpb) if done else {"val_bpb": None}
     return bpb | {
@@ -116,10 +115,16 @@ def results(
         "compile_time_s": clock.compile_time_s,
         "eval_time_s": clock.eval_time_s,
         "checkpoint_time_s": clock.checkpoint_time_s,
-        "tokens_per_s": tokens_per_s,
-        **utilisation.mfu(tokens_per_s),
+        "tokens_per_s": rate,
+        **utilisation.mfu(rate),
         "num_skipped_steps": state.num_skipped_steps,
         "peak_memory_gib": peak_memory_gib,
         "total_flops": state.step * plan.total_batch_size * plan.flops_per_token,
         "total_tokens": state.step * plan.total_batch_size,
     }
+
+
+def tokens_per_s(plan: RunPlan, state: TrainState) -> float | None:
+    """Of the steps that were timed; None where there are none."""
+    mean = state.clock.mean_step_time_s
+    return plan.total_batch_size / mean if mean else None

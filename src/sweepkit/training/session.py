@@ -173,6 +173,8 @@ class Session:
         try:
             loop.run()
             peaks_gib = ranks.words(memory.gib())
+            shown = utilisation.shown(outcome.tokens_per_s(plan, state))
+            journal.say(shown or "MFU unknown: no peak is known")
             if config.evaluation.sample_tokens and ranks.leads:
                 record.sample = sample.write(
                     engine,

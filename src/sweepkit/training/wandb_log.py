@@ -60,7 +60,7 @@ def start(
         return Display(None, info, say)
     modes = [WandbMode.offline]
     if config.wandb is WandbMode.online:
-        if _has_key():
+        if has_key():
             modes.insert(0, WandbMode.online)
         else:
             info["reason"] = "no API key (WANDB_API_KEY or `wandb login`)"
@@ -108,7 +108,8 @@ def _tear_down() -> None:
         wandb.teardown(exit_code=1)
 
 
-def _has_key() -> bool:
+def has_key() -> bool:
+    """Whether an API key is set up, by environment or by login; it is not read."""
     if os.environ.get("WANDB_API_KEY"):
         return True
     try:

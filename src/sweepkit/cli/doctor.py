@@ -1,0 +1,193 @@
+"""``sweepkit doctor``: what this machine is, what a run would use here, and whether that computes right."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from sweepkit.cli import machine_facts
+from sweepkit.config import compose
+
+if TYPE_CHECKING:
+    import torch
+    from rich.console import Console
+
+    from sweepkit.config.schema import RunConfig
+    from sweepkit.precision.policy import Precision
+    from sweepkit.training.selfcheck import Outcome
+
+EPILOG = """\
+examples:
+  sweepkit doctor                      what is here, what would be used, and a check of each part
+  sweepkit doctor precision=fp8        the same for a run with these overrides
+  sweepkit doctor --prefetch           first fetch what runs may not download: FlashAttention 3 (Hopper)
+  sweepkit doctor --format json        for scripts
+
+Every part that would be used computes something small and is compared with a reference (fp64, a singular
+value decomposition, the uncompiled model). On a GPU the step of d12 is timed as well. Under two minutes.
+Exit status: 0 all is right, 1 a check failed.
+"""
+FAILED = 1
+_TIMED_MODEL = "model=d12"
+_ENOUGH_S = 75.0  # a further timing is not begun after this
+
+
+def add_parser(subparsers: Any) -> None:
+    parser = subparsers.add_parser(
+        "doctor",
+        help="what this machine is, what runs would use, self-checks",
+        description="Look at this machine, say what runs would use here and why, and check each part.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "overrides", nargs="*", metavar="OVERRIDE", help="as for train, such as precision=fp8"
+    )
+    parser.add_argument(
+        "--prefetch", action="store_true", help="fetch kernels that a compute node could not download"
+    )
+    parser.add_argument("--format", choices=("table", "json"), default="table", help="default: table")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print facts, choices and checks; 1 where a check failed. User errors raise ``SweepkitError``."""
+    from rich.console import Console
+
+    started = time.perf_counter()
+    as_json = args.format == "json"
+    console = Console(width=None if sys.stdout.isatty() else 140, highlight=False, stderr=as_json)
+    config = compose.compose(args.overrides)
+    if args.prefetch:
+        console.print(f"FlashAttention 3: {_prefetch()}", markup=False)
+    from sweepkit.model import attend
+    from sweepkit.precision import policy
+    from sweepkit.training import device as devices
+
+    device = devices.choose(config.trainer.device)
+    precision = policy.resolve(config.precision, device)
+    attention = attend.choose(config.trainer.attention, device, precision.compute_dtype)
+    found = {
+        "machine": dict(machine_facts.machine(device)),
+        "choices": dict(machine_facts.choices(config, device, precision, attention)),
+    }
+    if not as_json:
+        _print_facts(console, "this machine", found["machine"])
+        _print_facts(console, "a run here would use", found["choices"])
+    outcomes = _check(console, config, device, precision)
+    speeds = _time_steps(console, args.overrides, device, started) if device.type == "cuda" else {}
+    if as_json:
+        checks = [dataclasses.asdict(outcome) | {"passed": outcome.passed} for outcome in outcomes]
+        print(json.dumps(found | {"checks": checks, "steps": speeds}, indent=1))
+    else:
+        for name, speed in speeds.items():
+            console.print(f"step of {name}: {speed}", markup=False)
+        if device.type != "cuda":
+            console.print("the step of d12 is timed on a GPU only")
+    bad = [outcome.name for outcome in outcomes if not outcome.passed]
+    if bad:
+        console.print(f"[red]not right here: {', '.join(bad)}[/]; runs would give wrong numbers or fail")
+        return FAILED
+    return 0
+
+
+def _prefetch() -> str:
+    from sweepkit.model import flash3
+
+    try:
+        return flash3.fetch()
+    except Exception as error:  # no network, no build for this machine: said, and the next best is used
+        lines = str(error).splitlines() or [""]
+        return f"not fetched ({type(error).__name__}: {lines[0]})"
+
+
+def _print_facts(console: Console, title: str, facts: dict[str, str]) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for name, value in facts.items():
+        table.add_row(f"[dim]{name}[/]", escape(value))
+    console.print(f"[bold]{title}[/]")
+    console.print(table)
+
+
+def _check(console: Console, config: RunConfig, device: torch.device, precision: Precision) -> list[Outcome]:
+    """Perform all checks, each shown while it runs and in the table afterwards."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    from sweepkit.config.schema import Fp8Config
+    from sweepkit.precision import policy
+    from sweepkit.training import selfcheck
+    from sweepkit.training.engine import cannot_compile
+
+    backend = precision.fp8 or policy.fp8_backend(Fp8Config(), device)[0]
+    compiled = config.trainer.compile and cannot_compile(device) is None
+    outcomes = []
+    table = Table("check", "against", "error", "at most", "", "s", box=None, pad_edge=False)
+    table.header_style = "dim"
+    with console.status("checking") as status:
+        for check in selfcheck.checks(device, precision.compute_dtype, backend, compiled):
+            status.update(f"checking {check.name}")
+            outcome = selfcheck.perform(check)
+            outcomes.append(outcome)
+            error = "" if outcome.error is None else f"{outcome.error:.1e}"
+            verdict = "[green]right[/]" if outcome.passed else f"[red]WRONG[/] {escape(outcome.problem)}"
+            limit, seconds = f"{outcome.limit:.1e}", f"{outcome.seconds:.1f}"
+            table.add_row(outcome.name, outcome.reference, error, limit, verdict, seconds)
+    if not console.stderr:
+        console.print("[bold]checks[/]")
+        console.print(table)
+    return outcomes
+
+
+def _time_steps(
+    console: Console, overrides: list[str], device: torch.device, started: float
+) -> dict[str, str]:
+    """The step of d12 as asked for, and in FP8 where the device has it and time is left."""
+    import torch
+
+    from sweepkit.model import attend
+    from sweepkit.plan.build import build
+    from sweepkit.precision import policy
+    from sweepkit.training import step_speed, throughput
+    from sweepkit.training.engine import EngineKey, cannot_compile
+
+    speeds: dict[str, str] = {}
+    variants = [overrides]
+    if policy.native_fp8(device)[0] and not any(item.startswith("precision") for item in overrides):
+        variants.append([*overrides, "precision=fp8"])
+    for variant in variants:
+        if speeds and time.perf_counter() - started > _ENOUGH_S:
+            break
+        config = compose.compose([_TIMED_MODEL, *variant])
+        plan = build(config)
+        precision = policy.resolve(config.precision, device)
+        kernel, _ = attend.choose(config.trainer.attention, device, precision.compute_dtype)
+        compiled = config.trainer.compile and cannot_compile(device) is None
+        key = EngineKey(
+            plan.compile_key,
+            device,
+            precision.compute_dtype,
+            torch.get_num_threads(),
+            compiled,
+            precision.fp8,
+            kernel,
+        )
+        name = f"d{plan.depth} in {precision.dtype.name}"
+        with console.status(f"timing the step of {name}"):
+            try:
+                speed = step_speed.measure(plan, key, throughput.utilisation(plan, precision, device))
+            except Exception as error:
+                speeds[name] = f"failed: {type(error).__name__}: {error}"
+                continue
+        speeds[name] = (
+            f"{speed.step_time_s:.3f} s for {plan.total_batch_size:,} tokens, "
+            f"{speed.tokens_per_s:,.0f} tokens/s, {speed.device_batch_size} rows at once, "
+            f"{speed.peak_memory_gib:.1f} GiB; {speed.shown}"
+        )
+    return speeds

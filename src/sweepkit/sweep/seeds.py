@@ -1,0 +1,47 @@
+"""Which seeds a rung runs: the sweep's on the lowest, fresh ones on every rung above.
+
+A seed that made a variant look good below may do so again, so no decision uses a seed that an earlier one
+has used. Where the rule looks several times at the last rung, its seeds are those of the last look; they
+are frozen with the plan, so that nobody adds some until the result is liked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sweepkit import errors
+from sweepkit.config.schema import RungConfig
+
+
+def on_rung(
+    seeds: Sequence[int], rungs: Sequence[RungConfig], rung: RungConfig, looks: Sequence[int] = ()
+) -> tuple[int, ...]:
+    """The seeds of every variant on ``rung``.
+
+    Args:
+        seeds: the sweep's.
+        rungs: its ladder, from the bottom up.
+        rung: one of them.
+        looks: the decision rule's.
+
+    Raises:
+        ConfigError: the rung wants more seeds than the sweep has.
+    """
+    place = next(index for index, item in enumerate(rungs) if item.name == rung.name)
+    first = list(seeds) if place == 0 else _fresh(max(seeds) + 1 + (place - 1) * len(seeds), len(seeds))
+    if looks and place == len(rungs) - 1:
+        more = max(0, looks[-1] - len(first))
+        return tuple([*first, *_fresh(max(first) + 1, more)][: looks[-1]])
+    wanted = len(seeds) if rung.num_seeds is None else rung.num_seeds
+    if not 1 <= wanted <= len(seeds):
+        raise errors.invalid(
+            f"ladder rung {rung.name}: num_seeds",
+            rung.num_seeds,
+            f"lie between 1 and the sweep's {len(seeds)} seeds",
+            "list more seeds in the sweep file",
+        )
+    return tuple(first[:wanted])
+
+
+def _fresh(start: int, count: int) -> list[int]:
+    return list(range(start, start + count))

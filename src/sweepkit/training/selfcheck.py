@@ -1,0 +1,220 @@
+"""Does what would be used here compute what it should? Each part against a plain reference, in seconds.
+
+A check runs a small problem on the device in the dtype of the run and compares with fp64, a singular value
+decomposition or the uncompiled program. Limits follow from the formats: bf16 keeps 8 bits, e4m3 4, e5m2 3.
+
+Shapes: B batch, T time, H query heads, G key/value heads, K head size.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sweepkit.config import compose
+from sweepkit.config.schema import AttentionBackend, Fp8Backend
+from sweepkit.model import flash3
+from sweepkit.model.attend import Attend
+from sweepkit.model.gpt import GPT, build_model
+from sweepkit.optim.muon import input_scale, polar_express
+from sweepkit.plan.build import build
+from sweepkit.precision import fp8
+from sweepkit.precision.loss_scaler import LossScaler
+
+#: Largest error relative to the reference's norm that a sound product has, by compute dtype.
+_LIMIT = {torch.float32: 1e-4, torch.float16: 3e-3, torch.bfloat16: 1.5e-2}
+_FP8_LIMIT = 0.08
+_POLAR_LIMIT = 0.2  # singular values end within 0.145 of 1; bf16 adds to it
+_TINY = (
+    "model=d2",
+    "model.head_dim=64",
+    "tokenizer.vocab_size=512",
+    "horizon.sequence_len=128",
+    "horizon.num_steps=10",
+    "horizon.device_batch_size=2",
+    "horizon.total_batch_size=256",
+)
+
+
+@dataclass(frozen=True)
+class Check:
+    """One part: ``measure`` gives its largest error, which must be at most ``limit``."""
+
+    name: str
+    reference: str
+    limit: float
+    measure: Callable[[], float]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a check; ``error`` is None where it raised, and ``problem`` says what."""
+
+    name: str
+    reference: str
+    limit: float
+    error: float | None
+    seconds: float
+    problem: str = ""
+
+    @property
+    def passed(self) -> bool:
+        return self.error is not None and self.error <= self.limit
+
+
+def perform(check: Check) -> Outcome:
+    """Run one check; it never raises."""
+    started = time.perf_counter()
+    error, problem = None, ""
+    try:
+        error = check.measure()
+    except Exception as raised:
+        lines = str(raised).strip().splitlines() or [""]
+        problem = f"{type(raised).__name__}: {lines[0]}"
+    return Outcome(check.name, check.reference, check.limit, error, time.perf_counter() - started, problem)
+
+
+def checks(
+    device: torch.device, dtype: torch.dtype, fp8_backend: Fp8Backend, compiled: bool
+) -> Iterator[Check]:
+    """What can be checked on ``device``.
+
+    Args:
+        dtype: the compute dtype.
+        fp8_backend: what FP8 would use here, whether a run asks for FP8 or not.
+        compiled: whether torch.compile is to be tried.
+    """
+    short = str(dtype).removeprefix("torch.")
+    limit = _LIMIT[dtype]
+    yield Check(f"{short} matrix product", "fp64", limit, lambda: _matrix_product(device, dtype))
+    for backend in attention_backends(device, dtype):
+        yield Check(
+            f"attention {backend.name}", "plain softmax, fp64", 2 * limit, _attention(backend, device, dtype)
+        )
+    linear = fp8.LINEAR[fp8_backend]
+    yield Check(f"FP8 linear, {fp8_backend.name}", "fp64", _FP8_LIMIT, _fp8_linear(linear, device))
+    if compiled and fp8_backend is Fp8Backend.native:
+        fused = torch.compile(linear, fullgraph=True)
+        yield Check("FP8 linear, compiled", "fp64", _FP8_LIMIT, _fp8_linear(fused, device))
+    yield Check("Muon's orthogonalisation", "SVD", _POLAR_LIMIT, lambda: _polar(device, dtype))
+    yield Check("loss scaler", "skips overflow", 0.0, lambda: _loss_scaler(device))
+    if compiled:
+        yield Check("compiled model", "eager model", 2 * limit, lambda: _compiled(device, dtype))
+
+
+def attention_backends(device: torch.device, dtype: torch.dtype) -> list[AttentionBackend]:
+    """Those that run on ``device``."""
+    found = [AttentionBackend.sdpa, AttentionBackend.banded]
+    return [*found, AttentionBackend.flash3] if flash3.available(device, dtype)[0] else found
+
+
+def _random(*shape: int, device: torch.device, dtype: torch.dtype, seed: int) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(shape, generator=generator).to(dtype).to(device)
+
+
+def _difference(found: Tensor, reference: Tensor) -> float:
+    """Relative to the reference's norm; NaN counts as infinite."""
+    found, reference = found.detach().double().cpu(), reference.detach().double().cpu()
+    error = float((found - reference).norm() / reference.norm())
+    return error if math.isfinite(error) else math.inf
+
+
+def _matrix_product(device: torch.device, dtype: torch.dtype) -> float:
+    a, b = (_random(512, 512, device=device, dtype=dtype, seed=seed) for seed in range(2))
+    return _difference(a @ b, a.cpu().double() @ b.cpu().double())
+
+
+def _attention(backend: AttentionBackend, device: torch.device, dtype: torch.dtype) -> Callable[[], float]:
+    def measure() -> float:
+        """Values and gradients, with and without a window and grouped queries."""
+        worst = 0.0
+        for window, groups in ((300, 4), (70, 4), (70, 2)):
+            layer = Attend(backend, window, 300, dtype, device)
+            made = [
+                _random(2, 300, heads, 64, device=device, dtype=dtype, seed=seed).transpose(1, 2)
+                for seed, heads in enumerate((4, groups, groups))
+            ]
+            gradient = _random(2, 4, 300, 64, device=device, dtype=dtype, seed=3)
+            ours = [part.detach().requires_grad_() for part in made]
+            plain = [part.detach().cpu().double().requires_grad_() for part in made]
+            found, reference = layer(*ours), _plain_attention(plain, window)
+            grads = torch.autograd.grad(found, ours, gradient)
+            expected = torch.autograd.grad(reference, plain, gradient.cpu().double())
+            pairs = [(found, reference), *zip(grads, expected, strict=True)]
+            worst = max(worst, *(_difference(a, b) for a, b in pairs))
+        return worst
+
+    return measure
+
+
+def _plain_attention(operands: list[Tensor], window: int) -> Tensor:
+    q_BHTK, k_BGTK, v_BGTK = operands
+    repeats, time_ = q_BHTK.size(1) // k_BGTK.size(1), q_BHTK.size(2)
+    k_BHTK, v_BHTK = (x.repeat_interleave(repeats, dim=1) for x in (k_BGTK, v_BGTK))
+    distance = torch.arange(time_)[:, None] - torch.arange(time_)[None, :]
+    scores = q_BHTK @ k_BHTK.mT / math.sqrt(q_BHTK.size(3))
+    hidden = (distance < 0) | (distance > window)
+    return scores.masked_fill(hidden, -torch.inf).softmax(-1) @ v_BHTK
+
+
+def _fp8_linear(linear: Callable[[Tensor, Tensor], Tensor], device: torch.device) -> Callable[[], float]:
+    def measure() -> float:
+        """Output and both gradients."""
+        x = _random(128, 256, device=device, dtype=torch.bfloat16, seed=0).requires_grad_()
+        weight = _random(384, 256, device=device, dtype=torch.float32, seed=1).requires_grad_()
+        gradient = _random(128, 384, device=device, dtype=torch.bfloat16, seed=2)
+        y = linear(x, weight)
+        torch.autograd.backward(y, gradient)
+        assert x.grad is not None and weight.grad is not None
+        x64, w64, g64 = (part.detach().cpu().double() for part in (x, weight, gradient))
+        pairs = ((y, x64 @ w64.T), (x.grad, g64 @ w64), (weight.grad, g64.T @ x64))
+        return max(_difference(found, reference) for found, reference in pairs)
+
+    return measure
+
+
+def _polar(device: torch.device, dtype: torch.dtype) -> float:
+    """How far singular values are from 1 after Polar Express, along the directions of the SVD."""
+    iteration = torch.bfloat16 if dtype is torch.bfloat16 else torch.float32
+    x = _random(2, 96, 64, device=device, dtype=torch.float32, seed=0)
+    found = polar_express((x * input_scale(x, False)).to(iteration), 5).double().cpu()
+    u, _, vh = torch.linalg.svd(x.double().cpu(), full_matrices=False)
+    reached = (u.mT @ found @ vh.mT).diagonal(dim1=-2, dim2=-1)
+    return float((reached - 1).abs().max())
+
+
+def _loss_scaler(device: torch.device) -> float:
+    """0 where it lets finite gradients through, unscaled, and stops the others."""
+    scaler = LossScaler(device)
+    good = torch.ones(8, device=device) * scaler.scale
+    bad = torch.tensor([1.0, math.inf], device=device)
+    right = scaler.unscale([good]) and bool((good == 1).all()) and not scaler.unscale([bad])
+    return 0.0 if right and scaler.scale.item() == 2.0**15 else 1.0
+
+
+def _compiled(device: torch.device, dtype: torch.dtype) -> float:
+    """Loss and gradients of a small model."""
+    plan = build(compose.compose(_TINY))
+    losses, gradients = [], []
+    for compiled in (False, True):
+        model: GPT = build_model(plan, dtype, device)
+        model.initialize(0)
+        with torch.no_grad():
+            for seed, parameter in enumerate(model.parameters()):
+                noise = _random(*parameter.shape, device=device, dtype=torch.float32, seed=seed)
+                parameter.add_((0.02 * noise).to(parameter.dtype))
+        if compiled:
+            model.compile_regions()
+        tokens = torch.arange(256, device=device, dtype=torch.int32).view(2, 128)
+        loss = model(tokens, tokens.flip(1))
+        loss.backward()
+        losses.append(loss)
+        named = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+        gradients.append(torch.cat([grad.float().flatten() for grad in named.values()]))
+    return max(_difference(losses[1], losses[0]), _difference(gradients[1], gradients[0]))

@@ -1,0 +1,85 @@
+"""How fast a planned run's training step is here, before anything is launched: real model, made-up tokens."""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+import time
+from dataclasses import dataclass
+
+import torch
+
+from sweepkit.plan.run_plan import RunPlan
+from sweepkit.training import device as devices
+from sweepkit.training import failure
+from sweepkit.training.engine import Engine, EngineKey
+from sweepkit.training.throughput import PeakMemory, Utilisation
+
+_NUM_STEPS = 4
+
+
+@dataclass(frozen=True)
+class StepSpeed:
+    """Medians over a few steps, after one that does not count; optimizer included, data not."""
+
+    device_batch_size: int
+    step_time_s: float
+    compile_time_s: float
+    tokens_per_s: float
+    peak_memory_gib: float
+    mfu: dict[str, float | None]
+    shown: str
+
+
+def measure(plan: RunPlan, key: EngineKey, utilisation: Utilisation) -> StepSpeed:
+    """Train a few steps of ``plan``, with half as many rows at once until they fit.
+
+    Raises:
+        torch.OutOfMemoryError: not even one row fits.
+    """
+    while True:
+        try:
+            return _measure(plan, key, utilisation)
+        except Exception as error:
+            if not failure.is_out_of_memory(error) or plan.device_batch_size == 1:
+                raise
+        plan = dataclasses.replace(plan, device_batch_size=plan.device_batch_size // 2)
+        torch.compiler.reset()
+        if key.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+
+def _measure(plan: RunPlan, key: EngineKey, utilisation: Utilisation) -> StepSpeed:
+    memory = PeakMemory(key.device)
+    started = time.perf_counter()
+    engine = Engine(plan, key)
+    engine.warm_up(plan)
+    devices.synchronize(key.device)
+    compile_time_s = time.perf_counter() - started
+    engine.renew(plan)
+    shape = (plan.device_batch_size, plan.sequence_len + 1)
+    rows = torch.randint(0, engine.model.vocab_size, shape, dtype=torch.int32).to(key.device)
+    inputs_BT, targets_BT = rows[:, :-1].contiguous(), rows[:, 1:].contiguous()
+    num_micro = plan.total_batch_size // (plan.device_batch_size * plan.sequence_len)
+    times_s = []
+    for step in range(1 + _NUM_STEPS):
+        started = time.perf_counter()
+        engine.optimizer.set_step(step)
+        for _ in range(num_micro):
+            engine.backward(inputs_BT, targets_BT, 1 / num_micro)
+        if engine.unscale():
+            engine.optimizer.step()
+        engine.optimizer.zero_grad()
+        devices.synchronize(key.device)
+        times_s.append(time.perf_counter() - started)
+    step_time_s = statistics.median(times_s[1:])
+    tokens_per_s = plan.total_batch_size / step_time_s
+    return StepSpeed(
+        device_batch_size=plan.device_batch_size,
+        step_time_s=step_time_s,
+        compile_time_s=compile_time_s,
+        tokens_per_s=tokens_per_s,
+        peak_memory_gib=memory.gib(),
+        mfu=utilisation.mfu(tokens_per_s),
+        shown=utilisation.shown(tokens_per_s),
+    )

@@ -1,0 +1,80 @@
+"""``sweepkit doctor``: facts, choices, checks, exit status."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+
+import pytest
+import torch
+
+from sweepkit.cli import doctor
+from sweepkit.cli.main import main
+from sweepkit.training import selfcheck
+
+TINY = [
+    "model=d2",
+    "model.aspect_ratio=16",
+    "model.head_dim=16",
+    "tokenizer.vocab_size=300",
+    "horizon.sequence_len=16",
+    "horizon.num_steps=2",
+    "horizon.device_batch_size=2",
+    "horizon.total_batch_size=64",
+    "trainer.device=cpu",
+    "trainer=eager",
+]
+
+
+@pytest.fixture(autouse=True)
+def cpu_without_override(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SWEEPKIT_DTYPE", raising=False)
+
+
+def test_says_what_would_be_used_and_checks_it(capsys: pytest.CaptureFixture[str]) -> None:
+    overrides = ["precision=fp8", "trainer=eager", "trainer.device=cpu"]
+    assert main(["doctor", "--format", "json", *overrides]) == 0
+    found = json.loads(capsys.readouterr().out)
+    choices = found["choices"]
+    assert choices["dtype"] == "fp8 (precision.dtype=fp8)"
+    assert choices["FP8"].startswith("emulated") and choices["attention"].startswith("sdpa")
+    assert choices["compile"] == "no (trainer.compile=false)"
+    assert torch.__version__ in found["machine"]["versions"] and "free" in found["machine"]["disk, results"]
+    assert {check["name"] for check in found["checks"]} >= {"attention banded", "FP8 linear, emulated"}
+    assert all(check["passed"] for check in found["checks"])
+    assert found["steps"] == {}  # a CPU
+
+
+def test_a_failed_check_is_shown_and_is_the_exit_status(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(selfcheck, "_polar", lambda *_: 3.0)
+    assert main(["doctor", "trainer=eager", "trainer.device=cpu"]) == 1
+    text = capsys.readouterr().out
+    assert "WRONG" in text and "not right here: Muon's orthogonalisation" in text
+    assert text.count("right") >= 4
+
+
+def test_prefetch_without_the_package_says_what_to_install(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "kernels", None)
+    monkeypatch.setattr(selfcheck, "checks", lambda *_: iter(()))
+    assert main(["doctor", "--prefetch", "trainer.device=cpu"]) == 0
+    assert "pip install 'sweepkit[cuda]'" in capsys.readouterr().out
+
+
+def test_the_step_is_timed_as_it_will_be_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same code on the CPU and a tiny model; FP8 comes second where the device has it."""
+    from rich.console import Console
+
+    from sweepkit.precision import policy
+
+    monkeypatch.setattr(policy, "native_fp8", lambda device: (True, "as if"))
+    console = Console(quiet=True)
+    found = doctor._time_steps(console, TINY, torch.device("cpu"), time.perf_counter())
+    assert len(found) == 2 and list(found)[1] == "d2 in fp8"
+    assert all("tokens/s, 2 rows at once" in words for words in found.values())
+    late = time.perf_counter() - doctor._ENOUGH_S - 1
+    assert len(doctor._time_steps(console, TINY, torch.device("cpu"), late)) == 1

@@ -1,0 +1,83 @@
+"""The self-checks pass where all is right and fail where something is not; the step is timed as it is run."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+from training_runs import tiny
+
+from sweepkit.config.schema import AttentionBackend, Fp8Backend
+from sweepkit.model import attend
+from sweepkit.precision import fp8
+from sweepkit.training import selfcheck, step_speed
+from sweepkit.training.engine import EngineKey
+from sweepkit.training.throughput import Peak, Utilisation
+
+CPU = torch.device("cpu")
+
+
+def performed(
+    dtype: torch.dtype = torch.bfloat16, backend: Fp8Backend = Fp8Backend.emulated
+) -> dict[str, bool]:
+    checks = selfcheck.checks(CPU, dtype, backend, compiled=False)
+    return {check.name: selfcheck.perform(check).passed for check in checks}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_all_is_right_here(dtype: torch.dtype) -> None:
+    for backend in (Fp8Backend.emulated, Fp8Backend.native):
+        found = performed(dtype, backend)
+        assert all(found.values()), found
+        assert {"attention sdpa", "attention banded", f"FP8 linear, {backend.name}"} <= found.keys()
+
+
+def test_a_window_that_is_one_too_wide_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = attend.band
+
+    def wide(queries: int, keys: int, window: int, offset: int, dtype: torch.dtype) -> Tensor:
+        return right(queries, keys, window + 1, offset, dtype)
+
+    monkeypatch.setattr(attend, "band", wide)
+    found = performed()
+    assert [name for name, passed in found.items() if not passed] == ["attention sdpa", "attention banded"]
+
+
+def test_a_gradient_in_the_wrong_format_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if gradients were rounded without their scale: they all become zero."""
+    monkeypatch.setattr(fp8, "quantize", lambda x, dtype: (x.to(dtype), torch.full((), 2.0)))
+    assert not performed()["FP8 linear, emulated"]
+
+
+def test_what_raises_or_is_not_a_number_has_failed() -> None:
+    def broken() -> float:
+        raise RuntimeError("no kernel image is available\nfor execution on the device")
+
+    raised = selfcheck.perform(selfcheck.Check("x", "y", 1.0, broken))
+    assert not raised.passed and raised.error is None
+    assert raised.problem == "RuntimeError: no kernel image is available"
+    nan = selfcheck.perform(selfcheck.Check("x", "y", 1.0, lambda: float("nan")))
+    assert not nan.passed
+
+
+def test_a_planned_step_is_timed_with_as_many_rows_as_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = tiny("horizon.device_batch_size=8", "horizon.sequence_len=32", "horizon.total_batch_size=512")
+    key = EngineKey("", CPU, torch.float32, 1, False)
+    measure, tried = step_speed._measure, []
+
+    def small_memory(plan, *args):  # type: ignore[no-untyped-def]
+        tried.append(plan.device_batch_size)
+        if plan.device_batch_size > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return measure(plan, *args)
+
+    monkeypatch.setattr(step_speed, "_measure", small_memory)
+    found = step_speed.measure(plan, key, Utilisation(plan.flops_per_token, Peak(1e12, "a peak")))
+    assert tried == [8, 4, 2] and found.device_batch_size == 2
+    assert found.tokens_per_s == pytest.approx(512 / found.step_time_s)
+    assert found.mfu["mfu"] == pytest.approx(found.tokens_per_s * plan.flops_per_token / 1e12)
+    assert "a peak" in found.shown and 0 < found.peak_memory_gib < 20
+
+
+def test_only_what_runs_here_is_checked() -> None:
+    assert AttentionBackend.flash3 not in selfcheck.attention_backends(CPU, torch.bfloat16)
