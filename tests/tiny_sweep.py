@@ -21,7 +21,7 @@ base:{shape}
 axes: {axes}
 reference: {reference}
 seeds: {seeds}
-decision: {{metric: val_bpb, alpha: 0.1, min_effect: 0.001, num_unselected: 0}}
+decision: {{metric: val_bpb, alpha: 0.1, min_effect: 0.001, num_unselected: {num_unselected}}}
 ladder: {ladder}
 {more}
 """
@@ -37,6 +37,7 @@ def write_sweep(
     axes: str = "{lr: {tenth: [optimizer.unembedding.lr=0.0008], plain: [optimizer.unembedding.lr=0.008]}}",
     reference: str = "{lr: tenth}",
     ladder: str = "mini",
+    num_unselected: int = 0,
     more: str = "",
 ) -> str:
     """``folder/sweeps/NAME.yaml``: the reference's rate is a tenth, so that the variant is better."""
@@ -51,6 +52,7 @@ def write_sweep(
             reference=reference,
             seeds=list(range(1, seeds + 1)),
             ladder=ladder,
+            num_unselected=num_unselected,
             more=more,
         )
     )

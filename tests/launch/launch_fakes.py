@@ -90,6 +90,9 @@ class FakeSession:
             progress |= {"tokens_per_s": 100.0, "eta_s": 1.0}
             _replace(run_dir.path / "progress.json", json.dumps(progress))
             if fake.get("dies_always") or (fake.get("dies_at") == step and attempt <= fake.get("deaths", 99)):
+                if fake.get("for_memory"):
+                    with (run_dir.path.parents[1] / "oom_kills").open("a") as counter:
+                        counter.write("x")  # what the kernel would count
                 os.kill(os.getpid(), 9)
         record.step = step
         if step < plan.num_steps:

@@ -32,12 +32,13 @@ LAUNCHER = (
 class Cluster:
     """The cluster's controls, and sweepkit as one of its users."""
 
-    def __init__(self, root: Path, port: int, accounting: bool = True) -> None:
+    def __init__(self, root: Path, port: int, accounting: bool, extra: str) -> None:
         self.settings = {
             "SLURMTEST_ROOT": str(root),
             "SLURMTEST_PORT": str(port),
             "SLURMTEST_ACCT": "dbd" if accounting else "none",
             "SLURMTEST_AUTH": "munge" if accounting else "none",
+            "SLURMTEST_EXTRA": extra,
         }
         self.environment = {
             "PATH": f"{os.environ['PATH']}:/usr/sbin",
@@ -115,6 +116,11 @@ class User:
         assert not check or done.returncode == 0, done.stderr + done.stdout
         return done
 
+    def python(self, code: str) -> str:
+        """What a line of Python prints where sweepkit can be imported."""
+        command = [sys.executable, "-c", code]
+        return subprocess.check_output(command, env=self.environment, text=True, timeout=60).strip()
+
     def table(self, sweep: str, results: Path | None = None) -> list[dict[str, Any]]:
         """The runs table without clocks, by run id."""
         shown = self.sweepkit("results", sweep, "--format", "json", results=results).stdout
@@ -155,13 +161,17 @@ def require_slurm() -> None:
 
 
 @contextlib.contextmanager
-def running_cluster(accounting: bool = True) -> Iterator[Cluster]:
-    """A cluster with ports of its own, so that test workers may have one each."""
+def running_cluster(accounting: bool = True, extra: str = "") -> Iterator[Cluster]:
+    """A cluster with ports of its own, so that test workers may have one each, and each of several kinds.
+
+    Args:
+        extra: lines for slurm.conf.
+    """
     require_slurm()
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-    port = 16800 + 200 * worker + (0 if accounting else 100)
+    port = 16800 + 200 * worker + (0 if accounting else 100) + (50 if extra else 0)
     root = Path(f"/tmp/slurmtest.{os.getuid()}.{os.getpid()}.{port}")
-    cluster = Cluster(root, port, accounting)
+    cluster = Cluster(root, port, accounting, extra)
     with SCRIPT.open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # two databases that are made at once get in each other's way
         cluster.control("start")

@@ -110,20 +110,24 @@ def test_broken_runs_fail_alone_and_only_they_are_run_again(cluster: Cluster, us
     assert user.attempts() == before
 
 
-def test_a_search_is_carried_out_by_array_tasks(cluster: Cluster, user: User) -> None:
-    write_sweep(user.folder, ladder="none")
-    path = user.folder / "sweeps" / "small.yaml"
-    lines = [line for line in path.read_text().splitlines() if not line.startswith(("axes", "reference"))]
-    search = "search: {sampler: random, n_trials: 6, space: {optimizer.matrix.lr: {low: 0.005, high: 0.05}}}"
-    path.write_text("\n".join([*lines, search]) + "\n")
-    said = user.sweepkit("sweep", "small", *LAUNCHER).stdout
-    assert "2 workers submitted" in said
-    again = user.sweepkit("sweep", "small", *LAUNCHER).stdout
-    assert "queued already" in again
+def test_a_search_is_carried_out_by_array_tasks_and_its_best_climb(cluster: Cluster, user: User) -> None:
+    space = "{optimizer.unembedding.lr: {low: 0.002, high: 0.03}}"
+    enqueued = "[[optimizer.unembedding.lr=0.016]]"  # better than the reference's half of it
+    search = f"search: {{sampler: random, n_trials: 5, space: {space}, enqueue: {enqueued}, num_promoted: 1}}"
+    write_sweep(user.folder, seeds=1, axes="{}", reference="{}", num_unselected=1, more=search)
+    packed = (*LAUNCHER, "launcher.slurm.runs_per_task=3")
+    said = user.sweepkit("promote", "small", *packed).stdout
+    assert "2 workers submitted" in said and "gate: job" in said
+    again = user.sweepkit("promote", "small", *packed).stdout
+    assert "queued already" in again and "one is waiting already" in again
+    cluster.wait_for("the promotion", (user.results / "small" / "report.html").exists, 240)
     cluster.wait_until_idle()
-    rows = user.table("small")
+    trials = (user.results / "small" / "trials.jsonl").read_text().splitlines()
+    assert len(trials) == 5
+    rows = [row for row in user.table("small") if row["state"] != "planned"]
     assert {row["state"] for row in rows} == {"complete"}
     assert set(user.attempts().values()) == {1}
-    trials = (user.results / "small" / "trials.jsonl").read_text().splitlines()
-    assert len(trials) == 6
-    assert "6 trials" in user.sweepkit("sweep", "small", *LAUNCHER).stdout
+    assert Counter(row["rung"] for row in rows) == {"d2": 5, "d4": 3, "d6": 3}
+    promotion = json.loads((user.results / "small" / "promotion.json").read_text())
+    assert promotion["finished"]
+    assert [rung["rung"] for rung in promotion["rungs"]] == ["d2", "d4", "d6"]

@@ -14,13 +14,17 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
+from sweepkit import fsio
 from sweepkit.errors import ConfigError, DataError, StorageError
 from sweepkit.launch import claims
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.results.record import FINAL_STATES, FailureClass, RunDir, RunRecord, RunState
 
+_KILLED = (
+    "out of memory (the kernel killed its process); lower horizon.device_batch_size or launcher.num_workers"
+)
 Stop = Callable[[], bool]
 #: Why the run that is being carried out is hopeless; None while it is not.
 Hopeless = Callable[[], str | None]
@@ -222,7 +226,35 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
+def out_of_memory(plan: RunPlan, run_dir: RunDir, attempt: int) -> None:
+    """Note that the kernel killed the process of an attempt for want of memory; somebody else noticed.
+
+    Whoever took the run over meanwhile, and gave it up, could not know: that record is put right.
+    """
+    path = run_dir.attempts_path / f"{attempt}.json"
+    known = _attempt(path)
+    said = {"state": RunState.failed, "failure_class": FailureClass.oom, "failure_message": _KILLED}
+    fsio.write_json(path, {"attempt": attempt} | known | said | {"ended_at": now()})
+    record = read_record(run_dir)
+    if record is None or record.failure_class is not FailureClass.lost:
+        return  # a claim of ours would end the count of its deaths
+    if (claim := claims.claim(run_dir)) is not None:
+        with claim:
+            mark_failed(plan, run_dir, FailureClass.oom, _KILLED)
+
+
+def _attempt(path: Path) -> dict[str, Any]:
+    """The content of an attempt's file; empty where there is none."""
+    try:
+        return dict(fsio.read_json(path))
+    except (OSError, ValueError, TypeError):
+        return {}
+
+
 def _lost(plan: RunPlan, run_dir: RunDir, deaths: int) -> RunRecord:
+    last = _attempt(run_dir.attempts_path / f"{next_attempt(run_dir) - 1}.json")
+    if last.get("failure_class") == FailureClass.oom:
+        return mark_failed(plan, run_dir, FailureClass.oom, _KILLED)
     message = (
         f"its process died {deaths} times in a row (launcher.max_attempts), perhaps for want of memory: "
         f"lower horizon.device_batch_size or launcher.num_workers; delete {run_dir.path} to retry"

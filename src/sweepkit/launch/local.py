@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sweepkit.errors import StorageError, SweepkitError
-from sweepkit.launch import machine, worker
+from sweepkit.launch import job, machine, oom, worker
 from sweepkit.launch.drivers import DriverDir
 from sweepkit.launch.ledger import Ledger, Run
 from sweepkit.launch.stopping import Stopping
@@ -38,7 +38,7 @@ WORKER_COMMAND = (sys.executable, "-m", "sweepkit.launch.worker")
 class _Worker:
     slot: int
     process: subprocess.Popen[bytes]
-    held_a_run: bool = False
+    held: tuple[Run, int] | None = None  # the last run it was seen to hold, and the attempt's number
 
 
 class Pool:
@@ -71,6 +71,7 @@ class Pool:
         self._command = command
         self._processes = processes_per_run
         self._workers: list[_Worker] = []
+        self._oom_kills = oom.num_kills()
         self._start_errors = 0
         self._start_kills = 0
         self._waiting_for: set[str] = set()
@@ -105,22 +106,28 @@ class Pool:
             raise
 
     def _remember_holders(self) -> None:
-        pids = {
-            run.holder.info.process.pid for run in self._ledger.open() if self._is_ours(run) and run.holder
+        held = {
+            run.holder.info.process.pid: (run, run.holder.info.attempt)
+            for run in self._ledger.open()
+            if self._is_ours(run) and run.holder
         }
         for item in self._workers:
-            item.held_a_run = item.held_a_run or item.process.pid in pids
+            item.held = held.get(item.process.pid, item.held)
 
     def _is_ours(self, run: Run) -> bool:
         return run.holder is not None and run.holder.info.driver == self._folder.driver
 
     def _reap(self) -> None:
-        """Notice workers that have ended."""
-        for item in list(self._workers):
-            code = item.process.poll()
-            if code is None:
-                continue
+        """Notice workers that have ended, and of those that were killed how many for want of memory."""
+        ended = [(item, code) for item in self._workers if (code := item.process.poll()) is not None]
+        before, self._oom_kills = self._oom_kills, oom.num_kills()  # asked for last: the kernel counts first
+        kills = 0 if before is None or self._oom_kills is None else self._oom_kills - before
+        for item, code in ended:
             self._workers.remove(item)
+            if code == -signal.SIGKILL and kills > 0 and item.held is not None:
+                kills -= 1
+                run, attempt = item.held
+                job.out_of_memory(run.plan, run.run_dir, attempt)
             if code not in (worker.DONE, worker.STOPPED):
                 self._died(item, code)
 
@@ -130,7 +137,7 @@ class Pool:
         log = self._folder.log_path(item.slot)
         if code == worker.DISK_FULL:
             raise StorageError(_last_lines(log, 1).strip())
-        if item.held_a_run:
+        if item.held is not None:
             held = [
                 run
                 for run in self._ledger.open()

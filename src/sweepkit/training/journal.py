@@ -132,6 +132,7 @@ class Journal:
                 "started_at": record.started_at,
                 "ended_at": record.ended_at,
                 "host": platform.node(),
+                "node": os.environ.get("SLURMD_NODENAME"),
                 "pid": os.getpid(),
                 "first_step": self._first_step,
                 "last_step": record.step,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import getpass
+import math
 import re
 import shutil
 import subprocess
@@ -20,6 +21,10 @@ from sweepkit.errors import SweepkitError
 
 _DEADLINE_S = 30.0
 _IDS_A_CALL = 200
+_ENDING = "JobID,State,ExitCode,MaxRSS,ReqMem"
+_KILLED = frozenset({"0:9", "9:0", "137:0"})  # status:signal of a process that was killed
+_FULL = 0.9  # of what was asked for; the memory is only looked at now and then
+_KIB = {"": 1 / 1024, "K": 1.0, "M": 1024.0, "G": 1024.0**2, "T": 1024.0**3}
 _QUEUE_FORMAT = "%F|%K|%j|%T|%r|%N"
 
 
@@ -105,17 +110,24 @@ def job_of_name(name: str) -> str | None:
 def final_states(full_ids: Iterable[str]) -> dict[str, str]:
     """How ended jobs or array tasks ended: full id → Slurm's state word. Left out: not known.
 
-    A step that ran out of memory makes its job OUT_OF_MEMORY, also where the job's own row says FAILED.
+    A step that ran out of memory makes its job OUT_OF_MEMORY, also where the job's own row says FAILED. So
+    does one that was killed (signal 9, status 137) when it held nearly all the memory the job had asked for:
+    without control groups Slurm kills a job over its limit itself and calls it FAILED.
     """
     wanted = sorted(set(full_ids))
     found: dict[str, str] = {}
     if has_accounting():
         for start in range(0, len(wanted), _IDS_A_CALL):
             some = ",".join(wanted[start : start + _IDS_A_CALL])
-            for line in _run("sacct", "-n", "-P", "-j", some, "-o", "JobID,State").splitlines():
-                row, state = line.split("|", 1)
+            asked_kib: dict[str, float] = {}
+            for line in _run("sacct", "-n", "-P", "-j", some, "-o", _ENDING).splitlines():
+                row, state, code, most, asked = line.split("|")
                 full_id, word = row.split(".")[0], state.split(" ")[0]
                 is_step = "." in row
+                if not is_step:
+                    asked_kib[full_id] = _kib(asked)
+                elif code in _KILLED and _kib(most) > _FULL * asked_kib.get(full_id, math.inf):
+                    word = "OUT_OF_MEMORY"
                 if full_id in wanted and (not is_step or word == "OUT_OF_MEMORY"):
                     found[full_id] = word if found.get(full_id) != "OUT_OF_MEMORY" else "OUT_OF_MEMORY"
     elif wanted:
@@ -173,6 +185,12 @@ def requeue(job_id: str) -> bool:
     except ClusterError:
         return False
     return True
+
+
+def _kib(text: str) -> float:
+    """KiB of ``4G`` or ``812K`` (older versions add n or c: for each node or core); NaN where nothing is."""
+    found = re.fullmatch(r"([\d.]+)([KMGT]?)[nc]?", text)
+    return float(found.group(1)) * _KIB[found.group(2)] if found else math.nan
 
 
 def _max_submit() -> int | None:

@@ -2,8 +2,9 @@
 
 Slurm's accounting says how the job ended, the run's folder whether the run did. Infrastructure (a node that
 died, a preempted or timed-out job, a job that vanished) costs a run one of ``launcher.max_attempts`` tries
-and is never scored; only when they are used up is the run recorded as failed, with what happened last. A job
-that somebody cancelled is not submitted again. All this is for gates: what a person asks for is submitted.
+and is never scored; only when they are used up is the run recorded as failed, with what happened last. Want
+of memory and a time limit are tried again on another node first. A job that somebody cancelled is not
+submitted again. All this is for gates: what a person asks for is submitted.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import Path
 
 from sweepkit.launch import claims, job
 from sweepkit.launch.ledger import Run
-from sweepkit.launch.slurm import cluster
+from sweepkit.launch.slurm import cluster, elsewhere
 from sweepkit.launch.slurm.submissions import Place
 from sweepkit.results.record import FailureClass
 
@@ -67,10 +68,14 @@ def find(runs: Sequence[Run], placed: dict[str, list[Place]], results_dir: Path)
     return losses
 
 
-def give_up(loss: Loss, max_attempts: int) -> bool:
+def give_up(loss: Loss, max_attempts: int, results_dir: Path) -> bool:
     """Record a run as cancelled or failed where it is not to be submitted again; False where it is."""
-    if loss.failure_class is not FailureClass.cancelled and loss.num_jobs < max_attempts:
-        return False
+    if loss.failure_class is not FailureClass.cancelled:
+        if elsewhere.grant(loss.run.plan, results_dir, loss.failure_class):
+            loss.run.refresh()
+            return False
+        if loss.failure_class is not FailureClass.oom and loss.num_jobs < max_attempts:
+            return False
     claim = claims.claim(loss.run.run_dir)
     if claim is None:  # somebody has it after all, or its holder has not been silent for long enough
         return False

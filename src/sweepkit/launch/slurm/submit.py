@@ -13,12 +13,14 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from sweepkit import fsio
 from sweepkit.config.schema import LauncherConfig, SlurmConfig
 from sweepkit.launch.ledger import Ledger
 from sweepkit.launch.reopen import reopen
-from sweepkit.launch.slurm import calls, cluster, losses, shards, submissions
+from sweepkit.launch.slurm import calls, cluster, elsewhere, losses, shards, submissions
+from sweepkit.launch.slurm.cluster import ClusterError
 from sweepkit.launch.slurm.place import job_name, parameters, place, settle_intents, turn
 from sweepkit.launch.slurm.shards import Resources, Shard
 from sweepkit.launch.slurm.submissions import Submission
@@ -91,13 +93,14 @@ def submit(
         result.queued = sum(run.run_id in queued for run in ledger.open())
         free = [run for run in ledger.open() if run.run_id not in queued]
         for loss in losses.find(free, placed, results_dir) if automatic else ():
-            if losses.give_up(loss, launcher.max_attempts):
+            if losses.give_up(loss, launcher.max_attempts, results_dir):
                 result.given_up.append(loss.run.run_id)
         wanted = [run.plan for run in free if not run.is_final]
-        for resources, some in _arrays(wanted, launcher, result):
-            array = _new_array(title, some, resources, launcher, results_dir)
-            place(array, parameters(launcher.slurm, resources, results_dir), results_dir)
-            result.submitted += sum(len(shard.plans) for shard in some)
+        for not_on, alike in elsewhere.apart(wanted, results_dir).items():
+            for resources, some in _arrays(alike, launcher, result):
+                array = _new_array(title, some, resources, launcher, results_dir)
+                _place(array, parameters(launcher.slurm, resources, results_dir), not_on, results_dir)
+                result.submitted += sum(len(shard.plans) for shard in some)
         result.jobs = _live_arrays(results_dir, set(ledger.runs))
     result.seconds = time.monotonic() - started
     return result
@@ -142,7 +145,7 @@ def _arrays(
     limits = cluster.limits()
     if limits.max_submit is not None:
         room = max(0, limits.max_submit - len(cluster.queue()) - 1)  # one is the gate's
-        result.held_back = sum(len(shard.plans) for shard in packed[room:])
+        result.held_back += sum(len(shard.plans) for shard in packed[room:])
         packed = packed[:room]
     alike: dict[Resources, list[Shard]] = {}
     for shard in packed:
@@ -150,6 +153,17 @@ def _arrays(
     for resources, some in alike.items():
         for start in range(0, len(some), limits.max_array_size):
             yield resources, some[start : start + limits.max_array_size]
+
+
+def _place(array: Submission, values: dict[str, Any], not_on: Sequence[str], results_dir: Path) -> Submission:
+    """``place``, on none of the nodes ``not_on`` unless the cluster has no other for it."""
+    if not_on:
+        try:
+            return place(array, values | {"exclude": ",".join(not_on)}, results_dir)
+        except ClusterError as error:
+            if "node configuration" not in str(error):
+                raise
+    return place(array, values, results_dir)
 
 
 def _new_array(

@@ -3,9 +3,9 @@ stop.
 
 Slurm sends SIGUSR2 when the task is preempted or its time limit nears. The runs then end with a checkpoint
 and the task goes back into the queue, where it goes on later, perhaps on another node. SIGTERM alone
-(scancel) stops it for good. A run whose process is killed goes on in a new process of the same task; its
-siblings do not notice. The task ends with an error where a run failed, so that Slurm says FAILED when
-something failed.
+(scancel) stops it for good. A run that ran out of memory is left to be tried on another node. A run whose
+process is killed goes on in a new process of the same task; its siblings do not notice. The task ends with
+an error where a run failed, so that Slurm says FAILED when something failed.
 
 Where several processes train a run, Slurm starts one for each: the first carries out the shard, the others
 follow it.
@@ -23,7 +23,7 @@ from submitit.helpers import DelayedSubmission
 
 from sweepkit.config.schema import LauncherConfig, LauncherKind
 from sweepkit.errors import SweepkitError
-from sweepkit.launch.slurm import cluster, shards
+from sweepkit.launch.slurm import cluster, elsewhere, shards
 from sweepkit.plan import world
 from sweepkit.results.record import FailureClass
 
@@ -71,7 +71,14 @@ class Task:
             return cancelled.summary.counts
         except KeyboardInterrupt as stopped:
             requeue(str(stopped), self.max_requeues)
-        failed = [item for item in summary.failures if item.failure_class is not FailureClass.diverged]
+        by_id = {plan.run_id: plan for plan in plans}
+        failed = [
+            item
+            for item in summary.failures
+            if item.failure_class is not None
+            and item.failure_class is not FailureClass.diverged
+            and not elsewhere.grant(by_id[item.run_id], self.results_dir, item.failure_class)
+        ]
         if failed:
             words = [f"{item.run_id}: {item.failure_class}: {item.message}" for item in failed]
             raise RunsFailedError(f"{len(words)} of {len(plans)} runs failed\n" + "\n".join(words))

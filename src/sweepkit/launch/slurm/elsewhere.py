@@ -1,0 +1,60 @@
+"""Another node, once, before want of memory or a time limit counts against a variant.
+
+The node may be at fault: somebody else's memory, a slow disk. A run that ended so is therefore started again
+on any other node. That it was, and where it is not to run, is in the file of the attempt that failed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from sweepkit import fsio
+from sweepkit.launch import job
+from sweepkit.plan.run_plan import RunPlan
+from sweepkit.results.record import FINAL_STATES, FailureClass, RunDir
+
+#: Failures that a node may be at fault for.
+CLASSES = frozenset({FailureClass.oom, FailureClass.timeout})
+_NODE, _RETRY = "node", "retry"
+
+
+def grant(plan: RunPlan, results_dir: Path, failure_class: FailureClass) -> bool:
+    """Make a run startable again, elsewhere; False where it was before, or its node is not known."""
+    run_dir = RunDir.of(results_dir, plan.run_id)
+    attempts = _attempts(run_dir)
+    if failure_class not in CLASSES or avoided(run_dir) or not (attempts and attempts[-1][1].get(_NODE)):
+        return False
+    path, last = attempts[-1]
+    record = job.read_record(run_dir)
+    if record is not None and record.state in FINAL_STATES and not job.reopen(plan, results_dir):
+        return False
+    fsio.write_json(path, last | {_RETRY: {"because": failure_class, "not_on": [last[_NODE]]}})
+    return True
+
+
+def avoided(run_dir: RunDir) -> tuple[str, ...]:
+    """Nodes that the run is not to be started on."""
+    retries = [attempt[_RETRY] for _, attempt in _attempts(run_dir) if attempt.get(_RETRY)]
+    return tuple(sorted({node for retry in retries for node in retry["not_on"]}))
+
+
+def apart(plans: Sequence[RunPlan], results_dir: Path) -> dict[tuple[str, ...], list[RunPlan]]:
+    """The nodes to avoid → the plans of which that holds, in the order given."""
+    found: dict[tuple[str, ...], list[RunPlan]] = {}
+    for plan in plans:
+        found.setdefault(avoided(RunDir.of(results_dir, plan.run_id)), []).append(plan)
+    return found
+
+
+def _attempts(run_dir: RunDir) -> list[tuple[Path, dict[str, Any]]]:
+    """The attempts' files with their content, oldest first; a damaged one is left out."""
+    found = []
+    paths = [path for path in run_dir.attempts_path.glob("*.json") if path.stem.isdigit()]
+    for path in sorted(paths, key=lambda path: int(path.stem)):
+        try:
+            found.append((path, dict(fsio.read_json(path))))
+        except (OSError, ValueError, TypeError):
+            continue
+    return found
