@@ -12,8 +12,10 @@ from sweepkit import fsio
 from sweepkit.config.schema import LauncherConfig, LauncherKind, RunConfig
 from sweepkit.launch import execute, job, oom
 from sweepkit.launch.ledger import Run
-from sweepkit.launch.slurm import elsewhere, losses
+from sweepkit.launch.slurm import elsewhere, losses, submit
+from sweepkit.launch.slurm.cluster import ClusterError
 from sweepkit.launch.slurm.losses import Loss
+from sweepkit.launch.slurm.submissions import Submission
 from sweepkit.results.record import FailureClass, RunDir, RunState
 
 VERSION_1 = "4:memory:/slurm/uid_0/job_7\n2:cpuacct:/\n0::/\n"
@@ -131,3 +133,25 @@ def test_jobs_out_of_memory_or_time_are_tried_elsewhere_before_they_count(
 def test_where_no_node_is_known_nothing_is_granted(tmp_path: Path) -> None:
     attempt(tmp_path, 1, None)
     assert not elsewhere.grant(make_plan("r"), tmp_path, FailureClass.oom)
+
+
+@pytest.mark.parametrize("refusal", ["Requested node configuration is not available", "Invalid account"])
+def test_where_the_cluster_has_no_other_node_the_same_one_will_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refusal: str
+) -> None:
+    asked = []
+
+    def place(array: Submission, values: dict[str, str], results_dir: Path) -> Submission:
+        asked.append(values)
+        if "exclude" in values:
+            raise ClusterError(f"sbatch refused x: error: Batch job submission failed: {refusal}")
+        return array
+
+    monkeypatch.setattr(submit, "place", place)
+    array = Submission("x", "x", 10)
+    if refusal.startswith("Requested"):
+        assert submit._place(array, {"mem": "4GB"}, ["n1", "n2"], tmp_path) == array
+        assert asked == [{"mem": "4GB", "exclude": "n1,n2"}, {"mem": "4GB"}]
+    else:
+        with pytest.raises(ClusterError, match="Invalid account"):
+            submit._place(array, {"mem": "4GB"}, ["n1"], tmp_path)

@@ -7,6 +7,7 @@ for twice a second, stops the run with a checkpoint; so does whatever ``stop`` s
 
 from __future__ import annotations
 
+import platform
 import shutil
 import threading
 import traceback
@@ -234,7 +235,7 @@ def out_of_memory(plan: RunPlan, run_dir: RunDir, attempt: int) -> None:
     path = run_dir.attempts_path / f"{attempt}.json"
     known = _attempt(path)
     said = {"state": RunState.failed, "failure_class": FailureClass.oom, "failure_message": _KILLED}
-    fsio.write_json(path, {"attempt": attempt} | known | said | {"ended_at": now()})
+    fsio.write_json(path, {"attempt": attempt, "host": platform.node()} | known | said | {"ended_at": now()})
     record = read_record(run_dir)
     if record is None or record.failure_class is not FailureClass.lost:
         return  # a claim of ours would end the count of its deaths

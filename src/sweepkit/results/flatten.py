@@ -128,8 +128,8 @@ def _retries(run_dir: Path, record: dict[str, Any]) -> Row:
     hosts = []
     for path in sorted((run_dir / "attempts").glob("*.json")):
         attempt = fsio.read_json(path)
-        if attempt["failure_class"] in _RESOURCES or attempt["state"] == RunState.running:
-            hosts.append(attempt["host"])
+        if attempt.get("failure_class") in _RESOURCES or attempt.get("state") == RunState.running:
+            hosts.append(attempt.get("node") or attempt.get("host"))  # Slurm's name for it first
     return {"failed_attempts": max(1, len(hosts)), "failed_hosts": max(1, len(set(hosts)))}
 
 
