@@ -7,7 +7,7 @@ import pytest
 from analysis_frames import runs
 
 from sweepkit.analysis import comparable
-from sweepkit.analysis.replicates import needs_retry, sort_runs
+from sweepkit.analysis.replicates import sort_runs, to_retry
 from sweepkit.errors import SweepkitError
 
 
@@ -99,12 +99,12 @@ def test_runs_are_sorted_by_whose_fault_they_were() -> None:
     assert list(found.missing.values()) == [
         "oom, not retried", "timeout, not retried", "disk_full", "lost", "crash", "cancelled", "corrupt",
     ]  # fmt: skip
-    assert needs_retry(frame)
+    assert to_retry(frame) == ["failed/oom", "failed    /timeout"]
     again = frame.assign(failed_attempts=2)
     assert list(sort_runs(again, "val_bpb").against.values()) == [
         "diverged", "oom, again after a retry", "timeout, again after a retry",
     ]  # fmt: skip
-    assert not needs_retry(again)
+    assert to_retry(again) == []
     assert list(sort_runs(again, "val_bpb", num_hosts=2).against.values()) == ["diverged"], "not elsewhere"
     assert len(sort_runs(again.assign(failed_hosts=2), "val_bpb", num_hosts=2).against) == 3
     assert len(found.unfinished) == 3

@@ -74,12 +74,13 @@ def sort_runs(rows: pd.DataFrame, metric: str, num_hosts: int = 1) -> Replicates
     return found
 
 
-def needs_retry(rows: pd.DataFrame) -> bool:
-    """Whether a run ran out of memory or time and has not been tried again."""
+def to_retry(rows: pd.DataFrame) -> list[str]:
+    """Ids of runs that ran out of memory or time and have not been tried again."""
     if "failed_attempts" not in rows:
-        return False
+        return []
     of_resources = (rows["state"] == RunState.failed) & rows["failure_class"].isin(_RESOURCES)
-    return bool((of_resources & (rows["failed_attempts"].fillna(1) < 2)).any())
+    once = rows["failed_attempts"].astype("Float64").fillna(1.0) < 2.0
+    return [str(run_id) for run_id in rows.loc[of_resources & once, "run_id"]]
 
 
 def _is_confirmed(row: dict[Any, Any], num_hosts: int) -> bool:

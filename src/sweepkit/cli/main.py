@@ -36,9 +36,11 @@ GROUPS: dict[str, tuple[Command, ...]] = {
         Command("train", "one run, or a multirun with -m; any Hydra override works"),
         Command("sweep", "the runs of a sweep file (its first rung); run again to resume"),
         Command("promote", "a sweep up its ladder: run, compare, promote, adopt or reject"),
+        Command("calibrate", "how much seeds alone change the loss: the noise verdicts need"),
     ),
     "Look": (
         Command("plan", "sizes, steps, FLOPs and GPU-hours; launches nothing"),
+        Command("simulate", "how often promotion policies are wrong, in synthetic worlds"),
         Command("status", "what is planned, running, complete, failed or diverged, with ETA"),
         Command("results", "a sweep's runs as table, CSV, parquet, markdown or JSON"),
         Command("report", "a sweep's verdicts and plots as one HTML page"),

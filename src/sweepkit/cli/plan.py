@@ -76,6 +76,7 @@ def run(args: argparse.Namespace) -> int:
     elif found[0].variant:
         _print_sweep(found)
         _print_search(args.overrides, found)
+        _print_power(args.overrides)
     else:
         _print_run(found[0].plan)
     return 0
@@ -239,6 +240,25 @@ def _like(reference: Sequence[RunPlan], num_points: int) -> str:
     return (
         f"up to {runs} runs, if all are\nlike the reference {flops:.3e} FLOPs, {_cost(total, reference[0])}"
     )
+
+
+def _print_power(overrides: Sequence[str]) -> None:
+    """What the sweep's verdicts could show."""
+    from sweepkit.analysis import calibration_file
+    from sweepkit.config import paths
+    from sweepkit.promotion import expected
+    from sweepkit.sweep import expand, file
+
+    names = [item.removeprefix(_SWEEP) for item in overrides if item.startswith(_SWEEP)]
+    if not names or (sweep := file.load(names[0])).search:
+        return
+    others = [item for item in overrides if not item.startswith(_SWEEP)]
+    rungs = expand.rungs_of(expand.ladder_of(sweep, others))
+    known = calibration_file.read(paths.results_dir())
+    found = expected.of(expand.expand_all(sweep, others), rungs, sweep.decision, known)
+    print(f"\n{expected.describe(found, sweep.decision)}".replace("NAME", names[0]))
+    if not found.is_enough:
+        print("underpowered: sweep and promote ask for --underpowered")
 
 
 def _size_columns(plan: RunPlan) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sweepkit.cli import running, searching
+from sweepkit.cli import running, searching, simulating
 from sweepkit.config import paths
 from sweepkit.errors import invalid
 
@@ -22,6 +22,8 @@ EPILOG = """\
 examples:
   sweepkit promote demo                        d2 → d4 → d6 on the embedded text
   sweepkit promote x0_beta1 ladder=gpt2 launcher=slurm    submits, and leaves the rest to a gate job
+  sweepkit promote x0_beta1 --simulate         how often this sweep would be wrong; runs nothing
+  sweepkit promote x0_beta1 --simulate --gpu-hours 64    what to do with 64 GPU-hours
   sweepkit promote x0_beta1                    again: goes on where it was, or shows how it ended
 
 Plan and decision rule are frozen in results/NAME before the first run starts. Every rung runs the reference
@@ -43,6 +45,18 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("overrides", nargs="*", metavar="OVERRIDE", help="key=value, as for train")
     running.add_launch_arguments(parser)
     parser.add_argument(
+        "--simulate",
+        action="store_true",
+        help="run nothing: play the sweep's design in synthetic worlds and tell how often it would be wrong",
+    )
+    parser.add_argument(
+        "--gpu-hours",
+        type=float,
+        metavar="H",
+        help="with --simulate: the designs that this much pays for (variants, rungs, seeds), best first",
+    )
+    parser.add_argument("--underpowered", action="store_true", help="go on though the plan has little power")
+    parser.add_argument(
         "--allow-mixed-environments",
         action="store_true",
         help="compare runs across hardware, threads and versions",
@@ -53,7 +67,10 @@ def run(args: argparse.Namespace) -> int:
     """Promote; the exit status is 1 while runs are missing that nobody was asked for."""
     from sweepkit.sweep import file, frozen
 
+    if args.simulate:
+        return simulating.run(args.name, args.overrides, args.gpu_hours)
     results_dir = paths.results_dir()
+    running.check_power(file.load(args.name), args.overrides, results_dir, args.underpowered)
     sweep = frozen.freeze(file.load(args.name), results_dir, args.overrides)
     how = running.how(args, results_dir, sweep.cells[0].plan)
     return climb(sweep, how, args.overrides, args.allow_mixed_environments)
@@ -86,6 +103,7 @@ def climb(sweep: Frozen, how: running.How, overrides: Sequence[str], allow_mixed
         if sweep.search and rung == sweep.rungs[0].name:
             return  # it was searched
         console.rule(f"{rung}: {running.describe(cells)}", align="left")
+        running.reopen_to_retry(sweep, how.results_dir, cells)
         if submitted := running.run_cells(cells, how, f"{sweep.name} {rung}"):
             left.append(submitted)
 

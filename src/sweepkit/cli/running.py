@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from sweepkit.launch.slurm.submit import Submitted
     from sweepkit.plan.run_plan import RunPlan
     from sweepkit.sweep.expand import Cell
+    from sweepkit.sweep.file import SweepFile
     from sweepkit.sweep.frozen import Frozen
 
 DONE, RUNS_FAILED = 0, 1
@@ -115,6 +116,48 @@ def run_plans(plans: Sequence[RunPlan], how: How, title: str, labels: Mapping[st
         return submitted if submitted.is_pending else None
     wait.wait(plans, how.launcher, results_dir=how.results_dir, title=title, labels=labels)
     return None
+
+
+def reopen_to_retry(sweep: Frozen, results_dir: Path, cells: Sequence[Cell]) -> None:
+    """Make runs startable again that ran out of memory or time once."""
+    from sweepkit.analysis import replicates
+    from sweepkit.launch import job
+
+    again = set(replicates.to_retry(load(sweep, results_dir)))
+    for cell in cells:
+        if cell.plan.run_id in again:
+            print(f"{cell.plan.run_id} ran out of memory or time; one more try before that counts against it")
+            job.reopen(cell.plan, results_dir)
+
+
+def check_power(sweep: SweepFile, overrides: Sequence[str], results_dir: Path, is_accepted: bool) -> None:
+    """Refuse a sweep that is not frozen yet and is known to have little power.
+
+    Raises:
+        ConfigError: says how many seeds it would take.
+    """
+    from sweepkit.analysis import calibration_file
+    from sweepkit.errors import invalid
+    from sweepkit.promotion import expected
+    from sweepkit.sweep import expand, frozen
+
+    if is_accepted or sweep.search or sweep.name in frozen.frozen_names(results_dir):
+        return
+    known = calibration_file.read(results_dir)
+    if not known:
+        return
+    cells = expand.expand_all(sweep, overrides)
+    rungs = expand.rungs_of(expand.ladder_of(sweep, overrides))
+    found = expected.of(cells, rungs, sweep.decision, known)
+    if not found.is_enough:
+        needed = found.seeds_needed or f"more than {expected.MAX_SEEDS}"
+        raise invalid(
+            f"sweep {sweep.name}: seeds",
+            found.seeds,
+            f"be about {needed} on rung {found.rung} to show an effect of min_effect with 80% chance, and "
+            f"has {found.shown:.0%}",
+            "give it more seeds or decision.looks, raise min_effect, or accept it with --underpowered",
+        )
 
 
 def leave(sweep: Frozen, how: How, submitted: Submitted, command: Sequence[str]) -> int:

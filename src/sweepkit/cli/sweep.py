@@ -32,6 +32,7 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument("name", metavar="NAME", help="a sweep in ./sweeps or a shipped one, or a .yaml file")
     parser.add_argument("overrides", nargs="*", metavar="OVERRIDE", help="key=value, as for train")
+    parser.add_argument("--underpowered", action="store_true", help="go on though the plan has little power")
     running.add_launch_arguments(parser)
 
 
@@ -40,6 +41,7 @@ def run(args: argparse.Namespace) -> int:
     from sweepkit.sweep import file, frozen
 
     results_dir = paths.results_dir()
+    running.check_power(file.load(args.name), args.overrides, results_dir, args.underpowered)
     sweep = frozen.freeze(file.load(args.name), results_dir, args.overrides)
     if sweep.search:
         running.introduce(sweep)

@@ -31,7 +31,7 @@ from sweepkit.analysis.effects import Effect
 from sweepkit.analysis.replicates import Replicates
 from sweepkit.analysis.stability import Divergence
 from sweepkit.config.schema import RungConfig
-from sweepkit.promotion import wording
+from sweepkit.promotion import looks, wording
 from sweepkit.promotion.verdict import Outcome, Verdict
 from sweepkit.results.columns import REFERENCE
 from sweepkit.results.record import RunState
@@ -172,11 +172,19 @@ def _cases(
     }
     base = runs.get(REFERENCE, Replicates([], {}, {}, []))
     by_axis = _axes(rows, found, decision)
+    p_of = _p_values(found, by_axis, is_last)
+    if is_last and decision.looks:
+
+        def p_at(part: pd.DataFrame) -> dict[str, float]:
+            there = effects.effects(part, decision.metric, decision.alpha, known=known, apart=apart)
+            return _p_values(there, _axes(part, there, decision), is_last)
+
+        p_of |= looks.sequential(rows, decision.looks, p_at)
     cases: dict[str, Case] = {}
     for are_apart in (False, True):
         family = [item for item in found if (item.variant in apart) is are_apart]
         axes_of = [{axis: result[item.variant] for axis, result in by_axis.items()} for item in family]
-        p_values = [_p(item, is_last) for item in axes_of]
+        p_values = [p_of[item.variant] for item in family]
         corrected, method = multiplicity.correct(family, p_values)
         of_the_metric, _ = multiplicity.correct(
             family, [_p({"steps": item["steps"]}, True) for item in axes_of]
@@ -212,6 +220,13 @@ def _axes(rows: pd.DataFrame, found: list[Effect], decision: DecisionRule) -> di
             rows, demand["wall_clock"], margin.get("wall_clock", 0.0), decision.alpha
         ),
         "flops": axes.flops(rows, demand["flops"], margin.get("flops", 0.0)),
+    }
+
+
+def _p_values(found: list[Effect], by_axis: dict[str, dict[str, Axis]], is_last: bool) -> dict[str, float]:
+    return {
+        item.variant: _p({axis: result[item.variant] for axis, result in by_axis.items()}, is_last)
+        for item in found
     }
 
 

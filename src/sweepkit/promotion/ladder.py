@@ -15,10 +15,11 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from sweepkit.analysis import replicates
+from sweepkit.analysis import calibration, calibration_file, replicates
+from sweepkit.analysis.calibration import Calibration
 from sweepkit.config.schema import RungConfig
 from sweepkit.errors import FrozenPlanError
-from sweepkit.promotion import gate, ledger, outcome, unselected
+from sweepkit.promotion import gate, ledger, looks, outcome, unselected
 from sweepkit.promotion.verdict import Promotion, RungResult, Verdict
 from sweepkit.results.columns import REFERENCE
 from sweepkit.results.record import FailureClass, RunState
@@ -43,6 +44,7 @@ def promote(
     Args:
         frozen: plan and rule, from ``sweep.frozen``.
         run_cells: runs the cells of the named rung, skipping finished ones; may return before all are done.
+            Runs out of memory or time that were not tried twice (``replicates.to_retry``) it starts again.
         load: gives the sweep's runs table.
         allow_mixed_environments: compare runs across hardware, versions and threads.
         retry_failed: ask ``run_cells`` again also where runs have ended, but not all of them well.
@@ -64,19 +66,28 @@ def promote(
     waiting: list[str] = []
     _verify(frozen)
     stored = ledger.read(frozen)
-    for rung in rungs:
-        wanted = [REFERENCE, *surviving, *carried]
-        cells = [cell for cell in frozen.cells if cell.rung == rung.name and cell.variant in wanted]
-        rows = _rows(frozen, load(), rung, wanted)
+    for rung, count in _stages(frozen, rungs):
+        if not decided or decided[-1].rung != rung.name:
+            here: list[Cell] = []
+            entered = [REFERENCE, *surviving, *carried]
+        wanted = [REFERENCE, *surviving, *([] if here else carried)]
+        on_rung = [cell for cell in frozen.cells if cell.rung == rung.name]
+        cells = [cell for cell in looks.cells_of(on_rung, count) if cell.variant in wanted]
+        here = list({cell.plan.run_id: cell for cell in [*here, *cells]}.values())
+        rows = _rows(frozen, load(), rung, entered, here)
         if unfinished(rows, cells) or (retry_failed and not (rows["state"] == RunState.complete).all()):
             run_cells(rung.name, cells)
-            rows = _rows(frozen, load(), rung, wanted)
+            rows = _rows(frozen, load(), rung, entered, here)
+        if replicates.to_retry(rows):  # out of memory or time: a neighbour on the node may have been to blame
+            run_cells(rung.name, cells)
+            rows = _rows(frozen, load(), rung, entered, here)
         waiting = unfinished(rows, cells)
         if waiting:
             break
         _verify(frozen)
-        judge = _Judge(frozen, rung, rung is rungs[-1], carried, allow_mixed_environments)
-        result = judge.result(rows, cells, stored)
+        judge = _Judge(frozen, rung, rung is rungs[-1], carried, allow_mixed_environments, count)
+        before = decided.pop() if decided and decided[-1].rung == rung.name else None
+        result = judge.result(rows, cells, stored, before)
         decided.append(result)
         ledger.write(frozen, decided)
         on_decision(result)
@@ -88,15 +99,25 @@ def promote(
     return promotion
 
 
+def _stages(frozen: Frozen, rungs: Sequence[RungConfig]) -> list[tuple[RungConfig, int | None]]:
+    """The rungs from the bottom up, the last once for each of its looks with the seeds it then has."""
+    if not rungs or not frozen.decision.looks:
+        return [(rung, None) for rung in rungs]
+    return [*((rung, None) for rung in rungs[:-1]), *((rungs[-1], count) for count in frozen.decision.looks)]
+
+
 def unfinished(rows: pd.DataFrame, cells: Sequence[Cell]) -> list[str]:
     """Run ids of cells that have not ended yet, in the order of the plan."""
     ended = set(rows.loc[~rows["state"].isin(replicates.UNFINISHED), "run_id"])
     return [cell.plan.run_id for cell in cells if cell.plan.run_id not in ended]
 
 
-def _rows(frozen: Frozen, frame: pd.DataFrame, rung: RungConfig, variants: Sequence[str]) -> pd.DataFrame:
-    """A rung's rows; where it was searched, a point that needed more memory than allowed ran out of it."""
-    rows = frame[(frame["rung"] == rung.name) & frame["variant"].isin(variants)]
+def _rows(
+    frozen: Frozen, frame: pd.DataFrame, rung: RungConfig, variants: Sequence[str], cells: Sequence[Cell]
+) -> pd.DataFrame:
+    """The rows of these cells; where they were searched, one over the memory limit ran out of it."""
+    is_asked = frame["run_id"].isin([cell.plan.run_id for cell in cells])
+    rows = frame[(frame["rung"] == rung.name) & frame["variant"].isin(variants) & is_asked]
     limit_gib = frozen.search.max_peak_memory_gib if frozen.search else None
     if limit_gib is None or rung.name != frozen.rungs[0].name:
         return rows
@@ -115,20 +136,46 @@ class _Judge:
     is_last: bool
     carried: Sequence[str]
     allow_mixed_environments: bool
+    count: int | None = None  # of seeds at this look
 
-    def result(self, rows: pd.DataFrame, cells: Sequence[Cell], stored: dict[str, RungResult]) -> RungResult:
-        """The stored decision where it was based on the same, else a new one."""
-        inputs = ledger.inputs_sha256(self.frozen, self.rung, self.is_last, self.carried, rows)
+    def result(
+        self,
+        rows: pd.DataFrame,
+        cells: Sequence[Cell],
+        stored: dict[str, RungResult],
+        earlier: RungResult | None = None,
+    ) -> RungResult:
+        """The stored decision where it was based on the same, else a new one after the ``earlier`` look."""
+        known = self._calibrations(rows)
+        inputs = ledger.inputs_sha256(self.frozen, self.rung, self.is_last, self.carried, rows, known)
         before = stored.get(self.rung.name)
         if before is not None and before.inputs_sha256 == inputs:
             return before
         depth = cells[0].plan.depth if cells else None
-        return RungResult(self.rung.name, depth, self._verdicts(rows), inputs)
+        verdicts = self._verdicts(rows, known)
+        if self.count is not None and self.count < self.frozen.decision.looks[-1]:
+            verdicts = looks.interim(verdicts, self.count, self.frozen.decision.looks[-1])
+        if earlier:
+            verdicts = looks.merged(earlier.verdicts, verdicts)
+        return RungResult(self.rung.name, depth, verdicts, inputs)
 
-    def _verdicts(self, rows: pd.DataFrame) -> list[Verdict]:
+    def _calibrations(self, rows: pd.DataFrame) -> list[Calibration]:
+        """The noise that was measured under this rung's conditions, if it was."""
+        is_reference = (rows["variant"] == REFERENCE) & (rows["state"] == RunState.complete)
+        known = calibration_file.read(self.frozen.sweep_dir.parent)
+        serving = calibration.fitting(known, rows[is_reference], self.frozen.decision.metric)
+        return [serving] if serving else []
+
+    def _verdicts(self, rows: pd.DataFrame, known: Sequence[Calibration]) -> list[Verdict]:
         decision = self.frozen.decision
         found = gate.decide(
-            rows, decision, self.rung, self.is_last, self.allow_mixed_environments, apart=self.carried
+            rows,
+            decision,
+            self.rung,
+            self.is_last,
+            self.allow_mixed_environments,
+            known=known,
+            apart=self.carried,
         )
         verdicts = [verdict for verdict in found if verdict.variant not in self.carried]
         measured = [verdict for verdict in found if verdict.variant in self.carried]

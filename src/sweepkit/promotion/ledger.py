@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from sweepkit import fsio
+from sweepkit.analysis.calibration import Calibration
 from sweepkit.config.schema import RungConfig
 from sweepkit.promotion.gate import RULE_VERSION
 from sweepkit.promotion.verdict import RungResult, Verdict
@@ -75,7 +76,12 @@ def read(frozen: Frozen) -> dict[str, RungResult]:
 
 
 def inputs_sha256(
-    frozen: Frozen, rung: RungConfig, is_last: bool, unselected: Sequence[str], rows: pd.DataFrame
+    frozen: Frozen,
+    rung: RungConfig,
+    is_last: bool,
+    unselected: Sequence[str],
+    rows: pd.DataFrame,
+    known: Sequence[Calibration] = (),
 ) -> str:
     """Digest of all a rung's decision depends on: the rule, the rung, its role and what its runs recorded."""
     metric = frozen.decision.metric
@@ -91,6 +97,7 @@ def inputs_sha256(
             "max_promoted": rung.max_promoted,
             "is_last": is_last,
             "unselected": sorted(unselected),
+            "calibrations": [item.to_json() for item in known],
             "columns": names,
             "runs": sorted(runs, key=str),
         }

@@ -132,7 +132,7 @@ def _message(
     finals: Sequence[FinalVerdict],
 ) -> str:
     if waiting:
-        rung = rungs[len(decided)].name
+        rung = rungs[min(len(decided), len(rungs) - 1)].name  # the last one may be looked at again
         return (
             f"rung {rung} waits for {len(waiting)} runs that have not ended ({', '.join(waiting[:3])}"
             f"{', ...' if len(waiting) > 3 else ''}); run the same command again to go on"

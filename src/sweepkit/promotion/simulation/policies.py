@@ -37,6 +37,17 @@ class Play:
 
 
 Policy = Callable[[Truth, np.random.Generator], Play]
+SWEEPKIT = "sweepkit"
+
+
+def usual() -> dict[str, Policy]:
+    """The policies to compare with, by name."""
+    return {
+        "best of n=1": best_of_one,
+        "successive halving": successive_halving,
+        "asynchronous halving": asynchronous_halving,
+        "halving, then a test": tested_halving,
+    }
 
 
 def best_of_one(truth: Truth, rng: np.random.Generator) -> Play:

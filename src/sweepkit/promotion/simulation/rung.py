@@ -18,6 +18,7 @@ from sweepkit.promotion.simulation import worlds
 from sweepkit.promotion.simulation.worlds import Array, Truth
 from sweepkit.sweep.decision import DecisionRule
 
+_NO_NOISE = 1e-30
 Mask = NDArray[np.bool_]
 Index = NDArray[np.int64]
 
@@ -78,7 +79,8 @@ def estimate(runs: Runs, active_WS: Mask, num_seeds: int) -> Estimates:
     residual_WSN = (centred_WSN - seed_WN) * counted_WS1
     df_W = (size_W11[:, 0, 0] - 1.0) * (num_seeds - 1)
     variance_W = (residual_WSN**2).sum(axis=(1, 2)) / np.maximum(df_W, 1.0)
-    return Estimates(effect_WS, np.sqrt(2.0 * variance_W / num_seeds), df_W)
+    error_W = np.sqrt(2.0 * np.maximum(variance_W, _NO_NOISE) / num_seeds)  # nothing is left where nobody is
+    return Estimates(effect_WS, error_W, np.maximum(df_W, 1.0))
 
 
 def climb(runs: Runs, active_WS: Mask, num_seeds: int, decision: DecisionRule, keep: int) -> Index:

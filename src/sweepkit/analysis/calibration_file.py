@@ -1,0 +1,42 @@
+"""``results/calibration.json``: what was measured of the noise, for verdicts and for planning."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import astuple
+from pathlib import Path
+
+from sweepkit import fsio
+from sweepkit.analysis.calibration import KEY, Calibration
+from sweepkit.errors import SweepkitError
+
+NAME = "calibration.json"
+
+
+def read(results_dir: Path) -> list[Calibration]:
+    """All measurements; none where there is no file.
+
+    Raises:
+        SweepkitError: the file is there and is none of ours.
+    """
+    path = results_dir / NAME
+    try:
+        return [Calibration.from_json(item) for item in fsio.read_json(path)["calibrations"]]
+    except FileNotFoundError:
+        return []
+    except (ValueError, KeyError, TypeError) as error:
+        raise SweepkitError(
+            f"{path} cannot be read ({error}), but must be as sweepkit calibrate wrote it; delete it and "
+            "calibrate again (finished runs are kept)"
+        ) from error
+
+
+def add(results_dir: Path, measured: Sequence[Calibration]) -> None:
+    """Keep measurements; a new one replaces the old one of the same conditions and metric."""
+    kept = {_place(item): item for item in [*read(results_dir), *measured]}
+    content = [item.to_json() for item in sorted(kept.values(), key=astuple)]
+    fsio.write_json(results_dir / NAME, {"schema_version": 1, "calibrations": content})
+
+
+def _place(item: Calibration) -> tuple[object, ...]:
+    return (item.metric, *(getattr(item, name) for name in KEY))

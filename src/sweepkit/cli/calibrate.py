@@ -1,0 +1,127 @@
+"""``sweepkit calibrate``: how much seeds alone change the loss, for each depth, dataset and machine."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from sweepkit.cli import running
+from sweepkit.config import paths
+from sweepkit.errors import invalid
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from sweepkit.analysis.calibration import Calibration
+    from sweepkit.plan.run_plan import RunPlan
+
+_SWEEP = "sweep="
+#: Seeds of calibrations; no sweep's decision uses them.
+FIRST_SEED = 1_000_001
+
+EPILOG = """\
+examples:
+  sweepkit calibrate sweep=demo               five seeds of the reference on every rung of a sweep's ladder
+  sweepkit calibrate model=d12 --seeds 8      of one configuration
+  sweepkit calibrate sweep=x0_beta1 launcher=slurm --wait
+
+The spread of the final loss over seeds, with its degrees of freedom and age, is kept in
+results/calibration.json for the same depth, dataset, precision, hardware and horizon. Verdicts shrink a
+sweep's own noise towards it, and sweepkit plan sweep=NAME works out the power with it.
+"""
+
+
+def add_parser(subparsers: Any) -> None:
+    parser = subparsers.add_parser(
+        "calibrate",
+        help="measure the noise: seeds of the reference, nothing else changed",
+        description="Run seeds of a reference and keep how much the loss differs between them.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "overrides", nargs="*", metavar="OVERRIDE", help="sweep=NAME, or key=value as for train"
+    )
+    parser.add_argument("--seeds", type=int, default=5, help="how many, at least 5 (default: 5)")
+    running.add_launch_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run what is missing, measure and keep; the exit status is 1 where too few runs completed."""
+    from sweepkit.analysis import calibration, calibration_file
+    from sweepkit.results import store
+
+    if args.seeds < calibration.MIN_SEEDS:
+        raise invalid(
+            "--seeds", args.seeds, f"be at least {calibration.MIN_SEEDS}", "fewer do not measure an SD"
+        )
+    results_dir = paths.results_dir()
+    plans, metric = plans_of(args.overrides, args.seeds)
+    how = running.how(args, results_dir, plans[0])
+    labels = {plan.run_id: f"d{plan.depth} seed {plan.seed}" for plan in plans}
+    if running.run_plans(plans, how, "calibrate", labels):
+        print("when the jobs have ended, run the same command again: it measures what they left")
+        return running.DONE
+    rows = store.load("all", results_dir)
+    rows = rows[rows["run_id"].isin(labels)]
+    found = calibration.measure(rows, metric)
+    calibration_file.add(results_dir, found)
+    _show(rows, found)
+    print(f"kept in {running.shown(results_dir / calibration_file.NAME)}")
+    wanted = len({plan.depth for plan in plans})
+    return (
+        running.DONE
+        if sum(item.df >= calibration.MIN_DF for item in found) >= wanted
+        else running.RUNS_FAILED
+    )
+
+
+def plans_of(overrides: list[str], num_seeds: int) -> tuple[list[RunPlan], str]:
+    """The reference on every rung with seeds of its own, and the metric of the sweep."""
+    from sweepkit.config import codec, compose
+    from sweepkit.plan import build
+    from sweepkit.results.columns import REFERENCE
+    from sweepkit.sweep import expand, file
+
+    names = [item.removeprefix(_SWEEP) for item in overrides if item.startswith(_SWEEP)]
+    others = [item for item in overrides if not item.startswith(_SWEEP)]
+    metric = "val_bpb"
+    if names:
+        sweep = file.load(names[0])
+        metric = sweep.decision.metric
+        cells = [cell for cell in expand.expand_all(sweep, others) if cell.variant == REFERENCE]
+        configs = [codec.from_json(plan.config) for plan in {cell.rung: cell.plan for cell in cells}.values()]
+    else:
+        configs = [compose.compose(others)]
+    seeds = range(FIRST_SEED, FIRST_SEED + num_seeds)
+    return [
+        build.build(dataclasses.replace(config, seed=seed)) for config in configs for seed in seeds
+    ], metric
+
+
+def _show(rows: pd.DataFrame, found: list[Calibration]) -> None:
+    from rich.table import Table
+
+    from sweepkit.report import tables
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("depth", "dataset", "dtype", "tokens", "metric", "runs", "SD", "95% interval"):
+        table.add_column(name, justify="right" if name in ("runs", "SD", "tokens") else "left")
+    for item in found:
+        low, high = item.sd_interval()
+        table.add_row(
+            f"d{item.depth}",
+            item.dataset,
+            item.dtype,
+            f"{item.total_tokens:,}",
+            item.metric,
+            str(item.df + 1),
+            f"{item.sd:.5f}",
+            f"{low:.5f} to {high:.5f}",
+        )
+    console = tables.console()
+    console.print(table)
+    lost = rows[rows["state"] != "complete"]
+    if len(lost):
+        console.print(f"{len(lost)} runs did not complete and are left out: {', '.join(lost['run_id'])}")

@@ -1,0 +1,147 @@
+"""``sweepkit simulate``: how often promotion policies are wrong, what they find and what they spend."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sweepkit.errors import did_you_mean, invalid
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sweepkit.promotion.simulation.play import Score
+    from sweepkit.promotion.simulation.policies import Policy
+    from sweepkit.promotion.simulation.worlds import World
+
+EPILOG = """\
+examples:
+  sweepkit simulate                            1,000 worlds of each kind, 320 variants, 3 rungs
+  sweepkit simulate --worlds 200 --only cliff,heavy_tails --alpha 0.1
+  sweepkit simulate --tpe 30 --plot policies.png
+  sweepkit promote demo --simulate             the sweep that you are about to run, not the default design
+
+Variants have true effects at every depth; policies see noisy runs, spend compute and adopt. A false adoption
+is a variant that does nothing or harm at the last rung. Gain is the true improvement of what was shipped;
+compute is in runs of the lowest rung. The worlds are written down in promotion/simulation/worlds.yaml
+(docs/statistics.md).
+"""
+
+
+def add_parser(subparsers: Any) -> None:
+    parser = subparsers.add_parser(
+        "simulate",
+        help="error rates of promotion policies in synthetic worlds",
+        description="Play promotion policies in synthetic worlds whose truth is known.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--worlds", type=int, default=1000, help="of each kind (default: 1000)")
+    parser.add_argument("--only", metavar="KINDS", help="kinds of worlds, separated by commas")
+    parser.add_argument("--alpha", type=float, default=0.05, help="of sweepkit's rule (default: 0.05)")
+    parser.add_argument("--seed", type=int, default=1, help="same seed, same numbers (default: 1)")
+    parser.add_argument(
+        "--tpe", type=int, default=0, metavar="N", help="TPE with pruning in N worlds too: slow"
+    )
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="write a picture (.png, .svg, .pdf)")
+    parser.add_argument("--format", choices=("table", "csv", "json"), default="table", help="default: table")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Play and tell; 0 also where a policy errs too often, which is what this is for."""
+    from sweepkit.promotion.simulation import design, policies, worlds
+    from sweepkit.sweep.decision import DecisionRule
+
+    if args.worlds < 1:
+        raise invalid("--worlds", args.worlds, "be at least 1", "the default is 1000")
+    kinds = _chosen(worlds.load(), args.only)
+    largest = next(iter(kinds.values()))
+    rule = DecisionRule(alpha=args.alpha)
+    plan = design.default(largest.num_variants, largest.num_rungs, rule)
+    players = policies.usual() | {policies.SWEEPKIT: policies.sweepkit(plan)}
+    scores = play_with_progress(kinds, players, args.worlds, args.seed)
+    if args.tpe:
+        from sweepkit.promotion.simulation import tpe
+
+        scores += play_with_progress(kinds, {"tpe with pruning": tpe.tpe}, args.tpe, args.seed)
+    show(scores, args.format, args.alpha)
+    if args.format == "table":
+        print(f"sweepkit's design: {plan.describe()}")
+    if args.plot:
+        from sweepkit.report import policy_plot
+
+        policy_plot.write(scores, args.alpha, args.plot)
+    return 0
+
+
+def play_with_progress(
+    kinds: Mapping[str, World], players: Mapping[str, Policy], num_worlds: int, seed: int
+) -> list[Score]:
+    """``play`` with a line on stderr that says what is being played."""
+    from rich.console import Console
+
+    from sweepkit.promotion.simulation import play
+
+    with Console(stderr=True).status("simulating") as status:
+        return play.play(
+            kinds,
+            players,
+            num_worlds,
+            seed,
+            lambda kind, policy: status.update(f"{policy} in {num_worlds} worlds: {kind}"),
+        )
+
+
+def show(scores: Sequence[Score], form: str, alpha: float) -> None:
+    """The scores as a table for people, or as CSV or JSON."""
+    from sweepkit.promotion.simulation import play
+
+    frame = play.table(list(scores))
+    if form == "csv":
+        print(frame.to_csv(index=False), end="")
+    elif form == "json":
+        print(frame.to_json(orient="records"))
+    else:
+        _draw(scores, alpha)
+
+
+def _draw(scores: Sequence[Score], alpha: float) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from sweepkit.report import tables
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("world")
+    table.add_column("policy", no_wrap=True)
+    for name in ("worlds", "false adoption", "found best", "true gain", "compute", "gain / 1000"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for place, score in enumerate(scores):
+        starts = place == 0 or scores[place - 1].world != score.world
+        table.add_row(
+            score.world if starts else "",
+            score.policy,
+            f"{score.num_worlds:,}",
+            Text(f"{score.false_adoption:.1%}", style="red" if score.exceeds(alpha) else "green"),
+            "–" if score.found_best is None else f"{score.found_best:.0%}",
+            f"{score.gain:.5f}",
+            f"{score.compute:,.0f}",
+            f"{score.gain_per_compute:.5f}",
+        )
+    console = tables.console()
+    console.print(table)
+    console.print(
+        f"false adoption is to stay at or under {alpha:.0%}; true gain in bits per byte at the last rung; "
+        "compute in runs of the lowest rung",
+        style="dim",
+    )
+
+
+def _chosen(kinds: Mapping[str, World], only: str | None) -> dict[str, World]:
+    if only is None:
+        return dict(kinds)
+    for name in only.split(","):
+        if name not in kinds:
+            raise invalid("--only", name, "be a kind of world", did_you_mean(name, kinds))
+    return {name: kinds[name] for name in only.split(",")}

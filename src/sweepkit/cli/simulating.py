@@ -1,0 +1,77 @@
+"""``sweepkit promote NAME --simulate``: a sweep's own design in synthetic worlds, nothing spent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from sweepkit.cli import simulate
+from sweepkit.config import paths
+from sweepkit.errors import invalid
+
+if TYPE_CHECKING:
+    from sweepkit.promotion.simulation.of_sweep import Proposal
+
+NUM_WORLDS, SEED = 500, 1
+_FEW_WORLDS = 100  # a kind and design, where many designs are tried
+_SHOWN = 8
+
+
+def run(name: str, overrides: Sequence[str], gpu_hours: float | None) -> int:
+    """Tell how often the sweep would be wrong, or which designs a budget pays for."""
+    from sweepkit.analysis import calibration_file
+    from sweepkit.promotion.simulation import of_sweep, policies, worlds
+    from sweepkit.sweep import expand, file
+
+    sweep = file.load(name)
+    if sweep.search:
+        raise invalid("--simulate", name, "be a sweep of fixed axes", "play sweepkit simulate --tpe 30")
+    cells = expand.expand_all(sweep, overrides)
+    rungs = expand.rungs_of(expand.ladder_of(sweep, overrides))
+    known = calibration_file.read(paths.results_dir())
+    kinds = of_sweep.worlds_of(worlds.load(), cells, rungs, sweep.decision, known)
+    if not known:
+        print("the noise was not measured, so it is taken as in worlds.yaml, scaled to this min_effect;")
+        print(f"sweepkit calibrate sweep={name} measures it")
+    if gpu_hours is not None:
+        hours = cells[0].plan.estimated_gpu_hours
+        if hours is None:
+            raise invalid("--gpu-hours", gpu_hours, "be on a known device", "set launcher.plan_device")
+        tried = of_sweep.within(kinds, sweep.decision, hours, gpu_hours, _FEW_WORLDS, SEED)
+        _show(tried, [rung.name for rung in rungs], gpu_hours)
+        return 0
+    plan = of_sweep.design_of(cells, rungs, sweep.decision)
+    players = policies.usual() | {policies.SWEEPKIT: policies.sweepkit(plan)}
+    scores = simulate.play_with_progress(kinds, players, NUM_WORLDS, SEED)
+    simulate.show(scores, "table", sweep.decision.alpha)
+    print(f"{sweep.name}: {plan.describe()}")
+    return 0
+
+
+def _show(proposals: Sequence[Proposal], rungs: Sequence[str], budget: float) -> None:
+    from rich.table import Table
+
+    from sweepkit.report import tables
+
+    if not proposals:
+        print(f"no design fits {budget:g} GPU-hours; take fewer rungs or a smaller ladder")
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("GPU-h", "variants", "rungs", "design", "false adoption", "true gain"):
+        table.add_column(name, justify="right" if name in ("GPU-h", "true gain") else "left")
+    for item in proposals[:_SHOWN]:
+        table.add_row(
+            f"{item.gpu_hours:.3g}",
+            str(item.num_variants),
+            ", ".join(rungs[stage.rung] for stage in item.design.stages),
+            item.design.describe(),
+            f"{item.false_adoption:.1%} at most",
+            f"{item.gain:.5f}",
+        )
+    console = tables.console()
+    console.print(table)
+    console.print(
+        f"what {budget:g} GPU-hours pay for, best true gain first (mean over all kinds of worlds, bits per "
+        "byte at the top); put it into the sweep file: levels, ladder (num_seeds, max_promoted), decision.looks",
+        style="dim",
+    )

@@ -1,0 +1,130 @@
+"""What a frozen plan can be expected to show, before anything is spent: its power at the last rung.
+
+The chance of a verdict follows from the number of variants and seeds, the level and the noise that was
+measured beforehand. Two questions are kept apart: whether an effect is *shown* to be there, and whether
+it is *adopted*, which also asks that its shrunken estimate reach min_effect; an effect of exactly
+min_effect does so half the time at best, however many seeds there are.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from scipy import special
+
+from sweepkit.analysis import dunnett, power
+from sweepkit.analysis.calibration import Calibration
+from sweepkit.config.schema import RungConfig
+from sweepkit.results.columns import REFERENCE
+from sweepkit.sweep.decision import DecisionRule
+from sweepkit.sweep.expand import Cell
+
+#: More seeds than this are not proposed.
+MAX_SEEDS = 64
+
+
+@dataclass(frozen=True)
+class Power:
+    """Of one rung's verdicts.
+
+    Attributes:
+        rung: its name.
+        num_variants: the most that are compared there.
+        seeds: replicates of each of them.
+        noise: what was measured under the rung's conditions, None where nothing was.
+        shown: chance that an effect of min_effect is shown to be there.
+        adopted: chance that an effect of twice min_effect is shown and reaches min_effect when shrunken.
+        seeds_needed: replicates for ``shown`` to be 80%; None where more than ``MAX_SEEDS`` would be.
+    """
+
+    rung: str
+    num_variants: int
+    seeds: int
+    noise: Calibration | None
+    shown: float | None
+    adopted: float | None
+    seeds_needed: int | None
+
+    @property
+    def is_enough(self) -> bool:
+        """False only where it is known to be too little."""
+        return self.shown is None or self.shown >= power.POWER
+
+
+def of(
+    cells: Sequence[Cell], rungs: Sequence[RungConfig], decision: DecisionRule, known: Sequence[Calibration]
+) -> Power:
+    """The power of the last rung.
+
+    Args:
+        cells: the plan's.
+        rungs: its ladder, whose ``max_promoted`` limits how many variants come to the top.
+        decision: the rule.
+        known: all noise measurements.
+    """
+    last = rungs[-1]
+    here = [cell for cell in cells if cell.rung == last.name]
+    limits = [rung.max_promoted for rung in rungs[:-1] if rung.max_promoted is not None]
+    num_variants = min([len({cell.variant for cell in here} - {REFERENCE}), *limits])
+    seeds = len({cell.plan.seed for cell in here if cell.variant == REFERENCE})
+    noise = _serving(here, decision, known)
+    if noise is None or num_variants == 0 or decision.min_effect == 0.0:
+        return Power(last.name, num_variants, seeds, noise, None, None, None)
+
+    def shown(n: int) -> float:
+        return chance(decision.min_effect, n, num_variants, noise, decision.alpha, 0.0)
+
+    needed = next((n for n in range(2, MAX_SEEDS + 1) if shown(n) >= power.POWER), None)
+    adopted = chance(2 * decision.min_effect, seeds, num_variants, noise, decision.alpha, decision.min_effect)
+    return Power(last.name, num_variants, seeds, noise, shown(seeds), adopted, needed)
+
+
+def chance(
+    effect: float, seeds: int, num_variants: int, noise: Calibration, alpha: float, min_effect: float
+) -> float:
+    """Chance that a true improvement is shown (and its shrunken estimate reaches ``min_effect``).
+
+    The noise has the calibration's degrees of freedom and the sweep's own, as in a verdict. The first of the
+    step-down steps is taken, which holds whatever the other variants do.
+    """
+    if seeds < 1 or num_variants < 1:
+        return 0.0
+    df = noise.df + num_variants * (seeds - 1)
+    error = noise.sd * math.sqrt(2.0 / seeds)
+    wanted = dunnett.critical(alpha, num_variants, df) * error
+    # shrunken alone: estimate × (1 - error² / estimate²) ≥ min_effect
+    large = (min_effect + math.sqrt(min_effect**2 + 4.0 * error**2)) / 2.0 if min_effect else 0.0
+    threshold = max(wanted, large)
+    return 1.0 - float(special.nctdtr(df, effect / error, threshold / error))
+
+
+def _serving(
+    here: Sequence[Cell], decision: DecisionRule, known: Sequence[Calibration]
+) -> Calibration | None:
+    """The measurement that fits the reference's plan; hardware and dtype are the runs' to find out."""
+    plan = next(cell.plan for cell in here if cell.variant == REFERENCE)
+    wanted = (decision.metric, plan.depth, plan.config["dataset"]["name"], plan.total_tokens)
+    fitting = [item for item in known if (item.metric, item.depth, item.dataset, item.total_tokens) == wanted]
+    return max(fitting, key=lambda item: (item.df, item.measured_at), default=None)
+
+
+def describe(found: Power, decision: DecisionRule) -> str:
+    """In sentences."""
+    start = f"rung {found.rung}: {found.num_variants} variants at most, {found.seeds} seeds"
+    if found.noise is None:
+        return (
+            f"{start}; power unknown, for the noise was not measured: sweepkit calibrate sweep=NAME"
+            " (a verdict needs it, or four degrees of freedom of the sweep's own)"
+        )
+    if found.shown is None or found.adopted is None:
+        return f"{start}; min_effect is 0, so there is no effect to have power for"
+    low, high = found.noise.sd_interval()
+    needed = f"{found.seeds_needed} seeds" if found.seeds_needed else f"more than {MAX_SEEDS} seeds"
+    return (
+        f"{start}; noise {found.noise.sd:.5f} ({low:.5f} to {high:.5f}, {found.noise.df} degrees of freedom, "
+        f"{found.noise.measured_at[:10]})\n"
+        f"an effect of min_effect {decision.min_effect:g} is shown with {found.shown:.0%} chance, one of "
+        f"twice that is adopted with {found.adopted:.0%}; 80% to show min_effect takes {needed}"
+    )
