@@ -146,7 +146,7 @@ def null_frames(worlds: int, seed: int, drop: float) -> list[list[Effect]]:
 
 @pytest.mark.parametrize("drop", [0.0, 0.15])
 def test_p_is_uniform_and_intervals_cover_when_nothing_is_true(drop: float) -> None:
-    worlds = 500
+    worlds = 250
     first = [found[0] for found in null_frames(worlds, seed=5, drop=drop)]
     measured = [effect for effect in first if effect.p is not None]
     assert len(measured) > 0.9 * worlds
@@ -156,7 +156,7 @@ def test_p_is_uniform_and_intervals_cover_when_nothing_is_true(drop: float) -> N
 
 
 def test_holm_keeps_the_family_wise_error_rate() -> None:
-    found = null_frames(500, seed=6, drop=0.0)
+    found = null_frames(250, seed=6, drop=0.0)
     wrong = sum(min(holm([e.p for e in world if e.p is not None])) <= 0.1 for world in found)
     assert stats.binomtest(wrong, len(found), 0.1, alternative="greater").pvalue > 0.001
     assert wrong > 0.04 * len(found), "so few that power is being given away"

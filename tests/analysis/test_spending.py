@@ -42,14 +42,14 @@ def test_the_sequential_p_is_the_level_at_which_it_would_have_stopped() -> None:
 def test_more_looks_only_ever_make_it_smaller() -> None:
     assert spending.sequential_p([0.01], (0.5,)) >= spending.sequential_p([0.01, 0.001], (0.5, 1.0))
     assert spending.sequential_p([1.0], (0.5,)) == 1.0
-    assert spending.sequential_p([0.0, 0.5], (0.5, 1.0)) < 1e-9
+    assert spending.sequential_p([0.0, 0.5], (0.5, 1.0)) < 1e-5
 
 
 @pytest.mark.parametrize("seeds", [(4, 8), (3, 5, 8)])
 def test_p_is_uniform_under_the_null_with_t_statistics(seeds: tuple[int, ...]) -> None:
-    """Three variants and a reference; the first one's p over all looks is at most alpha as often as it says."""
+    """Three variants and a reference: the first is called at any look as often as the level says."""
     rng = np.random.default_rng(5)
-    worlds = 800
+    worlds = 4000
     y_WKN = rng.normal(0, 1, (worlds, 4, seeds[-1])) + rng.normal(0, 3, (worlds, 1, seeds[-1]))
     p_WL = np.empty((worlds, len(seeds)))
     for look, n in enumerate(seeds):
@@ -60,7 +60,7 @@ def test_p_is_uniform_under_the_null_with_t_statistics(seeds: tuple[int, ...]) -
         error = np.sqrt((residual**2).sum((1, 2)) / df * 2 / n)
         p_WL[:, look] = stats.t.cdf((y[:, 1].mean(1) - y[:, 0].mean(1)) / error, df)
     fractions = tuple(n / seeds[-1] for n in seeds)
-    p = [spending.sequential_p(row, fractions) for row in p_WL]
-    for level in (0.02, 0.05, 0.1, 0.2):
-        below = sum(value <= level for value in p)
+    z_WL = -stats.norm.ppf(p_WL)
+    for level in (0.02, 0.05, 0.1, 0.2):  # sequential p at most level: see the test above
+        below = int((z_WL >= spending.boundaries(level, fractions)).any(axis=1).sum())
         assert stats.binomtest(below, worlds, level).pvalue > 0.001

@@ -71,7 +71,7 @@ def _show(proposals: Sequence[Proposal], rungs: Sequence[str], budget: float) ->
     console = tables.console()
     console.print(table)
     console.print(
-        f"what {budget:g} GPU-hours pay for, best true gain first (mean over all kinds of worlds, bits per "
-        "byte at the top); put it into the sweep file: levels, ladder (num_seeds, max_promoted), decision.looks",
+        f"what {budget:g} GPU-hours pay for, best true gain first (mean over all worlds, bits per byte); "
+        "put it into the sweep file: levels, ladder (num_seeds, max_promoted), decision.looks",
         style="dim",
     )

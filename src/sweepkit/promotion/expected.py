@@ -115,8 +115,8 @@ def describe(found: Power, decision: DecisionRule) -> str:
     start = f"rung {found.rung}: {found.num_variants} variants at most, {found.seeds} seeds"
     if found.noise is None:
         return (
-            f"{start}; power unknown, for the noise was not measured: sweepkit calibrate sweep=NAME"
-            " (a verdict needs it, or four degrees of freedom of the sweep's own)"
+            f"{start}; power unknown, for the noise was not measured\n"
+            "measure it: sweepkit calibrate sweep=NAME (a verdict needs it, or four degrees of freedom of its own)"
         )
     if found.shown is None or found.adopted is None:
         return f"{start}; min_effect is 0, so there is no effect to have power for"
