@@ -116,7 +116,7 @@ def describe(found: Power, decision: DecisionRule) -> str:
     if found.noise is None:
         return (
             f"{start}; power unknown, for the noise was not measured\n"
-            "measure it: sweepkit calibrate sweep=NAME (a verdict needs it, or four degrees of freedom of its own)"
+            "measure it: sweepkit calibrate sweep=NAME (a verdict needs it, or four degrees of freedom)"
         )
     if found.shown is None or found.adopted is None:
         return f"{start}; min_effect is 0, so there is no effect to have power for"
