@@ -76,11 +76,16 @@ def test_agrees_with_torchao_forward_and_both_gradients(
 
 
 @pytest.mark.compile
-@pytest.mark.parametrize("backend", [Fp8Backend.native, Fp8Backend.emulated])
-def test_compiles_whole_and_agrees(backend: Fp8Backend, operands: Triple, reference: Triple) -> None:
+def test_compiles_whole_and_agrees(operands: Triple, reference: Triple) -> None:
+    """Both backends in one graph: compiling is what takes the time."""
+
+    def mean(x: Tensor, weight: Tensor) -> Tensor:
+        return (fp8.native_linear(x, weight) + fp8.emulated_linear(x, weight)) / 2
+
     torch._dynamo.reset()
-    compiled = torch.compile(fp8.LINEAR[backend], fullgraph=True)
-    assert max(error(outcome(compiled, operands), reference)) <= 0.004
+    found = outcome(torch.compile(mean, fullgraph=True), operands)
+    assert max(error(found, outcome(mean, operands))) <= 0.004
+    assert max(error(found, reference)) <= 0.01  # halved gradients round to other numbers
 
 
 def test_errors_are_those_of_fp8_and_no_more(operands: Triple) -> None:

@@ -27,7 +27,7 @@ from sweepkit.plan.run_plan import RunPlan
 from sweepkit.precision.policy import Precision
 from sweepkit.training import device as devices
 
-_GEMM_SIZE = 1024
+_GEMM_SIZE, _FP16_GEMM_SIZE = 1024, 256  # a CPU without fp16 units takes seconds for the large one
 _GEMM_S = 0.15  # how long to measure
 _GEMM_ROUNDS = 5
 
@@ -105,10 +105,9 @@ def peak(device: torch.device, dtype: torch.dtype) -> Peak:
     short = {torch.bfloat16: "bf16", torch.float16: "fp16", torch.float32: "fp32"}[dtype]
     if device.type == "cpu":
         threads = torch.get_num_threads()
-        return Peak(
-            _cached_gemm_rate(dtype, short, threads),
-            f"GEMM of {_GEMM_SIZE}, {short}, {threads} threads, measured",
-        )
+        size = _FP16_GEMM_SIZE if dtype is torch.float16 else _GEMM_SIZE
+        rate = _cached_gemm_rate(dtype, short, threads, size)
+        return Peak(rate, f"GEMM of {size}, {short}, {threads} threads, measured")
     return _figure(device, short)
 
 
@@ -118,8 +117,8 @@ def _figure(device: torch.device, short: str) -> Peak:
     return Peak(flops, f"{name} {short}, maker's figure" if flops else f"no figure for {name} {short}")
 
 
-def _cached_gemm_rate(dtype: torch.dtype, short: str, threads: int) -> float:
-    recipe = [platform.node(), devices.processor_name(), torch.__version__, short, threads, _GEMM_SIZE]
+def _cached_gemm_rate(dtype: torch.dtype, short: str, threads: int, size: int) -> float:
+    recipe = [platform.node(), devices.processor_name(), torch.__version__, short, threads, size]
     path = paths.cache_dir() / "gemm" / f"{fsio.digest(recipe)[:16]}.json"
     rate = _known_rate(path)
     if rate is None:
@@ -127,7 +126,7 @@ def _cached_gemm_rate(dtype: torch.dtype, short: str, threads: int) -> float:
         with cache.lock(path):
             rate = _known_rate(path)
             if rate is None:
-                rate = gemm_rate(dtype)
+                rate = gemm_rate(dtype, size)
                 fsio.write_json(path, {"recipe": recipe, "flops_per_s": rate})
     return rate
 
@@ -139,7 +138,7 @@ def _known_rate(path: Path) -> float | None:
         return None
 
 
-def gemm_rate(dtype: torch.dtype, size: int = _GEMM_SIZE, seconds: float = _GEMM_S) -> float:
+def gemm_rate(dtype: torch.dtype, size: int, seconds: float = _GEMM_S) -> float:
     """FLOP/s of a ``size``³ matrix multiplication on the CPU, the best of several rounds."""
     a, b = (torch.randn(size, size).to(dtype) for _ in range(2))
     out = torch.empty(size, size, dtype=dtype)
