@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import time
+from pathlib import Path
+
 import pytest
 import torch
+from training_runs import folder, run, tiny
 
-from sweepkit.training import low_mfu
+from sweepkit.training import low_mfu, throughput
+from sweepkit.training.device import Span
 from sweepkit.training.low_mfu import Causes, MfuWatch
+from sweepkit.training.session import Session
 from sweepkit.training.throughput import Peak, Utilisation
 
 CUDA = torch.device("cuda")
@@ -53,3 +59,24 @@ def test_without_a_likely_cause_the_numbers_are_given() -> None:
         "none of the usual causes (memory 90% used, 0.1% of the time waiting for data, 5%"
     )
     assert "not compiled" in Causes(0.9, 0.0, None, compiled=False, rows=32).in_words()
+
+
+def test_a_run_says_it_once_and_records_it(
+    session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As if the CPU were a GPU with a thousand times its peak."""
+    monkeypatch.setattr(low_mfu, "DEVICES", ("cpu",))
+    monkeypatch.setattr(low_mfu, "NUM_SKIPPED", 2)
+    monkeypatch.setattr(low_mfu, "NUM_MEASURED", 3)
+    monkeypatch.setattr(throughput, "peak", lambda *_: Peak(1e15, "X fp32"))
+    plan = tiny()
+    record = run(session, plan, tmp_path)
+    (note,) = record.resolved["notes"]
+    assert "of X fp32, below 40%: the model is not compiled; 8 rows at once use 25%" in note
+    assert folder(plan, tmp_path).log_path.read_text().count("below 40%") == 1
+
+
+def test_a_span_is_as_long_as_what_happens_in_it() -> None:
+    with Span(torch.device("cpu")) as span:
+        time.sleep(0.02)
+    assert 0.02 <= span.seconds() < 10

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import platform
+import time
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -39,6 +41,34 @@ def synchronize(device: torch.device) -> None:
         torch.cuda.synchronize(device)
     elif device.type == "mps":
         torch.mps.synchronize()
+
+
+class Span:
+    """A context that times what a device does in it, its queue's waiting included; it waits for nothing."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._on_gpu = device.type == "cuda"
+        self._marks: list[Any] = []
+
+    def __enter__(self) -> Span:
+        self._mark()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._mark()
+
+    def seconds(self) -> float:
+        """To be asked when the device has done it all (``synchronize``)."""
+        first, last = self._marks
+        return float(first.elapsed_time(last)) / 1000 if self._on_gpu else last - first
+
+    def _mark(self) -> None:
+        if not self._on_gpu:
+            self._marks.append(time.perf_counter())
+            return
+        event: Any = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+        event.record()
+        self._marks.append(event)
 
 
 def name(device: torch.device) -> str:

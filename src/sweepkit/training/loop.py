@@ -105,7 +105,8 @@ class Loop:
             self.engine.backward(inputs, targets, share, last=index == last)
             for index, (inputs, targets) in enumerate(micro_batches)
         ]
-        self.engine.gradients.finish()
+        with devices.Span(self.engine.device) as exchange:
+            self.engine.gradients.finish()
         finite = self.engine.unscale()
         probe, probing_s = None, 0.0
         if finite and every and num % every == 0:
@@ -122,7 +123,8 @@ class Loop:
         seconds = time.perf_counter() - started - probing_s
         diagnostics: dict[str, Any] = probe.measure() if probe else {}
         self.engine.optimizer.zero_grad()
-        warning = self.watch.after_step(seconds, waiting_s)
+        exchanging_s = exchange.seconds() if self.engine.ranks.size > 1 else None
+        warning = self.watch.after_step(seconds, waiting_s, exchanging_s)
         if warning is not None:
             self.journal.note(warning)
         self._account(num, loss, seconds, diagnostics)

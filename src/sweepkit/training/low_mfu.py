@@ -10,6 +10,7 @@ from sweepkit.training.throughput import Utilisation
 
 #: A GPU that does less than this for a model of this kind is waiting for something.
 LOW = 0.4
+DEVICES = ("cuda",)
 NUM_SKIPPED, NUM_MEASURED = 10, 20  # steps of this attempt
 _ROOM, _WAITING, _COMMUNICATING = 0.6, 0.02, 0.1  # shares from which on a cause is likely
 
@@ -75,7 +76,10 @@ class MfuWatch:
             communicating_s: of it, for other ranks; None for a process alone.
         """
         self._num_steps += 1
-        if self._device.type != "cuda" or not NUM_SKIPPED < self._num_steps <= NUM_SKIPPED + NUM_MEASURED:
+        if (
+            self._device.type not in DEVICES
+            or not NUM_SKIPPED < self._num_steps <= NUM_SKIPPED + NUM_MEASURED
+        ):
             return None
         self._step_s += step_s
         self._waiting_s += waiting_s
