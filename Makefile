@@ -15,6 +15,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 TORCH := torch==2.13.0
 # Two workers share the cores; a compiled test gains nothing from more.
+# loadgroup: tests of one xdist_group (the Slurm cluster) go to one worker, the largest group first.
 JOBS ?= 2
 
 help:
@@ -58,7 +59,7 @@ imports: $(VENV)/.test-setup
 	$(BIN)/lint-imports --no-cache
 
 pytest: $(VENV)/.test-setup
-	$(BIN)/pytest -n $(JOBS) --durations 15 $(PYTEST_ARGS)
+	$(BIN)/pytest -n $(JOBS) --dist loadgroup --durations 15 $(PYTEST_ARGS)
 
 SLURM_PACKAGES := slurmctld slurmd slurm-client munge slurmdbd mariadb-server-core mariadb-client-core procps
 slurm-packages:

@@ -7,6 +7,7 @@ import fcntl
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -160,16 +161,29 @@ def require_slurm() -> None:
     pytest.skip("Slurm is not installed: make slurm-packages (as root) installs it")
 
 
+def _free_port() -> int:
+    """The first of a cluster's ports; for each process another one where to begin to look."""
+    for place in range(100):
+        first = 16800 + 20 * ((os.getpid() + place) % 100)
+        if not any(_is_taken(first + offset) for offset in range(20)):
+            return first
+    raise AssertionError("no 20 free ports in a row from 16800 to 18800")
+
+
+def _is_taken(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 @contextlib.contextmanager
 def running_cluster(accounting: bool = True, extra: str = "") -> Iterator[Cluster]:
-    """A cluster with ports of its own, so that test workers may have one each, and each of several kinds.
+    """A cluster with ports of its own: other kinds of it, test workers and checkouts may have theirs.
 
     Args:
         extra: lines for slurm.conf.
     """
     require_slurm()
-    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-    port = 16800 + 200 * worker + (0 if accounting else 100) + (50 if extra else 0)
+    port = _free_port()
     root = Path(f"/tmp/slurmtest.{os.getuid()}.{os.getpid()}.{port}")
     cluster = Cluster(root, port, accounting, extra)
     with SCRIPT.open() as lock:

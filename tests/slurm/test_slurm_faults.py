@@ -15,6 +15,8 @@ from slurm_cluster import LAUNCHER, Cluster, User, running_cluster
 
 from tiny_sweep import write_sweep
 
+pytestmark = pytest.mark.xdist_group("slurm")
+
 ONE = "{run: {base: []}}"
 
 

@@ -13,6 +13,8 @@ from slurm_cluster import LAUNCHER, Cluster, User, running_cluster
 
 from tiny_sweep import write_sweep
 
+pytestmark = pytest.mark.xdist_group("slurm")
+
 ENFORCING = "AccountingStorageEnforce=limits,qos"
 MAX_SUBMIT = 4
 

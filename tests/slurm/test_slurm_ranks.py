@@ -10,7 +10,10 @@ from pathlib import Path
 
 import pytest
 from slurm_cluster import LAUNCHER, Cluster, User
-from slurm_sweeps import write_sweep
+
+from tiny_sweep import write_sweep
+
+pytestmark = pytest.mark.xdist_group("slurm")
 
 ONE = "{run: {base: [horizon.device_batch_size=2]}}"
 TWO_NODES = ("launcher.processes_per_run=2", "launcher.slurm.nodes=2")

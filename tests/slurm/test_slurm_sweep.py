@@ -7,9 +7,12 @@ import subprocess
 from collections import Counter
 from pathlib import Path
 
+import pytest
 from slurm_cluster import LAUNCHER, Cluster, User
 
 from tiny_sweep import write_sweep
+
+pytestmark = pytest.mark.xdist_group("slurm")
 
 
 def test_forty_runs_go_as_arrays_and_each_runs_once(cluster: Cluster, user: User) -> None:
