@@ -88,7 +88,13 @@ def _submit(sweep: Frozen, how: running.How) -> Submitted | None:
     side_by_side = how.launcher.slurm.workers_per_task
     submitted = workers.submit_workers(
         sweep.name,
-        ["resume", sweep.name, "launcher=local", f"launcher.num_workers={side_by_side}"],
+        [
+            "resume",
+            sweep.name,
+            "launcher=local",
+            f"launcher.num_workers={side_by_side}",
+            f"launcher.processes_per_run={how.launcher.processes_per_run}",
+        ],
         -(-wanted // side_by_side),
         len(ledger.outcomes),
         next(iter(ledger.runs.values())).plan,

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from sweepkit.config.schema import LauncherConfig
+from sweepkit.errors import invalid
 from sweepkit.launch.slurm import cluster, shards, submissions
 from sweepkit.launch.slurm.cluster import ClusterError
 from sweepkit.launch.slurm.place import job_name, parameters, place, settle_intents, turn
@@ -45,6 +46,11 @@ def submit_workers(
     cluster.check_available()
     results_dir = results_dir.absolute()
     slurm = launcher.slurm
+    if slurm.nodes > 1:
+        raise invalid(
+            "launcher.slurm.nodes", slurm.nodes, "be 1 for a search (a run stays on the node of its worker)",
+            "leave it out, with launcher.processes_per_run up to the GPUs of a node",
+        )  # fmt: skip
     with turn(results_dir):
         settle_intents(results_dir)
         before = [
