@@ -19,7 +19,7 @@ from sweepkit.results.record import RunDir
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
 import leader_process
-from training_runs import losses, tiny
+from training_runs import TINY, losses, tiny
 
 SCRIPT = Path(__file__).with_name("leader_process.py")
 NUM_STEPS = 20
@@ -145,3 +145,21 @@ def test_a_rank_that_is_killed_takes_the_leader_along_and_the_run_goes_on(
     assert losses(eight_micro_batches(), tmp_path) == pytest.approx(
         losses(eight_micro_batches(), alone), abs=1e-4
     )
+
+
+@pytest.mark.slow
+def test_torchrun_starts_the_ranks(cache: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    done = subprocess.run(
+        [*command, "-m", "sweepkit", "train", *TINY, "horizon.num_steps=4", "horizon.device_batch_size=1"],
+        cwd=tmp_path,
+        env=os.environ | {"SWEEPKIT_CACHE_DIR": str(cache), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=150,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    (record,) = [json.loads(path.read_text()) for path in tmp_path.glob("results/runs/*/record.json")]
+    assert (record["state"], record["resolved"]["num_ranks"]) == ("complete", 2)
+    assert done.stdout.count("complete: ") == 1  # the leader speaks alone
