@@ -1,12 +1,13 @@
 # make setup   a virtual environment in .venv with everything sweepkit needs
 # make demo    setup, then a real staged promotion on the embedded corpus (minutes, two cores)
 # make test    setup, then lint, types, import rules and all tests
+# make bench   the reference workload's speed beside the committed baseline (half an hour; a quiet machine)
 # make slurm-packages   as root, on Debian: the Slurm that tests/slurm start a cluster of
 #
 # PYTHON=python3.12   another interpreter (3.11 or newer)
 # TORCH_INDEX=URL EXTRAS=cuda   where the torch wheel comes from, for a CUDA build (docs/gpu.md)
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-setup lint types imports pytest slurm-packages wheel clean
+.PHONY: help setup demo test test-setup lint types imports pytest bench slurm-packages wheel clean
 SHELL := /bin/bash
 
 PYTHON ?= python3
@@ -19,7 +20,7 @@ TORCH := torch==2.13.0
 JOBS ?= 2
 
 help:
-	@sed -n 's/^# //p' Makefile | head -6
+	@sed -n 's/^# //p' Makefile | head -7
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -60,6 +61,11 @@ imports: $(VENV)/.test-setup
 
 pytest: $(VENV)/.test-setup
 	$(BIN)/pytest -n $(JOBS) --dist loadgroup --durations 15 $(PYTEST_ARGS)
+
+# BENCH_ARGS=--save makes the figures the baseline; BENCH_RUNS=6 makes the sweep shorter.
+bench: $(VENV)/.setup
+	$(BIN)/python scripts/bench_training.py $(BENCH_ARGS)
+	$(BIN)/python scripts/bench_runs.py $(BENCH_ARGS)
 
 SLURM_PACKAGES := slurmctld slurmd slurm-client munge slurmdbd mariadb-server-core mariadb-client-core procps
 slurm-packages:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch._dynamo.utils import counters
 from training_runs import folder, losses, read, run, stop_after, tiny
 
 from sweepkit import fsio
@@ -205,6 +206,26 @@ def test_a_compiler_that_fails_is_given_up(
     assert any("eagerly" in note for note in record.resolved["notes"])
 
 
+#: A value of everything that a search may change from run to run without another model or shape.
+OTHER_VALUES = (
+    "optimizer.matrix.lr=0.01",
+    "optimizer.matrix.weight_decay=0.1",
+    "optimizer.matrix.momentum=0.9",
+    "optimizer.matrix.momentum_start=0.7",
+    "optimizer.matrix.momentum_end=0.8",
+    "optimizer.matrix.beta2=0.95",
+    "optimizer.embedding.lr=0.2",
+    "optimizer.embedding.beta1=0.9",
+    "optimizer.unembedding.beta2=0.99",
+    "optimizer.unembedding.weight_decay=0.2",
+    "optimizer.x0.lr=0.1",
+    "schedule.warmdown_ratio=0.3",
+    "schedule.final_lr_frac=0.2",
+    "schedule.weight_decay=constant",
+    "horizon.num_steps=10",
+)
+
+
 @pytest.mark.compile
 @pytest.mark.slow
 def test_compiled_runs_follow_eager_ones_and_a_second_run_compiles_nothing(
@@ -214,11 +235,13 @@ def test_compiled_runs_follow_eager_ones_and_a_second_run_compiles_nothing(
     assert eager.run_id == compiled.run_id
     first = run(session, compiled, tmp_path / "compiled")
     assert first.resolved["compile"] == {"used": True, "reason": None}, first.resolved
+    num_graphs = counters["stats"]["unique_graphs"]
+    changed = tiny("trainer.compile=true", "seed=2", *OTHER_VALUES)
+    assert changed.compile_key == compiled.compile_key and changed.variant_id != compiled.variant_id
     with torch.compiler.set_stance("fail_on_recompile"):
         again = run(session, compiled, tmp_path / "again")
-        other = run(
-            session, tiny("trainer.compile=true", "seed=2", "optimizer.x0.lr=0.1"), tmp_path / "again"
-        )
+        other = run(session, changed, tmp_path / "again")
+    assert counters["stats"]["unique_graphs"] == num_graphs > 0
     assert (again.state, other.state) == (RunState.complete, RunState.complete), again.failure_message
     assert losses(compiled, tmp_path / "again") == losses(compiled, tmp_path / "compiled")
     run(session, eager, tmp_path / "eager")

@@ -1,0 +1,102 @@
+"""What lies around the training steps of short runs: the first start, from run to run, and a whole sweep.
+
+    make bench      # or: python scripts/bench_runs.py [--runs 24]
+
+The reference workload of bench_training.py in runs of 40 steps, one local worker. One run fills the compile
+cache; a second command is timed up to its first step; then a sweep. All times come from what the runs
+recorded: when they started and ended, and how long each step took. Evaluation is one batch at the end.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from bench_figures import Figure, of_rounds, run
+from bench_training import REFERENCE
+
+NUM_RUNS, NUM_STEPS = int(os.environ.get("BENCH_RUNS", "24")), 40
+BASE = [
+    *REFERENCE,
+    "tokenizer.vocab_size=8192",
+    f"horizon.num_steps={NUM_STEPS}",
+    "evaluation.streams=[validation]",
+    "evaluation.max_bytes=16384",
+    "evaluation.sample_tokens=0",
+    "logging.diagnostics_every_steps=0",
+    "trainer.checkpoint_every_steps=0",
+]
+
+
+def sweepkit(folder: Path, *args: str) -> float:
+    """Run one command; the time it was started, seconds since the epoch."""
+    started = time.time()
+    environment = os.environ | {"SWEEPKIT_RESULTS_DIR": str(folder / "results")}
+    command = [sys.executable, "-m", "sweepkit", *args]
+    subprocess.run(command, cwd=folder, env=environment, check=True, stdout=subprocess.DEVNULL)
+    return started
+
+
+class Run:
+    """When a finished run began, took its first step, and ended; seconds since the epoch."""
+
+    def __init__(self, folder: Path) -> None:
+        record = json.loads((folder / "record.json").read_text())
+        assert record["state"] == "complete", record
+        lines = (folder / "metrics.jsonl").read_text().splitlines()
+        rows: list[dict[str, Any]] = [row for row in map(json.loads, lines) if "loss" in row]
+        assert len(rows) == NUM_STEPS
+        started, self.ended = (
+            datetime.fromisoformat(record[k]).timestamp() for k in ("started_at", "ended_at")
+        )
+        self.first_step = started + rows[0]["elapsed_s"] - rows[0]["step_time_s"]
+        self.steps_s = sum(row["step_time_s"] for row in rows)
+
+
+def runs(folder: Path) -> list[Run]:
+    """All runs under a results folder, in the order they ended."""
+    found = [Run(path.parent) for path in folder.glob("results/runs/*/record.json")]
+    return sorted(found, key=lambda one: one.ended)
+
+
+def measure() -> list[Figure]:
+    with tempfile.TemporaryDirectory() as name:
+        first, second, many = (Path(name) / part for part in ("first", "second", "many"))
+        for folder in (first, second, many):
+            folder.mkdir()
+        sweepkit(first, "train", *BASE)
+        started = sweepkit(second, "train", *BASE, "seed=2")
+        start_s = runs(second)[0].first_step - started
+        sweep = {
+            "base": BASE,
+            "axes": {"run": {"base": []}},
+            "reference": {"run": "base"},
+            "seeds": list(range(1, NUM_RUNS + 1)),
+        }
+        (many / "bench.yaml").write_text(json.dumps(sweep))  # JSON is YAML
+        sweepkit(many, "sweep", "bench.yaml", "launcher=local", "launcher.num_workers=1")
+        done = runs(many)
+    gaps_s = [after.first_step - before.ended for before, after in itertools.pairwise(done)]
+    later_s = sum(one.steps_s for one in done[1:])
+    return [
+        Figure("command to first step, compile cache warm, s", start_s, 0.05, 10.0),
+        of_rounds("end of a run to the next one's first step, s", gaps_s, 0.5),
+        Figure(
+            f"sweep of {NUM_RUNS} runs: time after the first run over its steps' time",
+            (done[-1].ended - done[0].ended) / later_s,
+            0.01,
+            1.1,
+        ),
+    ]
+
+
+if __name__ == "__main__":
+    run(measure, "The reference workload in runs of 40 steps: what is not a step.")
