@@ -21,7 +21,6 @@ from torch.profiler import ProfilerActivity, profile
 
 from sweepkit.config import codec, paths
 from sweepkit.config.compose import compose
-from sweepkit.config.schema import AttentionBackend
 from sweepkit.data.prepare import prepare
 from sweepkit.model.loss import mean_nats
 from sweepkit.plan.build import build
@@ -67,15 +66,7 @@ class Workload:
         self.plan: RunPlan = build(compose([*REFERENCE, f"tokenizer.vocab_size={vocab_size}"]))
         config = codec.from_json(self.plan.config)
         self.data = prepare(config)
-        key = EngineKey(
-            self.plan.compile_key,
-            CPU,
-            torch.bfloat16,
-            torch.get_num_threads(),
-            True,
-            None,
-            AttentionBackend.sdpa,
-        )
+        key = EngineKey(self.plan.compile_key, CPU, torch.bfloat16, torch.get_num_threads(), compile=True)
         self.engine = Engine(self.plan, key)
         self.engine.warm_up(self.plan)
         self.engine.renew(self.plan)
