@@ -61,7 +61,8 @@ def test_prefetch_without_the_package_says_what_to_install(
 ) -> None:
     monkeypatch.setitem(sys.modules, "kernels", None)
     monkeypatch.setattr(selfcheck, "checks", lambda *_: iter(()))
-    assert main(["doctor", "--prefetch", "trainer.device=cpu"]) == 0
+    assert main(["doctor", "trainer.device=cpu"]) == 0
+    assert main(["doctor", "--prefetch", "trainer.device=cpu"]) == 1
     assert "pip install 'sweepkit[cuda]'" in capsys.readouterr().out
 
 

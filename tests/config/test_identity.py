@@ -59,6 +59,8 @@ def test_run_id_spells_depth_variant_and_seed() -> None:
         "logging=offline",
         "trainer=eager",
         "trainer.keep_checkpoints=true",
+        "trainer.attention=sdpa",
+        "precision.fp8.min_size=256",  # read in fp8 only
         "ladder=gpt2",
         "dataset.name=other",
         "tokenizer.name=other",
@@ -106,6 +108,7 @@ def test_what_stays_out(override: str) -> None:
         "schedule.final_lr_frac=0",
         "schedule.weight_decay=constant",
         "precision=bf16",
+        "precision=fp8",
         "horizon.target_param_data_ratio=10.5",
         "horizon.count=chinchilla",
         "horizon.num_steps=100",
@@ -220,12 +223,22 @@ def test_compile_key_covers_what_is_traced() -> None:
         "horizon.device_batch_size=16",
         "horizon.sequence_len=1024",
         "precision=fp32",
+        "precision=fp8",
+        "trainer.attention=sdpa",
         "optimizer=adamw",
         "optimizer.matrix.num_iterations=4",
         "optimizer.matrix.frobenius_reset=false",
         "trainer=eager",
     ):
         assert plan(other).compile_key != here, other
+
+
+def test_which_layers_are_in_fp8_counts_and_a_permission_does_not() -> None:
+    here = plan("precision=fp8")
+    for other in ("precision.fp8.min_size=256", "precision.fp8.backend=emulated"):
+        assert plan("precision=fp8", other).variant_id != here.variant_id
+        assert plan("precision=fp8", other).compile_key != here.compile_key
+    assert plan("precision=fp8", "precision.fp8.allow_eager=true").variant_id == here.variant_id
 
 
 def test_the_last_bits_of_a_float_do_not_matter() -> None:

@@ -29,7 +29,7 @@ examples:
 
 Every part that would be used computes something small and is compared with a reference (fp64, a singular
 value decomposition, the uncompiled model). On a GPU the step of d12 is timed as well. Under two minutes.
-Exit status: 0 all is right, 1 a check failed.
+Exit status: 0 all is right, 1 a check failed or --prefetch could not fetch.
 """
 FAILED = 1
 _TIMED_MODEL = "model=d12"
@@ -61,8 +61,10 @@ def run(args: argparse.Namespace) -> int:
     as_json = args.format == "json"
     console = Console(width=None if sys.stdout.isatty() else 140, highlight=False, stderr=as_json)
     config = compose.compose(args.overrides)
+    fetched = True
     if args.prefetch:
-        console.print(f"FlashAttention 3: {_prefetch()}", markup=False)
+        fetched, words = _prefetch()
+        console.print(f"FlashAttention 3: {words}", markup=False)
     from sweepkit.model import attend
     from sweepkit.precision import policy
     from sweepkit.training import device as devices
@@ -90,18 +92,18 @@ def run(args: argparse.Namespace) -> int:
     bad = [outcome.name for outcome in outcomes if not outcome.passed]
     if bad:
         console.print(f"[red]not right here: {', '.join(bad)}[/]; runs would give wrong numbers or fail")
-        return FAILED
-    return 0
+    return FAILED if bad or not fetched else 0
 
 
-def _prefetch() -> str:
+def _prefetch() -> tuple[bool, str]:
+    """Whether FlashAttention 3 was fetched, and what came of it."""
     from sweepkit.model import flash3
 
     try:
-        return flash3.fetch()
-    except Exception as error:  # no network, no build for this machine: said, and the next best is used
-        lines = str(error).splitlines() or [""]
-        return f"not fetched ({type(error).__name__}: {lines[0]})"
+        return True, flash3.fetch()
+    except Exception as error:  # no network, no build for this machine: the rest is looked at all the same
+        lines = str(error).splitlines() or [type(error).__name__]
+        return False, f"not fetched: {lines[0]}"
 
 
 def _print_facts(console: Console, title: str, facts: dict[str, str]) -> None:

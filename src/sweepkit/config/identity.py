@@ -142,9 +142,10 @@ def compile_key(config: Json, *, shape: Json, device_batch_size: int) -> str:
 
 
 def _precision(config: Json) -> Json:
-    """The dtype, and for FP8 how; other dtypes do not read that block."""
+    """The dtype, and for FP8 how; other dtypes do not read that block, and a permission computes nothing."""
     precision = without_neutral(config["precision"], "precision.")
-    return precision if precision["dtype"] == Dtype.fp8.name else _without(precision, ("fp8",))
+    block = _without(precision.pop("fp8", {}), ("allow_eager",))
+    return precision | {"fp8": block} if block and precision["dtype"] == Dtype.fp8.name else precision
 
 
 def data_recipe(config: Json) -> Json:

@@ -18,6 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sweepkit.errors import SweepkitError
+
 HUB_REPOSITORY, HUB_VERSION = "kernels-community/flash-attn3", 1
 _CAPABILITY = (9, 0)
 _REMEDY = "sweepkit doctor --prefetch fetches it"
@@ -46,15 +48,18 @@ def attend(q_BHTK: Tensor, k_BGTK: Tensor, v_BGTK: Tensor, window: int) -> Tenso
 
 
 def fetch() -> str:
-    """Download it from the kernel hub; returns what was done, or why not.
+    """Download it from the kernel hub; returns what was done.
 
     Raises:
+        SweepkitError: the package is not installed.
         Exception: what ``kernels`` raises when the hub cannot be reached or has no build for this machine.
     """
     try:
         kernels = importlib.import_module("kernels")
-    except ImportError:
-        return "the package kernels is not installed; pip install 'sweepkit[cuda]' brings it"
+    except ImportError as error:
+        raise SweepkitError(
+            "the package kernels is not installed; pip install 'sweepkit[cuda]' brings it"
+        ) from error
     kernels.install_kernel(HUB_REPOSITORY, version=HUB_VERSION)
     _load.cache_clear()
     return f"{HUB_REPOSITORY} version {HUB_VERSION} is in the hub's cache"

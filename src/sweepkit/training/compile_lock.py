@@ -32,7 +32,8 @@ def compiling(key: EngineKey, should_stop: Callable[[], bool]) -> Iterator[None]
         Stopped: ``should_stop`` said so while another process was compiling.
     """
     folder = Path(os.environ["TORCHINDUCTOR_CACHE_DIR"]) / "sweepkit"
-    names = [key.compile_key, str(key.device), str(key.compute_dtype), key.num_threads, torch.__version__]
+    names = [key.compile_key, str(key.device), str(key.compute_dtype), str(key.fp8), key.num_threads]
+    names.append(torch.__version__)
     name = fsio.digest(names)
     marker, lock = folder / f"{name[:20]}.done", folder / f"{name[:20]}.lock"
     if not key.compile or marker.exists():
