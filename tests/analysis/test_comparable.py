@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from analysis_frames import runs
 
-from sweepkit.analysis import comparable
+from sweepkit.analysis import comparable, probes
 from sweepkit.analysis.replicates import sort_runs, to_retry
 from sweepkit.errors import SweepkitError
 
@@ -116,3 +116,34 @@ def test_a_complete_run_without_the_metric_is_missing_and_not_zero() -> None:
     found = sort_runs(frame, "val_bpb")
     assert len(found.complete) == 2
     assert found.missing == {"d2-reference-s1": "complete without val_bpb"}
+
+
+def test_the_error_names_what_differs_and_a_text_that_all_share() -> None:
+    """BOS-aligned rows lower the loss without better learning: refused, with the layout as the reason."""
+    stream = "text: 3fa9 | bytes: [0, 65536] | layout: documents joined with BOS | sequence_len: 256"
+    table = runs({"aligned": -0.01}, measured_on=stream, bpb_probe=1.0, evaluation_fingerprint_probe="same")
+    aligned = table["variant"] == "aligned"
+    table.loc[aligned, "evaluation_fingerprint"] = "other"
+    table.loc[aligned, "measured_on"] = stream.replace("joined with BOS", "one a row")
+    with pytest.raises(SweepkitError) as caught:
+        comparable.check(table, "val_bpb")
+    message = str(caught.value)
+    assert "layout: documents joined with BOS against documents one a row" in message
+    assert "text:" not in message and "sequence_len:" not in message
+    assert "decision.metric: bpb_probe" in message
+    comparable.check(table, "bpb_probe")
+
+
+def test_every_probe_is_compared_on_its_own() -> None:
+    table = runs({"it": -0.01}, seeds=5)
+    table["bpb_news"] = table["val_bpb"] * 1.1
+    table["bpb_code"] = table["val_bpb"] + (table["variant"] == "it").astype(float) * 0.05
+    table["bpb_own"] = table["val_bpb"]
+    for name in ("news", "code"):
+        table[f"evaluation_fingerprint_{name}"] = name
+    table["evaluation_fingerprint_own"] = table["variant"]
+    found = probes.compare(table, 0.1)
+    (news,), (code,) = found.effects["bpb_news"], found.effects["bpb_code"]
+    assert news.high is not None and news.high < 0
+    assert code.low is not None and code.low > 0
+    assert list(found.refused) == ["bpb_own"]

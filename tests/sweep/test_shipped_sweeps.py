@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sweepkit.config import paths
-from sweepkit.sweep import expand, file
+from sweepkit.sweep import expand, file, horizons
 
 SHIPPED = sorted(path.stem for path in paths.sweeps_dir().glob("*.yaml"))
 
@@ -16,8 +16,10 @@ SHIPPED = sorted(path.stem for path in paths.sweeps_dir().glob("*.yaml"))
 def test_every_shipped_sweep_expands(name: str) -> None:
     sweep = file.load(name)
     cells = expand.expand_all(sweep)
-    num_rungs = len(expand.rungs_of(expand.ladder_of(sweep)))
-    assert len(cells) == num_rungs * len(sweep.seeds) * len(expand.variants(sweep))
+    ladder = expand.ladder_of(sweep)
+    num_rungs = len(expand.rungs_of(ladder))
+    labels = len(expand.variants(sweep)) + len(horizons.wanted(sweep, ladder))
+    assert len(cells) == num_rungs * len(sweep.seeds) * labels
 
 
 def test_the_demo_compiles_once_a_rung() -> None:

@@ -31,9 +31,9 @@ def test_cells_of_a_ladder() -> None:
     assert [(cell.rung, cell.variant, cell.plan.seed) for cell in cells] == [
         (rung, variant, seed)
         for rung, seeds in {"d2": (3, 1), "d4": (4, 5), "d6": (6, 7)}.items()
-        for variant in ("reference", f"{LR}=0.01", f"{LR}=0.03")
         for seed in seeds
-    ]
+        for variant in ("reference", f"{LR}=0.01", f"{LR}=0.03")
+    ], "seed by seed, so that the reference stands among the variants"
     assert {(cell.rung, cell.plan.depth) for cell in cells} == {("d2", 2), ("d4", 4), ("d6", 6)}
     assert {cell.role for cell in cells if cell.variant == "reference"} == {"reference"}
     assert len({cell.plan.run_id for cell in cells}) == len(cells)
@@ -50,7 +50,7 @@ def test_a_sweep_without_a_ladder_has_one_rung() -> None:
 
 
 def test_cells_survive_json() -> None:
-    cell = expand.expand_all(sweep())[4]
+    cell = expand.expand_all(sweep())[1]
     assert Cell.from_json(cell.to_json()) == cell
     assert cell.levels == {LR: "0.01"}
 
@@ -89,7 +89,8 @@ def test_the_last_choice_of_a_group_wins() -> None:
 
 
 def test_seeds_do_not_change_a_variant() -> None:
-    first, second = expand.expand_all(sweep(seeds=[1, 2]))[:2]
+    cells = expand.expand_all(sweep(seeds=[1, 2]))
+    first, second = [cell for cell in cells if cell.variant == "reference"][:2]
     assert first.plan.variant_id == second.plan.variant_id
     assert first.plan.pair_key != second.plan.pair_key
 
@@ -176,3 +177,36 @@ def test_a_sweep_is_decided_by_what_its_runs_measure(
     with pytest.raises(ConfigError) as error:
         expand.expand_all(asked)
     assert message in str(error.value)
+
+
+def test_the_reference_at_other_horizons() -> None:
+    """Only the number of steps differs, and only where there is a variant to be held against it."""
+    cells = expand.expand_all(sweep(seeds=[1, 2], reference_horizons=[2, 0.5]))
+    one = [cell for cell in cells if cell.rung == "d2" and cell.plan.seed == 1]
+    assert [cell.variant for cell in one] == [
+        "reference", "reference@0.5x", "reference@2x", f"{LR}=0.01", f"{LR}=0.03"
+    ]  # fmt: skip
+    plain, half, twice = (cell.plan for cell in one[:3])
+    assert [half.num_steps, twice.num_steps] == [round(plain.num_steps / 2), 2 * plain.num_steps]
+    for other in (half, twice):
+        assert other.total_batch_size == plain.total_batch_size
+        assert other.learning_rates == plain.learning_rates
+        assert other.weight_decays == plain.weight_decays
+        assert (other.pair_key, other.compile_key) == (plain.pair_key, plain.compile_key)
+        assert other.run_id != plain.run_id
+    assert {cell.role for cell in one[1:3]} == {"horizon"}
+
+
+@pytest.mark.parametrize("given", [[1], [0.5, 0.5], [0], [-1], [True], "half", ["2"], [100]])
+def test_horizons_that_make_no_sense_are_refused(given: Any) -> None:
+    with pytest.raises(ConfigError, match="multiples of the horizon"):
+        sweep(reference_horizons=given)
+
+
+def test_the_ladder_says_whether_there_are_other_horizons() -> None:
+    def labels(**given: Any) -> set[str]:
+        return {cell.variant for cell in expand.expand_all(sweep(**given)) if cell.role == "horizon"}
+
+    assert labels() == set(), "the mini ladder leaves them out"
+    assert labels(ladder="gpt2") == {"reference@0.5x", "reference@2x"}
+    assert labels(ladder="gpt2", reference_horizons=[]) == set()

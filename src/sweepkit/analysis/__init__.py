@@ -1,0 +1,39 @@
+"""Noise, effects, axes and transfer; ``compare`` judges any table of runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from sweepkit.promotion.compare import Comparison
+    from sweepkit.sweep.decision import DecisionRule
+
+
+def compare(
+    frame: pd.DataFrame,
+    reference: str = "reference",
+    decision: DecisionRule | None = None,
+    allow_mixed_environments: bool = False,
+) -> Comparison:
+    """Judge every variant of a table of runs against its reference, by the rule that promotion uses.
+
+    The one import to the left in this room: the rule lives in ``promotion`` and there is no second one.
+
+    Args:
+        frame: one row a run: variant, seed, val_bpb and, where present, depth, train_time_s (s), total_flops,
+            hardware and other columns of the runs table.
+        reference: the variant that all others are compared with.
+        decision: the rule; by default sweepkit's.
+        allow_mixed_environments: compare across hardware, versions and threads.
+
+    Returns:
+        An object with ``outcome`` (promote, reject or inconclusive) and every verdict with its evidence.
+
+    Raises:
+        SweepkitError: a column is missing, or the runs cannot be compared.
+    """
+    from sweepkit.promotion.compare import compare as judged
+
+    return judged(frame, reference, decision, allow_mixed_environments)

@@ -9,13 +9,17 @@ Each axis answers its demand with ``met``, ``failed`` or ``unresolved``, a one-s
   program (equal ``compile_key``) on the same tokens for as many steps does the same work: its wall clock is
   equal by construction, whatever a noisy machine measured, and the measured ratio is reported beside it.
 * FLOPs: counted from the architecture, so exact.
+
+Where the reference was run at other horizons too, a cost axis is decided by what the variant gets for its
+cost (``matched.py``): better at equal time or FLOPs, or not worse than the reference with the margin's extra.
+A cost that is equal by construction or exactly not higher needs no such trade.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -23,6 +27,7 @@ import numpy as np
 import pandas as pd
 
 from sweepkit.analysis.effects import Effect, effects
+from sweepkit.analysis.matched import COSTS, Matched
 from sweepkit.results.columns import REFERENCE
 from sweepkit.sweep.decision import SUPERIOR
 
@@ -46,6 +51,7 @@ class Axis:
         by_construction: the answer follows from the plans and needs no measurement.
         ratio, low, high: variant over reference with its interval; None where not measured.
         sentence: all of this in words.
+        matched: the variant on the reference's frontier, where the reference was run at other horizons.
     """
 
     name: str
@@ -58,6 +64,7 @@ class Axis:
     low: float | None
     high: float | None
     sentence: str
+    matched: Matched | None = None
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -97,6 +104,39 @@ def flops(rows: pd.DataFrame, demand: str, margin: float, reference: str = REFER
         else pd.Series(index=[reference, *names], dtype=float)
     )
     return {name: _flops(totals.get(name), totals.get(reference), demand, margin) for name in names}
+
+
+def at_equal_cost(
+    judged: dict[str, dict[str, Axis]], held: Sequence[Matched], alpha: float
+) -> dict[str, dict[str, Axis]]:
+    """Axis → variant → axis, with the cost axes decided on the reference's frontier where it reaches."""
+    found = {axis: dict(by_variant) for axis, by_variant in judged.items()}
+    for item in held:
+        if (plain := found.get(item.axis, {}).get(item.variant)) is None:
+            continue
+        plain = replace(plain, matched=item)
+        settled = plain.by_construction and plain.status is Status.met and plain.demand != SUPERIOR
+        decided = item.axis != "steps" and not settled
+        found[item.axis][item.variant] = _at_equal_cost(plain, item, alpha) if decided else plain
+    return found
+
+
+def _at_equal_cost(plain: Axis, item: Matched, alpha: float) -> Axis:
+    superior = plain.demand == SUPERIOR
+    below = item.p if superior else item.p_margin
+    above = item.p_not_better if superior else item.p_worse
+    if below is None or above is None:
+        said = item.note or "the noise at equal cost is not known"
+        return replace(plain, sentence=f"{plain.sentence}; not decided at equal {COSTS[item.axis]}: {said}")
+    status = Status.met if below <= alpha else Status.failed if above <= alpha else Status.unresolved
+    limit = "better" if superior else f"not worse with {plain.margin:.1%} more of it"
+    shown = {
+        Status.met: f"shown to be {limit}",
+        Status.failed: f"shown not to be {limit}",
+        Status.unresolved: f"unresolved whether {limit}",
+    }[status]
+    sentence = f"at equal {COSTS[item.axis]} {shown}: {item.sentence}"
+    return replace(plain, status=status, p=below, by_construction=False, sentence=sentence)
 
 
 def steps(

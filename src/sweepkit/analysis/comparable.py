@@ -27,16 +27,49 @@ def check(rows: pd.DataFrame, metric: str, allow_mixed_environments: bool = Fals
     Raises:
         SweepkitError: names the fingerprint, the runs and what differs.
     """
-    column = evaluation_column(metric)
-    for _, other in _disagreeing(rows, column):
-        first = rows.iloc[0]
-        raise SweepkitError(
-            f"{column} is {_show(first, column)} for {first['run_id']} and {_show(other, column)} for "
-            f"{other['run_id']}, but must be one for all runs compared: {metric} was measured on different "
-            "text, byte ranges or row layouts; give both the same evaluation, tokenizer and sequence_len"
-        )
+    if (found := difference(rows, metric)) is not None:
+        raise SweepkitError(found)
     if not allow_mixed_environments:
         _check_environment(rows)
+
+
+def difference(rows: pd.DataFrame, metric: str) -> str | None:
+    """Why ``metric`` cannot be compared over these runs, by what it was measured on; None where it can."""
+    column = evaluation_column(metric)
+    for first, other in _disagreeing(rows, column):
+        what = _differing(first, other, column.replace("evaluation_fingerprint", "measured_on"))
+        shared = _shared(rows)
+        remedy = (
+            f"compare on a text that all share (decision.metric: {' or '.join(shared)})"
+            if shared
+            else "give both the same evaluation, tokenizer and sequence_len"
+        )
+        return (
+            f"{column} is {_show(first, column)} for {first['run_id']} and {_show(other, column)} for "
+            f"{other['run_id']}, but must be one for all runs compared: {metric} was measured on different "
+            f"{what or 'text, byte ranges or row layouts'}; {remedy}"
+        )
+    return None
+
+
+def _differing(first: pd.Series, other: pd.Series, column: str) -> str:
+    """The parts of ``text: ... | bytes: ... | layout: ...`` that are not the same."""
+    if column not in first or pd.isna(first[column]) or pd.isna(other[column]):
+        return ""
+    pairs = zip(str(first[column]).split(" | "), str(other[column]).split(" | "), strict=False)
+    return "; ".join(f"{one} against {two.partition(': ')[2]}" for one, two in pairs if one != two)
+
+
+def _shared(rows: pd.DataFrame) -> list[str]:
+    """Metrics that all runs have and that were measured on one text."""
+    known = [str(name) for name in rows.columns if str(name).startswith("bpb_")]
+    return [
+        name
+        for name in known
+        if rows[name].notna().all()
+        and evaluation_column(name) in rows
+        and rows[evaluation_column(name)].nunique(dropna=False) == 1
+    ]
 
 
 def evaluation_column(metric: str) -> str:

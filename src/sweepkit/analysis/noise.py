@@ -70,18 +70,27 @@ class TwoWay:
         return float(np.sqrt(self.sse / self.df)) if self.df > 0 and self.sse > 0.0 else None
 
     def contrast(self, variant: str, reference: str) -> tuple[float, float] | None:
-        """Estimate of ``variant - reference`` and its variance per unit of noise variance.
+        """``combination`` of ``variant - reference``."""
+        return self.combination({variant: 1.0, reference: -1.0})
 
-        None when the data do not connect the two (no chain of shared blocks).
+    def combination(self, weights: Mapping[str, float]) -> tuple[float, float] | None:
+        """Estimate of Σ weight × variant and its variance per unit of noise variance.
+
+        Args:
+            weights: variant → weight; they sum to zero, so that the common level drops out.
+
+        Returns:
+            None when a variant is missing or the data do not connect them (no chain of shared blocks).
         """
-        if variant not in self.parts or reference not in self.parts:
+        if not weights.keys() <= self.parts.keys():
             return None
-        mine, base = self.parts[variant], self.parts[reference]
-        unlike_b = mine.share_b - base.share_b
+        chosen = [(self.parts[name], weight) for name, weight in weights.items()]
+        unlike_b = np.sum([weight * part.share_b for part, weight in chosen], axis=0)
         if np.max(np.abs(self.gram_bb @ (self.inverse_bb @ unlike_b) - unlike_b), initial=0.0) > _EXACT:
             return None
-        estimate = mine.mean - base.mean - float(unlike_b @ self.block_effects_b)
-        return estimate, 1 / mine.n + 1 / base.n + float(unlike_b @ self.inverse_bb @ unlike_b)
+        estimate = sum(weight * part.mean for part, weight in chosen) - float(unlike_b @ self.block_effects_b)
+        own = sum(weight**2 / part.n for part, weight in chosen)
+        return estimate, own + float(unlike_b @ self.inverse_bb @ unlike_b)
 
     def covariance(self, variants: Sequence[str], reference: str) -> Array:
         """Covariance of the contrasts of ``variants`` with the reference, per unit of noise variance."""

@@ -44,6 +44,7 @@ GROUPS: dict[str, tuple[Command, ...]] = {
         Command("status", "what is planned, running, complete, failed or diverged, with ETA"),
         Command("results", "a sweep's runs as table, CSV, parquet, markdown or JSON"),
         Command("report", "a sweep's verdicts and plots as one HTML page"),
+        Command("verdict", "judge a CSV or parquet of runs that sweepkit did not make"),
     ),
     "Manage": (
         Command("resume", "go on with a sweep as it was frozen; rerun what failed"),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sweepkit.cli import running, searching, simulating
+from sweepkit.cli import replaying, running, searching, simulating
 from sweepkit.config import paths
 from sweepkit.errors import invalid
 
@@ -25,6 +25,7 @@ examples:
   sweepkit promote x0_beta1 --simulate         how often this sweep would be wrong; runs nothing
   sweepkit promote x0_beta1 --simulate --gpu-hours 64    what to do with 64 GPU-hours
   sweepkit promote x0_beta1                    again: goes on where it was, or shows how it ended
+  sweepkit promote x0_beta1 --replay decision.alpha=0.01   which decisions a stricter rule would have changed
 
 Plan and decision rule are frozen in results/NAME before the first run starts. Every rung runs the reference
 and the variants that are still in, each with all its seeds, and decides once. A few variants that lost, drawn
@@ -61,6 +62,11 @@ def add_parser(subparsers: Any) -> None:
         action="store_true",
         help="compare runs across hardware, threads and versions",
     )
+    parser.add_argument(
+        "--replay",
+        action="store_true",
+        help="run nothing: show what the rule, with decision.KEY=VALUE changed, says of the runs there are",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -70,6 +76,8 @@ def run(args: argparse.Namespace) -> int:
     if args.simulate:
         return simulating.run(args.name, args.overrides, args.gpu_hours)
     results_dir = paths.results_dir()
+    if args.replay:
+        return replaying.run(args.name, args.overrides, results_dir, args.allow_mixed_environments)
     running.check_power(file.load(args.name), args.overrides, results_dir, args.underpowered)
     sweep = frozen.freeze(file.load(args.name), results_dir, args.overrides)
     how = running.how(args, results_dir, sweep.cells[0].plan)

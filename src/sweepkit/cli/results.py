@@ -27,6 +27,7 @@ examples:
   sweepkit results x0_beta1 --curves --output curves.parquet learning curves, one row a logged step
   sweepkit results all                                       every run, whoever asked for it
   sweepkit results lr_search --importances                   of a search: which parameter mattered
+  sweepkit results x0_beta1 --analysis frontier              against the reference at equal time and FLOPs
   sweepkit results --columns                                 every column: dtype, unit, direction, meaning
 
 filters: COLUMN == VALUE (also = != < <= > >=), COLUMN in [A, B], COLUMN is missing, COLUMN is not missing;
@@ -53,6 +54,12 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--curves", action="store_true", help="learning curves instead of runs")
     parser.add_argument(
         "--importances", action="store_true", help="of a search: how much each parameter mattered"
+    )
+    parser.add_argument(
+        "--analysis",
+        choices=("frontier", "combinations", "probes", "retention", "cliffs"),
+        help="what the runs say: effects at equal cost and speed-ups, interactions, every evaluation text, "
+        "how effects travel between rungs, catastrophic neighbours",
     )
     parser.add_argument("--columns", action="store_true", help="explain every column and exit")
 
@@ -90,12 +97,17 @@ def _frame(args: argparse.Namespace) -> pd.DataFrame:
     if args.sweep is None:
         known = [*store.sweep_names(), store.ALL]
         raise SweepkitError(f"SWEEP is missing, but must name a sweep; known: {', '.join(known)}")
-    if args.importances:
+    if args.analysis:
+        from sweepkit.report import content, findings
+
+        frame = findings.KINDS[args.analysis](content.gather(args.sweep))
+    elif args.importances:
         from sweepkit.config import paths
         from sweepkit.search import importances
 
         return importances.table(paths.results_dir(), args.sweep)
-    frame = (store.curves if args.curves else store.load)(args.sweep)
+    else:
+        frame = (store.curves if args.curves else store.load)(args.sweep)
     if args.filter is not None:  # an empty one is a mistake: an unset variable, say
         frame = query.keep(frame, args.filter)
     if args.sort:
@@ -110,6 +122,11 @@ def _print_table(frame: pd.DataFrame, args: argparse.Namespace) -> None:
     from sweepkit.results.columns import PLANNED
 
     console = tables.console()
+    if args.analysis and not args.select:
+        from sweepkit.report import sheets_findings
+
+        console.print(tables.draw(sheets_findings.SHEETS[args.analysis](frame)))
+        return
     if args.select or args.importances:
         console.print(tables.plain(frame))
         return

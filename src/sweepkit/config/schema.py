@@ -320,6 +320,8 @@ class LadderConfig:
     name: str = "none"
     base: list[str] = field(default_factory=list)
     rungs: list[RungConfig] = field(default_factory=list)
+    # multiples of a rung's horizon at which the reference is run as well; [] for none
+    reference_horizons: list[float] = field(default_factory=list)
 
 
 @dataclass

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -47,17 +48,20 @@ class EvalStream:
         return -(-(self.tokens.num_tokens - 1) // self.sequence_len)
 
     @property
+    def measured_on(self) -> dict[str, Any]:
+        """Text, byte range, row layout, T and byte rule: what a loss on this stream is a loss on."""
+        return {
+            "text": self.tokens.text_digest,
+            "bytes": [0, self.num_bytes],
+            "layout": LAYOUT,
+            "sequence_len": self.sequence_len,
+            "byte_rule": BYTE_RULE,
+        }
+
+    @property
     def fingerprint(self) -> str:
-        """Digest (hex) of text, byte range, row layout, T and byte rule; only equal ones compare."""
-        return fsio.digest(
-            {
-                "text": self.tokens.text_digest,
-                "bytes": [0, self.num_bytes],
-                "layout": LAYOUT,
-                "sequence_len": self.sequence_len,
-                "byte_rule": BYTE_RULE,
-            }
-        )
+        """Digest (hex) of ``measured_on``; only equal ones compare."""
+        return fsio.digest(self.measured_on)
 
     def batches(self, rows: int) -> Iterator[tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]]:
         """Inputs and targets, int32 [rows, T] each; targets are -1 where nothing is scored.

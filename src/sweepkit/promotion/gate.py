@@ -24,10 +24,12 @@ from typing import Any
 import pandas as pd
 
 from sweepkit import errors
-from sweepkit.analysis import axes, calibration, comparable, effects, multiplicity, replicates
+from sweepkit.analysis import axes, calibration, comparable, effects, matched, multiplicity, replicates
 from sweepkit.analysis.axes import Axis, Status
 from sweepkit.analysis.calibration import Calibration
 from sweepkit.analysis.effects import Effect
+from sweepkit.analysis.frontier import without_horizons
+from sweepkit.analysis.matched import Matched
 from sweepkit.analysis.replicates import Replicates
 from sweepkit.analysis.stability import Divergence
 from sweepkit.config.schema import RungConfig
@@ -120,7 +122,8 @@ def decide(
     complete, rows = _complete_only(rows, decision.metric)
     comparable.check(complete, decision.metric, allow_mixed_environments)
     noise = calibration.fitting(known, complete[complete["variant"] == REFERENCE], decision.metric)
-    cases = _cases(rows, decision, is_last, noise, apart)
+    rows = without_horizons(rows)
+    cases = _cases(rows, complete, decision, is_last, noise, apart)
     base = replicates.sort_runs(rows[rows["variant"] == REFERENCE], decision.metric)
     if not base.complete:
         judge: Callable[[Case], Finding] = lambda case: (  # noqa: E731
@@ -160,6 +163,7 @@ def _complete_only(rows: pd.DataFrame, metric: str) -> tuple[pd.DataFrame, pd.Da
 
 def _cases(
     rows: pd.DataFrame,
+    complete: pd.DataFrame,
     decision: DecisionRule,
     is_last: bool,
     known: Calibration | None,
@@ -171,13 +175,17 @@ def _cases(
         name: replicates.sort_runs(group, decision.metric, hosts) for name, group in rows.groupby("variant")
     }
     base = runs.get(REFERENCE, Replicates([], {}, {}, []))
-    by_axis = _axes(rows, found, decision)
+    by_axis = _axes(rows, found, _held(complete, decision), decision)
     p_of = _p_values(found, by_axis, is_last)
     if is_last and decision.looks:
 
         def p_at(part: pd.DataFrame) -> dict[str, float]:
             there = effects.effects(part, decision.metric, decision.alpha, known=known, apart=apart)
-            return _p_values(there, _axes(part, there, decision), is_last)
+            return _p_values(
+                there,
+                _axes(part, there, _held(complete[complete["seed"].isin(part["seed"])], decision), decision),
+                is_last,
+            )
 
         p_of |= looks.sequential(rows, decision.looks, p_at)
     cases: dict[str, Case] = {}
@@ -205,22 +213,35 @@ def _cases(
     return [cases[item.variant] for item in found]
 
 
+def _held(complete: pd.DataFrame, decision: DecisionRule) -> list[Matched]:
+    """Variants on the reference's frontier; ``complete`` holds its other horizons too."""
+    return matched.matched(complete, decision.metric, decision.alpha, decision.margins)
+
+
 def _num_hosts(rows: pd.DataFrame) -> int:
     return max(1, int(rows["host"].nunique())) if "host" in rows else 1
 
 
-def _axes(rows: pd.DataFrame, found: list[Effect], decision: DecisionRule) -> dict[str, dict[str, Axis]]:
+def _axes(
+    rows: pd.DataFrame, found: list[Effect], held: Sequence[Matched], decision: DecisionRule
+) -> dict[str, dict[str, Axis]]:
+    """Axis → variant → how it did; on the frontier where there is one."""
     margin = decision.margins
     base = rows.loc[rows["variant"] == REFERENCE, decision.metric]
     mean = float(base.mean()) if base.notna().any() else None
-    demand = {axis: decision.axes.get(axis, NOT_WORSE) for axis in ("steps", "wall_clock", "flops")}
-    return {
-        "steps": axes.steps(found, demand["steps"], margin.get("steps", 0.0), decision.alpha, mean),
-        "wall_clock": axes.wall_clock(
-            rows, demand["wall_clock"], margin.get("wall_clock", 0.0), decision.alpha
-        ),
-        "flops": axes.flops(rows, demand["flops"], margin.get("flops", 0.0)),
+    demand = decision.axes
+    judged = {
+        "steps": axes.steps(
+            found, demand.get("steps", NOT_WORSE), margin.get("steps", 0.0), decision.alpha, mean
+        )
     }
+    if "wall_clock" in demand:
+        judged["wall_clock"] = axes.wall_clock(
+            rows, demand["wall_clock"], margin.get("wall_clock", 0.0), decision.alpha
+        )
+    if "flops" in demand:
+        judged["flops"] = axes.flops(rows, demand["flops"], margin.get("flops", 0.0))
+    return axes.at_equal_cost(judged, held, decision.alpha)
 
 
 def _p_values(found: list[Effect], by_axis: dict[str, dict[str, Axis]], is_last: bool) -> dict[str, float]:

@@ -21,9 +21,9 @@ from sweepkit.config.schema import RungConfig
 from sweepkit.errors import FrozenPlanError
 from sweepkit.promotion import gate, ledger, looks, outcome, unselected
 from sweepkit.promotion.verdict import Promotion, RungResult, Verdict
-from sweepkit.results.columns import REFERENCE
+from sweepkit.results.columns import REFERENCE, is_reference
 from sweepkit.results.record import FailureClass, RunState
-from sweepkit.sweep.expand import Cell
+from sweepkit.sweep.expand import VARIANT, Cell
 from sweepkit.sweep.frozen import Frozen, load_frozen
 
 RunCells = Callable[[str, list[Cell]], object]
@@ -60,7 +60,9 @@ def promote(
         SweepkitError: runs that must be compared have fingerprints that differ.
     """
     rungs = [rung for rung in frozen.rungs if any(cell.rung == rung.name for cell in frozen.cells)]
-    surviving = [name for name in dict.fromkeys(cell.variant for cell in frozen.cells) if name != REFERENCE]
+    names = list(dict.fromkeys(cell.variant for cell in frozen.cells))
+    references = [name for name in names if is_reference(name)]  # with its other horizons
+    surviving = [name for name in names if not is_reference(name)]
     carried: list[str] = []  # lost, and run to measure transfer
     decided: list[RungResult] = []
     waiting: list[str] = []
@@ -69,8 +71,8 @@ def promote(
     for rung, count in _stages(frozen, rungs):
         if not decided or decided[-1].rung != rung.name:
             here: list[Cell] = []
-            entered = [REFERENCE, *surviving, *carried]
-        wanted = [REFERENCE, *surviving, *([] if here else carried)]
+            entered = [*references, *surviving, *carried]
+        wanted = [*references, *surviving, *([] if here else carried)]
         on_rung = [cell for cell in frozen.cells if cell.rung == rung.name]
         cells = [cell for cell in looks.cells_of(on_rung, count) if cell.variant in wanted]
         here = list({cell.plan.run_id: cell for cell in [*here, *cells]}.values())
@@ -121,7 +123,7 @@ def _rows(
     limit_gib = frozen.search.max_peak_memory_gib if frozen.search else None
     if limit_gib is None or rung.name != frozen.rungs[0].name:
         return rows
-    is_over = (rows["peak_memory_gib"] > limit_gib) & (rows["variant"] != REFERENCE)
+    is_over = (rows["peak_memory_gib"] > limit_gib) & (rows["role"] == VARIANT)
     failed: dict[str, object] = {"state": RunState.failed.value, "failure_class": FailureClass.oom.value}
     failed |= {"failed_attempts": 2, "failed_hosts": 2}  # no retry would change it
     return rows.assign(**{name: rows[name].mask(is_over, value) for name, value in failed.items()})
@@ -161,9 +163,9 @@ class _Judge:
 
     def _calibrations(self, rows: pd.DataFrame) -> list[Calibration]:
         """The noise that was measured under this rung's conditions, if it was."""
-        is_reference = (rows["variant"] == REFERENCE) & (rows["state"] == RunState.complete)
+        mine = (rows["variant"] == REFERENCE) & (rows["state"] == RunState.complete)
         known = calibration_file.read(self.frozen.sweep_dir.parent)
-        serving = calibration.fitting(known, rows[is_reference], self.frozen.decision.metric)
+        serving = calibration.fitting(known, rows[mine], self.frozen.decision.metric)
         return [serving] if serving else []
 
     def _verdicts(self, rows: pd.DataFrame, known: Sequence[Calibration]) -> list[Verdict]:
@@ -180,7 +182,7 @@ class _Judge:
         verdicts = [verdict for verdict in found if verdict.variant not in self.carried]
         measured = [verdict for verdict in found if verdict.variant in self.carried]
         if not self.is_last:
-            num_variants = len({cell.variant for cell in self.frozen.cells} - {REFERENCE})
+            num_variants = len({cell.variant for cell in self.frozen.cells if not is_reference(cell.variant)})
             num = decision.num_unselected_of(num_variants)
             verdicts = unselected.choose(verdicts, self.carried, num=num, identity=self.frozen.identity)
         return verdicts + [unselected.only_measured(verdict, decision) for verdict in measured]

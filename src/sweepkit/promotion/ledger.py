@@ -52,14 +52,18 @@ def write(frozen: Frozen, decided: Sequence[RungResult]) -> None:
     fsio.write_json(path(frozen), content | {"sha256": fsio.digest(content)})
 
 
-def read(frozen: Frozen) -> dict[str, RungResult]:
-    """Stored decisions by rung; none when the file is missing, damaged, edited or of another plan or rule."""
+def read(frozen: Frozen, of_any_rule: bool = False) -> dict[str, RungResult]:
+    """Stored decisions by rung; none when the file is missing, damaged, edited or of another plan or rule.
+
+    Args:
+        of_any_rule: those of an older version of the rule too.
+    """
     try:
         content = fsio.read_json(path(frozen))
         is_intact = content.pop("sha256") == fsio.digest(content)
         if not is_intact or content["frozen_sha256"] != frozen.sha256:
             return {}
-        if content["rule_version"] != RULE_VERSION:
+        if content["rule_version"] != RULE_VERSION and not of_any_rule:
             return {}
         verdicts = [Verdict.from_json(item) for item in content["verdicts"]]
         return {

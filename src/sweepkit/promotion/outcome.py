@@ -18,7 +18,7 @@ from sweepkit.analysis.effects import Effect
 from sweepkit.analysis.transfer import TransferRow
 from sweepkit.config.schema import RungConfig
 from sweepkit.promotion.verdict import Final, FinalVerdict, Outcome, Promotion, RungResult
-from sweepkit.results.columns import REFERENCE
+from sweepkit.results.columns import is_reference
 from sweepkit.sweep.frozen import Frozen
 
 _FINAL = {  # of verdicts that judge
@@ -33,7 +33,7 @@ def conclude(
     frozen: Frozen, rungs: Sequence[RungConfig], decided: Sequence[RungResult], waiting: Sequence[str]
 ) -> Promotion:
     """Put together what the rungs decided; ``waiting`` holds ids of runs that have not ended."""
-    names = [name for name in dict.fromkeys(cell.variant for cell in frozen.cells) if name != REFERENCE]
+    names = [name for name in dict.fromkeys(cell.variant for cell in frozen.cells) if not is_reference(name)]
     finals = [_final(name, decided, pending=bool(waiting)) for name in names]
     return Promotion(
         sweep=frozen.name,

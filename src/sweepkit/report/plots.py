@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _INK = "#010203"  # stands for currentColor until the SVG is written
-_GREY = "#8a8a8a"
+GREY = "#8a8a8a"
 PALETTE = ("#4c8ed9", "#e08a00", "#1f9e77", "#d6574f", "#b06fc9", "#8a8f2a", "#17a2b8", "#c2608f")
 OUTCOME_COLOURS = {
     "adopt": "#1f9e77", "promote": "#1f9e77", "reject": "#d6574f", "inconclusive": "#e08a00",
@@ -39,7 +39,7 @@ _STYLE: dict[Any, Any] = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
-    "grid.color": _GREY,
+    "grid.color": GREY,
     "grid.alpha": 0.25,
     "grid.linewidth": 0.6,
     "legend.frameon": False,
@@ -54,7 +54,7 @@ _STYLE: dict[Any, Any] = {
 def colours(variants: Sequence[str]) -> dict[str, str]:
     """One colour a variant; the reference is grey. More variants than colours share them."""
     others = [variant for variant in dict.fromkeys(variants) if variant != REFERENCE]
-    return {REFERENCE: _GREY} | {name: PALETTE[place % len(PALETTE)] for place, name in enumerate(others)}
+    return {REFERENCE: GREY} | {name: PALETTE[place % len(PALETTE)] for place, name in enumerate(others)}
 
 
 def learning_curves(curves: pd.DataFrame, colour: dict[str, str]) -> str:
@@ -96,7 +96,7 @@ def learning_curves(curves: pd.DataFrame, colour: dict[str, str]) -> str:
             axes.set_visible(False)
         _legend(figure, grid[0])
 
-    return _svg(draw, "learning", (9.6, 0.4 + 2.9 * height))
+    return svg_of(draw, "learning", (9.6, 0.4 + 2.9 * height))
 
 
 def forest(effects: pd.DataFrame, min_effect: float | None, outcomes: dict[str, str]) -> str:
@@ -111,7 +111,7 @@ def forest(effects: pd.DataFrame, min_effect: float | None, outcomes: dict[str, 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
         if min_effect:
-            axes.axvspan(-min_effect, min_effect, color=_GREY, alpha=0.18, lw=0)
+            axes.axvspan(-min_effect, min_effect, color=GREY, alpha=0.18, lw=0)
         axes.axvline(0, color=_INK, lw=0.8)
         for place, row in enumerate(effects.to_dict("records")):
             colour = OUTCOME_COLOURS.get(outcomes.get(str(row["variant"]), ""), PALETTE[0])
@@ -121,7 +121,7 @@ def forest(effects: pd.DataFrame, min_effect: float | None, outcomes: dict[str, 
         axes.set_xlabel("change in bits per byte against the reference (left is better)")
         axes.grid(axis="y", visible=False)
 
-    return _svg(draw, "forest", (9.6, 1.1 + 0.36 * max(len(effects), 2)))
+    return svg_of(draw, "forest", (9.6, 1.1 + 0.36 * max(len(effects), 2)))
 
 
 def transfer(effects: pd.DataFrame, colour: dict[str, str]) -> str:
@@ -154,14 +154,14 @@ def transfer(effects: pd.DataFrame, colour: dict[str, str]) -> str:
         axes.set_xlabel("depth (below zero is better than the reference)")
         _legend(figure, axes)
 
-    return _svg(draw, "transfer", (9.6, 3.8))
+    return svg_of(draw, "transfer", (9.6, 3.8))
 
 
 _POINTS = 200
 _AXIS_NAMES = {"step": "optimizer step", "train_time_s": "training time, s", "flops": "training FLOPs"}
 
 
-def _svg(draw: Any, name: str, size: tuple[float, float]) -> str:
+def svg_of(draw: Any, name: str, size: tuple[float, float]) -> str:
     import matplotlib as mpl
     from matplotlib.figure import Figure
 

@@ -55,7 +55,7 @@ RUN_COLUMNS: tuple[Column, ...] = (
     Column("variant", TEXT, "", NO, "label of the difference from the reference: axis=level, or reference"),
     Column("variant_key", TEXT, "", NO, "hash of that difference, the same at every depth"),
     Column("variant_id", TEXT, "", NO, "hash of all training and evaluation fields, seed apart"),
-    Column("role", TEXT, "", NO, "reference or variant"),
+    Column("role", TEXT, "", NO, "reference, variant, or horizon (the reference at another horizon)"),
     Column("rung", TEXT, "", NO, "step of the ladder"),
     Column("trial", INT, "", NO, "number of the search's first trial that proposed this cell"),
     Column("level_<axis>", TEXT, "", NO, "level this cell has on that axis of the sweep"),
@@ -145,6 +145,8 @@ RUN_COLUMNS: tuple[Column, ...] = (
         "evaluation_fingerprint", TEXT, "", NO, "digest of what val_bpb was measured on; compare only equals"
     ),
     Column("evaluation_fingerprint_<stream>", TEXT, "", NO, "the same for bpb_<stream>"),
+    Column("measured_on", TEXT, "", NO, "text, bytes, layout, sequence_len and byte rule behind that digest"),
+    Column("measured_on_<stream>", TEXT, "", NO, "the same for bpb_<stream>"),
     Column("packing_utilisation", FLOAT, "ratio", HIGH, "share of row positions holding text"),
     Column("packing_cropped_frac", FLOAT, "ratio", LOW, "share of the text cropped away by packing"),
     Column("started_at", TIME, "UTC", NO, "start of the last attempt"),
@@ -174,6 +176,16 @@ CURVE_COLUMNS: tuple[Column, ...] = (
     Column("update_data_log10_<group>", FLOAT, "log10", NO, "size of the step over size of the weights"),
     Column("grad_data_log10_<group>", FLOAT, "log10", NO, "size of the gradient over size of the weights"),
 )
+
+
+def is_horizon(variant: str, reference: str = REFERENCE) -> bool:
+    """Whether a label is the reference's at another horizon, as ``reference@0.5x``."""
+    return variant.startswith(f"{reference}@")
+
+
+def is_reference(variant: str, reference: str = REFERENCE) -> bool:
+    """Whether a label is the reference's, at its own horizon or at another one."""
+    return variant == reference or is_horizon(variant, reference)
 
 
 def find(name: str, columns: tuple[Column, ...] = RUN_COLUMNS) -> Column | None:

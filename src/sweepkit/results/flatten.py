@@ -59,6 +59,10 @@ def record_row(record: dict[str, Any]) -> Row:
     row |= {f"evaluation_fingerprint_{stream}": value for stream, value in fingerprints.items()}
     if fingerprints:
         row["evaluation_fingerprint"] = fingerprints.get("validation", next(iter(fingerprints.values())))
+    measured_on = {name: _parts(value) for name, value in (record.get("measured_on") or {}).items()}
+    row |= {f"measured_on_{stream}": value for stream, value in measured_on.items()}
+    if measured_on:
+        row["measured_on"] = measured_on.get("validation", next(iter(measured_on.values())))
     resolved = record.get("resolved") or {}
     environment = record.get("environment") or {}
     packing = record.get("packing") or {}
@@ -165,6 +169,12 @@ def with_trials(rows: list[Row], path: Path) -> list[Row]:
             row = known.setdefault(cell["plan"]["run_id"], cell_row(cell))
             row.setdefault("trial", trial["number"])
     return list(known.values()) if len(known) > len(rows) else rows
+
+
+def _parts(value: dict[str, Any]) -> str:
+    """``text: 0123abcd | bytes: [0, 65536] | ...``, in which a reader finds what differs."""
+    shown = {name: str(item)[:12] if name == "text" else item for name, item in value.items()}
+    return " | ".join(f"{name}: {item}" for name, item in shown.items())
 
 
 def _text(value: Any) -> str | None:

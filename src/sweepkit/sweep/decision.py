@@ -7,11 +7,12 @@ more than a margin" (methodology §2). The rule is data; ``promotion/`` carries 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from sweepkit import errors
+from sweepkit.sweep import override
 
 AXES = ("steps", "wall_clock", "flops")
 SUPERIOR = "superior"
@@ -103,6 +104,23 @@ class DecisionRule:
         return {key: item for key, item in value.items() if key != "looks" or item}
 
     @classmethod
+    def amended(cls, overrides: Sequence[str], base: DecisionRule | None = None) -> DecisionRule:
+        """A rule with settings of the command line, as ``decision.alpha=0.01``, on top.
+
+        Raises:
+            ConfigError: an override is none of the rule's, or its value breaks the contract.
+        """
+        value = (base or cls()).to_json()
+        for item in overrides:
+            key, setting = override.split(item, "command line")
+            if not key.startswith("decision."):
+                raise errors.invalid(
+                    "command line", item, "set the decision rule", "write decision.alpha=0.01"
+                )
+            _set(value, key.removeprefix("decision."), setting)
+        return cls.from_json(value)
+
+    @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> DecisionRule:
         """A rule from a ``decision:`` block or from ``to_json``; what is left out has its default.
 
@@ -133,6 +151,13 @@ class DecisionRule:
         if "looks" in given:
             given["looks"] = _counts("decision.looks", given["looks"])
         return cls(**given)
+
+
+def _set(value: dict[str, Any], dotted: str, item: Any) -> None:
+    *blocks, last = dotted.split(".")
+    for block in blocks:
+        value = value.setdefault(block, {})
+    value[last] = item
 
 
 def _check_axis(field_name: str, axis: str) -> None:

@@ -18,7 +18,7 @@ from sweepkit.config import compose
 from sweepkit.config.schema import LadderConfig, RungConfig
 from sweepkit.plan import build
 from sweepkit.plan.run_plan import RunPlan
-from sweepkit.sweep import conflicts, override
+from sweepkit.sweep import conflicts, horizons, override
 from sweepkit.sweep.fields import ALL
 from sweepkit.sweep.file import SweepFile
 from sweepkit.sweep.seeds import on_rung
@@ -53,7 +53,7 @@ class Cell:
 
     variant: str
     variant_key: str
-    role: str  # "reference" or "variant"
+    role: str  # "reference", "variant", or "horizon": the reference at another horizon
     rung: str
     plan: RunPlan
     levels: dict[str, str] = field(default_factory=dict)  # axis → level, for the axes that have one
@@ -127,7 +127,7 @@ def rungs_of(ladder: LadderConfig | None) -> list[RungConfig]:
 
 
 def expand(sweep: SweepFile, rung: RungConfig | None, extra: Sequence[str] = ()) -> list[Cell]:
-    """All cells of one rung, variants in order, each with its seeds together.
+    """All cells of one rung: seed by seed the reference, its other horizons and the variants in order.
 
     Args:
         sweep: the sweep file.
@@ -158,9 +158,10 @@ def expand(sweep: SweepFile, rung: RungConfig | None, extra: Sequence[str] = ())
             )
             for seed in here.seeds
         ]
-    conflicts.check_distinct_variants(cells)
     conflicts.check_owned_fields(cells, ladder, rung)
-    return cells
+    cells = horizons.with_reference_horizons(cells, horizons.wanted(sweep, ladder))
+    conflicts.check_distinct_variants(cells)
+    return horizons.interleaved(cells)
 
 
 def expand_all(sweep: SweepFile, extra: Sequence[str] = ()) -> list[Cell]:

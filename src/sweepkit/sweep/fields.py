@@ -133,6 +133,25 @@ def read_seeds(value: object) -> tuple[int, ...]:
     return seeds
 
 
+def read_horizons(value: object) -> tuple[float, ...] | None:
+    """Distinct multiples of a horizon, above 0 and other than 1; None where nothing is said."""
+    if value is None:
+        return None
+    given = list(value) if isinstance(value, list | tuple) else [None]
+    numbers = tuple(
+        float(item) for item in given if isinstance(item, int | float) and not isinstance(item, bool)
+    )
+    right = len(numbers) == len(given) == len(set(numbers)) and all(0 < item <= 16 for item in numbers)
+    if not right or 1.0 in numbers:
+        raise errors.invalid(
+            "reference_horizons",
+            value,
+            "be a list of distinct multiples of the horizon, above 0, at most 16 and not 1",
+            "write [0.5, 2], or [] for none",
+        )
+    return numbers
+
+
 def read_text(where: str, value: object) -> str:
     """Plain text."""
     if not isinstance(value, str):

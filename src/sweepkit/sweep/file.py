@@ -10,6 +10,7 @@
     seeds: [1, 2, 3]
     decision: {metric: val_bpb, alpha: 0.05, min_effect: 0.0003}
     ladder: gpt2                 # left out: every run at the depth that base sets
+    reference_horizons: [0.5, 2] # the reference at these multiples too; left out: as the ladder says
     search: {space: {...}}       # instead of axes or beside them: Optuna proposes points (search_spec.py)
 
 ``load`` looks for NAME.yaml in ./sweeps, then among the shipped ones; a path is taken as it is.
@@ -45,6 +46,8 @@ class SweepFile:
         seeds: replicates of every variant, paired across variants.
         ladder: a choice of the ladder group, or None.
         search: what Optuna searches, or None.
+        reference_horizons: multiples of a rung's horizon at which the reference is run as well; None: the
+            ladder's.
     """
 
     name: str
@@ -57,11 +60,14 @@ class SweepFile:
     decision: DecisionRule = field(default_factory=DecisionRule)
     ladder: str | None = None
     search: SearchSpec | None = None
+    reference_horizons: tuple[float, ...] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; tuples become lists."""
-        search = {"search": self.search.to_json()} if self.search else {}
-        return search | {
+        later: dict[str, Any] = {"search": self.search.to_json()} if self.search else {}
+        if self.reference_horizons is not None:
+            later["reference_horizons"] = list(self.reference_horizons)
+        return later | {
             "name": self.name,
             "question": self.question,
             "base": list(self.base),
@@ -106,6 +112,7 @@ class SweepFile:
             decision=DecisionRule.from_json(fields.read_mapping("decision", value.get("decision", {}))),
             ladder=None if ladder in (None, "none") else fields.read_text("ladder", ladder),
             search=search,
+            reference_horizons=fields.read_horizons(value.get("reference_horizons")),
         )
 
 

@@ -1,0 +1,99 @@
+"""``sweepkit verdict``: judge a table of runs that sweepkit did not make."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sweepkit.errors import invalid
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from sweepkit.promotion.compare import Comparison
+
+#: Exit statuses; 2 is a request that was wrong.
+_STATUS = {"promote": 0, "reject": 1, "inconclusive": 3}
+
+_EPILOG = """\
+examples:
+  sweepkit verdict --runs runs.csv --reference baseline
+  sweepkit verdict --runs runs.parquet --reference baseline decision.alpha=0.01 decision.min_effect=0.0005
+  sweepkit verdict --runs runs.csv --reference baseline --format json
+
+columns: variant, seed, val_bpb; where present depth, train_time_s, num_steps, total_flops, hardware, state
+(diverged counts against its variant), and any other column of the runs table (sweepkit results --columns).
+Runs of one seed count as paired. Rows of variant BASELINE@0.5x with num_steps are the reference at other
+horizons; then time and FLOPs are compared at equal cost.
+
+exit status: 0 some variant is better, 1 all are rejected, 3 inconclusive, 2 the request was wrong.
+"""
+
+
+def add_parser(subparsers: Any) -> None:
+    parser = subparsers.add_parser(
+        "verdict",
+        help="judge any table of runs",
+        description="Judge a CSV or parquet of runs by the rule that promotion uses.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--runs", metavar="FILE", type=Path, required=True, help=".csv or .parquet, a row a run"
+    )
+    parser.add_argument(
+        "--reference", metavar="VARIANT", required=True, help="what all others are compared with"
+    )
+    parser.add_argument("--format", choices=("table", "json"), default="table", help="default: table")
+    parser.add_argument(
+        "--allow-mixed-environments",
+        action="store_true",
+        help="compare runs across hardware, threads and versions",
+    )
+    parser.add_argument("overrides", nargs="*", metavar="decision.KEY=VALUE", help="the rule's settings")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the verdicts; the exit status is the outcome's. User errors raise ``SweepkitError``."""
+    from sweepkit.promotion import compare
+    from sweepkit.sweep.decision import DecisionRule
+
+    found = compare.compare(
+        _read(args.runs), args.reference, DecisionRule.amended(args.overrides), args.allow_mixed_environments
+    )
+    if args.format == "json":
+        from sweepkit import fsio
+
+        print(json.dumps(fsio.finite(found.to_json()), indent=2, allow_nan=False))
+    else:
+        _print(found)
+    return _STATUS[found.outcome.value]
+
+
+def _read(path: Path) -> pd.DataFrame:
+    import pandas as pd
+
+    suffix = path.suffix.lower()
+    if suffix not in (".csv", ".parquet") or not path.is_file():
+        raise invalid("--runs", str(path), "be a .csv or .parquet file", "export your runs as one row a run")
+    try:
+        frame: pd.DataFrame = pd.read_csv(path) if suffix == ".csv" else pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        raise invalid("--runs", str(path), f"be readable ({error})", "export it again") from error
+    return frame
+
+
+def _print(found: Comparison) -> None:
+    from sweepkit.report import tables
+
+    console = tables.console()
+    console.print(tables.verdicts(found.verdicts))
+    console.print(tables.axes(found.verdicts, found.decision))
+    if len({verdict.rung for verdict in found.verdicts}) > 1:
+        console.print(tables.transfer(found.transfer))
+    for note in found.notes:
+        console.print(note, style="dim")
+    better = ", ".join(found.promoted) or "none"
+    console.print(f"{found.outcome.value}: better than {found.reference}: {better}", style="bold")

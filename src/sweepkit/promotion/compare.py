@@ -1,0 +1,222 @@
+"""Any table of runs judged by the rule that promotion uses.
+
+``compare`` takes runs that sweepkit did not make. It names their columns as the runs table does and hands
+every depth to the gate: the deepest as the last rung, where all axes that were measured must be met, the
+    others as screens that the deepest overrules. Nothing is decided here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pandas as pd
+
+from sweepkit import errors
+from sweepkit.analysis import transfer
+from sweepkit.analysis.effects import Effect
+from sweepkit.analysis.transfer import TransferRow
+from sweepkit.promotion import gate
+from sweepkit.promotion.verdict import Outcome, Verdict
+from sweepkit.results.columns import REFERENCE, is_horizon
+from sweepkit.results.record import RunState
+from sweepkit.sweep.decision import DecisionRule
+
+_NEEDED = ("variant", "seed")
+_TEXT = ("variant", "state", "failure_class", "hardware", "dtype", "device", "pair_key", "compile_key")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What a table of runs says about its variants.
+
+    Attributes:
+        reference: its label in the table.
+        decision: the rule, with the axes that the table has columns for.
+        verdicts: of every variant at every depth, smallest depth first.
+        transfer: every variant's effect at every depth.
+        notes: what the table could not tell, one sentence each.
+    """
+
+    reference: str
+    decision: DecisionRule
+    verdicts: list[Verdict]
+    transfer: list[TransferRow]
+    notes: list[str]
+
+    @property
+    def final(self) -> dict[str, Verdict]:
+        """Every variant's verdict at the largest depth it was run at."""
+        return {verdict.variant: verdict for verdict in self.verdicts}
+
+    def outcome_of(self, variant: str) -> Outcome:
+        """promote, reject or inconclusive: as strict as the last rung of a ladder, but adopts nothing."""
+        deepest = self.verdicts[-1].rung
+        verdict = self.final[variant]
+        if verdict.outcome is Outcome.reject:
+            return Outcome.reject
+        passed = verdict.outcome is Outcome.adopt and verdict.rung == deepest
+        return Outcome.promote if passed else Outcome.inconclusive
+
+    @property
+    def outcome(self) -> Outcome:
+        """``promote`` when some variant is; ``reject`` when all are rejected; else ``inconclusive``."""
+        outcomes = {self.outcome_of(variant) for variant in self.final}
+        if Outcome.promote in outcomes:
+            return Outcome.promote
+        return Outcome.reject if outcomes == {Outcome.reject} else Outcome.inconclusive
+
+    @property
+    def promoted(self) -> list[str]:
+        """Labels of the variants that are better than the reference."""
+        return [name for name in self.final if self.outcome_of(name) is Outcome.promote]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "outcome": self.outcome.value,
+            "reference": self.reference,
+            "decision": self.decision.to_json(),
+            "outcomes": {name: self.outcome_of(name).value for name in self.final},
+            "verdicts": [verdict.to_json() for verdict in self.verdicts],
+            "notes": self.notes,
+        }
+
+
+def compare(
+    frame: pd.DataFrame,
+    reference: str = REFERENCE,
+    decision: DecisionRule | None = None,
+    allow_mixed_environments: bool = False,
+) -> Comparison:
+    """Judge every variant of a table against its reference.
+
+    Args:
+        frame: one row a run. Columns variant, seed and the rule's metric (val_bpb); where present depth,
+            train_time_s or median_step_time_s (seconds), num_steps, total_flops, hardware, state,
+            failure_class and every other column of the runs table. A run without a metric is missing, unless
+            ``state`` says that it diverged. Rows ``REFERENCE@...`` with num_steps are the reference at other
+            horizons.
+        reference: the variant that all others are compared with.
+        decision: the rule; by default sweepkit's. Axes that the table has no column for are not judged.
+        allow_mixed_environments: compare across hardware, versions and threads.
+
+    Raises:
+        ConfigError: a column is missing, a run is there twice, or there is no such reference.
+        SweepkitError: the runs cannot be compared; the error names what differs.
+    """
+    rule = decision or DecisionRule()
+    rows = _runs(frame, reference, rule)
+    rule, notes = _measured(rows, rule)
+    depths = list(dict.fromkeys(rows["rung"]))
+    verdicts = [
+        verdict
+        for depth in depths
+        for verdict in gate.decide(rows, rule, depth, depth == depths[-1], allow_mixed_environments)
+    ]
+    return Comparison(reference, rule, verdicts, _transfer(rows, verdicts), notes)
+
+
+def _runs(frame: pd.DataFrame, reference: str, rule: DecisionRule) -> pd.DataFrame:
+    """The table with the columns of the runs table, smallest depth first, in an order of its own."""
+    for name in (*_NEEDED, rule.metric):
+        if name not in frame:
+            raise errors.invalid(
+                "column",
+                name,
+                f"be in the table (it has {', '.join(map(str, frame.columns))})",
+                "rename yours, or name the metric in the rule (decision.metric=bpb_probe)",
+            )
+    rows = frame.copy()
+    for name in _TEXT:
+        if name in rows:
+            rows[name] = rows[name].astype("string")
+    names = list(dict.fromkeys(rows["variant"].dropna()))
+    if reference not in names or all(name == reference or is_horizon(name, reference) for name in names):
+        raise errors.invalid(
+            "reference",
+            reference,
+            f"be one of two variants or more in the table ({', '.join(names)})",
+            errors.did_you_mean(reference, names),
+        )
+    rows["variant"] = [
+        REFERENCE + name.removeprefix(reference)
+        if name == reference or is_horizon(name, reference)
+        else _not_taken(name)
+        for name in rows["variant"].astype(str)
+    ]
+    depth = pd.to_numeric(rows["depth"]).astype("Int64") if "depth" in rows else pd.Series(pd.NA, rows.index)
+    rows["rung"] = ["all depths" if pd.isna(value) else f"d{value}" for value in depth]
+    rows = rows.assign(_depth=depth).sort_values(["_depth", "variant", "seed"], kind="stable")
+    for name in (rule.metric, "train_time_s", "median_step_time_s", "num_steps", "total_flops"):
+        if name in rows:
+            rows[name] = pd.to_numeric(rows[name]).astype("Float64")
+    twice = rows[rows.duplicated(["variant", "rung", "seed"])]
+    if len(twice):
+        row = twice.iloc[0]
+        raise errors.invalid(
+            "seed",
+            row["seed"],
+            f"be there once for {row['variant']} at {row['rung']}",
+            "delete one of the rows",
+        )
+    return _completed(rows.drop(columns="_depth"), rule)
+
+
+def _not_taken(name: str) -> str:
+    if name == REFERENCE:
+        raise errors.invalid("variant", name, "be the reference's name alone", f"give --reference {name}")
+    return name
+
+
+def _completed(rows: pd.DataFrame, rule: DecisionRule) -> pd.DataFrame:
+    """With run ids, states and step times where the table has none."""
+    if "run_id" not in rows:
+        rows["run_id"] = [
+            f"{rung}-{variant}-s{seed}"
+            for rung, variant, seed in zip(rows["rung"], rows["variant"], rows["seed"], strict=True)
+        ]
+    measured = rows[rule.metric].notna()
+    if "state" not in rows:
+        rows["state"] = [RunState.complete.value if value else "failed" for value in measured]
+    if "failure_class" not in rows:
+        rows["failure_class"] = pd.Series(pd.NA, rows.index, dtype="string")
+    if "median_step_time_s" not in rows and "train_time_s" in rows:
+        # a ratio of times is one of step times where no steps are given
+        steps = rows.get("num_steps", 1.0)
+        rows["median_step_time_s"] = rows["train_time_s"] / steps
+        if "num_steps" not in rows:
+            rows["num_steps"] = pd.Series(1.0, rows.index, dtype="Float64")
+    return rows
+
+
+def _measured(rows: pd.DataFrame, rule: DecisionRule) -> tuple[DecisionRule, list[str]]:
+    """The rule without cost axes that the table does not have."""
+    columns = {"wall_clock": "median_step_time_s", "flops": "total_flops"}
+    needed = {"wall_clock": "train_time_s, or median_step_time_s and num_steps", "flops": "total_flops"}
+    absent = [axis for axis, name in columns.items() if name not in rows or rows[name].isna().all()]
+    if "wall_clock" not in absent and "num_steps" not in rows:
+        absent.append("wall_clock")
+    axes = {axis: demand for axis, demand in rule.axes.items() if axis not in absent}
+    notes = [f"{axis} is not judged: the table has no {needed[axis]}" for axis in rule.axes if axis in absent]
+    return replace(rule, axes=axes), notes
+
+
+def _transfer(rows: pd.DataFrame, verdicts: Sequence[Verdict]) -> list[TransferRow]:
+    """The story of every variant over the depths."""
+    depths = {
+        rung: None if "depth" not in group or group["depth"].isna().all() else int(group["depth"].iloc[0])
+        for rung, group in rows.groupby("rung")
+    }
+    names = dict.fromkeys(verdict.variant for verdict in verdicts)
+    return [
+        row
+        for name in names
+        for row in transfer.story(
+            [
+                (verdict.rung, depths[verdict.rung], Effect(**verdict.evidence["effect"]))
+                for verdict in verdicts
+                if verdict.variant == name
+            ]
+        )
+    ]

@@ -1,0 +1,103 @@
+"""What a sweep's runs say beyond effects, one table a question, shared by the page and ``sweepkit results``.
+
+Everything is worked out from the runs table, the frozen plan and the decided rungs; nothing of it is stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+
+import pandas as pd
+
+from sweepkit.analysis import combinations, frontier, matched, probes
+from sweepkit.promotion import story
+from sweepkit.report.content import Content
+from sweepkit.report.summary import COMPLETE
+
+_FRONTIER = [
+    "rung", "variant", "axis", "n", "cost_ratio", "effect", "low", "high", "p", "speedup", "speedup_low",
+    "speedup_high", "confidence", "note",
+]  # fmt: skip
+_TERM = [
+    "rung",
+    "term",
+    "effect",
+    "low",
+    "high",
+    "confidence",
+    "p",
+    "p_holm",
+    "together",
+    "is_conflict",
+    "sentence",
+]
+_PROBE = ["rung", "metric", "variant", "n", "effect", "low", "high", "confidence", "p", "note"]
+
+
+def complete(content: Content, rung: str) -> pd.DataFrame:
+    """The rung's runs that came to their end."""
+    runs = content.runs
+    return runs[(runs["rung"] == rung) & (runs["state"] == COMPLETE)]
+
+
+def at_equal_cost(content: Content) -> pd.DataFrame:
+    """Every variant on the reference's frontier: a row a rung, variant and axis."""
+    rule, rows = content.decision, []
+    for rung in content.rungs:
+        done = complete(content, rung)
+        if rule.metric in done:
+            held = matched.matched(done, rule.metric, rule.alpha, rule.margins)
+            rows += [{"rung": rung} | asdict(item) for item in held]
+    return pd.DataFrame(rows, columns=_FRONTIER)
+
+
+def combined(content: Content) -> pd.DataFrame:
+    """Main effects and interactions: a row a rung and term."""
+    rule, rows = content.decision, []
+    for rung in content.rungs:
+        done = complete(content, rung)
+        if rule.metric in done:
+            found = combinations.terms(done, rule.metric, rule.alpha)
+            rows += [{"rung": rung, "term": item.name} | asdict(item) for item in found]
+    return pd.DataFrame(rows, columns=_TERM)
+
+
+def on_probes(content: Content) -> pd.DataFrame:
+    """Every evaluation text: a row a rung, text and variant, or one that says why a text is left out."""
+    rows: list[dict[str, object]] = []
+    for rung in content.rungs:
+        done = frontier.without_horizons(complete(content, rung))
+        found = probes.compare(done, content.decision.alpha)
+        for metric, items in found.effects.items():
+            rows += [{"rung": rung, "metric": metric} | asdict(item) for item in items]
+        rows += [{"rung": rung, "metric": metric, "note": why} for metric, why in found.refused.items()]
+    return pd.DataFrame(rows, columns=_PROBE)
+
+
+def retained(content: Content) -> pd.DataFrame:
+    """How effects travel: a row a pair of neighbouring rungs."""
+    rungs = content.promotion.rungs if content.promotion else []
+    rows = [asdict(item) for item in story.retentions(rungs, content.decision.alpha)]
+    for row in rows:
+        row["flips"] = ", ".join(row["flips"])
+    return pd.DataFrame(rows, columns=list(story.Retention.__dataclass_fields__))
+
+
+def cliffs(content: Content) -> pd.DataFrame:
+    """Swept values with a catastrophic neighbour: a row a rung and cliff."""
+    rungs = content.promotion.rungs if content.promotion else []
+    cells = content.frozen.cells if content.frozen else []
+    found = story.find_cliffs(rungs, cells, content.decision)
+    rows = [{"rung": rung} | asdict(item) for rung, items in found.items() for item in items]
+    return pd.DataFrame(rows, columns=["rung", *story.Cliff.__dataclass_fields__])
+
+
+#: What ``sweepkit results NAME --analysis KIND`` shows.
+KINDS: dict[str, Callable[[Content], pd.DataFrame]] = {
+    "frontier": at_equal_cost,
+    "combinations": combined,
+    "probes": on_probes,
+    "retention": retained,
+    "cliffs": cliffs,
+}

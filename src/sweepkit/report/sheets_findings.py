@@ -1,0 +1,136 @@
+"""Tables of what a sweep's runs say beyond effects (``findings.py``), for the terminal and the page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pandas as pd
+
+from sweepkit.report import numbers
+from sweepkit.report.sheets import AXIS_NAMES, Mark, Sheet, records
+
+
+def frontier(frame: pd.DataFrame) -> Sheet:
+    """Cost, effect at equal cost and capability-matched speed-up of every variant, axis under axis."""
+    sheet = Sheet(("rung", "variant", "at equal", ">cost", ">effect", ">speed-up", "not told"))
+    previous: Any = None
+    for row in records(frame):
+        fresh = (row["rung"], row["variant"]) != previous
+        sheet.add(
+            numbers.plain(row["rung"]) if fresh else "",
+            numbers.plain(row["variant"]) if fresh else "",
+            AXIS_NAMES[row["axis"]],
+            f"{row['cost_ratio']:.3f}×",
+            estimate(row),
+            _speedup(row),
+            row["note"],
+            new_group=fresh,
+        )
+        previous = (row["rung"], row["variant"])
+    if frame.empty:
+        sheet.notes.append(
+            "the reference was run at one horizon only; reference_horizons: [0.5, 2] adds others"
+        )
+    else:
+        sheet.notes.append(
+            "effect: against what the reference reaches at the same cost; speed-up: what the reference would "
+            "spend to reach the same loss, over what the variant spent"
+        )
+    return sheet
+
+
+def combinations(frame: pd.DataFrame) -> Sheet:
+    """Main effects, then interactions with what both levels give alone and together."""
+    sheet = Sheet(("rung", "term", ">effect", "what it says"))
+    previous: Any = None
+    for row in records(frame):
+        tone = "reject" if row["is_conflict"] else ""
+        sheet.add(
+            numbers.plain(row["rung"]),
+            Mark(row["term"], tone),
+            estimate(row),
+            row["sentence"] or "alone, beside the reference's other levels",
+            new_group=row["rung"] != previous,
+        )
+        previous = row["rung"]
+    if frame.empty:
+        sheet.notes.append("no variant combines two axes; combine: 2 in the sweep file adds pairs")
+    return sheet
+
+
+def probes(frame: pd.DataFrame) -> Sheet:
+    """Every text with every variant's effect on it."""
+    sheet = Sheet(("rung", "text", "variant", ">n", ">effect", "not compared because"))
+    previous: Any = None
+    for row in records(frame):
+        sheet.add(
+            numbers.plain(row["rung"]),
+            str(row["metric"]).removeprefix("bpb_"),
+            numbers.plain(row["variant"]),
+            numbers.MISSING if numbers.is_missing(row["n"]) else str(int(row["n"])),
+            estimate(row),
+            "" if numbers.is_missing(row["note"]) else row["note"],
+            new_group=(row["rung"], row["metric"]) != previous,
+        )
+        previous = (row["rung"], row["metric"])
+    return sheet
+
+
+def retention(frame: pd.DataFrame) -> Sheet:
+    """How much of an effect is left one rung up, and what selection explains."""
+    sheet = Sheet(("from", "to", ">n", ">retained", ">plain slope", ">τ", ">by selection"))
+    for row in records(frame):
+        interval = ""
+        if not numbers.is_missing(row["low"]) and not numbers.is_missing(row["high"]):
+            interval = f" ({numbers.percent(row['low'])} to {numbers.percent(row['high'])})"
+        tau = numbers.MISSING
+        if not numbers.is_missing(row["tau"]):
+            tau = f"{row['tau']:.2f} (null ± {row['tau_null_sd']:.2f})"
+        sheet.add(
+            row["lower"],
+            row["upper"],
+            str(row["n"]),
+            numbers.percent(row["slope"]) + interval,
+            numbers.percent(row["plain_slope"]),
+            tau,
+            numbers.percent(row["explained"]),
+        )
+        sheet.notes.append(row["sentence"])
+    return sheet
+
+
+def cliffs(frame: pd.DataFrame) -> Sheet:
+    """Where one step too far is a catastrophe."""
+    sheet = Sheet(("rung", "axis", "good", "beyond", ">loses"))
+    for row in records(frame):
+        lost = "diverges" if numbers.is_missing(row["drop"]) else numbers.change(row["drop"])
+        sheet.add(row["rung"], row["axis"], row["edge"], row["beyond"], lost)
+    if frame.empty:
+        sheet.notes.append("no cliff was shown on an axis whose levels are numbers")
+    return sheet
+
+
+SHEETS: dict[str, Callable[[pd.DataFrame], Sheet]] = {
+    "frontier": frontier,
+    "combinations": combinations,
+    "probes": probes,
+    "retention": retention,
+    "cliffs": cliffs,
+}
+
+
+def estimate(row: dict[str, Any]) -> str:
+    """``−0.00070 (−0.00110 to −0.00030)``; the estimate alone where there is no interval."""
+    shown = numbers.change(row["effect"])
+    if numbers.is_missing(row["low"]) or numbers.is_missing(row["high"]):
+        return shown
+    return f"{shown} ({numbers.change(row['low'])} to {numbers.change(row['high'])})"
+
+
+def _speedup(row: dict[str, Any]) -> str:
+    if numbers.is_missing(row["speedup"]):
+        return numbers.MISSING
+    ends = [row["speedup_low"], row["speedup_high"]]
+    shown = ["open" if numbers.is_missing(end) else f"{end:.3f}" for end in ends]
+    return f"{row['speedup']:.3f}× ({shown[0]} to {shown[1]})"

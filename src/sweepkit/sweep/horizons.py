@@ -1,0 +1,72 @@
+"""The reference at other horizons, and the order in which a rung's runs are made.
+
+A candidate at equal time or FLOPs is held against what the reference reaches when it is given more or less of
+them. So the reference is also run at multiples of the rung's horizon, with the same seeds, each to the end of
+its own schedule. Only the number of steps changes: batch, learning rates and weight decay stay those of the
+planned horizon, or two things would change at once.
+
+Wall clock drifts with time and neighbours, so the reference is not run first and its variants later: every
+seed is a block that holds them all.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from sweepkit.config import codec
+from sweepkit.config.schema import LadderConfig
+from sweepkit.errors import invalid
+from sweepkit.plan import build
+from sweepkit.sweep import fields
+
+if TYPE_CHECKING:
+    from sweepkit.sweep.expand import Cell
+    from sweepkit.sweep.file import SweepFile
+
+
+#: Role of the reference's cells at other horizons, whose labels are ``reference@0.5x`` and the like.
+HORIZON = "horizon"
+
+
+def wanted(sweep: SweepFile, ladder: LadderConfig | None) -> tuple[float, ...]:
+    """The sweep file's multiples, else the ladder's."""
+    if sweep.reference_horizons is not None or ladder is None:
+        return sweep.reference_horizons or ()
+    return fields.read_horizons(list(ladder.reference_horizons)) or ()
+
+
+def with_reference_horizons(cells: Sequence[Cell], multiples: Sequence[float]) -> list[Cell]:
+    """The cells of one rung, those of the reference's other horizons behind the reference's.
+
+    Raises:
+        ConfigError: a horizon comes out as long as the planned one, or without a step.
+    """
+    reference = [cell for cell in cells if cell.variant == cells[0].variant]
+    if len(reference) == len(cells):
+        return list(cells)  # nothing to be held against it
+    added = [_at(cell, multiple) for multiple in sorted(multiples) for cell in reference]
+    return [*reference, *added, *cells[len(reference) :]]
+
+
+def interleaved(cells: Sequence[Cell]) -> list[Cell]:
+    """Seed by seed, in the order of the first variant's seeds."""
+    seeds = list(dict.fromkeys(cell.plan.seed for cell in cells))
+    return sorted(cells, key=lambda cell: seeds.index(cell.plan.seed))
+
+
+def _at(cell: Cell, multiple: float) -> Cell:
+    steps = round(multiple * cell.plan.num_steps)
+    if steps < 1 or steps == cell.plan.num_steps:
+        raise invalid(
+            "reference_horizons",
+            multiple,
+            f"give another number of steps than the {cell.plan.num_steps} of rung {cell.rung}, at least 1",
+            "leave it out, or make the runs longer",
+        )
+    config = codec.from_json(cell.plan.config)
+    horizon = dataclasses.replace(config.horizon, num_steps=steps, target_flops=None)
+    plan = build.build(dataclasses.replace(config, horizon=horizon))
+    label = f"{cell.variant}@{multiple:g}x"
+    return dataclasses.replace(cell, variant=label, variant_key=label, role=HORIZON, plan=plan)

@@ -1,0 +1,174 @@
+"""The frontier: FP8's published shape, held-out seeds at 1, coverage, and what is refused."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from sweepkit.analysis import frontier
+from sweepkit.analysis.matched import Matched, matched
+
+HORIZONS = {"reference@0.5x": 0.5, "reference": 1.0, "reference@2x": 2.0}
+
+
+def loss(steps: float, floor: float = 0.0) -> float:
+    """A scaling law: bits per byte at ``steps`` (1000 is the planned horizon)."""
+    return floor + (0.8 - floor) * (steps / 1000.0) ** -0.06
+
+
+def runs(
+    rng: np.random.Generator,
+    variants: dict[str, tuple[float, float]],
+    *,
+    seeds: int = 4,
+    noise: float = 0.0003,
+    timing: float = 0.003,
+    floor: float = 0.0,
+    first_seed: int = 1,
+    paired: bool = True,
+) -> pd.DataFrame:
+    """Runs of the reference's horizons and of variants: name → (reference steps it is worth, step time)."""
+    luck = rng.normal(0.0, 0.002, seeds)
+    rows: list[dict[str, Any]] = []
+
+    def add(name: str, steps: float, value: float, time: float, start: int, shared: Any) -> None:
+        for index in range(seeds):
+            seed = start + index
+            rows.append(
+                {
+                    "run_id": f"{name}-{seed}",
+                    "variant": name,
+                    "seed": seed,
+                    "pair_key": f"order-{seed}",
+                    "compile_key": name.partition("@")[0],
+                    "num_steps": steps,
+                    "val_bpb": value + shared[index] + rng.normal(0.0, noise),
+                    "median_step_time_s": time * math.exp(rng.normal(0.0, timing)),
+                    "total_flops": 1e12 * steps,
+                }
+            )
+
+    for name, share in HORIZONS.items():
+        add(name, 1000 * share, loss(1000 * share, floor), 1.0, first_seed, luck)
+    for name, (worth, time) in variants.items():
+        start, shared = (first_seed, luck) if paired else (first_seed + 100, rng.normal(0.0, 0.002, seeds))
+        add(name, 1000, loss(worth, floor), time, start, shared)
+    return pd.DataFrame(rows)
+
+
+def of(found: list[Matched], variant: str) -> dict[str, Matched]:
+    return {item.axis: item for item in found if item.variant == variant}
+
+
+def test_fp8_as_published() -> None:
+    """Throughput 1.17×, slightly worse per step, about 1.05× once capability is matched."""
+    worth = 1000 * 1.05 / 1.17
+    found = of(matched(runs(np.random.default_rng(0), {"fp8": (worth, 1 / 1.17)}), "val_bpb", 0.05), "fp8")
+    assert found["steps"].effect is not None and found["steps"].effect > 0  # worse per step
+    assert found["steps"].speedup == pytest.approx(1.05 / 1.17, rel=0.01)
+    wall = found["wall_clock"]
+    assert 1 / wall.cost_ratio == pytest.approx(1.17, rel=0.01)
+    assert wall.speedup == pytest.approx(1.05, rel=0.015)
+    assert wall.speedup_low is not None and wall.speedup_high is not None
+    assert wall.speedup_low < 1.05 < wall.speedup_high
+    assert wall.speedup_high - wall.speedup_low < 0.05
+    assert wall.effect is not None and wall.effect < 0  # better at equal time
+    # FLOPs of FP8 are counted as they are: the same, so there it only loses
+    assert found["flops"].speedup == pytest.approx(found["steps"].speedup)
+
+
+def test_without_noise_the_closed_form_comes_out() -> None:
+    """On a power law the line is exact: effect and speed-up are those of the formula."""
+    table = runs(np.random.default_rng(1), {"twice": (1300.0, 1.25)}, noise=1e-9, timing=0.0)
+    found = of(matched(table, "val_bpb", 0.05), "twice")
+    assert found["steps"].speedup == pytest.approx(1.3, rel=1e-4)
+    assert found["wall_clock"].speedup == pytest.approx(1.3 / 1.25, rel=1e-4)
+    assert found["wall_clock"].effect == pytest.approx(loss(1300) - loss(1250), rel=1e-2)
+    assert found["steps"].effect == pytest.approx(loss(1300) - loss(1000), rel=1e-2)
+
+
+@pytest.mark.parametrize("paired", [True, False])
+def test_held_out_seeds_of_the_reference_come_out_at_one(paired: bool) -> None:
+    """With an irreducible loss, so that the curve is no power law; unpaired: seeds that nobody else has."""
+    logs, hits, total = [], 0, 150
+    for world in range(total):
+        rng = np.random.default_rng([2, world])
+        table = runs(rng, {"again": (1000.0, 1.0)}, floor=0.6, paired=paired)
+        item = of(matched(table, "val_bpb", 0.05), "again")["wall_clock"]
+        if item.speedup is not None:
+            logs.append(math.log(item.speedup))
+        low, high = item.speedup_low or 0.0, item.speedup_high or math.inf
+        hits += low <= 1.0 <= high
+    error = float(np.std(logs)) / math.sqrt(len(logs))
+    assert abs(float(np.mean(logs))) < 4 * error + 1e-3
+    assert hits / total > 0.90 - 3 * math.sqrt(0.9 * 0.1 / total)
+
+
+@pytest.mark.parametrize(("worth", "time"), [(1000.0, 1.0), (1150.0, 1.2), (900.0, 0.85)])
+def test_intervals_cover_the_truth(worth: float, time: float) -> None:
+    hits, total = np.zeros(2), 200
+    for world in range(total):
+        table = runs(np.random.default_rng([3, world]), {"it": (worth, time)}, seeds=3, floor=0.4)
+        item = of(matched(table, "val_bpb", 0.05), "it")["wall_clock"]
+        low, high = item.speedup_low or 0.0, item.speedup_high or math.inf
+        hits[0] += low <= worth / 1000 / time <= high
+        assert item.low is not None and item.high is not None
+        hits[1] += item.low <= loss(worth, 0.4) - loss(1000 * time, 0.4) <= item.high
+    # the bend makes intervals a little wider than 90%, never narrower
+    assert np.all(hits / total > 0.90 - 3 * math.sqrt(0.9 * 0.1 / total))
+
+
+def test_the_two_intervals_agree() -> None:
+    """A speed-up's interval excludes 1 exactly when the equal-cost effect's excludes 0, as p says."""
+    for world in range(60):
+        rng = np.random.default_rng([4, world])
+        table = runs(rng, {"it": (1000 * math.exp(rng.normal(0, 0.01)), 1.0)})
+        for item in matched(table, "val_bpb", 0.05):
+            assert item.p is not None and item.high is not None
+            assert (item.high < 0) == (item.p < 0.05)
+            assert (item.speedup_low is not None and item.speedup_low > 1) == (item.high < 0)
+
+
+def test_nothing_is_extrapolated() -> None:
+    table = runs(
+        np.random.default_rng(5), {"slow": (1000.0, 2.5), "great": (2600.0, 1.0), "bad": (300.0, 1.0)}
+    )
+    found = matched(table, "val_bpb", 0.05)
+    slow = of(found, "slow")["wall_clock"]
+    assert slow.effect is None and slow.p is None
+    assert "nothing is extrapolated" in slow.note
+    great, bad = of(found, "great")["steps"], of(found, "bad")["steps"]
+    assert great.speedup is None and "longest horizon" in great.note
+    assert bad.speedup is None and "shortest horizon" in bad.note
+    assert bad.effect is not None and bad.effect > 0
+
+
+def test_one_line_over_all_horizons_would_be_bent() -> None:
+    """Why lines end at horizons: a fit through all three misses the middle by more than min_effect."""
+    x = np.log([500.0, 1000.0, 2000.0])
+    y = np.log([loss(500, 0.6), loss(1000, 0.6), loss(2000, 0.6)])
+    assert abs(0.8 * (np.polyval(np.polyfit(x, y, 1), x[1]) - y[1])) < 0.0003
+    steep = np.log([0.6 + 0.2 * (steps / 1000) ** -0.3 for steps in (500, 1000, 2000)])
+    assert abs(0.8 * (np.polyval(np.polyfit(x, steep, 1), x[1]) - steep[1])) > 0.0015
+
+
+def test_without_horizons_there_is_no_frontier() -> None:
+    table = runs(np.random.default_rng(6), {"it": (1000.0, 1.0)})
+    alone = table[~table["variant"].str.contains("@")]
+    assert matched(alone, "val_bpb", 0.05) == []
+    assert not frontier.has_horizons(alone)
+
+
+def test_missing_seeds_and_single_runs() -> None:
+    """A lost run widens, a single run of each leaves estimates without an interval."""
+    table = runs(np.random.default_rng(7), {"it": (1100.0, 1.0)})
+    lost = table[table["run_id"] != "reference@2x-2"]
+    whole, part = (of(matched(rows, "val_bpb", 0.05), "it")["steps"] for rows in (table, lost))
+    assert part.speedup == pytest.approx(whole.speedup, abs=0.02)
+    single = of(matched(table[table["seed"] == 1], "val_bpb", 0.05), "it")["steps"]
+    assert single.speedup is not None and single.effect is not None
+    assert single.speedup_low is None and single.low is None and single.p is None

@@ -1,0 +1,182 @@
+"""Any table is judged by the rule that promotion uses: same verdicts, in any order, with what it has."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from promotion_worlds import RULE, World, freeze
+
+import sweepkit.analysis
+from sweepkit.cli.main import main
+from sweepkit.errors import ConfigError, SweepkitError
+from sweepkit.promotion import gate
+from sweepkit.promotion.compare import compare
+from sweepkit.promotion.verdict import Outcome
+from sweepkit.sweep.decision import DecisionRule
+
+EFFECTS = {"better": -0.02, "same": 0.0, "worse": 0.05}
+
+
+def table(
+    effects: dict[str, float], depths: tuple[int, ...] = (12,), seeds: int = 5, **columns: Any
+) -> pd.DataFrame:
+    """A table as somebody else would have it; the reference is called baseline."""
+    rng = np.random.default_rng(5)
+    rows = []
+    for depth in depths:
+        luck = rng.normal(0.0, 0.01, seeds)
+        for variant, effect in {"baseline": 0.0, **effects}.items():
+            for seed in range(seeds):
+                loss = 1.0 + effect + luck[seed] + rng.normal(0.0, 0.0005)
+                rows.append({"variant": variant, "seed": seed, "depth": depth, "val_bpb": loss, **columns})
+    return pd.DataFrame(rows)
+
+
+def test_it_is_the_gates_own_rule(tmp_path: Path) -> None:
+    """The runs table of a real ladder, judged as a table, gives the last rung's evidence number by number."""
+    frozen = freeze(tmp_path, list(EFFECTS), depths=(2,))
+    world = World(frozen, EFFECTS)
+    world.run_cells("d2", frozen.cells)
+    frame = world.load()
+    found = compare(frame, "reference", RULE).final
+    for verdict in gate.decide(frame, RULE, "d2", is_last=True):
+        assert found[verdict.variant].evidence["effect"] == verdict.evidence["effect"]
+        assert found[verdict.variant].outcome is verdict.outcome
+
+
+def test_outcomes() -> None:
+    found = sweepkit.analysis.compare(table(EFFECTS), reference="baseline")
+    assert found.outcome is Outcome.promote
+    assert found.promoted == ["better"]
+    assert found.outcome_of("worse") is Outcome.reject
+    assert compare(table({"worse": 0.05}), "baseline").outcome is Outcome.reject
+    assert compare(table({"better": -0.02}, seeds=1), "baseline").outcome is Outcome.inconclusive
+    assert any("wall_clock is not judged" in note for note in found.notes)
+
+
+def test_the_largest_depth_has_the_last_word() -> None:
+    frame = pd.concat([table({"fades": -0.02}, (12,)), table({"fades": 0.02}, (20,))])
+    found = compare(frame, "baseline")
+    assert found.outcome is Outcome.reject
+    assert [row.rung for row in found.transfer] == ["d12", "d20"]
+    assert "sign flip" in found.transfer[1].note
+    only_small = pd.concat([table({"it": -0.02, "other": 0.0}, (12,)), table({"other": 0.0}, (20,))])
+    assert compare(only_small, "baseline").outcome_of("it") is Outcome.inconclusive
+
+
+def test_rows_in_any_order_give_the_same_numbers() -> None:
+    frame = table(EFFECTS, (12, 20), total_flops=1e15)
+    shuffled = frame.sample(frac=1.0, random_state=1).reset_index(drop=True)
+    assert compare(frame, "baseline").to_json() == compare(shuffled, "baseline").to_json()
+
+
+def test_costs_are_judged_where_the_table_has_them() -> None:
+    frame = table({"slow": -0.02}, train_time_s=100.0, total_flops=1e15)
+    rng = np.random.default_rng(1)
+    slow = frame["variant"] == "slow"
+    frame["train_time_s"] *= np.where(slow, 1.5, 1.0) * np.exp(rng.normal(0.0, 0.002, len(frame)))
+    found = compare(frame, "baseline")
+    assert found.outcome is Outcome.reject
+    assert "worse by more than 2.0%" in found.final["slow"].reasons[0]
+    assert found.notes == []
+
+
+def test_fp8_is_worth_having_at_equal_time() -> None:
+    """Made up from the published numbers: 1.17× tokens/s, worse per step, 1.05× at matched capability."""
+    rng = np.random.default_rng(2)
+    luck = rng.normal(0.0, 0.001, 5)
+    rows = []
+    for name, steps, worth, speed in [
+        ("bf16", 1000, 1000, 1.0), ("bf16@0.5x", 500, 500, 1.0), ("bf16@2x", 2000, 2000, 1.0),
+        ("fp8", 1000, 1000 * 1.05 / 1.17, 1.17),
+    ]:  # fmt: skip
+        for seed in range(5):
+            loss = 0.8 * (worth / 1000) ** -0.06 + luck[seed] + rng.normal(0.0, 0.0003)
+            time = steps / speed * math.exp(rng.normal(0.0, 0.002))
+            rows.append(
+                {"variant": name, "seed": seed, "depth": 24, "val_bpb": loss, "num_steps": steps,
+                 "train_time_s": time, "total_flops": 1e15 * steps}
+            )  # fmt: skip
+    frame = pd.DataFrame(rows)
+    rule = DecisionRule(
+        axes={"steps": "not_worse", "wall_clock": "superior", "flops": "not_worse"},
+        margins={"steps": 0.01, "flops": 0.02},
+        min_effect=0.0003,
+    )
+    found = compare(frame, "bf16", rule)
+    assert found.outcome is Outcome.promote
+    wall = found.final["fp8"].evidence["wall_clock"]
+    assert wall["matched"]["speedup"] == pytest.approx(1.05, abs=0.01)
+    assert 1 / wall["ratio"] == pytest.approx(1.17, abs=0.01)
+    assert "at equal time shown to be better" in wall["sentence"]
+    # by the usual rule, which wants a gain per step, it is not
+    assert compare(frame, "bf16").outcome is Outcome.reject
+
+
+def test_a_diverged_run_counts_and_a_missing_one_does_not() -> None:
+    frame = table({"it": -0.02}, seeds=7)
+    frame["state"] = "complete"
+    last = frame.index[-1]
+    frame.loc[last, "val_bpb"] = np.nan
+    frame.loc[last, "state"] = "failed"
+    assert compare(frame, "baseline").outcome is Outcome.promote
+    assert compare(frame.drop(columns="state"), "baseline").final["it"].evidence["missing"]
+    frame.loc[last, "state"] = "diverged"
+    assert compare(frame, "baseline").final["it"].evidence["against"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda frame: frame.drop(columns="seed"), "column is 'seed'"),
+        (lambda frame: frame.drop(columns="val_bpb"), "column is 'val_bpb'"),
+        (lambda frame: pd.concat([frame, frame.iloc[:1]]), "be there once"),
+        (lambda frame: frame[frame["variant"] != "baseline"], "reference is 'baseline'"),
+    ],
+)
+def test_tables_that_cannot_be_judged(change: Any, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        compare(change(table(EFFECTS)), "baseline")
+
+
+def test_other_evaluations_are_refused() -> None:
+    frame = table(EFFECTS, evaluation_fingerprint="stream")
+    frame.loc[frame["variant"] == "better", "evaluation_fingerprint"] = "rows"
+    with pytest.raises(SweepkitError, match="evaluation_fingerprint"):
+        compare(frame, "baseline")
+
+
+@pytest.mark.parametrize(("effects", "status"), [({"it": -0.02}, 0), ({"it": 0.05}, 1), ({"it": -0.0003}, 3)])
+def test_the_command(
+    effects: dict[str, float], status: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    csv, parquet = tmp_path / "runs.csv", tmp_path / "runs.parquet"
+    table(effects).to_csv(csv, index=False)
+    table(effects).to_parquet(parquet)
+    assert main(["verdict", "--runs", str(csv), "--reference", "baseline"]) == status
+    shown = capsys.readouterr().out
+    assert "it" in shown and "better than baseline" in shown
+    outputs = []
+    for path in (csv, parquet):
+        assert main(["verdict", "--runs", str(path), "--reference", "baseline", "--format", "json"]) == status
+        outputs.append(json.loads(capsys.readouterr().out))
+    assert outputs[0]["outcome"] == ("promote", "reject", "", "inconclusive")[status]
+    assert outputs[0]["verdicts"][0]["evidence"]["n"] == 5
+
+
+def test_the_commands_rule_and_errors(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    csv = tmp_path / "runs.csv"
+    table({"it": -0.02}).to_csv(csv, index=False)
+    arguments = ["verdict", "--runs", str(csv), "--reference", "baseline"]
+    assert main([*arguments, "decision.min_effect=0.1"]) != 0
+    capsys.readouterr()
+    assert main([*arguments, "decision.alpa=0.1"]) == 2
+    assert "alpha" in capsys.readouterr().err
+    assert main(["verdict", "--runs", str(tmp_path / "no.csv"), "--reference", "baseline"]) == 2
+    assert "be a .csv or .parquet file" in capsys.readouterr().err

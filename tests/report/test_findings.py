@@ -1,0 +1,183 @@
+"""A ladder with horizons, pairs and a cliff: what the page and ``results --analysis`` say of it."""
+
+from __future__ import annotations
+
+import io
+import json
+import random
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from sweepkit.cli.main import main
+from sweepkit.config.schema import RungConfig
+from sweepkit.promotion import ladder
+from sweepkit.report import content, findings, html
+from sweepkit.results import store
+from sweepkit.results.record import RunDir, RunRecord, RunState
+from sweepkit.sweep import expand, frozen
+from sweepkit.sweep.expand import Cell
+from sweepkit.sweep.file import SweepFile
+from sweepkit.sweep.frozen import Frozen
+
+AXES = {
+    "optimizer.x0.beta1": [0.9, 0.97, 0.98],
+    "route": {"taken": ["optimizer.embedding.lr=0.4"]},
+}
+BETA = {"0.9": -0.02, "0.97": -0.01, "0.98": 0.2}
+
+
+def true_loss(cell: Cell) -> float:
+    """Both routes help alone and undo each other together; beta 0.98 is a cliff."""
+    beta, route = cell.levels.get("optimizer.x0.beta1"), "route" in cell.levels
+    effect = BETA.get(beta or "", 0.0) + (-0.02 if route else 0.0)
+    if beta == "0.9" and route:
+        effect += 0.03
+    horizon = {"reference@0.5x": 0.5, "reference@2x": 2.0}.get(cell.variant, 1.0)
+    return (2.5 - 0.1 * cell.plan.depth + effect) * float(horizon**-0.06)
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> Frozen:
+    """The ladder, frozen for real from a sweep file, with made-up records, and promoted."""
+    results = tmp_path_factory.mktemp("results")
+    sweep = SweepFile.from_json(
+        {
+            "name": "found",
+            "axes": AXES,
+            "combine": 2,
+            "seeds": [1, 2, 3],
+            "ladder": "mini",
+            "reference_horizons": [0.5, 2],
+            "decision": {"alpha": 0.1, "min_effect": 0.001, "num_unselected": 2},
+        }
+    )
+    rungs = [RungConfig("d2", ["model=d2"], max_promoted=3), RungConfig("d4", ["model=d4"])]
+    cells = [cell for cell in expand.expand_all(sweep) if cell.rung in ("d2", "d4")]
+    made = frozen.freeze_cells(sweep, rungs, cells, results)
+
+    def run_cells(rung: str, wanted: list[Cell]) -> None:
+        for cell in wanted:
+            RunDir.of(results, cell.plan.run_id).write_record(record(cell))
+
+    ladder.promote(made, run_cells, lambda: store.load("found", results))
+    return made
+
+
+def record(cell: Cell) -> RunRecord:
+    plan = cell.plan
+    luck = random.Random(f"{plan.seed} {plan.depth}").gauss(0.0, 0.01)
+    loss = true_loss(cell) + luck + random.Random(plan.run_id).gauss(0.0, 0.0005)
+    return RunRecord(
+        run_id=plan.run_id,
+        variant_id=plan.variant_id,
+        seed=plan.seed,
+        state=RunState.complete,
+        step=plan.num_steps,
+        num_steps=plan.num_steps,
+        environment={"hardware": "a processor"},
+        environment_fingerprint="e" * 12,
+        evaluation_fingerprints={"validation": "f" * 12, "probe": "9" * 12},
+        measured_on={"validation": {"text": "3fa9", "layout": "rows of T"}},
+        results={"val_bpb": loss, "bpb_validation": loss, "bpb_probe": 1.1 * loss, "median_step_time_s": 0.1},
+    )
+
+
+@pytest.fixture
+def gathered(swept: Frozen) -> content.Content:
+    return content.gather("found", swept.sweep_dir.parent)
+
+
+def test_horizons_are_run_on_every_rung_and_never_judged(gathered: content.Content) -> None:
+    assert gathered.promotion is not None
+    judged = {verdict.variant for verdict in gathered.verdicts}
+    assert not any("@" in name for name in judged)
+    done = gathered.runs[gathered.runs["state"] == "complete"]
+    for rung in ("d2", "d4"):
+        assert {"reference", "reference@0.5x", "reference@2x"} <= set(
+            done.loc[done["rung"] == rung, "variant"]
+        )
+    matched = gathered.promotion.rungs[0].verdicts[0].evidence["steps"]["matched"]
+    assert matched["speedup"] > 1
+
+
+def test_at_equal_cost(gathered: content.Content) -> None:
+    table = findings.at_equal_cost(gathered).set_index(["rung", "variant", "axis"])
+    row = table.loc[("d2", "route=taken", "steps")]
+    # loss falls by 0.02 of 2.3 at an exponent of 0.06
+    assert row["speedup"] == pytest.approx((2.3 / 2.28) ** (1 / 0.06), rel=0.02)
+    assert row["effect"] == pytest.approx(-0.02, abs=0.002)
+    assert row["low"] < row["effect"] < row["high"] < 0
+
+
+def test_conflicts_and_cliffs_are_found(gathered: content.Content) -> None:
+    table = findings.combined(gathered)
+    at_d2 = table[table["rung"] == "d2"].set_index("term")
+    name = "optimizer.x0.beta1=0.9 × route=taken"
+    assert list(at_d2.index[at_d2["is_conflict"]]) == [name]
+    assert at_d2.loc[name, "effect"] == pytest.approx(0.03, abs=0.003)
+    cliffs = findings.cliffs(gathered)
+    assert ("d2", "0.97", "0.98") in set(
+        cliffs[["rung", "edge", "beyond"]].itertuples(index=False, name=None)
+    )
+
+
+def test_retention_uses_winners_and_drawn_ones(gathered: content.Content) -> None:
+    (row,) = findings.retained(gathered).to_dict("records")
+    assert (row["lower"], row["upper"], row["n"]) == ("d2", "d4", 5)
+    assert row["slope"] == pytest.approx(1.0, abs=0.2)
+
+
+def test_every_text_is_reported(gathered: content.Content) -> None:
+    table = findings.on_probes(gathered)
+    assert set(table["metric"]) == {"bpb_validation", "bpb_probe"}
+    probe = table[
+        (table["metric"] == "bpb_probe") & (table["variant"] == "route=taken") & (table["rung"] == "d2")
+    ]
+    assert float(probe["effect"].iloc[0]) == pytest.approx(-0.022, abs=0.002)
+
+
+def test_the_page_shows_all_of_it(gathered: content.Content) -> None:
+    page = html.render(gathered)
+    for part in (
+        "At equal cost",
+        "Combinations",
+        "Evaluation texts",
+        "Over all variants",
+        "Cliffs",
+        "conflict: ",
+    ):
+        assert part in page
+    assert page.count("<svg") == 5
+
+
+@pytest.mark.parametrize("kind", sorted(findings.KINDS))
+def test_the_command_prints_and_exports(
+    kind: str, swept: Frozen, monkeypatch: pytest.MonkeyPatch, capsysbinary: Any
+) -> None:
+    monkeypatch.setenv("SWEEPKIT_RESULTS_DIR", str(swept.sweep_dir.parent))
+    monkeypatch.setenv("COLUMNS", "200")
+    assert main(["results", "found", "--analysis", kind]) == 0
+    assert b"d2" in capsysbinary.readouterr().out
+    assert main(["results", "found", "--analysis", kind, "--format", "csv"]) == 0
+    table = pd.read_csv(io.BytesIO(capsysbinary.readouterr().out))
+    assert len(table) > 0
+    assert main(["results", "found", "--analysis", kind, "--format", "json"]) == 0
+    assert len(json.loads(capsysbinary.readouterr().out)) == len(table)
+
+
+def test_a_replay_shows_what_another_rule_would_have_changed(
+    swept: Frozen, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = swept.sweep_dir.parent
+    monkeypatch.setenv("SWEEPKIT_RESULTS_DIR", str(results))
+    before = {path: path.read_bytes() for path in results.rglob("*") if path.is_file()}
+    assert main(["promote", "found", "--replay"]) == 0
+    assert "nothing would have been decided differently" in capsys.readouterr().out
+    assert main(["promote", "found", "--replay", "decision.min_effect=0.5"]) == 0
+    shown = capsys.readouterr().out
+    assert ("route=taken" in shown and "inconclusive" in shown) or "reject" in shown
+    assert "decisions would have been different" in shown
+    assert main(["promote", "found", "--replay", "model.depth=4"]) == 2
+    assert {path: path.read_bytes() for path in results.rglob("*") if path.is_file()} == before
