@@ -19,7 +19,7 @@ from sweepkit.analysis import calibration, calibration_file, replicates
 from sweepkit.analysis.calibration import Calibration
 from sweepkit.config.schema import RungConfig
 from sweepkit.errors import FrozenPlanError
-from sweepkit.promotion import gate, ledger, looks, outcome, unselected
+from sweepkit.promotion import deferred, gate, ledger, looks, outcome, unselected
 from sweepkit.promotion.verdict import Promotion, RungResult, Verdict
 from sweepkit.results.columns import REFERENCE, is_reference
 from sweepkit.results.record import FailureClass, RunState
@@ -170,6 +170,8 @@ class _Judge:
 
     def _verdicts(self, rows: pd.DataFrame, known: Sequence[Calibration]) -> list[Verdict]:
         decision = self.frozen.decision
+        here = [cell for cell in self.frozen.cells if cell.rung == self.rung.name]
+        waiting = deferred.deferred(here, decision)
         found = gate.decide(
             rows,
             decision,
@@ -177,8 +179,9 @@ class _Judge:
             self.is_last,
             self.allow_mixed_environments,
             known=known,
-            apart=self.carried,
+            apart=[*self.carried, *waiting],
         )
+        found = [deferred.undecided(verdict, waiting, self.is_last) for verdict in found]
         verdicts = [verdict for verdict in found if verdict.variant not in self.carried]
         measured = [verdict for verdict in found if verdict.variant in self.carried]
         if not self.is_last:

@@ -36,6 +36,8 @@ class DecisionRule:
         margins: per cost axis, how much worse (as a ratio, 0.02 is 2%) still counts as not worse.
         looks: numbers of seeds at which the last rung is looked at, increasing; the last is the most that may
             be spent. Empty: once, with all seeds.
+        scale_sensitive: field or block of the configuration → depth below which a variant that changes it is
+            not decided, but climbs.
     """
 
     metric: str = "val_bpb"
@@ -45,6 +47,7 @@ class DecisionRule:
     margins: dict[str, float] = field(default_factory=lambda: dict(DEFAULT_MARGINS))
     num_unselected: int | None = None
     looks: tuple[int, ...] = ()
+    scale_sensitive: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.metric != "val_bpb" and not self.metric.startswith("bpb_"):
@@ -101,7 +104,7 @@ class DecisionRule:
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; what was added later is left out at its default: old sweeps stay frozen."""
         value = asdict(self) | {"looks": list(self.looks)}
-        return {key: item for key, item in value.items() if key != "looks" or item}
+        return {key: item for key, item in value.items() if key not in ("looks", "scale_sensitive") or item}
 
     @classmethod
     def amended(cls, overrides: Sequence[str], base: DecisionRule | None = None) -> DecisionRule:
@@ -148,6 +151,16 @@ class DecisionRule:
             given["margins"] = DEFAULT_MARGINS | {
                 axis: _number(f"decision.margins.{axis}", margin) for axis, margin in margins.items()
             }
+        if "scale_sensitive" in given:
+            depths = _mapping("decision.scale_sensitive", given["scale_sensitive"])
+            if not all(type(depth) is int and depth > 0 for depth in depths.values()):
+                raise errors.invalid(
+                    "decision.scale_sensitive",
+                    dict(depths),
+                    "map fields to depths, whole numbers",
+                    "write {precision: 24}",
+                )
+            given["scale_sensitive"] = {str(name): depth for name, depth in depths.items()}
         if "looks" in given:
             given["looks"] = _counts("decision.looks", given["looks"])
         return cls(**given)
