@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +116,9 @@ def test_fp8_is_worth_having_at_equal_time() -> None:
     assert wall["matched"]["speedup"] == pytest.approx(1.05, abs=0.01)
     assert 1 / wall["ratio"] == pytest.approx(1.17, abs=0.01)
     assert "at equal time shown to be better" in wall["sentence"]
+    assert "at equal time shown to be better" in found.final["fp8"].reasons[0]
+    # 0.0023 bits per byte at equal time are not worth having to somebody who wants more
+    assert compare(frame, "bf16", replace(rule, min_effect=0.004)).outcome is not Outcome.promote
     # by the usual rule, which wants a gain per step, it is not
     assert compare(frame, "bf16").outcome is Outcome.reject
 

@@ -307,9 +307,12 @@ def _shown(case: Case, decision: DecisionRule) -> bool:
 
 
 def _is_large(gain: float, case: Case, decision: DecisionRule) -> bool:
-    """Whether a gain reaches min_effect, where the metric has to improve at all."""
+    """Whether a gain reaches min_effect: at equal steps, or at the equal cost where it has to be better."""
     steps = case.axes.get("steps")
-    return gain >= decision.min_effect if steps is None or steps.demand == SUPERIOR else True
+    if steps is None or steps.demand == SUPERIOR:
+        return gain >= decision.min_effect
+    held = [axis.matched for axis in case.axes.values() if axis.demand == SUPERIOR and axis.matched]
+    return all(item.effect is None or -item.effect >= decision.min_effect for item in held)
 
 
 def _limit(cases: list[Case], findings: dict[str, Finding], max_promoted: int | None) -> None:

@@ -10,7 +10,7 @@ from sweepkit.analysis.axes import Axis, Status
 from sweepkit.analysis.effects import Effect
 from sweepkit.analysis.replicates import Replicates
 from sweepkit.analysis.stability import Divergence
-from sweepkit.sweep.decision import DecisionRule
+from sweepkit.sweep.decision import SUPERIOR, DecisionRule
 
 _METHODS = {
     "pooled": "pooled residual of variant + seed",
@@ -60,6 +60,12 @@ def estimate(effect: Effect) -> str:
 
 
 def shown_better(case: Judged, decision: DecisionRule) -> str:
+    if case.axes["steps"].demand != SUPERIOR:
+        better = [axis.sentence for axis in case.axes.values() if axis.demand == SUPERIOR]
+        shown = (
+            f"p({case.correction} over {case.num_variants}) = {case.p_corrected:.2g} ≤ α = {decision.alpha:g}"
+        )
+        return "; ".join([*better, shown, f"{decision.metric} at equal steps {estimate(case.effect)}"])
     return (
         f"{decision.metric} {estimate(case.effect)}: p({case.correction} over {case.num_variants}) = "
         f"{case.p_corrected:.2g} ≤ α = {decision.alpha:g}, and {_shrunk(case.effect)} is at least min_effect "
