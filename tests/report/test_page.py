@@ -207,7 +207,7 @@ def test_a_legend_stays_inside_its_figure(length: int) -> None:
     axes = figure.subplots()
     for number in range(6):
         axes.plot([0, 1], label=f"{number}".rjust(length, "x"))
-    plots._legend(figure, axes)
+    plots.legend(figure, axes)
     figure.draw_without_rendering()
     (legend,) = figure.legends
     box = legend.get_window_extent()

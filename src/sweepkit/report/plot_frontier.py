@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from sweepkit.report.plots import GREY, PALETTE, svg_of
+from sweepkit.report.plots import GREY, PALETTE, legend, svg_of
 from sweepkit.results.columns import REFERENCE
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ _TITLES = {"steps": "Steps", "wall_clock": "Wall-clock time", "flops": "Training
 def frontier(
     points: pd.DataFrame, held: pd.DataFrame, losses: dict[str, float], colour: dict[str, str]
 ) -> str:
-    """Loss against cost on every axis, both logarithmic; below the reference's line is better.
+    """Loss against cost (logarithmic) on every axis; below the reference's line is better.
 
     Args:
         points: the reference's horizons, shortest first: variant, num_steps, loss.
@@ -52,7 +52,6 @@ def frontier(
             axes.set_title(_TITLES[name])
             axes.set_xlabel("cost against the reference")
         grid[0].set_ylabel("bits per byte")
-        handles, labels = grid[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=min(4, len(labels)))
+        legend(figure, grid[0])
 
     return svg_of(draw, "frontier", (9.6, 3.8))

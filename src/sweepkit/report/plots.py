@@ -94,7 +94,7 @@ def learning_curves(curves: pd.DataFrame, colour: dict[str, str]) -> str:
             axes.xaxis.set_major_formatter(lambda value, _: numbers.scaled(value, fixed=False))
         for axes in grid[len(panels) :]:
             axes.set_visible(False)
-        _legend(figure, grid[0])
+        legend(figure, grid[0])
 
     return svg_of(draw, "learning", (9.6, 0.4 + 2.9 * height))
 
@@ -152,7 +152,7 @@ def transfer(effects: pd.DataFrame, colour: dict[str, str]) -> str:
         axes.set_xlim(-0.5, len(depths) - 0.5)
         axes.set_ylabel("change in bits per byte")
         axes.set_xlabel("depth (below zero is better than the reference)")
-        _legend(figure, axes)
+        legend(figure, axes)
 
     return svg_of(draw, "transfer", (9.6, 3.8))
 
@@ -238,11 +238,11 @@ def _floats(values: pd.Series[Any]) -> np.ndarray[Any, np.dtype[np.float64]]:
     return values.to_numpy(dtype=float, na_value=np.nan)
 
 
-def _legend(figure: Figure, axes: Axes) -> None:
+def legend(figure: Figure, axes: Axes) -> None:
     """Below the plots, in as many columns as the figure is wide enough for."""
     handles, labels = axes.get_legend_handles_labels()
     for columns in range(min(4, len(labels)), 0, -1):
-        legend = figure.legend(handles, labels, loc="outside lower center", ncols=columns)
-        if columns == 1 or legend.get_window_extent().width < 0.98 * figure.bbox.width:
+        drawn = figure.legend(handles, labels, loc="outside lower center", ncols=columns)
+        if columns == 1 or drawn.get_window_extent().width < 0.98 * figure.bbox.width:
             return
-        legend.remove()
+        drawn.remove()
