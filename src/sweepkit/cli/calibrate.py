@@ -88,7 +88,7 @@ def plans_of(overrides: list[str], num_seeds: int) -> tuple[list[RunPlan], str]:
     others = [item for item in overrides if not item.startswith(_SWEEP)]
     metric = "val_bpb"
     if names:
-        sweep = file.load(names[0])
+        sweep = dataclasses.replace(file.load(names[0]), seeds=(1,))
         metric = sweep.decision.metric
         cells = [cell for cell in expand.expand_all(sweep, others) if cell.variant == REFERENCE]
         configs = [codec.from_json(plan.config) for plan in {cell.rung: cell.plan for cell in cells}.values()]

@@ -93,9 +93,11 @@ def rows(overrides: Sequence[str]) -> list[Row]:
     if len(names) > 1:
         raise invalid("sweep", names, "be one sweep", "plan them one after the other")
     if names:
-        from sweepkit.sweep import expand, file
+        from sweepkit.cli import running
+        from sweepkit.config import paths
+        from sweepkit.sweep import expand
 
-        cells = expand.expand_all(file.load(names[0]), others)
+        cells = expand.expand_all(running.load_sweep(names[0], others, paths.results_dir()), others)
         return [_row(cell) for cell in cells]
     if any(item.startswith(_LADDER) and item != f"{_LADDER}none" for item in others):
         from sweepkit.sweep import expand, multirun
@@ -245,14 +247,15 @@ def _like(reference: Sequence[RunPlan], num_points: int) -> str:
 def _print_power(overrides: Sequence[str]) -> None:
     """What the sweep's verdicts could show."""
     from sweepkit.analysis import calibration_file
+    from sweepkit.cli import running
     from sweepkit.config import paths
     from sweepkit.promotion import expected
-    from sweepkit.sweep import expand, file
+    from sweepkit.sweep import expand
 
     names = [item.removeprefix(_SWEEP) for item in overrides if item.startswith(_SWEEP)]
-    if not names or (sweep := file.load(names[0])).search:
-        return
     others = [item for item in overrides if not item.startswith(_SWEEP)]
+    if not names or (sweep := running.load_sweep(names[0], others, paths.results_dir())).search:
+        return
     rungs = expand.rungs_of(expand.ladder_of(sweep, others))
     known = calibration_file.read(paths.results_dir())
     found = expected.of(expand.expand_all(sweep, others), rungs, sweep.decision, known)

@@ -71,15 +71,16 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Promote; the exit status is 1 while runs are missing that nobody was asked for."""
-    from sweepkit.sweep import file, frozen
+    from sweepkit.sweep import frozen
 
     if args.simulate:
         return simulating.run(args.name, args.overrides, args.gpu_hours)
     results_dir = paths.results_dir()
     if args.replay:
         return replaying.run(args.name, args.overrides, results_dir, args.allow_mixed_environments)
-    running.check_power(file.load(args.name), args.overrides, results_dir, args.underpowered)
-    sweep = frozen.freeze(file.load(args.name), results_dir, args.overrides)
+    asked = running.load_sweep(args.name, args.overrides, results_dir)
+    running.check_power(asked, args.overrides, results_dir, args.underpowered)
+    sweep = frozen.freeze(asked, results_dir, args.overrides)
     how = running.how(args, results_dir, sweep.cells[0].plan)
     return climb(sweep, how, args.overrides, args.allow_mixed_environments)
 

@@ -130,6 +130,18 @@ def reopen_to_retry(sweep: Frozen, results_dir: Path, cells: Sequence[Cell]) -> 
             job.reopen(cell.plan, results_dir)
 
 
+def load_sweep(name: str, overrides: Sequence[str], results_dir: Path) -> SweepFile:
+    """A sweep file by name, its seeds worked out where they are ``auto``."""
+    from sweepkit.sweep import file
+
+    sweep = file.load(name)
+    if sweep.seeds:
+        return sweep
+    from sweepkit.promotion import expected  # heavy, and needed for auto alone
+
+    return expected.with_seeds(sweep, overrides, results_dir)
+
+
 def check_power(sweep: SweepFile, overrides: Sequence[str], results_dir: Path, is_accepted: bool) -> None:
     """Refuse a sweep that is not frozen yet and is known to have little power.
 

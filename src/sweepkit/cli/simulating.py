@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from sweepkit.cli import simulate
+from sweepkit.cli import running, simulate
 from sweepkit.config import paths
 from sweepkit.errors import invalid
 
@@ -21,9 +21,9 @@ def run(name: str, overrides: Sequence[str], gpu_hours: float | None) -> int:
     """Tell how often the sweep would be wrong, or which designs a budget pays for."""
     from sweepkit.analysis import calibration_file
     from sweepkit.promotion.simulation import of_sweep, policies, worlds
-    from sweepkit.sweep import expand, file
+    from sweepkit.sweep import expand
 
-    sweep = file.load(name)
+    sweep = running.load_sweep(name, overrides, paths.results_dir())
     if sweep.search:
         raise invalid("--simulate", name, "be a sweep of fixed axes", "play sweepkit simulate --tpe 30")
     cells = expand.expand_all(sweep, overrides)

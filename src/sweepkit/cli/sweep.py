@@ -38,11 +38,12 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the first rung; the exit status is 1 where runs failed."""
-    from sweepkit.sweep import file, frozen
+    from sweepkit.sweep import frozen
 
     results_dir = paths.results_dir()
-    running.check_power(file.load(args.name), args.overrides, results_dir, args.underpowered)
-    sweep = frozen.freeze(file.load(args.name), results_dir, args.overrides)
+    asked = running.load_sweep(args.name, args.overrides, results_dir)
+    running.check_power(asked, args.overrides, results_dir, args.underpowered)
+    sweep = frozen.freeze(asked, results_dir, args.overrides)
     if sweep.search:
         running.introduce(sweep)
         how = running.how(args, results_dir, sweep.cells[0].plan)

@@ -10,16 +10,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from scipy import special
 
-from sweepkit.analysis import dunnett, power
+from sweepkit import errors
+from sweepkit.analysis import calibration_file, dunnett, power
 from sweepkit.analysis.calibration import Calibration
 from sweepkit.config.schema import RungConfig
 from sweepkit.results.columns import REFERENCE
+from sweepkit.sweep import expand, frozen
 from sweepkit.sweep.decision import DecisionRule
 from sweepkit.sweep.expand import Cell
+from sweepkit.sweep.file import SweepFile
 
 #: More seeds than this are not proposed.
 MAX_SEEDS = 64
@@ -79,6 +83,33 @@ def of(
     needed = next((n for n in range(2, MAX_SEEDS + 1) if shown(n) >= power.POWER), None)
     adopted = chance(2 * decision.min_effect, seeds, num_variants, noise, decision.alpha, decision.min_effect)
     return Power(last.name, num_variants, seeds, noise, shown(seeds), adopted, needed)
+
+
+def with_seeds(sweep: SweepFile, overrides: Sequence[str], results_dir: Path) -> SweepFile:
+    """The sweep; where its seeds are ``auto``, with as many as show an effect of min_effect with 80% chance.
+
+    A sweep that is frozen keeps the seeds it has.
+
+    Raises:
+        ConfigError: the noise was not measured, or no number of seeds would do.
+    """
+    if sweep.seeds:
+        return sweep
+    if sweep.name in frozen.frozen_names(results_dir):
+        return replace(sweep, seeds=frozen.load_frozen(results_dir, sweep.name).seeds)
+    trial = replace(sweep, seeds=(1, 2))
+    rungs = expand.rungs_of(expand.ladder_of(trial, overrides))
+    known = calibration_file.read(results_dir)
+    found = of(expand.expand_all(trial, overrides), rungs, sweep.decision, known)
+    if found.seeds_needed is None:
+        unknown = found.noise is None
+        raise errors.invalid(
+            f"sweep {sweep.name}: seeds",
+            "auto",
+            "follow from measured noise" if unknown else f"come out as at most {MAX_SEEDS}",
+            f"run sweepkit calibrate sweep={sweep.name} first" if unknown else "raise min_effect",
+        )
+    return replace(sweep, seeds=tuple(range(1, found.seeds_needed + 1)))
 
 
 def chance(

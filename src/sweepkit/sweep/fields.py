@@ -11,6 +11,8 @@ from sweepkit.sweep import override
 
 #: ``combine: all``, the full product.
 ALL = "all"
+#: ``seeds: auto``, as many as the power asks for.
+AUTO = "auto"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
 _NUMBER = re.compile(r"-?[0-9.]+(e[-+]?[0-9]+)?")
 _RESERVED = frozenset({"runs", "all"})  # results/runs holds the run directories, "all" means every run
@@ -124,10 +126,14 @@ def read_combine(value: object) -> int | str:
 
 
 def read_seeds(value: object) -> tuple[int, ...]:
-    """Distinct whole numbers, at least one."""
+    """Distinct whole numbers, at least one; none for ``auto``, which the noise decides."""
+    if value == AUTO:
+        return ()
     seeds = tuple(value) if isinstance(value, list) else ()
     if not seeds or not all(type(seed) is int and seed >= 0 for seed in seeds):
-        raise errors.invalid("seeds", value, "be a list of whole numbers, 0 or more", "write [1, 2, 3]")
+        raise errors.invalid(
+            "seeds", value, "be a list of whole numbers, 0 or more, or auto", "write [1, 2, 3]"
+        )
     if len(set(seeds)) < len(seeds):
         raise errors.invalid("seeds", value, "hold every seed once", "delete the repeated one")
     return seeds

@@ -43,7 +43,8 @@ class SweepFile:
         axes: axis → level → its overrides.
         reference: axis → the level the reference has; axes left out have an implicit one.
         combine: how many axes may differ from the reference at once: 1, 2 or "all".
-        seeds: replicates of every variant, paired across variants.
+        seeds: replicates of every variant, paired across variants; empty for ``auto``, until
+            ``promotion.expected.with_seeds`` has worked out how many the last rung needs.
         ladder: a choice of the ladder group, or None.
         search: what Optuna searches, or None.
         reference_horizons: multiples of a rung's horizon at which the reference is run as well; None: the
