@@ -27,7 +27,8 @@ def test_a_proposal_edited_afterwards_is_refused(tmp_path: Path) -> None:
     results = tmp_path / "results"
     sweep = freeze(results, n_trials=4)
     drive.search(
-        sweep, LauncherConfig(), results_dir=results, prepare=lambda config: None, session_factory=FormulaSession
+        sweep, LauncherConfig(), results_dir=results,
+        prepare=lambda config: None, session_factory=FormulaSession,
     )  # fmt: skip
     path = sweep.sweep_dir / trials.FILE
     lines = path.read_text().splitlines(keepends=True)
