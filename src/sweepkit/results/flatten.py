@@ -66,6 +66,7 @@ def record_row(record: dict[str, Any]) -> Row:
     resolved = record.get("resolved") or {}
     environment = record.get("environment") or {}
     packing = record.get("packing") or {}
+    trained_on = (record.get("texts") or {}).get("train") or {}
     git = environment.get("git")
     git = git if isinstance(git, dict) else {"commit": git}
     row |= {
@@ -78,6 +79,8 @@ def record_row(record: dict[str, Any]) -> Row:
         "host": _text(environment.get("host")),
         "git_commit": _text(environment.get("git_commit") or git.get("commit")),
         "git_dirty": environment.get("git_dirty", git.get("dirty")),
+        "text_digest": trained_on.get("digest"),
+        "dataset_commit": trained_on.get("commit"),
         "packing_utilisation": packing.get("utilisation"),
         "packing_cropped_frac": packing.get("cropped_frac"),
     }
