@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
+from sweepkit.data.prepare import PreparedData
 from sweepkit.distributed.ranks import Ranks
 from sweepkit.errors import ConfigError
 from sweepkit.plan.run_plan import RunPlan
@@ -58,6 +59,14 @@ def peak(utilisation: Utilisation) -> dict[str, Any]:
     found = utilisation.peak
     when = {} if found.measured_at is None else {"peak_flops_measured_at": found.measured_at}
     return {"peak_flops": found.flops, "peak_flops_source": found.source, **when}
+
+
+def note_data(record: RunRecord, data: PreparedData) -> None:
+    """Which text the run is trained on and measured on, and how full its rows are."""
+    record.evaluation_fingerprints = {stream.name: stream.fingerprint for stream in data.streams}
+    record.measured_on = {stream.name: stream.measured_on for stream in data.streams}
+    record.texts = data.texts
+    record.packing = dict(data.packing_stats)
 
 
 def describe(record: RunRecord, clock: Clock) -> str:
