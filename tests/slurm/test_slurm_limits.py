@@ -94,9 +94,11 @@ def enforcing_cluster() -> Iterator[Cluster]:
         yield cluster
 
 
-def test_accounts_and_the_submit_limit(enforcing_cluster: Cluster, tmp_path: Path, cache: Path) -> None:
+def test_accounts_and_the_submit_limit(
+    enforcing_cluster: Cluster, tmp_path: Path, shared_cache: Path
+) -> None:
     (tmp_path / "home").mkdir()
-    user = User(enforcing_cluster, tmp_path, cache)
+    user = User(enforcing_cluster, tmp_path, shared_cache)
     name = write_sweep(user.folder, seeds=2, num_steps=5, ladder="none")
     refused = user.sweepkit("sweep", name, *LAUNCHER, "launcher.slurm.account=nobodys", check=False)
     assert refused.returncode == 2

@@ -17,23 +17,24 @@ pytestmark = pytest.mark.xdist_group("slurm")
 
 def test_forty_runs_go_as_arrays_and_each_runs_once(cluster: Cluster, user: User) -> None:
     name = write_sweep(user.folder, seeds=20, ladder="none")
-    said = user.sweepkit("sweep", name, *LAUNCHER, "launcher.slurm.runs_per_task=5").stdout
+    said = user.sweepkit("sweep", name, *LAUNCHER, "launcher.slurm.runs_per_task=10").stdout
     assert "40 submitted" in said
-    again = user.sweepkit("sweep", name, *LAUNCHER, "launcher.slurm.runs_per_task=5").stdout
+    again = user.sweepkit("sweep", name, *LAUNCHER, "launcher.slurm.runs_per_task=10").stdout
     assert "submitted in" not in again and "queued before" in again
+    here = user.folder / "here"
+    seeds = write_sweep(user.folder, "few", seeds=2, ladder="none")
+    few = user.meanwhile("sweep", seeds, results=here)
     cluster.wait_until_idle()
 
     rows = user.table(name)
     assert Counter(row["state"] for row in rows) == {"complete": 40}
     assert set(user.attempts().values()) == {1}
     (array,) = [item for item in user.submissions() if item["tasks"]]
-    assert [len(task) for task in array["tasks"]] == [5] * 8
+    assert [len(task) for task in array["tasks"]] == [10] * 4
     done = user.sweepkit("sweep", name, *LAUNCHER).stdout
     assert "40 done" in done and "gate" not in done
 
-    here = user.folder / "here"
-    seeds = write_sweep(user.folder, "few", seeds=2, ladder="none")
-    user.sweepkit("sweep", seeds, results=here)
+    few.result()
     by_id = {row["run_id"]: row for row in rows}
     for row in user.table(seeds, here):
         assert by_id[row["run_id"]] == row
@@ -47,11 +48,14 @@ def test_a_promotion_climbs_by_itself_and_decides_as_one_process_would(cluster: 
     assert "gate: job" in said
     # the sweep file is gone and the launcher's process too: the gates know all they need
     (user.folder / "sweeps" / f"{name}.yaml").rename(user.folder / f"{name}.yaml")
+    here = user.folder / "here"
+    one_process = user.meanwhile(
+        "promote", str(user.folder / f"{name}.yaml"), "launcher=inline", results=here
+    )
     cluster.wait_for("the promotion", (user.results / name / "report.html").exists, 240)
     cluster.wait_until_idle()
 
-    here = user.folder / "here"
-    user.sweepkit("promote", str(user.folder / f"{name}.yaml"), "launcher=inline", results=here)
+    one_process.result()
     for file in ("effects.csv", "promotion.json"):
         assert _without_clocks(user.results / name / file) == _without_clocks(here / name / file), file
     promotion = json.loads((user.results / name / "promotion.json").read_text())
