@@ -144,7 +144,8 @@ class _Runs:
     logs: list[float]
 
     def values(self, name: str) -> Array:
-        return np.asarray([y for label, y in zip(self.names, self.logs, strict=True) if label == name])
+        """One a seed: runs that share a seed's luck count as one where they are not paired."""
+        return np.asarray(list(noise.block_means(self.names, self.blocks, self.logs)[name].values()))
 
     def fit(self, chosen: list[str]) -> noise.TwoWay:
         """The two-way fit of these variants alone."""
