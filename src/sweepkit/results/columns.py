@@ -104,6 +104,13 @@ RUN_COLUMNS: tuple[Column, ...] = (
     ),
     Column("mfu_fp8", FLOAT, "ratio", HIGH, "its part on FP8 units: FLOPs in FP8 over the FP8 peak"),
     Column("mfu_rest", FLOAT, "ratio", HIGH, "beside FP8: the other FLOPs over the compute dtype's peak"),
+    Column(
+        "communication_frac",
+        FLOAT,
+        "ratio",
+        LOW,
+        "several ranks: share of train_time_s in which a rank waits for others, mean over ranks",
+    ),
     Column("num_skipped_steps", INT, "steps", LOW, "steps skipped in fp16 because gradients overflowed"),
     Column("peak_memory_gib", FLOAT, "GiB", LOW, "peak memory of the device or process"),
     # what was planned
@@ -148,6 +155,8 @@ RUN_COLUMNS: tuple[Column, ...] = (
     Column("evaluation_fingerprint_<stream>", TEXT, "", NO, "the same for bpb_<stream>"),
     Column("measured_on", TEXT, "", NO, "text, bytes, layout, sequence_len and byte rule behind that digest"),
     Column("measured_on_<stream>", TEXT, "", NO, "the same for bpb_<stream>"),
+    Column("text_digest", TEXT, "", NO, "SHA-256 over the training text"),
+    Column("dataset_commit", TEXT, "", NO, "commit of the hub repository that the training text was read at"),
     Column("packing_utilisation", FLOAT, "ratio", HIGH, "share of row positions holding text"),
     Column("packing_cropped_frac", FLOAT, "ratio", LOW, "share of the text cropped away by packing"),
     Column("started_at", TIME, "UTC", NO, "start of the last attempt"),

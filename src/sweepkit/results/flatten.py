@@ -28,8 +28,8 @@ _RECORD_COLUMNS = (
 )  # fmt: skip
 _RESULT_COLUMNS = (
     "val_bpb", "final_train_loss", "train_time_s", "median_step_time_s", "compile_time_s", "eval_time_s",
-    "checkpoint_time_s", "tokens_per_s", "mfu", "mfu_fp8", "mfu_rest", "num_skipped_steps",
-    "peak_memory_gib", "total_flops",
+    "checkpoint_time_s", "tokens_per_s", "mfu", "mfu_fp8", "mfu_rest", "communication_frac",
+    "num_skipped_steps", "peak_memory_gib", "total_flops",
 )  # fmt: skip
 
 _RESOURCES = (FailureClass.oom.value, FailureClass.timeout.value)
@@ -68,6 +68,7 @@ def record_row(record: dict[str, Any]) -> Row:
     resolved = record.get("resolved") or {}
     environment = record.get("environment") or {}
     packing = record.get("packing") or {}
+    trained_on = (record.get("texts") or {}).get("train") or {}
     git = environment.get("git")
     git = git if isinstance(git, dict) else {"commit": git}
     row |= {
@@ -80,6 +81,8 @@ def record_row(record: dict[str, Any]) -> Row:
         "host": _text(environment.get("host")),
         "git_commit": _text(environment.get("git_commit") or git.get("commit")),
         "git_dirty": environment.get("git_dirty", git.get("dirty")),
+        "text_digest": trained_on.get("digest"),
+        "dataset_commit": trained_on.get("commit"),
         "packing_utilisation": packing.get("utilisation"),
         "packing_cropped_frac": packing.get("cropped_frac"),
     }
