@@ -78,7 +78,9 @@ def replicated(frame: pd.DataFrame, times: int) -> pd.DataFrame:
     """With more runs of the reference a seed, of other losses."""
     base = frame[frame["variant"] == "baseline"]
     rng = np.random.default_rng(6)
-    more = [base.assign(val_bpb=base["val_bpb"] + rng.normal(0.0, 0.0005, len(base))) for _ in range(times - 1)]
+    more = [
+        base.assign(val_bpb=base["val_bpb"] + rng.normal(0.0, 0.0005, len(base))) for _ in range(times - 1)
+    ]
     return pd.concat([frame, *more], ignore_index=True)
 
 

@@ -20,7 +20,7 @@ from sweepkit.analysis import calibration_file, dunnett, power
 from sweepkit.analysis.calibration import Calibration
 from sweepkit.config.schema import RungConfig
 from sweepkit.results.columns import REFERENCE
-from sweepkit.sweep import expand, frozen
+from sweepkit.sweep import expand, fields, frozen, reference_runs
 from sweepkit.sweep.decision import DecisionRule
 from sweepkit.sweep.expand import Cell
 from sweepkit.sweep.file import SweepFile
@@ -42,6 +42,7 @@ class Power:
         shown: chance that an effect of min_effect is shown to be there.
         adopted: chance that an effect of twice min_effect is shown and reaches min_effect when shrunken.
         seeds_needed: replicates for ``shown`` to be 80%; None where more than ``MAX_SEEDS`` would be.
+        seeds_needed_auto: the same with ``reference_replicates: auto``.
     """
 
     rung: str
@@ -52,6 +53,7 @@ class Power:
     shown: float | None
     adopted: float | None
     seeds_needed: int | None
+    seeds_needed_auto: int | None = None
 
     @property
     def is_enough(self) -> bool:
@@ -81,13 +83,16 @@ def of(
     if noise is None or num_variants == 0 or decision.min_effect == 0.0:
         return Power(last.name, num_variants, seeds, own, noise, None, None, None)
 
-    def shown(n: int) -> float:
-        return chance(decision.min_effect, n, num_variants, noise, decision.alpha, 0.0, own)
+    def shown(n: int, replicates: int = own) -> float:
+        return chance(decision.min_effect, n, num_variants, noise, decision.alpha, 0.0, replicates)
 
-    needed = next((n for n in range(2, MAX_SEEDS + 1) if shown(n) >= power.POWER), None)
+    def needed(replicates: int) -> int | None:
+        return next((n for n in range(2, MAX_SEEDS + 1) if shown(n, replicates) >= power.POWER), None)
+
     wanted = decision.min_effect
     adopted = chance(2 * wanted, seeds, num_variants, noise, decision.alpha, wanted, own)
-    return Power(last.name, num_variants, seeds, own, noise, shown(seeds), adopted, needed)
+    auto = reference_runs.on_rung(fields.AUTO, 2, num_variants)
+    return Power(last.name, num_variants, seeds, own, noise, shown(seeds), adopted, needed(own), needed(auto))
 
 
 def with_seeds(sweep: SweepFile, overrides: Sequence[str], results_dir: Path) -> SweepFile:
@@ -166,6 +171,8 @@ def describe(found: Power, decision: DecisionRule) -> str:
         return f"{start}; min_effect is 0, so there is no effect to have power for"
     low, high = found.noise.sd_interval()
     needed = f"{found.seeds_needed} seeds" if found.seeds_needed else f"more than {MAX_SEEDS} seeds"
+    if found.seeds_needed_auto and found.seeds_needed_auto < (found.seeds_needed or MAX_SEEDS + 1):
+        needed += f" ({found.seeds_needed_auto} with reference_replicates: auto)"
     return (
         f"{start}; noise {found.noise.sd:.5f} ({low:.5f} to {high:.5f}, {found.noise.df} degrees of freedom, "
         f"{found.noise.measured_at[:10]})\n"
