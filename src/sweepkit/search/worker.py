@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None, session_factory: SessionFactory | No
     """Run trials until none is left; returns 0, or 75 when stopped before that, 74 when the disk is full."""
     name, *overrides, list_file = sys.argv[1:] if argv is None else argv
     head, _ = worker.read_list(Path(list_file))
-    make_session = session_factory or (lambda: worker.real_session(head.processes_per_run))
+    make_session = session_factory or (lambda: worker.real_session(head.processes_per_run, head.concurrency))
     with on_signals() as stop:
         worker.end_with_parent(head.driver_process, stop)
         try:
