@@ -39,6 +39,17 @@ def test_the_metrics_own_stream_is_what_counts() -> None:
         comparable.check(frame, "bpb_probe")
 
 
+def test_a_dataset_that_changed_between_two_downloads_is_refused() -> None:
+    frame = changed("dataset_commit", "b" * 40).assign(text_digest="one", pair_key="seed 1")
+    frame["dataset_commit"] = frame["dataset_commit"].fillna("a" * 40)
+    comparable.check(frame, "val_bpb")  # the text is what counts
+    frame.loc[frame["variant"] == "a", "text_digest"] = "other"
+    with pytest.raises(SweepkitError, match=r"text_digest differs .*aaa against bbb.*dataset\.revision"):
+        comparable.check(frame, "val_bpb", allow_mixed_environments=True)
+    frame.loc[frame["variant"] == "a", "pair_key"] = "of another dataset"
+    comparable.check(frame, "val_bpb")
+
+
 def test_other_hardware_is_refused_and_named_unless_allowed() -> None:
     frame = changed("environment_fingerprint", "other")
     frame.loc[frame["variant"] == "a", "hardware"] = "newer"

@@ -35,6 +35,7 @@ def check(rows: pd.DataFrame, metric: str, allow_mixed_environments: bool = Fals
     """
     if (found := difference(rows, metric)) is not None:
         raise SweepkitError(found)
+    _check_text(rows)
     if not allow_mixed_environments:
         _check_environment(rows)
 
@@ -82,6 +83,21 @@ def evaluation_column(metric: str) -> str:
     """The column that holds the fingerprint of what ``metric`` was measured on."""
     stream = metric.removeprefix("bpb_")
     return "evaluation_fingerprint" if metric == "val_bpb" else f"evaluation_fingerprint_{stream}"
+
+
+def _check_text(rows: pd.DataFrame) -> None:
+    """Refuse runs that asked for the same rows in the same order and were given other text."""
+    if not {"pair_key", "text_digest"} <= set(rows.columns):
+        return
+    for _, alike in rows[rows["text_digest"].notna()].groupby("pair_key"):
+        for first, other in _disagreeing(alike, "text_digest"):
+            commits = [_show(row, "dataset_commit") for row in (first, other) if "dataset_commit" in row]
+            raise SweepkitError(
+                f"text_digest differs between {first['run_id']} and {other['run_id']} (dataset_commit "
+                f"{' against '.join(commits)}), but must be one for runs of one dataset: its repository has "
+                "changed between two machines' downloads; set dataset.revision to one of the commits in the "
+                "sweep's base and run it under a new name"
+            )
 
 
 def _check_environment(rows: pd.DataFrame) -> None:

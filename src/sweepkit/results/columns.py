@@ -158,6 +158,8 @@ RUN_COLUMNS: tuple[Column, ...] = (
     Column("evaluation_fingerprint_<stream>", TEXT, "", NO, "the same for bpb_<stream>"),
     Column("measured_on", TEXT, "", NO, "text, bytes, layout, sequence_len and byte rule behind that digest"),
     Column("measured_on_<stream>", TEXT, "", NO, "the same for bpb_<stream>"),
+    Column("text_digest", TEXT, "", NO, "SHA-256 over the training text"),
+    Column("dataset_commit", TEXT, "", NO, "commit of the hub repository that the training text was read at"),
     Column("packing_utilisation", FLOAT, "ratio", HIGH, "share of row positions holding text"),
     Column("packing_cropped_frac", FLOAT, "ratio", LOW, "share of the text cropped away by packing"),
     Column("started_at", TIME, "UTC", NO, "start of the last attempt"),

@@ -163,6 +163,7 @@ class Session:
         record.environment_fingerprint = environment.fingerprint(record.environment, record.resolved)
         record.evaluation_fingerprints = {stream.name: stream.fingerprint for stream in data.streams}
         record.measured_on = {stream.name: stream.measured_on for stream in data.streams}
+        record.texts = data.texts
         record.packing = dict(data.packing_stats)
         engine.renew(plan)
         checkpoints = Checkpoints(run_dir.checkpoints_path, plan, journal.note)
