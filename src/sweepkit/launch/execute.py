@@ -16,7 +16,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
 
 from sweepkit import fsio
 from sweepkit.config.schema import LauncherConfig, LauncherKind, RunConfig
@@ -24,32 +23,17 @@ from sweepkit.errors import ConfigError, DataError, SweepkitError, invalid
 from sweepkit.launch import inline, job, machine, worker
 from sweepkit.launch.display import display
 from sweepkit.launch.drivers import DriverDir, driver_dir
-from sweepkit.launch.job import Runs
 from sweepkit.launch.ledger import Ledger
 from sweepkit.launch.local import WORKER_COMMAND, Pool
 from sweepkit.launch.reopen import reopen
 from sweepkit.launch.stopping import Stopping, on_signals
 from sweepkit.launch.view import Viewer
+from sweepkit.launch.worker import SessionFactory, Work
 from sweepkit.plan import world
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.results.record import FailureClass, RunState
 
 Prepare = Callable[[RunConfig], object]
-
-
-class RunInline(Protocol):
-    """How the inline launcher works off a ledger (``inline.run``)."""
-
-    def __call__(
-        self,
-        ledger: Any,
-        session_factory: Callable[[], Runs],
-        stop: Stopping,
-        show: Callable[[], None],
-        *,
-        driver: str,
-        max_attempts: int,
-    ) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -88,7 +72,7 @@ def execute(
     title: str = "",
     labels: Mapping[str, str] | None = None,
     retry_failed: bool = False,
-    session_factory: Callable[[], Runs] | None = None,
+    session_factory: SessionFactory | None = None,
     worker_command: Sequence[str] = WORKER_COMMAND,
     prepare: Prepare | None = None,
     unattended: bool = False,
@@ -137,8 +121,8 @@ def look_after(
     title: str = "",
     labels: Mapping[str, str] | None = None,
     retry_failed: bool = False,
-    run_inline: RunInline = inline.run,
-    session_factory: Callable[[], Runs] | None = None,
+    work: Work = worker.work,
+    session_factory: SessionFactory | None = None,
     worker_command: Sequence[str] = WORKER_COMMAND,
     prepare: Prepare | None = None,
     unattended: bool = False,
@@ -147,7 +131,7 @@ def look_after(
 
     Args:
         make_ledger: a fresh view of the runs; asked for more than once.
-        run_inline: what the inline launcher does with it.
+        work: how the inline launcher takes runs from it.
 
     Returns, raises: as ``execute`` does.
     """
@@ -179,9 +163,14 @@ def look_after(
         screen = _Screen(shown, folder, title, labels or {}, stop, is_inline)
         try:
             if is_inline:
-                attempts = launcher.max_attempts
-                run_inline(
-                    ledger, session_factory, stop, screen.show, driver=folder.driver, max_attempts=attempts
+                inline.run(
+                    ledger,
+                    session_factory,
+                    stop,
+                    screen.show,
+                    driver=folder.driver,
+                    max_attempts=launcher.max_attempts,
+                    work=work,
                 )
             else:
                 pool = Pool(ledger, folder, size, gpus, screen.note, worker_command, num_ranks)

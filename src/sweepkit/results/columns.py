@@ -103,6 +103,13 @@ RUN_COLUMNS: tuple[Column, ...] = (
     ),
     Column("mfu_fp8", FLOAT, "ratio", HIGH, "its part on FP8 units: FLOPs in FP8 over the FP8 peak"),
     Column("mfu_rest", FLOAT, "ratio", HIGH, "beside FP8: the other FLOPs over the compute dtype's peak"),
+    Column(
+        "communication_frac",
+        FLOAT,
+        "ratio",
+        LOW,
+        "several ranks: share of train_time_s in which a rank waits for others, mean over ranks",
+    ),
     Column("num_skipped_steps", INT, "steps", LOW, "steps skipped in fp16 because gradients overflowed"),
     Column("peak_memory_gib", FLOAT, "GiB", LOW, "peak memory of the device or process"),
     # what was planned

@@ -28,8 +28,8 @@ _RECORD_COLUMNS = (
 )  # fmt: skip
 _RESULT_COLUMNS = (
     "val_bpb", "final_train_loss", "train_time_s", "median_step_time_s", "compile_time_s", "eval_time_s",
-    "checkpoint_time_s", "tokens_per_s", "mfu", "mfu_fp8", "mfu_rest", "num_skipped_steps",
-    "peak_memory_gib", "total_flops",
+    "checkpoint_time_s", "tokens_per_s", "mfu", "mfu_fp8", "mfu_rest", "communication_frac",
+    "num_skipped_steps", "peak_memory_gib", "total_flops",
 )  # fmt: skip
 
 _RESOURCES = (FailureClass.oom.value, FailureClass.timeout.value)
