@@ -157,7 +157,8 @@ def test_diagnostics_are_log_ratios_of_root_mean_squares() -> None:
 def test_the_fingerprint_follows_what_matters_only() -> None:
     found = environment.describe(torch.device("cpu"))
     resolved = {"device": "cpu", "dtype": "fp32", "compile": {"used": True, "reason": None}, "num_threads": 1}
-    same = found | {"host": "elsewhere", "git_commit": "f" * 40}
+    assert found["concurrency"] is None and environment.describe(torch.device("cpu"), 3)["concurrency"] == 3
+    same = found | {"host": "elsewhere", "git_commit": "f" * 40, "concurrency": 3}
     assert environment.fingerprint(found, resolved) == environment.fingerprint(same, resolved)
     sdpa = resolved | {"attention": "sdpa"}  # what there was before it was recorded
     assert environment.fingerprint(found, resolved) == environment.fingerprint(found, sdpa)
@@ -226,3 +227,17 @@ def test_a_device_that_is_not_there_is_an_error_with_a_remedy() -> None:
 def test_failures_have_classes(error: Exception, expected: FailureClass) -> None:
     state, found, message = classify(error)
     assert (state, found) == (RunState.failed, expected) and message
+
+
+def test_init_seed_decides_the_weights_alone() -> None:
+    engine = Engine(tiny(), EngineKey("", torch.device("cpu"), torch.float32, 1, False))
+
+    def weights(*overrides: str) -> dict[str, torch.Tensor]:
+        engine.renew(tiny(*overrides))
+        return {name: value.detach().clone() for name, value in engine.model.named_parameters()}
+
+    plain, other = weights(), weights("init_seed=7")
+    assert any(not torch.equal(plain[name], other[name]) for name in plain)
+    for same in (weights("seed=7"), weights("seed=2", "init_seed=7")):
+        assert all(torch.equal(same[name], other[name]) for name in other)
+    assert tiny("init_seed=7").pair_key == tiny().pair_key

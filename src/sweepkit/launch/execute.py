@@ -143,7 +143,6 @@ def look_after(
         return _summary(ledger, len(ledger.runs), started)
     num_ranks = world.num_ranks(launcher)
     _check_ranks(ledger, launcher, num_ranks, unattended)
-    session_factory = session_factory or (lambda: worker.real_session(num_ranks))
     skipped = len(ledger.runs) - len(ledger.open())
     for broken, error in _data_problems([run.plan for run in ledger.open()], prepare or _real_prepare):
         if not unattended:
@@ -152,9 +151,13 @@ def look_after(
             job.refuse(plan, ledger.results_dir, error)
     is_inline = launcher.kind is LauncherKind.inline
     plans = [run.plan for run in ledger.runs.values()]
+    gpus = [] if is_inline else machine.gpus(_config(plans[0]).trainer.device)
+    size = 1 if is_inline else machine.num_workers(launcher, plans, gpus, ledger.to_come)
+    concurrency = machine.side_by_side(size)
+    session_factory = session_factory or (lambda: worker.real_session(num_ranks, concurrency))
     with (
         on_signals(interrupt_on_second=is_inline) as stop,
-        driver_dir(ledger.results_dir, plans, launcher.max_attempts, num_ranks) as folder,
+        driver_dir(ledger.results_dir, plans, launcher.max_attempts, num_ranks, concurrency) as folder,
     ):
         shown = make_ledger() if is_inline else ledger  # looked at from another thread
         screen = _Screen(shown, folder, title, labels or {}, stop, is_inline)
@@ -170,8 +173,6 @@ def look_after(
                     work=work,
                 )
             else:
-                gpus = machine.gpus(_config(plans[0]).trainer.device)
-                size = machine.num_workers(launcher, plans, gpus, ledger.to_come)
                 pool = Pool(ledger, folder, size, gpus, screen.note, worker_command, num_ranks)
                 pool.run(stop, screen.show)
             screen.show()

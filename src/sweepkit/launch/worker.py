@@ -49,6 +49,7 @@ class Head:
     results_dir: Path
     max_attempts: int
     processes_per_run: int = 1
+    concurrency: int | None = None  # runs that this machine may train at a time
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -57,6 +58,7 @@ class Head:
             "results_dir": str(self.results_dir),
             "max_attempts": self.max_attempts,
             "processes_per_run": self.processes_per_run,
+            "concurrency": self.concurrency,
         }
 
     @classmethod
@@ -68,6 +70,7 @@ class Head:
             Path(value["results_dir"]),
             value["max_attempts"],
             value["processes_per_run"],
+            value["concurrency"],
         )
 
 
@@ -83,15 +86,20 @@ def read_list(path: Path) -> tuple[Head, list[RunPlan]]:
     return Head.from_json(head), [RunPlan.from_json(row) for row in rows]
 
 
-def real_session(processes_per_run: int = 1) -> Runs:
-    """The trainer; imports torch, and starts the other ranks of its runs unless something else has."""
+def real_session(processes_per_run: int = 1, concurrency: int | None = None) -> Runs:
+    """The trainer; imports torch, and starts the other ranks of its runs unless something else has.
+
+    Args:
+        processes_per_run: ranks that train a run together.
+        concurrency: runs that this machine may train at a time, for the record.
+    """
     from sweepkit.distributed import team
     from sweepkit.training.session import Session
 
     if world.is_started():
-        return Session(team.join())
+        return Session(team.join(), concurrency)
     threads = None if "OMP_NUM_THREADS" in os.environ else max(1, machine.num_cores() // processes_per_run)
-    return Session(team.start(processes_per_run, threads))
+    return Session(team.start(processes_per_run, threads), concurrency)
 
 
 def main(argv: Sequence[str] | None = None, session_factory: SessionFactory | None = None) -> int:
@@ -116,7 +124,7 @@ def work_off(
         An exit status: ``DONE``, ``STOPPED`` when stopped before that, ``DISK_FULL``.
     """
     head, plans = read_list(list_file)
-    make_session = session_factory or (lambda: real_session(head.processes_per_run))
+    make_session = session_factory or (lambda: real_session(head.processes_per_run, head.concurrency))
     with on_signals() as stop:
         end_with_parent(head.driver_process, stop)
         try:

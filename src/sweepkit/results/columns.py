@@ -59,7 +59,8 @@ RUN_COLUMNS: tuple[Column, ...] = (
     Column("rung", TEXT, "", NO, "step of the ladder"),
     Column("trial", INT, "", NO, "number of the search's first trial that proposed this cell"),
     Column("level_<axis>", TEXT, "", NO, "level this cell has on that axis of the sweep"),
-    Column("seed", INT, "", NO, "replicate: initialisation and data order"),
+    Column("seed", INT, "", NO, "replicate: data order, and initialisation where init_seed is missing"),
+    Column("init_seed", INT, "", NO, "what the initial weights were drawn from, where it is not the seed"),
     Column(
         "pair_key", TEXT, "", NO, "hash of the data order; equal keys saw the same tokens in the same order"
     ),
@@ -133,12 +134,23 @@ RUN_COLUMNS: tuple[Column, ...] = (
     Column("dtype", TEXT, "", NO, "dtype the node resolved to: bf16, fp16, fp32 or fp8"),
     Column("fp8_backend", TEXT, "", NO, "native or emulated, for runs in fp8"),
     Column("attention", TEXT, "", NO, "attention kernel the node resolved to"),
+    Column("compiled", BOOL, "", NO, "whether torch.compile was used; if not, the log says why"),
     Column("device", TEXT, "", NO, "cpu, cuda or mps"),
     Column("hardware", TEXT, "", NO, "processor or accelerator"),
     Column(
         "num_threads", INT, "threads", NO, "processor threads the run computed with; other sums, other bits"
     ),
+    Column("num_ranks", INT, "ranks", NO, "processes that trained the run together, where several did"),
+    Column("torch", TEXT, "", NO, "version of torch"),
     Column("host", TEXT, "", NO, "machine name"),
+    Column(
+        "concurrency",
+        INT,
+        "runs",
+        NO,
+        "runs that the machine could train at a time: the launch's workers, in a Slurm task times how many "
+        "tasks of its size the node has cores for; wall clock is compared among equals only",
+    ),
     Column("git_commit", TEXT, "", NO, "commit of the code"),
     Column("git_dirty", BOOL, "", NO, "whether the checkout had uncommitted changes"),
     Column(

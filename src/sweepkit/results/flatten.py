@@ -42,6 +42,8 @@ def plan_row(plan: dict[str, Any]) -> Row:
         row[f"learning_rates_{group}"] = rate
     config = plan.get("config") or {}
     row["dataset"] = (config.get("dataset") or {}).get("name")
+    if config.get("init_seed") not in (None, plan.get("seed")):
+        row["init_seed"] = config["init_seed"]
     return row
 
 
@@ -66,6 +68,8 @@ def record_row(record: dict[str, Any]) -> Row:
     resolved = record.get("resolved") or {}
     environment = record.get("environment") or {}
     packing = record.get("packing") or {}
+    compiled = resolved.get("compile")
+    versions = environment.get("versions")
     trained_on = (record.get("texts") or {}).get("train") or {}
     git = environment.get("git")
     git = git if isinstance(git, dict) else {"commit": git}
@@ -73,10 +77,14 @@ def record_row(record: dict[str, Any]) -> Row:
         "dtype": _text(resolved.get("dtype") or resolved.get("compute_dtype")),
         "fp8_backend": (resolved.get("fp8") or {}).get("backend"),
         "attention": _text(resolved.get("attention")),
+        "compiled": compiled.get("used") if isinstance(compiled, dict) else None,
         "device": _text(resolved.get("device")),
         "num_threads": resolved.get("num_threads"),
         "hardware": _text(environment.get("hardware")),
+        "num_ranks": resolved.get("num_ranks"),
+        "torch": _text(versions.get("torch")) if isinstance(versions, dict) else None,
         "host": _text(environment.get("host")),
+        "concurrency": environment.get("concurrency"),
         "git_commit": _text(environment.get("git_commit") or git.get("commit")),
         "git_dirty": environment.get("git_dirty", git.get("dirty")),
         "text_digest": trained_on.get("digest"),

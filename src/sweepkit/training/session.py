@@ -47,9 +47,15 @@ from sweepkit.training.peak_memory import PeakMemory
 class Session:
     """Trains runs; see the module's docstring."""
 
-    def __init__(self, team: Team | None = None) -> None:
-        """``team``: the ranks that train together; None: this process alone."""
+    def __init__(self, team: Team | None = None, concurrency: int | None = None) -> None:
+        """A session without an engine yet.
+
+        Args:
+            team: the ranks that train together; None: this process alone.
+            concurrency: runs that this machine may train at a time, where the launcher knows; for the record.
+        """
         self._team = team or Team()
+        self._concurrency = concurrency
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(paths.cache_dir() / "inductor"))
         self._engine: Engine | None = None
         self._no_compile: str | None = None  # why compiling failed in this process
@@ -147,7 +153,7 @@ class Session:
             attention = attend.choose(config.trainer.attention, device, precision.compute_dtype)
             utilisation = throughput.utilisation(plan, precision, device, ranks.size)
             memory = PeakMemory(device)
-            record.environment = environment.describe(device)
+            record.environment = environment.describe(device, self._concurrency)
             data = self._prepared(config)
         with clock.measure("compile"):
             engine = self._ready_engine(plan, config, device, precision, attention[0], journal, should_stop)
