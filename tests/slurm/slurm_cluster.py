@@ -67,14 +67,23 @@ class Cluster:
             if state == "PENDING" and reason in ("BeginTime", "None"):
                 self.run("scontrol", "update", f"JobId={job_id}", "StartTime=now", check=False)
 
-    def wait_for(self, what: str, holds: Callable[[], bool], timeout_s: float = 120.0) -> None:
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Jobs are taken and none is started: however long it takes, what was submitted is still queued."""
+        self.run("scontrol", "update", "PartitionName=main", "State=DOWN")
+        try:
+            yield
+        finally:
+            self.run("scontrol", "update", "PartitionName=main", "State=UP")
+
+    def wait_for(self, what: str, holds: Callable[[], bool], timeout_s: float = 300.0) -> None:
         until = time.monotonic() + timeout_s
         while not holds():
             assert time.monotonic() < until, f"waited {timeout_s} s for {what}; queue: {self.queue()}"
             self.release()
             time.sleep(0.5)
 
-    def wait_until_idle(self, timeout_s: float = 180.0) -> None:
+    def wait_until_idle(self, timeout_s: float = 300.0) -> None:
         self.wait_for("the queue to be empty", lambda: not self.queue(), timeout_s)
 
 
@@ -112,7 +121,7 @@ class User:
             env=environment,
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=600,
             check=False,
         )
         assert not check or done.returncode == 0, done.stderr + done.stdout

@@ -69,7 +69,7 @@ def test_a_job_that_slurm_kills_over_its_memory_is_out_of_memory(cluster: Cluste
     innocent = cluster.run(
         "sbatch", "--parsable", "--mem=100M", "-o", "/dev/null", "--wrap", "sleep 1; kill -9 $$"
     )
-    cluster.wait_until_idle(60)
+    cluster.wait_until_idle()
     asking = (
         f"from sweepkit.launch.slurm import cluster; print(cluster.final_states(['{job_id}', '{innocent}']))"
     )
