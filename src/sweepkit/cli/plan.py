@@ -250,7 +250,7 @@ def _print_power(overrides: Sequence[str]) -> None:
     from sweepkit.cli import running
     from sweepkit.config import paths
     from sweepkit.promotion import expected
-    from sweepkit.sweep import expand
+    from sweepkit.sweep import expand, last_rung
 
     names = [item.removeprefix(_SWEEP) for item in overrides if item.startswith(_SWEEP)]
     others = [item for item in overrides if not item.startswith(_SWEEP)]
@@ -258,7 +258,11 @@ def _print_power(overrides: Sequence[str]) -> None:
         return
     rungs = expand.rungs_of(expand.ladder_of(sweep, others))
     known = calibration_file.read(paths.results_dir())
-    found = expected.of(expand.expand_all(sweep, others), rungs, sweep.decision, known)
+    cells = expand.expand_all(sweep, others)
+    at_top = next(cell.plan.config for cell in cells if cell.rung == rungs[-1].name)
+    if said := last_rung.said(sweep.decision, rungs, at_top):
+        print(f"\n{said}")
+    found = expected.of(cells, rungs, sweep.decision, known)
     print(f"\n{expected.describe(found, sweep.decision)}".replace("NAME", names[0]))
     if not found.is_enough:
         print("underpowered: sweep and promote ask for --underpowered")

@@ -15,10 +15,11 @@ from typing import Any
 
 from sweepkit import fsio
 from sweepkit.config import compose
-from sweepkit.config.schema import LadderConfig, RungConfig
+from sweepkit.config.schema import LadderConfig, RunConfig, RungConfig
 from sweepkit.plan import build
 from sweepkit.plan.run_plan import RunPlan
-from sweepkit.sweep import conflicts, horizons, override
+from sweepkit.sweep import conflicts, horizons, last_rung, override
+from sweepkit.sweep.decision import DecisionRule
 from sweepkit.sweep.fields import ALL
 from sweepkit.sweep.file import SweepFile
 from sweepkit.sweep.seeds import on_rung
@@ -73,6 +74,14 @@ class Stack:
     rung: str
     below: tuple[str, ...]
     seeds: tuple[int, ...]
+    rungs: tuple[RungConfig, ...]
+    decision: DecisionRule
+
+    def config(self, own: Sequence[str]) -> RunConfig:
+        """The configuration of a variant here, ``own`` on top; on the last rung with a text held back."""
+        config = compose.compose([*self.below, *own])
+        is_last = self.rung == self.rungs[-1].name
+        return last_rung.evaluated(config, self.decision, self.rungs) if is_last else config
 
 
 def pile(
@@ -80,11 +89,17 @@ def pile(
     rungs: Sequence[RungConfig],
     base: Sequence[str],
     seeds: Sequence[int],
-    looks: Sequence[int],
+    decision: DecisionRule,
 ) -> list[Stack]:
     """Of every rung, from the bottom up. Raises ConfigError where one wants more seeds than there are."""
     return [
-        Stack(rung.name, (*ladder_base, *rung.overrides, *base), on_rung(seeds, rungs, rung, looks))
+        Stack(
+            rung.name,
+            (*ladder_base, *rung.overrides, *base),
+            on_rung(seeds, rungs, rung, decision.looks),
+            tuple(rungs),
+            decision,
+        )
         for rung in rungs
     ]
 
@@ -93,7 +108,7 @@ def stacks(sweep: SweepFile, extra: Sequence[str] = ()) -> list[Stack]:
     """Of every rung of a sweep file."""
     ladder = ladder_of(sweep, extra)
     below = ladder.base if ladder else ()
-    return pile(below, rungs_of(ladder), sweep.base, sweep.seeds, sweep.decision.looks)
+    return pile(below, rungs_of(ladder), sweep.base, sweep.seeds, sweep.decision)
 
 
 def above(extra: Sequence[str]) -> list[str]:
@@ -142,11 +157,11 @@ def expand(sweep: SweepFile, rung: RungConfig | None, extra: Sequence[str] = ())
     conflicts.check_levels(sweep, ladder, extra)
     rung = rung or RungConfig(name=SINGLE_RUNG)
     rungs = [rung if item.name == rung.name else item for item in rungs_of(ladder)]
-    stacked = pile(ladder.base if ladder else (), rungs, sweep.base, sweep.seeds, sweep.decision.looks)
+    stacked = pile(ladder.base if ladder else (), rungs, sweep.base, sweep.seeds, sweep.decision)
     here = next(item for item in stacked if item.rung == rung.name)
     cells = []
     for variant in variants(sweep):
-        config = compose.compose([*here.below, *variant.overrides, *above(extra)])
+        config = here.config([*variant.overrides, *above(extra)])
         cells += [
             Cell(
                 variant=variant.label,
@@ -170,6 +185,8 @@ def expand_all(sweep: SweepFile, extra: Sequence[str] = ()) -> list[Cell]:
     cells = [cell for rung in rungs for cell in expand(sweep, rung, extra)]
     conflicts.check_distinct_rungs(cells)
     conflicts.check_metric(sweep.decision.metric, cells)
+    at_top = {cell.variant: cell.plan.config for cell in cells if cell.rung == rungs[-1].name}
+    last_rung.check(sweep.decision, rungs, at_top)
     return cells
 
 

@@ -72,7 +72,7 @@ def check(spec: SearchSpec, stacks: Sequence[Stack], fixed: Sequence[Cell], extr
             for stack in stacks:
                 item = spell(key, value)
                 try:
-                    config = compose.compose([*stack.below, item, *expand.above(extra)])
+                    config = stack.config([item, *expand.above(extra)])
                     build.build(config)
                 except ConfigError as error:
                     raise ConfigError(f"search.space.{key}: {error}") from error
@@ -163,7 +163,7 @@ def cells(
     levels = {name: fields.spelled(value) for name, value in params.items()}
     found = []
     for stack in stacks:
-        config = compose.compose([*stack.below, *overrides, *expand.above(extra)])
+        config = stack.config([*overrides, *expand.above(extra)])
         for seed in stack.seeds:
             plan = build.build(dataclasses.replace(config, seed=seed))
             cell = Cell(label, key, expand.VARIANT, stack.rung, plan, levels)
@@ -179,7 +179,7 @@ def check_unchanged(stacks: Sequence[Stack], extra: Sequence[str], fixed: Sequen
     """
     for stack in stacks:
         frozen = next(cell.plan for cell in fixed if cell.rung == stack.rung)
-        config = compose.compose([*stack.below, *expand.above(extra)])
+        config = stack.config(expand.above(extra))
         found = build.build(dataclasses.replace(config, seed=frozen.seed)).run_id
         if found != frozen.run_id:
             raise FrozenPlanError(
