@@ -26,8 +26,8 @@ from sweepkit.model.loss import mean_nats
 from sweepkit.plan.build import build
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.training.engine import Engine, EngineKey
+from sweepkit.training.peak_memory import PeakMemory
 from sweepkit.training.prefetch import Prefetcher
-from sweepkit.training.throughput import PeakMemory
 
 NUM_ROUNDS, NUM_PROFILED, NUM_PRODUCTS = 25, 4, 9
 TOKENS, WIDTH, HIDDEN = 4096, 256, 1024

@@ -39,6 +39,17 @@ def test_the_metrics_own_stream_is_what_counts() -> None:
         comparable.check(frame, "bpb_probe")
 
 
+def test_a_dataset_that_changed_between_two_downloads_is_refused() -> None:
+    frame = changed("dataset_commit", "b" * 40).assign(text_digest="one", pair_key="seed 1")
+    frame["dataset_commit"] = frame["dataset_commit"].fillna("a" * 40)
+    comparable.check(frame, "val_bpb")  # the text is what counts
+    frame.loc[frame["variant"] == "a", "text_digest"] = "other"
+    with pytest.raises(SweepkitError, match=r"text_digest differs .*aaa against bbb.*dataset\.revision"):
+        comparable.check(frame, "val_bpb", allow_mixed_environments=True)
+    frame.loc[frame["variant"] == "a", "pair_key"] = "of another dataset"
+    comparable.check(frame, "val_bpb")
+
+
 def test_other_hardware_is_refused_and_named_unless_allowed() -> None:
     frame = changed("environment_fingerprint", "other")
     frame.loc[frame["variant"] == "a", "hardware"] = "newer"
@@ -55,7 +66,7 @@ def test_other_threads_are_named() -> None:
 
 
 def test_an_environment_that_differs_invisibly_is_refused_too() -> None:
-    with pytest.raises(SweepkitError, match="torch version"):
+    with pytest.raises(SweepkitError, match="in a part that this table does not have"):
         comparable.check(changed("environment_fingerprint", "other", seed=2), "val_bpb")
 
 
@@ -64,8 +75,27 @@ def test_a_dtype_may_be_the_variants_own_change() -> None:
     frame.loc[frame["variant"] == "a", "dtype"] = "fp32"
     comparable.check(frame, "val_bpb")
     frame.loc[(frame["variant"] == "a") & (frame["seed"] == 1), "dtype"] = "bf16"
-    with pytest.raises(SweepkitError, match=r"dtype bf16 against fp32|torch version"):
+    with pytest.raises(SweepkitError, match=r"dtype bf16 against fp32|in a part"):
         comparable.check(frame, "val_bpb")
+
+
+def test_a_dtype_of_its_own_hides_nothing_else() -> None:
+    """Kernels follow the dtype; another torch, a run that was not compiled or another FP8 do not."""
+    frame = changed("environment_fingerprint", "other").assign(
+        torch="2.13", compiled=True, fp8_backend=pd.NA, attention="flash"
+    )
+    own = frame["variant"] == "a"
+    frame.loc[own, ["dtype", "fp8_backend", "attention"]] = ["fp8", "native", "sdpa"]
+    comparable.check(frame, "val_bpb")
+    for column, value in (("torch", "2.14"), ("compiled", False), ("hardware", "newer")):
+        other = frame.copy()
+        other.loc[own, column] = value
+        with pytest.raises(SweepkitError, match=f"{column} {frame[column].iloc[0]} against {value}"):
+            comparable.check(other, "val_bpb")
+    mixed = frame.copy()
+    mixed.loc[own & (mixed["seed"] == 2), ["fp8_backend", "environment_fingerprint"]] = ["emulated", "third"]
+    with pytest.raises(SweepkitError, match="fp8_backend missing against native"):
+        comparable.check(mixed, "val_bpb")
 
 
 def test_runs_are_sorted_by_whose_fault_they_were() -> None:

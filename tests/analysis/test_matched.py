@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import special
 
 from sweepkit.analysis import frontier
+from sweepkit.analysis.calibration import Calibration
 from sweepkit.analysis.matched import Matched, matched
 
 HORIZONS = {"reference@0.5x": 0.5, "reference": 1.0, "reference@2x": 2.0}
@@ -161,6 +163,40 @@ def test_without_horizons_there_is_no_frontier() -> None:
     alone = table[~table["variant"].str.contains("@")]
     assert matched(alone, "val_bpb", 0.05) == []
     assert not frontier.has_horizons(alone)
+
+
+def calibrated(sd: float, df: int) -> Calibration:
+    """Noise in bits per byte, where the reference has 0.8."""
+    return Calibration(2, "embedded", "bf16", "processor", 1, "val_bpb", sd, df, "2026-01-01", ())
+
+
+def test_noise_known_beforehand_is_pooled_by_degrees_of_freedom() -> None:
+    """As for effects: variances averaged, degrees of freedom added; single runs have the calibration's."""
+    table = runs(np.random.default_rng(8), {"it": (1100.0, 1.0)}, seeds=2)
+    alone, both = (
+        of(matched(table, "val_bpb", 0.05, known=known), "it")["steps"]
+        for known in (None, calibrated(0.0003, 400))
+    )
+    assert both.effect == alone.effect and both.p is not None and both.low is not None
+    # at a horizon neither the line nor its bend has a part: the t of the difference of two means
+    level, expected_sd = table.loc[table["variant"] == "reference", "val_bpb"].mean(), 0.0003
+    width = expected_sd * math.sqrt(2 / 2) * special.stdtrit(403, 0.95)
+    assert both.high is not None and (both.high - both.low) / 2 == pytest.approx(width, rel=0.03)
+    assert level == pytest.approx(0.8, rel=0.01)
+    single = table[table["seed"] == 1]
+    found = of(matched(single, "val_bpb", 0.05, known=calibrated(0.0003, 9)), "it")["steps"]
+    assert found.low is not None and found.high is not None
+    expected = 0.0003 * math.sqrt(2) * special.stdtrit(9, 0.95)
+    assert (found.high - found.low) / 2 == pytest.approx(expected, rel=0.01)
+
+
+def test_a_calibration_that_is_significantly_off_is_dropped() -> None:
+    table = runs(np.random.default_rng(9), {"it": (1100.0, 1.0)}, seeds=5)
+    alone, off = (
+        of(matched(table, "val_bpb", 0.05, known=known), "it")["steps"]
+        for known in (None, calibrated(0.01, 30))
+    )
+    assert off == alone
 
 
 def test_missing_seeds_and_single_runs() -> None:

@@ -110,10 +110,22 @@ def test_info_is_hydras(tmp_path: Path) -> None:
     assert "hydra/sweeper/sweepkit" in done.stdout
 
 
-def test_a_reader_that_leaves_is_no_error(tmp_path: Path) -> None:
-    command = f"{sys.executable} -m sweepkit train --cfg job | head -1; echo ${{PIPESTATUS[0]}}"
+@pytest.mark.parametrize(
+    "arguments",
+    ["train --cfg job", "plan model=d12", "plan sweep=demo --format json", "results --columns", "--help"],
+)
+def test_a_reader_that_leaves_ends_a_command_as_it_ends_any_other(arguments: str, tmp_path: Path) -> None:
+    command = f"{sys.executable} -m sweepkit {arguments} | sleep 0; echo ${{PIPESTATUS[0]}}"
     done = subprocess.run(
         ["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120
     )
-    assert done.stdout == "seed: 1\n0\n"
-    assert done.stderr == ""
+    assert (done.stdout, done.stderr) == ("141\n", "")
+
+
+def test_another_pipe_that_breaks_is_an_error_like_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(arguments: Any) -> int:
+        raise BrokenPipeError
+
+    monkeypatch.setattr(cli, "_dispatch", broken)
+    with pytest.raises(BrokenPipeError):
+        main(["sweep", "demo"])

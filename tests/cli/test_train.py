@@ -72,6 +72,11 @@ def test_help_is_hydras(capsys: pytest.CaptureFixture[str]) -> None:
         (["-m", "optimizer.x0.lr=interval(0.2,0.1)"], "low < high"),
         (["-m", "optimizer.x0.lr=interval(0.1,0.2)", "search.trials=3"], "did you mean 'n_trials'"),
         (["search.n_trials=3"], "go with -m"),
+        (["~model"], "none can be added or deleted"),
+        (["-m", "~experiment", "seed=1,2"], "none can be added or deleted"),
+        (["model@optimizer=d2"], "name no package"),
+        (["--config-dir", "mine"], "set SWEEPKIT_CONF_DIR"),
+        (["-cn", "other", "--cfg", "job"], "--config-name is 'other', but must be left out"),
     ],
 )
 def test_the_cause_of_an_error_is_shown(

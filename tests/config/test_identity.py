@@ -25,17 +25,17 @@ SMALL = (
     "horizon.sequence_len=256",
 )
 GOLDEN = {
-    (): "d12-075237b1a762-s1",
+    (): "d12-05ac6de109aa-s1",
     (
         "model=d20",
         "dataset.kind=hub",
         "dataset.repo=a/b",
         "dataset.shard_pattern=x",
         "precision=bf16",
-    ): "d20-5e71e860fdfe-s1",
-    (*SMALL, "model=d2", "horizon.num_steps=50", "seed=3"): "d2-b15e3d218eb5-s3",
-    (*SMALL, "model=d4", "optimizer=adamw", "packing=stream"): "d4-6e67cb0920f3-s1",
-    (*FOLDER, "horizon=num_steps", "horizon.num_steps=77"): "d12-fd4347a86b6e-s1",
+    ): "d20-c279cc0b79c4-s1",
+    (*SMALL, "model=d2", "horizon.num_steps=50", "seed=3"): "d2-c07728fcfa2a-s3",
+    (*SMALL, "model=d4", "optimizer=adamw", "packing=stream"): "d4-ad359d63e210-s1",
+    (*FOLDER, "horizon=num_steps", "horizon.num_steps=77"): "d12-18226b6738cc-s1",
 }
 
 

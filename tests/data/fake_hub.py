@@ -18,6 +18,7 @@ class FakeHub:
         cut: path to the number of bytes after which the next GET of it is cut off.
         corrupt: path to how many more GETs of it get flipped bytes.
         requests: (method, path, Range header) of every request.
+        commit: what every revision is.
     """
 
     def __init__(self, repo: str, files: dict[str, bytes]) -> None:
@@ -26,6 +27,7 @@ class FakeHub:
         self.cut: dict[str, int] = {}
         self.corrupt: dict[str, int] = {}
         self.requests: list[tuple[str, str, str | None]] = []
+        self.commit = COMMIT
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
         self.endpoint = f"http://127.0.0.1:{self._server.server_port}"
@@ -55,7 +57,7 @@ class FakeHub:
                 if path.startswith(f"/api/datasets/{hub.repo}/tree/"):
                     self._json([_entry(name, data) for name, data in hub.files.items()])
                 elif path.startswith(f"/api/datasets/{hub.repo}"):
-                    self._json({"id": hub.repo, "sha": COMMIT, "siblings": []})
+                    self._json({"id": hub.repo, "sha": hub.commit, "siblings": []})
                 else:
                     self._file(send=True)
 
@@ -71,7 +73,7 @@ class FakeHub:
                 path = unquote(urlparse(self.path).path)
                 given = self.headers.get("Range")
                 hub.requests.append((self.command, path, given))
-                name = path.removeprefix(f"/datasets/{hub.repo}/resolve/{COMMIT}/")
+                name = path.removeprefix(f"/datasets/{hub.repo}/resolve/{hub.commit}/")
                 if name not in hub.files:
                     self.send_response(404)
                     self.send_header("X-Error-Code", "RepoNotFound")
@@ -89,7 +91,7 @@ class FakeHub:
                 self.send_header("ETag", f'"{digest}"')
                 self.send_header("X-Linked-Etag", f'"{digest}"')
                 self.send_header("X-Linked-Size", str(len(data)))
-                self.send_header("X-Repo-Commit", COMMIT)
+                self.send_header("X-Repo-Commit", hub.commit)
                 self.send_header("Accept-Ranges", "bytes")
                 if given:
                     self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")

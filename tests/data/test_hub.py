@@ -11,9 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 from fake_hub import FakeHub
 
-from sweepkit.config.schema import DatasetConfig, DatasetKind
+from sweepkit.config.schema import DatasetConfig, DatasetKind, RunConfig
 from sweepkit.data import hub
 from sweepkit.data.documents import documents
+from sweepkit.data.prepare import prepare
 from sweepkit.errors import ConfigError, DataError
 
 REPO = "someone/shuffled"
@@ -114,6 +115,26 @@ def test_downloaded_shards_can_be_read_without_a_network(
     list(documents(config(), "train", tmp_path).texts())
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     assert len(list(documents(config(), "train", tmp_path).texts())) == 80
+
+
+def test_the_commit_that_was_found_first_stays_and_is_kept(
+    server: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SWEEPKIT_CACHE_DIR", str(tmp_path))
+    run = RunConfig(dataset=config(num_train_shards=1))
+    run.tokenizer.vocab_size, run.horizon.sequence_len, run.evaluation.streams = 300, 16, ["validation"]
+    first = server.commit
+    before = prepare(run)
+    server.commit = "b" * 40
+    run.dataset.num_train_shards = 2  # another entry, whose second shard is fetched only now
+    server.files = {name: data for name, data in server.files.items() if name != "shard_00001.parquet"}
+    with pytest.raises(DataError, match="shard_00001"):  # of the first commit, which this hub has lost
+        prepare(run)
+    assert {name: part["commit"] for name, part in before.texts.items()} == {
+        "train": first, "validation": first,
+    }  # fmt: skip
+    run.dataset.num_train_shards, run.dataset.revision = 1, "b" * 40
+    assert {part["commit"] for part in prepare(run).texts.values()} == {"b" * 40}
 
 
 def test_no_network_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,7 +31,9 @@ TEXTS = sentences(90)
 TOKENIZER = train(TEXTS, 300, 2, 10**9)
 
 
-def source(texts: list[str] = TEXTS, stop_at: tuple[int, int] | None = None) -> Documents:
+def source(
+    texts: list[str] = TEXTS, stop_at: tuple[int, int] | None = None, commit: str | None = None
+) -> Documents:
     """Three files of ten batches; optionally one batch raises, as a kill would."""
 
     def batches(number: int) -> Iterator[list[str]]:
@@ -40,7 +42,7 @@ def source(texts: list[str] = TEXTS, stop_at: tuple[int, int] | None = None) -> 
                 raise KeyboardInterrupt
             yield texts[number * 30 + batch * 3 : number * 30 + batch * 3 + 3]
 
-    files = [TextFile(str(number), partial(batches, number)) for number in range(3)]
+    files = [TextFile(str(number), partial(batches, number), commit) for number in range(3)]
     return Documents({"made": "up"}, lambda: files)
 
 
@@ -94,11 +96,25 @@ def test_a_commit_that_does_not_fit_its_files_begins_again(tmp_path: Path) -> No
     working = tmp_path / "cut.building"
     working.mkdir()
     state = {"file": 2, "batch": 0, "num_docs": 60, "num_tokens": 10**6, "num_bytes": 1, "text_digest": ""}
-    fsio.write_json(working / "progress.json", state | {"tokenizer_digest": TOKENIZER.digest})
+    written_for = {"tokenizer_digest": TOKENIZER.digest, "commit": None}
+    fsio.write_json(working / "progress.json", state | written_for)
     assert np.array_equal(build(tmp_path / "cut", source()).tokens, whole.tokens)
     (tmp_path / "bad.building").mkdir()
     (tmp_path / "bad.building" / "progress.json").write_text("[]")
     assert np.array_equal(build(tmp_path / "bad", source()).tokens, whole.tokens)
+
+
+def test_text_of_another_commit_is_not_added_to_an_interrupted_build(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(token_cache, "COMMIT_EVERY_S", 0.0)
+    with pytest.raises(KeyboardInterrupt):
+        build(tmp_path / "cut", source(stop_at=(1, 5), commit="before"))
+    others = sentences(90, first=500)
+    assert others != TEXTS
+    cut = build(tmp_path / "cut", source(others, commit="after"))
+    assert cut.text_digest == build(tmp_path / "whole", source(others)).text_digest
+    assert cut.commit == "after"
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "missing", "meta"])

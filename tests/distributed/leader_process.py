@@ -1,6 +1,7 @@
 """``python leader_process.py RESULTS PLAN NUM_RANKS TROUBLE STOP_AFTER``: ranks train a plan.
 
 TROUBLE happens in rank 1's fourth step: none, memory, kill; ``stuck``: memory, and the leader never notices.
+``slow``: all steps of rank 1 take longer.
 This file is also what the other ranks run.
 """
 
@@ -21,6 +22,7 @@ from sweepkit.training import engine, follow
 from sweepkit.training.session import Session
 
 STEP = 3
+SLOWER_S = 0.05  # a micro-batch
 
 
 def make_trouble(kind: str, rank: int) -> None:
@@ -37,6 +39,8 @@ def make_trouble(kind: str, rank: int) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         if step == STEP and rank == 0 and kind == "stuck":
             time.sleep(1000)
+        if rank == 1 and kind == "slow":
+            time.sleep(SLOWER_S)
         return real(self, *args, **given)
 
     engine.Engine.backward = backward  # type: ignore[method-assign]

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from sweepkit.distributed import team
+from sweepkit import exit_status
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.results.record import RunDir
 
@@ -108,13 +108,18 @@ def test_the_losses_are_those_of_one_process_and_a_checkpoint_fits_any_number(
 
 
 @pytest.mark.slow
-def test_a_run_of_two_ranks_says_so(alone: Path, cache: Path, tmp_path: Path) -> None:
-    assert said(train(tmp_path, cache, 2))[0] == "complete"
+def test_a_run_of_two_ranks_says_so_and_that_they_wait_for_the_slower_one(
+    alone: Path, cache: Path, tmp_path: Path
+) -> None:
+    assert said(train(tmp_path, cache, 2, "slow"))[0] == "complete"
     record, single = run_dir(tmp_path).read_record(), run_dir(alone).read_record()
     assert record is not None and single is not None
     assert losses(eight_micro_batches(), tmp_path) == pytest.approx(
         losses(eight_micro_batches(), alone), abs=1e-4
     )
+    # The leader waits for four micro-batches' sleep in nearly all of its time, the other hardly ever.
+    assert 0.1 < record.results["communication_frac"] < 0.6
+    assert "communication_frac" not in single.results
     assert record.resolved["num_ranks"] == 2 and len(record.resolved["hosts"]) == 1
     assert record.environment_fingerprint != single.environment_fingerprint
     assert [row["step"] for row in run_dir(tmp_path).metrics() if "loss" in row] == [*range(1, NUM_STEPS + 1)]
@@ -124,7 +129,7 @@ def test_a_run_of_two_ranks_says_so(alone: Path, cache: Path, tmp_path: Path) ->
 @pytest.mark.parametrize("trouble", ["memory", "stuck"])
 def test_a_rank_that_fails_ends_the_run_with_its_error(trouble: str, cache: Path, tmp_path: Path) -> None:
     done = train(tmp_path, cache, 2, trouble)
-    assert done.returncode == (0 if trouble == "memory" else team.STOPPED), done.stderr
+    assert done.returncode == (0 if trouble == "memory" else exit_status.STOPPED), done.stderr
     record = run_dir(tmp_path).read_record()
     assert record is not None
     assert (record.state, record.failure_class) == ("failed", "oom")
@@ -137,7 +142,7 @@ def test_a_rank_that_is_killed_takes_the_leader_along_and_the_run_goes_on(
     alone: Path, cache: Path, tmp_path: Path
 ) -> None:
     done = train(tmp_path, cache, 2, "kill")
-    assert done.returncode == team.VANISHED
+    assert done.returncode == exit_status.VANISHED
     assert "rank 1 was killed by SIGKILL" in done.stderr
     record = run_dir(tmp_path).read_record()
     assert record is not None and record.state == "running"  # as if the leader had been killed

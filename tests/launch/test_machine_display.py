@@ -54,6 +54,20 @@ def test_cores_are_divided_and_what_the_user_set_stays(monkeypatch: pytest.Monke
     assert machine.worker_environment(0, 16, [])["OMP_NUM_THREADS"] == "1"
 
 
+def test_concurrency_is_what_was_launched_and_what_the_node_has_room_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(machine.os, "cpu_count", lambda: 64)
+    monkeypatch.delenv("SLURM_CPUS_ON_NODE", raising=False)
+    assert machine.side_by_side(4) == 4
+    monkeypatch.setenv("SLURM_CPUS_ON_NODE", "8")  # of the task
+    assert machine.side_by_side(2) == 16
+    monkeypatch.setenv("SLURM_CPUS_ON_NODE", "64")  # the node for itself
+    assert machine.side_by_side(2) == 2
+    monkeypatch.setenv("SLURM_CPUS_ON_NODE", "128")  # hyperthreads that the system does not show
+    assert machine.side_by_side(2) == 2
+
+
 def test_gpus_are_those_that_are_visible(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "_torch_has_cuda", lambda: True)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3")

@@ -118,18 +118,22 @@ def test_fp8_flops_are_those_of_the_layers_that_multiply_in_fp8(
     config.precision = PrecisionConfig(Dtype.fp8, Fp8Config(min_size=min_size, size_multiple=multiple))
     plan = build(config)
     key = EngineKey("", torch.device("meta"), torch.bfloat16, 1, False, Fp8Backend.emulated)
+    model = Engine(plan, key).model
     weights = [
         module.weight
-        for module in Engine(plan, key).model.modules()
+        for module in model.modules()
         if isinstance(module, Linear) and module.training_product is not None
     ]
+    if model.training_project is not None:
+        weights.append(model.lm_head.weight[: model.vocab_size])
     assert fp8_flops_per_token(config, size(config)) == 6 * sum(weight.numel() for weight in weights)
     assert all(min(w.shape) >= min_size and all(n % multiple == 0 for n in w.shape) for w in weights)
     shapes = [
         (rows, columns) for rows, columns, num in linear_shapes(config, size(config)) for _ in range(num)
     ]
-    linears = [module for module in on_meta(plan).blocks.modules() if isinstance(module, Linear)]
-    assert Counter(map(frozenset, shapes)) == Counter(frozenset(m.weight.shape) for m in linears)
+    linears = [module.weight for module in model.blocks.modules() if isinstance(module, Linear)]
+    linears.append(model.lm_head.weight[: model.vocab_size])
+    assert Counter(map(frozenset, shapes)) == Counter(frozenset(weight.shape) for weight in linears)
     bf16 = RunConfig(**(vars(config) | {"precision": PrecisionConfig(Dtype.bf16)}))
     assert build(bf16).flops_per_token == plan.flops_per_token  # whatever carries them
     assert fp8_flops_per_token(bf16, size(bf16)) == 0

@@ -1,8 +1,9 @@
-"""FP8 linear layers: against torchao's tensorwise recipe, the exact product, and CUDA's rules of layout."""
+"""FP8 products: against torchao's tensorwise recipe, the exact product, and CUDA's rules of layout."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -75,14 +76,54 @@ def test_agrees_with_torchao_forward_and_both_gradients(
     assert max(error(found, reference)) <= (1e-4 if backend is Fp8Backend.native else 0.004)
 
 
+class _Projected(torch.autograd.Function):
+    """``fp8.Projection`` as a linear layer that takes its tokens in chunks of ``size``."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, size: int, projection: fp8.Projection) -> Tensor:
+        ctx.rows = [slice(first, first + size) for first in range(0, TOKENS, size)]
+        ctx.projection, ctx.shape = projection, x.shape
+        return torch.cat([projection.logits(rows) for rows in ctx.rows]).view(*x.shape[:-1], -1)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> tuple[Tensor, Tensor, None, None]:
+        flat = gradients[0].flatten(0, -2)
+        parts = [ctx.projection.gradients(rows, flat[rows]) for rows in ctx.rows]
+        grad_weight = torch.stack([part[1] for part in parts]).float().sum(dim=0)
+        return torch.cat([part[0] for part in parts]).view(ctx.shape), grad_weight, None, None
+
+
+def projected(size: int, **options: Any) -> Linear:
+    def linear(x: Tensor, weight: Tensor) -> Tensor:
+        projection = fp8.Projection(x.detach().flatten(0, -2), weight.detach(), **options)
+        y: Tensor = _Projected.apply(x, weight, size, projection)  # type: ignore[no-untyped-call]
+        return y
+
+    return linear
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_the_projection_agrees_with_torchao_in_one_chunk_and_in_many(
+    native: bool, operands: Triple, reference: Triple
+) -> None:
+    limit = 1e-4 if native else 0.004
+    assert max(error(outcome(projected(TOKENS, native=native), operands), reference)) <= limit
+    y, grad_x, grad_weight = error(outcome(projected(16, native=native), operands), reference)
+    assert y <= limit  # one scale whatever the chunks
+    assert max(grad_x, grad_weight) <= 0.07  # a scale a chunk: other roundings, of the same size
+
+
 @pytest.mark.compile
 def test_compiles_whole_and_agrees(operands: Triple, reference: Triple) -> None:
-    """Both backends in one graph: compiling is what takes the time."""
+    """Both backends in one graph, and rounding alone: compiling is what takes the time."""
 
     def mean(x: Tensor, weight: Tensor) -> Tensor:
         return (fp8.native_linear(x, weight) + fp8.emulated_linear(x, weight)) / 2
 
     torch._dynamo.reset()
+    fused = torch.compile(fp8.quantize, fullgraph=True)
+    found = outcome(projected(TOKENS, native=True, quantize=fused), operands)
+    assert max(error(found, reference)) <= 1e-4
     found = outcome(torch.compile(mean, fullgraph=True), operands)
     assert max(error(found, outcome(mean, operands))) <= 0.004
     assert max(error(found, reference)) <= 0.01  # halved gradients round to other numbers
@@ -130,8 +171,9 @@ def cuda_accepts(a: Tensor, b: Tensor, output_dtype: torch.dtype) -> None:
         F.scaled_mm(a, b, scale, recipe, scale, recipe, output_dtype=output_dtype)
 
 
+@pytest.mark.parametrize("linear", [fp8.native_linear, projected(TOKENS, native=True)])
 def test_cuda_accepts_the_layout_of_all_three_products(
-    monkeypatch: pytest.MonkeyPatch, operands: Triple
+    linear: Linear, monkeypatch: pytest.MonkeyPatch, operands: Triple
 ) -> None:
     original, products = F.scaled_mm, []
 
@@ -140,7 +182,7 @@ def test_cuda_accepts_the_layout_of_all_three_products(
         return original(a, b, *args, **options)
 
     monkeypatch.setattr(F, "scaled_mm", spy)
-    outcome(fp8.native_linear, operands)
+    outcome(linear, operands)
     monkeypatch.undo()
     assert [(a.shape[0], b.shape[1]) for a, b, _ in products] == [
         (TOKENS, OUTPUTS),

@@ -26,9 +26,10 @@ def judged(
     rule: DecisionRule = RULE,
     seeds: int = 3,
     plan_changes: Any = lambda variant, depth, seed: {},
+    clock: int = 0,
 ) -> dict[str, Verdict]:
     frozen = freeze(tmp_path, list(effects), depths=(2,), seeds=seeds, plan_changes=plan_changes)
-    world = World(frozen, effects, fates or {})
+    world = World(frozen, effects, fates or {}, clock=clock)
     world.run_cells("d2", frozen.cells)
     return {verdict.variant: verdict for verdict in gate.decide(world.load(), rule, rung, is_last)}
 
@@ -167,15 +168,16 @@ def test_more_flops_are_rejected_at_once(tmp_path: Path) -> None:
 
     found = judged(tmp_path, EFFECTS, plan_changes=bigger)["better"]
     assert found.outcome is Outcome.reject
-    assert "FLOPs ratio" in found.reasons[0] and "must be at most 1.020" in found.reasons[0]
+    assert any("FLOPs ratio" in reason and "must be at most 1.020" in reason for reason in found.reasons)
 
 
 def test_an_open_wall_clock_lets_climb_but_not_adopt(tmp_path: Path) -> None:
     def other_program(variant: str, depth: int, seed: int) -> dict[str, Any]:
         return {"compile_key": "other"} if variant == "better" else {}
 
-    screen = judged(tmp_path, EFFECTS, plan_changes=other_program)["better"]
-    last = judged(tmp_path / "last", EFFECTS, plan_changes=other_program, is_last=True)["better"]
+    noisy: dict[str, Any] = {"plan_changes": other_program, "clock": 4}
+    screen = judged(tmp_path, EFFECTS, **noisy)["better"]
+    last = judged(tmp_path / "last", EFFECTS, is_last=True, **noisy)["better"]
     assert screen.evidence["wall_clock"]["status"] == "unresolved"
     assert (screen.outcome, screen.climbs) == (Outcome.promote, True)
     assert last.outcome is Outcome.inconclusive

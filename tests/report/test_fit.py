@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from sweepkit.report import fit, sheets, tables
-from sweepkit.report.sheets import Sheet
+from sweepkit.report import drawing, fit, sheets, terminal
+from sweepkit.report.sheet import Sheet
 from sweepkit.results import store
 
 LABELS = ["reference", "change=unembedding_lr_double", "change=x0_beta1_80", "a=b96,matrix_lr=0.025"]
@@ -21,7 +21,7 @@ LABELS = ["reference", "change=unembedding_lr_double", "change=x0_beta1_80", "a=
 
 def drawn(sheet: Sheet, width: int) -> list[str]:
     console = Console(width=width, file=io.StringIO(), highlight=False)
-    console.print(tables.draw(sheet))
+    console.print(drawing.draw(sheet))
     return console.file.getvalue().splitlines()  # type: ignore[attr-defined]
 
 
@@ -97,11 +97,30 @@ def test_the_runs_of_a_sweep_fit(tmp_path: Path, width: int) -> None:
         assert f"{value:.5f}" in "\n".join(lines)
 
 
-@pytest.mark.parametrize(("columns", "width"), [("80", 80), (None, tables.PIPE_WIDTH)])
+@pytest.mark.parametrize(("columns", "width"), [("80", 80), (None, terminal.PIPE_WIDTH)])
 def test_a_pipe_is_as_wide_as_columns_says(
     monkeypatch: pytest.MonkeyPatch, columns: str | None, width: int
 ) -> None:
     monkeypatch.delenv("COLUMNS", raising=False)
     if columns:
         monkeypatch.setenv("COLUMNS", columns)
-    assert tables.console().width == width
+    assert terminal.console().width == width
+
+
+def test_what_no_table_holds_is_stacked_and_whole(tmp_path: Path) -> None:
+    sheet = Sheet(("rung", "variant", "verdict", ">val_bpb", "reasons"), optional=("val_bpb",))
+    reason = "a sentence that goes on and on, " * 4
+    sheet.add("d12", "change=unembedding_lr_double", "inconclusive", "2.51234", reason)
+    sheet.add("d12", "reference", "", "", "")
+    lines = drawn(sheet, 60)
+    assert lines[0].split() == ["d12", "change=unembedding_lr_double"] and max(map(len, lines)) <= 60
+    assert " ".join(" ".join(lines).split()).endswith(f"reasons {reason}d12 reference")
+    assert [line.split() for line in lines[1:3]] == [["verdict", "inconclusive"], ["val_bpb", "2.51234"]]
+    assert fit.fit(sheet, 80).is_readable
+
+
+def test_columns_move_together_before_words_are_chopped() -> None:
+    sheet = Sheet(("rung", ">a", ">b", ">c"))
+    sheet.add("d12", *["1" * 15] * 3)
+    assert [fit.fit(sheet, width).gap for width in (57, 56, 55)] == [fit.GAP, fit.NARROW_GAP, fit.NARROW_GAP]
+    assert [fit.fit(sheet, width).is_readable for width in (57, 54, 53)] == [True, True, False]

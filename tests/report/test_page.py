@@ -17,7 +17,7 @@ from sweepkit import fsio
 from sweepkit.cli import report as command
 from sweepkit.errors import SweepkitError
 from sweepkit.promotion.verdict import Promotion
-from sweepkit.report import content, html, plots, tables
+from sweepkit.report import content, html, plots, tables, terminal
 from sweepkit.results import store
 from sweepkit.sweep.frozen import Frozen
 
@@ -227,7 +227,7 @@ def test_sentences_keep_room_on_a_narrow_page(promotion: Promotion, tmp_path: Pa
 
 
 def test_terminal_tables_say_the_same(promotion: Promotion, frozen: Frozen, tmp_path: Path) -> None:
-    console = tables.console()
+    console = terminal.console()
     with console.capture() as captured:
         console.print(tables.finals(promotion))
         console.print(tables.verdicts([v for rung in promotion.rungs for v in rung.verdicts]))
@@ -240,7 +240,7 @@ def test_terminal_tables_say_the_same(promotion: Promotion, frozen: Frozen, tmp_
         assert final.outcome.value in text
         assert final.reasons[0][:18] in text
     assert "x.html" in text
-    assert max(map(len, text.splitlines())) <= tables.PIPE_WIDTH
+    assert max(map(len, text.splitlines())) <= terminal.PIPE_WIDTH
 
 
 def test_the_command_prints_the_path_and_honours_output(

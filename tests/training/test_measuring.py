@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-import time
+import threading
 import weakref
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +26,7 @@ from sweepkit.training.diagnostics import StepProbe
 from sweepkit.training.engine import Engine, EngineKey
 from sweepkit.training.evaluation import bits_per_byte, evaluate
 from sweepkit.training.failure import Stopped, classify
+from sweepkit.training.prefetch import Prefetcher
 from sweepkit.training.session import Session
 from sweepkit.training.throughput import Peak, Utilisation
 
@@ -100,30 +100,6 @@ def test_mfu_is_held_against_the_dtype_that_ran(
     assert found.flops_per_token == plan.flops_per_token
 
 
-def test_a_cpu_is_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SWEEPKIT_CACHE_DIR", str(tmp_path))
-    cpu = torch.device("cpu")
-    first = throughput.peak(cpu, torch.float32)
-    assert first.flops is not None and first.flops > 1e9
-    monkeypatch.setattr(throughput, "gemm_rate", lambda *_: pytest.fail("measured twice"))
-    assert throughput.peak(cpu, torch.float32) == first
-
-
-def test_of_workers_that_start_together_one_measures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    measured: list[float] = []
-
-    def slow(*_: object) -> float:
-        measured.append(1e10 + len(measured))
-        time.sleep(0.2)
-        return measured[-1]
-
-    monkeypatch.setenv("SWEEPKIT_CACHE_DIR", str(tmp_path))
-    monkeypatch.setattr(throughput, "gemm_rate", slow)
-    with ThreadPoolExecutor(4) as pool:
-        peaks = list(pool.map(lambda _: throughput.peak(torch.device("cpu"), torch.float32), range(4)))
-    assert len(measured) == 1 and {peak.flops for peak in peaks} == {1e10}
-
-
 def test_a_renewed_engine_never_holds_two_optimizers(monkeypatch: pytest.MonkeyPatch) -> None:
     plan = tiny()
     engine = Engine(plan, EngineKey(plan.compile_key, torch.device("cpu"), torch.float32, 1, False))
@@ -181,7 +157,8 @@ def test_diagnostics_are_log_ratios_of_root_mean_squares() -> None:
 def test_the_fingerprint_follows_what_matters_only() -> None:
     found = environment.describe(torch.device("cpu"))
     resolved = {"device": "cpu", "dtype": "fp32", "compile": {"used": True, "reason": None}, "num_threads": 1}
-    same = found | {"host": "elsewhere", "git_commit": "f" * 40}
+    assert found["concurrency"] is None and environment.describe(torch.device("cpu"), 3)["concurrency"] == 3
+    same = found | {"host": "elsewhere", "git_commit": "f" * 40, "concurrency": 3}
     assert environment.fingerprint(found, resolved) == environment.fingerprint(same, resolved)
     sdpa = resolved | {"attention": "sdpa"}  # what there was before it was recorded
     assert environment.fingerprint(found, resolved) == environment.fingerprint(found, sdpa)
@@ -198,6 +175,29 @@ def test_the_fingerprint_follows_what_matters_only() -> None:
 def test_the_environment_holds_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_API_KEY", "s3cret")
     assert "s3cret" not in str(environment.describe(torch.device("cpu")))
+
+
+def test_a_gpu_is_named_by_its_number_and_the_prefetching_thread_uses_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As on rank 3 of a machine: the current GPU of a new thread would be the first."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 3)
+    chosen = device.choose(Device.auto)
+    assert chosen == device.choose(Device.cuda) == torch.device("cuda", 3)
+    used: list[tuple[str, torch.device]] = []
+    monkeypatch.setattr(
+        torch.cuda, "set_device", lambda gpu: used.append((threading.current_thread().name, gpu))
+    )
+    plan = tiny()
+    loader = prepare(codec.from_json(plan.config)).train(1, plan.total_batch_size, plan.sequence_len)
+    monkeypatch.setattr(loader, "batch", lambda *_: pytest.fail("the thread is there"))
+    with (
+        pytest.raises(pytest.fail.Exception),
+        Prefetcher(loader, 0, plan.num_steps, plan.device_batch_size, chosen, Ranks()) as batches,
+    ):
+        batches.take()
+    assert used == [("prefetch_0", chosen)]
 
 
 def test_a_device_that_is_not_there_is_an_error_with_a_remedy() -> None:

@@ -43,7 +43,7 @@ def test_fp8_trains_in_fp8_and_evaluates_in_the_compute_dtype() -> None:
                 parameter.add_((0.05 * noise).to(parameter.dtype))
         losses[name] = one.backward(tokens, tokens, 1.0).item()
         nats[name] = one.nats(tokens, tokens)
-    assert made["fp8"].num_fp8_layers == 12  # six a layer
+    assert made["fp8"].num_fp8_layers == 13  # six a layer, and the vocabulary projection
     assert losses["fp8"] != losses["bf16"] and losses["fp8"] == pytest.approx(losses["bf16"], rel=0.01)
     assert torch.equal(nats["fp8"], nats["bf16"])
     assert made["fp8"].model.training
@@ -60,14 +60,14 @@ def test_a_run_in_fp8_says_what_it_did(session: Session, tmp_path: Path) -> None
     record = run(session, tiny(*FP8), tmp_path)
     assert record.state is RunState.complete
     assert record.resolved["dtype"] == "fp8"
-    assert record.resolved["fp8"]["backend"] == "emulated" and record.resolved["fp8"]["num_layers"] == 12
+    assert record.resolved["fp8"]["backend"] == "emulated" and record.resolved["fp8"]["num_layers"] == 13
     assert "no FP8 units" in record.resolved["fp8"]["reason"]
     assert "bf16" in record.resolved["peak_flops_source"]  # what carried the emulation
     assert "mfu_fp8" not in record.results
     first, *_, last = losses(tiny(*FP8), tmp_path)
     assert last < first
     log = folder(tiny(*FP8), tmp_path).log_path.read_text()
-    assert "fp8 (precision.dtype=fp8, 12 layers emulated" in log and "attention sdpa" in log
+    assert "fp8 (precision.dtype=fp8, 13 layers emulated" in log and "attention sdpa" in log
 
 
 def test_native_fp8_that_is_not_compiled_is_refused(session: Session, tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +46,7 @@ def test_online_without_a_network_is_offline_and_records_no_key(
         return FakeRun()
 
     monkeypatch.setenv("WANDB_API_KEY", "s3cret" * 8)
+    monkeypatch.setattr(wandb_log, "_unreachable", lambda: None)
     monkeypatch.setattr(wandb, "init", init)
     plan = tiny("logging.wandb=online")
     record = run(session, plan, tmp_path)
@@ -54,17 +57,47 @@ def test_online_without_a_network_is_offline_and_records_no_key(
 
 
 @pytest.mark.slow
-def test_a_real_start_without_a_network_ends_offline(
+def test_a_real_start_with_a_server_that_never_answers_ends_offline(
     session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
-    monkeypatch.setenv("WANDB_API_KEY", "0123456789abcdef" * 2 + "01234567")
-    monkeypatch.setattr(wandb_log, "_INIT_TIMEOUT_S", 2)
-    plan = tiny("logging.wandb=online")
-    record = run(session, plan, tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        monkeypatch.setenv("WANDB_API_KEY", "0123456789abcdef" * 2 + "01234567")
+        monkeypatch.setattr(wandb_log, "_INIT_TIMEOUT_S", 1)
+        plan = tiny("logging.wandb=online")
+        record = run(session, plan, tmp_path)
     assert record.state is RunState.complete
     assert record.wandb["mode"] == "offline" and record.wandb["reason"].startswith("online failed")
     assert list((folder(plan, tmp_path).path / "wandb").glob("offline-run-*/*.wandb"))
+
+
+@pytest.mark.parametrize("proxy", [False, True])
+def test_a_server_that_cannot_be_reached_is_not_tried(
+    proxy: bool, session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    modes: list[str] = []
+    monkeypatch.setattr(wandb, "init", lambda **settings: modes.append(settings["mode"]) or FakeRun())
+    monkeypatch.setattr(wandb, "setup", lambda: FakeSetup("http://127.0.0.1:9" if proxy else None))
+    monkeypatch.setenv("WANDB_API_KEY", "s3cret" * 8)
+    for name in ("http_proxy", "HTTP_PROXY", "no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    plan = tiny("logging.wandb=online")
+    record = run(session, plan, tmp_path)
+    assert modes == ["offline"]
+    asked = "127.0.0.1" if proxy else "wandb.invalid"
+    assert record.wandb["reason"].startswith(f"{asked} cannot be reached")
+    assert folder(plan, tmp_path).log_path.read_text().count("wandb is offline") == 1
+
+
+def test_a_name_that_is_looked_up_for_ever_is_waited_for_no_longer_than_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answer = threading.Event()
+    monkeypatch.setattr(wandb, "setup", lambda: FakeSetup(None))
+    monkeypatch.setattr(socket, "create_connection", lambda *_: answer.wait(60) and FakeSocket())
+    monkeypatch.setattr(wandb_log, "_CONNECT_S", 0.01)
+    assert wandb_log._unreachable() == "no answer from wandb.invalid within 0.01 s"
+    answer.set()
 
 
 def test_a_wandb_that_breaks_half_way_does_not_stop_the_run(
@@ -74,6 +107,19 @@ def test_a_wandb_that_breaks_half_way_does_not_stop_the_run(
     record = run(session, tiny("logging.wandb=offline"), tmp_path)
     assert record.state is RunState.complete
     assert "pipe" in record.wandb["error"]
+
+
+class FakeSocket:
+    def close(self) -> None:
+        pass
+
+
+class FakeSetup:
+    """As much of wandb's settings as is read; .invalid is a domain that is never there."""
+
+    def __init__(self, proxy: str | None) -> None:
+        self.settings = self
+        self.base_url, self.http_proxy, self.https_proxy = "http://wandb.invalid", proxy, None
 
 
 class FakeRun:

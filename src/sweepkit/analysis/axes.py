@@ -4,8 +4,9 @@ Each axis answers its demand with ``met``, ``failed`` or ``unresolved``, a one-s
 
 * steps: the metric's effect. ``superior``: below zero. ``not_worse``: not above the margin.
 * wall clock: median step time × steps, so that compiling, evaluating and checkpointing stay apart; compared
-  as a ratio, paired, by the interval of its logarithm. "Not worse" has to be shown (non-inferiority at alpha)
-  and so does "worse"; between the two it is unresolved. A variant that runs the reference's own compiled
+  as a ratio, with hosts and moments in the error of its logarithm (``step_time.py``), among runs of one
+  hardware and concurrency alone. "Not worse" has to be shown (non-inferiority at alpha) and so does "worse";
+  between the two it is unresolved. A variant that runs the reference's own compiled
   program (equal ``compile_key``) on the same tokens for as many steps does the same work: its wall clock is
   equal by construction, whatever a noisy machine measured, and the measured ratio is reported beside it.
 * FLOPs: counted from the architecture, so exact.
@@ -26,9 +27,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sweepkit.analysis.effects import Effect, effects
+from sweepkit.analysis import step_time
+from sweepkit.analysis.effects import Effect
 from sweepkit.analysis.matched import COSTS, Matched
-from sweepkit.results.columns import REFERENCE
+from sweepkit.analysis.step_time import StepTime
+from sweepkit.results.columns import REFERENCE, is_reference
 from sweepkit.sweep.decision import SUPERIOR
 
 
@@ -71,28 +74,41 @@ class Axis:
 
 
 def wall_clock(
-    rows: pd.DataFrame, demand: str, margin: float, alpha: float, reference: str = REFERENCE
+    rows: pd.DataFrame,
+    demand: str,
+    margin: float,
+    alpha: float,
+    reference: str = REFERENCE,
+    names: Sequence[str] | None = None,
 ) -> dict[str, Axis]:
     """Every variant's wall-clock time against the reference's.
 
     Args:
-        rows: all runs of one rung: median_step_time_s (seconds), num_steps and what tells equal work.
+        rows: complete runs of one rung, those of the reference's other horizons among them:
+            median_step_time_s (seconds), num_steps, what ``step_time.compare`` reads and what tells equal
+            work.
         demand, margin: the decision rule's.
         alpha: one-sided level of "met" and of "failed".
+        names: the variants; by default all in ``rows``.
     """
-    times = rows.copy()
-    if "median_step_time_s" in times:
-        seconds = times["median_step_time_s"].astype("Float64") * times["num_steps"].astype("Float64")
-        values = seconds.to_numpy(dtype=float, na_value=np.nan)
-        times["log_time"] = np.log(np.where(values > 0, values, np.nan))
-    else:
-        times["log_time"] = np.nan
-    one_machine = "hardware" not in rows or rows["hardware"].nunique(dropna=False) <= 1
+    labels = rows["variant"].astype(str)
+    if names is None:
+        names = [name for name in dict.fromkeys(labels) if not is_reference(name, reference)]
     same_work = _same_work(rows, reference)
-    return {
-        effect.variant: _wall_clock(effect, demand, margin, alpha, effect.variant in same_work, one_machine)
-        for effect in effects(times, "log_time", alpha, reference)
-    }
+    found = {}
+    for name in names:
+        timed = step_time.compare(rows, name, alpha, reference) if "median_step_time_s" in rows else None
+        timed = timed or StepTime(Effect.unknown(name, 1.0 - 2.0 * alpha))
+        longer = _log_mean(rows[labels == name]) - _log_mean(rows[labels == reference])
+        effect = timed.effect if math.isnan(longer) else timed.effect.shifted(longer)
+        found[name] = _wall_clock(replace(timed, effect=effect), demand, margin, alpha, name in same_work)
+    return found
+
+
+def _log_mean(rows: pd.DataFrame) -> float:
+    """Logarithm of the steps; NaN without runs."""
+    steps = rows["num_steps"].to_numpy(dtype=float, na_value=np.nan)
+    return math.log(float(steps.mean())) if len(steps) else math.nan
 
 
 def flops(rows: pd.DataFrame, demand: str, margin: float, reference: str = REFERENCE) -> dict[str, Axis]:
@@ -156,15 +172,15 @@ def _steps(effect: Effect, demand: str, margin: float, alpha: float, reference_m
     return Axis("steps", demand, margin, status, effect.p_below(bound), False, ratio, None, None, sentence)
 
 
-def _wall_clock(
-    effect: Effect, demand: str, margin: float, alpha: float, same_work: bool, one_machine: bool
-) -> Axis:
+def _wall_clock(timed: StepTime, demand: str, margin: float, alpha: float, same_work: bool) -> Axis:
+    effect = timed.effect
     ratio, low, high = (
         None if value is None else math.exp(value) for value in (effect.effect, effect.low, effect.high)
     )
     measured = "not measured" if ratio is None else f"measured ratio {ratio:.3f}"
     if low is not None and high is not None:
         measured += f" ({effect.confidence:.0%} interval {low:.3f} to {high:.3f})"
+    measured += f" {timed.note}" if ratio is not None and timed.note else ""
 
     def axis(status: Status, p: float | None, structural: bool, sentence: str) -> Axis:
         return Axis("wall_clock", demand, margin, status, p, structural, ratio, low, high, sentence)
@@ -178,8 +194,14 @@ def _wall_clock(
             "wall clock equal by construction: the reference's own compiled program, on the same tokens for "
             f"as many steps; {measured}",
         )
-    if not one_machine:
-        return axis(Status.unresolved, None, False, f"wall clock unresolved: different hardware; {measured}")
+    if timed.is_refused:
+        return axis(
+            Status.unresolved,
+            None,
+            False,
+            f"wall clock is not compared: {timed.note}, but must be the same; run both again with one "
+            "launcher.num_workers on one kind of machine",
+        )
     bound = 0.0 if demand == SUPERIOR else math.log1p(margin)
     status = _status(effect, bound, alpha)
     limit = "shorter" if demand == SUPERIOR else f"not worse by more than {margin:.1%}"
@@ -188,7 +210,7 @@ def _wall_clock(
         Status.failed: f"shown to be not {limit}"
         if demand == SUPERIOR
         else f"worse by more than {margin:.1%}",
-        Status.unresolved: f"unresolved, too noisy to tell whether it is {limit}",
+        Status.unresolved: f"unresolved, not known well enough to tell whether it is {limit}",
     }[status]
     return axis(status, effect.p_below(bound), False, f"wall clock {shown}: {measured}")
 

@@ -3,7 +3,8 @@
 Losses on different text, under another row layout or byte rule are different quantities, and a run on
 other hardware, versions or threads differs by more than its variant. Records carry a fingerprint of either; a
 rung whose complete runs disagree is refused with an error that names the difference. A dtype that differs
-between variants but not within one is that variant's own change, and allowed.
+between variants but not within one is that variant's own change, and allowed, with the kernels that it brings
+along; whatever else differs beside it is refused all the same.
 """
 
 from __future__ import annotations
@@ -13,7 +14,12 @@ import pandas as pd
 from sweepkit.errors import SweepkitError
 
 #: Parts of the environment fingerprint that are columns.
-_PARTS = ("hardware", "device", "dtype", "num_threads")
+_PARTS = (
+    "hardware", "device", "torch", "compiled", "num_threads", "num_ranks", "dtype", "fp8_backend",
+    "attention",
+)  # fmt: skip
+#: Of these, what a variant may change by its dtype.
+_OWN = ("dtype", "fp8_backend", "attention")
 
 
 def check(rows: pd.DataFrame, metric: str, allow_mixed_environments: bool = False) -> None:
@@ -29,6 +35,7 @@ def check(rows: pd.DataFrame, metric: str, allow_mixed_environments: bool = Fals
     """
     if (found := difference(rows, metric)) is not None:
         raise SweepkitError(found)
+    _check_text(rows)
     if not allow_mixed_environments:
         _check_environment(rows)
 
@@ -78,21 +85,39 @@ def evaluation_column(metric: str) -> str:
     return "evaluation_fingerprint" if metric == "val_bpb" else f"evaluation_fingerprint_{stream}"
 
 
+def _check_text(rows: pd.DataFrame) -> None:
+    """Refuse runs that asked for the same rows in the same order and were given other text."""
+    if not {"pair_key", "text_digest"} <= set(rows.columns):
+        return
+    for _, alike in rows[rows["text_digest"].notna()].groupby("pair_key"):
+        for first, other in _disagreeing(alike, "text_digest"):
+            commits = [_show(row, "dataset_commit") for row in (first, other) if "dataset_commit" in row]
+            raise SweepkitError(
+                f"text_digest differs between {first['run_id']} and {other['run_id']} (dataset_commit "
+                f"{' against '.join(commits)}), but must be one for runs of one dataset: its repository has "
+                "changed between two machines' downloads; set dataset.revision to one of the commits in the "
+                "sweep's base and run it under a new name"
+            )
+
+
 def _check_environment(rows: pd.DataFrame) -> None:
-    dtype_is_the_variants_own = "dtype" in rows and bool(
-        (rows.groupby("variant")["dtype"].nunique(dropna=False) <= 1).all()
-    )
+    known = [name for name in _PARTS if name in rows]
+    within = [name for name in known if name in _OWN and _differs_within_a_variant(rows, name)]
     for first, other in _disagreeing(rows, "environment_fingerprint"):
-        parts = [name for name in _PARTS if name in rows and _show(first, name) != _show(other, name)]
-        if parts == ["dtype"] and dtype_is_the_variants_own:
+        parts = [name for name in known if _show(first, name) != _show(other, name)]
+        if "dtype" in parts and set(parts) <= set(_OWN) - set(within):
             continue
         what = "; ".join(f"{name} {_show(first, name)} against {_show(other, name)}" for name in parts)
         raise SweepkitError(
             f"environment_fingerprint differs between {first['run_id']} and {other['run_id']} "
-            f"({what or 'torch version or compilation'}), but must be one for all runs compared; "
+            f"({what or 'in a part that this table does not have'}), but must be one for all runs compared; "
             "go on with the launcher and machine that the first runs had (delete the run folders of one of "
             "the two and run the sweep again), or say that mixing is fine with --allow-mixed-environments"
         )
+
+
+def _differs_within_a_variant(rows: pd.DataFrame, column: str) -> bool:
+    return bool((rows.groupby("variant")[column].nunique(dropna=False) > 1).any())
 
 
 def _disagreeing(rows: pd.DataFrame, column: str) -> list[tuple[pd.Series, pd.Series]]:

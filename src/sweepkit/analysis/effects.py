@@ -72,6 +72,14 @@ class Effect:
             return None
         return float(special.stdtr(self.df, (self.effect - bound) / self.standard_error))
 
+    def shifted(self, by: float) -> Effect:
+        """The same with ``by``, which is known exactly, added."""
+        if self.effect is None:
+            return self
+        low, high = (None if end is None else end + by for end in (self.low, self.high))
+        moved = replace(self, effect=self.effect + by, low=low, high=high)
+        return replace(moved, p=moved.p_below(0.0))
+
     def p_above(self, bound: float) -> float | None:
         """One-sided p of "the true effect is ``bound`` or less": small shows that it lies above."""
         below = self.p_below(bound)

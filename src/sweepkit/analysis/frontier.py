@@ -115,6 +115,11 @@ class Curve:
         return bool(self.log_steps_H[0] - _SLACK <= x <= self.log_steps_H[-1] + _SLACK)
 
     @property
+    def level(self) -> float:
+        """Log of the metric at the planned horizon."""
+        return float(self.level_H[int(np.argmin(np.abs(self.log_steps_H - self.own)))])
+
+    @property
     def span(self) -> str:
         """The horizons as multiples of the planned one: ``0.5× to 2×``."""
         low, high = math.exp(self.log_steps_H[0] - self.own), math.exp(self.log_steps_H[-1] - self.own)

@@ -6,24 +6,26 @@
   excludes 1 exactly when that of the other excludes 0.
 
 The noise is that of the two-way model of ``noise.py`` on the logarithm of the metric, over the variants and
-the reference's horizons. Step times have noise of their own, which enters by the slope of the curve; FLOPs
-are exact. Where a variant shares no seed with the reference, each has its own spread, and the horizons of the
-reference are taken to move together, which is the wider of the two extremes.
+the reference's horizons, shrunk towards a calibration as that of ``effects.py`` is. Step times have an error
+of their own (``step_time.py``), which enters by the slope of the curve; FLOPs are exact. Where a variant
+shares no seed with the reference, each has its own spread, and the horizons of the reference are taken to
+move together, which is the wider of the two extremes.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy import special
 
-from sweepkit.analysis import noise
-from sweepkit.analysis.effects import block_names, effects
+from sweepkit.analysis import calibration, noise, step_time
+from sweepkit.analysis.calibration import Calibration
+from sweepkit.analysis.effects import block_names
 from sweepkit.analysis.frontier import Array, Curve, has_horizons
 from sweepkit.results.columns import REFERENCE, is_reference
 
@@ -100,6 +102,7 @@ def matched(
     alpha: float,
     margins: Mapping[str, float] | None = None,
     reference: str = REFERENCE,
+    known: Calibration | None = None,
 ) -> list[Matched]:
     """Every variant on the axes that were measured, variants in order of appearance.
 
@@ -110,6 +113,7 @@ def matched(
         metric: a loss above 0.
         alpha: one-sided level; intervals have confidence ``1 - 2 alpha``.
         margins: axis → how much more cost still counts as not worse, as a ratio.
+        known: noise of the metric that was measured beforehand under the same conditions.
 
     Returns:
         Nothing where the reference was run at one horizon only.
@@ -124,12 +128,14 @@ def matched(
     pool = noise.pool(names, block_names(rows), logs, reference)
     curve = Curve.of(rows, metric, pool.fit, reference)
     runs = _Runs(names, block_names(rows), logs)
+    known = None if known is None else replace(known, sd=known.sd / math.exp(curve.level))  # of the log
     found = []
     for name in dict.fromkeys(names):
         if is_reference(name, reference):
             continue
-        fit = runs.fit([name, *curve.labels]) if name in pool.excluded else pool.fit
-        gap = _Gap.paired(name, curve, fit) or _Gap.unpaired(name, curve, runs)
+        own = name in pool.excluded  # too noisy for the pool, and for what was known
+        fit = runs.fit([name, *curve.labels]) if own else pool.fit
+        gap = _Gap.paired(name, curve, fit, None if own else known) or _Gap.unpaired(name, curve, runs)
         margin = dict(margins or {})
         for axis, cost in _costs(rows, name, reference, alpha).items():
             n = len(runs.values(name))
@@ -161,7 +167,7 @@ class _Gap:
     df: float
 
     @classmethod
-    def paired(cls, variant: str, curve: Curve, fit: noise.TwoWay) -> _Gap | None:
+    def paired(cls, variant: str, curve: Curve, fit: noise.TwoWay, known: Calibration | None) -> _Gap | None:
         """None where the seeds do not connect them."""
         gaps = [fit.contrast(variant, label) for label in curve.labels]
         between = [[_leverage(fit, a, b) for b in curve.labels] for a in curve.labels]
@@ -169,7 +175,10 @@ class _Gap:
             return None
         mean_H, own_H = np.asarray([gap for gap in gaps if gap is not None]).T
         unit_HH = (own_H[:, None] + own_H[None, :] - np.asarray(between, dtype=float)) / 2.0
-        return cls(mean_H, None if fit.sd is None else fit.sd**2 * unit_HH, float(fit.df))
+        settled = calibration.settle(fit.sd, fit.df, known)
+        if settled is None:
+            return cls(mean_H, None, 0.0)
+        return cls(mean_H, settled.sd**2 * unit_HH, settled.df)
 
     @classmethod
     def unpaired(cls, variant: str, curve: Curve, runs: _Runs) -> _Gap:
@@ -292,10 +301,7 @@ def _costs(rows: pd.DataFrame, variant: str, reference: str, alpha: float) -> di
     if _same_step(mine, base):
         costs["wall_clock"] = _Cost(steps)
     elif "median_step_time_s" in rows:
-        both = rows[rows["variant"].isin([variant, reference])]
-        seconds = both["median_step_time_s"].to_numpy(dtype=float, na_value=np.nan)
-        timed = both.assign(log_time=np.log(np.where(seconds > 0, seconds, np.nan)))
-        (slower,) = effects(timed, "log_time", alpha, reference)
+        slower = step_time.compare(rows, variant, alpha, reference).effect
         if slower.effect is not None:
             error = math.nan if slower.standard_error is None else slower.standard_error
             costs["wall_clock"] = _Cost(steps + slower.effect, error, slower.df)

@@ -102,7 +102,7 @@ def plans_of(overrides: list[str], num_seeds: int) -> tuple[list[RunPlan], list[
 def _show(rows: pd.DataFrame, found: list[Calibration]) -> None:
     from rich.table import Table
 
-    from sweepkit.report import tables
+    from sweepkit.report import terminal
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("depth", "dataset", "dtype", "tokens", "metric", "runs", "SD", "95% interval"):
@@ -119,7 +119,7 @@ def _show(rows: pd.DataFrame, found: list[Calibration]) -> None:
             f"{item.sd:.5f}",
             f"{low:.5f} to {high:.5f}",
         )
-    console = tables.console()
+    console = terminal.console()
     console.print(table)
     lost = rows[rows["state"] != "complete"]
     if len(lost):

@@ -83,6 +83,8 @@ def _prepare(args: argparse.Namespace) -> int:
         f"tokenizer  {prepared.tokenizer.vocab_size:,} tokens, "
         f"{tokens.num_bytes / max(1, tokens.num_tokens - tokens.num_docs):.2f} bytes a token"
     )
+    if tokens.commit:
+        print(f"commit     {tokens.commit} of {config.dataset.repo}; dataset.revision pins it elsewhere")
     print(f"tokens     {tokens.num_tokens:,} ({tokens.dtype.name}) in {tokens.folder}")
     stats = prepared.packing_stats
     print(
@@ -108,6 +110,7 @@ def _summary(prepared: PreparedData) -> dict[str, Any]:
         "num_tokens": tokens.num_tokens,
         "vocab_size": prepared.tokenizer.vocab_size,
         "folder": str(tokens.folder),
+        "commit": tokens.commit,
         "packing": {"algorithm": prepared.config.packing.algorithm.name} | prepared.packing_stats,
         "streams": {
             stream.name: {
@@ -175,13 +178,14 @@ def _list(args: argparse.Namespace) -> int:
 
 
 def _print_table(title: str, columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
+
+    from sweepkit.report import terminal
 
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     for number, column in enumerate(columns):
         table.add_column(column, justify="left" if number == 0 or len(columns) == 2 else "right")
     for row in rows:
         table.add_row(*(escape(cell) for cell in row))
-    Console().print(table)
+    terminal.console().print(table)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +31,7 @@ value decomposition, the uncompiled model). On a GPU the step of d12 is timed as
 Exit status: 0 all is right, 1 a check failed or --prefetch could not fetch.
 """
 FAILED = 1
+_PIPE_WIDTH = 140
 _TIMED_MODEL = "model=d12"
 _ENOUGH_S = 75.0  # a further timing is not begun after this
 
@@ -55,11 +55,11 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print facts, choices and checks; 1 where a check failed. User errors raise ``SweepkitError``."""
-    from rich.console import Console
+    from sweepkit.report import terminal
 
     started = time.perf_counter()
     as_json = args.format == "json"
-    console = Console(width=None if sys.stdout.isatty() else 140, highlight=False, stderr=as_json)
+    console = terminal.console(_PIPE_WIDTH, stderr=as_json)
     config = compose.compose(args.overrides)
     fetched = True
     if args.prefetch:

@@ -8,9 +8,9 @@ and ``run(args) -> int``.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import importlib
 import os
+import select
 import sys
 import warnings
 from collections.abc import Sequence
@@ -21,6 +21,7 @@ from sweepkit.plan import world
 
 USER_ERROR = 2
 INTERRUPTED = 130
+READER_GONE = 141  # 128 + SIGPIPE: what a shell says of any program whose reader (head, less) has left
 
 
 @dataclass(frozen=True)
@@ -70,8 +71,33 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line.
 
     Returns:
-        0 done; 1 runs failed; 2 the request was wrong; 130 interrupted.
+        0 done; 1 runs failed; 2 the request was wrong; 130 interrupted; 141 nobody reads the output any more.
     """
+    try:
+        try:
+            return _main(argv)
+        finally:
+            sys.stdout.flush()  # now: Python's own flush at the end would complain
+    except BrokenPipeError:
+        if not _reader_is_gone():  # another pipe, and an error like any other
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return READER_GONE
+    except SystemExit as leave:
+        if isinstance(leave.__context__, BrokenPipeError):  # how rich ends a program
+            return READER_GONE
+        raise
+
+
+def _reader_is_gone() -> bool:
+    """Whether stdout or stderr is a pipe that nobody reads."""
+    ends = select.poll()
+    for stream in (sys.stdout, sys.stderr):
+        ends.register(stream.fileno(), 0)
+    return any(event & select.POLLERR for _, event in ends.poll(0))
+
+
+def _main(argv: Sequence[str] | None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     warnings.showwarning = _show_warning
     if world.is_started():  # by torchrun, as one rank of several
@@ -93,10 +119,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\nsweepkit: interrupted; run the same command again, it goes on from there", file=sys.stderr)
         return INTERRUPTED
-    except BrokenPipeError:  # the reader (head, less) is gone: nothing is left to say
-        with contextlib.suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
 
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
@@ -121,9 +143,7 @@ def _dispatch(arguments: list[str]) -> int:
     module = importlib.import_module(f"sweepkit.cli.{name}")
     parser = argparse.ArgumentParser(prog="sweepkit")
     module.add_parser(parser.add_subparsers(dest="command", required=True))
-    status = module.run(_parse(parser, arguments))
-    sys.stdout.flush()
-    return int(status)
+    return int(module.run(_parse(parser, arguments)))
 
 
 def _parse(parser: argparse.ArgumentParser, arguments: list[str]) -> argparse.Namespace:

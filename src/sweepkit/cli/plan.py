@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,12 +15,9 @@ from sweepkit.errors import invalid
 from sweepkit.plan.run_plan import RunPlan
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from sweepkit.sweep.expand import Cell
 
 _SWEEP, _LADDER = "sweep=", "ladder="
-_PIPE_WIDTH = 120
 
 _EPILOG = """\
 examples:
@@ -116,6 +112,8 @@ def _row(cell: Cell) -> Row:
 def _print_run(plan: RunPlan) -> None:
     from rich.table import Table
 
+    from sweepkit.report import terminal
+
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(style="bold")
     table.add_column()
@@ -143,7 +141,7 @@ def _print_run(plan: RunPlan) -> None:
         "cost": _cost(plan.estimated_gpu_hours, plan),
     }.items():
         table.add_row(name, value)
-    _console().print(table)
+    terminal.console().print(table)
 
 
 def _asked_for(plan: RunPlan) -> str:
@@ -183,13 +181,12 @@ def _cost(gpu_hours: float | None, plan: RunPlan) -> str:
 
 def _print_sweep(found: Sequence[Row]) -> None:
     """One line a rung and size; variants that cost the same stand together."""
-    from rich.table import Table
+    from sweepkit.report import drawing, terminal
+    from sweepkit.report.sheet import Sheet
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("rung")
-    table.add_column("variants", overflow="fold", min_width=8)
-    for name in ("runs", "depth", "width", "params", "tokens", "batch", "steps", "FLOPs", "GPU-h"):
-        table.add_column(name, justify="right", no_wrap=True)
+    sizes_shown = (">depth", ">width", ">params", ">tokens", ">batch", ">steps", ">FLOPs", ">GPU-h")
+    optional = ("width", "batch", "depth", "params")
+    sheet = Sheet(("rung", "variants", ">runs", *sizes_shown), optional=optional)
     for rung in dict.fromkeys(row.rung for row in found):
         here = [row for row in found if row.rung == rung]
         sizes: dict[tuple[str, ...], list[Row]] = {}
@@ -198,22 +195,23 @@ def _print_sweep(found: Sequence[Row]) -> None:
         for columns, rows_alike in sizes.items():
             names = list(dict.fromkeys(row.variant for row in rows_alike))
             label = f"all {len(names)}" if len(sizes) == 1 and len(names) > 1 else "\n".join(names)
-            table.add_row(rung, label, str(len(rows_alike)), *columns)
-    console = _console()
-    console.print(table)
+            sheet.add(rung, label, str(len(rows_alike)), *columns)
+    console = terminal.console()
+    console.print(drawing.draw(sheet))
     plans = list({row.plan.run_id: row.plan for row in found}.values())
     hours = [plan.estimated_gpu_hours for plan in plans if plan.estimated_gpu_hours is not None]
     total = sum(hours) if len(hours) == len(plans) else None
     flops = sum(plan.total_flops for plan in plans)
     if len({row.rung for row in found}) > 1:
-        console.print("\nFLOPs and GPU-hours are of one run; in all, if every variant climbs to the top:")
+        console.print("FLOPs and GPU-hours are of one run; in all, if every variant climbs to the top:")
     else:
-        console.print("\nFLOPs and GPU-hours are of one run; in all:")
+        console.print("FLOPs and GPU-hours are of one run; in all:")
     console.print(f"{len(plans)} runs, {flops:.3e} FLOPs, {_cost(total, plans[0])}")
 
 
 def _print_search(overrides: Sequence[str], found: Sequence[Row]) -> None:
     """What a sweep that searches may add; its trials cannot be listed before they are proposed."""
+    from sweepkit.report import terminal
     from sweepkit.sweep import expand, file
 
     names = [item.removeprefix(_SWEEP) for item in overrides if item.startswith(_SWEEP)]
@@ -225,12 +223,13 @@ def _print_search(overrides: Sequence[str], found: Sequence[Row]) -> None:
     references = [row for row in found if row.role == expand.REFERENCE]
     here = [row.plan for row in references if row.rung == rungs[0].name]
     above = [row.plan for row in references if row.rung != rungs[0].name]
-    print(f"and a search of {search.n_trials} trials: {_like(here, search.n_trials)}")
+    console = terminal.console()
+    console.print(f"and a search of {search.n_trials} trials: {_like(here, search.n_trials)}")
     if above:
         best = rungs[0].max_promoted or 0
         lost = sweep.decision.num_unselected_of(search.n_trials)
         where = ", ".join(rung.name for rung in rungs[1:])
-        print(f"then the best {best} and {lost} that lost, on {where}: {_like(above, best + lost)}")
+        console.print(f"then the best {best} and {lost} that lost, on {where}: {_like(above, best + lost)}")
 
 
 def _like(reference: Sequence[RunPlan], num_points: int) -> str:
@@ -239,9 +238,7 @@ def _like(reference: Sequence[RunPlan], num_points: int) -> str:
     total = sum(hours) * num_points if len(hours) == len(reference) else None
     flops = num_points * sum(plan.total_flops for plan in reference)
     runs = num_points * len(reference)
-    return (
-        f"up to {runs} runs, if all are\nlike the reference {flops:.3e} FLOPs, {_cost(total, reference[0])}"
-    )
+    return f"up to {runs} runs, if all are like the reference {flops:.3e} FLOPs, {_cost(total, reference[0])}"
 
 
 def _print_power(overrides: Sequence[str]) -> None:
@@ -250,6 +247,7 @@ def _print_power(overrides: Sequence[str]) -> None:
     from sweepkit.cli import running
     from sweepkit.config import paths
     from sweepkit.promotion import expected
+    from sweepkit.report import terminal
     from sweepkit.sweep import expand, last_rung
 
     names = [item.removeprefix(_SWEEP) for item in overrides if item.startswith(_SWEEP)]
@@ -258,14 +256,15 @@ def _print_power(overrides: Sequence[str]) -> None:
         return
     rungs = expand.rungs_of(expand.ladder_of(sweep, others))
     known = calibration_file.read(paths.results_dir())
+    console = terminal.console()
     cells = expand.expand_all(sweep, others)
     at_top = next(cell.plan.config for cell in cells if cell.rung == rungs[-1].name)
     if said := last_rung.said(sweep.decision, rungs, at_top):
-        print(f"\n{said}")
+        console.print(f"\n{said}", markup=False)
     found = expected.of(cells, rungs, sweep.decision, known)
-    print(f"\n{expected.describe(found, sweep.decision)}".replace("NAME", names[0]))
+    console.print(f"\n{expected.describe(found, sweep.decision)}".replace("NAME", names[0]), markup=False)
     if not found.is_enough:
-        print("underpowered: sweep and promote ask for --underpowered")
+        console.print("underpowered: sweep and promote ask for --underpowered")
 
 
 def _size_columns(plan: RunPlan) -> tuple[str, ...]:
@@ -280,13 +279,6 @@ def _size_columns(plan: RunPlan) -> tuple[str, ...]:
         f"{plan.total_flops:.2e}",
         "–" if hours is None else f"{hours:.2g}" if hours < 10 else f"{hours:,.1f}",
     )
-
-
-def _console() -> Console:
-    """The terminal; a fixed width where the output is piped."""
-    from rich.console import Console
-
-    return Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH, highlight=False)
 
 
 def _short(number: int) -> str:

@@ -114,9 +114,9 @@ def climb(sweep: Frozen, how: running.How, overrides: Sequence[str], allow_mixed
         overrides: the command line's, with which the trials of a search are composed.
     """
     from sweepkit.promotion import ladder
-    from sweepkit.report import tables
+    from sweepkit.report import terminal
 
-    console = tables.console()
+    console = terminal.console()
     running.introduce(sweep)
     options = ["--climb", *(["--allow-mixed-environments"] if allow_mixed_environments else [])]
     if sweep.search:
@@ -190,10 +190,10 @@ def _check_climbs(sweep: Frozen) -> None:
 def _show(sweep: Frozen, promotion: Promotion, results_dir: Path, is_new: bool) -> None:
     """Results, verdicts with reasons, the transfer story, and where it all is."""
     from sweepkit.promotion.verdict import Final
-    from sweepkit.report import tables
+    from sweepkit.report import drawing, tables, terminal
     from sweepkit.results.columns import PLANNED
 
-    console = tables.console()
+    console = terminal.console()
     frame = running.load(sweep, results_dir)
     verdicts = [item for result in promotion.rungs for item in result.verdicts]
     told = promotion.transfer
@@ -219,7 +219,7 @@ def _show(sweep: Frozen, promotion: Promotion, results_dir: Path, is_new: bool) 
         if len(labels) > _MANY:
             labels = [*labels[:_MANY], f"and {len(labels) - _MANY} more"]
         if labels:
-            console.print(f"{outcome.value:<13}{', '.join(labels)}", style=tables.STYLES[outcome.value])
+            console.print(f"{outcome.value:<13}{', '.join(labels)}", style=drawing.STYLES[outcome.value])
     console.print(promotion.message)
     console.print(tables.files(running.near(_files(sweep, results_dir, is_new))))
 

@@ -10,7 +10,7 @@ from sweepkit.cli import running
 
 if TYPE_CHECKING:
     from sweepkit.promotion.replay import Changed
-    from sweepkit.report.sheets import Sheet
+    from sweepkit.report.sheet import Sheet
 
 
 def run(name: str, overrides: Sequence[str], results_dir: Path, allow_mixed_environments: bool) -> int:
@@ -21,7 +21,7 @@ def run(name: str, overrides: Sequence[str], results_dir: Path, allow_mixed_envi
         overrides: settings of the rule (``decision.alpha=0.01``) in place of the frozen ones.
     """
     from sweepkit.promotion import ledger, replay
-    from sweepkit.report import tables
+    from sweepkit.report import drawing, terminal
     from sweepkit.sweep import frozen
     from sweepkit.sweep.decision import DecisionRule
 
@@ -29,8 +29,8 @@ def run(name: str, overrides: Sequence[str], results_dir: Path, allow_mixed_envi
     rule = DecisionRule.amended(overrides, sweep.decision)
     frame = running.load(sweep, results_dir)
     found = replay.replay(sweep, rule, frame, ledger.read(sweep, of_any_rule=True), allow_mixed_environments)
-    console = tables.console()
-    console.print(tables.draw(_sheet(found)))
+    console = terminal.console()
+    console.print(drawing.draw(_sheet(found)))
     differing = sum(item.differs for item in found)
     said = f"{differing} of {len(found)} decisions would have been different"
     console.print(said if differing else "nothing would have been decided differently", style="bold")
@@ -38,7 +38,7 @@ def run(name: str, overrides: Sequence[str], results_dir: Path, allow_mixed_envi
 
 
 def _sheet(found: Sequence[Changed]) -> Sheet:
-    from sweepkit.report.sheets import Mark, Sheet
+    from sweepkit.report.sheet import Mark, Sheet
 
     sheet = Sheet(("rung", "variant", "was", "would be", "because"))
     previous = ""

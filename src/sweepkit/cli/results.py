@@ -118,14 +118,14 @@ def _frame(args: argparse.Namespace) -> pd.DataFrame:
 def _print_table(frame: pd.DataFrame, args: argparse.Namespace) -> None:
     from sweepkit.config import paths
     from sweepkit.promotion import ended
-    from sweepkit.report import tables
+    from sweepkit.report import tables, terminal
     from sweepkit.results.columns import PLANNED
 
-    console = tables.console()
+    console = terminal.console()
     if args.analysis and not args.select:
-        from sweepkit.report import sheets_findings
+        from sweepkit.report import drawing, sheets_findings
 
-        console.print(tables.draw(sheets_findings.SHEETS[args.analysis](frame)))
+        console.print(drawing.draw(sheets_findings.SHEETS[args.analysis](frame)))
         return
     if args.select or args.importances:
         console.print(tables.plain(frame))
@@ -142,7 +142,7 @@ def _print_table(frame: pd.DataFrame, args: argparse.Namespace) -> None:
 def _explain(curves: bool, format: str | None) -> None:
     import pandas as pd
 
-    from sweepkit.report import tables
+    from sweepkit.report import tables, terminal
     from sweepkit.results import columns, export
 
     known = columns.CURVE_COLUMNS if curves else columns.RUN_COLUMNS
@@ -154,6 +154,6 @@ def _explain(curves: bool, format: str | None) -> None:
         columns=["name", "dtype", "unit", "better", "meaning"],
     )
     if format in (None, "table"):
-        tables.console().print(tables.plain(frame))
+        terminal.console().print(tables.plain(frame))
     else:
         sys.stdout.buffer.write(export.encode(frame, format))

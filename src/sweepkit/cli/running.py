@@ -234,11 +234,11 @@ def load(frozen: Frozen, results_dir: Path) -> pd.DataFrame:
 
 def conclude(frozen: Frozen, results_dir: Path, cells: Sequence[Cell]) -> int:
     """Print the summary of the cells that were to run and where files are; returns the exit status."""
-    from sweepkit.report import tables
+    from sweepkit.report import tables, terminal
 
     frame = load(frozen, results_dir)
     frame = frame[frame["run_id"].isin([cell.plan.run_id for cell in cells])]
-    console = tables.console()
+    console = terminal.console()
     console.print(tables.summary(frame, frozen.decision.metric))
     failed = frame[~frame["state"].isin([RunState.complete.value, RunState.diverged.value])]
     if len(failed):

@@ -109,10 +109,10 @@ def _submit(sweep: Frozen, how: running.How) -> Submitted | None:
 
 def conclude(sweep: Frozen, results_dir: Path) -> int:
     """Print the best trials beside the reference, and where files are; returns the exit status."""
-    from sweepkit.report import tables
+    from sweepkit.report import tables, terminal
     from sweepkit.search.trial_ledger import TrialLedger
 
-    console = tables.console()
+    console = terminal.console()
     frame = running.load(sweep, results_dir)
     metric = sweep.decision.metric
     where = frame["rung"] == sweep.rungs[0].name

@@ -110,7 +110,7 @@ def _draw(scores: Sequence[Score], alpha: float) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from sweepkit.report import tables
+    from sweepkit.report import terminal
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("world")
@@ -129,7 +129,7 @@ def _draw(scores: Sequence[Score], alpha: float) -> None:
             f"{score.compute:,.0f}",
             f"{score.gain_per_compute:.5f}",
         )
-    console = tables.console()
+    console = terminal.console()
     console.print(table)
     console.print(
         f"false adoption is to stay at or under {alpha:.0%}; true gain in bits per byte at the last rung; "

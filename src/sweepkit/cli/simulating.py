@@ -51,7 +51,7 @@ def run(name: str, overrides: Sequence[str], gpu_hours: float | None) -> int:
 def _show(proposals: Sequence[Proposal], rungs: Sequence[str], budget: float) -> None:
     from rich.table import Table
 
-    from sweepkit.report import tables
+    from sweepkit.report import terminal
 
     if not proposals:
         print(f"no design fits {budget:g} GPU-hours; take fewer rungs or a smaller ladder")
@@ -68,7 +68,7 @@ def _show(proposals: Sequence[Proposal], rungs: Sequence[str], budget: float) ->
             f"{item.false_adoption:.1%} at most",
             f"{item.gain:.5f}",
         )
-    console = tables.console()
+    console = terminal.console()
     console.print(table)
     console.print(
         f"what {budget:g} GPU-hours pay for, best true gain first (mean over all worlds, bits per byte); "

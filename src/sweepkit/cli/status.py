@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from typing import TYPE_CHECKING, Any
 
 from sweepkit.config import paths
@@ -12,9 +11,9 @@ from sweepkit.promotion.ended import has_ended
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table
 
     from sweepkit.launch.status import RunStatus, SweepStatus
+    from sweepkit.report.sheet import Sheet
 
 EPILOG = """\
 examples:
@@ -27,20 +26,21 @@ states: planned, queued (Slurm), running, complete, pruned (stopped by a search)
 preempted (has a checkpoint) and lost (its process is gone) go on with the next launch. ETA is for what living
 launches still have to do.
 """
-_WIDTH = 140  # where the output is no terminal
+_PIPE_WIDTH = 140  # where the output is no terminal
 _QUIET = ("complete", "planned")
-_STYLES = {
-    "running": "cyan",
-    "complete": "green",
-    "pruned": "dim magenta",
-    "diverged": "magenta",
-    "failed": "red",
-    "lost": "yellow",
-    "queued": "blue",
-    "preempted": "yellow",
-    "cancelled": "yellow",
-    "planned": "dim",
-}
+#: In the order of their columns.
+_STATES = (
+    "running",
+    "complete",
+    "pruned",
+    "diverged",
+    "failed",
+    "lost",
+    "queued",
+    "preempted",
+    "cancelled",
+    "planned",
+)
 
 
 def add_parser(subparsers: Any) -> None:
@@ -66,9 +66,9 @@ def run(args: argparse.Namespace) -> int:
     if args.format == "json":
         print(json.dumps([item.to_json() for item in statuses], indent=1))
         return 0
-    from rich.console import Console
+    from sweepkit.report import terminal
 
-    console = Console(width=None if sys.stdout.isatty() else _WIDTH, highlight=False)
+    console = terminal.console(_PIPE_WIDTH)
     if not statuses:
         console.print(f"no sweeps and no runs in {paths.results_dir()}; sweepkit sweep NAME starts one")
     detailed = args.sweep != "all"
@@ -79,11 +79,13 @@ def run(args: argparse.Namespace) -> int:
 
 def _print_sweep(console: Console, sweep: SweepStatus, detailed: bool, every_run: bool) -> None:
     from sweepkit.launch.view import duration
+    from sweepkit.report import drawing
 
     ended = has_ended(paths.results_dir() / sweep.name)
     names = {"planned": "never needed"} if ended else {}  # of variants that did not climb
     counts = ", ".join(
-        f"[{_STYLES.get(state, '')}]{n} {names.get(state, state)}[/]" for state, n in sweep.counts.items()
+        f"[{drawing.STYLES.get(state, '')}]{n} {names.get(state, state)}[/]"
+        for state, n in sweep.counts.items()
     )
     eta = f", about {duration(sweep.eta_s)} left" if sweep.eta_s is not None else ""
     drivers = f"; launched by {', '.join(sweep.drivers)}" if sweep.drivers else ""
@@ -95,50 +97,47 @@ def _print_sweep(console: Console, sweep: SweepStatus, detailed: bool, every_run
     for note in sweep.notes:
         console.print(_plain(note), style="yellow")
     if detailed and len({run.rung for run in sweep.runs}) > 1:
-        console.print(_rungs(sweep.runs))
+        console.print(drawing.draw(_rungs(sweep.runs)))
     shown = [run for run in sweep.runs if every_run or run.state not in _QUIET]
     if shown:
-        console.print(_runs(shown))
+        console.print(drawing.draw(_runs(shown)))
     failed = [run for run in sweep.runs if run.failure_class is not None]
     if detailed and failed:
         _print_failures(console, failed)
 
 
-def _rungs(runs: list[RunStatus]) -> Table:
+def _rungs(runs: list[RunStatus]) -> Sheet:
     """Counts by rung."""
-    from rich.table import Table
+    from sweepkit.report.sheet import Sheet
 
-    states = [state for state in _STYLES if any(run.state == state for run in runs)]
-    table = Table("rung", *states, box=None, pad_edge=False, header_style="dim")
+    states = [state for state in _STATES if any(run.state == state for run in runs)]
+    sheet = Sheet(("rung", *(f">{state}" for state in states)))
     for rung in dict.fromkeys(run.rung for run in runs):
         numbers = [sum(run.rung == rung and run.state == state for run in runs) for state in states]
-        table.add_row(_plain(rung), *(str(number or "") for number in numbers))
-    return table
+        sheet.add(rung, *(str(number or "") for number in numbers))
+    return sheet
 
 
-def _runs(runs: list[RunStatus]) -> Table:
-    from rich.table import Table
-
+def _runs(runs: list[RunStatus]) -> Sheet:
     from sweepkit.launch.view import duration
+    from sweepkit.report.sheet import Mark, Sheet
 
-    table = Table(
-        "run", "rung", "variant", "seed", "state", "step", "since", "left", "", box=None, pad_edge=False
-    )
-    table.header_style = "dim"
+    headers = ("run", "rung", "variant", ">seed", "state", ">step", ">since", ">left", "details")
+    sheet = Sheet(headers, optional=("since", "left", "rung", "details", "seed"))
     for run in runs:
         state = "lost (will be taken over)" if run.state == "lost" else run.phase or run.state
-        table.add_row(
+        sheet.add(
             run.run_id,
-            _plain(run.rung),
-            _plain(run.variant),
+            run.rung,
+            run.variant,
             str(run.seed),
-            f"[{_STYLES.get(run.state, '')}]{state}[/]",
+            Mark(state, run.state),
             f"{run.step}/{run.num_steps}",
             duration(run.age_s),
             duration(run.eta_s),
-            _plain(_details(run)),
+            _details(run),
         )
-    return table
+    return sheet
 
 
 def _print_failures(console: Console, runs: list[RunStatus]) -> None:

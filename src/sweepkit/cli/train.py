@@ -97,6 +97,7 @@ def compose_with_hydra(arguments: Sequence[str]) -> RunConfig | None:
 
     from sweepkit.config import compose
 
+    _refuse_hydras_own(arguments)
     compose.register_schema()
     composed: list[Any] = []
 
@@ -119,6 +120,34 @@ def compose_with_hydra(arguments: Sequence[str]) -> RunConfig | None:
             "hydra/sweeper is not sweepkit's, but must be (it keeps a multirun's record); leave it out"
         )
     return compose.from_hydra(composed[0])
+
+
+def _refuse_hydras_own(arguments: Sequence[str]) -> None:
+    """Refuse what Hydra's command line could do and no other command: a plan or a sweep could not follow.
+
+    Raises:
+        ConfigError: a configuration folder or file of its own, or an override that deletes or moves.
+    """
+    from hydra._internal.utils import get_args
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    from sweepkit.config.override import refuse_other_kinds
+
+    given = get_args(list(arguments))
+    for option in ("config_dir", "config_path", "config_name", "experimental_rerun"):
+        if (value := getattr(given, option)) is not None:
+            raise errors.invalid(
+                f"--{option.replace('_', '-')}",
+                value,
+                "be left out, for no other command would know it",
+                "add files to a copy of the configuration folder and set SWEEPKIT_CONF_DIR to it",
+            )
+    parser = OverridesParser.create()
+    for item in given.overrides:
+        if item.startswith("~") or "@" in item.partition("=")[0]:
+            with contextlib.suppress(HydraException):  # Hydra says what is malformed
+                refuse_other_kinds(parser.parse_override(item), item)
 
 
 def _with_search_options(arguments: Sequence[str]) -> list[str]:

@@ -86,9 +86,9 @@ def _read(path: Path) -> pd.DataFrame:
 
 
 def _print(found: Comparison) -> None:
-    from sweepkit.report import tables
+    from sweepkit.report import tables, terminal
 
-    console = tables.console()
+    console = terminal.console()
     console.print(tables.verdicts(found.verdicts))
     console.print(tables.axes(found.verdicts, found.decision))
     if len({verdict.rung for verdict in found.verdicts}) > 1:

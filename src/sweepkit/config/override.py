@@ -9,9 +9,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sweepkit import errors
+
+if TYPE_CHECKING:
+    from hydra.core.override_parser.types import Override as HydraOverride
 
 _KEY = r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*"
 _WORD, _NUMBER = r"[A-Za-z_]\w*", r"[-+]?(?:0|[1-9]\d*)(?:\.\d+)?(?:e[-+]?\d+)?"
@@ -44,6 +47,21 @@ def parse(override: str) -> Override:
     return _parse_with_hydra(override)
 
 
+def refuse_other_kinds(parsed: HydraOverride, text: str) -> None:
+    """Raise ConfigError for what Hydra could do and sweepkit does not: adding, deleting, moving."""
+    from hydra.core.override_parser.types import OverrideType
+
+    if parsed.type is OverrideType.DEL or parsed.type is OverrideType.ADD:
+        raise errors.invalid(
+            "override",
+            text,
+            "set a field (all fields exist, none can be added or deleted)",
+            "write key=value",
+        )
+    if parsed.package is not None:
+        raise errors.invalid("override", text, "name no package", "write group=option or field=value")
+
+
 def _plain_value(text: str) -> Any:
     if text[0].isalpha() or text[0] == "_":
         return _WORDS.get(text.lower(), text)
@@ -52,7 +70,6 @@ def _plain_value(text: str) -> Any:
 
 def _parse_with_hydra(override: str) -> Override:
     from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.core.override_parser.types import OverrideType
     from hydra.errors import HydraException
 
     try:
@@ -65,15 +82,7 @@ def _parse_with_hydra(override: str) -> Override:
             f"be key=value ({detail})",
             "write for example optimizer.matrix.lr=0.02; quote values with special characters: 'key=\"a b\"'",
         ) from error
-    if parsed.type is OverrideType.DEL or parsed.type is OverrideType.ADD:
-        raise errors.invalid(
-            "override",
-            override,
-            "set a field (all fields exist, none can be added or deleted)",
-            "write key=value",
-        )
-    if parsed.package is not None:
-        raise errors.invalid("override", override, "name no package", "write group=option or field=value")
+    refuse_other_kinds(parsed, override)
     if parsed.is_sweep_override():
         raise errors.invalid(
             "override", override, "have one value here", "sweep over several with sweepkit train -m"

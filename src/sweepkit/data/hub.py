@@ -9,10 +9,15 @@ account, as for every tool on huggingface_hub.
 index, or a glob (``*`` also matches ``/``), shards in the order of the SHA-256 of their names: file names
 often group by source, and the first shards should be a fair sample. The last ``dataset.validation_shards``
 are validation text, the first ``dataset.num_train_shards`` of the others are trained on.
+
+Without ``dataset.revision``, the commit that main is when a cache first asks stays this dataset's in that
+cache, so that shards fetched later go with the earlier ones; records say which it is, and setting it as the
+revision gives any other cache the same text.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fnmatch
 import hashlib
@@ -62,7 +67,7 @@ def files(dataset: DatasetConfig, split: str, downloads: Path) -> list[TextFile]
     commit, listed = _listing(dataset, downloads)
     folder = _repo_folder(dataset, downloads) / commit
     chosen = _choose(dataset, split, listed)
-    return [TextFile(shard.path, partial(_read, dataset, commit, shard, folder)) for shard in chosen]
+    return [TextFile(shard.path, partial(_read, dataset, commit, shard, folder), commit) for shard in chosen]
 
 
 def _check(dataset: DatasetConfig) -> None:
@@ -114,11 +119,14 @@ def _matching(pattern: str, listed: list[Shard]) -> list[Shard]:
 
 
 def _listing(dataset: DatasetConfig, downloads: Path) -> tuple[str, list[Shard]]:
-    """The commit that ``dataset.revision`` (or main) is, and its files; kept for work without a network."""
+    """The commit that ``dataset.revision`` (or main) is, and its files, as they were when first asked for."""
     from huggingface_hub import HfApi
     from huggingface_hub.hf_api import RepoFile
 
     kept = _repo_folder(dataset, downloads) / f"listing-{dataset.revision or 'main'}.json".replace("/", "--")
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        value = fsio.read_json(kept)
+        return value["commit"], [Shard(**item) for item in value["shards"]]
     api = HfApi(endpoint=os.environ.get("HF_ENDPOINT"), library_name="sweepkit")
     repo = str(dataset.repo)
     try:
@@ -131,11 +139,7 @@ def _listing(dataset: DatasetConfig, downloads: Path) -> tuple[str, list[Shard]]
             if isinstance(entry, RepoFile)
         ]
     except Exception as error:
-        try:
-            value = fsio.read_json(kept)
-            return value["commit"], [Shard(**item) for item in value["shards"]]
-        except (OSError, ValueError, KeyError, TypeError):
-            raise _explain(dataset, error) from error
+        raise _explain(dataset, error) from error
     fsio.write_json(kept, {"commit": commit, "shards": [asdict(shard) for shard in shards]})
     return commit, shards
 

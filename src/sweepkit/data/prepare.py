@@ -61,6 +61,12 @@ class PreparedData:
         """The loader of one run; ``sequence_len`` defaults to the configuration's."""
         return TrainLoader(self, seed, total_batch_size, sequence_len or self.config.horizon.sequence_len)
 
+    @property
+    def texts(self) -> dict[str, dict[str, Any]]:
+        """Of every split: the digest of its text, and the commit where it came from a hub."""
+        splits = {"train": self.tokens} | {stream.name: stream.tokens for stream in self.streams}
+        return {name: {"digest": part.text_digest, "commit": part.commit} for name, part in splits.items()}
+
     def packing(self, sequence_len: int) -> PackingIndex:
         """The packing index for rows of ``sequence_len + 1`` tokens; packs if it is not in the cache."""
         return self.packed(sequence_len, self.config.packing.algorithm)[0]

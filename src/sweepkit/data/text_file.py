@@ -20,10 +20,14 @@ _LINES_A_BATCH = 1_000
 
 @dataclass(frozen=True)
 class TextFile:
-    """``batches`` yields lists of texts; it may be called again and yields the same."""
+    """``batches`` yields lists of texts; it may be called again and yields the same.
+
+    ``commit`` is of the hub repository that the file is read from, if it is.
+    """
 
     name: str
     batches: Callable[[], Iterator[list[str]]]
+    commit: str | None = None
 
 
 def open_text(path: Path, text_column: str, rows: tuple[float, float] = (0.0, 1.0)) -> Iterator[list[str]]:

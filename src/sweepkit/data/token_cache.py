@@ -41,6 +41,7 @@ class TokenCache:
     Attributes:
         num_tokens, num_docs: BOS tokens included.
         text_digest: SHA-256 over the documents, independent of the tokenizer.
+        commit: of the hub repository that they were read from; None for others, and where it was not kept.
     """
 
     folder: Path
@@ -49,6 +50,7 @@ class TokenCache:
     num_docs: int
     num_bytes: int
     text_digest: str
+    commit: str | None = None
 
     @cached_property
     def tokens(self) -> npt.NDArray[Any]:
@@ -95,6 +97,7 @@ def ensure(
         meta["num_docs"],
         meta["num_bytes"],
         meta["text_digest"],
+        meta.get("commit"),
     )
 
 
@@ -106,13 +109,14 @@ class _Writer:
         self._num_threads = max(1, os.cpu_count() or 1)
 
     def run(self, source: Documents, report: Report, max_bytes: int | None) -> dict[str, Any]:
-        state = self._resume()
+        files = source.files()
+        (commit,) = {file.commit for file in files} or {None}
+        state = self._resume(commit)
         committed = time.monotonic()
         with (
             (self._working / "tokens.bin").open("ab") as tokens,
             (self._working / "doc_lengths.bin").open("ab") as lengths,
         ):
-            files = source.files()
             for file, batch, texts in _batches(files, state["file"], state["batch"]):
                 whole = self._append(texts, tokens, lengths, state, max_bytes)
                 state["file"], state["batch"] = file, batch + 1
@@ -135,14 +139,16 @@ class _Writer:
             "num_bytes": state["num_bytes"],
             "text_digest": state["text_digest"],
             "tokenizer_digest": self._tokenizer.digest,
+            "commit": commit,
         }
 
-    def _resume(self) -> dict[str, Any]:
+    def _resume(self, commit: str | None) -> dict[str, Any]:
         state: dict[str, Any] = {"file": 0, "batch": 0, "num_docs": 0, "num_tokens": 0, "num_bytes": 0}
-        state |= {"text_digest": "", "tokenizer_digest": self._tokenizer.digest}
+        text = {"tokenizer_digest": self._tokenizer.digest, "commit": commit}
+        state |= {"text_digest": ""} | text
         try:
             found = fsio.read_json(self._working / _PROGRESS)
-            if found["tokenizer_digest"] == self._tokenizer.digest and found.keys() == state.keys():
+            if found.keys() == state.keys() and all(found[name] == text[name] for name in text):
                 state = found
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             pass
@@ -154,7 +160,7 @@ class _Writer:
             path.touch()
             if path.stat().st_size < size:  # not what progress.json says: begin again
                 (self._working / _PROGRESS).unlink(missing_ok=True)
-                return self._resume()
+                return self._resume(commit)
             os.truncate(path, size)
         return state
 

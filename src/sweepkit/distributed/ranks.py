@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
@@ -21,6 +20,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 from torch.distributed.distributed_c10d import PrefixStore, Store
+
+from sweepkit.distributed.waiting import Waiting
 
 LEADER = 0
 # Ranks wait for each other while one prepares data or compiles; a rank that dies is noticed otherwise.
@@ -32,12 +33,30 @@ class Ranks:
 
     Attributes:
         rank, size: this process's number, and how many there are.
-        store: the group's key-value store; None for a process alone.
+        store: the key-value store that all of them see; None for a process alone.
+        waiting: how long this rank waits for the others.
     """
 
     def __init__(self, rank: int = LEADER, size: int = 1, store: Store | None = None) -> None:
         self.rank, self.size, self.store = rank, size, store
+        self.waiting = Waiting()
         self._words = itertools.count()
+        self._begun: list[tuple[Tensor, dist.Work]] = []
+
+    def form_group(self, local_rank: int) -> None:
+        """Form the process group; returns when all ranks are there.
+
+        Args:
+            local_rank: number of this process on its machine, and of its GPU; where a scheduler shows every
+                rank its own GPU alone, that is number 0.
+        """
+        backend = "gloo"
+        if torch.cuda.is_available():
+            torch.cuda.set_device(local_rank % torch.cuda.device_count())
+            backend = "cpu:gloo,cuda:nccl"
+        assert self.store is not None
+        store = PrefixStore("group", self.store)
+        dist.init_process_group(backend, store=store, rank=self.rank, world_size=self.size, timeout=TIMEOUT)
 
     @property
     def leads(self) -> bool:
@@ -66,30 +85,39 @@ class Ranks:
         if self.size == 1:
             return value
         flag = torch.tensor(value, dtype=torch.uint8)
-        dist.broadcast(flag, LEADER)
+        with self.waiting.on(flag.device):
+            dist.broadcast(flag, LEADER)
         return bool(flag)
 
     def sum(self, tensor: Tensor) -> Tensor:
         """``tensor`` summed over all ranks, in place."""
         if self.size > 1:
-            dist.all_reduce(tensor, dist.ReduceOp.SUM)
+            with self.waiting.on(tensor.device):
+                dist.all_reduce(tensor, dist.ReduceOp.SUM)
         return tensor
 
     def max(self, tensor: Tensor) -> Tensor:
         """The largest ``tensor`` of any rank, elementwise, in place."""
         if self.size > 1:
-            dist.all_reduce(tensor, dist.ReduceOp.MAX)
+            with self.waiting.on(tensor.device):
+                dist.all_reduce(tensor, dist.ReduceOp.MAX)
         return tensor
 
-    def start_sum_at(self, tensor: Tensor, owner: int) -> dist.Work:
+    def start_sum_at(self, tensor: Tensor, owner: int) -> None:
         """Begin to sum ``tensor`` over all ranks into the one of ``owner``; the others' become undefined."""
-        work: dist.Work = dist.reduce(tensor, owner, dist.ReduceOp.SUM, async_op=True)
-        return work
+        self._begun.append((tensor, dist.reduce(tensor, owner, dist.ReduceOp.SUM, async_op=True)))
 
-    def start_copy_from(self, tensor: Tensor, owner: int) -> dist.Work:
+    def start_copy_from(self, tensor: Tensor, owner: int) -> None:
         """Begin to overwrite ``tensor`` with what it is on ``owner``."""
-        work: dist.Work = dist.broadcast(tensor, owner, async_op=True)
-        return work
+        self._begun.append((tensor, dist.broadcast(tensor, owner, async_op=True)))
+
+    def finish(self) -> None:
+        """Wait for all that was begun."""
+        if self._begun:
+            with self.waiting.on(self._begun[0][0].device):
+                for _, work in self._begun:
+                    work.wait()
+            self._begun.clear()
 
     def collect(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """All ranks' tensors, by name, at the leader (in main memory); nothing at the others."""
@@ -113,25 +141,9 @@ class Ranks:
         return collected
 
 
-def join() -> Ranks:
-    """Become one of the ranks that the environment speaks of (the variables that torchrun sets)."""
+def from_environment() -> Ranks:
+    """The ranks that the environment speaks of (the variables that torchrun sets), not yet a group."""
     from torch.distributed.rendezvous import rendezvous
 
     store, rank, size = next(iter(rendezvous("env://", timeout=TIMEOUT)))
-    return connect(store, rank, size, int(os.environ.get("LOCAL_RANK", "0")))
-
-
-def connect(store: Store, rank: int, size: int, local_rank: int) -> Ranks:
-    """Form the process group; returns when all ranks are there.
-
-    Args:
-        store: they all see it.
-        local_rank: number of this process on its machine, and of its GPU.
-    """
-    backend = "gloo"
-    if torch.cuda.is_available():
-        torch.cuda.set_device(local_rank)
-        backend = "cpu:gloo,cuda:nccl"
-    group_store = PrefixStore("group", store)
-    dist.init_process_group(backend, store=group_store, rank=rank, world_size=size, timeout=TIMEOUT)
-    return Ranks(rank, size, PrefixStore("ranks", store))
+    return Ranks(rank, size, store)

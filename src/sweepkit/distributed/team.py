@@ -14,7 +14,6 @@ import contextlib
 import functools
 import json
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -27,11 +26,10 @@ import torch
 import torch.distributed as dist
 from torch._C._distributed_c10d import TCPStore
 
-from sweepkit.distributed import ranks as joining
-from sweepkit.distributed.ranks import Ranks
+from sweepkit.distributed.ranks import LEADER, TIMEOUT, Ranks, from_environment
+from sweepkit.exit_status import STOPPED, VANISHED, in_words
 
 FOLLOWER_COMMAND = (sys.executable, "-m", "sweepkit.training.follow")
-STOPPED, VANISHED = 75, 71  # exit statuses: start another process; as if killed
 _LOOK_S = 1.0
 _GRACE_S = 15.0  # for a rank to notice by itself that another has failed
 _REPORT_S = 3.0  # for a failure to become known where only its echo was heard
@@ -62,12 +60,17 @@ class Team:
         self.when_stuck: Callable[[Report], None] = lambda report: None
         self._children = children
         self._busy = False
-        self._ended = threading.Event()
+        self._formed, self._ended = threading.Event(), threading.Event()
         if self.ranks.store is not None:
             self._store: Any = self.ranks.store.clone()  # type: ignore[attr-defined]  # a connection of its own: the other may be waiting
             threading.Thread(target=self._watch, name="ranks", daemon=True).start()
-            if self.ranks.leads:
-                atexit.register(self.dismiss)
+
+    def form(self, local_rank: int) -> None:
+        """Wait until all ranks are there; ``local_rank`` is this process's number on its machine."""
+        self.ranks.form_group(local_rank)
+        self._formed.set()
+        if self.ranks.leads:
+            atexit.register(self.dismiss)
 
     def order(self, value: dict[str, Any]) -> None:
         """The leader tells the others what to do next. Raises SystemExit on a broken team."""
@@ -117,6 +120,18 @@ class Team:
             self._store.compare_set(_FAILED, "", json.dumps(asdict(mine)))
         return None
 
+    def stay_for_nccl(self) -> None:
+        """Where NCCL is in use, stay until the leader has ended, after this rank's failure is known.
+
+        NCCL may tear down whoever waits for a process that is gone, before the leader has recorded why
+        (TORCH_NCCL_ASYNC_ERROR_HANDLING).
+        """
+        until = time.monotonic() + _GRACE_S + _END_S
+        with contextlib.suppress(RuntimeError):  # the leader is gone, and the store with it
+            while torch.cuda.is_initialized() and time.monotonic() < until:  # type: ignore[no-untyped-call]
+                self._store.check([_FAILED])
+                time.sleep(_LOOK_S)
+
     def _report(self, wait_s: float) -> Report | None:
         until = time.monotonic() + wait_s
         while True:
@@ -135,17 +150,21 @@ class Team:
                 failed = True  # the leader is gone, and the store with it
             if failed or self._dead_children():
                 break
+        why = ", ".join(self._dead_children()) or "the leader is gone"
+        if not self._formed.is_set() and not self._ended.is_set():
+            _kill(self._children)
+            _exit(1, f"{why} before the ranks had come together")
         if self._ended.wait(_GRACE_S) or self.broken:
             return
         report = self._report(0.0)
         if report is not None:
             self.when_stuck(report)
             _exit(STOPPED, f"rank {report.rank} failed: {report.message}")
-        self._vanish(", ".join(self._dead_children()) or "the leader is gone")
+        self._vanish(why)
 
     def _dead_children(self) -> list[str]:
         ended = [(rank, child.poll()) for rank, child in enumerate(self._children, start=1)]
-        return [f"rank {rank} {_how(code)}" for rank, code in ended if code is not None]
+        return [f"rank {rank} {in_words(code)}" for rank, code in ended if code is not None]
 
     def _vanish(self, why: str) -> NoReturn:
         _exit(VANISHED, ", ".join(self._dead_children()) or why)
@@ -159,7 +178,7 @@ def start(num_ranks: int, num_threads: int | None = None) -> Team:
     """
     if num_ranks == 1:
         return Team()
-    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False, timeout=joining.TIMEOUT)
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False, timeout=TIMEOUT)
     shared = {"WORLD_SIZE": num_ranks, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": store.port}
     if num_threads is not None:
         torch.set_num_threads(num_threads)
@@ -173,25 +192,17 @@ def start(num_ranks: int, num_threads: int | None = None) -> Team:
         )
         for own in (shared | {"RANK": rank, "LOCAL_RANK": rank} for rank in range(1, num_ranks))
     ]
-    joined = threading.Event()
-
-    def watch() -> None:
-        while not joined.wait(_LOOK_S):
-            for rank, child in enumerate(children, start=1):
-                if (code := child.poll()) is not None:
-                    _kill(children)
-                    _exit(1, f"rank {rank} {_how(code)} before the ranks had come together")
-
-    threading.Thread(target=watch, name="ranks", daemon=True).start()
-    ranks = joining.connect(store, joining.LEADER, num_ranks, 0)
-    joined.set()
-    return Team(ranks, children)
+    team = Team(Ranks(LEADER, num_ranks, store), children)
+    team.form(local_rank=0)
+    return team
 
 
 @functools.cache
 def join() -> Team:
     """The team that torchrun or a Slurm task has started this process for; returns when all have joined."""
-    return Team(joining.join())
+    team = Team(from_environment())
+    team.form(int(os.environ.get("LOCAL_RANK", "0")))
+    return team
 
 
 def _kill(children: Sequence[subprocess.Popen[bytes]]) -> None:
@@ -207,10 +218,6 @@ def _is_echo(error: BaseException) -> bool:
     return isinstance(error, dist.DistError) or (
         isinstance(error, RuntimeError) and any(word in text for word in words)
     )
-
-
-def _how(code: int) -> str:
-    return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
 
 
 def _exit(status: int, why: str) -> NoReturn:

@@ -50,7 +50,11 @@ class LiveDriver:
 
 @contextlib.contextmanager
 def driver_dir(
-    results_dir: Path, plans: Sequence[RunPlan], max_attempts: int, processes_per_run: int = 1
+    results_dir: Path,
+    plans: Sequence[RunPlan],
+    max_attempts: int,
+    processes_per_run: int = 1,
+    concurrency: int | None = None,
 ) -> Iterator[DriverDir]:
     """This process's folder for a launch of ``plans``."""
     driver = claims.driver_id()
@@ -60,7 +64,7 @@ def driver_dir(
     _prune(root)
     claim = claims.acquire(folder.path / _CLAIM, driver=driver)
     try:
-        head = Head(driver, process.current(), results_dir, max_attempts, processes_per_run)
+        head = Head(driver, process.current(), results_dir, max_attempts, processes_per_run, concurrency)
         worker.write_list(folder.list_path, head, plans)
         yield folder
     except KeyboardInterrupt:

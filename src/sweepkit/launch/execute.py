@@ -16,7 +16,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
 
 from sweepkit import fsio
 from sweepkit.config.schema import LauncherConfig, LauncherKind, RunConfig
@@ -24,32 +23,17 @@ from sweepkit.errors import ConfigError, DataError, SweepkitError, invalid
 from sweepkit.launch import inline, job, machine, worker
 from sweepkit.launch.display import display
 from sweepkit.launch.drivers import DriverDir, driver_dir
-from sweepkit.launch.job import Runs
 from sweepkit.launch.ledger import Ledger
 from sweepkit.launch.local import WORKER_COMMAND, Pool
 from sweepkit.launch.reopen import reopen
 from sweepkit.launch.stopping import Stopping, on_signals
 from sweepkit.launch.view import Viewer
+from sweepkit.launch.worker import SessionFactory, Work
 from sweepkit.plan import world
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.results.record import FailureClass, RunState
 
 Prepare = Callable[[RunConfig], object]
-
-
-class RunInline(Protocol):
-    """How the inline launcher works off a ledger (``inline.run``)."""
-
-    def __call__(
-        self,
-        ledger: Any,
-        session_factory: Callable[[], Runs],
-        stop: Stopping,
-        show: Callable[[], None],
-        *,
-        driver: str,
-        max_attempts: int,
-    ) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -88,7 +72,7 @@ def execute(
     title: str = "",
     labels: Mapping[str, str] | None = None,
     retry_failed: bool = False,
-    session_factory: Callable[[], Runs] | None = None,
+    session_factory: SessionFactory | None = None,
     worker_command: Sequence[str] = WORKER_COMMAND,
     prepare: Prepare | None = None,
     unattended: bool = False,
@@ -137,8 +121,8 @@ def look_after(
     title: str = "",
     labels: Mapping[str, str] | None = None,
     retry_failed: bool = False,
-    run_inline: RunInline = inline.run,
-    session_factory: Callable[[], Runs] | None = None,
+    work: Work = worker.work,
+    session_factory: SessionFactory | None = None,
     worker_command: Sequence[str] = WORKER_COMMAND,
     prepare: Prepare | None = None,
     unattended: bool = False,
@@ -147,7 +131,7 @@ def look_after(
 
     Args:
         make_ledger: a fresh view of the runs; asked for more than once.
-        run_inline: what the inline launcher does with it.
+        work: how the inline launcher takes runs from it.
 
     Returns, raises: as ``execute`` does.
     """
@@ -159,7 +143,6 @@ def look_after(
         return _summary(ledger, len(ledger.runs), started)
     num_ranks = world.num_ranks(launcher)
     _check_ranks(ledger, launcher, num_ranks, unattended)
-    session_factory = session_factory or (lambda: worker.real_session(num_ranks))
     skipped = len(ledger.runs) - len(ledger.open())
     for broken, error in _data_problems([run.plan for run in ledger.open()], prepare or _real_prepare):
         if not unattended:
@@ -168,21 +151,28 @@ def look_after(
             job.refuse(plan, ledger.results_dir, error)
     is_inline = launcher.kind is LauncherKind.inline
     plans = [run.plan for run in ledger.runs.values()]
+    gpus = [] if is_inline else machine.gpus(_config(plans[0]).trainer.device)
+    size = 1 if is_inline else machine.num_workers(launcher, plans, gpus, ledger.to_come)
+    concurrency = machine.side_by_side(size)
+    session_factory = session_factory or (lambda: worker.real_session(num_ranks, concurrency))
     with (
         on_signals(interrupt_on_second=is_inline) as stop,
-        driver_dir(ledger.results_dir, plans, launcher.max_attempts, num_ranks) as folder,
+        driver_dir(ledger.results_dir, plans, launcher.max_attempts, num_ranks, concurrency) as folder,
     ):
         shown = make_ledger() if is_inline else ledger  # looked at from another thread
         screen = _Screen(shown, folder, title, labels or {}, stop, is_inline)
         try:
             if is_inline:
-                attempts = launcher.max_attempts
-                run_inline(
-                    ledger, session_factory, stop, screen.show, driver=folder.driver, max_attempts=attempts
+                inline.run(
+                    ledger,
+                    session_factory,
+                    stop,
+                    screen.show,
+                    driver=folder.driver,
+                    max_attempts=launcher.max_attempts,
+                    work=work,
                 )
             else:
-                gpus = machine.gpus(_config(plans[0]).trainer.device)
-                size = machine.num_workers(launcher, plans, gpus, ledger.to_come)
                 pool = Pool(ledger, folder, size, gpus, screen.note, worker_command, num_ranks)
                 pool.run(stop, screen.show)
             screen.show()

@@ -18,8 +18,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sweepkit import exit_status
 from sweepkit.errors import StorageError, SweepkitError
-from sweepkit.launch import job, machine, oom, worker
+from sweepkit.launch import job, machine, oom
 from sweepkit.launch.drivers import DriverDir
 from sweepkit.launch.ledger import Ledger, Run
 from sweepkit.launch.stopping import Stopping
@@ -128,14 +129,14 @@ class Pool:
                 kills -= 1
                 run, attempt = item.held
                 job.out_of_memory(run.plan, run.run_dir, attempt)
-            if code not in (worker.DONE, worker.STOPPED):
+            if code not in (exit_status.DONE, exit_status.STOPPED):
                 self._died(item, code)
 
     def _died(self, item: _Worker, code: int) -> None:
         self._folder.trouble = True
-        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
+        how = exit_status.in_words(code)
         log = self._folder.log_path(item.slot)
-        if code == worker.DISK_FULL:
+        if code == exit_status.DISK_FULL:
             raise StorageError(_last_lines(log, 1).strip())
         if item.held is not None:
             held = [

@@ -63,6 +63,18 @@ def num_workers(
     return min(wanted, num_runs)
 
 
+def side_by_side(workers: int) -> int:
+    """How many runs this machine may train at a time, for the record: clocks of others do not compare.
+
+    As launched, not as it happens to be at a moment: the workers of the launch; inside of a Slurm task, those
+    of the task times how many tasks of its size the node has cores for.
+    """
+    tasks = 1
+    with contextlib.suppress(KeyError, ValueError, ZeroDivisionError):
+        tasks = max(1, (os.cpu_count() or 1) // int(os.environ["SLURM_CPUS_ON_NODE"]))
+    return workers * tasks
+
+
 def memory_gib() -> float:
     """Main memory of this machine."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30

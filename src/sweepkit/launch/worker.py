@@ -19,10 +19,11 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from sweepkit import fsio
 from sweepkit.errors import StorageError
+from sweepkit.exit_status import DISK_FULL, DONE, STOPPED
 from sweepkit.launch import job, machine, process
 from sweepkit.launch.choose import next_run
 from sweepkit.launch.job import Hopeless, Runs
@@ -32,7 +33,6 @@ from sweepkit.launch.stopping import Stopping, on_signals
 from sweepkit.plan import world
 from sweepkit.plan.run_plan import RunPlan
 
-DONE, STOPPED, DISK_FULL = 0, 75, 74
 _PARENT_CHECK_S = 0.5
 _AGAIN_S = 0.02
 _PR_SET_PDEATHSIG = 1
@@ -49,6 +49,7 @@ class Head:
     results_dir: Path
     max_attempts: int
     processes_per_run: int = 1
+    concurrency: int | None = None  # runs that this machine may train at a time
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -57,6 +58,7 @@ class Head:
             "results_dir": str(self.results_dir),
             "max_attempts": self.max_attempts,
             "processes_per_run": self.processes_per_run,
+            "concurrency": self.concurrency,
         }
 
     @classmethod
@@ -68,6 +70,7 @@ class Head:
             Path(value["results_dir"]),
             value["max_attempts"],
             value["processes_per_run"],
+            value["concurrency"],
         )
 
 
@@ -83,31 +86,61 @@ def read_list(path: Path) -> tuple[Head, list[RunPlan]]:
     return Head.from_json(head), [RunPlan.from_json(row) for row in rows]
 
 
-def real_session(processes_per_run: int = 1) -> Runs:
-    """The trainer; imports torch, and starts the other ranks of its runs unless something else has."""
+def real_session(processes_per_run: int = 1, concurrency: int | None = None) -> Runs:
+    """The trainer; imports torch, and starts the other ranks of its runs unless something else has.
+
+    Args:
+        processes_per_run: ranks that train a run together.
+        concurrency: runs that this machine may train at a time, for the record.
+    """
     from sweepkit.distributed import team
     from sweepkit.training.session import Session
 
     if world.is_started():
-        return Session(team.join())
+        return Session(team.join(), concurrency)
     threads = None if "OMP_NUM_THREADS" in os.environ else max(1, machine.num_cores() // processes_per_run)
-    return Session(team.start(processes_per_run, threads))
+    return Session(team.start(processes_per_run, threads), concurrency)
 
 
 def main(argv: Sequence[str] | None = None, session_factory: SessionFactory | None = None) -> int:
-    """Take runs until none is left; returns 0, or 75 when stopped before that, 74 when the disk is full."""
+    """Take runs until none is left; returns what ``work_off`` does."""
     (list_file,) = sys.argv[1:] if argv is None else argv
-    head, plans = read_list(Path(list_file))
-    session_factory = session_factory or (lambda: real_session(head.processes_per_run))
+
+    def take(head: Head, plans: list[RunPlan], make_session: SessionFactory, stop: Stopping) -> None:
+        ledger = Ledger(plans, head.results_dir)
+        work(ledger, make_session, stop, driver=head.driver, max_attempts=head.max_attempts)
+
+    return work_off(Path(list_file), take, session_factory)
+
+
+def work_off(
+    list_file: Path,
+    take: Callable[[Head, list[RunPlan], SessionFactory, Stopping], None],
+    session_factory: SessionFactory | None = None,
+) -> int:
+    """Have ``take`` do what a list file asks for, until asked to stop or the driver is gone.
+
+    Returns:
+        An exit status: ``DONE``, ``STOPPED`` when stopped before that, ``DISK_FULL``.
+    """
+    head, plans = read_list(list_file)
+    make_session = session_factory or (lambda: real_session(head.processes_per_run, head.concurrency))
     with on_signals() as stop:
         end_with_parent(head.driver_process, stop)
         try:
-            ledger = Ledger(plans, head.results_dir)
-            work(ledger, session_factory, stop, driver=head.driver, max_attempts=head.max_attempts)
+            take(head, plans, make_session, stop)
         except StorageError as error:
             print(error, file=sys.stderr)
             return DISK_FULL
         return STOPPED if stop() else DONE
+
+
+class Work(Protocol):
+    """How runs are taken from a ledger: ``work``, or a search's, which adds to the ledger as well."""
+
+    def __call__(
+        self, ledger: Any, session_factory: SessionFactory, stop: Stopping, *, driver: str, max_attempts: int
+    ) -> None: ...
 
 
 def work(

@@ -21,12 +21,20 @@ from sweepkit.model import init
 from sweepkit.model.attend import Attend
 from sweepkit.model.block import Block
 from sweepkit.model.layers import Embedding, Linear, norm, rotary_tables
-from sweepkit.model.loss import mean_nats, nats_and_gradient, softcap, token_nats
+from sweepkit.model.loss import (
+    InComputeDtype,
+    Project,
+    mean_nats,
+    nats_and_gradient,
+    softcap,
+    token_nats,
+)
 from sweepkit.plan.run_plan import RunPlan
 
 Role = Literal["matrix", "embedding", "unembedding", "value_embedding", "resid", "x0", "smear"]
-# Compiled graphs a process may hold of one function: three a compiled shape, many shapes in a worker's life.
-_MAX_GRAPHS = 192
+#: For ``torch.compile``. Graphs a process may hold of one function: three a compiled shape, many shapes in a
+#: worker's life.
+COMPILE_OPTIONS: dict[str, Any] = {"fullgraph": True, "dynamic": False, "recompile_limit": 192}
 # The first part of a parameter's name decides its optimizer group.
 _ROLE_PREFIXES: dict[Role, tuple[str, ...]] = {
     "matrix": ("blocks",),
@@ -59,7 +67,13 @@ def build_model(
 
 
 class GPT(nn.Module):
-    """See the module's docstring; ``baseline`` values are the defaults of ``ModelConfig``."""
+    """See the module's docstring; ``baseline`` values are the defaults of ``ModelConfig``.
+
+    ``training_project`` replaces the vocabulary projection's products while training (FP8), as
+    ``training_product`` does a ``Linear``'s.
+    """
+
+    training_project: Project | None
 
     def __init__(
         self,
@@ -98,6 +112,7 @@ class GPT(nn.Module):
         cos, sin = rotary_tables(plan.sequence_len, plan.head_dim, config.rope_base, compute_dtype, device)
         self.register_buffer("cos", cos, persistent=False)
         self.register_buffer("sin", sin, persistent=False)
+        self.training_project = None
         self._nats_and_gradient = nats_and_gradient
         self._compiled = False
         self.windows = plan.windows
@@ -127,14 +142,9 @@ class GPT(nn.Module):
         The graphs are traced for one shape [B, T] with gradients. Evaluation goes through the same graphs, so
         that nothing is compiled twice.
         """
-        options: dict[str, Any] = {
-            "fullgraph": True,
-            "dynamic": False,
-            "recompile_limit": _MAX_GRAPHS,
-        }
         for block in self.layers():
-            block.compile_pieces(**options)
-        self._nats_and_gradient = torch.compile(nats_and_gradient, **options)
+            block.compile_pieces(**COMPILE_OPTIONS)
+        self._nats_and_gradient = torch.compile(nats_and_gradient, **COMPILE_OPTIONS)
         self._compiled = True
 
     def forward(
@@ -177,15 +187,16 @@ class GPT(nn.Module):
         x_BTD = norm(x_BTD)
         if targets_BT is None:
             return softcap(self.lm_head(x_BTD)[..., : self.vocab_size], self.config.logit_softcap)
-        loss_function = mean_nats if loss == "mean" else token_nats
-        nats = loss_function(
+        problem = (
             x_BTD.flatten(0, 1),
             self.lm_head.weight[: self.vocab_size],
             targets_BT.flatten(),
             self.config.logit_softcap,
             self._nats_and_gradient,
         )
-        return nats if loss == "mean" else nats.view(targets_BT.shape)
+        if loss == "none":
+            return token_nats(*problem).view(targets_BT.shape)
+        return mean_nats(*problem, (self.training and self.training_project) or InComputeDtype)
 
     def _stem(self, x_BTD: Tensor) -> Tensor:
         """Norm, then smear: every token takes a gated share of the one before it."""

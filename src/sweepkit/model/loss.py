@@ -4,16 +4,16 @@ The logits of a batch are by far the largest array of a step, and their gradient
 chunk of tokens is projected, its logits are replaced in place by their gradient, and the gradient is
 multiplied into those of the input and of the weight, all in the forward pass; the backward pass only scales
 what is there. So no array of all tokens × the vocabulary ever exists, in any dtype. Softcap, softmax and loss
-are fp32 inside ``nats_and_gradient``, the one function that is compiled; matmuls are in the compute dtype and
-the weight's gradient is summed over chunks in fp32.
+are fp32 inside ``nats_and_gradient``, which is compiled; the three products are a ``Projection``'s, and the
+weight's gradient is summed over chunks in fp32.
 
-Shapes: N tokens, D width, V vocabulary, R tokens of a tile.
+Shapes: N tokens, D width, V vocabulary, C tokens of a chunk, R tokens of a tile.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -27,8 +27,42 @@ _CHUNK_LOGITS = {"cpu": 1 << 24}
 _CHUNK_LOGITS_ELSEWHERE = 1 << 27
 # On a CPU the fp32 values of a tile stay in a core's second-level cache: twice as fast as through memory.
 _TILE_LOGITS = {"cpu": 1 << 18}
+# Chunks are of whole multiples of this: FP8 units sum over multiples of 16 tokens.
+_CHUNK_MULTIPLE = 16
 
 NatsAndGradient = Callable[[Tensor, Tensor, float], Tensor]
+
+
+class Projection(Protocol):
+    """The products of one batch's projection, a chunk of tokens at a time."""
+
+    def logits(self, rows: slice) -> Tensor:
+        """[C, V] in the compute dtype; the caller may overwrite them, the next call may too."""
+        ...
+
+    def gradients(self, rows: slice, gradient_CV: Tensor) -> tuple[Tensor, Tensor]:
+        """Of the input [C, D] and of the weight [V, D], in the compute dtype."""
+        ...
+
+
+Project = Callable[[Tensor, Tensor], Projection]  # of the stream [N, D] and the fp32 weight [V, D]
+
+
+class InComputeDtype:
+    """The projection in the dtype of the stream."""
+
+    def __init__(self, x_ND: Tensor, weight_VD: Tensor) -> None:
+        self._x_ND, self._matrix_VD = x_ND, weight_VD.to(x_ND.dtype)
+        self._buffer_CV: Tensor | None = None  # reused: new memory would be zeroed page by page
+
+    def logits(self, rows: slice) -> Tensor:
+        x_CD = self._x_ND[rows]
+        if self._buffer_CV is None:
+            self._buffer_CV = x_CD.new_empty(x_CD.size(0), self._matrix_VD.size(0))
+        return torch.mm(x_CD, self._matrix_VD.T, out=self._buffer_CV[: x_CD.size(0)])
+
+    def gradients(self, rows: slice, gradient_CV: Tensor) -> tuple[Tensor, Tensor]:
+        return gradient_CV @ self._matrix_VD, gradient_CV.T @ self._x_ND[rows]
 
 
 def softcap(logits: Tensor, cap: float) -> Tensor:
@@ -70,26 +104,34 @@ def token_nats(
 
     Args:
         x_ND: normed stream, in the compute dtype.
-        weight_VD: of the projection; cast to the dtype of ``x_ND``.
+        weight_VD: of the projection, fp32; cast to the dtype of ``x_ND``.
         targets_N: tokens to predict, -1 where not scored.
         kernel: ``nats_and_gradient``, compiled or not.
     """
     with torch.no_grad():
-        matrix_VD = weight_VD.to(x_ND.dtype)
         nats_N = torch.empty(x_ND.size(0), device=x_ND.device)
-        for chunk, _ in _gradient_chunks(x_ND, matrix_VD, targets_N, cap, kernel, nats_N):
-            del chunk
+        projection = InComputeDtype(x_ND, weight_VD)
+        for _ in _gradient_chunks(projection, weight_VD.size(0), targets_N, cap, kernel, nats_N):
+            pass
         return nats_N
 
 
 def mean_nats(
-    x_ND: Tensor, weight_VD: Tensor, targets_N: Tensor, cap: float, kernel: NatsAndGradient
+    x_ND: Tensor,
+    weight_VD: Tensor,
+    targets_N: Tensor,
+    cap: float,
+    kernel: NatsAndGradient,
+    project: Project = InComputeDtype,
 ) -> Tensor:
     """Mean cross-entropy over the scored tokens, fp32 scalar; 0 when there are none.
 
     Arguments as for ``token_nats``. Differentiable in ``x_ND`` and ``weight_VD``, once.
+
+    Args:
+        project: what multiplies.
     """
-    loss: Tensor = _MeanNats.apply(x_ND, weight_VD, targets_N, cap, kernel)  # type: ignore[no-untyped-call]
+    loss: Tensor = _MeanNats.apply(x_ND, weight_VD, targets_N, cap, kernel, project)  # type: ignore[no-untyped-call]
     return loss
 
 
@@ -98,43 +140,50 @@ class _MeanNats(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x_ND: Tensor, weight_VD: Tensor, targets_N: Tensor, cap: float, kernel: NatsAndGradient
+        ctx: Any,
+        x_ND: Tensor,
+        weight_VD: Tensor,
+        targets_N: Tensor,
+        cap: float,
+        kernel: NatsAndGradient,
+        project: Project,
     ) -> Tensor:
         share = 1 / (targets_N != IGNORED).sum().clamp(min=1)
-        matrix_VD = weight_VD.to(x_ND.dtype)
+        projection = project(x_ND, weight_VD)
         nats_N = torch.empty(x_ND.size(0), device=x_ND.device)
         x_gradient_ND = torch.empty_like(x_ND)
         weight_gradient_VD = torch.zeros_like(weight_VD)
-        for rows, gradient_CV in _gradient_chunks(x_ND, matrix_VD, targets_N, cap, kernel, nats_N):
-            torch.mm(gradient_CV, matrix_VD, out=x_gradient_ND[rows])
-            weight_gradient_VD += gradient_CV.T @ x_ND[rows]
+        chunks = _gradient_chunks(projection, weight_VD.size(0), targets_N, cap, kernel, nats_N)
+        for rows, gradient_CV in chunks:
+            x_gradient_ND[rows], weight_part_VD = projection.gradients(rows, gradient_CV)
+            weight_gradient_VD += weight_part_VD
         ctx.save_for_backward(x_gradient_ND, weight_gradient_VD, share)
         return nats_N.sum() * share
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Any) -> tuple[Tensor, Tensor, None, None, None]:
+    def backward(ctx: Any, *gradients: Any) -> tuple[Tensor, Tensor, None, None, None, None]:
         x_gradient_ND, weight_gradient_VD, share = ctx.saved_tensors
         factor = gradients[0] * share  # fp32; as a factor of a bf16 array it would be rounded to bf16
         x_gradient_ND = (x_gradient_ND.float() * factor).to(x_gradient_ND.dtype)
-        return x_gradient_ND, weight_gradient_VD * factor, None, None, None
+        return x_gradient_ND, weight_gradient_VD * factor, None, None, None, None
 
 
 def _gradient_chunks(
-    x_ND: Tensor,
-    matrix_VD: Tensor,
+    projection: Projection,
+    vocab_size: int,
     targets_N: Tensor,
     cap: float,
     kernel: NatsAndGradient,
     nats_N: Tensor,
 ) -> Iterator[tuple[slice, Tensor]]:
     """Fill ``nats_N``; give each chunk's rows and the gradient of its logits, valid until the next."""
-    device, (num_tokens, vocab_size) = x_ND.device.type, (x_ND.size(0), matrix_VD.size(0))
+    device, num_tokens = targets_N.device.type, targets_N.size(0)
     chunk = _even(num_tokens, _CHUNK_LOGITS.get(device, _CHUNK_LOGITS_ELSEWHERE) // vocab_size)
+    chunk += -chunk % _CHUNK_MULTIPLE
     tile = _even(chunk, _TILE_LOGITS.get(device, _CHUNK_LOGITS_ELSEWHERE) // vocab_size)
-    buffer_CV = x_ND.new_empty(chunk, vocab_size)
     for first in range(0, num_tokens, chunk):
         rows = slice(first, min(first + chunk, num_tokens))
-        logits_CV = torch.mm(x_ND[rows], matrix_VD.T, out=buffer_CV[: rows.stop - first])
+        logits_CV = projection.logits(rows)
         parts = zip(*(torch.split(t, tile) for t in (logits_CV, targets_N[rows], nats_N[rows])), strict=True)
         for logits_RV, targets_R, nats_R in parts:
             nats_R.copy_(kernel(logits_RV, targets_R, cap))

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torch.distributed as dist
 from torch import Tensor, nn
 
 from sweepkit.distributed.ranks import Ranks
@@ -26,7 +25,6 @@ class GradientExchange:
         self._order: list[str] = []
         self._ready: set[str] = set()
         self._next = 0
-        self._works: list[dist.Work] = []
         self.armed = False
         if ranks.size > 1:
             for name, parameter in named:
@@ -42,9 +40,7 @@ class GradientExchange:
     def finish(self) -> None:
         """Wait until every sum that was begun is there."""
         assert self._next == (len(self._order) if self.armed else 0), "a gradient is missing"
-        for work in self._works:
-            work.wait()
-        self._works.clear()
+        self._ranks.finish()
         self._ready.clear()
         self._next = 0
         self.armed = False
@@ -56,7 +52,7 @@ class GradientExchange:
         self._ready.add(name)
         while self._next < len(self._order) and self._order[self._next] in self._ready:
             name = self._order[self._next]
-            self._works.append(self._ranks.start_sum_at(self._gradient(name), self._owners[name]))
+            self._ranks.start_sum_at(self._gradient(name), self._owners[name])
             self._next += 1
 
     def _gradient(self, name: str) -> Tensor:

@@ -153,17 +153,12 @@ class Optimizer:
         """
         assert self._ready, "set_step must precede every step"
         self._ready = False
-        sending = []
         for part in self._parts:
             if part.update is not None:
                 part.update.step()
-            if send and self._ranks.size > 1:
-                sending += [
-                    self._ranks.start_copy_from(parameter.detach(), self._owners[name])
-                    for name, parameter in part.named
-                ]
-        for work in sending:
-            work.wait()
+            for name, parameter in part.named if send and self._ranks.size > 1 else ():
+                self._ranks.start_copy_from(parameter.detach(), self._owners[name])
+        self._ranks.finish()
 
     def zero_grad(self) -> None:
         """Drop all gradients."""

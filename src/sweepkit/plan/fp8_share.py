@@ -14,7 +14,7 @@ def in_fp8(rows: int, columns: int, rule: Fp8Config) -> bool:
 
 
 def linear_shapes(config: RunConfig, sizes: Sizing) -> list[tuple[int, int, int]]:
-    """Every kind of Linear in the blocks: rows and columns of its weight, and how many there are."""
+    """Every kind of Linear that training multiplies by: rows and columns of its weight, and how many."""
     model, depth, width = config.model, sizes.depth, sizes.width
     kv_width = sizes.num_kv_heads * model.head_dim
     return [
@@ -22,14 +22,15 @@ def linear_shapes(config: RunConfig, sizes: Sizing) -> list[tuple[int, int, int]
         (kv_width, width, 2 * depth),  # keys, values
         (model.mlp_ratio * width, width, 2 * depth),  # MLP up and, transposed, down
         (sizes.num_kv_heads, model.value_gate_channels, len(sizes.value_embedding_layers)),
+        (config.tokenizer.vocab_size, width, 1),  # without the rows that only pad it
     ]
 
 
 def fp8_flops_per_token(config: RunConfig, sizes: Sizing) -> int:
-    """Training FLOPs a token that FP8 carries: those of the blocks' Linear layers that are large enough.
+    """Training FLOPs a token that FP8 carries: those of the Linear layers that are large enough.
 
-    0 unless ``precision.dtype`` is fp8. Attention's own products, gates, the vocabulary projection and what
-    is no matrix product stay in the compute dtype.
+    0 unless ``precision.dtype`` is fp8. Attention's own products, gates and what is no matrix product stay in
+    the compute dtype.
     """
     if config.precision.dtype is not Dtype.fp8:
         return 0

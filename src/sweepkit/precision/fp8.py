@@ -1,4 +1,4 @@
-"""A linear layer that multiplies in FP8, tensorwise: e4m3 inputs and weights, e5m2 gradients.
+"""Linear layers that multiply in FP8, tensorwise: e4m3 inputs and weights, e5m2 gradients.
 
 Every operand is scaled so that its largest element becomes FP8's largest number, by a scale taken from
 the tensor itself (dynamic), and rounded; products are summed in higher precision and come out in the dtype of
@@ -9,7 +9,11 @@ master weight is untouched: it is rounded anew in every call. arXiv 2209.05433 h
 dtype: same errors, no speed, any device. Scaling and rounding are plain tensor operations, which
 ``torch.compile`` fuses; eagerly they read and write every operand several times, and FP8 is slower than bf16.
 
-Shapes: N tokens, K inputs, O outputs.
+The vocabulary projection goes through its loss a chunk of tokens at a time: ``Projection`` has its products.
+The input's and the weight's scales are the whole tensor's there too; the gradient of the logits, which never
+exists as a whole, has one scale a chunk.
+
+Shapes: N tokens, K inputs, O outputs; of the projection C tokens of a chunk, D width, V vocabulary.
 """
 
 from __future__ import annotations
@@ -93,6 +97,44 @@ def native_linear(x: Tensor, weight_OK: Tensor) -> Tensor:
 def emulated_linear(x: Tensor, weight_OK: Tensor) -> Tensor:
     """``x @ weight.T`` [..., K] → [..., O] in the dtype of ``x``, with the errors of FP8."""
     return _linear(x, weight_OK, False)
+
+
+Quantize = Callable[[Tensor, torch.dtype], tuple[Tensor, Tensor]]
+
+
+class Projection:
+    """The vocabulary projection of one batch: what ``model.loss`` asks of one."""
+
+    def __init__(
+        self, x_ND: Tensor, weight_VD: Tensor, native: bool = False, quantize: Quantize = quantize
+    ) -> None:
+        """Round both operands.
+
+        Args:
+            x_ND: in the compute dtype.
+            weight_VD: fp32.
+            native: on the device's FP8 units, for which C, D and V are multiples of 16.
+            quantize: ``quantize``, compiled or not.
+        """
+        self._dtype, self._quantize = x_ND.dtype, quantize
+        self._multiply = _native if native else _emulated
+        self._x8_ND, self._x_scale = quantize(x_ND, E4M3)
+        self._weight8_VD, self._weight_scale = quantize(weight_VD, E4M3)
+        # by columns, as FP8 units want it for the input's gradient; here once, not once a chunk
+        self._columns8_VD = self._weight8_VD.t().contiguous().t()
+
+    def logits(self, rows: slice) -> Tensor:
+        """[C, V] in the compute dtype."""
+        scales = self._x_scale, self._weight_scale
+        return self._multiply(self._x8_ND[rows], self._weight8_VD.t(), scales, self._dtype, True)
+
+    def gradients(self, rows: slice, gradient_CV: Tensor) -> tuple[Tensor, Tensor]:
+        """Of the input [C, D] and of the weight [V, D], in the compute dtype."""
+        grad8_CV, scale = self._quantize(gradient_CV, E5M2)
+        scales = scale, self._weight_scale
+        grad_x_CD = self._multiply(grad8_CV, self._columns8_VD, scales, self._dtype, False)
+        scales = scale, self._x_scale
+        return grad_x_CD, self._multiply(grad8_CV.t(), self._x8_ND[rows], scales, self._dtype, False)
 
 
 LINEAR: dict[Fp8Backend, Callable[[Tensor, Tensor], Tensor]] = {

@@ -16,7 +16,6 @@ from sweepkit.analysis import scores as scoring
 from sweepkit.analysis.axes import Axis
 from sweepkit.analysis.calibration import Calibration
 from sweepkit.analysis.effects import Effect
-from sweepkit.analysis.matched import Matched
 from sweepkit.analysis.replicates import Replicates
 from sweepkit.analysis.scores import Score
 from sweepkit.analysis.stability import Divergence
@@ -80,17 +79,14 @@ def cases(
         name: replicates.sort_runs(group, decision.metric, hosts) for name, group in rows.groupby("variant")
     }
     base = runs.get(REFERENCE, Replicates([], {}, {}, []))
-    by_axis = _axes(rows, found, _held(complete, decision), decision)
+    by_axis = _axes(rows, complete, found, decision, known)
     p_of = _p_values(found, by_axis, is_last)
     if is_last and decision.looks:
 
         def p_at(part: pd.DataFrame) -> dict[str, float]:
             there = effects.effects(part, decision.metric, decision.alpha, known=known, apart=apart)
-            return _p_values(
-                there,
-                _axes(part, there, _held(complete[complete["seed"].isin(part["seed"])], decision), decision),
-                is_last,
-            )
+            done = complete[complete["seed"].isin(part["seed"])]
+            return _p_values(there, _axes(part, done, there, decision, known), is_last)
 
         p_of |= looks.sequential(rows, decision.looks, p_at)
     scored = [
@@ -123,19 +119,18 @@ def cases(
     return [built[item.variant] for item in found]
 
 
-def _held(complete: pd.DataFrame, decision: DecisionRule) -> list[Matched]:
-    """Variants on the reference's frontier; ``complete`` holds its other horizons too."""
-    return matched.matched(complete, decision.metric, decision.alpha, decision.margins)
-
-
 def _num_hosts(rows: pd.DataFrame) -> int:
     return max(1, int(rows["host"].nunique())) if "host" in rows else 1
 
 
 def _axes(
-    rows: pd.DataFrame, found: list[Effect], held: Sequence[Matched], decision: DecisionRule
+    rows: pd.DataFrame,
+    complete: pd.DataFrame,
+    found: list[Effect],
+    decision: DecisionRule,
+    known: Calibration | None,
 ) -> dict[str, dict[str, Axis]]:
-    """Axis → variant → how it did; on the frontier where there is one."""
+    """Axis → variant → how it did; on the frontier where ``complete`` has the reference's other horizons."""
     margin = decision.margins
     base = rows.loc[rows["variant"] == REFERENCE, decision.metric]
     mean = float(base.mean()) if base.notna().any() else None
@@ -147,10 +142,12 @@ def _axes(
     }
     if "wall_clock" in demand:
         judged["wall_clock"] = axes.wall_clock(
-            rows, demand["wall_clock"], margin.get("wall_clock", 0.0), decision.alpha
-        )
+            complete, demand["wall_clock"], margin.get("wall_clock", 0.0), decision.alpha,
+            names=[item.variant for item in found],
+        )  # fmt: skip
     if "flops" in demand:
         judged["flops"] = axes.flops(rows, demand["flops"], margin.get("flops", 0.0))
+    held = matched.matched(complete, decision.metric, decision.alpha, margin, known=known)
     return axes.at_equal_cost(judged, held, decision.alpha)
 
 

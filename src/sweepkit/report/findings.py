@@ -10,10 +10,11 @@ from dataclasses import asdict
 
 import pandas as pd
 
-from sweepkit.analysis import combinations, frontier, matched, probes
+from sweepkit.analysis import calibration, calibration_file, combinations, frontier, matched, probes
 from sweepkit.promotion import story
 from sweepkit.report.content import Content
 from sweepkit.report.summary import COMPLETE
+from sweepkit.results.columns import REFERENCE
 
 _FRONTIER = [
     "rung", "variant", "axis", "n", "cost_ratio", "effect", "low", "high", "p", "speedup", "speedup_low",
@@ -44,10 +45,12 @@ def complete(content: Content, rung: str) -> pd.DataFrame:
 def at_equal_cost(content: Content) -> pd.DataFrame:
     """Every variant on the reference's frontier: a row a rung, variant and axis."""
     rows = []
+    measured = calibration_file.read(content.sweep_dir.parent)
     for rung in content.rungs:
         done, rule = complete(content, rung), content.rule_on(rung)
         if rule.metric in done:
-            held = matched.matched(done, rule.metric, rule.alpha, rule.margins)
+            known = calibration.fitting(measured, done[done["variant"] == REFERENCE], rule.metric)
+            held = matched.matched(done, rule.metric, rule.alpha, rule.margins, known=known)
             rows += [{"rung": rung} | asdict(item) for item in held]
     return pd.DataFrame(rows, columns=_FRONTIER)
 

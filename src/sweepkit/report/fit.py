@@ -2,7 +2,8 @@
 
 Numbers (right-aligned columns) are never broken. Labels and sentences are, but only after a space or after
 the ``_``, ``=`` or ``,`` of a name, so that no word is chopped; a measurement stays with its ``± spread``.
-Where not even that fits, the sheet's ``optional`` columns are left out, one by one.
+Where not even that fits, the sheet's ``optional`` columns are left out, one by one, and then the gap between
+columns is halved. A table that would still chop words, or make a strip of a sentence, is not to be one.
 """
 
 from __future__ import annotations
@@ -12,22 +13,31 @@ from dataclasses import dataclass
 
 from rich.cells import cell_len
 
-from sweepkit.report.sheets import Cell, Mark, Sheet
+from sweepkit.report.sheet import Cell, Mark, Sheet
 
-#: Between two columns, and the margin on either side of a table.
-GAP, MARGIN = 2, 1
-#: Sentences get this many cells before labels are spared a break: narrower, they become a strip.
-READABLE = 40
+#: Between two columns, where there is room and where there is none; and the margin on either side of a table.
+GAP, NARROW_GAP, MARGIN = 2, 1, 1
+#: Sentences get this many cells before labels are spared a break; below the second number they are a strip.
+READABLE, STRIP = 40, 24
 
 _BREAK = re.compile(r"(?<=[_=,])(?=[^\W\d_])|(?<=\s)(?<!± )(?=[^\s±])")
 
 
 @dataclass(frozen=True)
 class Fit:
-    """Which columns are shown (index -> width) and the names of those that are left out."""
+    """How a sheet is to be drawn as a table.
+
+    Attributes:
+        widths: index of every column that is shown -> its cells.
+        left_out: names of the others.
+        gap: cells between columns.
+        is_readable: False where there is too little width for a table.
+    """
 
     widths: dict[int, int]
     left_out: list[str]
+    gap: int
+    is_readable: bool
 
 
 def fit(sheet: Sheet, width: int) -> Fit:
@@ -45,11 +55,12 @@ def fit(sheet: Sheet, width: int) -> Fit:
     kept = list(range(len(names)))
     left_out: list[str] = []
     for name in sheet.optional:
-        if _spare(least, kept, width) >= 0:
+        if _spare(least, kept, width, GAP) >= 0:
             break
         kept.remove(names.index(name))
         left_out.append(name)
-    spare = max(0, _spare(least, kept, width))
+    gap = GAP if _spare(least, kept, width, GAP) >= 0 else NARROW_GAP
+    spare = max(0, _spare(least, kept, width, gap))
     widths = {place: least[place] for place in kept}
 
     def widen(place: int, most: int) -> None:
@@ -65,7 +76,9 @@ def fit(sheet: Sheet, width: int) -> Fit:
     for place in needy:
         if natural[place] - widths[place] <= spare or place == needy[-1]:
             widen(place, natural[place])
-    return Fit(widths, left_out)
+    sentences = [place for place in kept if natural[place] > READABLE]
+    is_readable = _spare(least, kept, width, gap) >= 0 and all(widths[place] >= STRIP for place in sentences)
+    return Fit(widths, left_out, gap, is_readable)
 
 
 def wrap(words: str, width: int) -> str:
@@ -86,8 +99,8 @@ def text(cell: Cell) -> str:
     return cell.text if isinstance(cell, Mark) else cell
 
 
-def _spare(least: list[int], kept: list[int], width: int) -> int:
-    return width - sum(least[place] for place in kept) - GAP * (len(kept) - 1) - 2 * MARGIN
+def _spare(least: list[int], kept: list[int], width: int, gap: int) -> int:
+    return width - sum(least[place] for place in kept) - gap * (len(kept) - 1) - 2 * MARGIN
 
 
 def _length(words: str) -> int:

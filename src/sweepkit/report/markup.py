@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from html import escape
 from typing import Any
 
-from sweepkit.report import numbers, sheets
-from sweepkit.report.sheets import Mark, Sheet
+from sweepkit.report import numbers
+from sweepkit.report.sheet import Cell, Mark, Sheet
 
 #: Text longer than this is a sentence and not a name.
 _SENTENCE = 60
@@ -32,14 +32,14 @@ def table(sheet: Sheet) -> str:
     )
 
 
-def _class(header: str, cells: Iterable[sheets.Cell]) -> str:
+def _class(header: str, cells: Iterable[Cell]) -> str:
     """Numbers to the right; sentences keep room to be read on a narrow page."""
     if header.startswith(">"):
         return ' class="r"'
     return ' class="t"' if any(isinstance(cell, str) and len(cell) > _SENTENCE for cell in cells) else ""
 
 
-def _cell(cell: sheets.Cell) -> str:
+def _cell(cell: Cell) -> str:
     if isinstance(cell, Mark):
         if cell.tone == "strong":
             return f"<b>{escape(cell.text)}</b>"

@@ -7,7 +7,6 @@ terminal and ``html.py`` on the page, so that both always show the same numbers.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
@@ -15,38 +14,11 @@ import pandas as pd
 from sweepkit.analysis.transfer import TransferRow
 from sweepkit.promotion.verdict import Outcome, Promotion, Verdict
 from sweepkit.report import numbers
+from sweepkit.report.sheet import Cell, Mark, Sheet
 from sweepkit.report.summary import summarise
 from sweepkit.sweep.decision import AXES, NOT_WORSE, SUPERIOR, DecisionRule
 
 AXIS_NAMES = {"steps": "steps", "wall_clock": "wall clock", "flops": "FLOPs"}
-
-
-@dataclass(frozen=True)
-class Mark:
-    """A cell's text with a tone: a state, an outcome, or ``strong``."""
-
-    text: str
-    tone: str = ""
-
-
-Cell = str | Mark
-
-
-@dataclass
-class Sheet:
-    """Headers (right aligned where they start with ">"), rows, and where a new group begins."""
-
-    headers: tuple[str, ...]
-    rows: list[list[Cell]] = field(default_factory=list)
-    breaks: set[int] = field(default_factory=set)  # a rule is drawn above these rows
-    notes: list[str] = field(default_factory=list)  # lines below the table
-    optional: tuple[str, ...] = ()  # columns to leave out where there is no room, the first one first
-
-    def add(self, *cells: Cell, new_group: bool = False) -> None:
-        """Append a row; ``new_group`` draws a rule above it, unless it is the first."""
-        if new_group and self.rows:
-            self.breaks.add(len(self.rows))
-        self.rows.append(list(cells))
 
 
 def plain(frame: pd.DataFrame) -> Sheet:
@@ -68,7 +40,7 @@ def runs(frame: pd.DataFrame) -> Sheet:
     swept = frame.empty or frame["variant"].notna().any()
     which = ("rung", "variant") if swept else ("depth", "dataset")
     costs = (">steps", ">train time", ">tokens/s", ">MFU")
-    optional = ("MFU", "tokens/s", "steps", "train time")
+    optional = ("MFU", "tokens/s", "steps", "train time", "run id")
     sheet = Sheet((*which, ">seed", "state", ">val_bpb", *costs, "run id"), optional=optional)
     for cell in records(frame):
         steps = numbers.count(cell["num_steps"])
@@ -108,7 +80,7 @@ def summary(frame: pd.DataFrame, metric: str = "val_bpb") -> Sheet:
             ">FLOPs",
             "runs",
         ),
-        optional=("tokens/s", "FLOPs", "train time"),
+        optional=("tokens/s", "FLOPs", "train time", "runs"),
     )
     previous: Any = None
     for row in records(summarise(frame, metric)):

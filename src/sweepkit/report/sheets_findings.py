@@ -8,7 +8,8 @@ from typing import Any
 import pandas as pd
 
 from sweepkit.report import numbers
-from sweepkit.report.sheets import AXIS_NAMES, Mark, Sheet, records
+from sweepkit.report.sheet import Mark, Sheet
+from sweepkit.report.sheets import AXIS_NAMES, records
 
 
 def frontier(frame: pd.DataFrame) -> Sheet:

@@ -103,6 +103,13 @@ RUN_COLUMNS: tuple[Column, ...] = (
     ),
     Column("mfu_fp8", FLOAT, "ratio", HIGH, "its part on FP8 units: FLOPs in FP8 over the FP8 peak"),
     Column("mfu_rest", FLOAT, "ratio", HIGH, "beside FP8: the other FLOPs over the compute dtype's peak"),
+    Column(
+        "communication_frac",
+        FLOAT,
+        "ratio",
+        LOW,
+        "several ranks: share of train_time_s in which a rank waits for others, mean over ranks",
+    ),
     Column("num_skipped_steps", INT, "steps", LOW, "steps skipped in fp16 because gradients overflowed"),
     Column("peak_memory_gib", FLOAT, "GiB", LOW, "peak memory of the device or process"),
     # what was planned
@@ -126,12 +133,23 @@ RUN_COLUMNS: tuple[Column, ...] = (
     Column("dtype", TEXT, "", NO, "dtype the node resolved to: bf16, fp16, fp32 or fp8"),
     Column("fp8_backend", TEXT, "", NO, "native or emulated, for runs in fp8"),
     Column("attention", TEXT, "", NO, "attention kernel the node resolved to"),
+    Column("compiled", BOOL, "", NO, "whether torch.compile was used; if not, the log says why"),
     Column("device", TEXT, "", NO, "cpu, cuda or mps"),
     Column("hardware", TEXT, "", NO, "processor or accelerator"),
     Column(
         "num_threads", INT, "threads", NO, "processor threads the run computed with; other sums, other bits"
     ),
+    Column("num_ranks", INT, "ranks", NO, "processes that trained the run together, where several did"),
+    Column("torch", TEXT, "", NO, "version of torch"),
     Column("host", TEXT, "", NO, "machine name"),
+    Column(
+        "concurrency",
+        INT,
+        "runs",
+        NO,
+        "runs that the machine could train at a time: the launch's workers, in a Slurm task times how many "
+        "tasks of its size the node has cores for; wall clock is compared among equals only",
+    ),
     Column("git_commit", TEXT, "", NO, "commit of the code"),
     Column("git_dirty", BOOL, "", NO, "whether the checkout had uncommitted changes"),
     Column(
@@ -147,6 +165,8 @@ RUN_COLUMNS: tuple[Column, ...] = (
     Column("evaluation_fingerprint_<stream>", TEXT, "", NO, "the same for bpb_<stream>"),
     Column("measured_on", TEXT, "", NO, "text, bytes, layout, sequence_len and byte rule behind that digest"),
     Column("measured_on_<stream>", TEXT, "", NO, "the same for bpb_<stream>"),
+    Column("text_digest", TEXT, "", NO, "SHA-256 over the training text"),
+    Column("dataset_commit", TEXT, "", NO, "commit of the hub repository that the training text was read at"),
     Column("packing_utilisation", FLOAT, "ratio", HIGH, "share of row positions holding text"),
     Column("packing_cropped_frac", FLOAT, "ratio", LOW, "share of the text cropped away by packing"),
     Column("started_at", TIME, "UTC", NO, "start of the last attempt"),

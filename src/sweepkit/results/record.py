@@ -76,6 +76,9 @@ class RunRecord:
     environment_fingerprint: str | None = None
     evaluation_fingerprints: dict[str, str] = field(default_factory=dict)  # stream -> digest
     measured_on: dict[str, Any] = field(default_factory=dict)  # stream -> what the digest is of
+    texts: dict[str, Any] = field(
+        default_factory=dict
+    )  # split -> digest of its text, commit of a hub dataset
     # results: val_bpb, bpb per stream, train_time_s, median_step_time_s, compile_time_s, eval_time_s,
     # checkpoint_time_s, tokens_per_s, mfu, peak_memory_gib, total_flops, final_train_loss
     results: dict[str, Any] = field(default_factory=dict)

@@ -7,14 +7,14 @@ launcher starts and replaces N processes that each do. What was asked for and no
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from sweepkit.config.schema import LauncherConfig
-from sweepkit.launch import execute, inline
+from sweepkit.launch import execute
 from sweepkit.launch.execute import LaunchSummary, Prepare
-from sweepkit.launch.job import Runs
 from sweepkit.launch.stopping import Stopping
+from sweepkit.launch.worker import SessionFactory, Work
 from sweepkit.search import worker
 from sweepkit.search.proposals import Proposals
 from sweepkit.search.trial_ledger import TrialLedger
@@ -22,7 +22,6 @@ from sweepkit.sweep import trials
 from sweepkit.sweep.frozen import Frozen
 
 WORKER_COMMAND = (sys.executable, "-m", "sweepkit.search.worker")
-_TICK_S = 0.5
 
 
 def search(
@@ -32,7 +31,7 @@ def search(
     results_dir: Path,
     overrides: Sequence[str] = (),
     retry_failed: bool = False,
-    session_factory: Callable[[], Runs] | None = None,
+    session_factory: SessionFactory | None = None,
     worker_command: Sequence[str] = WORKER_COMMAND,
     prepare: Prepare | None = None,
     unattended: bool = False,
@@ -62,7 +61,7 @@ def search(
         title=sweep.name,
         labels=labels,
         retry_failed=retry_failed,
-        run_inline=_inline(sweep, overrides),
+        work=_work(sweep, overrides),
         session_factory=session_factory,
         worker_command=[*worker_command, sweep.name, *overrides],
         prepare=prepare,
@@ -72,25 +71,16 @@ def search(
     return summary
 
 
-def _inline(sweep: Frozen, overrides: Sequence[str]) -> execute.RunInline:
-    def run(
+def _work(sweep: Frozen, overrides: Sequence[str]) -> Work:
+    def work(
         ledger: TrialLedger,
-        session_factory: Callable[[], Runs],
+        session_factory: SessionFactory,
         stop: Stopping,
-        show: Callable[[], None],
         *,
         driver: str,
         max_attempts: int,
     ) -> None:
         proposals = Proposals(sweep, overrides, ledger)
-        with inline.ticking(show):
-            while not stop() and (ledger.open() or ledger.to_come):
-                worker.work(
-                    ledger, proposals, session_factory, stop, driver=driver, max_attempts=max_attempts
-                )
-                ledger.refresh()
-                if not ledger.startable() and (ledger.open() or ledger.to_come):  # others are at it
-                    stop.wait(_TICK_S)
-                    ledger.refresh()
+        worker.work(ledger, proposals, session_factory, stop, driver=driver, max_attempts=max_attempts)
 
-    return run
+    return work

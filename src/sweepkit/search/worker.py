@@ -12,12 +12,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from sweepkit.errors import StorageError
 from sweepkit.launch import worker
 from sweepkit.launch.job import Hopeless
 from sweepkit.launch.ledger import Run
-from sweepkit.launch.stopping import Stopping, on_signals
-from sweepkit.launch.worker import DISK_FULL, DONE, STOPPED, SessionFactory
+from sweepkit.launch.stopping import Stopping
+from sweepkit.launch.worker import Head, SessionFactory
+from sweepkit.plan.run_plan import RunPlan
 from sweepkit.search.proposals import Proposals
 from sweepkit.search.pruning import Judge
 from sweepkit.search.trial_ledger import TrialLedger
@@ -26,21 +26,16 @@ from sweepkit.sweep.pruning_rule import NONE
 
 
 def main(argv: Sequence[str] | None = None, session_factory: SessionFactory | None = None) -> int:
-    """Run trials until none is left; returns 0, or 75 when stopped before that, 74 when the disk is full."""
+    """Run trials until none is left; returns what ``launch.worker.work_off`` does."""
     name, *overrides, list_file = sys.argv[1:] if argv is None else argv
-    head, _ = worker.read_list(Path(list_file))
-    make_session = session_factory or (lambda: worker.real_session(head.processes_per_run))
-    with on_signals() as stop:
-        worker.end_with_parent(head.driver_process, stop)
-        try:
-            sweep = frozen.load_frozen(head.results_dir, name)
-            ledger = TrialLedger(sweep, head.results_dir)
-            proposals = Proposals(sweep, overrides, ledger)
-            work(ledger, proposals, make_session, stop, driver=head.driver, max_attempts=head.max_attempts)
-        except StorageError as error:
-            print(error, file=sys.stderr)
-            return DISK_FULL
-        return STOPPED if stop() else DONE
+
+    def take(head: Head, _: list[RunPlan], make_session: SessionFactory, stop: Stopping) -> None:
+        sweep = frozen.load_frozen(head.results_dir, name)
+        ledger = TrialLedger(sweep, head.results_dir)
+        proposals = Proposals(sweep, overrides, ledger)
+        work(ledger, proposals, make_session, stop, driver=head.driver, max_attempts=head.max_attempts)
+
+    return worker.work_off(Path(list_file), take, session_factory)
 
 
 def work(

@@ -26,6 +26,7 @@ class Clock:
     num_steps: int
     step_times_s: list[float] = field(default_factory=list)
     train_time_s: float = 0.0
+    communication_time_s: float = 0.0  # of it, in which this rank waited for others
     setup_time_s: float = 0.0  # data, model, optimizer
     compile_time_s: float = 0.0
     eval_time_s: float = 0.0
@@ -36,11 +37,12 @@ class Clock:
         """How many first steps do not count."""
         return min(NUM_WARMUP_STEPS, self.num_steps // 2)
 
-    def add_step(self, step: int, seconds: float) -> None:
+    def add_step(self, step: int, seconds: float, communication_s: float = 0.0) -> None:
         """Count step ``step`` (from 1), unless it is one of the first."""
         if step > self.num_skipped:
             self.step_times_s.append(round(seconds, 7))
             self.train_time_s += seconds
+            self.communication_time_s += communication_s
 
     @property
     def median_step_time_s(self) -> float | None:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import platform
-import time
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -17,6 +15,9 @@ from sweepkit.errors import invalid
 def choose(request: Device) -> torch.device:
     """The device asked for; auto takes the first of cuda, mps and cpu that works here.
 
+    Of several GPUs it is this process's current one, by its number: which one is current differs between
+    threads.
+
     Raises:
         ConfigError: the device asked for is not available.
     """
@@ -24,14 +25,15 @@ def choose(request: Device) -> torch.device:
     if torch.backends.mps.is_available():
         available.insert(0, Device.mps)
     if torch.cuda.is_available():
-        available.insert(0, Device.cuda)  # of several, the one this process was given
-    if request is Device.auto:
-        return torch.device(available[0].name)
+        available.insert(0, Device.cuda)
+    request = available[0] if request is Device.auto else request
     if request not in available:
         names = ", ".join(device.name for device in available)
         raise invalid(
             "trainer.device", request.name, f"be available here ({names})", "use trainer.device=auto"
         )
+    if request is Device.cuda:
+        return torch.device("cuda", torch.cuda.current_device())
     return torch.device(request.name)
 
 
@@ -41,34 +43,6 @@ def synchronize(device: torch.device) -> None:
         torch.cuda.synchronize(device)
     elif device.type == "mps":
         torch.mps.synchronize()
-
-
-class Span:
-    """A context that times what a device does in it, its queue's waiting included; it waits for nothing."""
-
-    def __init__(self, device: torch.device) -> None:
-        self._on_gpu = device.type == "cuda"
-        self._marks: list[Any] = []
-
-    def __enter__(self) -> Span:
-        self._mark()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._mark()
-
-    def seconds(self) -> float:
-        """To be asked when the device has done it all (``synchronize``)."""
-        first, last = self._marks
-        return float(first.elapsed_time(last)) / 1000 if self._on_gpu else last - first
-
-    def _mark(self) -> None:
-        if not self._on_gpu:
-            self._marks.append(time.perf_counter())
-            return
-        event: Any = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
-        event.record()
-        self._marks.append(event)
 
 
 def name(device: torch.device) -> str:

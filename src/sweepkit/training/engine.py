@@ -15,6 +15,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -23,7 +24,7 @@ from torch import Tensor
 from sweepkit.config import codec
 from sweepkit.config.schema import AttentionBackend, Fp8Backend
 from sweepkit.distributed.ranks import Ranks
-from sweepkit.model.gpt import GPT, build_model
+from sweepkit.model.gpt import COMPILE_OPTIONS, GPT, build_model
 from sweepkit.model.layers import Linear
 from sweepkit.optim import owners
 from sweepkit.optim.gradients import GradientExchange
@@ -64,16 +65,19 @@ class Engine:
             self.model.compile_regions()
 
     def _use_fp8(self, plan: RunPlan, backend: Fp8Backend) -> int:
-        """Let the blocks' Linear layers that are large enough multiply in FP8; returns how many.
-
-        The vocabulary projection stays in the compute dtype: the loss is the most sensitive to its errors.
-        """
+        """Let the Linear layers that are large enough multiply in FP8; returns how many."""
         rule = codec.from_json(plan.config).precision.fp8
         layers = [module for module in self.model.blocks.modules() if isinstance(module, Linear)]
         chosen = [layer for layer in layers if in_fp8(layer.weight.size(0), layer.weight.size(1), rule)]
         for layer in chosen:
             layer.training_product = fp8.LINEAR[backend]
-        return len(chosen)
+        if not in_fp8(self.model.vocab_size, plan.width, rule):
+            return len(chosen)
+        native = backend is Fp8Backend.native
+        fuse = native and self.key.compile  # emulation gains nothing by it
+        quantize = torch.compile(fp8.quantize, **COMPILE_OPTIONS) if fuse else fp8.quantize
+        self.model.training_project = partial(fp8.Projection, native=native, quantize=quantize)
+        return len(chosen) + 1
 
     @property
     def device(self) -> torch.device:

@@ -95,24 +95,25 @@ class Loop:
     def _step(self, batches: Prefetcher) -> None:
         step, num = self.state.step, self.state.step + 1
         every = self.config.logging.diagnostics_every_steps
+        ranks = self.engine.ranks
+        ranks.waiting.clear()
         started = time.perf_counter()
         micro_batches = batches.take()
         waiting_s = time.perf_counter() - started
         self.engine.optimizer.set_step(step)
         last = len(micro_batches) - 1
-        share = 1.0 / (len(micro_batches) * self.engine.ranks.size)
+        share = 1.0 / (len(micro_batches) * ranks.size)
         losses = [
             self.engine.backward(inputs, targets, share, last=index == last)
             for index, (inputs, targets) in enumerate(micro_batches)
         ]
-        with devices.Span(self.engine.device) as exchange:
-            self.engine.gradients.finish()
+        self.engine.gradients.finish()
         finite = self.engine.unscale()
         probe, probing_s = None, 0.0
         if finite and every and num % every == 0:
             devices.synchronize(self.engine.device)
             probing = time.perf_counter()
-            probe = StepProbe(self.engine.roles, self.engine.owners, self.engine.ranks)
+            probe = StepProbe(self.engine.roles, self.engine.owners, ranks)
             probing_s = time.perf_counter() - probing
         if finite:
             self.engine.optimizer.step()
@@ -121,19 +122,19 @@ class Loop:
         loss = self.engine.mean_over_ranks(math.fsum(loss.item() for loss in losses) / len(losses))
         devices.synchronize(self.engine.device)
         seconds = time.perf_counter() - started - probing_s
+        communication_s = ranks.waiting.seconds() if ranks.size > 1 else None
         diagnostics: dict[str, Any] = probe.measure() if probe else {}
         self.engine.optimizer.zero_grad()
-        exchanging_s = exchange.seconds() if self.engine.ranks.size > 1 else None
-        warning = self.watch.after_step(seconds, waiting_s, exchanging_s)
+        warning = self.watch.after_step(seconds, waiting_s, communication_s)
         if warning is not None:
             self.journal.note(warning)
+        self.state.clock.add_step(num, seconds, communication_s or 0.0)
         self._account(num, loss, seconds, diagnostics)
 
     def _account(self, step: int, loss: float, seconds: float, diagnostics: dict[str, Any]) -> None:
         state, plan = self.state, self.plan
         state.step = self.journal.record.step = step
         state.last_loss = loss
-        state.clock.add_step(step, seconds)
         if state.first_loss is None:
             state.first_loss = loss
         tokens_per_s = plan.total_batch_size / seconds

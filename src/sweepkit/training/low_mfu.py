@@ -12,7 +12,7 @@ from sweepkit.training.throughput import Utilisation
 LOW = 0.4
 DEVICES = ("cuda",)
 NUM_SKIPPED, NUM_MEASURED = 10, 20  # steps of this attempt
-_ROOM, _WAITING, _COMMUNICATING = 0.6, 0.02, 0.1  # shares from which on a cause is likely
+_ROOM, _WAITING, _COMMUNICATION = 0.6, 0.02, 0.1  # shares from which on a cause is likely
 
 
 @dataclass(frozen=True)
@@ -22,14 +22,15 @@ class Causes:
     Attributes:
         memory_share: peak of allocated memory, of the device's.
         waiting_share: time in which no batch was there, of the steps' time.
-        communicating_share: time spent waiting for other ranks, of the steps' time; None for a process alone.
+        communication_share: time in which this rank waited for others, of the steps' time; None for a process
+            alone.
         compiled: whether the model is.
         rows: ``horizon.device_batch_size``.
     """
 
     memory_share: float
     waiting_share: float
-    communicating_share: float | None
+    communication_share: float | None
     compiled: bool
     rows: int
 
@@ -45,13 +46,13 @@ class Causes:
             )
         if self.waiting_share > _WAITING:
             found.append(f"{self.waiting_share:.0%} of the time no batch was ready: data is read too slowly")
-        if self.communicating_share is not None and self.communicating_share > _COMMUNICATING:
-            found.append(f"{self.communicating_share:.0%} of the time goes into waiting for other ranks")
+        if self.communication_share is not None and self.communication_share > _COMMUNICATION:
+            found.append(f"{self.communication_share:.0%} of the time goes into waiting for other ranks")
         if found:
             return "; ".join(found)
         shown = f"memory {self.memory_share:.0%} used, {self.waiting_share:.1%} of the time waiting for data"
-        if self.communicating_share is not None:
-            shown += f", {self.communicating_share:.0%} for other ranks"
+        if self.communication_share is not None:
+            shown += f", {self.communication_share:.0%} for other ranks"
         return f"none of the usual causes ({shown}); sweepkit doctor times d12 here"
 
 
@@ -64,16 +65,16 @@ class MfuWatch:
         self._utilisation, self._tokens = utilisation, tokens_a_step
         self._device, self._compiled, self._rows = device, compiled, rows
         self._num_steps = 0
-        self._step_s = self._waiting_s = self._communicating_s = 0.0
+        self._step_s = self._waiting_s = self._communication_s = 0.0
         self._alone = True
 
-    def after_step(self, step_s: float, waiting_s: float, communicating_s: float | None = None) -> str | None:
+    def after_step(self, step_s: float, waiting_s: float, communication_s: float | None = None) -> str | None:
         """Count one step; what there is to say, if anything.
 
         Args:
             step_s: the whole step.
             waiting_s: of it, for data.
-            communicating_s: of it, for other ranks; None for a process alone.
+            communication_s: of it, for other ranks; None for a process alone.
         """
         self._num_steps += 1
         if (
@@ -83,9 +84,9 @@ class MfuWatch:
             return None
         self._step_s += step_s
         self._waiting_s += waiting_s
-        if communicating_s is not None:
+        if communication_s is not None:
             self._alone = False
-            self._communicating_s += communicating_s
+            self._communication_s += communication_s
         if self._num_steps < NUM_SKIPPED + NUM_MEASURED:
             return None
         tokens_per_s = NUM_MEASURED * self._tokens / self._step_s
@@ -95,7 +96,7 @@ class MfuWatch:
         causes = Causes(
             memory_share=_memory_share(self._device),
             waiting_share=self._waiting_s / self._step_s,
-            communicating_share=None if self._alone else self._communicating_s / self._step_s,
+            communication_share=None if self._alone else self._communication_s / self._step_s,
             compiled=self._compiled,
             rows=self._rows,
         )

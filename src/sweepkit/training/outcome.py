@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import statistics
+from collections.abc import Sequence
 from typing import Any
 
+from sweepkit.data.prepare import PreparedData
 from sweepkit.distributed.ranks import Ranks
 from sweepkit.errors import ConfigError
 from sweepkit.plan.run_plan import RunPlan
@@ -12,7 +15,8 @@ from sweepkit.results.record import RunRecord
 from sweepkit.training.checkpoint import TrainState
 from sweepkit.training.clock import Clock
 from sweepkit.training.engine import Engine
-from sweepkit.training.throughput import PeakMemory, Utilisation
+from sweepkit.training.peak_memory import PeakMemory
+from sweepkit.training.throughput import Utilisation
 
 
 def resolved(
@@ -32,8 +36,7 @@ def resolved(
         "attention_reason": attention_reason,
         "compile": {"used": engine.key.compile, "reason": no_compile_reason},
         "num_threads": engine.key.num_threads,
-        "peak_flops": utilisation.peak.flops,
-        "peak_flops_source": utilisation.peak.source,
+        **peak(utilisation),
         "peak_memory_source": memory.source,
     }
     if precision.fp8 is not None:
@@ -49,6 +52,21 @@ def resolved(
             "peak_flops_source": utilisation.fp8_peak.source,
         }
     return value
+
+
+def peak(utilisation: Utilisation) -> dict[str, Any]:
+    """What MFU is held against; when it was measured, where it was."""
+    found = utilisation.peak
+    when = {} if found.measured_at is None else {"peak_flops_measured_at": found.measured_at}
+    return {"peak_flops": found.flops, "peak_flops_source": found.source, **when}
+
+
+def note_data(record: RunRecord, data: PreparedData) -> None:
+    """Which text the run is trained on and measured on, and how full its rows are."""
+    record.evaluation_fingerprints = {stream.name: stream.fingerprint for stream in data.streams}
+    record.measured_on = {stream.name: stream.measured_on for stream in data.streams}
+    record.texts = data.texts
+    record.packing = dict(data.packing_stats)
 
 
 def describe(record: RunRecord, clock: Clock) -> str:
@@ -98,14 +116,28 @@ def alike(ranks: Ranks, record: RunRecord) -> dict[str, Any]:
     return {"num_ranks": ranks.size, "hosts": list(dict.fromkeys(other[0] for other in others))}
 
 
+def of_rank(memory: PeakMemory, state: TrainState) -> list[float]:
+    """What every rank measures for itself: its peak memory, and how long it waited for others."""
+    return [memory.gib(), state.clock.communication_time_s]
+
+
 def results(
-    plan: RunPlan, state: TrainState, utilisation: Utilisation, peak_memory_gib: float
+    plan: RunPlan, state: TrainState, utilisation: Utilisation, by_rank: Sequence[Sequence[float]]
 ) -> dict[str, Any]:
-    """The record's results; a number that was not measured is None."""
+    """The record's results; a number that was not measured is None, one that cannot be is left out.
+
+    Args:
+        by_rank: what ``of_rank`` gives, of as many ranks as are still there.
+    """
     clock = state.clock
     mean, rate = clock.mean_step_time_s, tokens_per_s(plan, state)
     done = state.evaluated_step == plan.num_steps
     bpb: dict[str, float | None] = dict(state.bpb) if done else {"val_bpb": None}
+    peaks_gib, communication_s = zip(*by_rank, strict=True)
+    communication: dict[str, float | None] = {}
+    if utilisation.num_ranks > 1:
+        share = statistics.mean(communication_s) / clock.train_time_s if mean else None
+        communication["communication_frac"] = share
     return bpb | {
         "final_train_loss": state.last_loss,
         "train_time_s": clock.train_time_s if mean else None,
@@ -117,8 +149,9 @@ def results(
         "checkpoint_time_s": clock.checkpoint_time_s,
         "tokens_per_s": rate,
         **utilisation.mfu(rate),
+        **communication,
         "num_skipped_steps": state.num_skipped_steps,
-        "peak_memory_gib": peak_memory_gib,
+        "peak_memory_gib": max(peaks_gib),
         "total_flops": state.step * plan.total_batch_size * plan.flops_per_token,
         "total_tokens": state.step * plan.total_batch_size,
     }

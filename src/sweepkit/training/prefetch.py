@@ -35,7 +35,7 @@ class Prefetcher:
         self._ranks = ranks
         self._loader, self._next, self._num_steps = loader, first, num_steps
         self._rows, self._device = device_batch_size, device
-        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="prefetch")
+        self._pool = ThreadPoolExecutor(1, "prefetch", self._start_thread)
         self._future: Future[list[MicroBatch]] | None = None
 
     def __enter__(self) -> Prefetcher:
@@ -54,6 +54,11 @@ class Prefetcher:
         if self._next < self._num_steps:
             self._future = self._pool.submit(self._make, self._next)
             self._next += 1
+
+    def _start_thread(self) -> None:
+        """A thread's current GPU is the first until it is told: pinning would take memory there."""
+        if self._device.type == "cuda":
+            torch.cuda.set_device(self._device)
 
     def _make(self, step: int) -> list[MicroBatch]:
         batch = self._loader.batch(step, self._ranks.rank, self._ranks.size)

@@ -41,15 +41,21 @@ from sweepkit.training.compile_lock import compiling
 from sweepkit.training.engine import Engine, EngineKey, cannot_compile, is_compile_error
 from sweepkit.training.journal import Journal
 from sweepkit.training.loop import Loop
-from sweepkit.training.throughput import PeakMemory
+from sweepkit.training.peak_memory import PeakMemory
 
 
 class Session:
     """Trains runs; see the module's docstring."""
 
-    def __init__(self, team: Team | None = None) -> None:
-        """``team``: the ranks that train together; None: this process alone."""
+    def __init__(self, team: Team | None = None, concurrency: int | None = None) -> None:
+        """A session without an engine yet.
+
+        Args:
+            team: the ranks that train together; None: this process alone.
+            concurrency: runs that this machine may train at a time, where the launcher knows; for the record.
+        """
         self._team = team or Team()
+        self._concurrency = concurrency
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(paths.cache_dir() / "inductor"))
         self._engine: Engine | None = None
         self._no_compile: str | None = None  # why compiling failed in this process
@@ -83,6 +89,7 @@ class Session:
             plan, run_dir = RunPlan.from_json(order["plan"]), RunDir(Path(order["run_dir"]))
             record = self._attempt(plan, run_dir, order["attempt"], lambda: False)
             if self._team.broken:
+                self._team.stay_for_nccl()
                 raise SystemExit(f"rank {self._team.ranks.rank}: {record.failure_message}")
 
     def _attempt(
@@ -146,7 +153,7 @@ class Session:
             attention = attend.choose(config.trainer.attention, device, precision.compute_dtype)
             utilisation = throughput.utilisation(plan, precision, device, ranks.size)
             memory = PeakMemory(device)
-            record.environment = environment.describe(device)
+            record.environment = environment.describe(device, self._concurrency)
             data = self._prepared(config)
         with clock.measure("compile"):
             engine = self._ready_engine(plan, config, device, precision, attention[0], journal, should_stop)
@@ -155,9 +162,7 @@ class Session:
         record.resolved |= outcome.alike(ranks, record)
         engine.gradients.agree()
         record.environment_fingerprint = environment.fingerprint(record.environment, record.resolved)
-        record.evaluation_fingerprints = {stream.name: stream.fingerprint for stream in data.streams}
-        record.measured_on = {stream.name: stream.measured_on for stream in data.streams}
-        record.packing = dict(data.packing_stats)
+        outcome.note_data(record, data)
         engine.renew(plan)
         checkpoints = Checkpoints(run_dir.checkpoints_path, plan, journal.note)
         state = _restored(checkpoints, engine, plan, clock)
@@ -170,12 +175,14 @@ class Session:
             plan, config, engine, data, state, checkpoints, journal, display, utilisation, should_stop
         )
         failed = True
-        peaks_gib: list[float] = []
+        by_rank: list[list[float]] = []
         try:
             loop.run()
-            peaks_gib = ranks.words(memory.gib())
-            shown = utilisation.shown(outcome.tokens_per_s(plan, state))
-            journal.say(shown or "MFU unknown: no peak is known")
+            by_rank = ranks.words(outcome.of_rank(memory, state))
+            rate = outcome.tokens_per_s(plan, state)
+            utilisation = throughput.plausible(utilisation, rate, device, precision.compute_dtype)
+            record.resolved |= outcome.peak(utilisation)
+            journal.say(utilisation.shown(rate) or "MFU unknown: no peak is known")
             if config.evaluation.sample_tokens and ranks.leads:
                 record.sample = sample.write(
                     engine,
@@ -186,7 +193,8 @@ class Session:
                 )
             failed = False
         finally:
-            record.results = outcome.results(plan, state, utilisation, max(peaks_gib or [memory.gib()]))
+            by_rank = by_rank or [outcome.of_rank(memory, state)]
+            record.results = outcome.results(plan, state, utilisation, by_rank)
             display.finish(record.results, failed)
 
     def _prepared(self, config: RunConfig) -> PreparedData:

@@ -13,7 +13,8 @@ from sweepkit.plan.run_plan import RunPlan
 from sweepkit.training import device as devices
 from sweepkit.training import failure
 from sweepkit.training.engine import Engine, EngineKey
-from sweepkit.training.throughput import PeakMemory, Utilisation
+from sweepkit.training.peak_memory import PeakMemory
+from sweepkit.training.throughput import Utilisation
 
 _NUM_STEPS = 4
 

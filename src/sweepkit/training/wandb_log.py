@@ -1,8 +1,9 @@
 """Weights & Biases as a display, never the record.
 
-Disabled, offline or online. Without a key or a network, online falls back to offline and says so; without
-that, to nothing. Nothing here ever raises into a run, wandb is imported only when asked for, and its files
-stay in the run's folder.
+Disabled, offline or online. Without a key or a network, online falls back to offline and says so once;
+without that, to nothing. A server that cannot be reached costs seconds and no data: what was not sent is in
+the run's folder, where ``wandb sync`` finds it. Nothing here ever raises into a run, and wandb is imported
+only when asked for.
 """
 
 from __future__ import annotations
@@ -10,14 +11,20 @@ from __future__ import annotations
 import contextlib
 import netrc
 import os
+import socket
+import threading
+import urllib.request
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlsplit
 
 from sweepkit.config.schema import LoggingConfig, WandbMode
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.results.record import RunDir
 
+_CONNECT_S = 3.0  # wandb itself would try for all of the next
 _INIT_TIMEOUT_S = 20
+_FINISH_TIMEOUT_S = 60  # wandb's own is none: a network that went away would hold the next run up
 
 
 class Display:
@@ -60,11 +67,12 @@ def start(
         return Display(None, info, say)
     modes = [WandbMode.offline]
     if config.wandb is WandbMode.online:
-        if has_key():
+        reason = _unreachable() if has_key() else "no API key (WANDB_API_KEY or `wandb login`)"
+        if reason is None:
             modes.insert(0, WandbMode.online)
         else:
-            info["reason"] = "no API key (WANDB_API_KEY or `wandb login`)"
-            say(f"wandb is offline: {info['reason']}")
+            info["reason"] = reason
+            say(f"wandb is offline: {reason}; wandb sync sends what it writes to {run_dir.path / 'wandb'}")
     for mode in modes:
         try:
             run = _init(config, plan, run_dir, mode)
@@ -84,7 +92,13 @@ def _init(config: LoggingConfig, plan: RunPlan, run_dir: RunDir, mode: WandbMode
     import wandb
 
     settings = wandb.Settings(
-        init_timeout=_INIT_TIMEOUT_S, silent=True, console="off", disable_git=True, save_code=False
+        init_timeout=_INIT_TIMEOUT_S,
+        finish_timeout=_FINISH_TIMEOUT_S,
+        finish_timeout_raises=True,
+        silent=True,
+        console="off",
+        disable_git=True,
+        save_code=False,
     )
     return wandb.init(
         mode="online" if mode is WandbMode.online else "offline",
@@ -98,6 +112,36 @@ def _init(config: LoggingConfig, plan: RunPlan, run_dir: RunDir, mode: WandbMode
         settings=settings,
         reinit="finish_previous",
     )
+
+
+def _unreachable() -> str | None:
+    """Why wandb's server, or the proxy before it, takes no connection; None where it does."""
+    try:
+        import wandb
+
+        settings = wandb.setup().settings
+        server = urlsplit(settings.base_url)
+        own = {"http": settings.http_proxy, "https": settings.https_proxy}
+        proxies = urllib.request.getproxies() | {scheme: url for scheme, url in own.items() if url}
+        if server.scheme in proxies and not urllib.request.proxy_bypass(server.hostname or ""):
+            server = urlsplit(proxies[server.scheme])
+        address = server.hostname or "", server.port or (443 if server.scheme == "https" else 80)
+    except Exception:
+        return None  # wandb says better what is wrong with it
+    found = [f"no answer from {address[0]} within {_CONNECT_S:g} s"]
+
+    def connect() -> None:
+        try:
+            socket.create_connection(address, _CONNECT_S).close()
+            found.append("")
+        except OSError as error:
+            found.append(f"{address[0]} cannot be reached ({error.strerror or error})")
+
+    # in a thread, because looking up a name has no time limit of its own
+    attempt = threading.Thread(target=connect, daemon=True)
+    attempt.start()
+    attempt.join(_CONNECT_S)
+    return found[-1] or None
 
 
 def _tear_down() -> None:

@@ -23,12 +23,12 @@ from submitit.helpers import DelayedSubmission
 
 from sweepkit.config.schema import LauncherConfig, LauncherKind
 from sweepkit.errors import SweepkitError
+from sweepkit.exit_status import STOPPED
 from sweepkit.launch.slurm import cluster, elsewhere, shards
 from sweepkit.plan import world
 from sweepkit.results.record import FailureClass
 
 CHECKPOINT_SIGNAL = "SIGUSR2"  # what submitit has Slurm send
-_STOPPED = 75
 _FIRST_PORT, _NUM_PORTS = 20_000, 10_000  # below what systems give out by themselves
 
 
@@ -121,4 +121,4 @@ def requeue(signal_name: str, max_requeues: int) -> NoReturn:
         print(f"stopped by {signal_name} after a checkpoint; requeued ({times + 1})", file=sys.stderr)
     else:
         print(f"stopped by {signal_name} after a checkpoint; not requeued", file=sys.stderr)
-    sys.exit(_STOPPED)
+    sys.exit(STOPPED)

@@ -1,0 +1,26 @@
+"""What the exit status of a process of ours says to whoever started it (numbers of sysexits.h)."""
+
+from __future__ import annotations
+
+import signal
+
+DONE = 0
+#: Another rank is gone: what this one held is to be taken over, as after a kill.
+VANISHED = 71
+DISK_FULL = 74
+#: Not done, but nothing is wrong with the work: start another process.
+STOPPED = 75
+
+
+def in_words(status: int) -> str:
+    """``was killed by SIGKILL``, ``ended with status 3``.
+
+    Args:
+        status: as ``subprocess.Popen.returncode`` has it, a signal's number negated.
+    """
+    if status >= 0:
+        return f"ended with status {status}"
+    try:
+        return f"was killed by {signal.Signals(-status).name}"
+    except ValueError:  # a real-time signal has no name
+        return f"was killed by signal {-status}"

@@ -1,0 +1,33 @@
+"""A table before it is drawn: headers and formatted cells, for the terminal and for the page alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A cell's text with a tone: a state, an outcome, or ``strong``."""
+
+    text: str
+    tone: str = ""
+
+
+Cell = str | Mark
+
+
+@dataclass
+class Sheet:
+    """Headers (right aligned where they start with ">"), rows, and where a new group begins."""
+
+    headers: tuple[str, ...]
+    rows: list[list[Cell]] = field(default_factory=list)
+    breaks: set[int] = field(default_factory=set)  # a rule is drawn above these rows
+    notes: list[str] = field(default_factory=list)  # lines below the table
+    optional: tuple[str, ...] = ()  # columns to leave out where there is no room, the first one first
+
+    def add(self, *cells: Cell, new_group: bool = False) -> None:
+        """Append a row; ``new_group`` draws a rule above it, unless it is the first."""
+        if new_group and self.rows:
+            self.breaks.add(len(self.rows))
+        self.rows.append(list(cells))

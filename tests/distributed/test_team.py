@@ -1,0 +1,42 @@
+"""Ranks that do not come together, and which GPU each of them takes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed as dist
+from torch.distributed import HashStore
+
+from sweepkit.distributed.ranks import Ranks
+
+START = """
+import sys
+from sweepkit.distributed import team
+team.FOLLOWER_COMMAND = (sys.executable, "-c", "import sys; sys.exit(3)")
+team.start(2, 1)
+"""
+
+
+def test_a_rank_that_ends_before_all_have_come_together_ends_the_leader_with_the_reason() -> None:
+    leader = subprocess.run(
+        [sys.executable, "-c", START], stderr=subprocess.PIPE, text=True, timeout=100, check=False
+    )
+    assert leader.returncode == 1
+    assert "rank 1 ended with status 3 before the ranks had come together" in leader.stderr
+
+
+@pytest.mark.parametrize(("num_gpus", "expected"), [(8, 3), (4, 3), (1, 0)])
+def test_a_rank_takes_the_gpu_of_its_number_or_the_only_one_it_sees(
+    num_gpus: int, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Any] = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: num_gpus)
+    monkeypatch.setattr(torch.cuda, "set_device", seen.append)
+    monkeypatch.setattr(dist, "init_process_group", lambda backend, **_: seen.append(backend))
+    Ranks(3, 8, HashStore()).form_group(local_rank=3)
+    assert seen == [expected, "cpu:gloo,cuda:nccl"]
