@@ -23,8 +23,8 @@ from typing import Any
 from sweepkit import errors, fsio
 from sweepkit.config import codec
 from sweepkit.errors import FrozenPlanError
-from sweepkit.plan import build
 from sweepkit.plan.run_plan import RunPlan
+from sweepkit.sweep import horizons, reference_runs
 from sweepkit.sweep.expand import VARIANT, Cell
 
 SCHEMA_VERSION = 1
@@ -143,20 +143,25 @@ def propose(
     name = Amendment(number, rung, (), (), "", "", ()).rung
     asked = {*variants, *(cell.variant for cell in cells if cell.role != VARIANT)}
     here = [cell for cell in cells if cell.rung == rung and cell.variant in asked]
-    templates = {cell.variant: cell for cell in reversed(here)}
-    wanted = [cell for cell in here if templates[cell.variant] is cell]
+    templates = {(cell.variant, cell.number): cell for cell in reversed(here)}
+    wanted = [cell for cell in here if templates[cell.variant, cell.number] is cell]
     fresh = [
-        dataclasses.replace(cell, rung=name, plan=with_seed(cell.plan, seed))
+        dataclasses.replace(cell, rung=name, plan=with_seed(cell.plan, seed, cell.number))
         for seed in seeds
         for cell in wanted
     ]
     previous = before[-1].sha256 if before else frozen_sha256
-    return Amendment(number, rung, tuple(variants), seeds, decided, previous, tuple(fresh))
+    return Amendment(
+        number, rung, tuple(variants), seeds, decided, previous, tuple(horizons.interleaved(fresh))
+    )
 
 
-def with_seed(plan: RunPlan, seed: int) -> RunPlan:
-    """The plan of another replicate."""
-    return build.build(dataclasses.replace(codec.from_json(plan.config), seed=seed))
+def with_seed(plan: RunPlan, seed: int, number: int) -> RunPlan:
+    """The plan of another replicate; ``number`` counts the reference's runs of one seed."""
+    config = codec.from_json(plan.config)
+    own_weights = config.init_seed is not None
+    (found,) = reference_runs.plans(dataclasses.replace(config, init_seed=None), [seed], own_weights, number)
+    return found
 
 
 def record(sweep_dir: Path, amendment: Amendment) -> None:

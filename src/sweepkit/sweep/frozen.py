@@ -69,7 +69,13 @@ class Frozen:
     @property
     def stacks(self) -> list[Stack]:
         """What lies below the points of a search on every rung."""
-        return expand.pile(self.ladder_base, self.rungs, self.base, self.seeds, self.decision)
+        numbers: dict[str, int] = {}
+        for cell in self.fixed:
+            numbers[cell.rung] = max(numbers.get(cell.rung, 1), cell.number + 1)
+        return [
+            dataclasses.replace(stack, reference_replicates=numbers.get(stack.rung, 1))
+            for stack in expand.pile(self.ladder_base, self.rungs, self.base, self.seeds, self.decision)
+        ]
 
     def rule_on(self, rung: str) -> DecisionRule:
         """The rule as a rung goes by it: the last one's metric is that of text held back for it.
