@@ -15,8 +15,9 @@ def at_equal_cost(content: Content) -> str:
     held = findings.at_equal_cost(content)
     if held.empty:
         return ""
-    metric, colour, parts = content.decision.metric, plots.colours(content.variants), []
+    colour, parts = plots.colours(content.variants), []
     for rung in dict.fromkeys(held["rung"]):
+        metric = content.rule_on(rung).metric
         done = findings.complete(content, rung)
         losses = {str(name): float(value) for name, value in done.groupby("variant")[metric].mean().items()}
         svg = plot_frontier.frontier(
