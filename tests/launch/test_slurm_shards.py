@@ -68,3 +68,10 @@ def test_a_shard_survives_its_file_and_is_named_by_its_content(tmp_path: Path) -
     name = shards.write(shard, tmp_path)
     assert shards.read(tmp_path / name) == shard
     assert shards.write(shards.Shard(shard.plans[:1]), tmp_path) != name
+
+
+def test_a_run_alone_has_the_time_it_needs_however_many_could_run_beside_it() -> None:
+    launcher = LauncherConfig(slurm=SlurmConfig(time_margin=1.0, workers_per_task=4))
+    assert shards.resources(shards.Shard((plan(0, "a", 2.0),)), launcher).time_min == 130
+    eight = shards.Shard(tuple(plan(index, "a", 1.0) for index in range(8)))
+    assert shards.resources(eight, launcher).time_min == 130

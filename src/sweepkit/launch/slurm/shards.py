@@ -93,9 +93,10 @@ def resources(shard: Shard, launcher: LauncherConfig) -> Resources:
     if not isinstance(time_min, int):
         estimates = [minutes_of(plan, launcher) for plan in shard.plans]
         known = [item for item in estimates if item is not None]
-        total = sum(known) / slurm.workers_per_task
+        # side by side the runs take a share of the sum, but no less than the longest of them
+        needed = max(sum(known) / slurm.workers_per_task, *known, 0.0)
         is_known = len(known) == len(estimates)
-        time_min = math.ceil(total * slurm.time_margin + _START_MIN) if is_known else _UNKNOWN_MIN
+        time_min = math.ceil(needed * slurm.time_margin + _START_MIN) if is_known else _UNKNOWN_MIN
     mem_gib = slurm.mem_gib
     if not isinstance(mem_gib, int):
         largest = max(plan.estimated_peak_memory_gib for plan in shard.plans)
