@@ -102,6 +102,6 @@ def _reopen(cells: list[Cell], how: running.How, classes: set[FailureClass]) -> 
     from sweepkit.launch import job
 
     for cell in cells:
-        record = job.read_record(RunDir.of(how.results_dir, cell.plan.run_id))
+        record = RunDir.of(how.results_dir, cell.plan.run_id).read_record()
         if record is not None and record.failure_class in classes:
             job.reopen(cell.plan, how.results_dir)
