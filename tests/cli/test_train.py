@@ -114,6 +114,20 @@ def test_a_run_whose_record_cannot_be_read_is_run_again(
     assert len(launcher.started) == 2
 
 
+def test_a_results_folder_that_is_none_is_said_in_one_line(
+    launcher: FakeLauncher,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "a_file").touch()
+    monkeypatch.setenv("SWEEPKIT_RESULTS_DIR", str(tmp_path / "a_file"))
+    assert main(["train", *MINI]) == 2
+    error = capsys.readouterr().err
+    assert f"{tmp_path / 'a_file'}" in error
+    assert "SWEEPKIT_RESULTS_DIR" in error
+
+
 def test_a_run_that_diverged_says_so(launcher: FakeLauncher, capsys: pytest.CaptureFixture[str]) -> None:
     launcher.loss = lambda plan: None
     for _ in range(2):
