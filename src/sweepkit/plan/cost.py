@@ -15,7 +15,7 @@ GIB = 2**30
 _CHUNK_LOGITS = 2**27  # ``model/loss.py`` on a GPU
 
 #: Dense (no sparsity) peak FLOP/s by device and dtype, from the makers' data sheets. fp32 is without TF32,
-#: which the trainer does not use. Longer names stand before the shorter ones they contain.
+#: which the trainer does not use.
 PEAK_FLOPS: dict[str, dict[str, float]] = {
     # NVIDIA B200 / B300 data sheets (HGX, per GPU)
     "b300": {"bf16": 2250 * _T, "fp32": 75 * _T},
