@@ -15,22 +15,25 @@ def runs(
     rng: np.random.Generator | None = None,
     noise: float = 0.002,
     luck: float = 0.02,
+    replicates: int = 1,
     **columns: Any,
 ) -> pd.DataFrame:
     """Complete runs of the reference and the variants in ``effects`` (true differences, bits per byte).
 
-    ``luck`` is the SD of what all runs of a seed share, ``noise`` of a run's own; ``columns`` are added
-    to every row.
+    ``luck`` is the SD of what all runs of a seed share, ``noise`` of a run's own; the reference has
+    ``replicates`` runs a seed; ``columns`` are added to every row.
     """
     rng = rng or np.random.default_rng(0)
     shared = rng.normal(0.0, luck, seeds)
     rows = []
-    for variant, effect in {"reference": 0.0, **effects}.items():
+    everything = [("reference", number, 0.0) for number in range(replicates)]
+    everything += [(variant, 0, effect) for variant, effect in effects.items()]
+    for variant, number, effect in everything:
         for seed in range(1, seeds + 1):
             loss = 2.0 + effect + shared[seed - 1] + rng.normal(0.0, noise)
             rows.append(
                 {
-                    "run_id": f"d2-{variant}-s{seed}",
+                    "run_id": f"d2-{variant}-s{seed}" + (f"-i{number}" if number else ""),
                     "variant": variant,
                     "rung": "d2",
                     "seed": seed,

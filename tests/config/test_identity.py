@@ -243,3 +243,17 @@ def test_which_layers_are_in_fp8_counts_and_a_permission_does_not() -> None:
 
 def test_the_last_bits_of_a_float_do_not_matter() -> None:
     assert identity._rounded({"lr": 0.1 + 0.2, "n": 2.0}) == identity._rounded({"lr": 0.3, "n": 2})
+
+
+def test_other_weights_are_another_run_of_the_same_variant_and_data() -> None:
+    """init_seed decides initialisation alone; unset, or equal to the seed, it changes nothing."""
+    neutral = plan("seed=3")
+    assert plan("seed=3", "init_seed=3").run_id == neutral.run_id == f"d12-{neutral.variant_id}-s3"
+    other = plan("seed=3", "init_seed=7")
+    assert other.run_id == f"{neutral.run_id}-i7"
+    assert (other.seed, other.init_seed, neutral.init_seed) == (3, 7, 3)
+    assert (other.variant_id, other.pair_key, other.compile_key) == (
+        neutral.variant_id,
+        neutral.pair_key,
+        neutral.compile_key,
+    )

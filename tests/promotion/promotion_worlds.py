@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from sweepkit import fsio
+from sweepkit.config import identity
 from sweepkit.config.schema import RungConfig
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.promotion import ladder
@@ -30,11 +31,11 @@ class Killed(BaseException):
     """Stands in for SIGKILL: nothing catches it."""
 
 
-def plan(depth: int, variant: str, seed: int, **changes: Any) -> RunPlan:
+def plan(depth: int, variant: str, seed: int, init_seed: int | None = None, **changes: Any) -> RunPlan:
     """A plan with plausible numbers."""
     variant_id = fsio.digest([variant, depth])[:12]
     values: dict[str, Any] = {
-        "run_id": f"d{depth}-{variant_id}-s{seed}",
+        "run_id": identity.run_id(depth, variant_id, seed, init_seed),
         "variant_id": variant_id,
         "seed": seed,
         "pair_key": f"order-{seed}",
@@ -69,7 +70,7 @@ def plan(depth: int, variant: str, seed: int, **changes: Any) -> RunPlan:
         "plan_mfu": 0.4,
         "estimated_peak_memory_gib": 0.5,
         "estimated_gpu_hours": 0.01,
-        "config": {"seed": seed, "dataset": {"name": "embedded"}},
+        "config": {"seed": seed, "init_seed": init_seed, "dataset": {"name": "embedded"}},
     }
     return RunPlan(**(values | changes))
 
@@ -83,6 +84,7 @@ def freeze(
     max_promoted: int | None = None,
     plan_changes: Callable[[str, int, int], dict[str, Any]] = lambda variant, depth, seed: {},
     name: str = "made_up",
+    replicates: int = 1,
 ) -> Frozen:
     """Freeze a ladder of made-up plans; rung names are d2, d4, ..."""
     content = {
@@ -98,10 +100,18 @@ def freeze(
             variant_key=fsio.digest(variant)[:12],
             role="reference" if variant == "reference" else "variant",
             rung=f"d{depth}",
-            plan=plan(depth, variant, seed, **plan_changes(variant, depth, seed)),
+            plan=plan(
+                depth,
+                variant,
+                seed,
+                (int(fsio.digest([variant, depth, seed, number])[:7], 16) if replicates > 1 else None),
+                **plan_changes(variant, depth, seed),
+            ),
+            number=number,
         )
         for depth in depths
         for variant in ["reference", *variants]
+        for number in range(replicates if variant == "reference" else 1)
         for seed in range(1, seeds + 1)
     ]
     rungs = [RungConfig(name=f"d{depth}", max_promoted=max_promoted) for depth in depths]

@@ -48,7 +48,9 @@ def test_it_is_the_gates_own_rule(tmp_path: Path) -> None:
     found = compare(frame, "reference", RULE).final
     for verdict in gate.decide(frame, RULE, "d2", is_last=True):
         assert found[verdict.variant].evidence["effect"] == verdict.evidence["effect"]
-        assert found[verdict.variant].outcome is verdict.outcome
+        adopts = verdict.outcome is Outcome.adopt
+        assert found[verdict.variant].outcome is (Outcome.promote if adopts else verdict.outcome)
+    assert found["better"].outcome is Outcome.promote
 
 
 def test_outcomes() -> None:
@@ -56,6 +58,7 @@ def test_outcomes() -> None:
     assert found.outcome is Outcome.promote
     assert found.promoted == ["better"]
     assert found.outcome_of("worse") is Outcome.reject
+    assert all(verdict.outcome is found.outcome_of(verdict.variant) for verdict in found.verdicts)
     assert compare(table({"worse": 0.05}), "baseline").outcome is Outcome.reject
     assert compare(table({"better": -0.02}, seeds=1), "baseline").outcome is Outcome.inconclusive
     assert any("wall_clock is not judged" in note for note in found.notes)
@@ -69,6 +72,43 @@ def test_the_largest_depth_has_the_last_word() -> None:
     assert "sign flip" in found.transfer[1].note
     only_small = pd.concat([table({"it": -0.02, "other": 0.0}, (12,)), table({"other": 0.0}, (20,))])
     assert compare(only_small, "baseline").outcome_of("it") is Outcome.inconclusive
+
+
+def replicated(frame: pd.DataFrame, times: int) -> pd.DataFrame:
+    """With more runs of the reference a seed, of other losses."""
+    base = frame[frame["variant"] == "baseline"]
+    rng = np.random.default_rng(6)
+    more = [
+        base.assign(val_bpb=base["val_bpb"] + rng.normal(0.0, 0.0005, len(base))) for _ in range(times - 1)
+    ]
+    return pd.concat([frame, *more], ignore_index=True)
+
+
+def test_the_reference_may_have_several_rows_a_seed() -> None:
+    frame = replicated(table(EFFECTS), 3)
+    found = compare(frame, "baseline")
+    evidence = found.final["better"].evidence
+    assert len(set(evidence["reference_run_ids"])) == 15
+    assert (evidence["n"], evidence["effect"]["rho"]) == (5, pytest.approx(1 / 4))
+    assert evidence["divergence"]["reference_runs"] == 15
+    assert evidence["effect"]["df"] == 5 * (3 + 3 - 1) - 3
+    once = compare(table(EFFECTS), "baseline").final["better"].evidence["effect"]
+    ratio = evidence["effect"]["standard_error"] / evidence["effect"]["noise_sd"]
+    assert ratio == pytest.approx(np.sqrt((1 + 1 / 3) / 5))
+    assert once["standard_error"] / once["noise_sd"] == pytest.approx(np.sqrt(2 / 5))
+    shuffled = frame.sample(frac=1.0, random_state=1)
+    assert compare(shuffled, "baseline").outcome is found.outcome is Outcome.promote
+
+
+def test_a_copied_row_is_no_replicate() -> None:
+    frame = table(EFFECTS)
+    for name in ("better", "baseline"):
+        copied = pd.concat([frame, frame[(frame["variant"] == name) & (frame["seed"] == 2)]])
+        with pytest.raises(ConfigError, match="be there once"):
+            compare(copied, "baseline")
+    named = replicated(frame, 2).assign(run_id="the same")
+    with pytest.raises(ConfigError, match="copy of another"):
+        compare(named, "baseline")
 
 
 def test_rows_in_any_order_give_the_same_numbers() -> None:

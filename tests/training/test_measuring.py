@@ -227,3 +227,17 @@ def test_a_device_that_is_not_there_is_an_error_with_a_remedy() -> None:
 def test_failures_have_classes(error: Exception, expected: FailureClass) -> None:
     state, found, message = classify(error)
     assert (state, found) == (RunState.failed, expected) and message
+
+
+def test_init_seed_decides_the_weights_alone() -> None:
+    engine = Engine(tiny(), EngineKey("", torch.device("cpu"), torch.float32, 1, False))
+
+    def weights(*overrides: str) -> dict[str, torch.Tensor]:
+        engine.renew(tiny(*overrides))
+        return {name: value.detach().clone() for name, value in engine.model.named_parameters()}
+
+    plain, other = weights(), weights("init_seed=7")
+    assert any(not torch.equal(plain[name], other[name]) for name in plain)
+    for same in (weights("seed=7"), weights("seed=2", "init_seed=7")):
+        assert all(torch.equal(same[name], other[name]) for name in other)
+    assert tiny("init_seed=7").pair_key == tiny().pair_key

@@ -1,8 +1,8 @@
 """Dunnett's distribution: the largest of k t statistics that share one reference and one noise estimate.
 
 Many variants compared with one reference are not independent: a lucky reference makes all of them look bad.
-With as many runs of the reference as of each variant any two of the statistics correlate with ρ = ½, and
-the chance that none of them exceeds c is (Dunnett 1955)
+With m runs of the reference to one of each variant any two of the statistics correlate with ρ = 1 / (1 + m),
+½ where there are as many, and the chance that none of them exceeds c is (Dunnett 1955)
 
     ∫ ds f(s) ∫ du φ(u) Φ((c s + √ρ u) / √(1 - ρ))^k        s² ~ χ²_df / df
 
@@ -57,6 +57,11 @@ def upper_tail(t: ArrayLike, k: int, df: float, rho: float = RHO) -> Array:
         for c in statistics.ravel()
     ]
     return np.asarray(chances, dtype=np.float64).reshape(statistics.shape)
+
+
+def rho(reference_replicates: float) -> float:
+    """Correlation of two comparisons with a reference that has so many runs to one of each variant."""
+    return 1.0 / (1.0 + reference_replicates)
 
 
 @functools.lru_cache(maxsize=4096)

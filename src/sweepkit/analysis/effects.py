@@ -4,8 +4,9 @@ An effect is variant minus reference in the metric's unit; for bits per byte neg
 that saw the reference's tokens (equal ``pair_key``) are paired with it by block, and the noise is the
 pooled residual of ``noise.py``, shrunk towards a calibration where there is one. A variant with other
 tokens (another dataset, batch or sequence length) shares no luck with the reference: it is compared
-unpaired, by Welch's t test on its own spread. Intervals are two-sided at ``1 - 2 alpha``, so that one
-excludes zero exactly when the one-sided p is at most alpha.
+unpaired, by Welch's t test on its own spread. Where the reference ran several times a seed, the pooled fit
+takes every run; the other two take each seed's mean, for its runs share luck. Intervals are two-sided at
+``1 - 2 alpha``, so that one excludes zero exactly when the one-sided p is at most alpha.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class Effect:
 
     Attributes:
         variant: label.
-        n: runs compared: pairs when paired, else the smaller of the two groups.
+        n: seeds compared: those that both have when paired, else those of the smaller group.
         effect: variant minus reference, in the metric's unit; None when not estimable.
         standard_error, df: None and 0 when the noise could not be measured.
         low, high: interval at ``confidence``.
@@ -43,7 +44,8 @@ class Effect:
         shrunk: the effect with its luck taken out, as ``shrinkage`` estimates it from all variants of the
             rung.
         noise_source: the sweep's ``residual``, a ``calibration`` or both.
-        rho: smallest correlation of a pooled comparison with any other pooled one (½ without missing runs).
+        rho: smallest correlation of a pooled comparison with any other pooled one (1 / (1 + m) with m runs of
+            the reference a seed, without missing runs).
     """
 
     variant: str
@@ -114,9 +116,7 @@ def effects(
     blocks = block_names(rows)
     values = [float(value) for value in rows[column]]
     pooled = noise.pool(labels, blocks, values, reference)
-    groups: dict[str, dict[str, float]] = {}
-    for label, block, value in zip(labels, blocks, values, strict=True):
-        groups.setdefault(label, {})[block] = value
+    groups = noise.block_means(labels, blocks, values)
     # blocks as planned, so that a pair lost to a failure does not make a paired variant unpaired
     planned: dict[str, set[str]] = {}
     for name, block in zip(frame["variant"], block_names(frame), strict=True):

@@ -1,9 +1,11 @@
 """The noise of one rung: what is left of the metric after variant and seed are taken out.
 
-Runs of one seed see the same tokens in the same order and start from the same weights, so they share
-luck. The two-way model ``y = variant + block + noise`` takes that luck out exactly as far as it really is
-shared; the residual variance, pooled over all variants and the reference, is the noise that effects are
-measured against, with ``runs - rank`` degrees of freedom. The fit is ordinary least squares, so missing
+Runs of one seed see the same tokens in the same order and, where the reference runs as often as a variant,
+start from the same weights, so they share luck. The two-way model ``y = variant + block + noise`` takes that
+luck out exactly as far as it really is shared; the residual variance, pooled over all variants and the
+reference, is the noise that effects are measured against, with ``runs - rank`` degrees of freedom. The
+reference may have several runs in a block, where all start from weights of their own
+(``sweep/reference_runs.py``); each is a run like any other. The fit is ordinary least squares, so missing
 runs are allowed: the contrast of two variants is then the intra-block estimate.
 
 Pooling assumes equal noise. A variant whose own residuals are too large for that (an F test of its share of
@@ -17,6 +19,7 @@ of the size of the blocks that are sums over variants, so that leaving one varia
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -124,6 +127,19 @@ def pool(variants: Sequence[str], blocks: Sequence[str], values: Sequence[float]
             return Pool(fit, tuple(excluded))
         excluded.append(worst)
         parts = _without(parts, worst)
+
+
+def block_means(
+    variants: Sequence[str], blocks: Sequence[str], values: Sequence[float]
+) -> dict[str, dict[str, float]]:
+    """Variant → block → mean. Runs of one block share its luck: beside other blocks they count as one."""
+    found: dict[str, dict[str, list[float]]] = {}
+    for name, block, value in zip(variants, blocks, values, strict=True):
+        found.setdefault(name, {}).setdefault(block, []).append(value)
+    return {
+        name: {block: math.fsum(own) / len(own) for block, own in by_block.items()}
+        for name, by_block in found.items()
+    }
 
 
 def _parts(variants: Sequence[str], blocks: Sequence[str], values: Sequence[float]) -> dict[str, _Part]:

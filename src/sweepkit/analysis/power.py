@@ -30,7 +30,12 @@ def minimum_detectable_effect(standard_error: float, df: float, alpha: float, ch
 
 
 def seeds_needed(
-    noise_sd: float, effect: float, num_variants: int, alpha: float, chance: float = POWER
+    noise_sd: float,
+    effect: float,
+    num_variants: int,
+    alpha: float,
+    chance: float = POWER,
+    variance_ratio: float = 2.0,
 ) -> int | None:
     """Seeds each of the reference and ``num_variants`` variants need to show ``effect``.
 
@@ -40,13 +45,15 @@ def seeds_needed(
         num_variants: variants on the rung; the strictest Holm step is alpha / num_variants.
         alpha: family-wise level.
         chance: wanted power.
+        variance_ratio: of an estimate by one seed to that of one run: 2, or 1 + 1/m with m runs of the
+            reference a seed.
 
     Returns:
         The number of seeds, or None when it would be more than ``MAX_SEEDS``.
     """
 
     def enough(n: int) -> bool:
-        error, df = noise_sd * math.sqrt(2.0 / n), num_variants * (n - 1)
+        error, df = noise_sd * math.sqrt(variance_ratio / n), num_variants * (n - 1)
         return power(effect, error, df, alpha / num_variants) >= chance
 
     if not enough(MAX_SEEDS):

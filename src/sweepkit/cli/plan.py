@@ -42,10 +42,11 @@ class Row:
     variant: str = ""
     rung: str = ""
     role: str = ""
+    number: int = 0  # counts the reference's runs of one seed
 
     def to_json(self) -> dict[str, Any]:
-        place = {"variant": self.variant, "rung": self.rung, "role": self.role} if self.variant else {}
-        return self.plan.to_json() | place
+        place = {"variant": self.variant, "rung": self.rung, "role": self.role, "number": self.number}
+        return self.plan.to_json() | (place if self.variant else {})
 
 
 def add_parser(subparsers: Any) -> None:
@@ -71,6 +72,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"[{lines}]")
     elif found[0].variant:
         _print_sweep(found)
+        _print_replicates(found)
         _print_search(args.overrides, found)
         _print_power(args.overrides)
     else:
@@ -106,7 +108,7 @@ def rows(overrides: Sequence[str]) -> list[Row]:
 
 
 def _row(cell: Cell) -> Row:
-    return Row(cell.plan, cell.variant, cell.rung, cell.role)
+    return Row(cell.plan, cell.variant, cell.rung, cell.role, cell.number)
 
 
 def _print_run(plan: RunPlan) -> None:
@@ -207,6 +209,17 @@ def _print_sweep(found: Sequence[Row]) -> None:
     else:
         console.print("FLOPs and GPU-hours are of one run; in all:")
     console.print(f"{len(plans)} runs, {flops:.3e} FLOPs, {_cost(total, plans[0])}")
+
+
+def _print_replicates(found: Sequence[Row]) -> None:
+    """How often the reference runs with each seed, where that is more than once."""
+    often: dict[int, list[str]] = {}
+    for rung in dict.fromkeys(row.rung for row in found):
+        often.setdefault(max(row.number for row in found if row.rung == rung) + 1, []).append(rung)
+    for times, rungs in often.items():
+        if times > 1:
+            where = ", ".join(rungs)
+            print(f"the reference runs {times} times with each seed on {where} (reference_replicates)")
 
 
 def _print_search(overrides: Sequence[str], found: Sequence[Row]) -> None:

@@ -80,7 +80,7 @@ def run_cells(cells: Sequence[Cell], how: How, title: str) -> Submitted | None:
     Returns:
         What Slurm still has to do, where it is the launcher and this process does not wait for it.
     """
-    labels = {cell.plan.run_id: f"{cell.rung} {cell.variant} seed {cell.plan.seed}" for cell in cells}
+    labels = {cell.plan.run_id: cell.label for cell in cells}
     return run_plans([cell.plan for cell in cells], how, title, labels)
 
 

@@ -70,6 +70,7 @@ _ADAM_GROUPS = ("embedding", "unembedding", "value_embedding", "resid", "x0", "s
 #: Dotted field → its range. None always passes: where the schema allows it, it means "not set".
 RANGES: dict[str, Range] = {
     "seed": _between(0, 2**31 - 1, "1"),
+    "init_seed": _between(0, 2**31 - 1, "2"),
     "model.depth": _between(1, 1000, "12"),
     "model.aspect_ratio": _at_least(1, "64"),
     "model.head_dim": Range(
@@ -176,6 +177,7 @@ RANGES: dict[str, Range] = {
     "launcher.slurm.max_parallel": _at_least(1, "64"),
     "launcher.slurm.signal_delay_s": _at_least(1, "120"),
     "launcher.slurm.max_requeues": _at_least(0, "50"),
+    "ladder.reference_replicates": _auto_or_at_least_one("2"),
     "logging.project": _named("logging.project=sweepkit"),
     "logging.every_steps": _at_least(1, "1"),
     "logging.diagnostics_every_steps": _at_least(0, "50 (0: never)"),

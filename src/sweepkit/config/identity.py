@@ -2,7 +2,7 @@
 
 ``variant_id`` hashes everything that training and evaluation depend on *after* resolution (the width that
 depth gives, the scaled learning rates), so that two ways of asking for the same run find each other.
-Seed, launcher, logging, trainer, ladder and paths stay out. Floats are hashed to 12 significant digits: the
+Seeds, launcher, logging, trainer, ladder and paths stay out. Floats are hashed to 12 significant digits: the
 last bit of a power differs between C libraries. Golden ids in the tests keep old runs found.
 
 All functions take the configuration as plain JSON (``codec.to_json``), as a plan holds it.
@@ -65,9 +65,10 @@ UNNAMED_FOLDER = "parquet_folder"
 Json = dict[str, Any]
 
 
-def run_id(depth: int, variant: str, seed: int) -> str:
-    """The name of a run's folder."""
-    return f"d{depth}-{variant}-s{seed}"
+def run_id(depth: int, variant: str, seed: int, init_seed: int | None = None) -> str:
+    """The name of a run's folder; an ``init_seed`` that is the seed, or None, is not told."""
+    own_init = "" if init_seed in (None, seed) else f"-i{init_seed}"
+    return f"d{depth}-{variant}-s{seed}{own_init}"
 
 
 def variant_id(

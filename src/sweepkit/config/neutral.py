@@ -11,6 +11,7 @@ from typing import Any
 
 #: Dotted field → its neutral value as plain JSON.
 NEUTRAL: dict[str, Any] = {
+    "init_seed": None,
     "dataset.manifest_digest": None,
     "precision.fp8.min_size": 128,
     "precision.fp8.size_multiple": 16,

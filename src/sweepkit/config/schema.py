@@ -322,11 +322,14 @@ class LadderConfig:
     rungs: list[RungConfig] = field(default_factory=list)
     # multiples of a rung's horizon at which the reference is run as well; [] for none
     reference_horizons: list[float] = field(default_factory=list)
+    # runs of the reference a seed; auto: about the root of the number of variants
+    reference_replicates: Union[int, str] = 1
 
 
 @dataclass
 class RunConfig:
-    seed: int = 1
+    seed: int = 1  # data order, and initial weights where init_seed is not set
+    init_seed: Optional[int] = None  # of the initial weights alone; None: seed
     model: ModelConfig = field(default_factory=ModelConfig)
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
     tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)

@@ -52,7 +52,7 @@ def build(config: RunConfig) -> RunPlan:
     total_flops = total_tokens * sizes.flops_per_token
     launcher = config.launcher
     plan = RunPlan(
-        run_id=identity.run_id(sizes.depth, variant, config.seed),
+        run_id=identity.run_id(sizes.depth, variant, config.seed, config.init_seed),
         variant_id=variant,
         seed=config.seed,
         pair_key=identity.pair_key(as_json, horizon.total_batch_size),

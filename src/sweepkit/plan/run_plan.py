@@ -14,7 +14,7 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True)
 class RunPlan:
-    run_id: str  # d{depth}-{variant_id}-s{seed}: the name of the run's folder
+    run_id: str  # d{depth}-{variant_id}-s{seed}, and -i{init_seed} where that is another: the run's folder
     variant_id: str  # 12 hex digits of the SHA-256 of all training and evaluation fields
     seed: int
     pair_key: str  # hash of the data order; equal keys saw the same tokens in the same order
@@ -55,6 +55,12 @@ class RunPlan:
     estimated_gpu_hours: float | None  # None: no peak known for that device
     config: dict[str, Any]  # the RunConfig as plain JSON
     schema_version: int = SCHEMA_VERSION
+
+    @property
+    def init_seed(self) -> int:
+        """What the initial weights are drawn from: ``seed``, where nothing else was asked for."""
+        chosen: int | None = self.config.get("init_seed")
+        return self.seed if chosen is None else chosen
 
     def to_json(self) -> dict[str, Any]:
         """The fields by name, for ``json``; nested values are the plan's own, and nobody changes them."""

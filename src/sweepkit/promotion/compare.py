@@ -2,7 +2,8 @@
 
 ``compare`` takes runs that sweepkit did not make. It names their columns as the runs table does and hands
 every depth to the gate: the deepest as the last rung, where all axes that were measured must be met, the
-    others as screens that the deepest overrules. Nothing is decided here.
+others as screens that the deepest overrules. Nothing is decided here, and nothing is adopted by a table: what
+a ladder's last rung would adopt is called ``promote``.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class Comparison:
     Attributes:
         reference: its label in the table.
         decision: the rule, with the axes that the table has columns for.
-        verdicts: of every variant at every depth, smallest depth first.
+        verdicts: of every variant at every depth, smallest depth first; each promote, reject or inconclusive.
         transfer: every variant's effect at every depth.
         notes: what the table could not tell, one sentence each.
     """
@@ -51,13 +52,10 @@ class Comparison:
         return {verdict.variant: verdict for verdict in self.verdicts}
 
     def outcome_of(self, variant: str) -> Outcome:
-        """promote, reject or inconclusive: as strict as the last rung of a ladder, but adopts nothing."""
-        deepest = self.verdicts[-1].rung
+        """Its verdict at the deepest depth; a variant that was not run there is promoted by none."""
         verdict = self.final[variant]
-        if verdict.outcome is Outcome.reject:
-            return Outcome.reject
-        passed = verdict.outcome is Outcome.adopt and verdict.rung == deepest
-        return Outcome.promote if passed else Outcome.inconclusive
+        screened = verdict.outcome is Outcome.promote and verdict.rung != self.verdicts[-1].rung
+        return Outcome.inconclusive if screened else verdict.outcome
 
     @property
     def outcome(self) -> Outcome:
@@ -95,8 +93,9 @@ def compare(
         frame: one row a run. Columns variant, seed and the rule's metric (val_bpb); where present depth,
             train_time_s or median_step_time_s (seconds), num_steps, total_flops, hardware, state,
             failure_class and every other column of the runs table. A run without a metric is missing, unless
-            ``state`` says that it diverged. Rows ``REFERENCE@...`` with num_steps are the reference at other
-            horizons.
+            ``state`` says that it diverged. The reference may have several runs of one seed, each from
+            weights that no other run of that seed started from. Rows ``REFERENCE@...`` with num_steps are
+            the reference at other horizons.
         reference: the variant that all others are compared with.
         decision: the rule; by default sweepkit's. Axes that the table has no column for are not judged.
         allow_mixed_environments: compare across hardware, versions and threads.
@@ -110,7 +109,7 @@ def compare(
     rule, notes = _measured(rows, rule)
     depths = list(dict.fromkeys(rows["rung"]))
     verdicts = [
-        verdict
+        replace(verdict, outcome=Outcome.promote) if verdict.outcome is Outcome.adopt else verdict
         for depth in depths
         for verdict in gate.decide(rows, rule, depth, depth == depths[-1], allow_mixed_environments)
     ]
@@ -151,16 +150,25 @@ def _runs(frame: pd.DataFrame, reference: str, rule: DecisionRule) -> pd.DataFra
     for name in (rule.metric, "train_time_s", "median_step_time_s", "num_steps", "total_flops"):
         if name in rows:
             rows[name] = pd.to_numeric(rows[name]).astype("Float64")
-    twice = rows[rows.duplicated(["variant", "rung", "seed"])]
+    rows = rows.drop(columns="_depth")
+    _check_once(rows, rule.metric)
+    return _completed(rows, rule)
+
+
+def _check_once(rows: pd.DataFrame, metric: str) -> None:
+    """A variant runs once a seed; the reference may run more often, but no run is there twice."""
+    twice = rows[rows.duplicated(["variant", "rung", "seed"]) & (rows["variant"] != REFERENCE)]
+    what = "be there once for {} at {}"
+    if twice.empty:
+        of_reference = rows[rows["variant"] == REFERENCE]
+        named = ["run_id"] if "run_id" in rows else ["rung", "seed", metric]
+        twice = of_reference[of_reference.duplicated(named) & of_reference[metric].notna()]
+        what = "be there once a run for {} at {} (this one is a copy of another)"
     if len(twice):
         row = twice.iloc[0]
         raise errors.invalid(
-            "seed",
-            row["seed"],
-            f"be there once for {row['variant']} at {row['rung']}",
-            "delete one of the rows",
+            "seed", row["seed"], what.format(row["variant"], row["rung"]), "delete one of the rows"
         )
-    return _completed(rows.drop(columns="_depth"), rule)
 
 
 def _not_taken(name: str) -> str:
@@ -172,9 +180,12 @@ def _not_taken(name: str) -> str:
 def _completed(rows: pd.DataFrame, rule: DecisionRule) -> pd.DataFrame:
     """With run ids, states and step times where the table has none."""
     if "run_id" not in rows:
+        number = rows.groupby(["rung", "variant", "seed"], dropna=False).cumcount()
         rows["run_id"] = [
-            f"{rung}-{variant}-s{seed}"
-            for rung, variant, seed in zip(rows["rung"], rows["variant"], rows["seed"], strict=True)
+            f"{rung}-{variant}-s{seed}" + (f"-{place + 1}" if place else "")
+            for rung, variant, seed, place in zip(
+                rows["rung"], rows["variant"], rows["seed"], number, strict=True
+            )
         ]
     measured = rows[rule.metric].notna()
     if "state" not in rows:

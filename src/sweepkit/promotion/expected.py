@@ -20,7 +20,7 @@ from sweepkit.analysis import calibration_file, dunnett, power
 from sweepkit.analysis.calibration import Calibration
 from sweepkit.config.schema import RungConfig
 from sweepkit.results.columns import REFERENCE
-from sweepkit.sweep import expand, frozen
+from sweepkit.sweep import expand, fields, frozen, reference_runs
 from sweepkit.sweep.decision import DecisionRule
 from sweepkit.sweep.expand import Cell
 from sweepkit.sweep.file import SweepFile
@@ -37,19 +37,23 @@ class Power:
         rung: its name.
         num_variants: the most that are compared there.
         seeds: replicates of each of them.
+        reference_replicates: runs of the reference a seed.
         noise: what was measured under the rung's conditions, None where nothing was.
         shown: chance that an effect of min_effect is shown to be there.
         adopted: chance that an effect of twice min_effect is shown and reaches min_effect when shrunken.
         seeds_needed: replicates for ``shown`` to be 80%; None where more than ``MAX_SEEDS`` would be.
+        seeds_needed_auto: the same with ``reference_replicates: auto``.
     """
 
     rung: str
     num_variants: int
     seeds: int
+    reference_replicates: int
     noise: Calibration | None
     shown: float | None
     adopted: float | None
     seeds_needed: int | None
+    seeds_needed_auto: int | None = None
 
     @property
     def is_enough(self) -> bool:
@@ -72,17 +76,23 @@ def of(
     here = [cell for cell in cells if cell.rung == last.name]
     limits = [rung.max_promoted for rung in rungs[:-1] if rung.max_promoted is not None]
     num_variants = min([len({cell.variant for cell in here} - {REFERENCE}), *limits])
-    seeds = len({cell.plan.seed for cell in here if cell.variant == REFERENCE})
+    reference = [cell for cell in here if cell.variant == REFERENCE]
+    seeds = len({cell.plan.seed for cell in reference})
+    own = max(cell.number for cell in reference) + 1
     noise = _serving(here, decision, known)
     if noise is None or num_variants == 0 or decision.min_effect == 0.0:
-        return Power(last.name, num_variants, seeds, noise, None, None, None)
+        return Power(last.name, num_variants, seeds, own, noise, None, None, None)
 
-    def shown(n: int) -> float:
-        return chance(decision.min_effect, n, num_variants, noise, decision.alpha, 0.0)
+    def shown(n: int, replicates: int = own) -> float:
+        return chance(decision.min_effect, n, num_variants, noise, decision.alpha, 0.0, replicates)
 
-    needed = next((n for n in range(2, MAX_SEEDS + 1) if shown(n) >= power.POWER), None)
-    adopted = chance(2 * decision.min_effect, seeds, num_variants, noise, decision.alpha, decision.min_effect)
-    return Power(last.name, num_variants, seeds, noise, shown(seeds), adopted, needed)
+    def needed(replicates: int) -> int | None:
+        return next((n for n in range(2, MAX_SEEDS + 1) if shown(n, replicates) >= power.POWER), None)
+
+    wanted = decision.min_effect
+    adopted = chance(2 * wanted, seeds, num_variants, noise, decision.alpha, wanted, own)
+    auto = reference_runs.on_rung(fields.AUTO, 2, num_variants)
+    return Power(last.name, num_variants, seeds, own, noise, shown(seeds), adopted, needed(own), needed(auto))
 
 
 def with_seeds(sweep: SweepFile, overrides: Sequence[str], results_dir: Path) -> SweepFile:
@@ -113,7 +123,13 @@ def with_seeds(sweep: SweepFile, overrides: Sequence[str], results_dir: Path) ->
 
 
 def chance(
-    effect: float, seeds: int, num_variants: int, noise: Calibration, alpha: float, min_effect: float
+    effect: float,
+    seeds: int,
+    num_variants: int,
+    noise: Calibration,
+    alpha: float,
+    min_effect: float,
+    reference_replicates: int = 1,
 ) -> float:
     """Chance that a true improvement is shown (and its shrunken estimate reaches ``min_effect``).
 
@@ -122,9 +138,9 @@ def chance(
     """
     if seeds < 1 or num_variants < 1:
         return 0.0
-    df = noise.df + num_variants * (seeds - 1)
-    error = noise.sd * math.sqrt(2.0 / seeds)
-    wanted = dunnett.critical(alpha, num_variants, df) * error
+    df = noise.df + seeds * (num_variants + reference_replicates - 1) - num_variants
+    error = noise.sd * math.sqrt((1.0 + 1.0 / reference_replicates) / seeds)
+    wanted = dunnett.critical(alpha, num_variants, df, dunnett.rho(reference_replicates)) * error
     # shrunken alone: estimate × (1 - error² / estimate²) ≥ min_effect
     large = (min_effect + math.sqrt(min_effect**2 + 4.0 * error**2)) / 2.0 if min_effect else 0.0
     threshold = max(wanted, large)
@@ -144,6 +160,8 @@ def _serving(
 def describe(found: Power, decision: DecisionRule) -> str:
     """In sentences."""
     start = f"rung {found.rung}: {found.num_variants} variants at most, {found.seeds} seeds"
+    if found.reference_replicates > 1:
+        start += f" (the reference runs {found.reference_replicates} times with each)"
     if found.noise is None:
         return (
             f"{start}; power unknown, for the noise was not measured\n"
@@ -153,6 +171,8 @@ def describe(found: Power, decision: DecisionRule) -> str:
         return f"{start}; min_effect is 0, so there is no effect to have power for"
     low, high = found.noise.sd_interval()
     needed = f"{found.seeds_needed} seeds" if found.seeds_needed else f"more than {MAX_SEEDS} seeds"
+    if found.seeds_needed_auto and found.seeds_needed_auto < (found.seeds_needed or MAX_SEEDS + 1):
+        needed += f" ({found.seeds_needed_auto} with reference_replicates: auto)"
     return (
         f"{start}; noise {found.noise.sd:.5f} ({low:.5f} to {high:.5f}, {found.noise.df} degrees of freedom, "
         f"{found.noise.measured_at[:10]})\n"

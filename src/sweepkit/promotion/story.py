@@ -69,7 +69,9 @@ def numeric_axes(cells: Sequence[Cell]) -> dict[str, dict[str, tuple[str, float]
         if cell.role != VARIANT or "," in cell.variant or axis not in cell.levels:
             continue
         mine = conflicts.flatten(cell.plan.config)
-        changed = [name for name in mine if name != "seed" and mine[name] != base.get(name)]
+        changed = [
+            name for name in mine if name not in ("seed", "init_seed") and mine[name] != base.get(name)
+        ]
         if len(changed) == 1 and _is_number(mine[changed[0]]) and _is_number(base.get(changed[0])):
             found.setdefault(axis, {})[level] = (cell.variant, float(mine[changed[0]]), changed[0])
         else:

@@ -18,6 +18,9 @@ from sweepkit.analysis.transfer import TransferRow
 class Outcome(StrEnum):
     """What a rung decided about one variant; ``adopt`` only on the last rung, ``promote`` only before it.
 
+    A table of runs (``compare.py``) is no ladder and adopts nothing: at its deepest depth, which is judged as
+    strictly as a last rung, the word is ``promote`` too.
+
     ``unselected``: not judged; it lost on a rung below and is run to measure transfer (``unselected.py``).
     """
 

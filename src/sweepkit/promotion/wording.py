@@ -155,7 +155,13 @@ def _power(case: Judged, decision: DecisionRule) -> str:
     )
     sentence = f"could have shown an effect of {visible:.4f} or more with {power.POWER:.0%} chance"
     if decision.min_effect > 0.0:
-        needed = power.seeds_needed(effect.noise_sd, decision.min_effect, case.num_variants, decision.alpha)
+        needed = power.seeds_needed(
+            effect.noise_sd,
+            decision.min_effect,
+            case.num_variants,
+            decision.alpha,
+            variance_ratio=effect.n * (effect.standard_error / effect.noise_sd) ** 2,
+        )
         many = f"about {needed}" if needed else f"more than {power.MAX_SEEDS}"
         sentence += f"; {decision.min_effect:g} would take {many} seeds"
     return sentence

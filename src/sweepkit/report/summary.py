@@ -59,8 +59,8 @@ def summarise(frame: pd.DataFrame, metric: str = "val_bpb") -> pd.DataFrame:
 
 
 def _paired(done: pd.DataFrame, reference: pd.DataFrame, metric: str) -> pd.Series[Any]:
-    """Differences to the reference run of the same data order, where both have the metric."""
-    partner = reference.drop_duplicates("pair_key").set_index("pair_key")[metric]
+    """Differences to the reference's mean on the same data order, where both have the metric."""
+    partner = reference.groupby("pair_key")[metric].mean()
     return (done[metric] - done["pair_key"].map(partner).astype("Float64")).dropna()
 
 

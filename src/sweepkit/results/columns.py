@@ -59,7 +59,8 @@ RUN_COLUMNS: tuple[Column, ...] = (
     Column("rung", TEXT, "", NO, "step of the ladder"),
     Column("trial", INT, "", NO, "number of the search's first trial that proposed this cell"),
     Column("level_<axis>", TEXT, "", NO, "level this cell has on that axis of the sweep"),
-    Column("seed", INT, "", NO, "replicate: initialisation and data order"),
+    Column("seed", INT, "", NO, "replicate: data order, and initialisation where init_seed is missing"),
+    Column("init_seed", INT, "", NO, "what the initial weights were drawn from, where it is not the seed"),
     Column(
         "pair_key", TEXT, "", NO, "hash of the data order; equal keys saw the same tokens in the same order"
     ),

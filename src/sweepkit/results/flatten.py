@@ -42,6 +42,8 @@ def plan_row(plan: dict[str, Any]) -> Row:
         row[f"learning_rates_{group}"] = rate
     config = plan.get("config") or {}
     row["dataset"] = (config.get("dataset") or {}).get("name")
+    if config.get("init_seed") not in (None, plan.get("seed")):
+        row["init_seed"] = config["init_seed"]
     return row
 
 

@@ -45,9 +45,12 @@ def check_levels(sweep: SweepFile, ladder: LadderConfig | None, extra: Sequence[
 
 def _check_not_sweep_level(where: str, item: str) -> None:
     key, _ = override.split(item, where)
-    if key == "seed":
+    if key in ("seed", "init_seed"):
         raise errors.invalid(
-            where, item, "leave the seed alone, seeds are replicates of one variant", "list them under seeds:"
+            where,
+            item,
+            f"leave the {key} alone, seeds are replicates of one variant",
+            "list them under seeds:",
         )
     if override.block(item) == "ladder" and where != "command line":
         raise errors.invalid(where, item, "leave the ladder alone", "name it with ladder: in the sweep file")

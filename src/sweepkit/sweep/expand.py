@@ -16,9 +16,8 @@ from typing import Any
 from sweepkit import fsio
 from sweepkit.config import compose
 from sweepkit.config.schema import LadderConfig, RungConfig
-from sweepkit.plan import build
 from sweepkit.plan.run_plan import RunPlan
-from sweepkit.sweep import conflicts, horizons, override
+from sweepkit.sweep import conflicts, horizons, override, reference_runs
 from sweepkit.sweep.fields import ALL
 from sweepkit.sweep.file import SweepFile
 from sweepkit.sweep.seeds import on_rung
@@ -49,7 +48,7 @@ class Variant:
 
 @dataclass(frozen=True)
 class Cell:
-    """One run of a sweep: a variant at a rung with a seed (the plan's)."""
+    """One run of a sweep: a variant at a rung with a seed (the plan's); ``number`` counts the reference's."""
 
     variant: str
     variant_key: str
@@ -57,6 +56,14 @@ class Cell:
     rung: str
     plan: RunPlan
     levels: dict[str, str] = field(default_factory=dict)  # axis → level, for the axes that have one
+    number: int = 0
+
+    @property
+    def label(self) -> str:
+        """``d2 reference seed 1``, and which of them where it is not the first of that seed."""
+        return f"{self.rung} {self.variant} seed {self.plan.seed}" + (
+            f" ({self.number + 1})" if self.number else ""
+        )
 
     def to_json(self) -> dict[str, Any]:
         return vars(self) | {"plan": self.plan.to_json()}
@@ -68,11 +75,21 @@ class Cell:
 
 @dataclass(frozen=True)
 class Stack:
-    """What a variant's own overrides are put on top of on one rung, and its seeds there."""
+    """What a variant's own overrides are put on top of on one rung, and its runs there.
+
+    Attributes:
+        seeds: one run of every variant each.
+        reference_replicates: runs of the reference a seed; above 1 every run starts from weights of its own.
+    """
 
     rung: str
     below: tuple[str, ...]
     seeds: tuple[int, ...]
+    reference_replicates: int = 1
+
+    @property
+    def own_weights(self) -> bool:
+        return self.reference_replicates > 1
 
 
 def pile(
@@ -92,8 +109,24 @@ def pile(
 def stacks(sweep: SweepFile, extra: Sequence[str] = ()) -> list[Stack]:
     """Of every rung of a sweep file."""
     ladder = ladder_of(sweep, extra)
+    return _stacks(sweep, ladder, rungs_of(ladder))
+
+
+def _stacks(sweep: SweepFile, ladder: LadderConfig | None, rungs: Sequence[RungConfig]) -> list[Stack]:
     below = ladder.base if ladder else ()
-    return pile(below, rungs_of(ladder), sweep.base, sweep.seeds, sweep.decision.looks)
+    wanted, num_fixed = reference_runs.wanted(sweep, ladder), sum(1 for _ in _combinations(sweep)) - 1
+    return [
+        dataclasses.replace(
+            stack,
+            reference_replicates=reference_runs.on_rung(
+                wanted,
+                len(stack.seeds),
+                reference_runs.most_variants(sweep, num_fixed, rungs, place),
+                proposes=sweep.search is not None and place == 0,
+            ),
+        )
+        for place, stack in enumerate(pile(below, rungs, sweep.base, sweep.seeds, sweep.decision.looks))
+    ]
 
 
 def above(extra: Sequence[str]) -> list[str]:
@@ -142,8 +175,7 @@ def expand(sweep: SweepFile, rung: RungConfig | None, extra: Sequence[str] = ())
     conflicts.check_levels(sweep, ladder, extra)
     rung = rung or RungConfig(name=SINGLE_RUNG)
     rungs = [rung if item.name == rung.name else item for item in rungs_of(ladder)]
-    stacked = pile(ladder.base if ladder else (), rungs, sweep.base, sweep.seeds, sweep.decision.looks)
-    here = next(item for item in stacked if item.rung == rung.name)
+    here = next(item for item in _stacks(sweep, ladder, rungs) if item.rung == rung.name)
     cells = []
     for variant in variants(sweep):
         config = compose.compose([*here.below, *variant.overrides, *above(extra)])
@@ -153,10 +185,12 @@ def expand(sweep: SweepFile, rung: RungConfig | None, extra: Sequence[str] = ())
                 variant_key=variant.key,
                 role=REFERENCE if variant.is_reference else VARIANT,
                 rung=rung.name,
-                plan=build.build(dataclasses.replace(config, seed=seed)),
+                plan=plan,
                 levels=variant.levels,
+                number=number,
             )
-            for seed in here.seeds
+            for number in range(here.reference_replicates if variant.is_reference else 1)
+            for plan in reference_runs.plans(config, here.seeds, here.own_weights, number)
         ]
     conflicts.check_owned_fields(cells, ladder, rung)
     if sweep.axes or sweep.search:  # else there is nothing to be held against it

@@ -11,8 +11,9 @@ from sweepkit.sweep import override
 
 #: ``combine: all``, the full product.
 ALL = "all"
-#: ``seeds: auto``, as many as the power asks for.
+#: ``seeds: auto``, as many as the power asks for; ``reference_replicates: auto``, the root of the variants.
 AUTO = "auto"
+MAX_REPLICATES = 32
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
 _NUMBER = re.compile(r"-?[0-9.]+(e[-+]?[0-9]+)?")
 _RESERVED = frozenset({"runs", "all"})  # results/runs holds the run directories, "all" means every run
@@ -156,6 +157,20 @@ def read_horizons(value: object) -> tuple[float, ...] | None:
             "write [0.5, 2], or [] for none",
         )
     return numbers
+
+
+def read_replicates(value: object) -> int | str | None:
+    """A whole number of at least 1, or ``auto``; None where nothing is said."""
+    if value is None or value == AUTO:
+        return None if value is None else AUTO
+    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MAX_REPLICATES:
+        return value
+    raise errors.invalid(
+        "reference_replicates",
+        value,
+        f"be auto or a whole number from 1 to {MAX_REPLICATES}, of the reference's runs a seed",
+        "leave it out for auto",
+    )
 
 
 def read_text(where: str, value: object) -> str:

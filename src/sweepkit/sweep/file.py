@@ -11,6 +11,7 @@
     decision: {metric: val_bpb, alpha: 0.05, min_effect: 0.0003}
     ladder: gpt2                 # left out: every run at the depth that base sets
     reference_horizons: [0.5, 2] # the reference at these multiples too; left out: as the ladder says
+    reference_replicates: auto   # its runs a seed: a number, or √variants; left out: as the ladder says
     search: {space: {...}}       # instead of axes or beside them: Optuna proposes points (search_spec.py)
 
 ``load`` looks for NAME.yaml in ./sweeps, then among the shipped ones; a path is taken as it is.
@@ -49,6 +50,8 @@ class SweepFile:
         search: what Optuna searches, or None.
         reference_horizons: multiples of a rung's horizon at which the reference is run as well; None: the
             ladder's.
+        reference_replicates: runs of the reference a seed, or "auto" (``reference_runs.py``); None: the
+            ladder's.
     """
 
     name: str
@@ -62,12 +65,15 @@ class SweepFile:
     ladder: str | None = None
     search: SearchSpec | None = None
     reference_horizons: tuple[float, ...] | None = None
+    reference_replicates: int | str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; tuples become lists."""
         later: dict[str, Any] = {"search": self.search.to_json()} if self.search else {}
         if self.reference_horizons is not None:
             later["reference_horizons"] = list(self.reference_horizons)
+        if self.reference_replicates is not None:
+            later["reference_replicates"] = self.reference_replicates
         return later | {
             "name": self.name,
             "question": self.question,
@@ -114,6 +120,7 @@ class SweepFile:
             ladder=None if ladder in (None, "none") else fields.read_text("ladder", ladder),
             search=search,
             reference_horizons=fields.read_horizons(value.get("reference_horizons")),
+            reference_replicates=fields.read_replicates(value.get("reference_replicates")),
         )
 
 

@@ -66,7 +66,13 @@ class Frozen:
     @property
     def stacks(self) -> list[Stack]:
         """What lies below the points of a search on every rung."""
-        return expand.pile(self.ladder_base, self.rungs, self.base, self.seeds, self.decision.looks)
+        numbers: dict[str, int] = {}
+        for cell in self.fixed:
+            numbers[cell.rung] = max(numbers.get(cell.rung, 1), cell.number + 1)
+        return [
+            dataclasses.replace(stack, reference_replicates=numbers.get(stack.rung, 1))
+            for stack in expand.pile(self.ladder_base, self.rungs, self.base, self.seeds, self.decision.looks)
+        ]
 
     @property
     def fixed(self) -> list[Cell]:

@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING
 from sweepkit.config import codec
 from sweepkit.config.schema import LadderConfig
 from sweepkit.errors import invalid
-from sweepkit.plan import build
-from sweepkit.sweep import fields
+from sweepkit.sweep import fields, reference_runs
 
 if TYPE_CHECKING:
     from sweepkit.sweep.expand import Cell
@@ -44,14 +43,22 @@ def with_reference_horizons(cells: Sequence[Cell], multiples: Sequence[float]) -
         ConfigError: a horizon comes out as long as the planned one, or without a step.
     """
     reference = [cell for cell in cells if cell.variant == cells[0].variant]
-    added = [_at(cell, multiple) for multiple in sorted(multiples) for cell in reference]
+    first = [cell for cell in reference if cell.number == 0]
+    added = [_at(cell, multiple) for multiple in sorted(multiples) for cell in first]
     return [*reference, *added, *cells[len(reference) :]]
 
 
 def interleaved(cells: Sequence[Cell]) -> list[Cell]:
-    """Seed by seed, in the order of the first variant's seeds."""
-    seeds = list(dict.fromkeys(cell.plan.seed for cell in cells))
-    return sorted(cells, key=lambda cell: seeds.index(cell.plan.seed))
+    """Seed by seed, in the order of the first variant's seeds; each with the reference's runs spread out."""
+    found = []
+    for seed in dict.fromkeys(cell.plan.seed for cell in cells):
+        here = [cell for cell in cells if cell.plan.seed == seed]
+        reference = [cell for cell in here if cell.variant == cells[0].variant]
+        others = [cell for cell in here if cell.variant != cells[0].variant]
+        for place, cell in enumerate(reference):
+            start, end = (round(at * len(others) / len(reference)) for at in (place, place + 1))
+            found += [cell, *others[start:end]]
+    return found
 
 
 def _at(cell: Cell, multiple: float) -> Cell:
@@ -65,6 +72,7 @@ def _at(cell: Cell, multiple: float) -> Cell:
         )
     config = codec.from_json(cell.plan.config)
     horizon = dataclasses.replace(config.horizon, num_steps=steps, target_flops=None)
-    plan = build.build(dataclasses.replace(config, horizon=horizon))
+    longer = dataclasses.replace(config, horizon=horizon, init_seed=None)
+    (plan,) = reference_runs.plans(longer, [config.seed], config.init_seed is not None)
     label = f"{cell.variant}@{multiple:g}x"
     return dataclasses.replace(cell, variant=label, variant_key=label, role=HORIZON, plan=plan)

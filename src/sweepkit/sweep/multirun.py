@@ -92,6 +92,7 @@ def parse(arguments: Sequence[str], options: Mapping[str, Any] | None = None) ->
         combine=ALL,
         seeds=seeds or (1,),
         search=multirun_space.read(parsed, choices, options) if search else None,
+        reference_replicates=1,  # a run for every combination, no more
     )
     return sweep, extra
 

@@ -18,7 +18,7 @@ from sweepkit.config import codec, compose
 from sweepkit.config import override as overriding
 from sweepkit.errors import ConfigError, FrozenPlanError
 from sweepkit.plan import build
-from sweepkit.sweep import conflicts, expand, fields, override
+from sweepkit.sweep import conflicts, expand, fields, override, reference_runs
 from sweepkit.sweep.expand import Cell, Stack
 from sweepkit.sweep.search_spec import Choices, Interval, SearchSpec, Value
 
@@ -61,9 +61,8 @@ def check(spec: SearchSpec, stacks: Sequence[Stack], fixed: Sequence[Cell], extr
             )
     references = {cell.rung: conflicts.flatten(cell.plan.config) for cell in reversed(fixed)}
     configs = list(references.values())
-    owned = {name for name in configs[0] if any(it.get(name) != configs[0][name] for it in configs)} - {
-        "seed"
-    }
+    owned = {name for name in configs[0] if any(it.get(name) != configs[0][name] for it in configs)}
+    owned -= {"seed", "init_seed"}
     for key, parameter in spec.space.items():
         ends = parameter.values if isinstance(parameter, Choices) else (parameter.low, parameter.high)
         for value in ends:
@@ -164,8 +163,7 @@ def cells(
     found = []
     for stack in stacks:
         config = compose.compose([*stack.below, *overrides, *expand.above(extra)])
-        for seed in stack.seeds:
-            plan = build.build(dataclasses.replace(config, seed=seed))
+        for plan in reference_runs.plans(config, stack.seeds, stack.own_weights):
             cell = Cell(label, key, expand.VARIANT, stack.rung, plan, levels)
             found.append(dataclasses.replace(known[plan.run_id], plan=plan) if plan.run_id in known else cell)
     return tuple(found)
@@ -180,10 +178,10 @@ def check_unchanged(stacks: Sequence[Stack], extra: Sequence[str], fixed: Sequen
     for stack in stacks:
         frozen = next(cell.plan for cell in fixed if cell.rung == stack.rung)
         config = compose.compose([*stack.below, *expand.above(extra)])
-        found = build.build(dataclasses.replace(config, seed=frozen.seed)).run_id
-        if found != frozen.run_id:
+        found = build.build(config).variant_id
+        if found != frozen.variant_id:
             raise FrozenPlanError(
-                f"the reference comes out as {found}, but must be {frozen.run_id} as it was frozen; "
+                f"the reference comes out as {found}, but must be {frozen.variant_id} as it was frozen; "
                 "restore the configuration folder, or give the sweep file a new name"
             )
 

@@ -190,11 +190,11 @@ def _read_space(value: object) -> dict[str, Parameter]:
         where = f"search.space.{key}"
         text = f"{key}=0"
         override.split(text, where)
-        if override.is_execution(text) or override.block(text) in ("seed", "ladder"):
+        if override.is_execution(text) or override.block(text) in ("seed", "init_seed", "ladder"):
             raise errors.invalid(
                 where,
                 given,
-                "be a field that a run is computed from (not seed, ladder, launcher, logging or trainer)",
+                "be a field that a run is computed from (not seeds, ladder, launcher, logging or trainer)",
                 "leave it out of the space; seeds: lists replicates",
             )
         space[str(key)] = _read_parameter(where, given)

@@ -88,7 +88,7 @@ class Engine:
         # Fields that are not traced (initial values) may differ within a key; the object stays the same,
         # because compiled code may be guarded by its identity.
         vars(self.model.config).update(vars(codec.from_json(plan.config).model))
-        self.model.initialize(plan.seed)
+        self.model.initialize(plan.init_seed)
         del self.optimizer  # before the next is made: two would not fit where one does
         self.optimizer = self._new_optimizer(plan)
         self.scaler = self._new_scaler()
@@ -105,7 +105,7 @@ class Engine:
 
         Ranks may compile one after the other, so nothing here waits for another rank.
         """
-        self.model.initialize(plan.seed)
+        self.model.initialize(plan.init_seed)
         shape = (plan.device_batch_size, plan.sequence_len)
         inputs_BT = torch.zeros(shape, dtype=torch.int32, device=self.device)
         self.backward(inputs_BT, inputs_BT, 1.0)

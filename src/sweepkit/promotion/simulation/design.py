@@ -17,15 +17,17 @@ class Stage:
 
     Attributes:
         rung: which of the world's rungs.
-        seeds: replicates of every variant and of the reference; all the seeds of the last look.
+        seeds: replicates of every variant; all the seeds of the last look.
         keep: the most variants that climb on; None on the last rung.
         looks: seeds at each interim look and at the end, on the last rung; empty for a single look.
+        reference_replicates: runs of the reference a seed.
     """
 
     rung: int
     seeds: int
     keep: int | None = None
     looks: tuple[int, ...] = ()
+    reference_replicates: int = 1
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,8 @@ class Design:
         for stage in self.stages:
             seeds = ", ".join(str(look) for look in stage.looks or (stage.seeds,))
             noun = "seed" if seeds == "1" else "seeds"
-            parts.append(f"{seeds} {noun}" + (f", best {stage.keep} climb" if stage.keep else ""))
+            often = f", reference ×{stage.reference_replicates}" if stage.reference_replicates > 1 else ""
+            parts.append(f"{seeds} {noun}{often}" + (f", best {stage.keep} climb" if stage.keep else ""))
         return "; ".join(parts)
 
 

@@ -25,13 +25,11 @@ def design_of(cells: Sequence[Cell], rungs: Sequence[RungConfig], decision: Deci
     """The design that ``promote`` would run."""
     stages = []
     for place, rung in enumerate(rungs):
-        seeds = len(
-            {cell.plan.seed for cell in cells if cell.rung == rung.name and cell.variant == REFERENCE}
-        )
+        reference = [cell for cell in cells if cell.rung == rung.name and cell.variant == REFERENCE]
+        seeds = len({cell.plan.seed for cell in reference})
         is_last = place == len(rungs) - 1
-        stages.append(
-            Stage(place, seeds, None if is_last else rung.max_promoted, decision.looks if is_last else ())
-        )
+        keep, looks = (None, decision.looks) if is_last else (rung.max_promoted, ())
+        stages.append(Stage(place, seeds, keep, looks, max(cell.number for cell in reference) + 1))
     return Design(tuple(stages), decision)
 
 
@@ -145,7 +143,7 @@ def _candidates(world: World, decision: DecisionRule) -> list[tuple[Design, int]
 def _dearest(candidate: Design, num_variants: int, cost: Sequence[float]) -> float:
     total, left = 0.0, num_variants
     for stage in candidate.stages:
-        total += (left + 1) * stage.seeds * cost[stage.rung]
+        total += (left + stage.reference_replicates) * stage.seeds * cost[stage.rung]
         left = stage.keep or left
     return total
 

@@ -115,8 +115,9 @@ def sweepkit(design: Design) -> Policy:
         active_WS = np.ones(variant_WS.shape, dtype=bool)
         compute_W = np.zeros(len(variant_WS))
         for stage in design.stages[:-1]:
-            runs = rung.run(truth, stage.rung, np.maximum(variant_WS, 0), stage.seeds, rng)
-            num_runs_W = (active_WS.sum(axis=1) + active_WS.any(axis=1)) * stage.seeds
+            own = stage.reference_replicates
+            runs = rung.run(truth, stage.rung, np.maximum(variant_WS, 0), stage.seeds, rng, own)
+            num_runs_W = (active_WS.sum(axis=1) + own * active_WS.any(axis=1)) * stage.seeds
             compute_W += num_runs_W * truth.world.cost[stage.rung]
             keep = stage.keep or variant_WS.shape[1]
             place_WS = rung.climb(runs, active_WS, stage.seeds, design.decision, keep)
@@ -124,7 +125,7 @@ def sweepkit(design: Design) -> Policy:
             variant_WS = np.take_along_axis(variant_WS, np.maximum(place_WS, 0), axis=1)
         last = design.stages[-1]
         looks = last.looks or (last.seeds,)
-        runs = rung.run(truth, last.rung, variant_WS, last.seeds, rng)
+        runs = rung.run(truth, last.rung, variant_WS, last.seeds, rng, last.reference_replicates)
         adopted_WS, shrunk_WS, used_W = rung.adopt(runs, active_WS, looks, design.decision)
         compute_W += used_W * truth.world.cost[last.rung]
         adopted_WV = np.zeros(truth.target_WV.shape, dtype=bool)
@@ -152,7 +153,7 @@ def _halve(truth: Truth, rng: np.random.Generator) -> tuple[Index, Array]:
 def _single(truth: Truth, level: int, variant_WS: Index, rng: np.random.Generator) -> Array:
     """Effects as one run each gives them; a diverged one is infinitely bad."""
     runs = rung.run(truth, level, variant_WS, 1, rng)
-    effect_WS = runs.loss_WSN[:, :, 0] - runs.reference_WN
+    effect_WS = runs.loss_WSN[:, :, 0] - runs.reference_WMN[:, 0]
     return np.where(runs.stable_WS, effect_WS, np.inf)
 
 

@@ -1,12 +1,14 @@
 """One rung in W worlds at once: what its runs measure, and what the gate would make of it.
 
 The same rule as ``promotion/gate.py`` for runs that are complete and paired by seed, in arrays: W worlds,
-S variants on the rung, N seeds. ``tests/promotion`` holds it against the gate. Left out is what needs no
-measuring of error rates: cost axes, calibrations, and taking noisy variants out of the pool.
+S variants on the rung, N seeds, M runs of the reference a seed. ``tests/promotion`` holds it against the
+gate. Left out is what needs no measuring of error rates: cost axes, calibrations, and taking noisy variants
+out of the pool.
 """
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +16,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from sweepkit.analysis import dunnett, shrinkage, spending
+from sweepkit.analysis.stability import Divergence
 from sweepkit.promotion.simulation import worlds
 from sweepkit.promotion.simulation.worlds import Array, Truth
 from sweepkit.sweep.decision import DecisionRule
@@ -28,12 +31,12 @@ class Runs:
     """Measured differences from the reference's runs.
 
     Attributes:
-        loss_WSN, reference_WN: the metric of every run.
+        loss_WSN, reference_WMN: the metric of every run.
         stable_WS: whether no run diverged, or no more often than the reference's.
     """
 
     loss_WSN: Array
-    reference_WN: Array
+    reference_WMN: Array
     stable_WS: Mask
 
 
@@ -52,7 +55,14 @@ class Estimates:
         return np.asarray(special.stdtr(self.df_W[:, None], t_WS), dtype=np.float64)
 
 
-def run(truth: Truth, rung: int, variant_WS: Index, num_seeds: int, rng: np.random.Generator) -> Runs:
+def run(
+    truth: Truth,
+    rung: int,
+    variant_WS: Index,
+    num_seeds: int,
+    rng: np.random.Generator,
+    reference_replicates: int = 1,
+) -> Runs:
     """Run variants (indices into the world's) and the reference with fresh seeds."""
     num_worlds, num_variants = variant_WS.shape
     row_W1 = np.arange(num_worlds)[:, None]
@@ -60,34 +70,59 @@ def run(truth: Truth, rung: int, variant_WS: Index, num_seeds: int, rng: np.rand
     rate_WS = truth.divergence_WVR[row_W1, variant_WS, rung]
     luck_WN = truth.world.luck_sd[rung] * rng.standard_normal((num_worlds, num_seeds))
     own_WSN = worlds.noise(truth.world, rung, (num_worlds, num_variants, num_seeds), rng)
-    reference_WN = luck_WN + worlds.noise(truth.world, rung, (num_worlds, num_seeds), rng)
+    shape_WMN = (num_worlds, reference_replicates, num_seeds)
+    reference_WMN = luck_WN[:, None, :] + worlds.noise(truth.world, rung, shape_WMN, rng)
     diverged_WS = np.asarray(rng.binomial(num_seeds, rate_WS))
-    reference_diverged_W1 = np.asarray(rng.binomial(num_seeds, truth.world.divergence, (num_worlds, 1)))
-    stable_WS = (diverged_WS == 0) | (diverged_WS <= reference_diverged_W1)
-    return Runs(effect_WS[:, :, None] + luck_WN[:, None, :] + own_WSN, reference_WN, stable_WS)
+    num_reference = num_seeds * reference_replicates
+    reference_diverged_W1 = np.asarray(rng.binomial(num_reference, truth.world.divergence, (num_worlds, 1)))
+    stable_WS = ~_less_stable(num_seeds, num_reference)[diverged_WS, reference_diverged_W1]
+    return Runs(effect_WS[:, :, None] + luck_WN[:, None, :] + own_WSN, reference_WMN, stable_WS)
 
 
 def estimate(runs: Runs, active_WS: Mask, num_seeds: int) -> Estimates:
     """The two-way fit (variant + seed) of the first ``num_seeds`` seeds of the active variants."""
-    loss_WSN, reference_WN = runs.loss_WSN[:, :, :num_seeds], runs.reference_WN[:, :num_seeds]
-    effect_WS = (loss_WSN - reference_WN[:, None, :]).mean(axis=2)
-    all_WSN = np.concatenate([reference_WN[:, None, :], loss_WSN], axis=1)
-    counted_WS1 = np.concatenate([np.ones_like(active_WS[:, :1]), active_WS], axis=1)[:, :, None]
-    centred_WSN = all_WSN - all_WSN.mean(axis=2, keepdims=True)
-    size_W11 = counted_WS1.sum(axis=1, keepdims=True)
-    seed_WN = (centred_WSN * counted_WS1).sum(axis=1, keepdims=True) / size_W11
-    residual_WSN = (centred_WSN - seed_WN) * counted_WS1
-    df_W = (size_W11[:, 0, 0] - 1.0) * (num_seeds - 1)
-    variance_W = (residual_WSN**2).sum(axis=(1, 2)) / np.maximum(df_W, 1.0)
-    error_W = np.sqrt(2.0 * np.maximum(variance_W, _NO_NOISE) / num_seeds)  # nothing is left where nobody is
+    loss_WSN, reference_WMN = runs.loss_WSN[:, :, :num_seeds], runs.reference_WMN[:, :, :num_seeds]
+    replicates = reference_WMN.shape[1]
+    effect_WS = (loss_WSN - reference_WMN.mean(axis=1, keepdims=True)).mean(axis=2)
+    # Q runs a seed, the reference's first; each centred at the mean of its variant
+    centred_WQN = np.concatenate(
+        [
+            reference_WMN - reference_WMN.mean(axis=(1, 2), keepdims=True),
+            loss_WSN - loss_WSN.mean(axis=2, keepdims=True),
+        ],
+        axis=1,
+    )
+    counted_WQ = np.concatenate([np.ones((len(active_WS), replicates), dtype=bool), active_WS], axis=1)
+    counted_WQ1 = counted_WQ[:, :, None]
+    size_W11 = counted_WQ1.sum(axis=1, keepdims=True)
+    seed_W1N = (centred_WQN * counted_WQ1).sum(axis=1, keepdims=True) / size_W11
+    residual_WQN = (centred_WQN - seed_W1N) * counted_WQ1
+    df_W = (size_W11[:, 0, 0] - 1.0) * (num_seeds - 1) + (replicates - 1.0)
+    variance_W = (residual_WQN**2).sum(axis=(1, 2)) / np.maximum(df_W, 1.0)
+    # nothing is left where nobody is
+    error_W = np.sqrt((1.0 + 1.0 / replicates) * np.maximum(variance_W, _NO_NOISE) / num_seeds)
     return Estimates(effect_WS, error_W, np.maximum(df_W, 1.0))
+
+
+@functools.cache
+def _less_stable(num_seeds: int, num_reference: int) -> Mask:
+    """The gate's answer for every number of diverged runs of a variant and of the reference."""
+    return np.asarray(
+        [
+            [
+                Divergence(diverged, num_seeds, reference_diverged, num_reference).is_less_stable
+                for reference_diverged in range(num_reference + 1)
+            ]
+            for diverged in range(num_seeds + 1)
+        ]
+    )
 
 
 def climb(runs: Runs, active_WS: Mask, num_seeds: int, decision: DecisionRule, keep: int) -> Index:
     """Who goes on, as the gate screens: places on this rung [W, keep], best first, -1 for nobody."""
     good_WS = active_WS & runs.stable_WS
     if num_seeds == 1:
-        effect_WS = (runs.loss_WSN[:, :, :1] - runs.reference_WN[:, None, :1]).mean(axis=2)
+        effect_WS = runs.loss_WSN[:, :, 0] - runs.reference_WMN[:, :, 0].mean(axis=1, keepdims=True)
         rank_WS = np.where(good_WS, effect_WS, np.inf)
     else:
         found = estimate(runs, good_WS, num_seeds)
@@ -111,20 +146,22 @@ def adopt(
         among them [W].
     """
     family_W = active_WS.sum(axis=1)
+    replicates = runs.reference_WMN.shape[1]
     open_WS, adopted_WS = active_WS & runs.stable_WS, np.zeros_like(active_WS)
     shrunk_WS, used_W, before = np.zeros(active_WS.shape), np.zeros(len(active_WS)), 0
     # an unstable variant is found out by then, and has cost its runs of the first look
     used_W += (active_WS & ~runs.stable_WS).sum(axis=1) * looks[0]
     for look, seeds in enumerate(looks):
         playing_W = open_WS.any(axis=1)
-        used_W += np.where(playing_W, (open_WS.sum(axis=1) + 1) * (seeds - before), 0)
+        used_W += np.where(playing_W, (open_WS.sum(axis=1) + replicates) * (seeds - before), 0)
         found = estimate(runs, open_WS, seeds)
         now_WS = shrinkage.shrink(
             np.where(open_WS, found.effect_WS, 0.0), _normal_error(found.effect_WS, found)
         )
         shrunk_WS = np.where(open_WS, now_WS, shrunk_WS)
         fractions = tuple(item / looks[-1] for item in looks[: look + 1])
-        shown_WS = _step_down(found, open_WS, family_W - adopted_WS.sum(axis=1), fractions, decision.alpha)
+        left_W, rho = family_W - adopted_WS.sum(axis=1), dunnett.rho(replicates)
+        shown_WS = _step_down(found, open_WS, left_W, fractions, decision.alpha, rho)
         new_WS = shown_WS & (now_WS <= -decision.min_effect) & open_WS & (found.df_W[:, None] >= 4)
         half_W = special.stdtrit(found.df_W, 1.0 - decision.alpha) * found.standard_error_W
         hopeless_WS = found.effect_WS - half_W[:, None] > -decision.min_effect
@@ -135,7 +172,12 @@ def adopt(
 
 
 def _step_down(
-    found: Estimates, open_WS: Mask, family_W: NDArray[np.int64], fractions: tuple[float, ...], alpha: float
+    found: Estimates,
+    open_WS: Mask,
+    family_W: NDArray[np.int64],
+    fractions: tuple[float, ...],
+    alpha: float,
+    rho: float,
 ) -> Mask:
     """Dunnett's step-down test at the last of the looks."""
     z_WS = np.where(open_WS, -special.ndtri(np.clip(found.p_WS, 1e-300, 1.0)), -np.inf)
@@ -146,18 +188,18 @@ def _step_down(
         for df in np.unique(found.df_W[family_W == size]):
             rows = np.flatnonzero((family_W == size) & (found.df_W == df))
             for rank in range(min(int(size), z_WS.shape[1])):
-                bound_WS[rows, rank] = _bound(alpha, int(size) - rank, float(df), fractions)
+                bound_WS[rows, rank] = _bound(alpha, int(size) - rank, float(df), fractions, rho)
     shown_WS = np.logical_and.accumulate(sorted_WS >= bound_WS, axis=1)
     result_WS = np.zeros_like(shown_WS)
     np.put_along_axis(result_WS, order_WS, shown_WS, axis=1)
     return result_WS
 
 
-def _bound(alpha: float, size: int, df: float, fractions: tuple[float, ...]) -> float:
+def _bound(alpha: float, size: int, df: float, fractions: tuple[float, ...], rho: float) -> float:
     """The normal statistic to reach at the last of these looks."""
     if df < 1:
         return float("inf")
-    marginal = float(special.stdtr(df, -dunnett.critical(alpha, size, df)))
+    marginal = float(special.stdtr(df, -dunnett.critical(alpha, size, df, rho)))
     if fractions == (1.0,):
         return float(-special.ndtri(marginal))
     return spending.boundaries(marginal, fractions)[-1]

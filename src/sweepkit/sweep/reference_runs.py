@@ -1,0 +1,70 @@
+"""How often the reference runs with one seed, and the weights that every run then starts from.
+
+All variants of a rung are held against the same reference, so its noise is in every effect. With m runs of
+it a seed, which see the same tokens and start from other weights, an effect has the variance
+σ² (1 + 1/m) / n, for (k + m) / (k + 1) of the cost of k variants; the product is smallest at m = √k.
+
+The fit behind the effects is "variant + seed + noise". If the variants started from the weights of one of
+the reference's runs, what those weights do would be in the seed for them and in the noise for the others. So
+where the reference runs more than once a seed, every run starts from weights of its own, drawn from what it
+is (its variant_id), its seed and its number; the same run of another sweep is then the same run.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+from sweepkit import fsio
+from sweepkit.config.schema import LadderConfig, RunConfig, RungConfig
+from sweepkit.plan import build
+from sweepkit.plan.run_plan import RunPlan
+from sweepkit.sweep import fields
+from sweepkit.sweep.file import SweepFile
+
+
+def wanted(sweep: SweepFile, ladder: LadderConfig | None) -> int | str:
+    """The sweep file's number or ``auto``, else the ladder's, else 1."""
+    if sweep.reference_replicates is not None or ladder is None:
+        return sweep.reference_replicates or 1
+    return fields.read_replicates(ladder.reference_replicates) or 1
+
+
+def on_rung(wanted: int | str, num_seeds: int, num_variants: int, proposes: bool = False) -> int:
+    """Runs of the reference a seed.
+
+    Args:
+        wanted: a number, or ``auto`` for about the root of the number of variants.
+        num_seeds: of the rung. Single runs only rank, and the reference does not change their order.
+        num_variants: the most that are compared there.
+        proposes: whether a search's trials are proposed there, which are compared among themselves.
+    """
+    if num_seeds < 2:
+        return 1
+    if isinstance(wanted, int):
+        return wanted
+    return 1 if proposes else max(1, round(math.sqrt(num_variants)))
+
+
+def most_variants(sweep: SweepFile, num_fixed: int, rungs: Sequence[RungConfig], place: int) -> int:
+    """The most variants that are compared on rung number ``place``, from the bottom."""
+    num_variants = num_fixed + (sweep.search.n_trials if sweep.search else 0)
+    limits = [rung.max_promoted for rung in rungs[:place] if rung.max_promoted is not None]
+    return min([num_variants, *limits])
+
+
+def plans(config: RunConfig, seeds: Sequence[int], own_weights: bool, number: int = 0) -> list[RunPlan]:
+    """One run of a variant for each seed; with ``own_weights`` from weights of this run alone."""
+    if not own_weights:
+        return [build.build(dataclasses.replace(config, seed=seed)) for seed in seeds]
+    variant_id = build.build(config).variant_id
+    return [
+        build.build(dataclasses.replace(config, seed=seed, init_seed=init_seed(variant_id, seed, number)))
+        for seed in seeds
+    ]
+
+
+def init_seed(variant_id: str, seed: int, number: int) -> int:
+    """What the weights of run ``number`` of a variant and seed are drawn from."""
+    return int(fsio.digest([variant_id, seed, number])[:7], 16)
