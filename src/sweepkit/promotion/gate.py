@@ -40,7 +40,7 @@ from sweepkit.sweep.decision import NOT_WORSE, SUPERIOR, DecisionRule
 
 #: Raised by hand when the same runs may be judged differently, or evidence changes shape; older stored
 #: decisions are then made anew.
-RULE_VERSION = 3
+RULE_VERSION = 4
 #: Fewer complete pairs than this decide nothing in a variant's favour.
 MIN_PAIRS = 2
 
