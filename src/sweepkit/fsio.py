@@ -79,6 +79,23 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(finite(value), indent=1, allow_nan=False) + "\n")
 
 
+def create_json(path: Path, value: Any) -> bool:
+    """Write a JSON file whole, but only if there is none of that name; False where there is.
+
+    Raises:
+        StorageError: the disk is full; nothing was created.
+    """
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
+        written = Path(folder) / path.name
+        write_json(written, value)
+        try:
+            os.link(written, path)
+        except FileExistsError:
+            return False
+    _sync_folder(path.parent)
+    return True
+
+
 def read_json(path: Path) -> Any:
     """Parse one JSON file."""
     return json.loads(path.read_text())

@@ -54,6 +54,7 @@ class FakeLauncher:
         else:
             record.results = {
                 "val_bpb": bpb,
+                **{f"bpb_{name}": bpb for name in plan.config["evaluation"]["streams"]},
                 "train_time_s": 10.0,
                 "median_step_time_s": 0.1,
                 "tokens_per_s": 1e4,

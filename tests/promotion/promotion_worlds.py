@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from sweepkit.sweep.expand import Cell
 from sweepkit.sweep.file import SweepFile
 from sweepkit.sweep.frozen import Frozen, freeze_cells
 
+HOLDOUT = "validation_holdout"
 RULE = DecisionRule(alpha=0.1, min_effect=0.001)
 
 
@@ -118,12 +119,31 @@ def freeze(
     return freeze_cells(SweepFile.from_json(content), rungs, cells, results_dir)
 
 
+def with_holdout(variant: str, depth: int, seed: int, last: int = 6) -> dict[str, Any]:
+    """``plan_changes`` of a ladder whose last rung is evaluated on text held back for it."""
+    streams = ["validation", HOLDOUT] if depth == last else ["validation"]
+    config = {"seed": seed, "dataset": {"name": "embedded"}, "evaluation": {"streams": streams}}
+    return {"config": config}
+
+
+def with_seed(made_up: RunPlan, seed: int, number: int) -> RunPlan:
+    """Another replicate of a made-up plan, in place of ``amendments.with_seed``."""
+    return replace(
+        made_up,
+        seed=seed,
+        run_id=f"d{made_up.depth}-{made_up.variant_id}-s{seed}",
+        pair_key=f"order-{seed}",
+        config=made_up.config | {"seed": seed},
+    )
+
+
 @dataclass
 class World:
     """What would come out if a run were run, whoever asks and however often.
 
     Attributes:
         effects: (variant, depth) or variant -> true effect in bits per byte.
+        held_back: the same on the holdout text, where a plan asks for it; what is left out is as in effects.
         fates: (variant, depth, seed) -> state and failure class of a run that does not complete.
         kill_after: raise ``Killed`` when this many more runs were done.
         done: run_id -> record, when it is kept in memory.
@@ -139,6 +159,7 @@ class World:
     on_disk: bool = False
     done: dict[str, RunRecord] = field(default_factory=dict)
     asked: list[tuple[str, str]] = field(default_factory=list)  # (rung, run_id) in the order they were run
+    held_back: Mapping[str, float] = field(default_factory=dict)
 
     def record(self, cell: Cell) -> RunRecord:
         """The same record for the same plan; only its clock differs between worlds."""
@@ -149,6 +170,11 @@ class World:
         time = 0.1 * (1 + 0.3 * random.Random(f"{self.clock} {run.run_id}").random())
         state, failure = self.fates.get((cell.variant, run.depth, run.seed), (RunState.complete, None))
         complete = state is RunState.complete
+        results = {"val_bpb": 2.5 - 0.1 * run.depth + effect + luck + own, "median_step_time_s": time}
+        if HOLDOUT in run.config.get("evaluation", {}).get("streams", []):
+            other = random.Random(f"{self.seed} {run.run_id} holdout").gauss(0.0, self.noise)
+            held_back = self.held_back.get(cell.variant, effect)
+            results[f"bpb_{HOLDOUT}"] = 2.6 - 0.1 * run.depth + held_back + luck + other
         return RunRecord(
             run_id=run.run_id,
             variant_id=run.variant_id,
@@ -160,10 +186,8 @@ class World:
             resolved={"dtype": "bf16", "device": "cpu"},
             environment={"hardware": "a processor", "git_commit": "0123abc"},
             environment_fingerprint="e" * 12,
-            evaluation_fingerprints={"validation": "f" * 12},
-            results={"val_bpb": 2.5 - 0.1 * run.depth + effect + luck + own, "median_step_time_s": time}
-            if complete
-            else {},
+            evaluation_fingerprints={"validation": "f" * 12, HOLDOUT: "a" * 12},
+            results=results if complete else {},
         )
 
     def run_cells(self, rung: str, cells: list[Cell]) -> None:

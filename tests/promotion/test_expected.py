@@ -38,7 +38,9 @@ def sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def calibrated(sweep: Path, sd: float) -> Calibration:
     asked = replace(file.load(sweep), seeds=(1,))
     tokens = next(cell.plan.total_tokens for cell in expand.expand_all(asked) if cell.rung == "d6")
-    known = Calibration(6, "embedded", "fp32", "cpu", tokens, "val_bpb", sd, 4, "2026-01-20T00:00:00", ("a",))
+    known = Calibration(
+        6, "embedded", "fp32", "cpu", tokens, "bpb_validation_holdout", sd, 4, "2026-01-20T00:00:00", ("a",)
+    )
     calibration_file.add(paths.results_dir(), [known])
     return known
 

@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
             "--seeds", args.seeds, f"be at least {calibration.MIN_SEEDS}", "fewer do not measure an SD"
         )
     results_dir = paths.results_dir()
-    plans, metric = plans_of(args.overrides, args.seeds)
+    plans, metrics = plans_of(args.overrides, args.seeds)
     how = running.how(args, results_dir, plans[0])
     labels = {plan.run_id: f"d{plan.depth} seed {plan.seed}" for plan in plans}
     if running.run_plans(plans, how, "calibrate", labels):
@@ -65,39 +65,38 @@ def run(args: argparse.Namespace) -> int:
         return running.DONE
     rows = store.load("all", results_dir)
     rows = rows[rows["run_id"].isin(labels)]
-    found = calibration.measure(rows, metric)
+    found = [item for metric in metrics if metric in rows for item in calibration.measure(rows, metric)]
     calibration_file.add(results_dir, found)
     _show(rows, found)
     print(f"kept in {running.shown(results_dir / calibration_file.NAME)}")
-    wanted = len({plan.depth for plan in plans})
-    return (
-        running.DONE
-        if sum(item.df >= calibration.MIN_DF for item in found) >= wanted
-        else running.RUNS_FAILED
-    )
+    known = {item.depth for item in found if item.metric == metrics[0] and item.df >= calibration.MIN_DF}
+    return running.DONE if known >= {plan.depth for plan in plans} else running.RUNS_FAILED
 
 
-def plans_of(overrides: list[str], num_seeds: int) -> tuple[list[RunPlan], str]:
-    """The reference on every rung with seeds of its own, and the metric of the sweep."""
+def plans_of(overrides: list[str], num_seeds: int) -> tuple[list[RunPlan], list[str]]:
+    """The reference on every rung with seeds of its own; the metric of the sweep, and its last rung's."""
     from sweepkit.config import codec, compose
     from sweepkit.plan import build
     from sweepkit.results.columns import REFERENCE
-    from sweepkit.sweep import expand, file
+    from sweepkit.sweep import expand, file, last_rung
 
     names = [item.removeprefix(_SWEEP) for item in overrides if item.startswith(_SWEEP)]
     others = [item for item in overrides if not item.startswith(_SWEEP)]
-    metric = "val_bpb"
+    metrics = ["val_bpb"]
     if names:
         sweep = dataclasses.replace(file.load(names[0]), seeds=(1,))
-        metric = sweep.decision.metric
         cells = [cell for cell in expand.expand_all(sweep, others) if cell.variant == REFERENCE]
-        configs = [codec.from_json(plan.config) for plan in {cell.rung: cell.plan for cell in cells}.values()]
+        plans = [plan.config for plan in {cell.rung: cell.plan for cell in cells}.values()]
+        rungs = expand.rungs_of(expand.ladder_of(sweep, others))
+        last = last_rung.metric(sweep.decision, rungs, plans[-1])
+        metrics = list(dict.fromkeys([sweep.decision.metric, last]))
+        configs = [codec.from_json(config) for config in plans]
     else:
         configs = [compose.compose(others)]
     seeds = range(FIRST_SEED, FIRST_SEED + num_seeds)
     return [
         build.build(dataclasses.replace(config, seed=seed)) for config in configs for seed in seeds
-    ], metric
+    ], metrics
 
 
 def _show(rows: pd.DataFrame, found: list[Calibration]) -> None:

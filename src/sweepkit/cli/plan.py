@@ -261,7 +261,7 @@ def _print_power(overrides: Sequence[str]) -> None:
     from sweepkit.config import paths
     from sweepkit.promotion import expected
     from sweepkit.report import terminal
-    from sweepkit.sweep import expand
+    from sweepkit.sweep import expand, last_rung
 
     names = [item.removeprefix(_SWEEP) for item in overrides if item.startswith(_SWEEP)]
     others = [item for item in overrides if not item.startswith(_SWEEP)]
@@ -269,8 +269,12 @@ def _print_power(overrides: Sequence[str]) -> None:
         return
     rungs = expand.rungs_of(expand.ladder_of(sweep, others))
     known = calibration_file.read(paths.results_dir())
-    found = expected.of(expand.expand_all(sweep, others), rungs, sweep.decision, known)
     console = terminal.console()
+    cells = expand.expand_all(sweep, others)
+    at_top = next(cell.plan.config for cell in cells if cell.rung == rungs[-1].name)
+    if said := last_rung.said(sweep.decision, rungs, at_top):
+        console.print(f"\n{said}", markup=False)
+    found = expected.of(cells, rungs, sweep.decision, known)
     console.print(f"\n{expected.describe(found, sweep.decision)}".replace("NAME", names[0]), markup=False)
     if not found.is_enough:
         console.print("underpowered: sweep and promote ask for --underpowered")

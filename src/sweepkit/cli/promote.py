@@ -25,12 +25,15 @@ examples:
   sweepkit promote x0_beta1 --simulate         how often this sweep would be wrong; runs nothing
   sweepkit promote x0_beta1 --simulate --gpu-hours 64    what to do with 64 GPU-hours
   sweepkit promote x0_beta1                    again: goes on where it was, or shows how it ended
+  sweepkit promote x0_beta1 --amend-to 8       fresh seeds for what the last rung left open, 8 in all
   sweepkit promote x0_beta1 --replay decision.alpha=0.01   which decisions a stricter rule would have changed
 
 Plan and decision rule are frozen in results/NAME before the first run starts. Every rung runs the reference
 and the variants that are still in, each with all its seeds, and decides once. A few variants that lost, drawn
 at random, are run beside them to measure transfer without selection; they are never adopted. With a search:
-block the lowest rung is searched, and its best points climb.
+block the lowest rung is searched, and its best points climb. The last rung is decided on seeds and text that
+no rung below uses. --amend-to adds seeds that the frozen plan did not allow: they are decided on alone, the
+k-th time at α / 2^k, so that all decisions together stay below 2α; asking again for as many adds none.
 """
 
 
@@ -63,6 +66,19 @@ def add_parser(subparsers: Any) -> None:
         help="compare runs across hardware, threads and versions",
     )
     parser.add_argument(
+        "--amend-to",
+        type=int,
+        metavar="SEEDS",
+        help="after the last rung is decided: fresh seeds for what it left inconclusive, so many in all",
+    )
+    parser.add_argument(
+        "--amend-variant",
+        action="append",
+        default=[],
+        metavar="VARIANT",
+        help="with --amend-to: these instead (repeatable)",
+    )
+    parser.add_argument(
         "--replay",
         action="store_true",
         help="run nothing: show what the rule, with decision.KEY=VALUE changed, says of the runs there are",
@@ -81,6 +97,12 @@ def run(args: argparse.Namespace) -> int:
     asked = running.load_sweep(args.name, args.overrides, results_dir)
     running.check_power(asked, args.overrides, results_dir, args.underpowered)
     sweep = frozen.freeze(asked, results_dir, args.overrides)
+    if args.amend_to is not None:
+        sweep = _amended(sweep, args.amend_to, args.amend_variant)
+    elif args.amend_variant:
+        raise invalid(
+            "--amend-variant", args.amend_variant[0], "come with --amend-to", "add --amend-to SEEDS"
+        )
     how = running.how(args, results_dir, sweep.cells[0].plan)
     return climb(sweep, how, args.overrides, args.allow_mixed_environments)
 
@@ -117,7 +139,7 @@ def climb(sweep: Frozen, how: running.How, overrides: Sequence[str], allow_mixed
             left.append(submitted)
 
     def tell(result: RungResult) -> None:
-        if result.rung != sweep.rungs[-1].name:
+        if result.rung in [rung.name for rung in sweep.rungs[:-1]]:
             climbing = ", ".join(result.survivors) or "no variant"
             console.print(f"{result.rung} is decided; to the next rung: {climbing}", style="bold")
 
@@ -134,6 +156,25 @@ def climb(sweep: Frozen, how: running.How, overrides: Sequence[str], allow_mixed
         return running.leave(sweep, how, left[-1], options)
     _show(sweep, promotion, how.results_dir, is_new=_stored(sweep) != before)
     return running.DONE if promotion.finished else running.RUNS_FAILED
+
+
+def _amended(sweep: Frozen, to_seeds: int, variants: Sequence[str]) -> Frozen:
+    """The sweep with the amendment that is asked for."""
+    from dataclasses import replace
+
+    from sweepkit.promotion import amend
+    from sweepkit.sweep import frozen
+
+    whole = frozen.load_frozen(sweep.sweep_dir.parent, sweep.name)
+    amendment = amend.amend(whole, to_seeds, variants)
+    if amendment is None:
+        print(f"{sweep.name}: there are {amend.seeds_so_far(sweep)} seeds already, so none are added")
+        return sweep
+    path = running.shown(sweep.sweep_dir / f"amendment-{amendment.number}.json")
+    seeds = running.count(len(amendment.seeds), "fresh seed")
+    print(f"amendment {amendment.number}: {seeds} for {', '.join(amendment.variants)}; recorded in {path}")
+    amended = frozen.load_frozen(sweep.sweep_dir.parent, sweep.name).amendments
+    return replace(sweep, cells=[*sweep.cells, *amendment.cells], amendments=amended)
 
 
 def _check_climbs(sweep: Frozen) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sweepkit import errors
-from sweepkit.config import dimensions
+from sweepkit.config import dimensions, holdout
 from sweepkit.config.schema import (
     DatasetConfig,
     DatasetKind,
@@ -38,6 +38,7 @@ def check(config: RunConfig) -> None:
     _check_model(config.model)
     _check_dataset(config.dataset)
     _check_streams(config.evaluation.streams)
+    _check_holdouts(config)
     _check_lengths(config.horizon)
     _check_batch(config.horizon)
     _check_schedule(config.schedule)
@@ -112,13 +113,14 @@ def _check_dataset(dataset: DatasetConfig) -> None:
 
 
 def _check_streams(streams: list[str]) -> None:
+    known = [*EVALUATION_STREAMS, *map(holdout.of, EVALUATION_STREAMS)]
     for stream in streams:
-        if stream not in EVALUATION_STREAMS:
+        if stream not in known:
             raise errors.invalid(
                 "evaluation.streams",
                 stream,
-                f"be among [{', '.join(EVALUATION_STREAMS)}]",
-                errors.did_you_mean(stream, EVALUATION_STREAMS),
+                f"be among [{', '.join(known)}]",
+                errors.did_you_mean(stream, known),
             )
     if len(set(streams)) < len(streams) or VALIDATION not in streams:
         raise errors.invalid(
@@ -127,6 +129,30 @@ def _check_streams(streams: list[str]) -> None:
             "hold validation (val_bpb comes from it) and nothing twice",
             "try 'evaluation.streams=[validation,probe]'",
         )
+
+
+def _check_holdouts(config: RunConfig) -> None:
+    streams = config.evaluation.streams
+    for place, stream in enumerate(streams):
+        base = holdout.base(stream)
+        if base is None:
+            continue
+        if base not in streams[:place]:
+            raise errors.invalid(
+                "evaluation.streams",
+                streams,
+                f"hold {base} before {stream}, which is the text behind it",
+                f"add {base}, or drop {stream}",
+            )
+        if holdout.is_known_to_be_empty(config, base):
+            raise errors.invalid(
+                "evaluation.max_bytes",
+                config.evaluation.max_bytes,
+                f"be at most {holdout.room(config, base)} for {stream}: the {base} text has "
+                f"{holdout.EMBEDDED_BYTES[base]} bytes, and behind what is scored of it must lie a quarter "
+                "as much again",
+                f"lower it, or drop {stream}",
+            )
 
 
 def _check_lengths(horizon: HorizonConfig) -> None:

@@ -22,9 +22,10 @@ import numpy as np
 import numpy.typing as npt
 
 from sweepkit import fsio
-from sweepkit.config import paths
+from sweepkit.config import holdout, paths
 from sweepkit.config.schema import DatasetConfig, PackingAlgorithm, RunConfig, TokenizerCorpus
 from sweepkit.data import cache, progress, token_cache
+from sweepkit.data.behind import behind
 from sweepkit.data.documents import Documents, documents
 from sweepkit.data.loader import TrainLoader
 from sweepkit.data.packing import PackingIndex, Stats, pack
@@ -125,9 +126,9 @@ def prepare(config: RunConfig, thorough: bool = False) -> PreparedData:
         tokens = token_cache.ensure(
             _entry(root, "tokens", recipe), source, lambda: tokenizer, report, None, thorough
         )
-    streams = []
+    streams: list[EvalStream] = []
     for name in config.evaluation.streams:
-        text = documents(dataset, name, root / "downloads")
+        text, first_byte = _text(config, name, streams, root)
         stream_recipe = {
             "text": text.recipe,
             "tokenizer": tokenizer_recipe,
@@ -142,10 +143,20 @@ def prepare(config: RunConfig, thorough: bool = False) -> PreparedData:
                 config.evaluation.max_bytes,
                 thorough,
             )
-        streams.append(EvalStream(name, config.horizon.sequence_len, tokenizer.bos_id, stream_tokens))
+        length, bos_id = config.horizon.sequence_len, tokenizer.bos_id
+        streams.append(EvalStream(name, length, bos_id, stream_tokens, first_byte))
     prepared = PreparedData(config, root, recipe, tokenizer, tokens, streams)
     prepared.packing(config.horizon.sequence_len)
     return prepared
+
+
+def _text(config: RunConfig, name: str, before: list[EvalStream], root: Path) -> tuple[Documents, int]:
+    """A stream's documents, and where they begin: those of a holdout lie behind its stream's."""
+    usual = next((stream for stream in before if stream.name == holdout.base(name)), None)
+    if usual is None:
+        return documents(config.dataset, name, root / "downloads"), 0
+    whole = documents(config.dataset, usual.name, root / "downloads")
+    return behind(whole, usual.tokens.num_docs, name, config.evaluation.max_bytes), usual.num_bytes
 
 
 def _tokenizer(config: RunConfig, source: Documents, root: Path) -> tuple[Tokenizer, dict[str, Any]]:

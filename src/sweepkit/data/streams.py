@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sweepkit import fsio
+from sweepkit.config import holdout
 from sweepkit.data.token_cache import TokenCache
 
 #: What is scored and how; part of the fingerprint. Change the text when the meaning changes.
@@ -28,8 +29,9 @@ class EvalStream:
     """One text to evaluate on.
 
     Attributes:
-        name: validation or probe.
+        name: validation, probe, or the holdout of one of them.
         sequence_len: T.
+        first_byte: where it begins in its text; above 0 for a holdout.
         num_bytes: bytes of text scored; the denominator of bits per byte.
     """
 
@@ -37,6 +39,12 @@ class EvalStream:
     sequence_len: int
     bos_id: int
     tokens: TokenCache
+    first_byte: int = 0
+
+    @property
+    def is_holdout(self) -> bool:
+        """Whether it is scored at the end of a run alone."""
+        return holdout.base(self.name) is not None
 
     @property
     def num_bytes(self) -> int:
@@ -52,7 +60,7 @@ class EvalStream:
         """Text, byte range, row layout, T and byte rule: what a loss on this stream is a loss on."""
         return {
             "text": self.tokens.text_digest,
-            "bytes": [0, self.num_bytes],
+            "bytes": [self.first_byte, self.first_byte + self.num_bytes],
             "layout": LAYOUT,
             "sequence_len": self.sequence_len,
             "byte_rule": BYTE_RULE,

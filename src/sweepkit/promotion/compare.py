@@ -16,15 +16,16 @@ import pandas as pd
 
 from sweepkit import errors
 from sweepkit.analysis import transfer
-from sweepkit.analysis.effects import Effect
 from sweepkit.analysis.transfer import TransferRow
 from sweepkit.promotion import gate
 from sweepkit.promotion.verdict import Outcome, Verdict
 from sweepkit.results.columns import REFERENCE, is_horizon
 from sweepkit.results.record import RunState
+from sweepkit.sweep import last_rung
 from sweepkit.sweep.decision import DecisionRule
 
 _NEEDED = ("variant", "seed")
+_COUNTS = ("num_steps", "total_flops")
 _TEXT = ("variant", "state", "failure_class", "hardware", "dtype", "device", "pair_key", "compile_key")
 
 
@@ -108,17 +109,38 @@ def compare(
     rows = _runs(frame, reference, rule)
     rule, notes = _measured(rows, rule)
     depths = list(dict.fromkeys(rows["rung"]))
+    last, said = _last(rows, rule, depths)
     verdicts = [
         replace(verdict, outcome=Outcome.promote) if verdict.outcome is Outcome.adopt else verdict
         for depth in depths
-        for verdict in gate.decide(rows, rule, depth, depth == depths[-1], allow_mixed_environments)
+        for verdict in gate.decide(
+            rows,
+            last if depth == depths[-1] else rule,
+            depth,
+            depth == depths[-1],
+            allow_mixed_environments,
+            usual=rule.metric,
+        )
     ]
+    notes += said
     return Comparison(reference, rule, verdicts, _transfer(rows, verdicts), notes)
+
+
+def _last(rows: pd.DataFrame, rule: DecisionRule, depths: Sequence[str]) -> tuple[DecisionRule, list[str]]:
+    """The rule of the deepest runs: on text that no depth below uses, where the table has any."""
+    held_back = last_rung.holdout_column(rule.metric)
+    deepest = rows[(rows["rung"] == depths[-1]) & (rows["state"] == RunState.complete)]
+    has_any = len(deepest) > 0 and held_back in deepest and bool(deepest[held_back].notna().all())
+    metric = rule.last_metric or (held_back if has_any and len(depths) > 1 else rule.metric)
+    same = metric == rule.metric
+    what = "the text of the depths below" if same else "text that decides no depth below"
+    notes = [f"{depths[-1]} is decided by {metric}, {what}"] if len(depths) > 1 else []
+    return replace(rule, metric=metric, last_metric=metric), notes
 
 
 def _runs(frame: pd.DataFrame, reference: str, rule: DecisionRule) -> pd.DataFrame:
     """The table with the columns of the runs table, smallest depth first, in an order of its own."""
-    for name in (*_NEEDED, rule.metric):
+    for name in filter(None, (*_NEEDED, rule.metric, rule.last_metric)):
         if name not in frame:
             raise errors.invalid(
                 "column",
@@ -147,7 +169,7 @@ def _runs(frame: pd.DataFrame, reference: str, rule: DecisionRule) -> pd.DataFra
     depth = pd.to_numeric(rows["depth"]).astype("Int64") if "depth" in rows else pd.Series(pd.NA, rows.index)
     rows["rung"] = ["all depths" if pd.isna(value) else f"d{value}" for value in depth]
     rows = rows.assign(_depth=depth).sort_values(["_depth", "variant", "seed"], kind="stable")
-    for name in (rule.metric, "train_time_s", "median_step_time_s", "num_steps", "total_flops"):
+    for name in (*_metrics(rule), *rule.scores, "train_time_s", "median_step_time_s", *_COUNTS):
         if name in rows:
             rows[name] = pd.to_numeric(rows[name]).astype("Float64")
     rows = rows.drop(columns="_depth")
@@ -171,6 +193,12 @@ def _check_once(rows: pd.DataFrame, metric: str) -> None:
         )
 
 
+def _metrics(rule: DecisionRule) -> list[str]:
+    """Columns that some depth may be decided by."""
+    named = (rule.metric, rule.last_metric, last_rung.holdout_column(rule.metric))
+    return [name for name in dict.fromkeys(named) if name]
+
+
 def _not_taken(name: str) -> str:
     if name == REFERENCE:
         raise errors.invalid("variant", name, "be the reference's name alone", f"give --reference {name}")
@@ -187,7 +215,7 @@ def _completed(rows: pd.DataFrame, rule: DecisionRule) -> pd.DataFrame:
                 rows["rung"], rows["variant"], rows["seed"], number, strict=True
             )
         ]
-    measured = rows[rule.metric].notna()
+    measured = rows[[name for name in _metrics(rule) if name in rows]].notna().any(axis=1)
     if "state" not in rows:
         rows["state"] = [RunState.complete.value if value else "failed" for value in measured]
     if "failure_class" not in rows:
@@ -225,7 +253,7 @@ def _transfer(rows: pd.DataFrame, verdicts: Sequence[Verdict]) -> list[TransferR
         for name in names
         for row in transfer.story(
             [
-                (verdict.rung, depths[verdict.rung], Effect(**verdict.evidence["effect"]))
+                (verdict.rung, depths[verdict.rung], verdict.followed)
                 for verdict in verdicts
                 if verdict.variant == name
             ]

@@ -20,7 +20,7 @@ from sweepkit.analysis import calibration_file, dunnett, power
 from sweepkit.analysis.calibration import Calibration
 from sweepkit.config.schema import RungConfig
 from sweepkit.results.columns import REFERENCE
-from sweepkit.sweep import expand, fields, frozen, reference_runs
+from sweepkit.sweep import expand, fields, frozen, last_rung, reference_runs
 from sweepkit.sweep.decision import DecisionRule
 from sweepkit.sweep.expand import Cell
 from sweepkit.sweep.file import SweepFile
@@ -79,7 +79,7 @@ def of(
     reference = [cell for cell in here if cell.variant == REFERENCE]
     seeds = len({cell.plan.seed for cell in reference})
     own = max(cell.number for cell in reference) + 1
-    noise = _serving(here, decision, known)
+    noise = _serving(here, rungs, decision, known)
     if noise is None or num_variants == 0 or decision.min_effect == 0.0:
         return Power(last.name, num_variants, seeds, own, noise, None, None, None)
 
@@ -148,11 +148,12 @@ def chance(
 
 
 def _serving(
-    here: Sequence[Cell], decision: DecisionRule, known: Sequence[Calibration]
+    here: Sequence[Cell], rungs: Sequence[RungConfig], decision: DecisionRule, known: Sequence[Calibration]
 ) -> Calibration | None:
     """The measurement that fits the reference's plan; hardware and dtype are the runs' to find out."""
     plan = next(cell.plan for cell in here if cell.variant == REFERENCE)
-    wanted = (decision.metric, plan.depth, plan.config["dataset"]["name"], plan.total_tokens)
+    metric = last_rung.metric(decision, rungs, plan.config)
+    wanted = (metric, plan.depth, plan.config["dataset"]["name"], plan.total_tokens)
     fitting = [item for item in known if (item.metric, item.depth, item.dataset, item.total_tokens) == wanted]
     return max(fitting, key=lambda item: (item.df, item.measured_at), default=None)
 

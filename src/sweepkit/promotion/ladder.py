@@ -5,13 +5,13 @@ rung: run what is missing of the reference, the surviving variants and a few tha
 check that plan and rule are still what was frozen, decide, and store the decision in ``verdicts.json`` with a
 digest of the runs it was based on, before anything of the next rung starts. On a rerun a stored decision is
 used as it stands while its inputs are the same; otherwise it is made again, which gives the same from the
-same runs.
+same runs. Amendments to the last rung (``sweep/amendments.py``) are further stages of the same machine.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
@@ -19,10 +19,13 @@ from sweepkit.analysis import calibration, calibration_file, replicates
 from sweepkit.analysis.calibration import Calibration
 from sweepkit.config.schema import RungConfig
 from sweepkit.errors import FrozenPlanError
-from sweepkit.promotion import deferred, gate, ledger, looks, outcome, unselected
+from sweepkit.promotion import deferred, gate, ledger, looks, outcome, unselected, wording
 from sweepkit.promotion.verdict import Promotion, RungResult, Verdict
 from sweepkit.results.columns import REFERENCE, is_reference
 from sweepkit.results.record import FailureClass, RunState
+from sweepkit.sweep import last_rung
+from sweepkit.sweep.amendments import Amendment
+from sweepkit.sweep.decision import DecisionRule
 from sweepkit.sweep.expand import VARIANT, Cell
 from sweepkit.sweep.frozen import Frozen, load_frozen
 
@@ -66,15 +69,21 @@ def promote(
     carried: list[str] = []  # lost, and run to measure transfer
     decided: list[RungResult] = []
     waiting: list[str] = []
+    at = ""
     _verify(frozen)
     stored = ledger.read(frozen)
-    for rung, count in _stages(frozen, rungs):
+    for stage in _stages(frozen, rungs):
+        rung = stage.rung
+        if stage.amendment:
+            surviving, carried = list(stage.amendment.variants), []
+        elif decided and not surviving:
+            continue
         if not decided or decided[-1].rung != rung.name:
             here: list[Cell] = []
             entered = [*references, *surviving, *carried]
         wanted = [*references, *surviving, *([] if here else carried)]
         on_rung = [cell for cell in frozen.cells if cell.rung == rung.name]
-        cells = [cell for cell in looks.cells_of(on_rung, count) if cell.variant in wanted]
+        cells = [cell for cell in looks.cells_of(on_rung, stage.count) if cell.variant in wanted]
         here = list({cell.plan.run_id: cell for cell in [*here, *cells]}.values())
         rows = _rows(frozen, load(), rung, entered, here)
         if unfinished(rows, cells) or (retry_failed and not (rows["state"] == RunState.complete).all()):
@@ -83,29 +92,38 @@ def promote(
         if replicates.to_retry(rows):  # out of memory or time: a neighbour on the node may have been to blame
             run_cells(rung.name, cells)
             rows = _rows(frozen, load(), rung, entered, here)
-        waiting = unfinished(rows, cells)
+        waiting, at = unfinished(rows, cells), rung.name
         if waiting:
             break
         _verify(frozen)
-        judge = _Judge(frozen, rung, rung is rungs[-1], carried, allow_mixed_environments, count)
+        judge = _Judge(frozen, stage, carried, allow_mixed_environments)
         before = decided.pop() if decided and decided[-1].rung == rung.name else None
         result = judge.result(rows, cells, stored, before)
         decided.append(result)
         ledger.write(frozen, decided)
         on_decision(result)
         surviving, carried = result.survivors, result.unselected
-        if not surviving:
-            break
-    promotion = outcome.conclude(frozen, rungs, decided, waiting)
+    promotion = outcome.conclude(frozen, rungs, decided, waiting, at)
     outcome.write(frozen.sweep_dir, promotion, load())
     return promotion
 
 
-def _stages(frozen: Frozen, rungs: Sequence[RungConfig]) -> list[tuple[RungConfig, int | None]]:
-    """The rungs from the bottom up, the last once for each of its looks with the seeds it then has."""
-    if not rungs or not frozen.decision.looks:
-        return [(rung, None) for rung in rungs]
-    return [*((rung, None) for rung in rungs[:-1]), *((rungs[-1], count) for count in frozen.decision.looks)]
+@dataclass(frozen=True)
+class _Stage:
+    """One decision: of a rung, of a look at the last one, or of an amendment to it."""
+
+    rung: RungConfig
+    is_last: bool
+    count: int | None = None  # of seeds at this look; None: all
+    amendment: Amendment | None = None
+
+
+def _stages(frozen: Frozen, rungs: Sequence[RungConfig]) -> list[_Stage]:
+    """The rungs from the bottom up, the last once for each of its looks, then the amendments."""
+    lower = [_Stage(rung, is_last=False) for rung in rungs[:-1]]
+    last = [_Stage(rung, True, count) for rung in rungs[-1:] for count in frozen.decision.looks or (None,)]
+    amended = [_Stage(RungConfig(name=item.rung), True, None, item) for item in frozen.amendments]
+    return [*lower, *last, *amended]
 
 
 def unfinished(rows: pd.DataFrame, cells: Sequence[Cell]) -> list[str]:
@@ -131,14 +149,16 @@ def _rows(
 
 @dataclass(frozen=True)
 class _Judge:
-    """Decides one rung; ``carried`` are the variants that are run there only to measure transfer."""
+    """Decides one stage; ``carried`` are the variants that are run there only to measure transfer."""
 
     frozen: Frozen
-    rung: RungConfig
-    is_last: bool
+    stage: _Stage
     carried: Sequence[str]
     allow_mixed_environments: bool
-    count: int | None = None  # of seeds at this look
+
+    @property
+    def rule(self) -> DecisionRule:
+        return self.frozen.rule_on(self.stage.rung.name)
 
     def result(
         self,
@@ -149,46 +169,62 @@ class _Judge:
     ) -> RungResult:
         """The stored decision where it was based on the same, else a new one after the ``earlier`` look."""
         known = self._calibrations(rows)
-        inputs = ledger.inputs_sha256(self.frozen, self.rung, self.is_last, self.carried, rows, known)
-        before = stored.get(self.rung.name)
+        rung, is_last = self.stage.rung, self.stage.is_last
+        inputs = ledger.inputs_sha256(self.frozen, rung, is_last, self.carried, rows, known)
+        before = stored.get(rung.name)
         if before is not None and before.inputs_sha256 == inputs:
             return before
         depth = cells[0].plan.depth if cells else None
         verdicts = self._verdicts(rows, known)
-        if self.count is not None and self.count < self.frozen.decision.looks[-1]:
-            verdicts = looks.interim(verdicts, self.count, self.frozen.decision.looks[-1])
+        if self.stage.count is not None and self.stage.count < self.rule.looks[-1]:
+            verdicts = looks.interim(verdicts, self.stage.count, self.rule.looks[-1])
         if earlier:
             verdicts = looks.merged(earlier.verdicts, verdicts)
-        return RungResult(self.rung.name, depth, verdicts, inputs)
+        number = self.stage.amendment.number if self.stage.amendment else 0
+        return RungResult(rung.name, depth, verdicts, inputs, number)
 
     def _calibrations(self, rows: pd.DataFrame) -> list[Calibration]:
         """The noise that was measured under this rung's conditions, if it was."""
         mine = (rows["variant"] == REFERENCE) & (rows["state"] == RunState.complete)
         known = calibration_file.read(self.frozen.sweep_dir.parent)
-        serving = calibration.fitting(known, rows[mine], self.frozen.decision.metric)
-        return [serving] if serving else []
+        metrics = dict.fromkeys([self.rule.metric, self.frozen.decision.metric])
+        serving = (calibration.fitting(known, rows[mine], metric) for metric in metrics)
+        return [item for item in serving if item]
 
     def _verdicts(self, rows: pd.DataFrame, known: Sequence[Calibration]) -> list[Verdict]:
-        decision = self.frozen.decision
-        here = [cell for cell in self.frozen.cells if cell.rung == self.rung.name]
-        waiting = deferred.deferred(here, decision)
+        frozen, rung, is_last = self.frozen, self.stage.rung, self.stage.is_last
+        here = [cell for cell in frozen.cells if cell.rung == rung.name]
+        waiting = deferred.deferred(here, self.rule)
         found = gate.decide(
             rows,
-            decision,
-            self.rung,
-            self.is_last,
+            self.rule,
+            rung,
+            is_last,
             self.allow_mixed_environments,
             known=known,
             apart=[*self.carried, *waiting],
+            usual=frozen.decision.metric,
         )
-        found = [deferred.undecided(verdict, waiting, self.is_last) for verdict in found]
+        found = [deferred.undecided(verdict, waiting, is_last) for verdict in found]
         verdicts = [verdict for verdict in found if verdict.variant not in self.carried]
         measured = [verdict for verdict in found if verdict.variant in self.carried]
-        if not self.is_last:
-            num_variants = len({cell.variant for cell in self.frozen.cells if not is_reference(cell.variant)})
-            num = decision.num_unselected_of(num_variants)
-            verdicts = unselected.choose(verdicts, self.carried, num=num, identity=self.frozen.identity)
-        return verdicts + [unselected.only_measured(verdict, decision) for verdict in measured]
+        if not is_last:
+            num_variants = len({cell.variant for cell in frozen.cells if not is_reference(cell.variant)})
+            num = frozen.decision.num_unselected_of(num_variants)
+            verdicts = unselected.choose(verdicts, self.carried, num=num, identity=frozen.identity)
+        verdicts += [unselected.only_measured(verdict, self.rule) for verdict in measured]
+        said = self._said(here)
+        return [replace(verdict, notes=[*verdict.notes, *said]) for verdict in verdicts]
+
+    def _said(self, here: Sequence[Cell]) -> list[str]:
+        """What the reader of a last verdict must know of the text and of the level it was decided at."""
+        if amendment := self.stage.amendment:
+            planned = self.frozen.rule_on(amendment.amends).alpha
+            return [wording.amended(amendment, planned)]
+        if not self.stage.is_last:
+            return []
+        found = last_rung.said(self.frozen.decision, self.frozen.rungs, here[0].plan.config)
+        return [found] if found else []
 
 
 def _verify(frozen: Frozen) -> None:

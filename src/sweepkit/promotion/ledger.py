@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from sweepkit import fsio
+from sweepkit.analysis import comparable
 from sweepkit.analysis.calibration import Calibration
 from sweepkit.config.schema import RungConfig
 from sweepkit.promotion.gate import RULE_VERSION
@@ -43,7 +44,12 @@ def write(frozen: Frozen, decided: Sequence[RungResult]) -> None:
             "rule_version": RULE_VERSION,
             "decision": frozen.decision.to_json(),
             "rungs": [
-                {"rung": item.rung, "depth": item.depth, "inputs_sha256": item.inputs_sha256}
+                {
+                    "rung": item.rung,
+                    "depth": item.depth,
+                    "inputs_sha256": item.inputs_sha256,
+                    "amendment": item.amendment,
+                }
                 for item in decided
             ],
             "verdicts": [verdict.to_json() for item in decided for verdict in item.verdicts],
@@ -72,6 +78,7 @@ def read(frozen: Frozen, of_any_rule: bool = False) -> dict[str, RungResult]:
                 item["depth"],
                 [verdict for verdict in verdicts if verdict.rung == item["rung"]],
                 item["inputs_sha256"],
+                item["amendment"],
             )
             for item in content["rungs"]
         }
@@ -88,15 +95,16 @@ def inputs_sha256(
     known: Sequence[Calibration] = (),
 ) -> str:
     """Digest of all a rung's decision depends on: the rule, the rung, its role and what its runs recorded."""
-    metric = frozen.decision.metric
-    stream = metric.removeprefix("bpb_")
-    wanted = dict.fromkeys([*_INPUTS, metric, "evaluation_fingerprint", f"evaluation_fingerprint_{stream}"])
+    rule = frozen.rule_on(rung.name)
+    metrics = (rule.metric, frozen.decision.metric)
+    fingerprints = map(comparable.evaluation_column, metrics)
+    wanted = dict.fromkeys([*_INPUTS, *metrics, *rule.scores, "evaluation_fingerprint", *fingerprints])
     names = [name for name in wanted if name in rows]
     runs = [[_plain(value) for value in row] for row in rows[names].itertuples(index=False, name=None)]
     return fsio.digest(
         {
             "rule_version": RULE_VERSION,
-            "decision": frozen.decision.to_json(),
+            "decision": rule.to_json(),
             "rung": rung.name,
             "max_promoted": rung.max_promoted,
             "is_last": is_last,

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from sweepkit import fsio
 from sweepkit.analysis import transfer
-from sweepkit.analysis.effects import Effect
 from sweepkit.analysis.transfer import TransferRow
 from sweepkit.config.schema import RungConfig
 from sweepkit.promotion.verdict import Final, FinalVerdict, Outcome, Promotion, RungResult
 from sweepkit.results.columns import is_reference
+from sweepkit.sweep import amendments
 from sweepkit.sweep.frozen import Frozen
 
 _FINAL = {  # of verdicts that judge
@@ -30,17 +29,27 @@ _FINAL = {  # of verdicts that judge
 
 
 def conclude(
-    frozen: Frozen, rungs: Sequence[RungConfig], decided: Sequence[RungResult], waiting: Sequence[str]
+    frozen: Frozen,
+    rungs: Sequence[RungConfig],
+    decided: Sequence[RungResult],
+    waiting: Sequence[str],
+    at: str = "",
 ) -> Promotion:
-    """Put together what the rungs decided; ``waiting`` holds ids of runs that have not ended."""
+    """Put together what the rungs decided.
+
+    Args:
+        waiting: ids of runs that have not ended.
+        at: the rung or amendment that they belong to.
+    """
     names = [name for name in dict.fromkeys(cell.variant for cell in frozen.cells) if not is_reference(name)]
-    finals = [_final(name, decided, pending=bool(waiting)) for name in names]
+    again = next((item.variants for item in frozen.amendments if waiting and item.rung == at), ())
+    finals = [_final(name, decided, bool(waiting), name in again) for name in names]
     return Promotion(
         sweep=frozen.name,
         frozen_sha256=frozen.sha256,
         decision=frozen.decision.to_json(),
         finished=not waiting,
-        message=_message(frozen, rungs, decided, waiting, finals),
+        message=_message(frozen, rungs, decided, waiting, at, finals),
         rungs=list(decided),
         finals=finals,
         transfer=[row for name in names for row in _transfer(name, decided)],
@@ -66,23 +75,24 @@ def effects_table(promotion: Promotion) -> pd.DataFrame:
         for verdict in result.verdicts:
             evidence = verdict.evidence
             effect = evidence["effect"]
-            row = stories[verdict.variant, result.rung]
+            row = stories.get((verdict.variant, result.rung))
             rows.append(
                 {
                     "variant": verdict.variant,
                     "rung": result.rung,
                     "depth": result.depth,
+                    "metric": evidence["metric"],
                     "n": evidence["n"],
                     **{name: effect[name] for name in _EFFECT_COLUMNS},
                     "p_corrected": evidence["metric_p_corrected"],
                     "flops_ratio": (evidence.get("flops") or {}).get("ratio"),
-                    "retention": row.retention,
+                    "retention": row.retention if row else None,
                     "outcome": verdict.outcome.value,
                     "climbs": verdict.climbs,
                 }
             )
-    columns = ["variant", "rung", "depth", "n", *_EFFECT_COLUMNS, "p_corrected", "flops_ratio", "retention"]
-    return pd.DataFrame(rows, columns=[*columns, "outcome", "climbs"])
+    columns = ["variant", "rung", "depth", "metric", "n", *_EFFECT_COLUMNS, "p_corrected", "flops_ratio"]
+    return pd.DataFrame(rows, columns=[*columns, "retention", "outcome", "climbs"])
 
 
 def costs_table(promotion: Promotion) -> pd.DataFrame:
@@ -103,24 +113,25 @@ _EFFECT_COLUMNS = (
 _COST_COLUMNS = ("status", "by_construction", "ratio", "low", "high", "p")
 
 
-def _final(name: str, decided: Sequence[RungResult], pending: bool) -> FinalVerdict:
-    """The last verdict a variant got; pending while it still climbs and runs are missing."""
+def _final(name: str, decided: Sequence[RungResult], pending: bool, is_amended: bool) -> FinalVerdict:
+    """The last verdict a variant got; pending while it climbs or is amended, and runs are missing."""
     last = None
     for result in decided:
         judged = (verdict for verdict in result.verdicts if verdict.outcome is not Outcome.unselected)
-        last = next((verdict for verdict in judged if verdict.variant == name), last)
-    if last is None or (last.climbs and pending):
+        if last is None or last.outcome is not Outcome.adopt:  # what was adopted needed no amendment
+            last = next((verdict for verdict in judged if verdict.variant == name), last)
+    if last is None or (last.climbs and pending) or is_amended:
         return FinalVerdict(name, Final.pending, last.rung if last else "", last.reasons if last else [])
     return FinalVerdict(name, _FINAL[last.outcome], last.rung, last.reasons)
 
 
 def _transfer(name: str, decided: Sequence[RungResult]) -> list[TransferRow]:
-    steps: list[tuple[str, int | None, Effect]] = []
-    for result in decided:
-        for verdict in result.verdicts:
-            if verdict.variant == name:
-                values: dict[str, Any] = verdict.evidence["effect"]
-                steps.append((result.rung, result.depth, Effect(**values)))
+    steps = [
+        (result.rung, result.depth, verdict.followed)
+        for result in decided
+        for verdict in result.verdicts
+        if verdict.variant == name and not result.amendment
+    ]
     return transfer.story(steps)
 
 
@@ -129,12 +140,12 @@ def _message(
     rungs: Sequence[RungConfig],
     decided: Sequence[RungResult],
     waiting: Sequence[str],
+    at: str,
     finals: Sequence[FinalVerdict],
 ) -> str:
     if waiting:
-        rung = rungs[min(len(decided), len(rungs) - 1)].name  # the last one may be looked at again
         return (
-            f"rung {rung} waits for {len(waiting)} runs that have not ended ({', '.join(waiting[:3])}"
+            f"rung {at} waits for {len(waiting)} runs that have not ended ({', '.join(waiting[:3])}"
             f"{', ...' if len(waiting) > 3 else ''}); run the same command again to go on"
         )
     if len(decided) < len(rungs):
@@ -143,5 +154,12 @@ def _message(
             f"{len(rungs) - len(decided)} rungs were not run"
         )
     adopted = [final.variant for final in finals if final.outcome is Final.adopted]
-    rule = f"α = {frozen.decision.alpha:g}, {frozen.decision.metric}, rung {decided[-1].rung}"
-    return f"adopted: {', '.join(adopted) or 'nothing'} ({rule})"
+    rule = frozen.rule_on(rungs[-1].name)
+    said = f"α = {rule.alpha:g}, {rule.metric}, rung {rungs[-1].name}"
+    if number := len(frozen.amendments):
+        most = amendments.total(rule.alpha, number)
+        said += (
+            f"; {number} amendment{'s' if number > 1 else ''} on fresh seeds, with which all decisions "
+            f"together are wrong at most {most:.3g} of the time"
+        )
+    return f"adopted: {', '.join(adopted) or 'nothing'} ({said})"

@@ -16,6 +16,7 @@ import pandas as pd
 
 from sweepkit.analysis import calibration_file
 from sweepkit.analysis.replicates import UNFINISHED
+from sweepkit.config.schema import RungConfig
 from sweepkit.promotion import ladder, ledger
 from sweepkit.promotion.verdict import RungResult, Verdict
 from sweepkit.results.columns import is_reference
@@ -91,7 +92,7 @@ def _differences(
         name for name in dict.fromkeys(cell.variant for cell in frozen.cells) if not is_reference(name)
     ]
     names = list(climbing)
-    for rung in frozen.rungs:
+    for rung in [*frozen.rungs, *(RungConfig(name=item.rung) for item in frozen.amendments)]:
         before, after = (
             {verdict.variant: verdict for verdict in results[rung.name].verdicts}
             if rung.name in results

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from sweepkit.analysis.cliffs import Cliff, cliffs
 from sweepkit.analysis.effects import Effect
 from sweepkit.analysis.retention import Climber, Retention, retention
-from sweepkit.promotion.verdict import RungResult, Verdict
+from sweepkit.promotion.verdict import RungResult
 from sweepkit.sweep import conflicts
 from sweepkit.sweep.decision import DecisionRule
 from sweepkit.sweep.expand import REFERENCE, VARIANT, Cell
@@ -22,8 +22,9 @@ __all__ = ["Cliff", "Retention", "find_cliffs", "numeric_axes", "retentions"]
 
 def retentions(rungs: Sequence[RungResult], alpha: float) -> list[Retention]:
     """One for every pair of neighbouring rungs that were decided."""
-    chances = _chances(rungs)
-    return [_retention(lower, upper, chances, alpha) for lower, upper in itertools.pairwise(rungs)]
+    planned = [result for result in rungs if not result.amendment]
+    chances = _chances(planned)
+    return [_retention(lower, upper, chances, alpha) for lower, upper in itertools.pairwise(planned)]
 
 
 def find_cliffs(
@@ -36,7 +37,7 @@ def find_cliffs(
         here = [cell for cell in cells if cell.rung == result.rung]
         for axis, levels in numeric_axes(here).items():
             variants = {level: judged[name] for level, (name, _) in levels.items() if name in judged}
-            effects = {level: _effect(verdict) for level, verdict in variants.items()}
+            effects = {level: verdict.effect for level, verdict in variants.items()}
             diverged = [
                 level
                 for level, verdict in variants.items()
@@ -112,16 +113,12 @@ def _retention(lower: RungResult, upper: RungResult, chances: dict[str, float], 
 
 def _measured(result: RungResult) -> dict[str, Effect]:
     """Variant → effect, of those whose effect and noise are known."""
-    effects = {verdict.variant: _effect(verdict) for verdict in result.verdicts}
+    effects = {verdict.variant: verdict.followed for verdict in result.verdicts}
     return {
         name: effect
         for name, effect in effects.items()
         if effect.effect is not None and effect.noise_sd is not None and effect.n > 0
     }
-
-
-def _effect(verdict: Verdict) -> Effect:
-    return Effect(**verdict.evidence["effect"])
 
 
 def _own_error(effect: Effect) -> float:

@@ -14,7 +14,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from sweepkit import fsio
-from sweepkit.analysis.effects import Effect
 from sweepkit.promotion import wording
 from sweepkit.promotion.verdict import Outcome, Verdict
 from sweepkit.sweep.decision import DecisionRule
@@ -59,11 +58,10 @@ def draw(effects: Mapping[str, float], num: int, salt: str) -> list[str]:
 
 def only_measured(verdict: Verdict, decision: DecisionRule) -> Verdict:
     """What is said of a drawn variant above the rung where it lost: how large its effect is."""
-    effect = Effect(**verdict.evidence["effect"])
     return replace(
         verdict,
         outcome=Outcome.unselected,
         climbs=False,
         unselected=True,
-        reasons=[f"{decision.metric} {wording.estimate(effect)}: {wording.drawn()}"],
+        reasons=[f"{decision.metric} {wording.estimate(verdict.effect)}: {wording.drawn()}"],
     )

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from sweepkit.analysis.effects import Effect
 from sweepkit.analysis.transfer import TransferRow
 
 
@@ -64,6 +65,16 @@ class Verdict:
     unselected: bool = False
     evidence: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def effect(self) -> Effect:
+        """What was decided by."""
+        return Effect(**self.evidence["effect"])
+
+    @property
+    def followed(self) -> Effect:
+        """The effect on the text that all rungs are evaluated on, by which a variant is followed up."""
+        return Effect(**(self.evidence.get("usual_effect") or self.evidence["effect"]))
+
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
@@ -80,6 +91,7 @@ class RungResult:
     depth: int | None
     verdicts: list[Verdict]
     inputs_sha256: str
+    amendment: int = 0  # its number; 0 for a rung of the plan
 
     @property
     def survivors(self) -> list[str]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Protocol
 
 from sweepkit.analysis import calibration, power
 from sweepkit.analysis.axes import Axis, Status
 from sweepkit.analysis.effects import Effect
 from sweepkit.analysis.replicates import Replicates
+from sweepkit.analysis.scores import Score
 from sweepkit.analysis.stability import Divergence
+from sweepkit.sweep import amendments
+from sweepkit.sweep.amendments import Amendment
 from sweepkit.sweep.decision import SUPERIOR, DecisionRule
 
 _METHODS = {
@@ -42,6 +44,8 @@ class Judged(Protocol):
     def is_measured(self) -> bool: ...
     @property
     def num_variants(self) -> int: ...
+    @property
+    def scores(self) -> list[Score]: ...
 
 
 def number(value: float) -> str:
@@ -167,21 +171,41 @@ def _power(case: Judged, decision: DecisionRule) -> str:
     return sentence
 
 
-def notes(effect: Effect, axes: Mapping[str, Axis], runs: Replicates, reference: Replicates) -> list[str]:
-    """What else a reader wants to know: the noise, the cost axes, runs that are missing."""
+def notes(case: Judged, reference: Replicates) -> list[str]:
+    """What else a reader wants to know: the noise, the cost axes, scores, runs that are missing."""
+    effect, runs = case.effect, case.runs
     reasons = []
     if effect.noise_sd is not None:
         reasons.append(
             f"noise {effect.noise_sd:.5f} bpb a run with {effect.df:.3g} degrees of freedom "
             f"({_METHODS.get(effect.method, effect.method)}{_SOURCES.get(effect.noise_source, '')})"
         )
-    reasons += [axis.sentence for name, axis in axes.items() if name != "steps" and axis.status is Status.met]
+    reasons += [
+        axis.sentence for name, axis in case.axes.items() if name != "steps" and axis.status is Status.met
+    ]
+    reasons += [score.sentence for score in case.scores if score.status is not Status.failed]
     if runs.missing and effect.effect is not None:
         reasons.append(f"missing, not counted: {_missing(runs)}")
     lost = reference.against | reference.missing
     if lost and reference.complete:
         reasons.append(f"the reference lost runs: {', '.join(f'{run} {why}' for run, why in lost.items())}")
     return reasons
+
+
+def followed(effect: Effect, metric: str) -> list[str]:
+    """The effect on the text of the rungs below, where a rung is decided by another."""
+    return [f"{metric}, the text of the rungs below, decides nothing here: {estimate(effect)}"]
+
+
+def amended(amendment: Amendment, alpha: float) -> str:
+    """What an amendment is, and what it costs."""
+    number, seeds = amendment.number, len(amendment.seeds)
+    many = f"{number} amendment{'s' if number > 1 else ''}"
+    return (
+        f"amendment {number} to rung {amendment.amends}: decided on {seeds} fresh seeds alone, at "
+        f"α = {amendments.level(alpha, number):g}; the plan and {many} together are wrong at most "
+        f"{amendments.total(alpha, number):.3g} of the time"
+    )
 
 
 def less_stable(rate: Divergence) -> str:

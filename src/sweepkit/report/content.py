@@ -25,6 +25,7 @@ from sweepkit.sweep.decision import DecisionRule
 from sweepkit.sweep.frozen import Frozen
 
 _BEST_TRIALS = 10
+_FIELDS = list(TransferRow.__dataclass_fields__)
 #: State on the page of a cell that the promotion did not need.
 NOT_RUN = "not run"
 
@@ -75,10 +76,25 @@ class Content:
         rungs = self.promotion.rungs if self.promotion else []
         return [verdict for rung in rungs for verdict in rung.verdicts]
 
+    def rule_on(self, rung: str) -> DecisionRule:
+        """The rule as a rung or an amendment goes by it."""
+        return self.frozen.rule_on(rung) if self.frozen else self.decision
+
+    def judged(self, rung: str) -> pd.DataFrame:
+        """What a rung was decided by, with the fields of ``TransferRow``; ``effects`` without verdicts."""
+        shown = {row.variant for row in self.transfer}
+        here = [item for item in self.verdicts if item.rung == rung]
+        found = [item.effect for item in here if item.variant in shown]
+        rows = [
+            TransferRow(item.variant, rung, None, item.n, item.effect, item.low, item.high, item.confidence)
+            for item in found
+        ]
+        return pd.DataFrame(map(asdict, rows), columns=_FIELDS) if here else self.effects(rung)
+
     def effects(self, rung: str | None = None) -> pd.DataFrame:
         """``transfer`` as a frame with the fields of ``TransferRow``, of one rung or of all."""
         rows = [asdict(row) for row in self.transfer if rung in (None, row.rung)]
-        return pd.DataFrame(rows, columns=list(TransferRow.__dataclass_fields__))
+        return pd.DataFrame(rows, columns=_FIELDS)
 
 
 def gather(sweep: str, results_dir: Path | None = None) -> Content:

@@ -44,10 +44,10 @@ def complete(content: Content, rung: str) -> pd.DataFrame:
 
 def at_equal_cost(content: Content) -> pd.DataFrame:
     """Every variant on the reference's frontier: a row a rung, variant and axis, or why a rung has none."""
-    rule, rows = content.decision, []
+    rows = []
     measured = calibration_file.read(content.sweep_dir.parent)
     for rung in content.rungs:
-        done = complete(content, rung)
+        done, rule = complete(content, rung), content.rule_on(rung)
         if rule.metric in done:
             known = calibration.fitting(measured, done[done["variant"] == REFERENCE], rule.metric)
             held = matched.matched(done, rule.metric, rule.alpha, rule.margins, known=known)
@@ -69,9 +69,9 @@ def _no_frontier(content: Content, rung: str, done: pd.DataFrame) -> str:
 
 def combined(content: Content) -> pd.DataFrame:
     """Main effects and interactions: a row a rung and term."""
-    rule, rows = content.decision, []
+    rows = []
     for rung in content.rungs:
-        done = complete(content, rung)
+        done, rule = complete(content, rung), content.rule_on(rung)
         if rule.metric in done:
             found = combinations.terms(done, rule.metric, rule.alpha)
             rows += [{"rung": rung, "term": item.name} | asdict(item) for item in found]

@@ -15,6 +15,8 @@ from sweepkit.promotion.verdict import Final
 from sweepkit.report import numbers, plots, sections, sheets
 from sweepkit.report.content import NOT_RUN, Content, gather
 from sweepkit.report.markup import code, facts, figure, table, tree
+from sweepkit.sweep import last_rung
+from sweepkit.sweep.frozen import Frozen
 
 
 def write(sweep: str, results_dir: Path | None = None, output: Path | None = None) -> Path:
@@ -113,6 +115,7 @@ def _rule(content: Content) -> str:
     rule = content.frozen.decision
     found = [
         ("metric", f"{code(rule.metric)}, lower is better"),
+        *_last(content, content.frozen),
         ("error rate α", f"{rule.alpha:g} over the variants of a rung"),
         ("smallest effect", f"{rule.min_effect:g} bits per byte"),
     ]
@@ -130,10 +133,29 @@ def _rule(content: Content) -> str:
     return facts(found)
 
 
+def _last(content: Content, frozen: Frozen) -> list[tuple[str, str]]:
+    """What the last rung goes by, scores that may speak against a variant, and amendments."""
+    at_top = next((cell.plan.config for cell in frozen.cells if cell.rung == frozen.rungs[-1].name), {})
+    said = last_rung.said(frozen.decision, frozen.rungs, at_top)
+    found = [("last rung", escape(said))] if said else []
+    found += [
+        (f"score {name}", f"higher is better; shown to be lower by more than {margin:g} rejects")
+        for name, margin in frozen.decision.scores.items()
+    ]
+    return found + [
+        (
+            f"amendment {item.number}",
+            escape(f"{len(item.seeds)} fresh seeds for {', '.join(item.variants)}, at α = ")
+            + f"{content.rule_on(item.rung).alpha:g}",
+        )
+        for item in frozen.amendments
+    ]
+
+
 def _effects(content: Content) -> str:
     parts = []
     for rung in content.rungs:
-        rows = content.effects(rung).dropna(subset=["effect"])
+        rows = content.judged(rung).dropna(subset=["effect"])
         if len(rows):
             outcomes = {v.variant: v.outcome.value for v in content.verdicts if v.rung == rung}
             svg = plots.forest(rows, content.decision.min_effect, outcomes)

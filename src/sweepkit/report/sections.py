@@ -16,8 +16,9 @@ def at_equal_cost(content: Content) -> str:
     drawn = held[held["axis"].notna()]
     if drawn.empty:
         return ""
-    metric, colour, parts = content.decision.metric, plots.colours(content.variants), []
+    colour, parts = plots.colours(content.variants), []
     for rung in dict.fromkeys(drawn["rung"]):
+        metric = content.rule_on(rung).metric
         done = findings.complete(content, rung)
         losses = {str(name): float(value) for name, value in done.groupby("variant")[metric].mean().items()}
         svg = plot_frontier.frontier(

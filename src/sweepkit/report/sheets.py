@@ -149,15 +149,19 @@ def axes(rows: Iterable[Verdict], decision: DecisionRule) -> Sheet:
     headers = (f"{_axis_header(name, rows)}: {words[decision.axes[name]]}?" for name in names)
     sheet = Sheet(("rung", "variant", ">n", *headers))
     previous: Any = None
+    open_ones: dict[str, list[str]] = {}  # why there is no number → variants
     for verdict in rows:
         cells: list[Cell] = [verdict.rung, verdict.variant, numbers.plain(verdict.evidence.get("n"))]
         for name in names:
             axis = verdict.evidence.get(name) or {}
+            if name != "steps" and axis.get("sentence") and axis.get("ratio") is None:
+                open_ones.setdefault(axis["sentence"], []).append(verdict.variant)
             measured = verdict.evidence.get("effect") if name == "steps" else axis
             status = str(axis.get("status", ""))
             cells.append(Mark(f"{_measured(name, measured or {})} {status}".strip(), status))
         sheet.add(*cells, new_group=verdict.rung != previous)
         previous = verdict.rung
+    sheet.notes += [f"{', '.join(dict.fromkeys(whose))}: {why}" for why, whose in open_ones.items()]
     return sheet
 
 

@@ -182,6 +182,13 @@ def with_trials(rows: list[Row], path: Path) -> list[Row]:
     return list(known.values()) if len(known) > len(rows) else rows
 
 
+def with_amendments(rows: list[Row], sweep_dir: Path) -> list[Row]:
+    """``rows`` and the cells of the amendments, in order."""
+    paths = {int(path.stem.rpartition("-")[2]): path for path in sweep_dir.glob("amendment-[1-9]*.json")}
+    cells = [cell for number in sorted(paths) for cell in fsio.read_json(paths[number])["cells"]]
+    return [*rows, *map(cell_row, cells)]
+
+
 def _parts(value: dict[str, Any]) -> str:
     """``text: 0123abcd | bytes: [0, 65536] | ...``, in which a reader finds what differs."""
     shown = {name: str(item)[:12] if name == "text" else item for name, item in value.items()}

@@ -1,8 +1,9 @@
 """The runs table: one row a cell of a sweep's frozen plan, joined with what its run recorded.
 
-``load("NAME")`` reads ``results/NAME/plan.jsonl``, for a search also ``trials.jsonl``, and the record of
-every run in them. Every cell has its row whatever became of it: a run without a record is ``planned``, one
-that failed or diverged keeps its reason, one whose record cannot be read is ``corrupt`` (with a warning).
+``load("NAME")`` reads ``results/NAME/plan.jsonl``, for a search also ``trials.jsonl``, amendments, and the
+record of every run in them. Every cell has its row whatever became of it: a run without a record is
+``planned``, one that failed or diverged keeps its reason, one whose record cannot be read is ``corrupt``
+(with a warning).
 ``load("all")`` gives every run directory instead, whoever asked for it; the columns that only a sweep knows
 (variant, role, rung, levels) are then missing. Dtypes, units and meanings are in ``columns.py``.
 """
@@ -49,6 +50,7 @@ def load(sweep: str | None = None, results_dir: Path | str | None = None) -> pd.
     cells = read_cached(index / f"sweep-{sweep}.jsonl", {sweep: plan_path}, flatten.read_cells, write_from=1)
     rows: list[flatten.Row] = cells.get(sweep, [])
     rows = flatten.with_trials(rows, plan_path.with_name("trials.jsonl"))
+    rows = flatten.with_amendments(rows, plan_path.parent)
     _fill_levels(rows, results / sweep)
     records = _records(results, dict.fromkeys(row["run_id"] for row in rows))
     return _frame([_joined(row, records.get(row["run_id"])) for row in rows])

@@ -12,11 +12,14 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from sweepkit import errors
+from sweepkit.config import holdout
 from sweepkit.sweep import override
 
 AXES = ("steps", "wall_clock", "flops")
 SUPERIOR = "superior"
 NOT_WORSE = "not_worse"
+#: Fields that were added after sweeps were frozen.
+_LATER = ("looks", "scale_sensitive", "last_metric", "scores")
 _FEW_UNSELECTED, _MANY_UNSELECTED, _VARIANTS_AN_UNSELECTED = 2, 8, 5
 DEFAULT_AXES = {"steps": SUPERIOR, "wall_clock": NOT_WORSE, "flops": NOT_WORSE}
 DEFAULT_MARGINS = {"wall_clock": 0.02, "flops": 0.02}
@@ -28,6 +31,8 @@ class DecisionRule:
 
     Attributes:
         metric: column compared, lower is better: ``val_bpb`` or ``bpb_<stream>``.
+        last_metric: the column on the last rung; None: that of text which no rung below used, where there is
+            a rung below and such text (``last_rung.py``).
         alpha: family-wise error rate over a rung's variants.
         min_effect: smallest improvement worth having, in the metric's unit (bits per byte).
         axes: per axis ``superior`` or ``not_worse``.
@@ -36,6 +41,8 @@ class DecisionRule:
         margins: per cost axis, how much worse (as a ratio, 0.02 is 2%) still counts as not worse.
         looks: numbers of seeds at which the last rung is looked at, increasing; the last is the most that may
             be spent. Empty: once, with all seeds.
+        scores: column that is better when higher (``score_core``) → margin, in its unit: on the last rung a
+            variant shown to be lower by more is rejected. Scores never speak for a variant.
         scale_sensitive: field or block of the configuration → depth below which a variant that changes it is
             not decided, but climbs.
     """
@@ -48,12 +55,15 @@ class DecisionRule:
     num_unselected: int | None = None
     looks: tuple[int, ...] = ()
     scale_sensitive: dict[str, int] = field(default_factory=dict)
+    last_metric: str | None = None
+    scores: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.metric != "val_bpb" and not self.metric.startswith("bpb_"):
-            raise errors.invalid(
-                "decision.metric", self.metric, "be val_bpb or bpb_<stream>", "write metric: val_bpb"
-            )
+        for name, metric in {"metric": self.metric, "last_metric": self.last_metric or self.metric}.items():
+            if metric != "val_bpb" and not metric.startswith("bpb_"):
+                raise errors.invalid(
+                    f"decision.{name}", metric, "be val_bpb or bpb_<stream>", f"write {name}: val_bpb"
+                )
         if not 0.0 < self.alpha < 0.5:
             raise errors.invalid("decision.alpha", self.alpha, "lie between 0 and 0.5", "0.05 is usual")
         if not self.min_effect >= 0.0:
@@ -88,6 +98,11 @@ class DecisionRule:
                     f"be {SUPERIOR} or {NOT_WORSE}",
                     errors.did_you_mean(str(demand), (SUPERIOR, NOT_WORSE)),
                 )
+        for name, margin in self.scores.items():
+            if not margin >= 0.0:
+                raise errors.invalid(
+                    f"decision.scores.{name}", margin, "be 0 or more, in the score's unit", "write 0.01"
+                )
         for axis, margin in self.margins.items():
             _check_axis("decision.margins", axis)
             if not 0.0 <= margin < 1.0:
@@ -104,7 +119,7 @@ class DecisionRule:
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; what was added later is left out at its default: old sweeps stay frozen."""
         value = asdict(self) | {"looks": list(self.looks)}
-        return {key: item for key, item in value.items() if key not in ("looks", "scale_sensitive") or item}
+        return {key: item for key, item in value.items() if key not in _LATER or item}
 
     @classmethod
     def amended(cls, overrides: Sequence[str], base: DecisionRule | None = None) -> DecisionRule:
@@ -140,16 +155,18 @@ class DecisionRule:
         for key in ("alpha", "min_effect"):
             if key in given:
                 given[key] = _number(f"decision.{key}", given[key])
-        if "metric" in given and not isinstance(given["metric"], str):
-            raise errors.invalid(
-                "decision.metric", given["metric"], "be a column name", "write metric: val_bpb"
-            )
+        _check_columns(given)
         if "axes" in given:
             given["axes"] = DEFAULT_AXES | dict(_mapping("decision.axes", given["axes"]))
         if "margins" in given:
             margins = _mapping("decision.margins", given["margins"])
             given["margins"] = DEFAULT_MARGINS | {
                 axis: _number(f"decision.margins.{axis}", margin) for axis, margin in margins.items()
+            }
+        if "scores" in given:
+            margins = _mapping("decision.scores", given["scores"])
+            given["scores"] = {
+                str(name): _number(f"decision.scores.{name}", margin) for name, margin in margins.items()
             }
         if "scale_sensitive" in given:
             depths = _mapping("decision.scale_sensitive", given["scale_sensitive"])
@@ -173,6 +190,19 @@ def _set(value: dict[str, Any], dotted: str, item: Any) -> None:
     value[last] = item
 
 
+def _check_columns(given: Mapping[str, Any]) -> None:
+    for key in ("metric", "last_metric"):
+        if given.get(key) is not None and not isinstance(given[key], str):
+            raise errors.invalid(f"decision.{key}", given[key], "be a column name", f"write {key}: val_bpb")
+    if holdout.base(given.get("metric", "")):
+        raise errors.invalid(
+            "decision.metric",
+            given["metric"],
+            "be a text that every rung is evaluated on (a holdout is the last rung's)",
+            f"write last_metric: {given['metric']}",
+        )
+
+
 def _check_axis(field_name: str, axis: str) -> None:
     if axis not in AXES:
         raise errors.invalid(
@@ -182,7 +212,7 @@ def _check_axis(field_name: str, axis: str) -> None:
 
 def _mapping(field_name: str, value: object) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
-        raise errors.invalid(field_name, value, "map axes to values", "write {steps: superior, ...}")
+        raise errors.invalid(field_name, value, "map names to values", "write {name: value, ...}")
     return value
 
 

@@ -15,9 +15,10 @@ from typing import Any
 
 from sweepkit import fsio
 from sweepkit.config import compose
-from sweepkit.config.schema import LadderConfig, RungConfig
+from sweepkit.config.schema import LadderConfig, RunConfig, RungConfig
 from sweepkit.plan.run_plan import RunPlan
-from sweepkit.sweep import conflicts, horizons, override, reference_runs
+from sweepkit.sweep import conflicts, horizons, last_rung, override, reference_runs
+from sweepkit.sweep.decision import DecisionRule
 from sweepkit.sweep.fields import ALL
 from sweepkit.sweep.file import SweepFile
 from sweepkit.sweep.seeds import on_rung
@@ -85,11 +86,19 @@ class Stack:
     rung: str
     below: tuple[str, ...]
     seeds: tuple[int, ...]
+    rungs: tuple[RungConfig, ...]
+    decision: DecisionRule
     reference_replicates: int = 1
 
     @property
     def own_weights(self) -> bool:
         return self.reference_replicates > 1
+
+    def config(self, own: Sequence[str]) -> RunConfig:
+        """The configuration of a variant here, ``own`` on top; on the last rung with a text held back."""
+        config = compose.compose([*self.below, *own])
+        is_last = self.rung == self.rungs[-1].name
+        return last_rung.evaluated(config, self.decision, self.rungs) if is_last else config
 
 
 def pile(
@@ -97,11 +106,17 @@ def pile(
     rungs: Sequence[RungConfig],
     base: Sequence[str],
     seeds: Sequence[int],
-    looks: Sequence[int],
+    decision: DecisionRule,
 ) -> list[Stack]:
     """Of every rung, from the bottom up. Raises ConfigError where one wants more seeds than there are."""
     return [
-        Stack(rung.name, (*ladder_base, *rung.overrides, *base), on_rung(seeds, rungs, rung, looks))
+        Stack(
+            rung.name,
+            (*ladder_base, *rung.overrides, *base),
+            on_rung(seeds, rungs, rung, decision.looks),
+            tuple(rungs),
+            decision,
+        )
         for rung in rungs
     ]
 
@@ -125,7 +140,7 @@ def _stacks(sweep: SweepFile, ladder: LadderConfig | None, rungs: Sequence[RungC
                 proposes=sweep.search is not None and place == 0,
             ),
         )
-        for place, stack in enumerate(pile(below, rungs, sweep.base, sweep.seeds, sweep.decision.looks))
+        for place, stack in enumerate(pile(below, rungs, sweep.base, sweep.seeds, sweep.decision))
     ]
 
 
@@ -178,7 +193,7 @@ def expand(sweep: SweepFile, rung: RungConfig | None, extra: Sequence[str] = ())
     here = next(item for item in _stacks(sweep, ladder, rungs) if item.rung == rung.name)
     cells = []
     for variant in variants(sweep):
-        config = compose.compose([*here.below, *variant.overrides, *above(extra)])
+        config = here.config([*variant.overrides, *above(extra)])
         cells += [
             Cell(
                 variant=variant.label,
@@ -205,6 +220,8 @@ def expand_all(sweep: SweepFile, extra: Sequence[str] = ()) -> list[Cell]:
     cells = [cell for rung in rungs for cell in expand(sweep, rung, extra)]
     conflicts.check_distinct_rungs(cells)
     conflicts.check_metric(sweep.decision.metric, cells)
+    at_top = {cell.variant: cell.plan.config for cell in cells if cell.rung == rungs[-1].name}
+    last_rung.check(sweep.decision, rungs, at_top)
     return cells
 
 

@@ -23,7 +23,8 @@ from typing import Any
 from sweepkit import errors, fsio
 from sweepkit.config.schema import RungConfig
 from sweepkit.errors import FrozenPlanError
-from sweepkit.sweep import expand, points, trials
+from sweepkit.sweep import amendments, expand, last_rung, points, trials
+from sweepkit.sweep.amendments import Amendment, level
 from sweepkit.sweep.decision import DecisionRule
 from sweepkit.sweep.expand import Cell, Stack
 from sweepkit.sweep.fields import check_name
@@ -46,6 +47,7 @@ class Frozen:
         search: what is searched, or None.
         ladder_base, base, seeds: the ladder's and the sweep file's, of which a search makes its trials.
         overrides: the command line's when the sweep was frozen.
+        amendments: seeds that were added after the last rung was decided; their cells come last.
     """
 
     name: str
@@ -62,6 +64,7 @@ class Frozen:
     overrides: tuple[str, ...] = ()
     num_fixed: int = 0
     identity: str = ""
+    amendments: tuple[Amendment, ...] = ()
 
     @property
     def stacks(self) -> list[Stack]:
@@ -71,8 +74,23 @@ class Frozen:
             numbers[cell.rung] = max(numbers.get(cell.rung, 1), cell.number + 1)
         return [
             dataclasses.replace(stack, reference_replicates=numbers.get(stack.rung, 1))
-            for stack in expand.pile(self.ladder_base, self.rungs, self.base, self.seeds, self.decision.looks)
+            for stack in expand.pile(self.ladder_base, self.rungs, self.base, self.seeds, self.decision)
         ]
+
+    def rule_on(self, rung: str) -> DecisionRule:
+        """The rule as a rung goes by it: the last one's metric is that of text held back for it.
+
+        An amendment goes by the last rung's, at a smaller α and without looks.
+        """
+        for amendment in self.amendments:
+            if amendment.rung == rung:
+                rule = self.rule_on(amendment.amends)
+                return dataclasses.replace(rule, alpha=level(rule.alpha, amendment.number), looks=())
+        if rung != self.rungs[-1].name:
+            return self.decision
+        config = next((cell.plan.config for cell in self.cells if cell.rung == rung), {})
+        metric = last_rung.metric(self.decision, self.rungs, config)
+        return dataclasses.replace(self.decision, metric=metric, last_metric=metric)
 
     @property
     def fixed(self) -> list[Cell]:
@@ -232,10 +250,11 @@ def _read_cells(sweep_dir: Path, head: Mapping[str, Any]) -> list[Cell]:
 
 def _frozen(sweep_dir: Path, head: Mapping[str, Any], cells: list[Cell]) -> Frozen:
     search = head["sweep"].get("search")
+    added = amendments.load(sweep_dir, head["sha256"])
     return Frozen(
         name=head["name"],
         sweep_dir=sweep_dir,
-        cells=cells,
+        cells=[*cells, *(cell for amendment in added for cell in amendment.cells)],
         decision=DecisionRule.from_json(head["decision"]),
         rungs=[RungConfig(**rung) for rung in head["rungs"]],
         sha256=head["sha256"],
@@ -247,6 +266,7 @@ def _frozen(sweep_dir: Path, head: Mapping[str, Any], cells: list[Cell]) -> Froz
         overrides=tuple(head.get("overrides", ())),
         num_fixed=head["num_cells"],
         identity=head["identity"],
+        amendments=added,
     )
 
 

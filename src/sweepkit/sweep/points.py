@@ -71,7 +71,7 @@ def check(spec: SearchSpec, stacks: Sequence[Stack], fixed: Sequence[Cell], extr
             for stack in stacks:
                 item = spell(key, value)
                 try:
-                    config = compose.compose([*stack.below, item, *expand.above(extra)])
+                    config = stack.config([item, *expand.above(extra)])
                     build.build(config)
                 except ConfigError as error:
                     raise ConfigError(f"search.space.{key}: {error}") from error
@@ -162,7 +162,7 @@ def cells(
     levels = {name: fields.spelled(value) for name, value in params.items()}
     found = []
     for stack in stacks:
-        config = compose.compose([*stack.below, *overrides, *expand.above(extra)])
+        config = stack.config([*overrides, *expand.above(extra)])
         for plan in reference_runs.plans(config, stack.seeds, stack.own_weights):
             cell = Cell(label, key, expand.VARIANT, stack.rung, plan, levels)
             found.append(dataclasses.replace(known[plan.run_id], plan=plan) if plan.run_id in known else cell)
@@ -177,8 +177,7 @@ def check_unchanged(stacks: Sequence[Stack], extra: Sequence[str], fixed: Sequen
     """
     for stack in stacks:
         frozen = next(cell.plan for cell in fixed if cell.rung == stack.rung)
-        config = compose.compose([*stack.below, *expand.above(extra)])
-        found = build.build(config).variant_id
+        found = build.build(stack.config(expand.above(extra))).variant_id
         if found != frozen.variant_id:
             raise FrozenPlanError(
                 f"the reference comes out as {found}, but must be {frozen.variant_id} as it was frozen; "

@@ -15,12 +15,13 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
+from sweepkit.config.cross_checks import VALIDATION
 from sweepkit.data.streams import EvalStream
 from sweepkit.data.tokenizer import Tokenizer
 from sweepkit.training.engine import Engine
 from sweepkit.training.failure import Stopped
 
-#: The first stream of ``evaluation.streams`` under the name that verdicts use.
+#: The validation stream's under the name that verdicts use.
 MAIN = "val_bpb"
 
 
@@ -31,7 +32,7 @@ def evaluate(
     rows: int,
     should_stop: Callable[[], bool],
 ) -> dict[str, float]:
-    """``bpb_<stream>`` of every stream, and ``val_bpb``, which is the first's.
+    """``bpb_<stream>`` of every stream, and ``val_bpb``, which is the validation stream's.
 
     Args:
         rows: B.
@@ -44,7 +45,7 @@ def evaluate(
         f"bpb_{stream.name}": bits_per_byte(engine, stream, tokenizer, rows, should_stop)
         for stream in streams
     }
-    return {MAIN: next(iter(bpb.values())), **bpb}
+    return {MAIN: bpb[f"bpb_{VALIDATION}"], **bpb}
 
 
 def bits_per_byte(

@@ -193,11 +193,13 @@ class Loop:
         if not due or state.evaluated_step == state.step:
             return
         self.journal.progress("evaluating", force=True, loss=state.last_loss)
+        at_end = state.step == self.plan.num_steps
+        streams = [stream for stream in self.data.streams if at_end or not stream.is_holdout]
         before = state.clock.eval_time_s
         with state.clock.measure("eval"):
             bpb = evaluate(
                 self.engine,
-                self.data.streams,
+                streams,
                 self.data.tokenizer,
                 self.plan.device_batch_size,
                 self._stop_agreed,

@@ -14,6 +14,7 @@ from sweepkit.promotion.simulation.design import Design, Stage
 from sweepkit.promotion.simulation.play import Score
 from sweepkit.promotion.simulation.worlds import World
 from sweepkit.results.columns import REFERENCE
+from sweepkit.sweep import last_rung
 from sweepkit.sweep.decision import DecisionRule
 from sweepkit.sweep.expand import Cell
 
@@ -46,14 +47,15 @@ def worlds_of(
     """
     num_variants = len({cell.variant for cell in cells} - {REFERENCE})
     plans = [next(cell.plan for cell in cells if cell.rung == rung.name) for rung in rungs]
+    metrics = [decision.metric] * (len(rungs) - 1) + [last_rung.metric(decision, rungs, plans[-1].config)]
     unit = (decision.min_effect or _USUAL_MIN_EFFECT) / _USUAL_MIN_EFFECT
     found: dict[str, World] = {}
     for name, kind in kinds.items():
         places = [round(i * (kind.num_rungs - 1) / max(1, len(rungs) - 1)) for i in range(len(rungs))]
         places[-1] = kind.num_rungs - 1
         measured = [
-            next((it.sd for it in known if (it.metric, it.depth) == (decision.metric, plan.depth)), None)
-            for plan in plans
+            next((it.sd for it in known if (it.metric, it.depth) == (metric, plan.depth)), None)
+            for metric, plan in zip(metrics, plans, strict=True)
         ]
         noise = tuple(
             unit * kind.noise_sd[place] if sd is None else sd

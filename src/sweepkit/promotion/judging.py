@@ -1,0 +1,72 @@
+"""What follows from a case: below the last rung whether it climbs, on the last one whether it is adopted."""
+
+from __future__ import annotations
+
+from sweepkit.analysis.axes import Status
+from sweepkit.promotion import wording
+from sweepkit.promotion.case import Case
+from sweepkit.promotion.verdict import Outcome
+from sweepkit.sweep.decision import SUPERIOR, DecisionRule
+
+#: Fewer complete pairs than this decide nothing in a variant's favour.
+MIN_PAIRS = 2
+
+Finding = tuple[Outcome, bool, list[str]]  # outcome, whether it climbs, decisive reasons
+
+
+def screen(case: Case, decision: DecisionRule, max_promoted: int | None) -> Finding:
+    against = _against(case) or _too_small(case, decision)
+    if against:
+        return Outcome.reject, False, against
+    if _shown(case, decision):
+        return Outcome.promote, True, [wording.shown_better(case, decision)]
+    if max_promoted is not None and case.effect.n < MIN_PAIRS and case.effect.effect is not None:
+        return Outcome.inconclusive, True, [wording.ranked(case, decision, max_promoted)]
+    climbs = _is_large(case.gain, case, decision) and bool(case.runs.complete)
+    return Outcome.inconclusive, climbs, wording.screened(case, decision, climbs, MIN_PAIRS)
+
+
+def adopt(case: Case, decision: DecisionRule) -> Finding:
+    against = _against(case) or _too_small(case, decision)
+    if against:
+        return Outcome.reject, False, against
+    if _shown(case, decision):
+        return Outcome.adopt, False, [wording.shown_better(case, decision)]
+    return Outcome.inconclusive, False, wording.undecided(case, decision, MIN_PAIRS)
+
+
+def _against(case: Case) -> list[str]:
+    """Sentences that reject a variant on any rung, whatever its loss."""
+    reasons = [wording.less_stable(case.divergence)] if case.divergence.is_less_stable else []
+    reasons += [wording.does_not_fit(case.runs)] if case.runs.does_not_fit else []
+    reasons += [
+        axis.sentence for name, axis in case.axes.items() if name != "steps" and axis.status is Status.failed
+    ]
+    reasons += [score.sentence for score in case.scores if score.status is Status.failed]
+    return reasons
+
+
+def _too_small(case: Case, decision: DecisionRule) -> list[str]:
+    """A sentence when even the good end of the interval is worse than wanted."""
+    steps = case.axes.get("steps")
+    if case.effect.low is None or steps is None or not case.is_measured:
+        return []
+    if steps.demand != SUPERIOR:
+        return [steps.sentence] if steps.status is Status.failed else []
+    if case.effect.low > 0.0:
+        return [wording.shown_worse(case.effect, decision)]
+    return [wording.shown_small(case.effect, decision)] if case.effect.low > -decision.min_effect else []
+
+
+def _shown(case: Case, decision: DecisionRule) -> bool:
+    enough = case.effect.n >= MIN_PAIRS and case.is_measured
+    return enough and case.p_corrected <= decision.alpha and _is_large(case.shrunken_gain, case, decision)
+
+
+def _is_large(gain: float, case: Case, decision: DecisionRule) -> bool:
+    """Whether a gain reaches min_effect: at equal steps, or at the equal cost where it has to be better."""
+    steps = case.axes.get("steps")
+    if steps is None or steps.demand == SUPERIOR:
+        return gain >= decision.min_effect
+    held = [axis.matched for axis in case.axes.values() if axis.demand == SUPERIOR and axis.matched]
+    return all(item.effect is None or -item.effect >= decision.min_effect for item in held)

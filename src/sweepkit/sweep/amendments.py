@@ -1,0 +1,192 @@
+"""Amendments: more seeds for a last rung that was decided, which the frozen plan did not allow.
+
+What was frozen says how many seeds there are at most. Whoever wants more after seeing the verdicts may have
+them, but not mixed with those that led to the wish: an amendment is decided on fresh seeds alone, and the
+k-th one at the level α / 2^k. Since the plan itself has spent α, the chance of adopting something useless is
+then at most α × (2 − 2^−k), below 2α however often somebody amends; every verdict and message says the sum.
+
+``results/<sweep>/amendment-K.json`` holds one amendment: its variants, seeds and runs, the decision that it
+amends, a hash of itself and of what came before. It is created at once or not at all, and never replaced, so
+that drivers that start together agree; a silent edit is refused.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sweepkit import errors, fsio
+from sweepkit.config import codec
+from sweepkit.errors import FrozenPlanError
+from sweepkit.plan.run_plan import RunPlan
+from sweepkit.sweep import horizons, reference_runs
+from sweepkit.sweep.expand import VARIANT, Cell
+
+SCHEMA_VERSION = 1
+#: Fewer seeds decide nothing.
+MIN_SEEDS = 2
+_FILE = re.compile(r"amendment-([1-9][0-9]*)\.json")
+
+
+@dataclass(frozen=True)
+class Amendment:
+    """Fresh seeds for some variants of a decided last rung.
+
+    Attributes:
+        number: from 1.
+        amends: the rung of the plan.
+        variants: labels; the reference is run beside them.
+        seeds: fresh ones, alone in what the amendment decides.
+        decided: digest of the decision that it amends.
+        previous: hash of the amendment before, or of the frozen plan.
+        cells: its runs.
+        sha256: of all that.
+    """
+
+    number: int
+    amends: str
+    variants: tuple[str, ...]
+    seeds: tuple[int, ...]
+    decided: str
+    previous: str
+    cells: tuple[Cell, ...]
+    sha256: str = ""
+
+    @property
+    def rung(self) -> str:
+        """The name under which its runs and verdicts stand."""
+        return f"{self.amends}-amendment-{self.number}"
+
+    def to_json(self) -> dict[str, Any]:
+        """All but the hash."""
+        value = vars(self) | {"cells": [cell.to_json() for cell in self.cells]}
+        value.pop("sha256")
+        lists = {name: list(value[name]) for name in ("variants", "seeds")}
+        return {"schema_version": SCHEMA_VERSION, **value, **lists}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Amendment:
+        known = {item.name for item in dataclasses.fields(cls)}
+        given = {name: item for name, item in value.items() if name in known}
+        given |= {name: tuple(given[name]) for name in ("variants", "seeds")}
+        return cls(**given | {"cells": tuple(Cell.from_json(cell) for cell in given["cells"])})
+
+
+def level(alpha: float, number: int) -> float:
+    """α of the k-th amendment."""
+    return math.ldexp(alpha, -number)
+
+
+def total(alpha: float, number: int) -> float:
+    """The most that plan and k amendments together can be wrong."""
+    return alpha * (2.0 - math.ldexp(1.0, -number))
+
+
+def load(sweep_dir: Path, frozen_sha256: str) -> tuple[Amendment, ...]:
+    """All amendments of a sweep, in order.
+
+    Raises:
+        FrozenPlanError: one was edited, is missing, or belongs to another plan.
+    """
+    numbers = sorted(int(match[1]) for path in sweep_dir.iterdir() if (match := _FILE.fullmatch(path.name)))
+    found: list[Amendment] = []
+    previous = frozen_sha256
+    for place, number in enumerate(numbers, start=1):
+        path = sweep_dir / f"amendment-{place}.json"
+        try:
+            content = fsio.read_json(path)
+            stated = content.pop("sha256")
+            is_intact = stated == fsio.digest(content) and content["previous"] == previous and place == number
+            amendment = Amendment.from_json(content | {"sha256": stated})
+        except (OSError, ValueError, KeyError, AttributeError, TypeError):
+            is_intact = False
+        if not is_intact:
+            raise FrozenPlanError(
+                f"{path} is missing, edited or of another plan, but must be what was recorded before its "
+                f"first run; restore it, or delete {path.parent} and start the sweep again (finished runs "
+                "are kept)"
+            )
+        found.append(amendment)
+        previous = amendment.sha256
+    return tuple(found)
+
+
+def propose(
+    cells: Sequence[Cell],
+    before: Sequence[Amendment],
+    *,
+    rung: str,
+    variants: Sequence[str],
+    count: int,
+    decided: str,
+    frozen_sha256: str,
+) -> Amendment:
+    """The next amendment: the same for the same sweep, whoever asks.
+
+    Args:
+        cells: every cell that the sweep has, of all rungs, trials and amendments: their seeds are used.
+        before: the amendments so far.
+        rung: the last one.
+        variants: whose seeds are wanted; the reference, at all its horizons, comes with them.
+        count: how many seeds.
+        decided: digest of the decision that is amended.
+        frozen_sha256: of the plan.
+    """
+    number = len(before) + 1
+    first = max(cell.plan.seed for cell in cells) + 1
+    seeds = tuple(range(first, first + count))
+    name = Amendment(number, rung, (), (), "", "", ()).rung
+    asked = {*variants, *(cell.variant for cell in cells if cell.role != VARIANT)}
+    here = [cell for cell in cells if cell.rung == rung and cell.variant in asked]
+    templates = {(cell.variant, cell.number): cell for cell in reversed(here)}
+    wanted = [cell for cell in here if templates[cell.variant, cell.number] is cell]
+    fresh = [
+        dataclasses.replace(cell, rung=name, plan=with_seed(cell.plan, seed, cell.number))
+        for seed in seeds
+        for cell in wanted
+    ]
+    previous = before[-1].sha256 if before else frozen_sha256
+    return Amendment(
+        number, rung, tuple(variants), seeds, decided, previous, tuple(horizons.interleaved(fresh))
+    )
+
+
+def with_seed(plan: RunPlan, seed: int, number: int) -> RunPlan:
+    """The plan of another replicate; ``number`` counts the reference's runs of one seed."""
+    config = codec.from_json(plan.config)
+    own_weights = config.init_seed is not None
+    (found,) = reference_runs.plans(dataclasses.replace(config, init_seed=None), [seed], own_weights, number)
+    return found
+
+
+def record(sweep_dir: Path, amendment: Amendment) -> None:
+    """Write an amendment; another driver that was first with the very same is fine.
+
+    Raises:
+        FrozenPlanError: another amendment of that number was recorded meanwhile.
+    """
+    content = fsio.finite(amendment.to_json())
+    content["sha256"] = fsio.digest(content)
+    path = sweep_dir / f"amendment-{amendment.number}.json"
+    if not fsio.create_json(path, content) and fsio.read_json(path) != content:
+        raise FrozenPlanError(
+            f"{path} was recorded by another command meanwhile and asks for something else; look at it with "
+            "sweepkit status, and go on with what it asks for"
+        )
+
+
+def check_count(asked: int, there: int) -> None:
+    """Raises ConfigError where so few more seeds decide nothing."""
+    if asked - there < MIN_SEEDS:
+        raise errors.invalid(
+            "--amend-to",
+            asked,
+            f"be at least {there + MIN_SEEDS}: every variant has {there} seeds by now, and fewer than "
+            f"{MIN_SEEDS} fresh ones decide nothing",
+            f"write --amend-to {there + max(MIN_SEEDS, there)}",
+        )
