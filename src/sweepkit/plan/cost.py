@@ -62,6 +62,8 @@ def device_key(name: str) -> str | None:
     ``NVIDIA H100 80GB HBM3`` → ``h100``, ``NVIDIA H100 PCIe`` → ``h100_pcie``, ``h100`` → ``h100``.
     """
     words = name.lower().replace("-", " ").replace("_", " ").split()
+    if "mig" in words:  # a slice of a GPU
+        return None
     # most words first: H100 PCIe is no H100; whole words only: an L4 is no L40S
     for key in sorted(PEAK_FLOPS, key=lambda key: -key.count("_")):
         if all(word in words for word in key.split("_")):
