@@ -184,3 +184,9 @@ def test_planning_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("command", ["plan", "calibrate"])
+def test_two_sweeps_are_not_one(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([command, "sweep=demo", "sweep=x0_beta1"]) == 2
+    assert "be one sweep" in capsys.readouterr().err

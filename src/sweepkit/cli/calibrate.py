@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from sweepkit.analysis.calibration import Calibration
     from sweepkit.plan.run_plan import RunPlan
 
-_SWEEP = "sweep="
 #: Seeds of calibrations; no sweep's decision uses them.
 FIRST_SEED = 1_000_001
 
@@ -80,11 +79,10 @@ def plans_of(overrides: list[str], num_seeds: int) -> tuple[list[RunPlan], list[
     from sweepkit.results.columns import REFERENCE
     from sweepkit.sweep import expand, file, last_rung
 
-    names = [item.removeprefix(_SWEEP) for item in overrides if item.startswith(_SWEEP)]
-    others = [item for item in overrides if not item.startswith(_SWEEP)]
+    name, others = running.split_sweep(overrides)
     metrics = ["val_bpb"]
-    if names:
-        sweep = dataclasses.replace(file.load(names[0]), seeds=(1,))
+    if name is not None:
+        sweep = dataclasses.replace(file.load(name), seeds=(1,))
         cells = [cell for cell in expand.expand_all(sweep, others) if cell.variant == REFERENCE]
         plans = [plan.config for plan in {cell.rung: cell.plan for cell in cells}.values()]
         rungs = expand.rungs_of(expand.ladder_of(sweep, others))
