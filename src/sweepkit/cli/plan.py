@@ -25,7 +25,7 @@ examples:
   sweepkit plan model=d12                                        one run
   sweepkit plan model=d20 horizon.target_param_data_ratio=10.5 launcher.plan_device=a100
   sweepkit plan experiment=mini model=d4 optimizer.matrix.lr=0.03
-  sweepkit plan ladder=gpt2                                      one run at every rung
+  sweepkit plan ladder=gpt2                                      one run at every rung and horizon
   sweepkit plan sweep=demo                                       every run of a sweep, all rungs of its ladder
   sweepkit plan sweep=x0_beta1 ladder=mini experiment=mini       the same sweep on another ladder
   sweepkit plan model=d12 --format json                          a list of whole plans
