@@ -98,16 +98,14 @@ def plans_of(overrides: list[str], num_seeds: int) -> tuple[list[RunPlan], list[
 
 
 def _show(rows: pd.DataFrame, found: list[Calibration]) -> None:
-    from rich.table import Table
+    from sweepkit.report import drawing, terminal
+    from sweepkit.report.sheet import Sheet
 
-    from sweepkit.report import terminal
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("depth", "dataset", "dtype", "tokens", "metric", "runs", "SD", "95% interval"):
-        table.add_column(name, justify="right" if name in ("runs", "SD", "tokens") else "left")
+    headers = ("depth", "dataset", "dtype", ">tokens", "metric", ">runs", ">SD", "95% interval")
+    sheet = Sheet(headers, optional=("dtype", "tokens", "metric"))
     for item in found:
         low, high = item.sd_interval()
-        table.add_row(
+        sheet.add(
             f"d{item.depth}",
             item.dataset,
             item.dtype,
@@ -118,7 +116,7 @@ def _show(rows: pd.DataFrame, found: list[Calibration]) -> None:
             f"{low:.5f} to {high:.5f}",
         )
     console = terminal.console()
-    console.print(table)
+    console.print(drawing.draw(sheet))
     lost = rows[rows["state"] != "complete"]
     if len(lost):
         console.print(f"{len(lost)} runs did not complete and are left out: {', '.join(lost['run_id'])}")
