@@ -15,9 +15,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 TORCH := torch==2.13.0
-# Two workers share the cores; a compiled test gains nothing from more.
-# loadgroup: tests of one xdist_group (the Slurm cluster) go to one worker, the largest group first.
-JOBS ?= 2
+# Four workers for two cores: two of them have a Slurm cluster each, and mostly wait for it.
+# loadgroup: tests of one xdist_group go to one worker, the largest group first.
+JOBS ?= 4
 
 help:
 	@sed -n 's/^# //p' Makefile | head -7

@@ -1,7 +1,8 @@
-"""Every test gets its own results folder; caches are shared within one test session's worker."""
+"""Every test gets its own results folder; those that train share one cache of text and compiled code."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,13 @@ from hypothesis import settings
 # A busy machine takes as long as it takes; a slow example is no wrong one.
 settings.register_profile("sweepkit", deadline=None)
 settings.load_profile("sweepkit")
+
+
+@pytest.fixture(scope="session")
+def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One cache for all workers of a test run: the corpus is tokenized once."""
+    base = tmp_path_factory.getbasetemp()
+    return (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "training-cache"
 
 
 @pytest.fixture(autouse=True)

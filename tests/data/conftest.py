@@ -28,11 +28,11 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def embedded(tmp_path_factory: pytest.TempPathFactory) -> PreparedData:
+def embedded(shared_cache: Path) -> PreparedData:
     """The embedded corpus at vocabulary 2,048 and T = 256."""
     config = RunConfig()
     config.tokenizer.vocab_size = 2048
     config.horizon.sequence_len = 256
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SWEEPKIT_CACHE_DIR", str(tmp_path_factory.mktemp("embedded")))
+        patch.setenv("SWEEPKIT_CACHE_DIR", str(shared_cache))
         return prepare(config)

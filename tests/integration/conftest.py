@@ -1,4 +1,4 @@
-"""The command line as a user runs it: a subprocess, its own results folder, a cache shared by the session."""
+"""The command line as a user runs it: a subprocess, its own results folder, the cache of all tests."""
 
 from __future__ import annotations
 
@@ -9,12 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-
-@pytest.fixture(scope="session")
-def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One cache a test worker, so that the corpus is tokenized once."""
-    return tmp_path_factory.mktemp("cache")
 
 
 @pytest.fixture

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.xdist_group("wheel")  # built once
+
 CHECKOUT = Path(__file__).resolve().parents[2]
 
 
@@ -21,10 +23,11 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, CHECKOUT]
     subprocess.run(build, check=True, capture_output=True)
     environment = folder / "venv"
-    venv.create(environment, with_pip=True)
+    venv.create(environment)
     python = environment / "bin" / "python"
     wheel = next(folder.glob("*.whl"))
-    subprocess.run([python, "-m", "pip", "install", "--no-deps", "--no-index", "-q", wheel], check=True)
+    pip = [sys.executable, "-m", "pip", "--python", python, "install"]
+    subprocess.run([*pip, "--no-deps", "--no-index", "-q", wheel], check=True)
     where = "import sysconfig; print(sysconfig.get_path('purelib'))"
     site = subprocess.check_output([python, "-c", where], text=True)
     # Appended after the new site-packages, without processing the editable install's own .pth file.

@@ -22,9 +22,12 @@ TINY = [
     "model=d2",
     "trainer.compile=false",
     "trainer.checkpoint_every_steps=4",
-    "horizon=num_steps",
+    "tokenizer.vocab_size=512",
+    "horizon.sequence_len=64",
+    "horizon.device_batch_size=4",
+    "horizon.total_batch_size=256",
     "horizon.num_steps=12",
-    "evaluation.max_bytes=20000",
+    "evaluation.max_bytes=4000",
     "evaluation.sample_tokens=0",
     "launcher=local",
     "launcher.num_workers=2",
@@ -53,8 +56,9 @@ def launch(plans: list[RunPlan], results: Path) -> dict[str, tuple[list[float], 
 
 @pytest.mark.slow
 def test_a_launch_whose_worker_is_killed_ends_with_the_same_numbers(
-    plans: list[RunPlan], tmp_path: Path
+    plans: list[RunPlan], tmp_path: Path, shared_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("SWEEPKIT_CACHE_DIR", str(shared_cache))
     undisturbed = launch(plans, tmp_path / "one")
     assert all(len(losses) == 12 for losses, _ in undisturbed.values())
 

@@ -117,10 +117,21 @@ def test_errors(arguments: list[str], part: str, capsys: pytest.CaptureFixture[s
     assert part in capsys.readouterr().err
 
 
-def test_help_has_examples(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_examples_of_its_help_work(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["plan", "--help"])
-    assert "sweepkit plan sweep=demo" in capsys.readouterr().out
+    lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    examples = [line.split("   ")[0].split() for line in lines if line.startswith("sweepkit plan ")]
+    assert len(examples) > 5
+    for words in examples:
+        assert main(words[1:]) == 0, words
+
+
+def test_the_reference_at_other_horizons_is_no_variant(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "sweep=x0_beta1"]) == 0
+    text = capsys.readouterr().out
+    assert "reference@2x" in text and "5 variants at most" in text
+    assert text.count("x0_beta1=b98") == 1 and text.count("the same 6") == 2  # told once
 
 
 MANY = """

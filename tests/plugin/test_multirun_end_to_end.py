@@ -25,12 +25,12 @@ RUN = [
 
 
 @pytest.mark.slow
-def test_multirun_trains_every_combination_once(tmp_path: Path) -> None:
+def test_multirun_trains_every_combination_once(tmp_path: Path, shared_cache: Path) -> None:
     here = tmp_path / "here"
     here.mkdir()
     environment = os.environ | {
         "SWEEPKIT_RESULTS_DIR": str(tmp_path / "results"),
-        "SWEEPKIT_CACHE_DIR": str(tmp_path / "cache"),
+        "SWEEPKIT_CACHE_DIR": str(shared_cache),
         "OMP_NUM_THREADS": "1",
     }
 

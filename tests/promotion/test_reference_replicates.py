@@ -11,11 +11,14 @@ from promotion_worlds import RULE as RULE_OF_LADDERS
 from promotion_worlds import Killed, World, climb, freeze, settled
 from scipy import special, stats
 
-from sweepkit.analysis import dunnett
+from sweepkit.analysis import calibration_file, dunnett
 from sweepkit.analysis.calibration import Calibration
+from sweepkit.cli.main import main
+from sweepkit.config import paths
 from sweepkit.promotion import expected
-from sweepkit.promotion.simulation import rung, worlds
+from sweepkit.promotion.simulation import of_sweep, rung, worlds
 from sweepkit.promotion.verdict import Final
+from sweepkit.sweep import expand, file
 from sweepkit.sweep.decision import DecisionRule
 
 RULE = DecisionRule(alpha=0.1, min_effect=0.0)
@@ -116,3 +119,41 @@ def test_a_ladder_decides_by_all_of_them_and_survives_a_kill(tmp_path: Path) -> 
         climb(killed)
     killed.kill_after = None
     assert settled(climb(killed)) == settled(undisturbed)
+
+
+NINE = """\
+base: [experiment=mini, model=d2, horizon.num_steps=32]
+axes: {optimizer.matrix.lr: [0.02, 0.01, 0.011, 0.012, 0.013, 0.014, 0.015, 0.016, 0.017, 0.018]}
+reference: {optimizer.matrix.lr: 0.02}
+seeds: [1, 2, 3, 4]
+decision: {min_effect: 0.002}
+"""
+
+
+def test_plan_tells_the_seeds_with_and_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SWEEPKIT_RESULTS_DIR", str(tmp_path / "results"))
+    for name, changed in {"once": NINE, "often": f"{NINE}reference_replicates: auto\n"}.items():
+        Path(f"{name}.yaml").write_text(changed)
+        Path(f"{name}_auto.yaml").write_text(changed.replace("[1, 2, 3, 4]", "auto"))
+    tokens = expand.expand_all(file.load("once.yaml"))[0].plan.total_tokens
+    known = Calibration(2, "embedded", "fp32", "cpu", tokens, "val_bpb", 0.002, 20, "2026-01-20T00:00:00", ())
+    calibration_file.add(paths.results_dir(), [known])
+    asked = {
+        name: expected.with_seeds(file.load(f"{name}_auto.yaml"), [], paths.results_dir())
+        for name in ("once", "often")
+    }
+    seeds = {name: len(sweep.seeds) for name, sweep in asked.items()}
+    assert seeds["often"] < seeds["once"]
+    assert main(["plan", "sweep=once.yaml"]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert f"takes {seeds['once']} seeds ({seeds['often']} with reference_replicates: auto)" in told
+    assert main(["plan", "sweep=often.yaml"]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert "the reference runs 3 times with each seed on single" in told
+    assert f"takes {seeds['often']} seeds" in told
+    sweep = file.load("often.yaml")
+    played = of_sweep.design_of(expand.expand_all(sweep), expand.rungs_of(None), sweep.decision)
+    assert played.describe() == "4 seeds, reference ×3"

@@ -135,10 +135,10 @@ def test_hydras_sweep_syntax_is_a_space(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_search_on_the_command_line_with_real_training(tmp_path: Path) -> None:
+def test_a_search_on_the_command_line_with_real_training(tmp_path: Path, shared_cache: Path) -> None:
     environment = os.environ | {
         "SWEEPKIT_RESULTS_DIR": str(tmp_path / "results"),
-        "SWEEPKIT_CACHE_DIR": str(tmp_path / "cache"),
+        "SWEEPKIT_CACHE_DIR": str(shared_cache),
         "OMP_NUM_THREADS": "1",
     }
 

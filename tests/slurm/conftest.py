@@ -1,4 +1,4 @@
-"""One cluster a test session, cleaned before each test."""
+"""One cluster a test worker, cleaned before each test."""
 
 from __future__ import annotations
 
@@ -15,11 +15,6 @@ def session_cluster() -> Iterator[Cluster]:
         yield cluster
 
 
-@pytest.fixture(scope="session")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("slurm-cache")
-
-
 @pytest.fixture
 def cluster(session_cluster: Cluster) -> Cluster:
     session_cluster.control("reset")
@@ -27,6 +22,6 @@ def cluster(session_cluster: Cluster) -> Cluster:
 
 
 @pytest.fixture
-def user(cluster: Cluster, tmp_path: Path, cache: Path) -> User:
+def user(cluster: Cluster, tmp_path: Path, shared_cache: Path) -> User:
     (tmp_path / "home").mkdir()
-    return User(cluster, tmp_path, cache)
+    return User(cluster, tmp_path, shared_cache)

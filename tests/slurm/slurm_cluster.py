@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -66,14 +67,23 @@ class Cluster:
             if state == "PENDING" and reason in ("BeginTime", "None"):
                 self.run("scontrol", "update", f"JobId={job_id}", "StartTime=now", check=False)
 
-    def wait_for(self, what: str, holds: Callable[[], bool], timeout_s: float = 120.0) -> None:
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Jobs are taken and none is started: however long it takes, what was submitted is still queued."""
+        self.run("scontrol", "update", "PartitionName=main", "State=DOWN")
+        try:
+            yield
+        finally:
+            self.run("scontrol", "update", "PartitionName=main", "State=UP")
+
+    def wait_for(self, what: str, holds: Callable[[], bool], timeout_s: float = 300.0) -> None:
         until = time.monotonic() + timeout_s
         while not holds():
             assert time.monotonic() < until, f"waited {timeout_s} s for {what}; queue: {self.queue()}"
             self.release()
-            time.sleep(0.2)
+            time.sleep(0.5)
 
-    def wait_until_idle(self, timeout_s: float = 180.0) -> None:
+    def wait_until_idle(self, timeout_s: float = 300.0) -> None:
         self.wait_for("the queue to be empty", lambda: not self.queue(), timeout_s)
 
 
@@ -111,11 +121,19 @@ class User:
             env=environment,
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=600,
             check=False,
         )
         assert not check or done.returncode == 0, done.stderr + done.stdout
         return done
+
+    def meanwhile(self, *args: str, results: Path) -> Future[subprocess.CompletedProcess[str]]:
+        """``sweepkit`` beside whatever the cluster is doing; its ``result()`` waits."""
+        pool = ThreadPoolExecutor(1)
+        try:
+            return pool.submit(self.sweepkit, *args, results=results)
+        finally:
+            pool.shutdown(wait=False)
 
     def python(self, code: str) -> str:
         """What a line of Python prints where sweepkit can be imported."""
@@ -183,11 +201,11 @@ def running_cluster(accounting: bool = True, extra: str = "") -> Iterator[Cluste
         extra: lines for slurm.conf.
     """
     require_slurm()
-    port = _free_port()
-    root = Path(f"/tmp/slurmtest.{os.getuid()}.{os.getpid()}.{port}")
-    cluster = Cluster(root, port, accounting, extra)
     with SCRIPT.open() as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # two databases that are made at once get in each other's way
+        fcntl.flock(lock, fcntl.LOCK_EX)  # two that start at once would take the same ports
+        port = _free_port()
+        root = Path(f"/tmp/slurmtest.{os.getuid()}.{os.getpid()}.{port}")
+        cluster = Cluster(root, port, accounting, extra)
         cluster.control("start")
     try:
         yield cluster

@@ -69,7 +69,7 @@ def test_a_job_that_slurm_kills_over_its_memory_is_out_of_memory(cluster: Cluste
     innocent = cluster.run(
         "sbatch", "--parsable", "--mem=100M", "-o", "/dev/null", "--wrap", "sleep 1; kill -9 $$"
     )
-    cluster.wait_until_idle(60)
+    cluster.wait_until_idle()
     asking = (
         f"from sweepkit.launch.slurm import cluster; print(cluster.final_states(['{job_id}', '{innocent}']))"
     )
@@ -94,9 +94,11 @@ def enforcing_cluster() -> Iterator[Cluster]:
         yield cluster
 
 
-def test_accounts_and_the_submit_limit(enforcing_cluster: Cluster, tmp_path: Path, cache: Path) -> None:
+def test_accounts_and_the_submit_limit(
+    enforcing_cluster: Cluster, tmp_path: Path, shared_cache: Path
+) -> None:
     (tmp_path / "home").mkdir()
-    user = User(enforcing_cluster, tmp_path, cache)
+    user = User(enforcing_cluster, tmp_path, shared_cache)
     name = write_sweep(user.folder, seeds=2, num_steps=5, ladder="none")
     refused = user.sweepkit("sweep", name, *LAUNCHER, "launcher.slurm.account=nobodys", check=False)
     assert refused.returncode == 2

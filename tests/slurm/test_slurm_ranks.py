@@ -44,6 +44,10 @@ def test_two_nodes_train_one_run_through_a_preemption_and_a_dead_rank(cluster: C
     def wait_for_step(step: int) -> None:
         cluster.wait_for(f"step {step}", lambda: max(user.steps().values(), default=0) >= step)
 
+    here = user.folder / "here"
+    undisturbed = user.meanwhile(
+        "sweep", name, "launcher=local", "launcher.processes_per_run=2", results=here
+    )
     wait_for_step(20)
     (array,) = [item for item in user.submissions() if item["tasks"]]
     (line,) = cluster.run("squeue", "-h", "-j", array["job_id"], "-o", "%D|%A").splitlines()
@@ -57,8 +61,7 @@ def test_two_nodes_train_one_run_through_a_preemption_and_a_dead_rank(cluster: C
     assert {row["state"] for row in user.table(name)} == {"complete"}
     assert list(user.attempts().values()) == [3]
 
-    here = user.folder / "here"
-    user.sweepkit("sweep", name, "launcher=local", "launcher.processes_per_run=2", results=here)
+    undisturbed.result()
     assert losses(user.results) == losses(here)
     (record,) = [json.loads(path.read_text()) for path in user.results.glob("runs/*/record.json")]
     assert record["resolved"]["num_ranks"] == 2

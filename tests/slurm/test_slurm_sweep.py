@@ -17,23 +17,25 @@ pytestmark = pytest.mark.xdist_group("slurm")
 
 def test_forty_runs_go_as_arrays_and_each_runs_once(cluster: Cluster, user: User) -> None:
     name = write_sweep(user.folder, seeds=20, ladder="none")
-    said = user.sweepkit("sweep", name, *LAUNCHER, "launcher.slurm.runs_per_task=5").stdout
+    with cluster.held():
+        said = user.sweepkit("sweep", name, *LAUNCHER, "launcher.slurm.runs_per_task=10").stdout
+        again = user.sweepkit("sweep", name, *LAUNCHER, "launcher.slurm.runs_per_task=10").stdout
     assert "40 submitted" in said
-    again = user.sweepkit("sweep", name, *LAUNCHER, "launcher.slurm.runs_per_task=5").stdout
     assert "submitted in" not in again and "queued before" in again
+    here = user.folder / "here"
+    seeds = write_sweep(user.folder, "few", seeds=2, ladder="none")
+    few = user.meanwhile("sweep", seeds, results=here)
     cluster.wait_until_idle()
 
     rows = user.table(name)
     assert Counter(row["state"] for row in rows) == {"complete": 40}
     assert set(user.attempts().values()) == {1}
     (array,) = [item for item in user.submissions() if item["tasks"]]
-    assert [len(task) for task in array["tasks"]] == [5] * 8
+    assert [len(task) for task in array["tasks"]] == [10] * 4
     done = user.sweepkit("sweep", name, *LAUNCHER).stdout
     assert "40 done" in done and "gate" not in done
 
-    here = user.folder / "here"
-    seeds = write_sweep(user.folder, "few", seeds=2, ladder="none")
-    user.sweepkit("sweep", seeds, results=here)
+    few.result()
     by_id = {row["run_id"]: row for row in rows}
     for row in user.table(seeds, here):
         assert by_id[row["run_id"]] == row
@@ -47,11 +49,14 @@ def test_a_promotion_climbs_by_itself_and_decides_as_one_process_would(cluster: 
     assert "gate: job" in said
     # the sweep file is gone and the launcher's process too: the gates know all they need
     (user.folder / "sweeps" / f"{name}.yaml").rename(user.folder / f"{name}.yaml")
-    cluster.wait_for("the promotion", (user.results / name / "report.html").exists, 240)
+    here = user.folder / "here"
+    one_process = user.meanwhile(
+        "promote", str(user.folder / f"{name}.yaml"), "launcher=inline", results=here
+    )
+    cluster.wait_for("the promotion", (user.results / name / "report.html").exists, 600)
     cluster.wait_until_idle()
 
-    here = user.folder / "here"
-    user.sweepkit("promote", str(user.folder / f"{name}.yaml"), "launcher=inline", results=here)
+    one_process.result()
     for file in ("effects.csv", "promotion.json"):
         assert _without_clocks(user.results / name / file) == _without_clocks(here / name / file), file
     promotion = json.loads((user.results / name / "promotion.json").read_text())
@@ -71,15 +76,16 @@ def test_waiting_shows_the_runs_and_returns_when_they_have_ended(cluster: Cluste
     done = user.sweepkit("sweep", name, "--wait", *LAUNCHER)
     assert {row["state"] for row in user.table(name)} == {"complete"}
     assert "complete" in done.stderr
-    cluster.wait_until_idle(30)
+    cluster.wait_until_idle()
 
 
 def test_a_single_run_and_a_multirun_are_submitted_too(cluster: Cluster, user: User) -> None:
     write_sweep(user.folder, ladder="none")
     text = (user.folder / "sweeps" / "small.yaml").read_text()
     base = [line[4:] for line in text.splitlines() if line.startswith("  - ")]
-    assert "1 submitted" in user.sweepkit("train", *base, *LAUNCHER).stdout
-    said = user.sweepkit("train", "-m", *base, "seed=1,2", *LAUNCHER).stdout
+    with cluster.held():
+        assert "1 submitted" in user.sweepkit("train", *base, *LAUNCHER).stdout
+        said = user.sweepkit("train", "-m", *base, "seed=1,2", *LAUNCHER).stdout
     assert "1 submitted" in said and "1 queued before" in said  # seed 1 is the run submitted above
     cluster.wait_until_idle()
     records = [json.loads(path.read_text()) for path in user.results.glob("runs/*/record.json")]
@@ -119,11 +125,12 @@ def test_a_search_is_carried_out_by_array_tasks_and_its_best_climb(cluster: Clus
     search = f"search: {{sampler: random, n_trials: 5, space: {space}, enqueue: {enqueued}, num_promoted: 1}}"
     write_sweep(user.folder, seeds=1, axes="{}", reference="{}", num_unselected=1, more=search)
     packed = (*LAUNCHER, "launcher.slurm.runs_per_task=3")
-    said = user.sweepkit("promote", "small", *packed).stdout
+    with cluster.held():
+        said = user.sweepkit("promote", "small", *packed).stdout
+        again = user.sweepkit("promote", "small", *packed).stdout
     assert "2 workers submitted" in said and "gate: job" in said
-    again = user.sweepkit("promote", "small", *packed).stdout
     assert "queued already" in again and "one is waiting already" in again
-    cluster.wait_for("the promotion", (user.results / "small" / "report.html").exists, 240)
+    cluster.wait_for("the promotion", (user.results / "small" / "report.html").exists, 600)
     cluster.wait_until_idle()
     trials = (user.results / "small" / "trials.jsonl").read_text().splitlines()
     assert len(trials) == 5

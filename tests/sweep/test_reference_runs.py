@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sweepkit.errors import ConfigError, FrozenPlanError
-from sweepkit.sweep import expand, reference_runs
+from sweepkit.sweep import expand, points, reference_runs
 from sweepkit.sweep.expand import Cell
 from sweepkit.sweep.file import SweepFile
 from sweepkit.sweep.frozen import freeze, load_frozen
@@ -113,3 +113,24 @@ def test_a_wrong_number_is_refused(wrong: object) -> None:
 def test_init_seed_is_not_for_levels(where: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="leave the init_seed alone"):
         expand.expand_all(sweep(**({"reference": {}} | where)))
+
+
+def test_a_searchs_points_have_weights_of_their_own_too(tmp_path: Path) -> None:
+    """A point that is the reference is its first run of every seed."""
+    space = {"optimizer.matrix.lr": {"low": 0.01, "high": 0.04}}
+    changes = {"axes": {}, "reference": {}, "search": {"space": space, "n_trials": 4}}
+    frozen = freeze(sweep(**changes, reference_replicates=2), tmp_path)
+    assert [(cell.plan.seed, cell.number) for cell in frozen.fixed] == [(1, 0), (1, 1), (2, 0), (2, 1)]
+    found = {
+        lr: points.cells(
+            {"optimizer.matrix.lr": lr}, stacks=frozen.stacks, extra=(), fixed=frozen.fixed, labels={}
+        )
+        for lr in (0.02, 0.03)
+    }
+    assert list(found[0.02]) == [cell for cell in frozen.fixed if cell.number == 0]
+    weights = {cell.plan.init_seed for cell in [*frozen.fixed, *found[0.03]]}
+    assert len(weights) == 6
+    assert [cell.plan.pair_key for cell in found[0.03]] == [cell.plan.pair_key for cell in found[0.02]]
+    points.check_unchanged(frozen.stacks, (), frozen.fixed)
+    alone = freeze(sweep(**changes, name="alone"), tmp_path)
+    assert [cell.number for cell in alone.fixed] == [0, 0], "auto: trials are compared among themselves"

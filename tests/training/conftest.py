@@ -12,13 +12,6 @@ import torch
 from sweepkit.training.session import Session
 
 
-@pytest.fixture(scope="session")
-def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One cache for all workers of a test run."""
-    base = tmp_path_factory.getbasetemp()
-    return (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "training-cache"
-
-
 @pytest.fixture(autouse=True)
 def small_machine(shared_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The shared cache, no wandb key, one thread: sums come out alike in every process."""

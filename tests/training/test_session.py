@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -231,9 +232,14 @@ OTHER_VALUES = (
 def test_compiled_runs_follow_eager_ones_and_a_second_run_compiles_nothing(
     session: Session, tmp_path: Path
 ) -> None:
+    from torch._inductor import codecache
+
     eager, compiled = tiny(), tiny("trainer.compile=true")
     assert eager.run_id == compiled.run_id
+    codecache._precompile_header.cache_clear()  # an earlier test may have made them elsewhere
     first = run(session, compiled, tmp_path / "compiled")
+    kept = Path(os.environ["TORCHINDUCTOR_CACHE_DIR"])
+    assert list(kept.glob("precompiled_headers/*.gch")), "the next machine would compile them again"
     assert first.resolved["compile"] == {"used": True, "reason": None}, first.resolved
     num_graphs = counters["stats"]["unique_graphs"]
     changed = tiny("trainer.compile=true", "seed=2", *OTHER_VALUES)

@@ -22,7 +22,8 @@ examples:
   sweepkit data stats dataset=fineweb_edu --format json
 
 Caches go to ~/.cache/sweepkit, or to $SWEEPKIT_CACHE_DIR; all runs share them. A run prepares what it needs
-by itself; preparing beforehand only moves the work. Killed at any moment, the same command goes on.
+by itself; preparing beforehand only moves the work. Killed at any moment, the same command goes on. A hub
+dataset stays at the commit that a cache found first; dataset.revision=COMMIT gives other caches the same.
 """
 _STATS_COLUMNS = ("algorithm", "utilisation", "cropped", "floor", "rows", "documents", "tokens")
 

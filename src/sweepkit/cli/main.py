@@ -34,7 +34,7 @@ class Command:
 
 GROUPS: dict[str, tuple[Command, ...]] = {
     "Run": (
-        Command("train", "one run, or a multirun with -m; any Hydra override works"),
+        Command("train", "one run, or a multirun with -m; every field can be overridden"),
         Command("sweep", "the runs of a sweep file (its first rung); run again to resume"),
         Command("promote", "a sweep up its ladder: run, compare, promote, adopt or reject"),
         Command("calibrate", "how much seeds alone change the loss: the noise verdicts need"),

@@ -26,11 +26,11 @@ examples:
   sweepkit plan experiment=mini model=d4 optimizer.matrix.lr=0.03
   sweepkit plan ladder=gpt2                                      one run at every rung
   sweepkit plan sweep=demo                                       every run of a sweep, all rungs of its ladder
-  sweepkit plan sweep=demo ladder=gpt2                           the same sweep on another ladder
+  sweepkit plan sweep=x0_beta1 ladder=mini experiment=mini       the same sweep on another ladder
   sweepkit plan model=d12 --format json                          a list of whole plans
 
 GPU-hours are training FLOPs / (peak of launcher.plan_device × launcher.plan_mfu); memory is an estimate for
-one device. Tokens, batch, learning rates and weight decay follow from depth; see docs/architecture.md.
+one device. Tokens, batch, learning rates and weight decay follow from depth (docs/methodology.md, section 3).
 """
 
 
@@ -189,6 +189,7 @@ def _print_sweep(found: Sequence[Row]) -> None:
     sizes_shown = (">depth", ">width", ">params", ">tokens", ">batch", ">steps", ">FLOPs", ">GPU-h")
     optional = ("width", "batch", "depth", "params")
     sheet = Sheet(("rung", "variants", ">runs", *sizes_shown), optional=optional)
+    listed: list[list[str]] = []
     for rung in dict.fromkeys(row.rung for row in found):
         here = [row for row in found if row.rung == rung]
         sizes: dict[tuple[str, ...], list[Row]] = {}
@@ -196,7 +197,12 @@ def _print_sweep(found: Sequence[Row]) -> None:
             sizes.setdefault(_size_columns(row.plan), []).append(row)
         for columns, rows_alike in sizes.items():
             names = list(dict.fromkeys(row.variant for row in rows_alike))
-            label = f"all {len(names)}" if len(sizes) == 1 and len(names) > 1 else "\n".join(names)
+            label = "\n".join(names)
+            if len(names) > 1 and len(sizes) == 1:
+                label = f"all {len(names)}"
+            elif len(names) > 1 and names in listed:
+                label = f"the same {len(names)}"
+            listed.append(names)
             sheet.add(rung, label, str(len(rows_alike)), *columns)
     console = terminal.console()
     console.print(drawing.draw(sheet))
@@ -290,8 +296,14 @@ def _size_columns(plan: RunPlan) -> tuple[str, ...]:
         _short(plan.total_batch_size),
         f"{plan.num_steps:,}",
         f"{plan.total_flops:.2e}",
-        "–" if hours is None else f"{hours:.2g}" if hours < 10 else f"{hours:,.1f}",
+        "–" if hours is None else _hours(hours),
     )
+
+
+def _hours(hours: float) -> str:
+    if hours < 0.01:
+        return "< 0.01"
+    return f"{hours:.2g}" if hours < 10 else f"{hours:,.1f}"
 
 
 def _short(number: int) -> str:

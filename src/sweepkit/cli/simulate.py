@@ -44,6 +44,13 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--tpe", type=int, default=0, metavar="N", help="TPE with pruning in N worlds too: slow"
     )
+    parser.add_argument(
+        "--reference-replicates",
+        type=int,
+        default=1,
+        metavar="M",
+        help="runs of the reference with each seed of the last rung in sweepkit's design (default: 1)",
+    )
     parser.add_argument("--plot", type=Path, metavar="FILE", help="write a picture (.png, .svg, .pdf)")
     parser.add_argument("--format", choices=("table", "csv", "json"), default="table", help="default: table")
 
@@ -51,14 +58,16 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Play and tell; 0 also where a policy errs too often, which is what this is for."""
     from sweepkit.promotion.simulation import design, policies, worlds
+    from sweepkit.sweep import fields
     from sweepkit.sweep.decision import DecisionRule
 
     if args.worlds < 1:
         raise invalid("--worlds", args.worlds, "be at least 1", "the default is 1000")
+    fields.read_replicates(args.reference_replicates)
     kinds = _chosen(worlds.load(), args.only)
     largest = next(iter(kinds.values()))
     rule = DecisionRule(alpha=args.alpha)
-    plan = design.default(largest.num_variants, largest.num_rungs, rule)
+    plan = design.default(largest.num_variants, largest.num_rungs, rule, args.reference_replicates)
     players = policies.usual() | {policies.SWEEPKIT: policies.sweepkit(plan)}
     scores = play_with_progress(kinds, players, args.worlds, args.seed)
     if args.tpe:

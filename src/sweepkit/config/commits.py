@@ -13,9 +13,15 @@ _FILE = "commit.json"
 
 
 def write(folder: Path) -> None:
-    """Note in ``folder``, which holds a copy of the package, what the copied code is."""
+    """Note in ``folder``, which holds a copy of the package, what the copied code is.
+
+    Of two commits with the same code the first stays, but a clean one replaces one with uncommitted changes:
+    they have been committed since.
+    """
     commit, dirty = git_state()
-    fsio.write_json(folder / _FILE, {"commit": commit, "dirty": dirty})
+    path = folder / _FILE
+    if not path.exists() or (dirty is False and fsio.read_json(path)["dirty"] is not False):
+        fsio.write_json(path, {"commit": commit, "dirty": dirty})
 
 
 @functools.cache

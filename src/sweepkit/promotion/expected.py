@@ -19,7 +19,7 @@ from sweepkit import errors
 from sweepkit.analysis import calibration_file, dunnett, power
 from sweepkit.analysis.calibration import Calibration
 from sweepkit.config.schema import RungConfig
-from sweepkit.results.columns import REFERENCE
+from sweepkit.results.columns import REFERENCE, is_reference
 from sweepkit.sweep import expand, fields, frozen, last_rung, reference_runs
 from sweepkit.sweep.decision import DecisionRule
 from sweepkit.sweep.expand import Cell
@@ -75,7 +75,7 @@ def of(
     last = rungs[-1]
     here = [cell for cell in cells if cell.rung == last.name]
     limits = [rung.max_promoted for rung in rungs[:-1] if rung.max_promoted is not None]
-    num_variants = min([len({cell.variant for cell in here} - {REFERENCE}), *limits])
+    num_variants = min([len({cell.variant for cell in here if not is_reference(cell.variant)}), *limits])
     reference = [cell for cell in here if cell.variant == REFERENCE]
     seeds = len({cell.plan.seed for cell in reference})
     own = max(cell.number for cell in reference) + 1

@@ -4,6 +4,10 @@ Two workers that start on one shape with nothing cached would compile the same c
 half the speed (measured: 65 s each on two cores, against 27 s alone). So the first compiles, the others wait
 and then load what it left in the compiler's cache. A marker beside the lock says that the code is there, and
 nobody waits any more. The kernel drops the lock of a process that dies.
+
+The compiler keeps its precompiled C++ headers in the system's folder for temporary files, whatever its cache
+folder is; they are moved to the others, or every node and every emptied /tmp would pay for them again
+(measured: 7.7 s of processor time instead of 1.1 s for a program that is in the cache).
 """
 
 from __future__ import annotations
@@ -31,12 +35,17 @@ def compiling(key: EngineKey, should_stop: Callable[[], bool]) -> Iterator[None]
     Raises:
         Stopped: ``should_stop`` said so while another process was compiling.
     """
-    folder = Path(os.environ["TORCHINDUCTOR_CACHE_DIR"]) / "sweepkit"
+    if not key.compile:
+        yield
+        return
+    kept = Path(os.environ["TORCHINDUCTOR_CACHE_DIR"])
+    _keep_headers(kept / "precompiled_headers")
+    folder = kept / "sweepkit"
     names = [key.compile_key, str(key.device), str(key.compute_dtype), str(key.fp8), key.num_threads]
     names.append(torch.__version__)
     name = fsio.digest(names)
     marker, lock = folder / f"{name[:20]}.done", folder / f"{name[:20]}.lock"
-    if not key.compile or marker.exists():
+    if marker.exists():
         yield
         return
     with fsio.explain_full_disk(folder):
@@ -49,6 +58,14 @@ def compiling(key: EngineKey, should_stop: Callable[[], bool]) -> Iterator[None]
             marker.touch()
     finally:
         os.close(descriptor)
+
+
+def _keep_headers(folder: Path) -> None:
+    """There is no setting for it; in a torch without these names nothing changes."""
+    from torch._inductor import codecache  # takes a second, which compiling needs anyway
+
+    codecache._HEADER_DIR = str(folder)
+    codecache._HEADER_LOCK_DIR = str(folder / "locks")
 
 
 def _wait_for(descriptor: int, should_stop: Callable[[], bool]) -> None:

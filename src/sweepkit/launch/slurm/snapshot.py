@@ -1,7 +1,8 @@
 """A copy of the package and its configuration for queued runs, so that later edits do not reach them.
 
 ``results/.slurm/snapshots/<digest>/`` holds ``sweepkit/`` and ``conf/``; equal content is one snapshot. A run
-in it records the commit of the checkout that it was copied from.
+in it records the commit of the checkout that it was copied from; where several commits have this content,
+which then differ in nothing that runs, the first (``commits.write``).
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ def take(root: Path) -> Path:
     conf = paths.conf_dir()
     folder = root / _digest([package, conf])
     if folder.is_dir():
+        commits.write(folder)
         return folder
     root.mkdir(parents=True, exist_ok=True)
     with fsio.explain_full_disk(folder):

@@ -48,17 +48,20 @@ class Design:
         return "; ".join(parts)
 
 
-def default(num_variants: int, num_rungs: int, decision: DecisionRule) -> Design:
+def default(
+    num_variants: int, num_rungs: int, decision: DecisionRule, reference_replicates: int = 1
+) -> Design:
     """The design that is recommended: single runs rank, and a few are decided on with fresh seeds.
 
     From rung to rung the square root of the variants goes on, never fewer than two, which together have the
     degrees of freedom that a verdict needs; the last rung has the seeds for it, looked at in three steps.
+    More runs of the reference do not pay there: few variants share them, and fewer after every look.
     """
     stages = []
     for rung in range(num_rungs):
         is_last = rung == num_rungs - 1
         if is_last:
-            stages.append(Stage(rung, LOOKS[-1], None, LOOKS))
+            stages.append(Stage(rung, LOOKS[-1], None, LOOKS, reference_replicates))
         else:
             num_variants = max(2, round(math.sqrt(num_variants)))
             stages.append(Stage(rung, 1, num_variants))
