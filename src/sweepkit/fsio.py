@@ -107,7 +107,11 @@ def append_line(path: Path, value: Any) -> None:
     with explain_full_disk(path):
         descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         try:
-            os.write(descriptor, line.encode())
+            data = line.encode()
+            if os.write(descriptor, data) < len(
+                data
+            ):  # a full disk takes what fits and says so the next time
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         finally:
             os.close(descriptor)
 

@@ -74,8 +74,24 @@ def test_the_step_is_timed_as_it_will_be_on_a_gpu(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(policy, "native_fp8", lambda device: (True, "as if"))
     console = Console(quiet=True)
-    found = doctor._time_steps(console, TINY, torch.device("cpu"), time.perf_counter())
-    assert len(found) == 2 and list(found)[1] == "d2 in fp8"
+    found, failed = doctor._time_steps(console, TINY, torch.device("cpu"), time.perf_counter())
+    assert failed == [] and len(found) == 2 and list(found)[1] == "d2 in fp8"
     assert all("tokens/s, 2 rows at once" in words for words in found.values())
-    late = time.perf_counter() - doctor._ENOUGH_S - 1
-    assert len(doctor._time_steps(console, TINY, torch.device("cpu"), late)) == 1
+    late = time.perf_counter() - doctor._LIMIT_S
+    timed, left_out = doctor._time_steps(console, TINY, torch.device("cpu"), late)[0].items()
+    assert "tokens/s" in timed[1]
+    assert left_out[0] == "d2 in fp8" and "not timed" in left_out[1]
+
+
+def test_a_step_that_cannot_be_timed_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    from rich.console import Console
+
+    from sweepkit.training import step_speed
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("no kernel")
+
+    monkeypatch.setattr(step_speed, "measure", broken)
+    started = time.perf_counter()
+    speeds, failed = doctor._time_steps(Console(quiet=True), TINY, torch.device("cpu"), started)
+    assert failed == ["step of d2 in bf16"] and "RuntimeError: no kernel" in speeds["d2 in bf16"]

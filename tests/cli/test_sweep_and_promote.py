@@ -57,6 +57,23 @@ def test_launcher_overrides_reach_the_launcher_of_a_frozen_sweep(launcher: FakeL
     assert len(launcher.started) == 9
 
 
+@pytest.mark.parametrize(("now", "kind", "num_workers"), [
+    ([], "local", 3), (["launcher.num_workers=2"], "local", 2), (["launcher=inline"], "inline", "auto"),
+])  # fmt: skip
+def test_resume_changes_of_the_launcher_what_it_is_told(
+    launcher: FakeLauncher, now: list[str], kind: str, num_workers: int | str
+) -> None:
+    main(["sweep", "mine", "launcher=local", "launcher.num_workers=3"])
+    assert main(["resume", "mine", *now]) == 0
+    assert (launcher.launchers[-1].kind.name, launcher.launchers[-1].num_workers) == (kind, num_workers)
+
+
+def test_a_budget_is_for_simulating_and_starts_nothing(launcher: FakeLauncher, capsys: Captured) -> None:
+    assert main(["promote", "mine", "--gpu-hours", "64"]) == 2
+    assert "--simulate" in capsys.readouterr().err
+    assert launcher.started == []
+
+
 def test_options_and_overrides_mix(launcher: FakeLauncher, capsys: Captured) -> None:
     assert main(["sweep", "mine", "trainer=eager", "--retry-failed", "launcher=local"]) == 0
     assert launcher.launchers[0].kind.name == "local"

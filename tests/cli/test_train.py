@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 from sweepkit.cli import train as module
 from sweepkit.cli.main import main
 from sweepkit.config import codec, compose, paths
+from sweepkit.results.record import RunDir
 
 MINI = ["experiment=mini", "model=d2"]
 Output = Callable[[], str]
@@ -102,6 +103,29 @@ def test_a_run_is_run_once(
     assert launcher.started[0] in out
     assert "val_bpb 1.4" in out
     assert list(in_an_empty_folder.iterdir()) == [], "Hydra leaves no folders behind"
+
+
+def test_a_run_whose_record_cannot_be_read_is_run_again(
+    launcher: FakeLauncher, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["train", *MINI])
+    RunDir.of(paths.results_dir(), launcher.started[0]).record_path.write_text("{")
+    assert main(["train", *MINI]) == 0
+    assert len(launcher.started) == 2
+
+
+def test_a_results_folder_that_is_none_is_said_in_one_line(
+    launcher: FakeLauncher,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "a_file").touch()
+    monkeypatch.setenv("SWEEPKIT_RESULTS_DIR", str(tmp_path / "a_file"))
+    assert main(["train", *MINI]) == 2
+    error = capsys.readouterr().err
+    assert f"{tmp_path / 'a_file'}" in error
+    assert "SWEEPKIT_RESULTS_DIR" in error
 
 
 def test_a_run_that_diverged_says_so(launcher: FakeLauncher, capsys: pytest.CaptureFixture[str]) -> None:

@@ -57,8 +57,7 @@ def main() -> None:
         return polls[0] > int(stop_after)
 
     make_trouble(trouble, 0)
-    team.FOLLOWER_COMMAND = (sys.executable, __file__, "--follow", trouble)
-    session = Session(team.start(int(num_ranks), 1))
+    session = Session(team.start(int(num_ranks), 1, (sys.executable, __file__, "--follow", trouble)))
     attempt = len(list(run_dir.attempts_path.glob("*.json"))) + 1
     record = session.run(plan, run_dir, attempt, should_stop)
     print(json.dumps([record.state, record.failure_class, record.failure_message]))

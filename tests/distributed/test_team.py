@@ -11,13 +11,13 @@ import torch
 import torch.distributed as dist
 from torch.distributed import HashStore
 
+from sweepkit.distributed import exchange_check
 from sweepkit.distributed.ranks import Ranks
 
 START = """
 import sys
 from sweepkit.distributed import team
-team.FOLLOWER_COMMAND = (sys.executable, "-c", "import sys; sys.exit(3)")
-team.start(2, 1)
+team.start(2, 1, (sys.executable, "-c", "import sys; sys.exit(3)"))
 """
 
 
@@ -40,3 +40,22 @@ def test_a_rank_takes_the_gpu_of_its_number_or_the_only_one_it_sees(
     monkeypatch.setattr(dist, "init_process_group", lambda backend, **_: seen.append(backend))
     Ranks(3, 8, HashStore()).form_group(local_rank=3)
     assert seen == [expected, "cpu:gloo,cuda:nccl"]
+
+
+def test_the_check_of_exchanges_is_right_here_and_tells_what_is_wrong(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert exchange_check.measure(2) == 0.0
+    monkeypatch.setattr(exchange_check, "_MODULE", "sweepkit.no_such_module")
+    with pytest.raises(RuntimeError, match="no_such_module"):
+        exchange_check.measure(2)
+
+
+def test_the_check_of_exchanges_sees_a_wrong_sum(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process alone, whose sums and copies are its own, but for one."""
+    ranks = Ranks()
+    for name in ("start_sum_at", "start_copy_from"):
+        monkeypatch.setattr(ranks, name, lambda tensor, owner: None)
+    assert exchange_check.largest_error(ranks) == 0.0
+    monkeypatch.setattr(ranks, "sum", lambda tensor: tensor + 0.25)
+    assert exchange_check.largest_error(ranks) == 0.25

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -39,6 +40,25 @@ def test_workers_with_this_rule_compile_no_shape_twice_needlessly(runs: list[tup
     assert changes == len({plan.compile_key for plan in plans}) - 1
     for one, two in itertools.pairwise(order):
         assert one.compile_key != two.compile_key or one.num_steps >= two.num_steps
+
+
+@given(st.permutations([(key, seed) for seed in (1, 2, 3) for key in "abc"]))
+def test_long_runs_are_done_seed_by_seed_with_few_changes_of_shape(asked: list[tuple[str, int]]) -> None:
+    """Compiling costs little beside them, and clocks drift: the reference runs among the variants."""
+    asked.sort(key=lambda item: item[1])
+    plans = [
+        replace(make_plan(f"{key}{seed}", compile_key=key), seed=seed, estimated_gpu_hours=0.5)
+        for key, seed in asked
+    ]
+    left, order, last = list(plans), [], None
+    while left:
+        plan = next_run(left, last_key=last, compiled=set(), busy={})
+        left.remove(plan)
+        order.append(plan)
+        last = plan.compile_key
+    assert [plan.seed for plan in order] == [1, 1, 1, 2, 2, 2, 3, 3, 3]
+    changes = sum(one.compile_key != two.compile_key for one, two in itertools.pairwise(order))
+    assert changes == 6, "a seed begins with the shape that the last one ended with"
 
 
 @given(st.lists(st.sampled_from("abc")))

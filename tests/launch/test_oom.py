@@ -84,7 +84,7 @@ def test_a_memory_kill_noticed_too_late_puts_the_record_right(tmp_path: Path) ->
     run_dir.path.mkdir(parents=True)
     job.mark_failed(plan, run_dir, FailureClass.lost, "its process died 3 times in a row")
     job.out_of_memory(plan, run_dir, 3)
-    record = job.read_record(run_dir)
+    record = run_dir.read_record()
     assert record is not None and record.failure_class is FailureClass.oom
 
 
@@ -101,7 +101,7 @@ def test_another_node_is_granted_once_and_said_in_the_attempt(tmp_path: Path) ->
     job.mark_failed(plan, run_dir, FailureClass.oom, "out of memory")
     assert not elsewhere.grant(plan, tmp_path, FailureClass.crash)
     assert elsewhere.grant(plan, tmp_path, FailureClass.oom)
-    assert job.read_record(run_dir) is None, "it is as if it had not been started"
+    assert run_dir.read_record() is None, "it is as if it had not been started"
     assert elsewhere.avoided(run_dir) == ("n2",)
     assert fsio.read_json(run_dir.attempts_path / "10.json")["retry"] == {"because": "oom", "not_on": ["n2"]}
     other = make_plan("other")
@@ -126,7 +126,7 @@ def test_jobs_out_of_memory_or_time_are_tried_elsewhere_before_they_count(
             break
         assert elsewhere.avoided(run_dir) == ("n1",)
     assert tries == num_tries
-    record = job.read_record(run_dir)
+    record = run_dir.read_record()
     assert record is not None and (record.state, record.failure_class) == (RunState.failed, failure)
 
 

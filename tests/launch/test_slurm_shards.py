@@ -20,7 +20,9 @@ def plan(index: int, shape: str, hours: float | None) -> RunPlan:
 
 
 plans = st.lists(
-    st.tuples(st.sampled_from("abc"), st.one_of(st.none(), st.floats(0.01, 3.0))), min_size=1, max_size=40
+    st.tuples(st.sampled_from("abc"), st.one_of(st.none(), st.floats(0.01, 0.09), st.floats(0.01, 3.0))),
+    min_size=1,
+    max_size=40,
 ).map(lambda items: [plan(index, shape, hours) for index, (shape, hours) in enumerate(items)])
 
 
@@ -28,6 +30,10 @@ plans = st.lists(
 def test_every_run_is_in_one_shard_of_its_shape(some: list[RunPlan], size: int) -> None:
     packed = shards.pack(some, LauncherConfig(slurm=SlurmConfig(runs_per_task=size)))
     assert sorted(run for shard in packed for run in shard.run_ids) == sorted(plan.run_id for plan in some)
+    if max(item.estimated_gpu_hours or 0.0 for item in some) >= 0.1:  # long ones stay in the order asked for
+        assert [run for shard in packed for run in shard.run_ids] == [plan.run_id for plan in some]
+        assert len(packed) == -(-len(some) // size)
+        return
     assert all(len({plan.compile_key for plan in shard.plans}) == 1 for shard in packed)
     by_shape = {key: sum(plan.compile_key == key for plan in some) for key in "abc"}
     assert len(packed) == sum(-(-number // size) for number in by_shape.values())
@@ -68,3 +74,10 @@ def test_a_shard_survives_its_file_and_is_named_by_its_content(tmp_path: Path) -
     name = shards.write(shard, tmp_path)
     assert shards.read(tmp_path / name) == shard
     assert shards.write(shards.Shard(shard.plans[:1]), tmp_path) != name
+
+
+def test_a_run_alone_has_the_time_it_needs_however_many_could_run_beside_it() -> None:
+    launcher = LauncherConfig(slurm=SlurmConfig(time_margin=1.0, workers_per_task=4))
+    assert shards.resources(shards.Shard((plan(0, "a", 2.0),)), launcher).time_min == 130
+    eight = shards.Shard(tuple(plan(index, "a", 1.0) for index in range(8)))
+    assert shards.resources(eight, launcher).time_min == 130

@@ -124,6 +124,14 @@ def test_status_of_all_has_the_runs_of_no_sweep_too(own_results_dir: Path) -> No
         status(own_results_dir, "swep")
 
 
+def test_a_run_of_another_version_is_named_and_hides_no_other(own_results_dir: Path) -> None:
+    launch([make_plan("a")], own_results_dir)
+    fsio.write_json(RunDir.of(own_results_dir, "older").plan_path, {"run_id": "older"})
+    (found,) = status(own_results_dir)
+    assert [run.run_id for run in found.runs] == ["a"]
+    assert any("older" in note for note in found.notes)
+
+
 def test_the_command_line_shows_tables_and_json(
     own_results_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -20,6 +20,7 @@ def plan(*overrides: str) -> RunPlan:
         ("NVIDIA H100 80GB HBM3", "h100"),
         ("NVIDIA H100 PCIe", "h100_pcie"),
         ("NVIDIA H100 NVL", "h100_nvl"),
+        ("NVIDIA H100 80GB HBM3 MIG 1g.10gb", None),
         ("NVIDIA H200", "h200"),
         ("NVIDIA GH200 480GB", "gh200"),
         ("NVIDIA A100-SXM4-80GB", "a100"),

@@ -46,6 +46,15 @@ def test_table_of_one_run(capsys: pytest.CaptureFixture[str]) -> None:
         assert part in text
 
 
+def test_a_number_just_below_a_million_is_a_million(sweep: str, capsys: pytest.CaptureFixture[str]) -> None:
+    tokens = "horizon.num_steps=31249"  # × 32 = 999,968
+    assert main(["plan", sweep, tokens, "horizon.total_batch_size=32", "horizon.device_batch_size=1",
+                 "horizon.sequence_len=32"]) == 0  # fmt: skip
+    text = capsys.readouterr().out
+    assert " 1M " in text
+    assert "e+03" not in text
+
+
 @pytest.mark.parametrize(
     ("override", "words"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 from dataclasses import replace
@@ -12,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from promotion_worlds import RULE, World, freeze
+from rich.console import Console
 
 import sweepkit.analysis
 from sweepkit.cli.main import main
@@ -19,6 +21,8 @@ from sweepkit.errors import ConfigError, SweepkitError
 from sweepkit.promotion import gate
 from sweepkit.promotion.compare import compare
 from sweepkit.promotion.verdict import Outcome
+from sweepkit.report import drawing, sheets
+from sweepkit.report.sheet import Mark
 from sweepkit.sweep.decision import DecisionRule
 
 EFFECTS = {"better": -0.02, "same": 0.0, "worse": 0.05}
@@ -128,7 +132,7 @@ def test_costs_are_judged_where_the_table_has_them() -> None:
     assert found.notes == []
 
 
-def test_fp8_is_worth_having_at_equal_time() -> None:
+def fp8_table() -> tuple[pd.DataFrame, DecisionRule]:
     """Made up from the published numbers: 1.17× tokens/s, worse per step, 1.05× at matched capability."""
     rng = np.random.default_rng(2)
     luck = rng.normal(0.0, 0.001, 5)
@@ -150,6 +154,11 @@ def test_fp8_is_worth_having_at_equal_time() -> None:
         margins={"steps": 0.01, "flops": 0.02},
         min_effect=0.0003,
     )
+    return frame, rule
+
+
+def test_fp8_is_worth_having_at_equal_time() -> None:
+    frame, rule = fp8_table()
     found = compare(frame, "bf16", rule)
     assert found.outcome is Outcome.promote
     wall = found.final["fp8"].evidence["wall_clock"]
@@ -161,6 +170,37 @@ def test_fp8_is_worth_having_at_equal_time() -> None:
     assert compare(frame, "bf16", replace(rule, min_effect=0.004)).outcome is not Outcome.promote
     # by the usual rule, which wants a gain per step, it is not
     assert compare(frame, "bf16").outcome is Outcome.reject
+
+
+def test_the_axes_table_shows_what_was_decided_on() -> None:
+    """A difference at equal time where there is a frontier, else a ratio; units in the header; 80 columns."""
+    frame, rule = fp8_table()
+
+    def shown(rows: pd.DataFrame) -> tuple[tuple[str, ...], str, list[str]]:
+        found = compare(rows, "bf16", rule)
+        sheet = sheets.axes(found.verdicts, found.decision)
+        (row,) = sheet.rows
+        console = Console(width=80, file=io.StringIO())
+        console.print(drawing.draw(sheet))
+        assert isinstance(console.file, io.StringIO)
+        assert max(map(len, console.file.getvalue().splitlines())) <= 80
+        assert isinstance(row[4], Mark)
+        return sheet.headers, row[4].text, sheet.notes
+
+    headers, cell, notes = shown(frame)
+    assert headers[4] == "bits/byte at equal time: better?"
+    matched = compare(frame, "bf16", rule).final["fp8"].evidence["wall_clock"]["matched"]
+    half = (matched["high"] - matched["low"]) / 2
+    assert cell == f"{matched['effect']:+.5f} ± {half:.5f} met".replace("-", "−") and not notes
+    alone = frame[~frame["variant"].str.contains("@")]
+    headers, cell, notes = shown(alone)
+    assert headers[4] == "× time: better?" and not notes
+    assert cell.startswith("0.85") and "×" in cell and " to " in cell and cell.endswith("met")
+    mixed = alone.assign(concurrency=[8 if name == "fp8" else 1 for name in alone["variant"]])
+    headers, cell, notes = shown(mixed)
+    assert cell == "– unresolved"
+    assert notes[0].startswith("fp8: wall clock is not compared: concurrency 8 against the reference's 1")
+    assert compare(mixed, "bf16", rule).final["fp8"].evidence["effect"]["low"] is not None, "losses compare"
 
 
 def test_a_diverged_run_counts_and_a_missing_one_does_not() -> None:

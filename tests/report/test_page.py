@@ -7,6 +7,7 @@ import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import IO
 from xml.etree import ElementTree
 
 import made_up_runs as made_up
@@ -15,9 +16,11 @@ from matplotlib.figure import Figure
 
 from sweepkit import fsio
 from sweepkit.cli import report as command
+from sweepkit.cli.main import main
 from sweepkit.errors import SweepkitError
+from sweepkit.promotion.simulation.play import Score
 from sweepkit.promotion.verdict import Promotion
-from sweepkit.report import content, html, plots, tables, terminal
+from sweepkit.report import content, html, plots, policy_plot, tables, terminal
 from sweepkit.results import store
 from sweepkit.sweep.frozen import Frozen
 
@@ -128,6 +131,38 @@ def test_a_sweep_whose_runs_all_failed_has_a_report(tmp_path: Path) -> None:
     for cell in frozen.cells:
         made_up.diverge(tmp_path, cell.plan)
     assert "4 diverged" in check(html.write("demo", tmp_path).read_text()).text
+
+
+def test_a_run_that_two_cells_share_counts_once(tmp_path: Path) -> None:
+    run = made_up.plan()
+    made_up.finish(tmp_path, run)
+    made_up.freeze(tmp_path, "x", [made_up.cell(run), made_up.cell(run, "a=b")])
+    text = check(html.write("x", tmp_path).read_text()).text
+    assert "runs: 1 complete" in text
+    assert "(1 runs)" in text
+    assert "2 complete" not in text
+
+
+def test_a_picture_is_whole_or_absent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scores = [Score("null", "best of n=1", 10, 9, None, 0.001, 100.0)]
+    policy_plot.write(scores, 0.05, tmp_path / "policies.SVG")
+    assert "<svg" in (tmp_path / "policies.SVG").read_text()
+
+    def half(self: Figure, file: IO[bytes], **_: object) -> None:
+        file.write(b"half")
+        raise RuntimeError
+
+    monkeypatch.setattr(Figure, "savefig", half)
+    with pytest.raises(RuntimeError):
+        policy_plot.write(scores, 0.05, tmp_path / "other.png")
+    assert [path.name for path in tmp_path.iterdir()] == ["policies.SVG"]
+
+
+def test_a_picture_of_no_known_format_is_refused_before_anything_is_played(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["simulate", "--plot", str(tmp_path / "policies.xyz")]) == 2
+    assert ".svg" in capsys.readouterr().err
 
 
 def test_runs_evaluated_only_once_show_their_training_loss(frozen: Frozen, tmp_path: Path) -> None:

@@ -146,6 +146,12 @@ def test_every_column_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
     assert "| val_bpb | Float64 | bits/byte | lower |" in capsys.readouterr().out
 
 
+def test_the_explanation_is_a_table_like_any_other(tmp_path: Path) -> None:
+    path = tmp_path / "columns.csv"
+    assert run("--columns", "--filter", "unit == 'bits/byte'", "--select", "name", "--output", str(path)) == 0
+    assert path.read_text().split() == ["name", "val_bpb", "bpb_<stream>"]
+
+
 def test_a_missing_sweep_lists_what_there_is(table: pd.DataFrame) -> None:
     with pytest.raises(SweepkitError, match="known: demo, all"):
         run()

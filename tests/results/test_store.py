@@ -198,3 +198,33 @@ def test_a_record_of_a_newer_version_still_loads(tmp_path: Path) -> None:
     path.write_text(json.dumps(content))
     frozen(tmp_path, made_up.cell(run))
     assert store.load("x", tmp_path)["state"].iloc[0] == "complete"
+
+
+def test_a_finished_run_of_a_newer_version_is_done_here_too(tmp_path: Path) -> None:
+    run = made_up.plan()
+    made_up.finish(tmp_path, run)
+    run_dir = RunDir.of(tmp_path, run.run_id)
+    written = run_dir.read_record()
+    fsio.write_json(run_dir.record_path, fsio.read_json(run_dir.record_path) | {"invented_later": 1})
+    assert run_dir.read_record() == written
+
+
+@pytest.mark.parametrize("content", UNREADABLE)
+def test_a_record_that_cannot_be_read_counts_as_none(tmp_path: Path, content: str) -> None:
+    run_dir = RunDir.of(tmp_path, "a")
+    run_dir.path.mkdir(parents=True)
+    run_dir.record_path.write_bytes(content.encode("latin-1"))
+    assert run_dir.read_record() is None
+
+
+def test_a_damaged_attempt_spoils_no_record(tmp_path: Path) -> None:
+    run = made_up.plan()
+    run_dir = RunDir.of(tmp_path, run.run_id)
+    run_dir.write_record(made_up.record(run, RunState.failed, failure_class=FailureClass.oom))
+    for number, host in ((1, "one"), (2, "two")):
+        attempt = {"failure_class": "oom", "host": host}
+        fsio.write_json(run_dir.attempts_path / f"{number}.json", attempt)
+    (run_dir.attempts_path / "3.json").write_text("{")
+    frozen(tmp_path, made_up.cell(run))
+    row = store.load("x", tmp_path).iloc[0]
+    assert (row["state"], row["failed_attempts"], row["failed_hosts"]) == ("failed", 2, 2)

@@ -19,6 +19,7 @@ from sweepkit.plan.run_plan import RunPlan
 from sweepkit.promotion.verdict import Promotion
 from sweepkit.results import store
 from sweepkit.search import drive
+from sweepkit.search.trial_ledger import TrialLedger
 from sweepkit.sweep import frozen, trials
 from sweepkit.sweep.file import SweepFile
 from sweepkit.sweep.frozen import Frozen
@@ -40,7 +41,13 @@ class Session(FormulaSession):
         return super().run(plan, *args, **kwargs)
 
 
-def freeze(results: Path, name: str = "s", ladder: str = "mini", **search: Any) -> Frozen:
+def freeze(
+    results: Path,
+    name: str = "s",
+    ladder: str = "mini",
+    reference_horizons: list[float] | None = None,
+    **search: Any,
+) -> Frozen:
     given = {"space": SPACE, "n_trials": 12, "sampler": "random"} | search
     sweep = SweepFile.from_json(
         {
@@ -51,6 +58,7 @@ def freeze(results: Path, name: str = "s", ladder: str = "mini", **search: Any) 
             "decision": {"alpha": 0.1, "min_effect": 0.001},
             "ladder": ladder,
         }
+        | ({"reference_horizons": reference_horizons} if reference_horizons else {})
     )
     return frozen.freeze(sweep, results)
 
@@ -111,6 +119,44 @@ def test_the_best_points_climb_with_the_reference_and_two_that_lost(tmp_path: Pa
     frame = store.load("s", tmp_path)
     assert set(frame["rung"]) == {"d2", "d4", "d6"}
     assert frame["run_id"].is_unique
+
+
+def test_points_that_climb_are_held_against_the_references_frontier(
+    tmp_path: Path, quiet: Session, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A search has no axes of its own when it is frozen, but its points are variants all the same."""
+    monkeypatch.setenv("SWEEPKIT_RESULTS_DIR", str(tmp_path))
+    sweep = freeze(tmp_path, n_trials=6, reference_horizons=[0.5, 2], enqueue=[[f"{LR}=0.027"]])
+    horizons = {"reference", "reference@0.5x", "reference@2x"}
+    for rung in sweep.rungs:
+        assert {cell.variant for cell in sweep.fixed if cell.rung == rung.name} == horizons
+    promotion = climb(sweep)
+    assert promotion is not None and len(promotion.rungs) > 1
+    climbed = promotion.rungs[1].verdicts[0]
+    held = climbed.evidence["flops"]["matched"]
+    assert held["cost_ratio"] == 1.0
+    assert held["effect"] == pytest.approx(climbed.evidence["effect"]["effect"], rel=1e-3)
+    assert not any(item.variant.startswith("reference") for rung in promotion.rungs for item in rung.verdicts)
+    best = searching.best(store.load("s", tmp_path), "val_bpb")
+    assert "reference@2x" not in set(best["variant"])
+    assert main(["results", "s", "--analysis", "frontier"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "effect: against what the reference reaches at the same cost" in said
+    ledger = TrialLedger(sweep, tmp_path)
+    ledger.refresh()
+    trial = next(run for run in ledger._of_trials.values() if run.plan.num_steps == 20)
+    assert {run.plan.num_steps for run in ledger.peers(trial)} == {20}, "pruning looks at runs of one length"
+
+
+def test_without_other_horizons_the_table_says_why(
+    tmp_path: Path, quiet: Session, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SWEEPKIT_RESULTS_DIR", str(tmp_path))
+    climb(freeze(tmp_path, n_trials=3))
+    capsys.readouterr()
+    assert main(["results", "s", "--analysis", "frontier"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "the reference has one horizon" in said and "reference_horizons: [0.5, 2]" in said
 
 
 def test_killed_anywhere_and_run_again_it_ends_the_same(tmp_path: Path, quiet: Session) -> None:

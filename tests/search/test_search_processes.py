@@ -109,7 +109,7 @@ def test_a_slot_is_refilled_as_soon_as_its_run_ends(tmp_path: Path) -> None:
     sweep = freeze(results, space=space, n_trials=9, sampler="random")
     slow = sweep.cells[0].plan.run_id
     held = RunDir.of(results, slow)
-    from sweepkit.launch import claims, job
+    from sweepkit.launch import claims
 
     claim = claims.claim(held)  # as a living process has it that takes its time
     assert claim is not None
@@ -125,7 +125,7 @@ def test_a_slot_is_refilled_as_soon_as_its_run_ends(tmp_path: Path) -> None:
     assert driver.poll() is None, "and are waited for"
     claim.release()
     assert driver.wait(30) == 0
-    record = job.read_record(held)
+    record = held.read_record()
     assert record is not None
     assert record.state is RunState.complete
 

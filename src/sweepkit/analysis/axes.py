@@ -55,6 +55,7 @@ class Axis:
         ratio, low, high: variant over reference with its interval; None where not measured.
         sentence: all of this in words.
         matched: the variant on the reference's frontier, where the reference was run at other horizons.
+        is_at_equal_cost: whether that decided, instead of the ratio.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Axis:
     high: float | None
     sentence: str
     matched: Matched | None = None
+    is_at_equal_cost: bool = False
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -152,7 +154,9 @@ def _at_equal_cost(plain: Axis, item: Matched, alpha: float) -> Axis:
         Status.unresolved: f"unresolved whether {limit}",
     }[status]
     sentence = f"at equal {COSTS[item.axis]} {shown}: {item.sentence}"
-    return replace(plain, status=status, p=below, by_construction=False, sentence=sentence)
+    return replace(
+        plain, status=status, p=below, by_construction=False, sentence=sentence, is_at_equal_cost=True
+    )
 
 
 def steps(

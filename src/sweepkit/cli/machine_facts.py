@@ -45,7 +45,7 @@ def machine(device: torch.device) -> Iterator[tuple[str, str]]:
     try:
         cluster.check_available()
         yield "Slurm", str(shutil.which("sbatch"))
-    except Exception:
+    except cluster.ClusterError:
         yield "Slurm", "no sbatch on the PATH: launcher=inline or local"
     for name, folder in (("results", paths.results_dir()), ("cache", paths.cache_dir())):
         free = shutil.disk_usage(_existing(folder)).free / 2**30

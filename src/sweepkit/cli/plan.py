@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from sweepkit.errors import invalid
 from sweepkit.plan.run_plan import RunPlan
+from sweepkit.report import numbers
 
 if TYPE_CHECKING:
     from sweepkit.sweep.expand import Cell
@@ -291,9 +292,9 @@ def _size_columns(plan: RunPlan) -> tuple[str, ...]:
     return (
         str(plan.depth),
         str(plan.width),
-        _short(plan.total_params),
-        _short(plan.total_tokens),
-        _short(plan.total_batch_size),
+        numbers.scaled(plan.total_params, fixed=False),
+        numbers.scaled(plan.total_tokens, fixed=False),
+        numbers.scaled(plan.total_batch_size, fixed=False),
         f"{plan.num_steps:,}",
         f"{plan.total_flops:.2e}",
         "–" if hours is None else _hours(hours),
@@ -304,10 +305,3 @@ def _hours(hours: float) -> str:
     if hours < 0.01:
         return "< 0.01"
     return f"{hours:.2g}" if hours < 10 else f"{hours:,.1f}"
-
-
-def _short(number: int) -> str:
-    for unit, size in (("B", 10**9), ("M", 10**6), ("k", 10**3)):
-        if number >= size:
-            return f"{number / size:.3g}{unit}"
-    return str(number)

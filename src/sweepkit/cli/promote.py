@@ -48,7 +48,8 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("name", metavar="NAME", help="a sweep in ./sweeps or a shipped one, or a .yaml file")
     parser.add_argument("overrides", nargs="*", metavar="OVERRIDE", help="key=value, as for train")
     running.add_launch_arguments(parser)
-    parser.add_argument(
+    instead = parser.add_mutually_exclusive_group()
+    instead.add_argument(
         "--simulate",
         action="store_true",
         help="run nothing: play the sweep's design in synthetic worlds and tell how often it would be wrong",
@@ -78,7 +79,7 @@ def add_parser(subparsers: Any) -> None:
         metavar="VARIANT",
         help="with --amend-to: these instead (repeatable)",
     )
-    parser.add_argument(
+    instead.add_argument(
         "--replay",
         action="store_true",
         help="run nothing: show what the rule, with decision.KEY=VALUE changed, says of the runs there are",
@@ -91,6 +92,9 @@ def run(args: argparse.Namespace) -> int:
 
     if args.simulate:
         return simulating.run(args.name, args.overrides, args.gpu_hours)
+    if args.gpu_hours is not None:
+        contract = "go with --simulate: it proposes designs, and limits no run"
+        raise invalid("--gpu-hours", args.gpu_hours, contract, "add --simulate, or leave it out")
     results_dir = paths.results_dir()
     if args.replay:
         return replaying.run(args.name, args.overrides, results_dir, args.allow_mixed_environments)

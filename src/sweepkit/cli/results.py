@@ -47,9 +47,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--format", choices=_FORMATS, help="default: table, or what --output's suffix says")
     parser.add_argument("--filter", metavar="EXPR", help="keep the rows that satisfy EXPR")
     parser.add_argument("--sort", metavar="COL[,COL]", help="sort by columns; --sort=-COL is descending")
-    parser.add_argument(
-        "--select", "--columns-only", metavar="COL[,COL]", help="only these columns, in this order"
-    )
+    parser.add_argument("--select", metavar="COL[,COL]", help="only these columns, in this order")
     parser.add_argument("--output", metavar="FILE", type=Path, help="write to FILE instead of printing")
     parser.add_argument("--curves", action="store_true", help="learning curves instead of runs")
     parser.add_argument(
@@ -61,14 +59,11 @@ def add_parser(subparsers: Any) -> None:
         help="what the runs say: effects at equal cost and speed-ups, interactions, every evaluation text, "
         "how effects travel between rungs, catastrophic neighbours",
     )
-    parser.add_argument("--columns", action="store_true", help="explain every column and exit")
+    parser.add_argument("--columns", action="store_true", help="explain every column instead")
 
 
 def run(args: argparse.Namespace) -> int:
     """Print or write what was asked for; 0 on success. User errors raise ``SweepkitError``."""
-    if args.columns:
-        _explain(args.curves, args.format)
-        return 0
     frame = _frame(args)
     wanted = args.format or (_SUFFIXES.get(args.output.suffix.lower()) if args.output else None)
     if args.output:
@@ -92,7 +87,19 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _frame(args: argparse.Namespace) -> pd.DataFrame:
-    from sweepkit.results import query, store
+    """The table asked for, its rows and columns as asked for."""
+    from sweepkit.results import query
+
+    frame = _explained(args.curves) if args.columns else _whole(args)
+    if args.filter is not None:  # an empty one is a mistake: an unset variable, say
+        frame = query.keep(frame, args.filter)
+    if args.sort:
+        frame = query.order_by(frame, args.sort)
+    return query.select(frame, args.select) if args.select else frame
+
+
+def _whole(args: argparse.Namespace) -> pd.DataFrame:
+    from sweepkit.results import store
 
     if args.sweep is None:
         known = [*store.sweep_names(), store.ALL]
@@ -100,19 +107,13 @@ def _frame(args: argparse.Namespace) -> pd.DataFrame:
     if args.analysis:
         from sweepkit.report import content, findings
 
-        frame = findings.KINDS[args.analysis](content.gather(args.sweep))
-    elif args.importances:
+        return findings.KINDS[args.analysis](content.gather(args.sweep))
+    if args.importances:
         from sweepkit.config import paths
         from sweepkit.search import importances
 
         return importances.table(paths.results_dir(), args.sweep)
-    else:
-        frame = (store.curves if args.curves else store.load)(args.sweep)
-    if args.filter is not None:  # an empty one is a mistake: an unset variable, say
-        frame = query.keep(frame, args.filter)
-    if args.sort:
-        frame = query.order_by(frame, args.sort)
-    return query.select(frame, args.select) if args.select else frame
+    return (store.curves if args.curves else store.load)(args.sweep)
 
 
 def _print_table(frame: pd.DataFrame, args: argparse.Namespace) -> None:
@@ -122,12 +123,12 @@ def _print_table(frame: pd.DataFrame, args: argparse.Namespace) -> None:
     from sweepkit.results.columns import PLANNED
 
     console = terminal.console()
-    if args.analysis and not args.select:
+    if args.analysis and not (args.select or args.columns):
         from sweepkit.report import drawing, sheets_findings
 
         console.print(drawing.draw(sheets_findings.SHEETS[args.analysis](frame)))
         return
-    if args.select or args.importances:
+    if args.select or args.importances or args.columns:
         console.print(tables.plain(frame))
         return
     console.print(tables.plain(frame[_CURVES_SHOWN]) if args.curves else tables.runs(frame))
@@ -139,21 +140,17 @@ def _print_table(frame: pd.DataFrame, args: argparse.Namespace) -> None:
         console.print(f"{planned} planned and never needed: their variants did not climb", style="dim")
 
 
-def _explain(curves: bool, format: str | None) -> None:
+def _explained(curves: bool) -> pd.DataFrame:
+    """What there is to know of every column."""
     import pandas as pd
 
-    from sweepkit.report import tables, terminal
-    from sweepkit.results import columns, export
+    from sweepkit.results import columns
 
     known = columns.CURVE_COLUMNS if curves else columns.RUN_COLUMNS
-    frame = pd.DataFrame(
+    return pd.DataFrame(
         [
             (column.name, column.dtype, column.unit, column.direction.value, column.meaning)
             for column in known
         ],
         columns=["name", "dtype", "unit", "better", "meaning"],
     )
-    if format in (None, "table"):
-        terminal.console().print(tables.plain(frame))
-    else:
-        sys.stdout.buffer.write(export.encode(frame, format))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from sweepkit.cli import promote, running, searching
@@ -11,6 +12,8 @@ from sweepkit.config import paths
 from sweepkit.results.record import FailureClass, RunDir
 
 if TYPE_CHECKING:
+    from sweepkit.config.schema import LauncherConfig
+    from sweepkit.plan.run_plan import RunPlan
     from sweepkit.sweep.expand import Cell
 
 EPILOG = f"""\
@@ -21,7 +24,8 @@ examples:
   sweepkit resume x0_beta1 --climb launcher=slurm         and up the ladder, as promote does
 
 Works from results/SWEEP alone: a sweep file that was edited or deleted does not matter. Of the overrides only
-launcher.* apply. Classes: {", ".join(item.value for item in FailureClass)}.
+launcher.* apply: a field changes the launcher that was frozen, launcher=local takes another one.
+Classes: {", ".join(item.value for item in FailureClass)}.
 """
 
 
@@ -47,7 +51,6 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Resume; the exit status is 1 where runs failed."""
-    from sweepkit.config import compose
     from sweepkit.errors import invalid
     from sweepkit.sweep import frozen, override
 
@@ -58,9 +61,7 @@ def run(args: argparse.Namespace) -> int:
     sweep = frozen.load_frozen(results_dir, args.name)
     how = running.how(args, results_dir, sweep.cells[0].plan)
     if args.overrides:
-        how = running.How(
-            results_dir, compose.compose(args.overrides).launcher, how.overrides, how.retry_failed, how.wait
-        )
+        how = replace(how, launcher=_launcher(sweep.cells[0].plan, args.overrides))
     if args.only:
         _reopen(sweep.cells, how, _classes(args.only))
     if args.climb:
@@ -80,11 +81,24 @@ def run(args: argparse.Namespace) -> int:
     return running.conclude(sweep, results_dir, cells)
 
 
+def _launcher(plan: RunPlan, now: Sequence[str]) -> LauncherConfig:
+    """The launcher that was frozen with single fields set anew, or another one (``launcher=local``)."""
+    from sweepkit.config import checks, codec, compose
+
+    if any(map(compose.is_group_override, now)):
+        return compose.compose(now).launcher
+    config = compose.apply(codec.from_json(plan.config), now)
+    checks.check(config)
+    return config.launcher
+
+
 def _executing(frozen: Sequence[str], now: Sequence[str]) -> list[str]:
     """The overrides that trials are composed with: those that were frozen, the launcher's as it is now."""
+    from sweepkit.config import compose
     from sweepkit.sweep import override
 
-    kept = [item for item in frozen if not now or override.block(item) != "launcher"]
+    is_another = any(map(compose.is_group_override, now))
+    kept = [item for item in frozen if not is_another or override.block(item) != "launcher"]
     return [*kept, *now]
 
 
@@ -102,6 +116,6 @@ def _reopen(cells: list[Cell], how: running.How, classes: set[FailureClass]) -> 
     from sweepkit.launch import job
 
     for cell in cells:
-        record = job.read_record(RunDir.of(how.results_dir, cell.plan.run_id))
+        record = RunDir.of(how.results_dir, cell.plan.run_id).read_record()
         if record is not None and record.failure_class in classes:
             job.reopen(cell.plan, how.results_dir)

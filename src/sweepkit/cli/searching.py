@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sweepkit.cli import running
+from sweepkit.results.columns import REFERENCE, is_reference
 from sweepkit.results.record import RunState
 
 if TYPE_CHECKING:
@@ -149,7 +150,7 @@ def worth_showing(frame: pd.DataFrame, metric: str, promotion: Promotion) -> set
 def best(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
     """The rows of the reference and of the ten variants with the lowest mean, best first."""
     means = frame[frame[metric].notna()].groupby("variant")[metric].mean().sort_values()
-    names = [str(name) for name in means.index if name != "reference"][:_SHOWN]
-    rows = frame[frame["variant"].isin([*names, "reference"])]
-    order = {name: place for place, name in enumerate(["reference", *names])}
+    names = [str(name) for name in means.index if not is_reference(str(name))][:_SHOWN]
+    rows = frame[frame["variant"].isin([*names, REFERENCE])]
+    order = {name: place for place, name in enumerate([REFERENCE, *names])}
     return rows.sort_values("variant", key=lambda column: column.map(order), kind="stable")

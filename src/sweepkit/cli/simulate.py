@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from sweepkit.promotion.simulation.policies import Policy
     from sweepkit.promotion.simulation.worlds import World
 
+_PICTURES = (".png", ".svg", ".pdf")
 EPILOG = """\
 examples:
   sweepkit simulate                            1,000 worlds of each kind, 320 variants, 3 rungs
@@ -51,7 +52,7 @@ def add_parser(subparsers: Any) -> None:
         metavar="M",
         help="runs of the reference with each seed of the last rung in sweepkit's design (default: 1)",
     )
-    parser.add_argument("--plot", type=Path, metavar="FILE", help="write a picture (.png, .svg, .pdf)")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help=f"write a picture ({', '.join(_PICTURES)})")
     parser.add_argument("--format", choices=("table", "csv", "json"), default="table", help="default: table")
 
 
@@ -64,6 +65,8 @@ def run(args: argparse.Namespace) -> int:
     if args.worlds < 1:
         raise invalid("--worlds", args.worlds, "be at least 1", "the default is 1000")
     fields.read_replicates(args.reference_replicates)
+    if args.plot and args.plot.suffix.lower() not in _PICTURES:
+        raise invalid("--plot", str(args.plot), f"end in one of {', '.join(_PICTURES)}", "rename it")
     kinds = _chosen(worlds.load(), args.only)
     largest = next(iter(kinds.values()))
     rule = DecisionRule(alpha=args.alpha)

@@ -82,9 +82,20 @@ def _read(path: Path) -> pd.DataFrame:
     if suffix not in (".csv", ".parquet") or not path.is_file():
         raise invalid("--runs", str(path), "be a .csv or .parquet file", "export your runs as one row a run")
     try:
-        frame: pd.DataFrame = pd.read_csv(path) if suffix == ".csv" else pd.read_parquet(path)
+        frame = pd.read_parquet(path) if suffix == ".parquet" else _read_csv(path)
     except (OSError, ValueError) as error:
         raise invalid("--runs", str(path), f"be readable ({error})", "export it again") from error
+    return frame
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    """The table with names of variants as they are written: 0.10 is no 0.1, and one may be called none."""
+    import pandas as pd
+
+    frame = pd.read_csv(path)
+    if "variant" in frame:
+        names = pd.read_csv(path, usecols=["variant"], dtype=str, keep_default_na=False)["variant"]
+        frame["variant"] = names.where(names != "", None)
     return frame
 
 

@@ -120,24 +120,23 @@ class Ranks:
             self._begun.clear()
 
     def collect(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """All ranks' tensors, by name, at the leader (in main memory); nothing at the others."""
+        """All ranks' tensors, by name, at the leader (in main memory); nothing at the others.
+
+        They travel by way of main memory: NCCL would keep a communicator for every sender, in GPU memory.
+        """
         if self.size == 1:
             return dict(tensors)
-        forms = [
-            [name, list(t.shape), str(t.dtype).removeprefix("torch."), t.device.type]
-            for name, t in tensors.items()
-        ]
+        forms = [[name, list(t.shape), str(t.dtype).removeprefix("torch.")] for name, t in tensors.items()]
         all_forms = self.words([] if self.leads else forms)
         if not self.leads:
             for tensor in tensors.values():
-                dist.send(tensor.contiguous(), LEADER)
+                dist.send(tensor.cpu().contiguous(), LEADER)
             return {}
         collected = {name: tensor.cpu() for name, tensor in tensors.items()}
         for rank, theirs in enumerate(all_forms):
-            for name, shape, dtype, device in theirs:
-                received = torch.empty(shape, dtype=getattr(torch, dtype), device=device)
-                dist.recv(received, rank)
-                collected[name] = received.cpu()
+            for name, shape, dtype in theirs:
+                collected[name] = torch.empty(shape, dtype=getattr(torch, dtype))
+                dist.recv(collected[name], rank)
         return collected
 
 

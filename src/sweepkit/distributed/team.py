@@ -170,11 +170,12 @@ class Team:
         _exit(VANISHED, ", ".join(self._dead_children()) or why)
 
 
-def start(num_ranks: int, num_threads: int | None = None) -> Team:
+def start(num_ranks: int, num_threads: int | None = None, command: Sequence[str] = FOLLOWER_COMMAND) -> Team:
     """Lead ``num_ranks`` processes on this machine: this one, and others that are started here.
 
     Args:
         num_threads: of each; None leaves it to torch.
+        command: what the others are.
     """
     if num_ranks == 1:
         return Team()
@@ -185,7 +186,7 @@ def start(num_ranks: int, num_threads: int | None = None) -> Team:
         shared["OMP_NUM_THREADS"] = num_threads
     children = [
         subprocess.Popen(
-            FOLLOWER_COMMAND,
+            command,
             env=os.environ | {name: str(value) for name, value in own.items()},
             stdin=subprocess.DEVNULL,
             start_new_session=True,  # Ctrl-C reaches the leader alone, which tells the others

@@ -3,6 +3,9 @@
 Compiling costs more than most small runs, so a worker stays with compiled shapes it already has; without
 any left it opens a shape nobody else is on; when every shape has someone it joins where the most work is
 left for each. Within a shape the longest run goes first, so that workers end at about the same time.
+
+Runs that take much longer than compiling are done seed by seed instead, in the order asked for, so that the
+reference runs among the variants: clocks drift, and what ran an hour apart cannot be compared.
 """
 
 from __future__ import annotations
@@ -10,6 +13,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 from sweepkit.plan.run_plan import RunPlan
+
+_LONG_GPU_HOURS = 0.1  # six minutes on one GPU; compiling takes about one
 
 
 def next_run(
@@ -23,6 +28,8 @@ def next_run(
         compiled: every compile_key this worker has compiled.
         busy: compile_key -> how many other workers are running it now.
     """
+    if outlast_compiling(candidates):
+        candidates = [plan for plan in candidates if plan.seed == candidates[0].seed]
     work: dict[str, float] = {}
     for plan in candidates:
         work[plan.compile_key] = work.get(plan.compile_key, 0.0) + plan.total_flops
@@ -33,6 +40,11 @@ def next_run(
 
     best = max(work, key=preference)  # the first asked for among equals
     return max((plan for plan in candidates if plan.compile_key == best), key=lambda plan: plan.total_flops)
+
+
+def outlast_compiling(plans: Sequence[RunPlan]) -> bool:
+    """Whether runs take so much longer than compiling that they are done in the order asked for."""
+    return max((plan.estimated_gpu_hours or 0.0 for plan in plans), default=0.0) >= _LONG_GPU_HOURS
 
 
 def grouped(plans: Sequence[RunPlan]) -> list[RunPlan]:

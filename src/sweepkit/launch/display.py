@@ -27,8 +27,7 @@ class PlainDisplay:
         self._last = time.monotonic()
 
     def show(self, view: View, viewer: Viewer) -> None:
-        for run in view.finished:
-            place = view.done - len(view.finished) + view.finished.index(run) + 1
+        for place, run in enumerate(view.finished, start=view.done - len(view.finished) + 1):
             self.note(f"[{place}/{view.total}] {viewer.label(run)}: {outcome(run)}")
         if time.monotonic() - self._last >= _PLAIN_EVERY_S:
             self._last = time.monotonic()

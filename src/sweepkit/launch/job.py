@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from sweepkit import fsio
 from sweepkit.errors import ConfigError, DataError, StorageError
@@ -69,7 +69,7 @@ def carry_out(
     if claim is None:
         return None
     with claim:
-        record = read_record(run_dir)
+        record = run_dir.read_record()
         if record is not None and record.state in FINAL_STATES:
             return record
         if cancel_marker(run_dir).exists():
@@ -134,14 +134,6 @@ def next_attempt(run_dir: RunDir) -> int:
     return max(numbers, default=0) + 1
 
 
-def read_record(run_dir: RunDir) -> RunRecord | None:
-    """The record; one that cannot be read counts as none, and the run is done again."""
-    try:
-        return run_dir.read_record()
-    except (ValueError, TypeError, KeyError):
-        return None
-
-
 def cancel_marker(run_dir: RunDir) -> Path:
     """A file that asks whoever holds the run to stop it."""
     return run_dir.path / "cancel"
@@ -178,7 +170,7 @@ def refuse(plan: RunPlan, results_dir: Path, error: Exception) -> None:
     if claim is None:
         return
     with claim:
-        record = read_record(run_dir)
+        record = run_dir.read_record()
         if record is None or record.state not in FINAL_STATES:
             with run_dir.log_path.open("a") as log:
                 log.write(f"{error}\n")
@@ -210,7 +202,7 @@ def reopen(plan: RunPlan, results_dir: Path) -> bool:
         return False
     with claim:
         cancel_marker(run_dir).unlink(missing_ok=True)
-        record = read_record(run_dir)
+        record = run_dir.read_record()
         if record is None or record.state is RunState.complete:
             return True
         if record.started_at is None:
@@ -233,10 +225,10 @@ def out_of_memory(plan: RunPlan, run_dir: RunDir, attempt: int) -> None:
     Whoever took the run over meanwhile, and gave it up, could not know: that record is put right.
     """
     path = run_dir.attempts_path / f"{attempt}.json"
-    known = _attempt(path)
+    known = run_dir.attempts().get(attempt, {})
     said = {"state": RunState.failed, "failure_class": FailureClass.oom, "failure_message": _KILLED}
     fsio.write_json(path, {"attempt": attempt, "host": platform.node()} | known | said | {"ended_at": now()})
-    record = read_record(run_dir)
+    record = run_dir.read_record()
     if record is None or record.failure_class is not FailureClass.lost:
         return  # a claim of ours would end the count of its deaths
     if (claim := claims.claim(run_dir)) is not None:
@@ -244,16 +236,8 @@ def out_of_memory(plan: RunPlan, run_dir: RunDir, attempt: int) -> None:
             mark_failed(plan, run_dir, FailureClass.oom, _KILLED)
 
 
-def _attempt(path: Path) -> dict[str, Any]:
-    """The content of an attempt's file; empty where there is none."""
-    try:
-        return dict(fsio.read_json(path))
-    except (OSError, ValueError, TypeError):
-        return {}
-
-
 def _lost(plan: RunPlan, run_dir: RunDir, deaths: int) -> RunRecord:
-    last = _attempt(run_dir.attempts_path / f"{next_attempt(run_dir) - 1}.json")
+    last = run_dir.attempts().get(next_attempt(run_dir) - 1, {})
     if last.get("failure_class") == FailureClass.oom:
         return mark_failed(plan, run_dir, FailureClass.oom, _KILLED)
     message = (
@@ -265,7 +249,7 @@ def _lost(plan: RunPlan, run_dir: RunDir, deaths: int) -> RunRecord:
 
 def _started(plan: RunPlan, run_dir: RunDir) -> RunRecord:
     """The record as it stands, or a fresh one for a run that never wrote any."""
-    return read_record(run_dir) or RunRecord(
+    return run_dir.read_record() or RunRecord(
         run_id=plan.run_id,
         variant_id=plan.variant_id,
         seed=plan.seed,

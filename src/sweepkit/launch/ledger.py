@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sweepkit import fsio
-from sweepkit.launch import claims, job
+from sweepkit.launch import claims
 from sweepkit.launch.claims import Holder
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.results.record import FINAL_STATES, RunDir, RunRecord, RunState
@@ -68,7 +68,7 @@ class Run:
         else:
             seen = (status.st_mtime_ns, status.st_ino)
             if seen != self.seen:
-                self.record, self.seen = job.read_record(self.run_dir), seen
+                self.record, self.seen = self.run_dir.read_record(), seen
         self.holder = None if self.is_final else claims.holder(self.run_dir.claim_path)
 
     def progress(self) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -91,8 +91,13 @@ def status(results_dir: Path, sweep: str = ALL) -> list[SweepStatus]:
     sweeps = [frozen.load_frozen(results_dir, name) for name in frozen.frozen_names(results_dir)]
     known = {cell.plan.run_id for item in sweeps for cell in item.cells}
     statuses = [_frozen(item, results_dir, asked) for item in sweeps]
-    others = _cells_outside(results_dir, known)
-    return [*statuses, _sweep(NO_SWEEP, others, results_dir, asked)] if others else statuses
+    others, unreadable = _cells_outside(results_dir, known)
+    if others or unreadable:
+        found = _sweep(NO_SWEEP, others, results_dir, asked)
+        if unreadable:
+            found.notes.append(f"left out, for this version cannot read plan.json: {', '.join(unreadable)}")
+        statuses.append(found)
+    return statuses
 
 
 @dataclass(frozen=True)
@@ -127,14 +132,17 @@ def _frozen(sweep: Frozen, results_dir: Path, asked: _Asked) -> SweepStatus:
     return found
 
 
-def _cells_outside(results_dir: Path, known: Iterable[str]) -> list[Cell]:
-    skip = set(known)
+def _cells_outside(results_dir: Path, known: Collection[str]) -> tuple[list[Cell], list[str]]:
+    """The runs of no sweep, and the names of those whose plan cannot be read."""
     folder = results_dir / "runs"
-    cells = []
+    cells, unreadable = [], []
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
-        if path.name not in skip and (path / "plan.json").exists():
-            cells.append(Cell("-", "", "variant", "-", RunDir(path).read_plan()))
-    return cells
+        if path.name not in known and (path / "plan.json").exists():
+            try:
+                cells.append(Cell("-", "", "variant", "-", RunDir(path).read_plan()))
+            except (ValueError, KeyError, TypeError):
+                unreadable.append(path.name)
+    return cells, unreadable
 
 
 def _sweep(name: str, cells: Sequence[Cell], results_dir: Path, asked: _Asked) -> SweepStatus:

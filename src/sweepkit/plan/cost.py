@@ -15,7 +15,7 @@ GIB = 2**30
 _CHUNK_LOGITS = 2**27  # ``model/loss.py`` on a GPU
 
 #: Dense (no sparsity) peak FLOP/s by device and dtype, from the makers' data sheets. fp32 is without TF32,
-#: which the trainer does not use. Longer names stand before the shorter ones they contain.
+#: which the trainer does not use.
 PEAK_FLOPS: dict[str, dict[str, float]] = {
     # NVIDIA B200 / B300 data sheets (HGX, per GPU)
     "b300": {"bf16": 2250 * _T, "fp32": 75 * _T},
@@ -62,6 +62,8 @@ def device_key(name: str) -> str | None:
     ``NVIDIA H100 80GB HBM3`` → ``h100``, ``NVIDIA H100 PCIe`` → ``h100_pcie``, ``h100`` → ``h100``.
     """
     words = name.lower().replace("-", " ").replace("_", " ").split()
+    if "mig" in words:  # a slice of a GPU
+        return None
     # most words first: H100 PCIe is no H100; whole words only: an L4 is no L40S
     for key in sorted(PEAK_FLOPS, key=lambda key: -key.count("_")):
         if all(word in words for word in key.split("_")):

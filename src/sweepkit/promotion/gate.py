@@ -39,7 +39,7 @@ from sweepkit.sweep.decision import DecisionRule
 
 #: Raised by hand when the same runs may be judged differently, or evidence changes shape; older stored
 #: decisions are then made anew.
-RULE_VERSION = 4
+RULE_VERSION = 5
 
 
 def decide(

@@ -14,7 +14,7 @@ from sweepkit.analysis import calibration, calibration_file, combinations, front
 from sweepkit.promotion import story
 from sweepkit.report.content import Content
 from sweepkit.report.summary import COMPLETE
-from sweepkit.results.columns import REFERENCE
+from sweepkit.results.columns import REFERENCE, is_reference
 
 _FRONTIER = [
     "rung", "variant", "axis", "n", "cost_ratio", "effect", "low", "high", "p", "speedup", "speedup_low",
@@ -43,7 +43,7 @@ def complete(content: Content, rung: str) -> pd.DataFrame:
 
 
 def at_equal_cost(content: Content) -> pd.DataFrame:
-    """Every variant on the reference's frontier: a row a rung, variant and axis."""
+    """Every variant on the reference's frontier: a row a rung, variant and axis, or why a rung has none."""
     rows = []
     measured = calibration_file.read(content.sweep_dir.parent)
     for rung in content.rungs:
@@ -52,7 +52,19 @@ def at_equal_cost(content: Content) -> pd.DataFrame:
             known = calibration.fitting(measured, done[done["variant"] == REFERENCE], rule.metric)
             held = matched.matched(done, rule.metric, rule.alpha, rule.margins, known=known)
             rows += [{"rung": rung} | asdict(item) for item in held]
+            rows += [] if held else [{"rung": rung, "note": _no_frontier(content, rung, done)}]
     return pd.DataFrame(rows, columns=_FRONTIER)
+
+
+def _no_frontier(content: Content, rung: str, done: pd.DataFrame) -> str:
+    """Why no variant of a rung is held against a frontier."""
+    planned = content.runs[content.runs["rung"] == rung]
+    if not frontier.has_horizons(planned):
+        return "the reference has one horizon: reference_horizons is empty, here and in the ladder"
+    if not frontier.has_horizons(done):
+        known = [name for name in dict.fromkeys(done["variant"]) if is_reference(str(name))]
+        return f"of the reference's horizons, two or more must be complete ({', '.join(known) or 'none is'})"
+    return "no variant has a complete run"
 
 
 def combined(content: Content) -> pd.DataFrame:

@@ -69,13 +69,13 @@ def render(content: Content) -> str:
 
 def _header(content: Content) -> str:
     question = content.frozen.question if content.frozen else ""
-    states = content.runs["state"].value_counts()
-    runs = ", ".join(f"{number} {state}" for state, number in states.items())
+    runs = content.runs.drop_duplicates("run_id")  # which two cells may share
+    states = ", ".join(f"{number} {state}" for state, number in runs["state"].value_counts().items())
     cards = []
     if content.promotion:
         ends = ((final, content.promotion.of(final)) for final in Final)
         cards = [(str(len(names)), final.value, final.value) for final, names in ends if names]
-    cards.append((str(content.runs["run_id"].nunique()), f"runs: {runs}", ""))
+    cards.append((str(len(runs)), f"runs: {states}", ""))
     cards.append((" → ".join(content.rungs), "rungs", ""))
     cards.append((f"{content.decision.alpha:g}", "error rate α", ""))
     shown = "".join(
@@ -207,12 +207,14 @@ def _summary(content: Content) -> str:
 
 
 def _runs(content: Content) -> str:
-    return f"<details><summary>{len(content.runs)} runs</summary>{table(sheets.runs(content.runs))}</details>"
+    number = content.runs["run_id"].nunique()
+    return f"<details><summary>{number} runs</summary>{table(sheets.runs(content.runs))}</details>"
 
 
 def _environment(content: Content) -> str:
     found = []
-    started = content.runs[content.runs["environment_fingerprint"].notna() | content.runs["hardware"].notna()]
+    runs = content.runs.drop_duplicates("run_id")
+    started = runs[runs["environment_fingerprint"].notna() | runs["hardware"].notna()]
     for title, column in (
         ("hardware", "hardware"),
         ("device", "device"),

@@ -7,11 +7,16 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from sweepkit import fsio
 from sweepkit.promotion.simulation.play import Score
 
 
 def write(scores: Sequence[Score], alpha: float, path: Path) -> None:
-    """False adoption on the left, true gain per thousand runs on the right; a group of bars a world."""
+    """False adoption on the left, true gain per thousand runs on the right; a group of bars a world.
+
+    Args:
+        path: its suffix says the format, as matplotlib knows them.
+    """
     figure = Figure(figsize=(11, 4.5), layout="constrained")
     error, gain = figure.subplots(1, 2)
     kinds = list(dict.fromkeys(score.world for score in scores))
@@ -29,4 +34,5 @@ def write(scores: Sequence[Score], alpha: float, path: Path) -> None:
     for axes in (error, gain):
         axes.set_xticks(range(len(kinds)), [kind.replace("_", "\n") for kind in kinds])
     gain.legend(frameon=False)
-    figure.savefig(path, dpi=150)
+    kind = path.suffix.removeprefix(".").lower()
+    fsio.write_atomic(path, lambda file: figure.savefig(file, dpi=150, format=kind))

@@ -13,15 +13,16 @@ from sweepkit.report.markup import figure, table
 def at_equal_cost(content: Content) -> str:
     """The frontier of every rung as a picture, and what variants reach on it as a table."""
     held = findings.at_equal_cost(content)
-    if held.empty:
+    drawn = held[held["axis"].notna()]
+    if drawn.empty:
         return ""
     colour, parts = plots.colours(content.variants), []
-    for rung in dict.fromkeys(held["rung"]):
+    for rung in dict.fromkeys(drawn["rung"]):
         metric = content.rule_on(rung).metric
         done = findings.complete(content, rung)
         losses = {str(name): float(value) for name, value in done.groupby("variant")[metric].mean().items()}
         svg = plot_frontier.frontier(
-            frontier.points(done, metric), held[held["rung"] == rung], losses, colour
+            frontier.points(done, metric), drawn[drawn["rung"] == rung], losses, colour
         )
         parts.append(f"<h3>{escape(rung)}</h3>" + figure(svg))
     intro = (

@@ -6,11 +6,12 @@ terminal and ``html.py`` on the page, so that both always show the same numbers.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
+from sweepkit.analysis.matched import COSTS
 from sweepkit.analysis.transfer import TransferRow
 from sweepkit.promotion.verdict import Outcome, Promotion, Verdict
 from sweepkit.report import numbers
@@ -137,38 +138,62 @@ def verdicts(rows: Iterable[Verdict], with_notes: bool = True) -> Sheet:
 
 
 def axes(rows: Iterable[Verdict], decision: DecisionRule) -> Sheet:
-    """Every verdict on the rule's axes: the metric's effect, wall clock and FLOPs as ratios."""
+    """Every verdict on the rule's axes, each with what it was decided on.
+
+    That is a difference in the metric at equal steps, or at equal time or FLOPs where the reference has a
+    frontier, and otherwise the ratio of what both took.
+    """
     words = {SUPERIOR: "better", NOT_WORSE: "not worse"}
     names = [name for name in AXES if name in decision.axes]
-    headers = (f"{AXIS_NAMES[name]} ({words[decision.axes[name]]}?)" for name in names)
+    rows = list(rows)
+    headers = (f"{_axis_header(name, rows)}: {words[decision.axes[name]]}?" for name in names)
     sheet = Sheet(("rung", "variant", ">n", *headers))
     previous: Any = None
+    open_ones: dict[str, list[str]] = {}  # why there is no number → variants
     for verdict in rows:
         cells: list[Cell] = [verdict.rung, verdict.variant, numbers.plain(verdict.evidence.get("n"))]
         for name in names:
             axis = verdict.evidence.get(name) or {}
+            if name != "steps" and axis.get("sentence") and axis.get("ratio") is None:
+                open_ones.setdefault(axis["sentence"], []).append(verdict.variant)
             measured = verdict.evidence.get("effect") if name == "steps" else axis
             status = str(axis.get("status", ""))
             cells.append(Mark(f"{_measured(name, measured or {})} {status}".strip(), status))
         sheet.add(*cells, new_group=verdict.rung != previous)
         previous = verdict.rung
+    sheet.notes += [f"{', '.join(dict.fromkeys(whose))}: {why}" for why, whose in open_ones.items()]
     return sheet
 
 
+def _axis_header(name: str, rows: Sequence[Verdict]) -> str:
+    """What an axis' numbers are, with their units: ``bits/byte at equal time``, ``× time``."""
+    if name == "steps":
+        return "bits/byte at equal steps"
+    cost = COSTS[name]
+    decided = {bool((verdict.evidence.get(name) or {}).get("is_at_equal_cost")) for verdict in rows}
+    kinds = {True: f"bits/byte at equal {cost}", False: f"× {cost}"}
+    return " or ".join(kinds[kind] for kind in (True, False) if kind in decided) or kinds[False]
+
+
 def _measured(axis: str, value: Mapping[str, Any]) -> str:
-    """The effect in bits per byte on steps, else the change in cost, each with half its interval."""
+    """A difference in bits per byte with half its interval, or a ratio of costs with its ends."""
     if axis == "steps":
-        shown, scale, digits, unit = value.get("effect"), 1.0, 5, ""
-    else:
-        ratio = value.get("ratio")
-        shown, scale, digits, unit = None if ratio is None else 100 * (ratio - 1), 100.0, 1, "%"
-    if shown is None:
-        return numbers.MISSING
+        return _difference(value)
+    if value.get("is_at_equal_cost"):
+        return _difference(value.get("matched") or {})
     if axis == "wall_clock" and value.get("by_construction"):
         return "same program,"  # what was measured is noise; the reasons give it
-    low, high = value.get("low"), value.get("high")
-    spread = "" if low is None or high is None or low == high else f" ± {scale * (high - low) / 2:.{digits}f}"
-    return f"{numbers.change(shown, digits)}{spread}{unit}"
+    ratio, low, high = (value.get(name) for name in ("ratio", "low", "high"))
+    if ratio is None:
+        return numbers.MISSING
+    spread = "" if low is None or high is None or low == high else f" ({low:.3f} to {high:.3f})"
+    return f"{ratio:.3f}×{spread}"
+
+
+def _difference(value: Mapping[str, Any]) -> str:
+    effect, low, high = (value.get(name) for name in ("effect", "low", "high"))
+    spread = "" if low is None or high is None else f" ± {(high - low) / 2:.5f}"
+    return f"{numbers.change(effect)}{spread}"
 
 
 def transfer(rows: Iterable[TransferRow]) -> Sheet:

@@ -21,18 +21,16 @@ def frontier(frame: pd.DataFrame) -> Sheet:
         sheet.add(
             numbers.plain(row["rung"]) if fresh else "",
             numbers.plain(row["variant"]) if fresh else "",
-            AXIS_NAMES[row["axis"]],
-            f"{row['cost_ratio']:.3f}×",
+            "" if numbers.is_missing(row["axis"]) else AXIS_NAMES[row["axis"]],
+            numbers.MISSING if numbers.is_missing(row["cost_ratio"]) else f"{row['cost_ratio']:.3f}×",
             estimate(row),
             _speedup(row),
             row["note"],
             new_group=fresh,
         )
         previous = (row["rung"], row["variant"])
-    if frame.empty:
-        sheet.notes.append(
-            "the reference was run at one horizon only; reference_horizons: [0.5, 2] adds others"
-        )
+    if frame["axis"].isna().all():
+        sheet.notes.append("reference_horizons: [0.5, 2] in the sweep file runs the reference at others too")
     else:
         sheet.notes.append(
             "effect: against what the reference reaches at the same cost; speed-up: what the reference would "

@@ -13,7 +13,7 @@ from typing import Any
 
 from sweepkit import fsio
 from sweepkit.results.columns import CORRUPT, REFERENCE
-from sweepkit.results.record import FailureClass, RunState
+from sweepkit.results.record import FailureClass, RunDir, RunState
 
 Row = dict[str, Any]
 
@@ -154,11 +154,11 @@ def _retries(run_dir: Path, record: dict[str, Any]) -> Row:
     """
     if record.get("failure_class") not in _RESOURCES:
         return {}
-    hosts = []
-    for path in sorted((run_dir / "attempts").glob("*.json")):
-        attempt = fsio.read_json(path)
-        if attempt.get("failure_class") in _RESOURCES or attempt.get("state") == RunState.running:
-            hosts.append(attempt.get("node") or attempt.get("host"))  # Slurm's name for it first
+    hosts = [
+        attempt.get("node") or attempt.get("host")  # Slurm's name for it first
+        for attempt in RunDir(run_dir).attempts().values()
+        if attempt.get("failure_class") in _RESOURCES or attempt.get("state") == RunState.running
+    ]
     return {"failed_attempts": max(1, len(hosts)), "failed_hosts": max(1, len(set(hosts)))}
 
 

@@ -11,7 +11,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -76,9 +76,8 @@ class RunRecord:
     environment_fingerprint: str | None = None
     evaluation_fingerprints: dict[str, str] = field(default_factory=dict)  # stream -> digest
     measured_on: dict[str, Any] = field(default_factory=dict)  # stream -> what the digest is of
-    texts: dict[str, Any] = field(
-        default_factory=dict
-    )  # split -> digest of its text, commit of a hub dataset
+    # split -> digest of its text, commit of a hub dataset
+    texts: dict[str, Any] = field(default_factory=dict)
     # results: val_bpb, bpb per stream, train_time_s, median_step_time_s, compile_time_s, eval_time_s,
     # checkpoint_time_s, tokens_per_s, mfu, peak_memory_gib, total_flops, final_train_loss
     results: dict[str, Any] = field(default_factory=dict)
@@ -92,11 +91,13 @@ class RunRecord:
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> RunRecord:
-        fields = dict(value)
-        fields["state"] = RunState(fields["state"])
-        if fields.get("failure_class") is not None:
-            fields["failure_class"] = FailureClass(fields["failure_class"])
-        return cls(**fields)
+        """The inverse of ``to_json``; without fields of a newer version, whose finished runs are done too."""
+        own = {item.name for item in fields(cls)}
+        known = {name: item for name, item in dict(value).items() if name in own}
+        known["state"] = RunState(known["state"])
+        if known.get("failure_class") is not None:
+            known["failure_class"] = FailureClass(known["failure_class"])
+        return cls(**known)
 
 
 @dataclass(frozen=True)
@@ -157,11 +158,22 @@ class RunDir:
         fsio.write_json(self.record_path, record.to_json())
 
     def read_record(self) -> RunRecord | None:
-        """The record, or None for a run that never started."""
+        """The record; None for a run that never started, or whose record cannot be read: it is done again."""
         try:
             return RunRecord.from_json(fsio.read_json(self.record_path))
-        except FileNotFoundError:
+        except (FileNotFoundError, ValueError, TypeError, KeyError):
             return None
+
+    def attempts(self) -> dict[int, dict[str, Any]]:
+        """Number of every attempt -> what its file says, oldest first; a damaged file is left out."""
+        found = {}
+        numbers = [int(path.stem) for path in self.attempts_path.glob("*.json") if path.stem.isdigit()]
+        for number in sorted(numbers):
+            try:
+                found[number] = dict(fsio.read_json(self.attempts_path / f"{number}.json"))
+            except (OSError, ValueError, TypeError):
+                continue
+        return found
 
     def metrics(self) -> list[dict[str, Any]]:
         """Rows by step, in order; where a step was logged twice the later attempt wins."""

@@ -18,6 +18,7 @@ from sweepkit.search.outcome import Outcome, TrialState
 from sweepkit.sweep import trials
 from sweepkit.sweep.expand import Cell
 from sweepkit.sweep.frozen import Frozen
+from sweepkit.sweep.horizons import HORIZON
 from sweepkit.sweep.search_spec import SearchSpec
 from sweepkit.sweep.trials import Trial
 
@@ -55,6 +56,7 @@ class TrialLedger(Ledger):
         self._labels |= {cell.plan.run_id: _label(cell, "") for cell in fixed_cells}
         fixed = [cell.plan for cell in fixed_cells]
         self._fixed = {plan.run_id for plan in fixed}
+        self._horizons = {cell.plan.run_id for cell in fixed_cells if cell.role == HORIZON}
         super().__init__(fixed, results_dir)
 
     def refresh(self, everything: bool = False) -> None:
@@ -113,9 +115,9 @@ class TrialLedger(Ledger):
         return run_id in self._of_trials and run_id not in self._fixed
 
     def peers(self, run: Run) -> list[Run]:
-        """Other runs of the search with that run's seed."""
+        """Other runs of the search with that run's seed and of its length."""
         known: Sequence[Run] = [*self._of_trials.values(), *self.runs.values()]
-        unique = {item.run_id: item for item in known}
+        unique = {item.run_id: item for item in known if item.run_id not in self._horizons}
         return [
             item for item in unique.values() if item.run_id != run.run_id and item.plan.seed == run.plan.seed
         ]

@@ -208,7 +208,8 @@ def expand(sweep: SweepFile, rung: RungConfig | None, extra: Sequence[str] = ())
             for plan in reference_runs.plans(config, here.seeds, here.own_weights, number)
         ]
     conflicts.check_owned_fields(cells, ladder, rung)
-    cells = horizons.with_reference_horizons(cells, horizons.wanted(sweep, ladder))
+    if sweep.axes or sweep.search:  # else there is nothing to be held against it
+        cells = horizons.with_reference_horizons(cells, horizons.wanted(sweep, ladder))
     conflicts.check_distinct_variants(cells)
     return horizons.interleaved(cells)
 

@@ -43,8 +43,6 @@ def with_reference_horizons(cells: Sequence[Cell], multiples: Sequence[float]) -
         ConfigError: a horizon comes out as long as the planned one, or without a step.
     """
     reference = [cell for cell in cells if cell.variant == cells[0].variant]
-    if len(reference) == len(cells):
-        return list(cells)  # nothing to be held against it
     first = [cell for cell in reference if cell.number == 0]
     added = [_at(cell, multiple) for multiple in sorted(multiples) for cell in first]
     return [*reference, *added, *cells[len(reference) :]]

@@ -8,7 +8,6 @@ hand now and then. Several runs share a process, so leaving puts back what was t
 from __future__ import annotations
 
 import gc
-from types import TracebackType
 
 
 class FrozenGarbage:
@@ -33,12 +32,7 @@ class FrozenGarbage:
         elif self._every_steps and self._steps % self._every_steps == 0:
             gc.collect()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         if self._steps:
             gc.unfreeze()
         if self._was_enabled:

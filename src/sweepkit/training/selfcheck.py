@@ -18,6 +18,7 @@ from torch import Tensor
 
 from sweepkit.config import compose
 from sweepkit.config.schema import AttentionBackend, Fp8Backend
+from sweepkit.distributed import exchange_check
 from sweepkit.model import flash3
 from sweepkit.model.attend import Attend
 from sweepkit.model.gpt import GPT, build_model
@@ -102,6 +103,9 @@ def checks(
         fused = torch.compile(linear, fullgraph=True)
         yield Check("FP8 linear, compiled", "fp64", _FP8_LIMIT, _fp8_linear(fused, device))
     yield Check("Muon's orthogonalisation", "SVD", _POLAR_LIMIT, lambda: _polar(device, dtype))
+    num_gpus = torch.cuda.device_count() if device.type == "cuda" else 1
+    if num_gpus > 1:
+        yield Check(f"{num_gpus} ranks, NCCL", "known sums", 0.0, lambda: exchange_check.measure(num_gpus))
     yield Check("loss scaler", "skips overflow", 0.0, lambda: _loss_scaler(device))
     if compiled:
         yield Check("compiled model", "eager model", 2 * limit, lambda: _compiled(device, dtype))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import statistics
 import time
 from dataclasses import dataclass
@@ -46,11 +47,12 @@ def measure(plan: RunPlan, key: EngineKey, utilisation: Utilisation) -> StepSpee
                 raise
         plan = dataclasses.replace(plan, device_batch_size=plan.device_batch_size // 2)
         torch.compiler.reset()
-        if key.device.type == "cuda":
-            torch.cuda.empty_cache()
 
 
 def _measure(plan: RunPlan, key: EngineKey, utilisation: Utilisation) -> StepSpeed:
+    gc.collect()  # compiled models are in reference cycles; the one before would count as this one's memory
+    if key.device.type == "cuda":
+        torch.cuda.empty_cache()
     memory = PeakMemory(key.device)
     started = time.perf_counter()
     engine = Engine(plan, key)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from sweepkit import fsio
 from sweepkit.launch import job
@@ -23,20 +22,22 @@ _NODE, _RETRY = "node", "retry"
 def grant(plan: RunPlan, results_dir: Path, failure_class: FailureClass) -> bool:
     """Make a run startable again, elsewhere; False where it was before, or its node is not known."""
     run_dir = RunDir.of(results_dir, plan.run_id)
-    attempts = _attempts(run_dir)
-    if failure_class not in CLASSES or avoided(run_dir) or not (attempts and attempts[-1][1].get(_NODE)):
+    attempts = run_dir.attempts()
+    number = max(attempts, default=0)
+    last = attempts.get(number, {})
+    if failure_class not in CLASSES or avoided(run_dir) or not last.get(_NODE):
         return False
-    path, last = attempts[-1]
-    record = job.read_record(run_dir)
+    record = run_dir.read_record()
     if record is not None and record.state in FINAL_STATES and not job.reopen(plan, results_dir):
         return False
-    fsio.write_json(path, last | {_RETRY: {"because": failure_class, "not_on": [last[_NODE]]}})
+    retry = {"because": failure_class, "not_on": [last[_NODE]]}
+    fsio.write_json(run_dir.attempts_path / f"{number}.json", last | {_RETRY: retry})
     return True
 
 
 def avoided(run_dir: RunDir) -> tuple[str, ...]:
     """Nodes that the run is not to be started on."""
-    retries = [attempt[_RETRY] for _, attempt in _attempts(run_dir) if attempt.get(_RETRY)]
+    retries = [attempt[_RETRY] for attempt in run_dir.attempts().values() if attempt.get(_RETRY)]
     return tuple(sorted({node for retry in retries for node in retry["not_on"]}))
 
 
@@ -45,16 +46,4 @@ def apart(plans: Sequence[RunPlan], results_dir: Path) -> dict[tuple[str, ...], 
     found: dict[tuple[str, ...], list[RunPlan]] = {}
     for plan in plans:
         found.setdefault(avoided(RunDir.of(results_dir, plan.run_id)), []).append(plan)
-    return found
-
-
-def _attempts(run_dir: RunDir) -> list[tuple[Path, dict[str, Any]]]:
-    """The attempts' files with their content, oldest first; a damaged one is left out."""
-    found = []
-    paths = [path for path in run_dir.attempts_path.glob("*.json") if path.stem.isdigit()]
-    for path in sorted(paths, key=lambda path: int(path.stem)):
-        try:
-            found.append((path, dict(fsio.read_json(path))))
-        except (OSError, ValueError, TypeError):
-            continue
     return found

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from sweepkit import fsio
 from sweepkit.config.schema import LauncherConfig
-from sweepkit.launch.choose import grouped
+from sweepkit.launch.choose import grouped, outlast_compiling
 from sweepkit.plan.run_plan import RunPlan
 
 _START_MIN = 10.0  # importing, preparing data, compiling
@@ -51,7 +51,8 @@ class Resources:
 
 
 def pack(plans: Sequence[RunPlan], launcher: LauncherConfig) -> list[Shard]:
-    """Shards for runs that are to be submitted, runs of one compiled shape next to each other.
+    """Shards for runs that are to be submitted, runs of one compiled shape next to each other; long ones seed
+    by seed, so that a task has the reference beside its variants.
 
     With ``runs_per_task: auto`` a task is filled up to ``task_min`` estimated minutes; runs whose time is
     not known stand alone.
@@ -59,11 +60,12 @@ def pack(plans: Sequence[RunPlan], launcher: LauncherConfig) -> list[Shard]:
     slurm = launcher.slurm
     shards: list[list[RunPlan]] = []
     minutes = 0.0
-    for plan in grouped(plans):
+    are_long = outlast_compiling(plans)
+    for plan in plans if are_long else grouped(plans):
         estimate = minutes_of(plan, launcher)
         fits = (
             shards
-            and shards[-1][-1].compile_key == plan.compile_key
+            and (are_long or shards[-1][-1].compile_key == plan.compile_key)
             and (
                 len(shards[-1]) < slurm.runs_per_task
                 if isinstance(slurm.runs_per_task, int)
@@ -93,9 +95,10 @@ def resources(shard: Shard, launcher: LauncherConfig) -> Resources:
     if not isinstance(time_min, int):
         estimates = [minutes_of(plan, launcher) for plan in shard.plans]
         known = [item for item in estimates if item is not None]
-        total = sum(known) / slurm.workers_per_task
+        # side by side the runs take a share of the sum, but no less than the longest of them
+        needed = max(sum(known) / slurm.workers_per_task, *known, 0.0)
         is_known = len(known) == len(estimates)
-        time_min = math.ceil(total * slurm.time_margin + _START_MIN) if is_known else _UNKNOWN_MIN
+        time_min = math.ceil(needed * slurm.time_margin + _START_MIN) if is_known else _UNKNOWN_MIN
     mem_gib = slurm.mem_gib
     if not isinstance(mem_gib, int):
         largest = max(plan.estimated_peak_memory_gib for plan in shard.plans)
