@@ -26,3 +26,9 @@ def own_results_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "results"
     monkeypatch.setenv("SWEEPKIT_RESULTS_DIR", str(folder))
     return folder
+
+
+@pytest.fixture(autouse=True)
+def no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tables are as wide as in a pipe, whatever the developer's terminal is."""
+    monkeypatch.delenv("COLUMNS", raising=False)

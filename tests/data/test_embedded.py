@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from sweepkit.config.cross_checks import EMBEDDED_SOURCES
 from sweepkit.config.schema import DatasetConfig
 from sweepkit.data import embedded
 from sweepkit.data.documents import documents
@@ -16,7 +17,7 @@ from sweepkit.errors import ConfigError, DataError
 
 ROWS = {
     name: pq.read_table(embedded.CORPUS / f"{name}.parquet").to_pylist()
-    for name in (*embedded.SOURCES, embedded.PROBE_SOURCE)
+    for name in (*EMBEDDED_SOURCES, embedded.PROBE_SOURCE)
 }
 
 
@@ -48,7 +49,7 @@ def test_no_document_is_in_two_splits() -> None:
 
 
 def test_about_a_twentieth_is_validation_and_every_source_is_in_it() -> None:
-    for name in embedded.SOURCES:
+    for name in EMBEDDED_SOURCES:
         sizes = {"train": 0, "validation": 0}
         for row in ROWS[name]:
             sizes[row["split"]] += len(row["text"])
@@ -66,7 +67,7 @@ def test_the_notice_names_every_source_and_its_licence() -> None:
 def test_sources_mix_in_any_prefix_of_the_validation_text(tmp_path: Path) -> None:
     texts = list(documents(DatasetConfig(), "validation", tmp_path).texts())
     source_of = {row["text"]: name for name, rows in ROWS.items() for row in rows}
-    assert {source_of[text] for text in texts[: len(texts) // 4]} == set(embedded.SOURCES)
+    assert {source_of[text] for text in texts[: len(texts) // 4]} == set(EMBEDDED_SOURCES)
 
 
 def test_an_unknown_source_or_split_is_refused(tmp_path: Path) -> None:

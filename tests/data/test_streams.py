@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from made_up_text import folder_config, sentences, write_parquet
 
+from sweepkit.config.cross_checks import EMBEDDED_SOURCES
 from sweepkit.config.schema import RunConfig
 from sweepkit.data import embedded as embedded_corpus
 from sweepkit.data.prepare import PreparedData, prepare
@@ -32,7 +33,7 @@ def small(folder: Path, **changes: int) -> RunConfig:
 @pytest.mark.parametrize("rows", [1, 8, 1_000])
 def test_scored_bytes_are_the_bytes_of_the_embedded_texts(embedded: PreparedData, rows: int) -> None:
     for stream in embedded.streams:
-        names = [embedded_corpus.PROBE_SOURCE] if stream.name == "probe" else embedded_corpus.SOURCES
+        names = [embedded_corpus.PROBE_SOURCE] if stream.name == "probe" else EMBEDDED_SOURCES
         expected = 0
         for name in names:
             table = pq.read_table(embedded_corpus.CORPUS / f"{name}.parquet").to_pylist()

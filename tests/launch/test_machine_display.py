@@ -155,3 +155,14 @@ def test_bars_on_a_terminal(own_results_dir: Path) -> None:
 )
 def test_durations(seconds: float | None, text: str) -> None:
     assert duration(seconds) == text
+
+
+def test_memory_and_cores_are_those_of_the_container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "_CGROUP", tmp_path)
+    whole = machine.memory_gib()
+    (tmp_path / "memory.max").write_text("max\n")
+    assert machine.memory_gib() == whole
+    (tmp_path / "memory.max").write_text(f"{2**30 // 2}\n")
+    assert machine.memory_gib() == 0.5
+    (tmp_path / "cpu.max").write_text("100000 100000\n")
+    assert machine.num_cores() == 1

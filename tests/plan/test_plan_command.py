@@ -73,7 +73,7 @@ def test_table_says_what_set_the_length(
 
 def test_a_ladder_is_planned_rung_by_rung(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", "ladder=gpt2", "optimizer.x0.lr=0.4", "--format", "json"]) == 0
-    plans = json.loads(capsys.readouterr().out)
+    plans = [plan for plan in json.loads(capsys.readouterr().out) if plan["variant"] == "reference"]
     seeds = {"d12": 1, "d20": 2, "d24": 3}  # fresh ones on every rung
     alone = [
         build(compose([f"model={rung}", "optimizer.x0.lr=0.4", f"seed={seed}"]))
@@ -184,3 +184,9 @@ def test_planning_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("command", ["plan", "calibrate"])
+def test_two_sweeps_are_not_one(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([command, "sweep=demo", "sweep=x0_beta1"]) == 2
+    assert "be one sweep" in capsys.readouterr().err

@@ -10,8 +10,10 @@ import pytest
 from scipy import stats
 
 from sweepkit.promotion import gate
-from sweepkit.promotion.simulation import design, play, policies, rung, worlds
+from sweepkit.promotion.simulation import design, of_sweep, play, policies, rung, worlds
 from sweepkit.promotion.verdict import Outcome
+from sweepkit.results.columns import is_horizon
+from sweepkit.sweep import expand, file
 from sweepkit.sweep.decision import DecisionRule
 
 RULE = DecisionRule()
@@ -125,3 +127,11 @@ def test_asynchronous_halving_promotes_a_quarter() -> None:
     cost = KINDS["null"].cost
     promoted = (done.compute_W - 321 * cost[0] - cost[1] - cost[2]) / cost[1]
     assert ((promoted >= 160) & (promoted <= 240)).all(), "80 or more on the second rung, 20 × 4 on the third"
+
+
+def test_a_sweeps_world_has_its_variants_and_no_horizons_of_the_reference() -> None:
+    sweep = file.load("x0_beta1")
+    cells, rungs = expand.expand_all(sweep), expand.rungs_of(expand.ladder_of(sweep, []))
+    assert any(is_horizon(cell.variant) for cell in cells)
+    kinds = of_sweep.worlds_of(worlds.load(), cells, rungs, sweep.decision, [])
+    assert {kind.num_variants for kind in kinds.values()} == {5}

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from sweepkit.analysis.calibration import Calibration
     from sweepkit.plan.run_plan import RunPlan
 
-_SWEEP = "sweep="
 #: Seeds of calibrations; no sweep's decision uses them.
 FIRST_SEED = 1_000_001
 
@@ -80,11 +79,10 @@ def plans_of(overrides: list[str], num_seeds: int) -> tuple[list[RunPlan], list[
     from sweepkit.results.columns import REFERENCE
     from sweepkit.sweep import expand, file, last_rung
 
-    names = [item.removeprefix(_SWEEP) for item in overrides if item.startswith(_SWEEP)]
-    others = [item for item in overrides if not item.startswith(_SWEEP)]
+    name, others = running.split_sweep(overrides)
     metrics = ["val_bpb"]
-    if names:
-        sweep = dataclasses.replace(file.load(names[0]), seeds=(1,))
+    if name is not None:
+        sweep = dataclasses.replace(file.load(name), seeds=(1,))
         cells = [cell for cell in expand.expand_all(sweep, others) if cell.variant == REFERENCE]
         plans = [plan.config for plan in {cell.rung: cell.plan for cell in cells}.values()]
         rungs = expand.rungs_of(expand.ladder_of(sweep, others))
@@ -100,16 +98,14 @@ def plans_of(overrides: list[str], num_seeds: int) -> tuple[list[RunPlan], list[
 
 
 def _show(rows: pd.DataFrame, found: list[Calibration]) -> None:
-    from rich.table import Table
+    from sweepkit.report import drawing, terminal
+    from sweepkit.report.sheet import Sheet
 
-    from sweepkit.report import terminal
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("depth", "dataset", "dtype", "tokens", "metric", "runs", "SD", "95% interval"):
-        table.add_column(name, justify="right" if name in ("runs", "SD", "tokens") else "left")
+    headers = ("depth", "dataset", "dtype", ">tokens", "metric", ">runs", ">SD", "95% interval")
+    sheet = Sheet(headers, optional=("dtype", "tokens", "metric"))
     for item in found:
         low, high = item.sd_interval()
-        table.add_row(
+        sheet.add(
             f"d{item.depth}",
             item.dataset,
             item.dtype,
@@ -120,7 +116,7 @@ def _show(rows: pd.DataFrame, found: list[Calibration]) -> None:
             f"{low:.5f} to {high:.5f}",
         )
     console = terminal.console()
-    console.print(table)
+    console.print(drawing.draw(sheet))
     lost = rows[rows["state"] != "complete"]
     if len(lost):
         console.print(f"{len(lost)} runs did not complete and are left out: {', '.join(lost['run_id'])}")

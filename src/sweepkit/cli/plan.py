@@ -11,21 +11,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sweepkit.errors import invalid
+from sweepkit.cli import running
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.report import numbers
 
 if TYPE_CHECKING:
     from sweepkit.sweep.expand import Cell
 
-_SWEEP, _LADDER = "sweep=", "ladder="
+_LADDER = "ladder="
 
 _EPILOG = """\
 examples:
   sweepkit plan model=d12                                        one run
   sweepkit plan model=d20 horizon.target_param_data_ratio=10.5 launcher.plan_device=a100
   sweepkit plan experiment=mini model=d4 optimizer.matrix.lr=0.03
-  sweepkit plan ladder=gpt2                                      one run at every rung
+  sweepkit plan ladder=gpt2                                      one run at every rung and horizon
   sweepkit plan sweep=demo                                       every run of a sweep, all rungs of its ladder
   sweepkit plan sweep=x0_beta1 ladder=mini experiment=mini       the same sweep on another ladder
   sweepkit plan model=d12 --format json                          a list of whole plans
@@ -87,16 +87,12 @@ def rows(overrides: Sequence[str]) -> list[Row]:
     Raises:
         ConfigError: an override is wrong, or two sweeps are named.
     """
-    names = [item.removeprefix(_SWEEP) for item in overrides if item.startswith(_SWEEP)]
-    others = [item for item in overrides if not item.startswith(_SWEEP)]
-    if len(names) > 1:
-        raise invalid("sweep", names, "be one sweep", "plan them one after the other")
-    if names:
-        from sweepkit.cli import running
+    name, others = running.split_sweep(overrides)
+    if name is not None:
         from sweepkit.config import paths
         from sweepkit.sweep import expand
 
-        cells = expand.expand_all(running.load_sweep(names[0], others, paths.results_dir()), others)
+        cells = expand.expand_all(running.load_sweep(name, others, paths.results_dir()), others)
         return [_row(cell) for cell in cells]
     if any(item.startswith(_LADDER) and item != f"{_LADDER}none" for item in others):
         from sweepkit.sweep import expand, multirun
@@ -234,11 +230,10 @@ def _print_search(overrides: Sequence[str], found: Sequence[Row]) -> None:
     from sweepkit.report import terminal
     from sweepkit.sweep import expand, file
 
-    names = [item.removeprefix(_SWEEP) for item in overrides if item.startswith(_SWEEP)]
-    sweep = file.load(names[0]) if names else None
+    name, others = running.split_sweep(overrides)
+    sweep = file.load(name) if name is not None else None
     if not (sweep and sweep.search):
         return
-    others = [item for item in overrides if not item.startswith(_SWEEP)]
     search, rungs = sweep.search, sweep.search.limited(expand.rungs_of(expand.ladder_of(sweep, others)))
     references = [row for row in found if row.role == expand.REFERENCE]
     here = [row.plan for row in references if row.rung == rungs[0].name]
@@ -264,15 +259,13 @@ def _like(reference: Sequence[RunPlan], num_points: int) -> str:
 def _print_power(overrides: Sequence[str]) -> None:
     """What the sweep's verdicts could show."""
     from sweepkit.analysis import calibration_file
-    from sweepkit.cli import running
     from sweepkit.config import paths
     from sweepkit.promotion import expected
     from sweepkit.report import terminal
     from sweepkit.sweep import expand, last_rung
 
-    names = [item.removeprefix(_SWEEP) for item in overrides if item.startswith(_SWEEP)]
-    others = [item for item in overrides if not item.startswith(_SWEEP)]
-    if not names or (sweep := running.load_sweep(names[0], others, paths.results_dir())).search:
+    name, others = running.split_sweep(overrides)
+    if name is None or (sweep := running.load_sweep(name, others, paths.results_dir())).search:
         return
     rungs = expand.rungs_of(expand.ladder_of(sweep, others))
     known = calibration_file.read(paths.results_dir())
@@ -282,7 +275,7 @@ def _print_power(overrides: Sequence[str]) -> None:
     if said := last_rung.said(sweep.decision, rungs, at_top):
         console.print(f"\n{said}", markup=False)
     found = expected.of(cells, rungs, sweep.decision, known)
-    console.print(f"\n{expected.describe(found, sweep.decision)}".replace("NAME", names[0]), markup=False)
+    console.print(f"\n{expected.describe(found, sweep.decision)}".replace("NAME", name), markup=False)
     if not found.is_enough:
         console.print("underpowered: sweep and promote ask for --underpowered")
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from sweepkit.sweep.frozen import Frozen
 
 DONE, RUNS_FAILED = 0, 1
+_SWEEP = "sweep="
 
 
 @dataclass(frozen=True)
@@ -128,6 +129,21 @@ def reopen_to_retry(sweep: Frozen, results_dir: Path, cells: Sequence[Cell]) -> 
         if cell.plan.run_id in again:
             print(f"{cell.plan.run_id} ran out of memory or time; one more try before that counts against it")
             job.reopen(cell.plan, results_dir)
+
+
+def split_sweep(overrides: Sequence[str]) -> tuple[str | None, list[str]]:
+    """The sweep that ``sweep=NAME`` names, if there is one, and the other overrides.
+
+    Raises:
+        ConfigError: two are named.
+    """
+    from sweepkit.errors import invalid
+
+    names = [item.removeprefix(_SWEEP) for item in overrides if item.startswith(_SWEEP)]
+    if len(names) > 1:
+        raise invalid("sweep", names, "be one sweep", "name them one after the other")
+    others = [item for item in overrides if not item.startswith(_SWEEP)]
+    return (names[0] if names else None), others
 
 
 def load_sweep(name: str, overrides: Sequence[str], results_dir: Path) -> SweepFile:

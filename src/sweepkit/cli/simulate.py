@@ -119,30 +119,26 @@ def show(scores: Sequence[Score], form: str, alpha: float) -> None:
 
 
 def _draw(scores: Sequence[Score], alpha: float) -> None:
-    from rich.table import Table
-    from rich.text import Text
+    from sweepkit.report import drawing, terminal
+    from sweepkit.report.sheet import Mark, Sheet
 
-    from sweepkit.report import terminal
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("world")
-    table.add_column("policy", no_wrap=True)
-    for name in ("worlds", "false adoption", "found best", "true gain", "compute", "gain / 1000"):
-        table.add_column(name, justify="right", no_wrap=True)
+    numbers = (">worlds", ">false adoption", ">found best", ">true gain", ">compute", ">gain / 1000")
+    sheet = Sheet(("world", "policy", *numbers), optional=("worlds", "found best", "gain / 1000"))
     for place, score in enumerate(scores):
         starts = place == 0 or scores[place - 1].world != score.world
-        table.add_row(
+        sheet.add(
             score.world if starts else "",
             score.policy,
             f"{score.num_worlds:,}",
-            Text(f"{score.false_adoption:.1%}", style="red" if score.exceeds(alpha) else "green"),
+            Mark(f"{score.false_adoption:.1%}", "failed" if score.exceeds(alpha) else "met"),
             "–" if score.found_best is None else f"{score.found_best:.0%}",
             f"{score.gain:.5f}",
             f"{score.compute:,.0f}",
             f"{score.gain_per_compute:.5f}",
+            new_group=starts,
         )
     console = terminal.console()
-    console.print(table)
+    console.print(drawing.draw(sheet))
     console.print(
         f"false adoption is to stay at or under {alpha:.0%}; true gain in bits per byte at the last rung; "
         "compute in runs of the lowest rung",

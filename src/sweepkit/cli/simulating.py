@@ -49,18 +49,15 @@ def run(name: str, overrides: Sequence[str], gpu_hours: float | None) -> int:
 
 
 def _show(proposals: Sequence[Proposal], rungs: Sequence[str], budget: float) -> None:
-    from rich.table import Table
-
-    from sweepkit.report import terminal
+    from sweepkit.report import drawing, terminal
+    from sweepkit.report.sheet import Sheet
 
     if not proposals:
         print(f"no design fits {budget:g} GPU-hours; take fewer rungs or a smaller ladder")
         return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("GPU-h", "variants", "rungs", "design", "false adoption", "true gain"):
-        table.add_column(name, justify="right" if name in ("GPU-h", "true gain") else "left")
+    sheet = Sheet((">GPU-h", ">variants", "rungs", "design", "false adoption", ">true gain"))
     for item in proposals[:_SHOWN]:
-        table.add_row(
+        sheet.add(
             f"{item.gpu_hours:.3g}",
             str(item.num_variants),
             ", ".join(rungs[stage.rung] for stage in item.design.stages),
@@ -69,7 +66,7 @@ def _show(proposals: Sequence[Proposal], rungs: Sequence[str], budget: float) ->
             f"{item.gain:.5f}",
         )
     console = terminal.console()
-    console.print(table)
+    console.print(drawing.draw(sheet))
     console.print(
         f"what {budget:g} GPU-hours pay for, best true gain first (mean over all worlds, bits per byte); "
         "put it into the sweep file: levels, ladder (num_seeds, max_promoted), decision.looks",

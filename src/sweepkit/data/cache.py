@@ -14,6 +14,7 @@ else: both write the same bytes and the second rename finds the entry there and 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import shutil
@@ -24,11 +25,13 @@ from pathlib import Path
 from typing import Any
 
 from sweepkit import fsio
+from sweepkit.config import paths
 from sweepkit.errors import StorageError
 
 #: Files up to this size are checksummed whenever they are opened (a few ms); larger ones by size alone.
 CHECK_BYTES = 64 * 2**20
 META = "meta.json"
+_NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 #: Fills the folder it is given (which may hold an interrupted build) and returns what meta.json is to say.
 Build = Callable[[Path], dict[str, Any]]
@@ -96,9 +99,11 @@ def lock(entry: Path) -> Iterator[None]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    except PermissionError as error:
+    except OSError as error:
+        if error.errno not in _NOT_WRITABLE:
+            raise
         raise StorageError(
-            f"SWEEPKIT_CACHE_DIR is {str(path.parent)!r}, but must be writable; "
+            f"SWEEPKIT_CACHE_DIR is {str(paths.cache_dir())!r}, but must be writable; "
             "set it to a folder of yours with room for the token cache"
         ) from error
     try:

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from sweepkit import fsio
+from sweepkit.config.cross_checks import EMBEDDED_SOURCES
 from sweepkit.data.text_file import TextFile
 from sweepkit.errors import DataError, did_you_mean, invalid
 
 CORPUS = Path(__file__).resolve().parent / "corpus"
-SOURCES = ("books", "encyclopedia", "factbook", "speeches")
 PROBE_SOURCE = "sqlite_text"
 
 
@@ -52,11 +52,10 @@ def _names(split: str, sources: tuple[str, ...]) -> list[str]:
     if split == "probe":
         return [PROBE_SOURCE]
     for source in sources:
-        if source not in SOURCES:
-            raise invalid(
-                "dataset.sources", source, f"be one of {list(SOURCES)}", did_you_mean(source, SOURCES)
-            )
-    return sorted(set(sources or SOURCES))
+        if source not in EMBEDDED_SOURCES:
+            known = f"be one of {list(EMBEDDED_SOURCES)}"
+            raise invalid("dataset.sources", source, known, did_you_mean(source, EMBEDDED_SOURCES))
+    return sorted(set(sources or EMBEDDED_SOURCES))
 
 
 def _read(name: str, split: str) -> list[str]:

@@ -20,6 +20,7 @@ from sweepkit.plan.run_plan import RunPlan
 
 _PROCESS_GIB = 1.0  # of a worker besides its model: torch, the compiler
 _MEMORY_SHARE = 0.8
+_CGROUP = Path("/sys/fs/cgroup")
 
 _THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -76,15 +77,18 @@ def side_by_side(workers: int) -> int:
 
 
 def memory_gib() -> float:
-    """Main memory of this machine."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    """Main memory this process may use: the machine's, or the limit of its control group."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    with contextlib.suppress(OSError, ValueError):  # the root group has no such file, others may say "max"
+        memory = min(memory, int((_CGROUP / "memory.max").read_text()))
+    return memory / 2**30
 
 
 def num_cores() -> int:
     """Cores this process may use: its affinity, its control group's quota, and what Slurm gave the task."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     with contextlib.suppress(OSError, ValueError):
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        quota, period = (_CGROUP / "cpu.max").read_text().split()
         if quota != "max":
             cores = min(cores, max(1, int(quota) // int(period)))
     with contextlib.suppress(KeyError, ValueError):

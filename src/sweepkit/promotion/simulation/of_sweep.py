@@ -13,7 +13,7 @@ from sweepkit.promotion.simulation import design, play, policies
 from sweepkit.promotion.simulation.design import Design, Stage
 from sweepkit.promotion.simulation.play import Score
 from sweepkit.promotion.simulation.worlds import World
-from sweepkit.results.columns import REFERENCE
+from sweepkit.results.columns import REFERENCE, is_reference
 from sweepkit.sweep import last_rung
 from sweepkit.sweep.decision import DecisionRule
 from sweepkit.sweep.expand import Cell
@@ -45,7 +45,7 @@ def worlds_of(
 
     Effects scale with the sweep's min_effect, so that in every kind some variants are worth having.
     """
-    num_variants = len({cell.variant for cell in cells} - {REFERENCE})
+    num_variants = len({cell.variant for cell in cells if not is_reference(cell.variant)})
     plans = [next(cell.plan for cell in cells if cell.rung == rung.name) for rung in rungs]
     metrics = [decision.metric] * (len(rungs) - 1) + [last_rung.metric(decision, rungs, plans[-1].config)]
     unit = (decision.min_effect or _USUAL_MIN_EFFECT) / _USUAL_MIN_EFFECT
