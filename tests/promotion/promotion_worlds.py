@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -86,8 +87,9 @@ def freeze(
     plan_changes: Callable[[str, int, int], dict[str, Any]] = lambda variant, depth, seed: {},
     name: str = "made_up",
     replicates: int = 1,
+    horizons: tuple[float, ...] = (),
 ) -> Frozen:
-    """Freeze a ladder of made-up plans; rung names are d2, d4, ..."""
+    """Freeze a ladder of made-up plans; rung names are d2, d4, ...; the reference at other horizons too."""
     content = {
         "name": name,
         "question": "Which one helps?",
@@ -115,6 +117,16 @@ def freeze(
         for number in range(replicates if variant == "reference" else 1)
         for seed in range(1, seeds + 1)
     ]
+    for cell in [cell for cell in cells if cell.variant == "reference"]:
+        for multiple in horizons:
+            label, steps = f"reference@{multiple:g}x", round(multiple * cell.plan.num_steps)
+            tokens = steps * cell.plan.total_batch_size
+            longer = replace(
+                plan(cell.plan.depth, label, cell.plan.seed),
+                num_steps=steps, total_tokens=tokens, total_flops=tokens * cell.plan.flops_per_token,
+                config=cell.plan.config,
+            )  # fmt: skip
+            cells.append(Cell(label, label, "horizon", cell.rung, longer))
     rungs = [RungConfig(name=f"d{depth}", max_promoted=max_promoted) for depth in depths]
     return freeze_cells(SweepFile.from_json(content), rungs, cells, results_dir)
 
@@ -165,6 +177,7 @@ class World:
         """The same record for the same plan; only its clock differs between worlds."""
         run = cell.plan
         effect = self.effects.get((cell.variant, run.depth), self.effects.get(cell.variant, 0.0))
+        effect -= 0.1 * math.log(run.num_steps / 10)  # the reference at other horizons
         luck = random.Random(f"{self.seed} {run.pair_key} {run.depth}").gauss(0.0, 0.02)
         own = random.Random(f"{self.seed} {run.run_id}").gauss(0.0, self.noise)
         time = 0.1 * (1 + 0.3 * random.Random(f"{self.clock} {run.run_id}").random())

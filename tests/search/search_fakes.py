@@ -77,6 +77,7 @@ class FormulaSession:
             record.failure_message = "the loss is nan"
         else:
             record.results = {"val_bpb": end, "train_time_s": 1.0, "peak_memory_gib": self.memory(plan)}
+            record.results |= {f"bpb_{name}": end for name in plan.config["evaluation"]["streams"]}
         _write(run_dir.record_path, record.to_json())
         fsio.append_line(ran, {"event": "end", "state": record.state} | said)
         return record

@@ -177,7 +177,8 @@ class _Judge:
         depth = cells[0].plan.depth if cells else None
         verdicts = self._verdicts(rows, known)
         if self.stage.count is not None and self.stage.count < self.rule.looks[-1]:
-            verdicts = looks.interim(verdicts, self.stage.count, self.rule.looks[-1])
+            undecidable = deferred.deferred(cells, self.rule)
+            verdicts = looks.interim(verdicts, self.stage.count, self.rule.looks[-1], undecidable)
         if earlier:
             verdicts = looks.merged(earlier.verdicts, verdicts)
         number = self.stage.amendment.number if self.stage.amendment else 0

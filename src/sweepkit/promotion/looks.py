@@ -3,12 +3,12 @@
 The rule freezes at how many seeds it looks (``decision.looks``). At each look a variant is adopted when
 its sequential p, corrected over the variants that came so far, is small enough; it is rejected when it is
 shown to be no good; what is open gets the seeds up to the next look. Nobody may add seeds after the last
-one: what is wanted then is a new sweep, on fresh seeds.
+one: what is wanted then is an amendment, on fresh seeds (``sweep/amendments.py``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import replace
 
 import pandas as pd
@@ -54,12 +54,14 @@ def cells_of(cells: Sequence[Cell], count: int | None) -> list[Cell]:
     return [cell for cell in cells if count is None or cell.plan.seed in seeds[:count]]
 
 
-def interim(verdicts: Sequence[Verdict], seeds: int, most: int) -> list[Verdict]:
-    """What is open after a look goes on to the next one."""
+def interim(
+    verdicts: Sequence[Verdict], seeds: int, most: int, never_decided: Container[str] = ()
+) -> list[Verdict]:
+    """What is open after a look goes on to the next one, but for what no number of seeds would decide."""
     sentence = f"open after {seeds} of {most} seeds: goes on to the next look"
     return [
         replace(item, climbs=True, reasons=[*item.reasons, sentence])
-        if item.outcome is Outcome.inconclusive
+        if item.outcome is Outcome.inconclusive and item.variant not in never_decided
         else item
         for item in verdicts
     ]

@@ -83,6 +83,7 @@ RUN_COLUMNS: tuple[Column, ...] = (
     # what came out
     Column("val_bpb", FLOAT, "bits/byte", LOW, "final loss on the validation stream"),
     Column("bpb_<stream>", FLOAT, "bits/byte", LOW, "final loss on that evaluation stream"),
+    Column("score_<name>", FLOAT, "", HIGH, "from scores.json in the run's folder, where somebody put one"),
     Column(
         "final_train_loss", FLOAT, "nats/token", LOW, "training loss at the end; depends on the tokenizer"
     ),

@@ -133,6 +133,20 @@ def read_record(path: Path) -> Row | None:
         }
 
 
+def read_scores(path: Path) -> Row:
+    """``score_<name>`` of every number in a scores.json, which an evaluation of the user's leaves."""
+    try:
+        content = fsio.read_json(path)
+        return {
+            f"score_{name}": float(value)
+            for name, value in content.items()
+            if isinstance(value, int | float) and not isinstance(value, bool)
+        }
+    except (OSError, ValueError, AttributeError) as error:
+        warnings.warn(f"{path} is no mapping of names to numbers and is left out ({error})", stacklevel=2)
+        return {}
+
+
 def _retries(run_dir: Path, record: dict[str, Any]) -> Row:
     """Of a run that ran out of memory or time: how many of its attempts did, and on how many machines.
 

@@ -123,6 +123,11 @@ class RunDir:
         return self.path / "record.json"
 
     @property
+    def scores_path(self) -> Path:
+        """Scores that an evaluation of the user's may leave, a name to a number."""
+        return self.path / "scores.json"
+
+    @property
     def metrics_path(self) -> Path:
         return self.path / "metrics.jsonl"
 

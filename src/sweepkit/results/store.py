@@ -116,6 +116,11 @@ def _records(results: Path, run_ids: dict[str, None]) -> dict[str, flatten.Row]:
     for record in records.values():
         if record and record["state"] == CORRUPT:
             warnings.warn(record["failure_message"], stacklevel=3)
+    scores = {run_id: RunDir.of(results, run_id).scores_path for run_id in run_ids}
+    for run_id, found in read_cached(
+        results / ".index" / "scores.jsonl", scores, flatten.read_scores
+    ).items():
+        records[run_id] = (records.get(run_id) or {}) | found
     return {run_id: record for run_id, record in records.items() if record}
 
 
