@@ -163,6 +163,8 @@ def test_a_picture_of_no_known_format_is_refused_before_anything_is_played(
 ) -> None:
     assert main(["simulate", "--plot", str(tmp_path / "policies.xyz")]) == 2
     assert ".svg" in capsys.readouterr().err
+    assert main(["simulate", "--seed", "-1"]) == 2
+    assert "at least 0" in capsys.readouterr().err
 
 
 def test_runs_evaluated_only_once_show_their_training_loss(frozen: Frozen, tmp_path: Path) -> None:

@@ -64,6 +64,8 @@ def run(args: argparse.Namespace) -> int:
 
     if args.worlds < 1:
         raise invalid("--worlds", args.worlds, "be at least 1", "the default is 1000")
+    if args.seed < 0:
+        raise invalid("--seed", args.seed, "be at least 0", "the default is 1")
     fields.read_replicates(args.reference_replicates)
     if args.plot and args.plot.suffix.lower() not in _PICTURES:
         raise invalid("--plot", str(args.plot), f"end in one of {', '.join(_PICTURES)}", "rename it")
