@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from cli_fakes import FakeLauncher
 
@@ -180,3 +182,19 @@ def test_multirun_goes_through_the_same_ledger(launcher: FakeLauncher, capsys: C
     assert sorted(row["seed"] for row in rows) == [1, 1, 2, 2]
     assert not list(Path.cwd().glob("multirun*")), "Hydra leaves no folders behind"
     assert not list(Path.cwd().glob("outputs*"))
+
+
+def test_a_text_that_leaves_nothing_for_the_last_rung_is_refused_before_anything_is_frozen(
+    launcher: FakeLauncher, tmp_path: Path, capsys: Captured
+) -> None:
+    (tmp_path / "text").mkdir()
+    for number in range(2):  # the last file is the validation text
+        texts = [f"text {number} {line}: " + " ".join(map(str, range(line))) for line in range(200)]
+        table = pa.table({"text": texts})
+        pq.write_table(table, tmp_path / "text" / f"part{number}.parquet")
+    data = ["dataset=parquet_folder", f"dataset.path={tmp_path / 'text'}", "tokenizer.vocab_size=300"]
+    few = "evaluation.streams=[validation]"
+    assert main(["promote", "mine", *data, few]) == 2
+    assert "leaves 0 bytes of text for validation_holdout" in capsys.readouterr().err
+    assert not launcher.started and not (paths.results_dir() / "mine").exists()
+    assert main(["promote", "mine", *data, few, "evaluation.max_bytes=5000"]) == 0

@@ -11,7 +11,7 @@ import torch.multiprocessing as mp
 from torch import nn
 
 from sweepkit.config.compose import compose
-from sweepkit.distributed.ranks import connect
+from sweepkit.distributed.ranks import Ranks
 from sweepkit.plan.build import build
 from sweepkit.precision.loss_scaler import LossScaler
 from sweepkit.training.engine import Engine, EngineKey
@@ -67,7 +67,8 @@ def test_a_rank_that_holds_no_gradient_may_ask() -> None:
 def rank_main(process: int, folder: str, rank: int) -> None:
     """Train a few fp16 steps as one of two ranks; a gradient that only rank 1 owns overflows there."""
     torch.set_num_threads(1)
-    ranks = connect(dist.FileStore(f"{folder}/store", 2), rank, 2, 0)
+    ranks = Ranks(rank, 2, dist.FileStore(f"{folder}/store", 2))
+    ranks.form_group(local_rank=0)
     plan = build(compose(PLAN))
     engine = Engine(plan, EngineKey("", CPU, torch.float16, 1, False), ranks)
     engine.warm_up(plan)

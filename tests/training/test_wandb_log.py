@@ -64,6 +64,7 @@ def test_a_real_start_with_a_server_that_never_answers_ends_offline(
         monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{silent.getsockname()[1]}")
         monkeypatch.setenv("WANDB_API_KEY", "0123456789abcdef" * 2 + "01234567")
         monkeypatch.setattr(wandb_log, "_INIT_TIMEOUT_S", 1)
+        wandb.teardown()  # its settings were read before, if a test of this process asked for them
         plan = tiny("logging.wandb=online")
         record = run(session, plan, tmp_path)
     assert record.state is RunState.complete

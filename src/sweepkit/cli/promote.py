@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from sweepkit.launch.slurm.submit import Submitted
     from sweepkit.promotion.verdict import Promotion, RungResult
     from sweepkit.sweep.expand import Cell
+    from sweepkit.sweep.file import SweepFile
     from sweepkit.sweep.frozen import Frozen
 
 _MANY = 20  # names on a line
@@ -100,6 +101,7 @@ def run(args: argparse.Namespace) -> int:
         return replaying.run(args.name, args.overrides, results_dir, args.allow_mixed_environments)
     asked = running.load_sweep(args.name, args.overrides, results_dir)
     running.check_power(asked, args.overrides, results_dir, args.underpowered)
+    _check_last_text(asked, args.overrides, results_dir)
     sweep = frozen.freeze(asked, results_dir, args.overrides)
     if args.amend_to is not None:
         sweep = _amended(sweep, args.amend_to, args.amend_variant)
@@ -160,6 +162,27 @@ def climb(sweep: Frozen, how: running.How, overrides: Sequence[str], allow_mixed
         return running.leave(sweep, how, left[-1], options)
     _show(sweep, promotion, how.results_dir, is_new=_stored(sweep) != before)
     return running.DONE if promotion.finished else running.RUNS_FAILED
+
+
+def _check_last_text(sweep: SweepFile, overrides: Sequence[str], results_dir: Path) -> None:
+    """Before anything is frozen: that there is text left for the last rung, which only the text can tell.
+
+    Raises:
+        DataError: too little is held back behind what the rungs below are evaluated on.
+    """
+    from sweepkit.config import codec, holdout
+    from sweepkit.config.schema import DatasetKind, LauncherKind
+    from sweepkit.data.prepare import prepare
+    from sweepkit.sweep import expand, frozen
+
+    if sweep.name in frozen.frozen_names(results_dir):
+        return
+    top = codec.from_json(expand.expand_all(sweep, overrides)[-1].plan.config)
+    is_known = top.dataset.kind is DatasetKind.embedded
+    if is_known or top.launcher.kind is LauncherKind.slurm:  # whose nodes may have data that is not here
+        return
+    if any(holdout.base(stream) for stream in top.evaluation.streams):
+        prepare(top)
 
 
 def _amended(sweep: Frozen, to_seeds: int, variants: Sequence[str]) -> Frozen:
