@@ -96,7 +96,7 @@ def coverage(order: list[tuple[str, int, str]], total: int, **how: Any) -> tuple
         assert found.low is not None and found.high is not None
         hits += found.low <= math.log(1.05) <= found.high
         faster += found.high < math.log(1.05)
-    print(f"covered {hits / total:.0%}, below {faster / total:.0%}")  # for docs/statistics.md
+    print(f"covered {hits / total:.0%}, below {faster / total:.0%}")  # for docs/comparisons.md
     return hits / total, faster / total
 
 
