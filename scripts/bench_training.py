@@ -90,7 +90,8 @@ class Workload:
         a, b = torch.randn(TOKENS, WIDTH).bfloat16(), torch.randn(WIDTH, HIDDEN).bfloat16()
         shares, waits, loads, optimizer_shares = [], [], [], []
         loader = self.data.train(self.plan.seed, self.plan.total_batch_size, self.plan.sequence_len)
-        with Prefetcher(loader, 0, self.plan.num_steps, self.plan.device_batch_size, CPU) as batches:
+        rows, ranks = self.plan.device_batch_size, self.engine.ranks
+        with Prefetcher(loader, 0, self.plan.num_steps, rows, CPU, ranks) as batches:
             for _ in range(3):
                 self.step(batches)
             for number in range(NUM_ROUNDS):
