@@ -169,7 +169,7 @@ def read_replicates(value: object) -> int | str | None:
         "reference_replicates",
         value,
         f"be auto or a whole number from 1 to {MAX_REPLICATES}, of the reference's runs a seed",
-        "leave it out for auto",
+        "leave it out for the ladder's, which is 1 unless it says more",
     )
 
 
