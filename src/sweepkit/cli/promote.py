@@ -172,7 +172,6 @@ def _check_last_text(sweep: SweepFile, overrides: Sequence[str], results_dir: Pa
     """
     from sweepkit.config import codec, holdout
     from sweepkit.config.schema import DatasetKind, LauncherKind
-    from sweepkit.data.prepare import prepare
     from sweepkit.sweep import expand, frozen
 
     if sweep.name in frozen.frozen_names(results_dir):
@@ -182,6 +181,8 @@ def _check_last_text(sweep: SweepFile, overrides: Sequence[str], results_dir: Pa
     if is_known or top.launcher.kind is LauncherKind.slurm:  # whose nodes may have data that is not here
         return
     if any(holdout.base(stream) for stream in top.evaluation.streams):
+        from sweepkit.data.prepare import prepare
+
         prepare(top)
 
 
