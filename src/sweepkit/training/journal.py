@@ -133,6 +133,7 @@ class Journal:
                 "ended_at": record.ended_at,
                 "host": platform.node(),
                 "node": os.environ.get("SLURMD_NODENAME"),
+                "job": _slurm_job(),
                 "pid": os.getpid(),
                 "first_step": self._first_step,
                 "last_step": record.step,
@@ -146,6 +147,12 @@ class Journal:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def _slurm_job() -> str | None:
+    """The job or array task that this process belongs to, as squeue writes it."""
+    array, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
+    return f"{array}_{task}" if array and task else os.environ.get("SLURM_JOB_ID")
 
 
 def _end_torn_line(run_dir: RunDir) -> None:

@@ -3,7 +3,8 @@
 Slurm's accounting says how the job ended, the run's folder whether the run did. Infrastructure (a node that
 died, a preempted or timed-out job, a job that vanished) costs a run one of ``launcher.max_attempts`` tries
 and is never scored; only when they are used up is the run recorded as failed, with what happened last. Want
-of memory and a time limit are tried again on another node first. A job that somebody cancelled is not
+of memory and a time limit are tried again on another node first; a run that its job had not come to is not
+out of memory, whatever its job is. A job that somebody cancelled is not
 submitted again. All this is for gates: what a person asks for is submitted.
 """
 
@@ -60,12 +61,18 @@ def find(runs: Sequence[Run], placed: dict[str, list[Place]], results_dir: Path)
                 Loss(
                     run,
                     sum((item.submission.submitted_at or "") >= since for item in ended[run.run_id]),
-                    CLASSES.get(state or "", FailureClass.lost),
+                    _class(run, state, last.full_id),
                     state,
                     last.log_path(results_dir),
                 )
             )
     return losses
+
+
+def _class(run: Run, state: str | None, job_id: str | None) -> FailureClass:
+    found = CLASSES.get(state or "", FailureClass.lost)
+    began = any(attempt.get("job") == job_id for attempt in run.run_dir.attempts().values())
+    return FailureClass.lost if found is FailureClass.oom and not began else found
 
 
 def give_up(loss: Loss, max_attempts: int, results_dir: Path) -> bool:
