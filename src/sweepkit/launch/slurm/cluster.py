@@ -1,9 +1,10 @@
 """What the cluster says: its queue, its accounting, its limits; and cancelling jobs.
 
 Submitting is submitit's work (``submit.py``). These are the questions around it, each one command of Slurm's
-with a deadline: a controller that does not answer is an error, never an empty queue. Accounting (sacct) may
-be switched off; then the controller is asked instead, which remembers a job for some minutes only, and an
-older one's end is not known (None).
+with a deadline: a controller that does not answer is an error, never an empty queue. Variables by which a
+user has squeue or sacct leave something out (SQUEUE_STATES) are not heeded. Accounting (sacct) may be
+switched off; then the controller is asked instead, which remembers a job for some minutes only, and an older
+one's end is not known (None).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import functools
 import getpass
 import math
+import os
 import re
 import shutil
 import subprocess
@@ -25,6 +27,7 @@ _ENDING = "JobID,State,ExitCode,MaxRSS,ReqMem"
 _KILLED = frozenset({"0:9", "9:0", "137:0"})  # status:signal of a process that was killed
 _FULL = 0.9  # of what was asked for; the memory is only looked at now and then
 _KIB = {"": 1 / 1024, "K": 1.0, "M": 1024.0, "G": 1024.0**2, "T": 1024.0**3}
+_FILTERS = ("SQUEUE_", "SACCT_")
 _QUEUE_FORMAT = "%F|%K|%j|%T|%r|%N"
 
 
@@ -218,8 +221,11 @@ def _shown_jobs() -> list[dict[str, str]]:
 
 def _run(*command: str) -> str:
     """What a command printed. Raises ClusterError where it fails or does not answer."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(_FILTERS)}
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_DEADLINE_S)
+        done = subprocess.run(
+            command, env=environment, capture_output=True, text=True, check=False, timeout=_DEADLINE_S
+        )
     except FileNotFoundError:
         check_available()
         raise ClusterError(
@@ -231,5 +237,9 @@ def _run(*command: str) -> str:
             "or down: run the same command again later, nothing is submitted twice"
         ) from None
     if done.returncode != 0:
-        raise ClusterError(f"{' '.join(command[:3])} failed: {done.stderr.strip() or done.stdout.strip()}")
+        said = done.stderr.strip() or done.stdout.strip() or f"status {done.returncode}"
+        raise ClusterError(
+            f"{' '.join(command[:3])} failed ({said}), but must work here; see what {command[0]} and sinfo "
+            "say, and run the same command again when they answer: nothing is lost or submitted twice"
+        )
     return done.stdout

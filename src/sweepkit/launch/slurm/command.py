@@ -35,7 +35,8 @@ class Command:
         """Run the command; told to stop, have it stop, and requeue. Raises SystemExit with its status."""
         command = [sys.executable, "-m", "sweepkit", *self.command]
         stopped_by: list[str] = []
-        with subprocess.Popen(command, env=self._environment()) as process:
+        environment = os.environ | {"SWEEPKIT_RESULTS_DIR": str(self.results_dir), IS_JOB: "1"}
+        with subprocess.Popen(command, env=environment) as process:
 
             def stop(number: int, frame: FrameType | None) -> None:
                 stopped_by.append(signal.Signals(number).name)
@@ -51,13 +52,3 @@ class Command:
     def checkpoint(self) -> DelayedSubmission:
         """The command can be run again from the start."""
         return DelayedSubmission(self)
-
-    def _environment(self) -> dict[str, str]:
-        """Without what Slurm tells this job about itself, which is not meant for jobs that it submits."""
-        kept = {
-            name: value
-            for name, value in os.environ.items()
-            if name in ("SLURM_CONF", "SLURM_CPUS_PER_TASK")
-            or not name.startswith(("SLURM_", "SBATCH_", "SUBMITIT_"))
-        }
-        return kept | {"SWEEPKIT_RESULTS_DIR": str(self.results_dir), IS_JOB: "1"}

@@ -8,6 +8,7 @@ submitted, and adopted.
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import subprocess
 import time
@@ -19,6 +20,7 @@ from typing import Any
 from submitit import SlurmExecutor
 from submitit.core.utils import DelayedSubmission, FailedJobError, FailedSubmissionError, JobPaths
 
+from sweepkit import fsio
 from sweepkit.config.schema import SlurmConfig
 from sweepkit.launch import claims, job
 from sweepkit.launch.slurm import calls, cluster, snapshot, submissions
@@ -27,6 +29,9 @@ from sweepkit.launch.slurm.shards import Resources
 from sweepkit.launch.slurm.submissions import Submission
 
 _TURN_S = 120.0
+#: What Slurm sets in a job, and what of it is not of the job but of the cluster.
+_OF_A_JOB = ("SLURM_", "SBATCH_CPU_BIND", "SBATCH_MEM_BIND", "SUBMITIT_")
+_OF_THE_CLUSTER = frozenset({"SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_CLUSTERS"})
 _LOOK_AGAIN_S = (0.0, 2.0, 5.0)
 
 
@@ -40,7 +45,7 @@ def place(submission: Submission, parameters: dict[str, Any], results_dir: Path)
     executor = SlurmExecutor(folder=submissions.log_folder(results_dir, submission.name))
     executor.update_parameters(job_name=submission.name, **parameters)
     try:
-        with executor.batch():
+        with _from_outside(), executor.batch():
             jobs = [executor.submit(call) for call in calls.of(submission, results_dir)]
     except (FailedJobError, FailedSubmissionError, subprocess.SubprocessError, OSError) as error:
         found = _found(submission.name)
@@ -83,9 +88,14 @@ def parameters(slurm: SlurmConfig, resources: Resources, results_dir: Path) -> d
     return {name: item for name, item in value.items() if item is not None}
 
 
-def job_name(title: str) -> str:
-    """A title as part of a job's name."""
-    return re.sub(r"[^A-Za-z0-9_.-]+", "-", title).strip("-")[:40] or "run"
+def job_name(title: str, results_dir: Path) -> str:
+    """What the names of a sweep's jobs begin with; no other sweep's do, nor those of another results folder.
+
+    Jobs are looked up by name: in the queue, where all of a user's jobs are, and in the accounting, which
+    also has those of a folder that was deleted since.
+    """
+    readable = re.sub(r"[^A-Za-z0-9_.-]+", "-", title).strip("-")[:40] or "run"
+    return f"{readable}-{fsio.digest([title, submissions.folder_id(results_dir)])[:6]}"
 
 
 @contextlib.contextmanager
@@ -104,6 +114,28 @@ def turn(results_dir: Path) -> Iterator[None]:
         time.sleep(0.2)
     with claim:
         yield
+
+
+@contextlib.contextmanager
+def _from_outside() -> Iterator[None]:
+    """As if this process were in no job.
+
+    What Slurm tells a gate, or a user's interactive job, about itself is not meant for jobs submitted there:
+    srun would heed it.
+    """
+    hidden = {
+        name: value
+        for name, value in os.environ.items()
+        if name.startswith(_OF_A_JOB) and name not in _OF_THE_CLUSTER
+    }
+    if "SLURM_JOB_ID" not in hidden:  # all is the user's own
+        hidden = {}
+    for name in hidden:
+        del os.environ[name]
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)
 
 
 def _options(items: Sequence[str]) -> dict[str, Any]:

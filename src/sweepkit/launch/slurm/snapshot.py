@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import shlex
 import shutil
 import tempfile
 from pathlib import Path
@@ -47,8 +48,8 @@ def take(root: Path) -> Path:
 def shell_lines(folder: Path) -> list[str]:
     """What a job script exports to use the snapshot."""
     return [
-        f'export PYTHONPATH="{folder}${{PYTHONPATH:+:$PYTHONPATH}}"',
-        f'export SWEEPKIT_CONF_DIR="{folder / "conf"}"',
+        f"export PYTHONPATH={shlex.quote(str(folder))}${{PYTHONPATH:+:$PYTHONPATH}}",
+        f"export SWEEPKIT_CONF_DIR={shlex.quote(str(folder / 'conf'))}",
     ]
 
 

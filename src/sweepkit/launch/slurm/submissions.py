@@ -7,6 +7,7 @@ reported failure and ran the job all the same, leaves something that can be look
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -88,6 +89,15 @@ def folder(results_dir: Path) -> Path:
 def log_folder(results_dir: Path, name: str) -> Path:
     """submitit's folder of one submission: its files and the tasks' logs."""
     return folder(results_dir) / "logs" / name
+
+
+def folder_id(results_dir: Path) -> str:
+    """A random name that this results folder has, and no other."""
+    path = folder(results_dir) / "id.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        fsio.create_json(path, {"id": uuid.uuid4().hex})
+    return str(fsio.read_json(path)["id"])
 
 
 def write(results_dir: Path, submission: Submission) -> None:

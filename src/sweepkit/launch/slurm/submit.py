@@ -120,21 +120,23 @@ def submit_gate(
         ClusterError: this node may not submit, or Slurm refuses.
     """
     results_dir = results_dir.absolute()
-    gates = [item for item in submissions.read_all(results_dir) if item.is_gate and item.title == title]
-    waiting = [task for task in cluster.queue([item.name for item in gates]) if task.state == "PENDING"]
-    if waiting:
-        return None
-    number = sum(item.job_id is not None for item in gates) + 1
-    name = f"{job_name(title)}-gate-{number}"
-    values = parameters(slurm, _GATE, results_dir) | {"use_srun": False}
-    values.pop("gpus_per_node", None)
-    if after:
-        values["dependency"] = "afterany:" + ":".join(after)
-    else:
-        values["additional_parameters"] |= {"begin": f"now+{_AGAIN_S}"}
-    settings = {"max_requeues": slurm.max_requeues}
-    gate = Submission(name, title, _GATE.time_min, settings=settings, command=list(command))
-    return place(gate, values, results_dir).job_id
+    with turn(results_dir):
+        settle_intents(results_dir)
+        gates = [item for item in submissions.read_all(results_dir) if item.is_gate and item.title == title]
+        waiting = [task for task in cluster.queue([item.name for item in gates]) if task.state == "PENDING"]
+        if waiting:
+            return None
+        number = sum(item.job_id is not None for item in gates) + 1
+        name = f"{job_name(title, results_dir)}-gate-{number}"
+        values = parameters(slurm, _GATE, results_dir) | {"use_srun": False}
+        values.pop("gpus_per_node", None)
+        if after:
+            values["dependency"] = "afterany:" + ":".join(after)
+        else:
+            values["additional_parameters"] |= {"begin": f"now+{_AGAIN_S}"}
+        settings = {"max_requeues": slurm.max_requeues}
+        gate = Submission(name, title, _GATE.time_min, settings=settings, command=list(command))
+        return place(gate, values, results_dir).job_id
 
 
 def _arrays(
@@ -173,7 +175,7 @@ def _new_array(
     names = [shards.write(shard, submissions.folder(results_dir) / "shards") for shard in some]
     settings = calls.settings(launcher)
     for times in range(10_000):
-        name = f"{job_name(title)}-{fsio.digest([names, times])[:10]}"
+        name = f"{job_name(title, results_dir)}-{fsio.digest([names, times])[:10]}"
         before = submissions.read(results_dir, name)
         if before is None or before.job_id is None:
             tasks = [shard.run_ids for shard in some]

@@ -72,7 +72,7 @@ def submit_workers(
         time_min = max(needed.time_min, slurm.task_min)
         needed = replace(needed, time_min=time_min, cpus=cpus, processes_per_node=1)
         settings = {"max_requeues": slurm.max_requeues, "num_done": num_done}
-        name = f"{job_name(title)}-search-{sum(item.job_id is not None for item in before) + 1}"
+        name = f"{job_name(title, results_dir)}-search-{sum(item.job_id is not None for item in before) + 1}"
         tasks: list[list[str]] = [[] for _ in range(min(num_workers, slurm.max_parallel))]
         array = Submission(name, title, needed.time_min, tasks, settings=settings, command=list(command))
         placed = place(array, parameters(slurm, needed, results_dir), results_dir)

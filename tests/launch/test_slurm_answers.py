@@ -1,0 +1,154 @@
+"""What Slurm's commands answer (fakes of them, on PATH), what becomes of it, and what is told to Slurm."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from launch_fakes import make_plan
+
+from sweepkit import fsio
+from sweepkit.launch.ledger import Run
+from sweepkit.launch.slurm import cluster, elsewhere, losses, place, snapshot, submissions
+from sweepkit.launch.slurm.cluster import ClusterError
+from sweepkit.launch.slurm.submissions import Submission
+from sweepkit.results.record import FailureClass, RunDir
+
+
+@dataclass
+class Commands:
+    folder: Path
+
+    def answer(self, name: str, script: str) -> None:
+        """Have the command ``name`` be a shell script."""
+        path = self.folder / name
+        path.write_text(f"#!/bin/bash\n{script}\n")
+        path.chmod(0o755)
+
+
+@pytest.fixture
+def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Commands:
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    monkeypatch.setattr(cluster, "has_accounting", lambda: True)
+    return Commands(folder)
+
+
+# JobID|State|ExitCode|MaxRSS|ReqMem, as sacct -n -P of Slurm 22 to 24 writes them
+ACCOUNTING = """\
+7|OUT_OF_MEMORY|0:125||4G
+7.batch|OUT_OF_MEMORY|0:125|4194304K|
+7.extern|COMPLETED|0:0|0|
+8_0|FAILED|1:0||4G
+8_0.batch|FAILED|1:0|2000K|
+8_0.0|OUT_OF_MEMORY|0:125|4194000K|
+8_1|CANCELLED by 1000|0:0||4G
+8_1.batch|CANCELLED|0:15|2000K|
+8_2|NODE_FAIL|1:0||4Gn
+8_3|FAILED|9:0||4G
+8_3.0|FAILED|0:9|1000K|
+8_4|FAILED|1:0||4G
+8_4.0|FAILED|0:9|4100000K|
+8_[5-9%2]|PENDING|0:0||4G"""
+
+
+def test_a_step_that_a_control_group_killed_makes_its_job_out_of_memory(commands: Commands) -> None:
+    commands.answer("sacct", f"cat <<'END'\n{ACCOUNTING}\nEND")
+    assert cluster.final_states(["7", "8_0", "8_1", "8_2", "8_3", "8_4", "9"]) == {
+        "7": "OUT_OF_MEMORY",
+        "8_0": "OUT_OF_MEMORY",
+        "8_1": "CANCELLED",
+        "8_2": "NODE_FAIL",
+        "8_3": "FAILED",
+        "8_4": "OUT_OF_MEMORY",  # held nearly all of what it had asked for
+    }
+
+
+def test_a_job_out_of_memory_speaks_only_of_the_runs_it_had_begun(commands: Commands, tmp_path: Path) -> None:
+    """Three runs shared the task; it did one, was killed on the second, and never came to the third."""
+    commands.answer("sacct", "echo '7_1|OUT_OF_MEMORY|0:125||4G'")
+    runs = {name: Run(make_plan(name), RunDir.of(tmp_path, name)) for name in ("culprit", "innocent")}
+    array = Submission("a", "s", 10, [["x"], ["done", *runs]], job_id="7", submitted_at="2026-01-01T00:00:00")
+    placed = submissions.places([array], [])
+
+    def attempt(name: str, number: int, job: str, node: str) -> None:
+        folder = runs[name].run_dir.attempts_path
+        folder.mkdir(parents=True, exist_ok=True)
+        fsio.write_json(folder / f"{number}.json", {"attempt": number, "node": node, "job": job})
+
+    attempt("innocent", 1, "6_1", "n1")  # preempted, in an earlier job
+    attempt("culprit", 1, "7_1", "n1")
+    found = {item.run.run_id: item for item in losses.find(list(runs.values()), placed, tmp_path)}
+    assert {name: item.failure_class for name, item in found.items()} == {
+        "culprit": FailureClass.oom,
+        "innocent": FailureClass.lost,
+    }
+    assert not any(losses.give_up(item, 3, tmp_path) for item in found.values())
+    assert elsewhere.avoided(runs["culprit"].run_dir) == ("n1",)
+    assert elsewhere.avoided(runs["innocent"].run_dir) == ()
+
+    attempt("culprit", 2, "7_1", "n2")
+    (again,) = losses.find([runs["culprit"]], placed, tmp_path)
+    assert losses.give_up(again, 3, tmp_path)
+    record = runs["culprit"].run_dir.read_record()
+    assert record is not None and record.failure_class is FailureClass.oom
+    assert "OUT_OF_MEMORY" in str(record.failure_message)
+
+
+def test_what_a_user_has_squeue_leave_out_is_asked_for_all_the_same(
+    commands: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SQUEUE_STATES", "RUNNING")
+    commands.answer("squeue", 'test -z "$SQUEUE_STATES" && echo "3|0|mine|PENDING|Resources|"')
+    (task,) = cluster.queue(["mine"])
+    assert (task.full_id, task.state, task.reason) == ("3_0", "PENDING", "Resources")
+
+
+def test_a_command_that_fails_says_what_to_do(commands: Commands) -> None:
+    commands.answer("squeue", "echo 'slurm_load_jobs error: Unable to contact slurm controller' >&2; exit 1")
+    with pytest.raises(ClusterError, match=r"Unable to contact .* but must work .* sinfo .* again"):
+        cluster.queue()
+
+
+def test_jobs_of_other_sweeps_and_folders_have_other_names(tmp_path: Path) -> None:
+    long = "learning_rates_of_matrices_and_embeddings_at_"
+    titles = ["demo", "demo d2", "demo-d2", f"{long}d12", f"{long}d20"]
+    folders = [tmp_path / "a", tmp_path / "b"]
+    names = [place.job_name(title, folder) for title in titles for folder in folders]
+    assert len(set(names)) == len(names)
+    assert names == [place.job_name(title, folder) for title in titles for folder in folders]
+    assert all(len(name) < 50 and name.startswith(("demo-", "learning_rates")) for name in names)
+
+
+@pytest.mark.parametrize("in_a_job", [True, False])
+def test_a_job_is_submitted_as_from_outside_of_any(monkeypatch: pytest.MonkeyPatch, in_a_job: bool) -> None:
+    own = {"SLURM_CONF": "/etc/slurm.conf", "SBATCH_ACCOUNT": "lab", "SLURM_TIME_FORMAT": "standard"}
+    told = {
+        "SLURM_JOB_ID": "7",
+        "SLURM_MEM_PER_CPU": "700",
+        "SBATCH_CPU_BIND": "none",
+        "SUBMITIT_EXECUTOR": "x",
+    }
+    for name in [name for name in os.environ if name.startswith(("SLURM_", "SBATCH_", "SUBMITIT_"))]:
+        monkeypatch.delenv(name)
+    for name, value in (own | told if in_a_job else own).items():
+        monkeypatch.setenv(name, value)
+    before = dict(os.environ)
+    with place._from_outside():
+        seen = {name: os.environ[name] for name in own | told if name in os.environ}
+    assert seen == ({name: own[name] for name in ("SLURM_CONF", "SBATCH_ACCOUNT")} if in_a_job else own)
+    assert dict(os.environ) == before
+
+
+@given(st.text(st.characters(codec="ascii", exclude_categories=["Cc"]), min_size=1, max_size=8))
+def test_a_snapshot_is_found_whatever_its_folder_is_called(name: str) -> None:
+    folder = Path("/data") / name.replace("/", "_")
+    lines = [*snapshot.shell_lines(folder), 'printf "%s\\n%s" "$PYTHONPATH" "$SWEEPKIT_CONF_DIR"']
+    said = subprocess.check_output(["bash", "-c", "\n".join(lines)], env={"PYTHONPATH": "/x"}, text=True)
+    assert said.split("\n") == [f"{folder}:/x", str(folder / "conf")]
