@@ -15,6 +15,8 @@ from search_fakes import BASE, BETA, LR, FormulaSession, freeze
 
 from sweepkit.cli import main
 from sweepkit.config.schema import LauncherConfig
+from sweepkit.launch.slurm import workers
+from sweepkit.launch.slurm.submit import Submitted
 from sweepkit.report import html
 from sweepkit.search import drive, study
 from sweepkit.sweep import multirun
@@ -172,3 +174,27 @@ def test_a_search_on_the_command_line_with_real_training(tmp_path: Path, shared_
     assert {path: path.stat().st_mtime_ns for path in before} == before, "nothing was run again"
     (item,) = [line for line in sweepkit("status").splitlines() if name in line]
     assert f"{states.count('complete')} complete" in item
+
+
+def test_waiting_for_a_search_on_slurm_ends_with_its_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = tmp_path / "results"
+    monkeypatch.setenv("SWEEPKIT_RESULTS_DIR", str(results))
+    sweep = freeze(results, n_trials=3, sampler="random")
+
+    def carry_out(title: str, command: list[str], *_: Any, **__: Any) -> Submitted:
+        assert (title, command[:2]) == ("s", ["resume", "s"])
+        drive.search(
+            sweep,
+            LauncherConfig(),
+            results_dir=results,
+            session_factory=FormulaSession,
+            prepare=lambda c: None,
+        )
+        return Submitted(submitted=2, jobs=["7"])
+
+    monkeypatch.setattr(workers, "submit_workers", carry_out)
+    assert main.main(["resume", "s", "launcher=slurm", "--wait"]) == 0
+    said = capsys.readouterr().out
+    assert "2 workers submitted (jobs 7)" in said and "3 trials: 3 complete" in said and "gate" not in said

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -102,20 +103,17 @@ def run_plans(plans: Sequence[RunPlan], how: How, title: str, labels: Mapping[st
             retry_failed=how.retry_failed,
         )
         return None
-    from sweepkit.launch.slurm import command, submit, wait
+    from sweepkit.launch.ledger import Ledger
+    from sweepkit.launch.slurm import command, wait
+    from sweepkit.launch.slurm.submit import submit
 
-    submitted = submit.submit(
-        plans,
-        how.launcher,
-        results_dir=how.results_dir,
-        title=title,
-        retry_failed=how.retry_failed,
-        automatic=command.IS_JOB in os.environ,
-    )
+    asking = functools.partial(submit, plans, how.launcher, results_dir=how.results_dir, title=title)
+    submitted = asking(retry_failed=how.retry_failed, automatic=command.IS_JOB in os.environ)
     print(f"{title}: {submitted}")
     if not how.wait or not submitted.is_pending:
         return submitted if submitted.is_pending else None
-    wait.wait(plans, how.launcher, results_dir=how.results_dir, title=title, labels=labels)
+    again = functools.partial(asking, automatic=True)
+    wait.wait(Ledger(plans, how.results_dir), again, title=title, labels=labels)
     return None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from sweepkit.launch.slurm.submit import Submitted
     from sweepkit.promotion.verdict import Promotion
+    from sweepkit.search.trial_ledger import TrialLedger
     from sweepkit.sweep.frozen import Frozen
 
 _SHOWN = 10
@@ -74,7 +76,7 @@ def searched(sweep: Frozen, results_dir: Path) -> Frozen | None:
 
 def _submit(sweep: Frozen, how: running.How) -> Submitted | None:
     """Have array tasks search together, each with the local launcher on its node."""
-    from sweepkit.launch.slurm import workers
+    from sweepkit.launch.slurm import wait
     from sweepkit.launch.slurm.command import IS_JOB
     from sweepkit.search.trial_ledger import TrialLedger
     from sweepkit.sweep import trials
@@ -82,12 +84,31 @@ def _submit(sweep: Frozen, how: running.How) -> Submitted | None:
     automatic = IS_JOB in os.environ
     if not automatic:
         (sweep.sweep_dir / trials.STOP_FILE).unlink(missing_ok=True)
-    ledger = TrialLedger(sweep, how.results_dir)
+    labels: dict[str, str] = {}
+    ledger = TrialLedger(sweep, how.results_dir, labels)
+    submitted = _submit_workers(sweep, how, ledger, automatic)
+    if submitted is None:
+        return None
+    what = f"{submitted.submitted} workers submitted" if submitted.submitted else "workers are queued already"
+    print(f"{sweep.name}: {ledger.num_to_ask} trials to come; {what} (jobs {', '.join(submitted.jobs)})")
+    if not how.wait:
+        return submitted
+    again = functools.partial(_submit_workers, sweep, how, ledger, automatic=True)
+    wait.wait(ledger, again, title=sweep.name, labels=labels)
+    return None
+
+
+def _submit_workers(
+    sweep: Frozen, how: running.How, ledger: TrialLedger, automatic: bool
+) -> Submitted | None:
+    """None where nothing is left for them."""
+    from sweepkit.launch.slurm import workers
+
     wanted = len(ledger.open()) + ledger.num_to_ask
     if not wanted:
         return None
     side_by_side = how.launcher.slurm.workers_per_task
-    submitted = workers.submit_workers(
+    return workers.submit_workers(
         sweep.name,
         [
             "resume",
@@ -103,9 +124,6 @@ def _submit(sweep: Frozen, how: running.How) -> Submitted | None:
         results_dir=how.results_dir,
         automatic=automatic,
     )
-    what = f"{submitted.submitted} workers submitted" if submitted.submitted else "workers are queued already"
-    print(f"{sweep.name}: {ledger.num_to_ask} trials to come; {what} (jobs {', '.join(submitted.jobs)})")
-    return submitted
 
 
 def conclude(sweep: Frozen, results_dir: Path) -> int:

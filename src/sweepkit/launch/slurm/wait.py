@@ -1,4 +1,5 @@
-"""``--wait``: stay on the login node until Slurm has carried out a list of runs, and show how far they are.
+"""``--wait``: stay on the login node until Slurm has carried out a list of runs or a search, and show how far
+they are.
 
 What is lost meanwhile is submitted again, as a gate would do it. Interrupting it leaves the jobs alone.
 """
@@ -6,30 +7,25 @@ What is lost meanwhile is submitted again, as a gate would do it. Interrupting i
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping
 
-from sweepkit.config.schema import LauncherConfig
 from sweepkit.launch.display import display
 from sweepkit.launch.ledger import Ledger
-from sweepkit.launch.slurm.submit import submit
+from sweepkit.launch.slurm.submit import Submitted
 from sweepkit.launch.view import Viewer
-from sweepkit.plan.run_plan import RunPlan
 
 _SHOW_EVERY_S = 2.0
 _SUBMIT_EVERY_S = 60.0  # looks for what was lost; asks the controller a few questions each time
 
 
 def wait(
-    plans: Sequence[RunPlan],
-    launcher: LauncherConfig,
-    *,
-    results_dir: Path,
-    title: str,
-    labels: Mapping[str, str],
+    ledger: Ledger, submit_again: Callable[[], Submitted | None], *, title: str, labels: Mapping[str, str]
 ) -> None:
-    """Return when every run has ended. Raises ClusterError where lost runs cannot be submitted again."""
-    ledger = Ledger(plans, results_dir)
+    """Return when every run of ``ledger`` has ended and none is to come.
+
+    Args:
+        submit_again: submits what was lost; called every minute. What it raises ends the waiting.
+    """
     viewer = Viewer(ledger, "", labels)
     screen = display(title)
     submitted_at = time.monotonic()
@@ -37,12 +33,12 @@ def wait(
         while True:
             ledger.refresh()
             screen.show(viewer.look(), viewer)
-            if not ledger.open():
+            if not (ledger.open() or ledger.to_come):
                 return
             if time.monotonic() - submitted_at > _SUBMIT_EVERY_S:
                 submitted_at = time.monotonic()
-                again = submit(plans, launcher, results_dir=results_dir, title=title, automatic=True)
-                if again.submitted or again.given_up:
+                again = submit_again()
+                if again and (again.submitted or again.given_up):
                     screen.note(str(again))
             time.sleep(_SHOW_EVERY_S)
     finally:
