@@ -81,6 +81,27 @@ def test_a_zombie_is_gone_and_a_reused_pid_is_someone_else() -> None:
     assert process.liveness(process.current()) is Liveness.alive
 
 
+def test_a_process_that_proc_hides_is_left_to_its_heartbeat(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """hidepid: /proc does not show processes of other users."""
+    process.current()
+    dead = gone()
+    (tmp_path / "self").mkdir()
+    (tmp_path / "self" / "stat").touch()
+    monkeypatch.setattr(process, "_PROC", tmp_path)
+    here = process.current()
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as hidden:
+        assert process.liveness(replace(here, pid=hidden.pid, started="1")) is Liveness.unknown
+    assert process.liveness(dead) is Liveness.gone
+
+    def deny(pid: int, number: int) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "kill", deny)
+    assert process.liveness(dead) is Liveness.unknown
+
+
 @pytest.mark.parametrize(
     ("change", "silent_s", "taken"),
     [

@@ -7,6 +7,8 @@ import sys
 import threading
 import time
 
+import pytest
+
 from sweepkit.launch.stopping import Stopping
 
 STORM = """
@@ -28,6 +30,22 @@ with on_signals() as stop:
 def test_a_storm_of_signals_neither_hangs_nor_counts_as_insisting() -> None:
     """A signal that comes while another one is handled finds no lock that it would wait for."""
     subprocess.run([sys.executable, "-c", STORM], check=True, timeout=60)
+
+
+NOHUP = """
+import os, signal, sys
+signal.signal(signal.SIGHUP, signal.SIG_IGN if sys.argv[1] == "nohup" else signal.SIG_DFL)
+from sweepkit.launch.stopping import on_signals
+with on_signals() as stop:
+    os.kill(os.getpid(), signal.SIGHUP)
+    print(stop.reason)
+"""
+
+
+@pytest.mark.parametrize(("how", "reason"), [("nohup", ""), ("plainly", "SIGHUP")])
+def test_what_was_started_under_nohup_survives_the_terminal(how: str, reason: str) -> None:
+    said = subprocess.check_output([sys.executable, "-c", NOHUP, how], text=True, timeout=60)
+    assert said.strip() == reason
 
 
 def test_waiting_ends_with_the_time_or_the_flag() -> None:

@@ -40,6 +40,7 @@ class _Worker:
     slot: int
     process: subprocess.Popen[bytes]
     held: tuple[Run, int] | None = None  # the last run it was seen to hold, and the attempt's number
+    is_killed: bool = False  # by us
 
 
 class Pool:
@@ -101,7 +102,8 @@ class Pool:
                     self._fill()
                     self._tell_what_is_waited_for()
                 spent = time.monotonic() - started
-                time.sleep(max(_TICK_S, spent / _REFRESH_SHARE))
+                stop.wait(spent / _REFRESH_SHARE)
+                time.sleep(_TICK_S)
         except BaseException:
             self._end()
             raise
@@ -129,7 +131,7 @@ class Pool:
                 kills -= 1
                 run, attempt = item.held
                 job.out_of_memory(run.plan, run.run_dir, attempt)
-            if code not in (exit_status.DONE, exit_status.STOPPED):
+            if code not in (exit_status.DONE, exit_status.STOPPED) and not item.is_killed:
                 self._died(item, code)
 
     def _died(self, item: _Worker, code: int) -> None:
@@ -194,6 +196,7 @@ class Pool:
 
     def _ask_to_stop(self, urgent: bool) -> None:
         for item in self._workers:
+            item.is_killed = item.is_killed or urgent
             with contextlib.suppress(ProcessLookupError):
                 item.process.send_signal(signal.SIGKILL if urgent else signal.SIGTERM)
         if self._workers and not urgent:

@@ -2,7 +2,8 @@
 
 A process is named by host, boot, pid namespace, pid and start time, so that neither a reused pid nor a
 reboot nor a container with the same host name is mistaken for it. From elsewhere (another host, another
-container) a process cannot be seen; whether it lives is then for its heartbeat to say (``claims.py``).
+container) a process cannot be seen, nor, where /proc hides those of other users (hidepid), one of theirs;
+whether it lives is then for its heartbeat to say (``claims.py``).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 _PROC = Path("/proc")
+_HIDDEN = "hidden"  # a start time that we may not see
 _DEAD_CODES = frozenset("ZXx")  # a zombie has ended, whether or not its parent has noticed
 
 
@@ -69,7 +71,10 @@ def liveness(process: ProcessId) -> Liveness:
         return Liveness.rebooted
     if process.namespace != here.namespace:
         return Liveness.unknown
-    return Liveness.alive if _started(process.pid) == process.started else Liveness.gone
+    started = _started(process.pid)
+    if started == _HIDDEN:
+        return Liveness.unknown
+    return Liveness.alive if started == process.started else Liveness.gone
 
 
 def _started(pid: int) -> str | None:
@@ -78,11 +83,21 @@ def _started(pid: int) -> str | None:
         return _started_by_ps(pid)
     try:
         stat = (_PROC / str(pid) / "stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return None
+    except OSError:
+        return _HIDDEN if _exists(pid) else None
     fields = stat[stat.rindex(")") + 2 :].split()  # the name in brackets may hold spaces
     ended = fields[0] in _DEAD_CODES and int(fields[17]) <= 1  # other threads may still be in a system call
     return None if ended else fields[19]
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except PermissionError:  # somebody else's
+        return True
+    except OSError:
+        return False
+    return True
 
 
 def _started_by_ps(pid: int) -> str | None:

@@ -2,8 +2,8 @@
 
 The first signal asks for a checkpoint and an end. A second Ctrl-C is counted, for a driver that then kills
 its workers, or interrupts, in a process that trains itself; Slurm's second signal (SIGTERM after SIGUSR2)
-only says that time is short. Outside the main thread no handler can be installed and signals keep their
-meaning.
+only says that time is short. Under nohup SIGHUP stays ignored. Outside the main thread no handler can be
+installed and signals keep their meaning.
 """
 
 from __future__ import annotations
@@ -59,7 +59,9 @@ def on_signals(*, interrupt_on_second: bool = False) -> Iterator[Stopping]:
     if threading.current_thread() is not threading.main_thread():
         yield stopping
         return
-    before = {number: signal.signal(number, stopping._on_signal) for number in _SIGNALS}
+    under_nohup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    heeded = [number for number in _SIGNALS if not (under_nohup and number == signal.SIGHUP)]
+    before = {number: signal.signal(number, stopping._on_signal) for number in heeded}
     try:
         yield stopping
     finally:
