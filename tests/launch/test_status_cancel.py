@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from launch_fakes import make_plan, ran
+from launch_fakes import FakeSession, make_plan, ran
 from test_execute import INLINE, launch, local, wait_for
 
 from sweepkit import fsio
@@ -240,3 +240,30 @@ def test_a_marker_of_a_killed_holder_is_honoured_by_who_takes_over(own_results_d
     assert result.state is RunState.cancelled
     assert not job.cancel_marker(run_dir).exists()
     assert len(ran(own_results_dir)) == 1
+
+
+def test_a_broken_sweep_is_told_of_and_does_not_hide_the_others(own_results_dir: Path) -> None:
+    plans = [make_plan("a"), make_plan("b")]
+    freeze(own_results_dir, plans[:1], "good")
+    freeze(own_results_dir, plans[1:], "broken")
+    (own_results_dir / "broken" / "plan.jsonl").unlink()
+    left = own_results_dir / ".broken.x1.tmp"  # of a process that was killed while it froze
+    left.mkdir()
+    (left / "frozen.json").write_text("{}")
+    broken, good = status(own_results_dir)
+    assert (broken.name, broken.runs, good.name, good.counts) == ("broken", [], "good", {"planned": 1})
+    assert "plan.jsonl is missing" in broken.notes[0]
+    assert command_line.main(["status"]) == 0
+    with pytest.raises(SweepkitError, match=r"plan\.jsonl is missing"):
+        status(own_results_dir, "broken")
+
+
+def test_a_torn_plan_is_said_when_it_is_asked_for_and_written_anew(own_results_dir: Path) -> None:
+    plan = make_plan("a")
+    run_dir = RunDir.of(own_results_dir, "a")
+    run_dir.write_plan(plan)
+    run_dir.plan_path.write_text('{"run_id":')
+    with pytest.raises(SweepkitError, match=r"plan\.json cannot be read .* writes it anew"):
+        cancel(own_results_dir, "a")
+    execute.execute([plan], INLINE, results_dir=own_results_dir, session_factory=FakeSession, prepare=print)
+    assert run_dir.read_plan() == plan

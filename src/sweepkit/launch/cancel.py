@@ -13,6 +13,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sweepkit.errors import SweepkitError
 from sweepkit.launch import claims, job
 from sweepkit.launch.drivers import live_drivers
 from sweepkit.launch.ledger import Run
@@ -131,6 +132,12 @@ def _wait(results_dir: Path, result: Cancelled, wait_s: float) -> None:
 def _plans(results_dir: Path, name: str) -> list[RunPlan]:
     run_dir = RunDir.of(results_dir, name)
     if Path(name).name == name and run_dir.plan_path.exists():
-        return [run_dir.read_plan()]
+        try:
+            return [run_dir.read_plan()]
+        except (ValueError, TypeError, KeyError) as error:
+            raise SweepkitError(
+                f"{run_dir.plan_path} cannot be read ({error}), but must be a plan; cancel the sweep that "
+                "asked for the run, or launch it again, which writes it anew"
+            ) from None
     cells = frozen.load_frozen(results_dir, name).cells
     return list({cell.plan.run_id: cell.plan for cell in cells}.values())

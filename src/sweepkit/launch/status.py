@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sweepkit.errors import SweepkitError
 from sweepkit.launch.drivers import LiveDriver, live_drivers
 from sweepkit.launch.ledger import LOST, PLANNED, Run
 from sweepkit.launch.pace import Pace, seconds_since, seconds_spent
@@ -83,14 +84,22 @@ def status(results_dir: Path, sweep: str = ALL) -> list[SweepStatus]:
     """The sweep of that name, or every sweep of the folder and the runs that belong to none.
 
     Raises:
-        SweepkitError: there is no such sweep, or its frozen plan was edited.
+        SweepkitError: there is no such sweep, or its frozen plan was edited; where all are asked for, it is
+            a note instead.
     """
     asked = _Asked.look(results_dir)
     if sweep != ALL:
         return [_frozen(frozen.load_frozen(results_dir, sweep), results_dir, asked)]
-    sweeps = [frozen.load_frozen(results_dir, name) for name in frozen.frozen_names(results_dir)]
-    known = {cell.plan.run_id for item in sweeps for cell in item.cells}
-    statuses = [_frozen(item, results_dir, asked) for item in sweeps]
+    known: set[str] = set()
+    statuses = []
+    for name in frozen.frozen_names(results_dir):
+        try:
+            item = frozen.load_frozen(results_dir, name)
+        except SweepkitError as error:  # the others are no worse for it
+            statuses.append(SweepStatus(name, {}, None, [], notes=[str(error)]))
+            continue
+        known |= {cell.plan.run_id for cell in item.cells}
+        statuses.append(_frozen(item, results_dir, asked))
     others, unreadable = _cells_outside(results_dir, known)
     if others or unreadable:
         found = _sweep(NO_SWEEP, others, results_dir, asked)

@@ -148,7 +148,10 @@ class RunDir:
         return self.path / "claim.json"
 
     def write_plan(self, plan: RunPlan) -> None:
-        if not self.plan_path.exists():
+        """Once; again where it cannot be read."""
+        try:
+            self.read_plan()
+        except (OSError, ValueError, TypeError, KeyError):
             fsio.write_json(self.plan_path, plan.to_json())
 
     def read_plan(self) -> RunPlan:

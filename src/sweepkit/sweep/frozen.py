@@ -163,7 +163,8 @@ def load_frozen(results_dir: Path, name: str) -> Frozen:
 
 def frozen_names(results_dir: Path) -> list[str]:
     """Names of all sweeps in a results folder."""
-    return sorted(path.parent.name for path in results_dir.glob(f"*/{FROZEN_FILE}"))
+    found = (path.parent.name for path in results_dir.glob(f"*/{FROZEN_FILE}"))
+    return sorted(name for name in found if not name.startswith("."))  # of one killed while it froze
 
 
 def _head(
