@@ -19,6 +19,7 @@ class FakeHub:
         corrupt: path to how many more GETs of it get flipped bytes.
         requests: (method, path, Range header) of every request.
         commit: what every revision is.
+        is_down: answers every question about the repository with status 503.
     """
 
     def __init__(self, repo: str, files: dict[str, bytes]) -> None:
@@ -28,6 +29,7 @@ class FakeHub:
         self.corrupt: dict[str, int] = {}
         self.requests: list[tuple[str, str, str | None]] = []
         self.commit = COMMIT
+        self.is_down = False
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
         self.endpoint = f"http://127.0.0.1:{self._server.server_port}"
@@ -54,7 +56,9 @@ class FakeHub:
 
             def do_GET(self) -> None:
                 path = unquote(urlparse(self.path).path)
-                if path.startswith(f"/api/datasets/{hub.repo}/tree/"):
+                if hub.is_down:
+                    self.send_error(503)
+                elif path.startswith(f"/api/datasets/{hub.repo}/tree/"):
                     self._json([_entry(name, data) for name, data in hub.files.items()])
                 elif path.startswith(f"/api/datasets/{hub.repo}"):
                     self._json({"id": hub.repo, "sha": hub.commit, "siblings": []})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -183,3 +184,14 @@ def test_globs_are_in_an_order_that_does_not_follow_names(server: FakeHub, tmp_p
     held_out = [file.name for file in hub.files(config(shard_pattern="*.parquet"), "validation", tmp_path)]
     assert sorted(names + held_out) == sorted(name for name in server.files if name.endswith(".parquet"))
     assert names != sorted(names) or held_out != ["shard_00003.parquet"]
+
+
+def test_the_password_in_an_endpoint_is_nowhere_in_the_error(
+    server: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.is_down = True
+    monkeypatch.setenv("HF_ENDPOINT", server.endpoint.replace("//", "//me:s3cret@"))
+    with pytest.raises(DataError, match=r"503.*//\*\*\*@127") as caught:
+        list(documents(config(), "train", tmp_path).texts())
+    shown = "".join(traceback.format_exception(caught.value))  # as a run's log has it
+    assert "503" in shown and "s3cret" not in shown

@@ -35,6 +35,8 @@ from sweepkit.data import cache
 from sweepkit.data.text_file import TextFile, open_text
 from sweepkit.errors import DataError, invalid
 
+_PASSWORD = re.compile(r"(?<=://)[^/@\s]+@")  # of a URL
+
 
 @dataclass(frozen=True)
 class Shard:
@@ -139,7 +141,7 @@ def _listing(dataset: DatasetConfig, downloads: Path) -> tuple[str, list[Shard]]
             if isinstance(entry, RepoFile)
         ]
     except Exception as error:
-        raise _explain(dataset, error) from error
+        raise _explain(dataset, error) from None
     fsio.write_json(kept, {"commit": commit, "shards": [asdict(shard) for shard in shards]})
     return commit, shards
 
@@ -203,9 +205,9 @@ def _download(dataset: DatasetConfig, commit: str, shard: Shard, part: Path) -> 
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise
-            raise _explain(dataset, error, shard.path) from error
+            raise _explain(dataset, error, shard.path) from None
         except Exception as error:
-            raise _explain(dataset, error, shard.path) from error
+            raise _explain(dataset, error, shard.path) from None
 
 
 def _intact(path: Path, shard: Shard) -> bool:
@@ -218,11 +220,15 @@ def _intact(path: Path, shard: Shard) -> bool:
 
 
 def _explain(dataset: DatasetConfig, error: Exception, shard: str = "") -> Exception:
-    """A DataError with what to do about a failed request; errors of other kinds stay as they are."""
+    """A DataError with what to do about a failed request.
+
+    The request's own error is not to be shown with it: it may hold HF_ENDPOINT's password.
+    """
     from huggingface_hub import errors as hub_errors
 
     what = f"dataset.repo is {dataset.repo!r}" + (f" (shard {shard})" if shard else "")
     cause = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    cause = _PASSWORD.sub("***@", cause)
     if isinstance(error, hub_errors.RepositoryNotFoundError | hub_errors.RevisionNotFoundError):
         return DataError(
             f"{what}, revision {dataset.revision or 'main'!r}, but must be a dataset on the hub that this "
