@@ -157,7 +157,6 @@ def test_diagnostics_are_log_ratios_of_root_mean_squares() -> None:
 def test_the_fingerprint_follows_what_matters_only() -> None:
     found = environment.describe(torch.device("cpu"))
     resolved = {"device": "cpu", "dtype": "fp32", "compile": {"used": True, "reason": None}, "num_threads": 1}
-    assert found["concurrency"] is None and environment.describe(torch.device("cpu"), 3)["concurrency"] == 3
     same = found | {"host": "elsewhere", "git_commit": "f" * 40, "concurrency": 3}
     assert environment.fingerprint(found, resolved) == environment.fingerprint(same, resolved)
     sdpa = resolved | {"attention": "sdpa"}  # what there was before it was recorded

@@ -203,3 +203,16 @@ def test_a_compiler_that_fails_is_given_up(
     assert record.resolved["compile"]["used"] is False
     assert "Python.h" in record.resolved["compile"]["reason"]
     assert any("eagerly" in note for note in record.resolved["notes"])
+
+
+@pytest.mark.parametrize(("then", "recorded"), [(3, 3), (1, None)])
+def test_a_run_that_went_on_among_other_runs_has_no_one_concurrency(
+    tmp_path: Path, then: int, recorded: int | None
+) -> None:
+    plan = tiny("horizon.num_steps=4")
+    assert run(Session(concurrency=3), plan, tmp_path, should_stop=stop_after(3)).state is RunState.preempted
+    for attempt in (2, 3):  # once not known, it stays so
+        should_stop = stop_after(1) if attempt == 2 else lambda: False
+        record = run(Session(concurrency=then), plan, tmp_path, attempt, should_stop)
+    assert record.state is RunState.complete
+    assert record.environment["concurrency"] == recorded

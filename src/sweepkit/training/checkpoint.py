@@ -43,6 +43,7 @@ class TrainState:
     evaluated_step: int | None = None
     num_skipped_steps: int = 0  # fp16: gradients overflowed
     bpb: dict[str, float] = field(default_factory=dict)  # of the last evaluation
+    concurrency: int | None = None  # of all attempts that the clock has measured; None: not one, or not known
 
     def to_json(self) -> dict[str, Any]:
         return vars(self) | {"clock": self.clock.to_json()}

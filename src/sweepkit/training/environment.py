@@ -23,14 +23,8 @@ _FIRST_ATTENTION = "sdpa"
 _VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "SWEEPKIT_DTYPE", "CUDA_VISIBLE_DEVICES")
 
 
-def describe(device: torch.device, concurrency: int | None = None) -> dict[str, Any]:
-    """Commit, versions, host and hardware, as plain JSON; unknown is None.
-
-    Args:
-        device: what the run computes on.
-        concurrency: how many runs this machine may train at a time. Losses do not depend on it and clocks do,
-            so it is no part of the fingerprint.
-    """
+def describe(device: torch.device) -> dict[str, Any]:
+    """Commit, versions, host and hardware of ``device``, as plain JSON; unknown is None."""
     commit, dirty = commits.git_state()
     value: dict[str, Any] = {
         "git_commit": commit,
@@ -41,7 +35,6 @@ def describe(device: torch.device, concurrency: int | None = None) -> dict[str, 
         "cpu": devices.processor_name(),
         "num_cpus": os.cpu_count(),
         "hardware": devices.name(device),
-        "concurrency": concurrency,
         "variables": {name: os.environ[name] for name in _VARIABLES if name in os.environ},
     }
     if device.type == "cuda":

@@ -153,7 +153,7 @@ class Session:
             attention = attend.choose(config.trainer.attention, device, precision.compute_dtype)
             utilisation = throughput.utilisation(plan, precision, device, ranks.size)
             memory = PeakMemory(device)
-            record.environment = environment.describe(device, self._concurrency)
+            record.environment = environment.describe(device)
             data = self._prepared(config)
         with clock.measure("compile"):
             engine = self._ready_engine(plan, config, device, precision, attention[0], journal, should_stop)
@@ -165,7 +165,9 @@ class Session:
         outcome.note_data(record, data)
         engine.renew(plan)
         checkpoints = Checkpoints(run_dir.checkpoints_path, plan, journal.note)
-        state = _restored(checkpoints, engine, plan, clock)
+        state = _restored(checkpoints, engine, plan, clock, self._concurrency)
+        # Losses do not depend on it and clocks do, so it is no part of the fingerprint.
+        record.environment["concurrency"] = state.concurrency
         journal.resumed(state.step)
         journal.say(outcome.describe(record, clock))
         display = wandb_log.start(config.logging, plan, run_dir, journal.say, ranks.leads)
@@ -254,13 +256,17 @@ class Session:
         return engine
 
 
-def _restored(checkpoints: Checkpoints, engine: Engine, plan: RunPlan, clock: Clock) -> TrainState:
+def _restored(
+    checkpoints: Checkpoints, engine: Engine, plan: RunPlan, clock: Clock, concurrency: int | None
+) -> TrainState:
     """The state of the newest checkpoint, or the beginning."""
     state = checkpoints.restore(engine)
     if state is None:
         if checkpoints.found():
             engine.renew(plan)  # one that failed half way may have left something
-        return TrainState(clock)
+        return TrainState(clock, concurrency=concurrency)
+    if state.concurrency != concurrency:
+        state.concurrency = None
     state.clock.setup_time_s += clock.setup_time_s
     state.clock.compile_time_s += clock.compile_time_s
     return state
