@@ -215,6 +215,74 @@ def test_a_diverged_run_counts_and_a_missing_one_does_not() -> None:
     assert compare(frame, "baseline").final["it"].evidence["against"]
 
 
+def test_an_infinite_loss_is_a_divergence_and_poisons_nobody() -> None:
+    frame = table({"it": -0.02, "other": 0.0})
+    said = frame.assign(state="complete")
+    for rows in (frame, said):
+        blown = rows.copy()
+        blown.loc[blown.index[-1], "val_bpb"] = np.inf
+        found = compare(blown, "baseline").final
+        missing = blown.assign(val_bpb=blown["val_bpb"].replace(np.inf, np.nan))
+        assert list(found["other"].evidence["against"].values()) == ["diverged"]
+        assert found["it"].evidence["effect"] == compare(missing, "baseline").final["it"].evidence["effect"]
+
+
+def test_where_only_the_reference_was_run_nothing_is_judged() -> None:
+    """A deeper baseline turns no last depth into a screen, which asks for less."""
+    rng = np.random.default_rng(3)
+    frame = table({"it": -0.02}, train_time_s=100.0)
+    frame["train_time_s"] *= np.exp(rng.normal(0.0, 0.05, len(frame)))  # "not slower" stays open
+    deeper = table({}, (24,), train_time_s=1000.0)
+    found, alone = (compare(rows, "baseline") for rows in (pd.concat([frame, deeper]), frame))
+    assert found.outcome is alone.outcome is Outcome.inconclusive
+    assert found.final["it"].to_json() == alone.final["it"].to_json()
+    assert any("d24: the reference was run alone" in note for note in found.notes)
+
+
+def test_runs_on_the_same_tokens_are_one_block_whatever_their_seeds() -> None:
+    """Two runs of a variant a data order: its mean has half the noise, the reference's all of it."""
+    frame = table({"it": -0.02})
+    frame["pair_key"] = [f"order {seed}" for seed in frame["seed"]]
+    mine = frame[frame["variant"] == "it"]
+    again = mine.assign(
+        seed=mine["seed"] + 100, val_bpb=mine["val_bpb"] + [0.001, -0.001, 0.0, 0.002, -0.001]
+    )
+    effect = compare(pd.concat([frame, again]), "baseline").final["it"].effect
+    assert effect.standard_error is not None and effect.noise_sd is not None
+    assert effect.standard_error / effect.noise_sd == pytest.approx(math.sqrt((1 + 1 / 2) / 5))
+    assert (effect.n, effect.df) == (5, 5 * 3 - 2 - 4)
+
+
+def put(frame: pd.DataFrame, column: str, value: Any) -> pd.DataFrame:
+    """With another value in the seventh row, of variant better and seed 1."""
+    found = frame.astype({column: object})
+    found.loc[frame.index[6], column] = value
+    return found
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        ("val_bpb", "oops", "val_bpb is 'oops', but must be a number .variant better, seed 1"),
+        ("val_bpb", 0.0, "val_bpb is 0.0, but must be above 0"),
+        ("depth", "d12", "depth is 'd12', but must be a whole number"),
+        ("depth", 12.5, "depth is 12.5, but must be a whole number"),
+        ("depth", None, "depth is None, but must be there in every row"),
+        ("seed", None, "seed is None, but must be there in every row .variant better"),
+        ("seed", 0, "seed is 0, but must be there once"),
+        ("variant", None, "variant is None, but must be there in every row .seed 1"),
+        ("state", "COMPLETED", "state is 'COMPLETED', but must be one of running, complete"),
+        ("train_time_s", "5m", "train_time_s is '5m', but must be a number"),
+        ("train_time_s", math.inf, "train_time_s is inf, but must be finite"),
+        ("num_steps", 0, "num_steps is 0.*, but must be above 0"),
+    ],
+)
+def test_a_cell_that_cannot_be_meant_is_refused_by_name(column: str, value: Any, message: str) -> None:
+    frame = table(EFFECTS, train_time_s=100.0, num_steps=100, state="complete")
+    with pytest.raises(ConfigError, match=message):
+        compare(put(frame, column, value), "baseline")
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

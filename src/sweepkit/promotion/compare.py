@@ -1,7 +1,7 @@
 """Any table of runs judged by the rule that promotion uses.
 
-``compare`` takes runs that sweepkit did not make. It names their columns as the runs table does and hands
-every depth to the gate: the deepest as the last rung, where all axes that were measured must be met, the
+``compare`` takes runs that sweepkit did not make (``table.py`` reads them) and hands every depth to the gate:
+the deepest that any variant was run at as the last rung, where all axes that were measured must be met, the
 others as screens that the deepest overrules. Nothing is decided here, and nothing is adopted by a table: what
 a ladder's last rung would adopt is called ``promote``.
 """
@@ -14,19 +14,14 @@ from typing import Any
 
 import pandas as pd
 
-from sweepkit import errors
 from sweepkit.analysis import transfer
 from sweepkit.analysis.transfer import TransferRow
-from sweepkit.promotion import gate
+from sweepkit.promotion import gate, table
 from sweepkit.promotion.verdict import Outcome, Verdict
-from sweepkit.results.columns import REFERENCE, is_horizon
+from sweepkit.results.columns import REFERENCE, is_reference
 from sweepkit.results.record import RunState
 from sweepkit.sweep import last_rung
 from sweepkit.sweep.decision import DecisionRule
-
-_NEEDED = ("variant", "seed")
-_COUNTS = ("num_steps", "total_flops")
-_TEXT = ("variant", "state", "failure_class", "hardware", "dtype", "device", "pair_key", "compile_key")
 
 
 @dataclass(frozen=True)
@@ -94,21 +89,25 @@ def compare(
         frame: one row a run. Columns variant, seed and the rule's metric (val_bpb); where present depth,
             train_time_s or median_step_time_s (seconds), num_steps, total_flops, hardware, state,
             failure_class and every other column of the runs table. A run without a metric is missing, unless
-            ``state`` says that it diverged. The reference may have several runs of one seed, each from
-            weights that no other run of that seed started from. Rows ``REFERENCE@...`` with num_steps are
-            the reference at other horizons.
+            ``state`` says that it diverged; one with an infinite metric diverged. The reference may have
+            several runs of one seed, each from weights that no other run of that seed started from. Rows
+            ``REFERENCE@...`` with num_steps are the reference at other horizons.
         reference: the variant that all others are compared with.
         decision: the rule; by default sweepkit's. Axes that the table has no column for are not judged.
         allow_mixed_environments: compare across hardware, versions and threads.
 
     Raises:
-        ConfigError: a column is missing, a run is there twice, or there is no such reference.
+        ConfigError: a column is missing, a cell cannot be read, a run is there twice, or there is no such
+            reference.
         SweepkitError: the runs cannot be compared; the error names what differs.
     """
     rule = decision or DecisionRule()
-    rows = _runs(frame, reference, rule)
+    rows = table.read(frame, reference, rule)
     rule, notes = _measured(rows, rule)
-    depths = list(dict.fromkeys(rows["rung"]))
+    depths = list(dict.fromkeys(rows.loc[~rows["variant"].map(is_reference), "rung"]))
+    alone = [depth for depth in dict.fromkeys(rows["rung"]) if depth not in depths]
+    rows = rows[rows["rung"].isin(depths)]
+    notes += [f"{', '.join(alone)}: the reference was run alone, so nothing is judged"] if alone else []
     last, said = _last(rows, rule, depths)
     verdicts = [
         replace(verdict, outcome=Outcome.promote) if verdict.outcome is Outcome.adopt else verdict
@@ -136,97 +135,6 @@ def _last(rows: pd.DataFrame, rule: DecisionRule, depths: Sequence[str]) -> tupl
     what = "the text of the depths below" if same else "text that decides no depth below"
     notes = [f"{depths[-1]} is decided by {metric}, {what}"] if len(depths) > 1 else []
     return replace(rule, metric=metric, last_metric=metric), notes
-
-
-def _runs(frame: pd.DataFrame, reference: str, rule: DecisionRule) -> pd.DataFrame:
-    """The table with the columns of the runs table, smallest depth first, in an order of its own."""
-    for name in filter(None, (*_NEEDED, rule.metric, rule.last_metric)):
-        if name not in frame:
-            raise errors.invalid(
-                "column",
-                name,
-                f"be in the table (it has {', '.join(map(str, frame.columns))})",
-                "rename yours, or name the metric in the rule (decision.metric=bpb_probe)",
-            )
-    rows = frame.copy()
-    for name in _TEXT:
-        if name in rows:
-            rows[name] = rows[name].astype("string")
-    names = list(dict.fromkeys(rows["variant"].dropna()))
-    if reference not in names or all(name == reference or is_horizon(name, reference) for name in names):
-        raise errors.invalid(
-            "reference",
-            reference,
-            f"be one of two variants or more in the table ({', '.join(names)})",
-            errors.did_you_mean(reference, names),
-        )
-    rows["variant"] = [
-        REFERENCE + name.removeprefix(reference)
-        if name == reference or is_horizon(name, reference)
-        else _not_taken(name)
-        for name in rows["variant"].astype(str)
-    ]
-    depth = pd.to_numeric(rows["depth"]).astype("Int64") if "depth" in rows else pd.Series(pd.NA, rows.index)
-    rows["rung"] = ["all depths" if pd.isna(value) else f"d{value}" for value in depth]
-    rows = rows.assign(_depth=depth).sort_values(["_depth", "variant", "seed"], kind="stable")
-    for name in (*_metrics(rule), *rule.scores, "train_time_s", "median_step_time_s", *_COUNTS):
-        if name in rows:
-            rows[name] = pd.to_numeric(rows[name]).astype("Float64")
-    rows = rows.drop(columns="_depth")
-    _check_once(rows, rule.metric)
-    return _completed(rows, rule)
-
-
-def _check_once(rows: pd.DataFrame, metric: str) -> None:
-    """A variant runs once a seed; the reference may run more often, but no run is there twice."""
-    twice = rows[rows.duplicated(["variant", "rung", "seed"]) & (rows["variant"] != REFERENCE)]
-    what = "be there once for {} at {}"
-    if twice.empty:
-        of_reference = rows[rows["variant"] == REFERENCE]
-        named = ["run_id"] if "run_id" in rows else ["rung", "seed", metric]
-        twice = of_reference[of_reference.duplicated(named) & of_reference[metric].notna()]
-        what = "be there once a run for {} at {} (this one is a copy of another)"
-    if len(twice):
-        row = twice.iloc[0]
-        raise errors.invalid(
-            "seed", row["seed"], what.format(row["variant"], row["rung"]), "delete one of the rows"
-        )
-
-
-def _metrics(rule: DecisionRule) -> list[str]:
-    """Columns that some depth may be decided by."""
-    named = (rule.metric, rule.last_metric, last_rung.holdout_column(rule.metric))
-    return [name for name in dict.fromkeys(named) if name]
-
-
-def _not_taken(name: str) -> str:
-    if name == REFERENCE:
-        raise errors.invalid("variant", name, "be the reference's name alone", f"give --reference {name}")
-    return name
-
-
-def _completed(rows: pd.DataFrame, rule: DecisionRule) -> pd.DataFrame:
-    """With run ids, states and step times where the table has none."""
-    if "run_id" not in rows:
-        number = rows.groupby(["rung", "variant", "seed"], dropna=False).cumcount()
-        rows["run_id"] = [
-            f"{rung}-{variant}-s{seed}" + (f"-{place + 1}" if place else "")
-            for rung, variant, seed, place in zip(
-                rows["rung"], rows["variant"], rows["seed"], number, strict=True
-            )
-        ]
-    measured = rows[[name for name in _metrics(rule) if name in rows]].notna().any(axis=1)
-    if "state" not in rows:
-        rows["state"] = [RunState.complete.value if value else "failed" for value in measured]
-    if "failure_class" not in rows:
-        rows["failure_class"] = pd.Series(pd.NA, rows.index, dtype="string")
-    if "median_step_time_s" not in rows and "train_time_s" in rows:
-        # a ratio of times is one of step times where no steps are given
-        steps = rows.get("num_steps", 1.0)
-        rows["median_step_time_s"] = rows["train_time_s"] / steps
-        if "num_steps" not in rows:
-            rows["num_steps"] = pd.Series(1.0, rows.index, dtype="Float64")
-    return rows
 
 
 def _measured(rows: pd.DataFrame, rule: DecisionRule) -> tuple[DecisionRule, list[str]]:

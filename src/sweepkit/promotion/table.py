@@ -1,0 +1,173 @@
+"""A table of runs that sweepkit did not make, with the columns and dtypes of the runs table.
+
+Whatever a row leaves open is filled in (run ids, states, step times) or refused with the row's name; a
+verdict is not to rest on a cell that was misread. A loss that is not above 0 is no loss, as a missing number
+that was written as 0; an infinite one is a run that diverged.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import pandas as pd
+
+from sweepkit import errors
+from sweepkit.results.columns import CORRUPT, PLANNED, REFERENCE, is_reference
+from sweepkit.results.record import RunState
+from sweepkit.sweep import last_rung
+from sweepkit.sweep.decision import DecisionRule
+
+#: The rung of a table without depths.
+ALL_DEPTHS = "all depths"
+_NEEDED = ("variant", "seed")
+_COSTS = ("train_time_s", "median_step_time_s", "num_steps", "total_flops")
+_TEXT = ("variant", "state", "failure_class", "hardware", "dtype", "device", "pair_key", "compile_key")
+_STATES = (*(state.value for state in RunState), PLANNED, CORRUPT)
+_EMPTY = "leave the cell empty where nothing was measured"
+
+
+def read(frame: pd.DataFrame, reference: str, rule: DecisionRule) -> pd.DataFrame:
+    """The runs, smallest depth first, in an order of their own; the reference is called ``REFERENCE``.
+
+    Args:
+        frame, reference: as for ``compare.compare``.
+        rule: its metrics and scores are the columns that have to be there.
+
+    Raises:
+        ConfigError: a column is missing, a cell cannot be what it is there for, or a run is there twice.
+    """
+    for name in filter(None, (*_NEEDED, rule.metric, rule.last_metric)):
+        if name not in frame:
+            raise errors.invalid(
+                "column",
+                name,
+                f"be in the table (it has {', '.join(map(str, frame.columns))})",
+                "rename yours, or name the metric in the rule (decision.metric=bpb_probe)",
+            )
+    rows = frame.copy()
+    for name in _TEXT:
+        if name in rows:
+            rows[name] = rows[name].astype("string")
+    _check_reference(list(dict.fromkeys(rows["variant"].dropna())), reference)
+    for name in _NEEDED:
+        _check(rows, name, rows[name].isna(), "be there in every row", "fill it in, or delete the row")
+    for name in (*metrics(rule), *rule.scores, *_COSTS):
+        if name in rows:
+            rows[name] = _numbers(rows, name, is_loss=name in metrics(rule))
+    rows["state"] = _states(rows, metrics(rule))
+    depth = _depths(rows)
+    rows["rung"] = [ALL_DEPTHS if pd.isna(value) else f"d{value}" for value in depth]
+    _check_once(rows, reference, rule.metric)
+    rows["variant"] = [
+        REFERENCE + name.removeprefix(reference) if is_reference(name, reference) else name
+        for name in rows["variant"]
+    ]
+    rows = rows.assign(_depth=depth).sort_values(["_depth", "variant", "seed"], kind="stable")
+    return _completed(rows.drop(columns="_depth"), metrics(rule))
+
+
+def metrics(rule: DecisionRule) -> list[str]:
+    """Columns that some depth may be decided by."""
+    named = (rule.metric, rule.last_metric, last_rung.holdout_column(rule.metric))
+    return [name for name in dict.fromkeys(named) if name]
+
+
+def _check_reference(names: Sequence[str], reference: str) -> None:
+    if reference not in names or all(is_reference(name, reference) for name in names):
+        raise errors.invalid(
+            "reference",
+            reference,
+            f"be one of two variants or more in the table ({', '.join(names)})",
+            errors.did_you_mean(reference, [name for name in names if name != reference]),
+        )
+    if REFERENCE in names and reference != REFERENCE:
+        raise errors.invalid(
+            "variant", REFERENCE, "be the reference's name alone", f"give --reference {REFERENCE}"
+        )
+
+
+def _numbers(rows: pd.DataFrame, name: str, is_loss: bool) -> pd.Series[float]:
+    """A column as numbers; only a loss may be infinite."""
+    found = pd.to_numeric(rows[name], errors="coerce").astype("Float64")
+    _check(rows, name, found.isna() & rows[name].notna(), "be a number", _EMPTY)
+    if is_loss or name == "num_steps":
+        _check(rows, name, found <= 0.0, "be above 0", _EMPTY)
+    if not is_loss:
+        _check(rows, name, found.abs() == math.inf, "be finite", _EMPTY)
+    return found
+
+
+def _depths(rows: pd.DataFrame) -> pd.Series[int]:
+    if "depth" not in rows or rows["depth"].isna().all():
+        return pd.Series(pd.NA, rows.index, dtype="Int64")
+    _check(rows, "depth", rows["depth"].isna(), "be there in every row, or in none", "fill it in")
+    depth = pd.to_numeric(rows["depth"], errors="coerce")
+    _check(rows, "depth", ~(depth % 1 == 0), "be a whole number of layers", "write 12 for d12")
+    return depth.astype("Int64")
+
+
+def _check(rows: pd.DataFrame, name: str, is_wrong: pd.Series[bool], contract: str, remedy: str) -> None:
+    """Refuse a table for the first of the wrong cells in a column."""
+    wrong = rows[is_wrong.fillna(False).to_numpy(dtype=bool)]
+    if len(wrong):
+        row = wrong.iloc[0]
+        others = [key for key in (*_NEEDED, "depth") if key != name and key in row and not pd.isna(row[key])]
+        where = ", ".join(f"{key} {row[key]}" for key in others)
+        given = row[name]
+        value = None if pd.isna(given) else given.item() if hasattr(given, "item") else given
+        raise errors.invalid(f"column {name}", value, f"{contract} ({where})", remedy)
+
+
+def _check_once(rows: pd.DataFrame, reference: str, metric: str) -> None:
+    """A variant runs once a seed; the reference may run more often, but no run is there twice."""
+    of_reference = rows["variant"] == reference
+    named = ["run_id"] if "run_id" in rows else ["rung", "seed", metric]
+    copied = of_reference & rows[metric].notna() & rows.duplicated(["variant", *named])
+    _check(
+        rows, "seed", copied, "be there once a run: this one is a copy of another", "delete one of the rows"
+    )
+    twice = ~of_reference & rows.duplicated(["variant", "rung", "seed"])
+    remedy = "delete one of the rows, or give runs on the same tokens seeds of their own and one pair_key"
+    _check(rows, "seed", twice, "be there once for a variant", remedy)
+
+
+def _states(rows: pd.DataFrame, metrics: Sequence[str]) -> pd.Series[str]:
+    """How every run ended: as the table says, else by whether it has a loss; an infinite one diverged."""
+    losses = rows[[name for name in metrics if name in rows]]
+    state = losses.notna().any(axis=1).map({True: RunState.complete.value, False: RunState.failed.value})
+    if "state" in rows:
+        state = rows["state"].fillna(state)
+        remedy = "leave the cell empty: a run with a loss is then complete, one without is missing"
+        _check(rows, "state", ~state.isin(_STATES), f"be one of {', '.join(_STATES)}", remedy)
+    blew_up = (losses == math.inf).fillna(False).any(axis=1)
+    return state.mask(blew_up & (state == RunState.complete), RunState.diverged.value)
+
+
+def _completed(rows: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
+    """With run ids and step times where the table has none; without infinite losses, which are none."""
+    if "run_id" not in rows:
+        number = rows.groupby(["rung", "variant", "seed"]).cumcount()
+        rows["run_id"] = _run_ids(rows, list(number))
+    for name in metrics:
+        if name in rows:
+            rows[name] = rows[name].mask(rows[name] == math.inf)
+    if "failure_class" not in rows:
+        rows["failure_class"] = pd.Series(pd.NA, rows.index, dtype="string")
+    if "median_step_time_s" not in rows and "train_time_s" in rows:
+        # a ratio of times is one of step times where no steps are given
+        steps = rows.get("num_steps", 1.0)
+        rows["median_step_time_s"] = rows["train_time_s"] / steps
+        if "num_steps" not in rows:
+            rows["num_steps"] = pd.Series(1.0, rows.index, dtype="Float64")
+    return rows
+
+
+def _run_ids(rows: pd.DataFrame, number: Sequence[int]) -> list[str]:
+    """``d12-wide-s1``; several runs of one seed are counted."""
+    return [
+        ("" if rung == ALL_DEPTHS else f"{rung}-") + f"{variant}-s{seed}" + (f"-{place + 1}" if place else "")
+        for rung, variant, seed, place in zip(
+            rows["rung"], rows["variant"], rows["seed"], number, strict=True
+        )
+    ]
