@@ -76,6 +76,33 @@ def test_an_interaction_is_its_definition() -> None:
     assert term.high - term.effect == pytest.approx(half)
 
 
+def test_a_synergy_is_no_evidence_of_conflict() -> None:
+    """p(Holm) is of "no less than the sum": near 1 where together they give more, however surely."""
+    routes = {("a",): -0.002, ("b",): -0.002, ("c",): -0.002, ("a", "b"): -0.003, ("a", "c"): 0.001}
+    found = terms(factorial(routes, ("a", "b", "c"), 2, 4, 3, 0.0005), "val_bpb", 0.05)
+    pairs = [term for term in found if len(term.settings) == 2]
+    one_sided = []
+    for term in pairs:
+        assert term.high is not None
+        df = 3 * 6  # 7 variants, 4 seeds
+        error = (term.high - term.effect) / stats.t.ppf(0.95, df)
+        one_sided.append(float(stats.t.sf(term.effect / error, df)))
+    holm = multipletests(one_sided)
+    assert [term.p_holm for term in pairs] == pytest.approx(holm)
+    synergy = named(found)["a=on × b=on"]
+    assert synergy.p is not None and synergy.p < 0.001
+    assert synergy.p_holm == pytest.approx(1.0) and not synergy.is_conflict
+    assert named(found)["a=on × c=on"].p_holm == pytest.approx(3 * min(one_sided))
+
+
+def multipletests(p_values: list[float]) -> list[float]:
+    """Holm by its definition: the smallest level at which each is rejected."""
+    order = np.argsort(p_values)
+    scaled = [min(1.0, (len(order) - rank) * p_values[place]) for rank, place in enumerate(order)]
+    adjusted = np.maximum.accumulate(scaled)
+    return [float(adjusted[list(order).index(place)]) for place in range(len(p_values))]
+
+
 def test_a_full_product_is_a_regression() -> None:
     """Three axes: coefficients equal least squares with dummies for seeds, as a library would fit it."""
     truth = {("a",): -0.01, ("b",): 0.02, ("c",): 0.005, ("a", "b"): 0.01, ("a", "b", "c"): 0.03}

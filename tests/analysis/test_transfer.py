@@ -71,3 +71,14 @@ def test_a_story_says_what_changed() -> None:
     assert notes[5] == "not measured on both rungs"
     assert rows[1].retention == pytest.approx(0.4)
     assert [row.depth for row in rows] == [2, 4, 6, 8, 10, 12]
+
+
+def test_unknown_noise_is_not_an_effect_near_zero() -> None:
+    """Single runs have no interval; what is missing is the noise, and where."""
+    steps = [("d2", 2, effect(-0.01, None)), ("d4", 4, effect(-0.01)), ("d6", 6, effect(0.01, None))]
+    rows = story(steps)
+    assert rows[1].note == "no retention: the noise at d2 is not known"
+    assert rows[2].note == "sign flip against d4: not shown, the noise at d6 is not known"
+    assert story([steps[0], ("d6", 6, effect(-0.01, None))])[1].note.endswith(
+        "the noise at d2 and d6 is not known"
+    )

@@ -43,7 +43,8 @@ class Term:
         effect, low, high: the coefficient with its interval at ``confidence``; no interval without noise.
         p: two-sided, of "no effect".
         together, alone: of an interaction: the two combined against the reference, and each by itself.
-        is_conflict: both help alone and together give less than the sum (Holm over all interactions).
+        p_holm: of an interaction: one-sided, of "together no less than the sum", Holm over all of them.
+        is_conflict: both help alone and together are shown to give less than the sum.
         sentence: all of this in words.
     """
 
@@ -145,7 +146,7 @@ def _term(
 def _interactions(found: Mapping[tuple[Setting, ...], Term], alpha: float, metric: str) -> list[Term]:
     """The interactions with what both settings give alone and together, corrected over all of them."""
     pairs = [term for term in found.values() if len(term.settings) == 2]
-    corrected = holm([1.0 if term.p is None else term.p / 2.0 for term in pairs])
+    corrected = holm([_p_less(term) for term in pairs])
     made = []
     for term, p_holm in zip(pairs, corrected, strict=True):
         one, other = (found.get((item,)) for item in term.settings)
@@ -161,6 +162,13 @@ def _interactions(found: Mapping[tuple[Setting, ...], Term], alpha: float, metri
             )
         )  # fmt: skip
     return made
+
+
+def _p_less(term: Term) -> float:
+    """One-sided, of "together they give no less than the sum"; 1 without noise."""
+    if term.p is None:
+        return 1.0
+    return term.p / 2.0 if term.effect > 0.0 else 1.0 - term.p / 2.0
 
 
 def _sentence(

@@ -61,7 +61,7 @@ def story(steps: list[tuple[str, int | None, Effect]]) -> list[TransferRow]:
                 retention=ratio[0] if ratio else None,
                 retention_low=ratio[1] if ratio else None,
                 retention_high=ratio[2] if ratio else None,
-                note=_note(previous[0], previous[1], effect, ratio) if previous else "",
+                note=_note(previous, (rung, effect), ratio) if previous else "",
             )
         )
         previous = (rung, effect)
@@ -84,17 +84,25 @@ def retention(before: Effect, after: Effect) -> tuple[float, float, float] | Non
     return y / x, (x * y - half) / a, (x * y + half) / a
 
 
-def _note(rung: str, before: Effect, after: Effect, ratio: tuple[float, float, float] | None) -> str:
-    if before.effect is None or after.effect is None:
+def _note(
+    before: tuple[str, Effect], after: tuple[str, Effect], ratio: tuple[float, float, float] | None
+) -> str:
+    """What changed from one rung to the next, both given with their effects."""
+    (rung, lower), (_, upper) = before, after
+    if lower.effect is None or upper.effect is None:
         return "not measured on both rungs"
-    if before.effect * after.effect < 0:
-        shown = _excludes_zero(before) and _excludes_zero(after)
+    unknown = [name for name, effect in (before, after) if effect.standard_error is None]
+    why = f"the noise at {' and '.join(unknown)} is not known"
+    if lower.effect * upper.effect < 0:
+        shown = _excludes_zero(lower) and _excludes_zero(upper)
         return f"sign flip against {rung}: " + (
-            "shown on both rungs" if shown else "not shown, an interval includes zero"
+            "shown on both rungs"
+            if shown
+            else f"not shown, {why if unknown else 'an interval includes zero'}"
         )
     if ratio is None:
-        return f"no retention: the effect at {rung} is not distinguishable from zero"
-    interval = f"{after.confidence:.0%} interval {ratio[1]:.0%} to {ratio[2]:.0%}"
+        return f"no retention: {why if unknown else f'the effect at {rung} is not distinguishable from zero'}"
+    interval = f"{upper.confidence:.0%} interval {ratio[1]:.0%} to {ratio[2]:.0%}"
     return f"keeps {ratio[0]:.0%} of the effect at {rung} ({interval})"
 
 

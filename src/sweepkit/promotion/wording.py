@@ -23,6 +23,11 @@ _SOURCES = {
     calibration.SHRUNK: ", shrunk towards the calibration",
     calibration.CALIBRATED: ", of the calibration alone",
 }
+#: What measures the noise; a plan is frozen, so its last rung gets seeds as an amendment.
+_MORE_SEEDS = (
+    "more seeds do (on a last rung that is decided: sweepkit promote NAME --amend-to SEEDS), or sweepkit "
+    "calibrate sweep=NAME"
+)
 
 
 class Judged(Protocol):
@@ -121,14 +126,12 @@ def undecided(case: Judged, decision: DecisionRule, min_pairs: int) -> list[str]
         return [
             start
             + "no verdict, because the noise cannot be measured from these runs (no degrees of freedom, or "
-            "no difference between seeds); give the sweep two or more seeds (seeds: [1, 2, 3]) on this rung, "
-            "or measure the noise with sweepkit calibrate sweep=NAME"
+            f"no difference between seeds); {_MORE_SEEDS}"
         ]
     if not case.is_measured:
         return [
             start + f"no verdict, because {effect.df:.3g} degrees of freedom do not measure "
-            f"the noise (at least {calibration.MIN_DF}); give the sweep more seeds, or run "
-            "sweepkit calibrate sweep=NAME"
+            f"the noise (at least {calibration.MIN_DF}); {_MORE_SEEDS}"
         ]
     if effect.n < min_pairs:
         return [start + f"fewer than {min_pairs} complete pairs; run the missing seeds again"]
@@ -226,7 +229,7 @@ def no_reference(rung: str, base: Replicates) -> str:
     happened = ", ".join(f"{run_id} {what}" for run_id, what in (base.against | base.missing).items())
     return (
         f"the reference has no complete run on rung {rung} ({happened or 'none was planned'}), so nothing "
-        "can be compared; promote again with --retry-failed"
+        "can be compared; run it again (a sweep's with sweepkit promote NAME --retry-failed)"
     )
 
 
