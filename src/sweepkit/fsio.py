@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from sweepkit.errors import StorageError
+from sweepkit.errors import StorageError, SweepkitError
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -99,6 +99,24 @@ def create_json(path: Path, value: Any) -> bool:
 def read_json(path: Path) -> Any:
     """Parse one JSON file."""
     return json.loads(path.read_text())
+
+
+def check_version(path: Path, content: Any, known: int) -> None:
+    """Refuse what a newer sweepkit wrote, before anything of it is misread or taken for damage.
+
+    Args:
+        content: of the file; without a ``schema_version`` it is of the first.
+        known: the newest version that this sweepkit reads.
+
+    Raises:
+        SweepkitError: names the file, both versions and the remedy.
+    """
+    version = content.get("schema_version", 1) if isinstance(content, dict) else 1
+    if isinstance(version, int) and version > known:
+        raise SweepkitError(
+            f"{path} has schema_version {version}, but must have {known} or less for this sweepkit; a newer "
+            "one wrote it: update sweepkit, or choose another folder (SWEEPKIT_RESULTS_DIR)"
+        )
 
 
 def append_line(path: Path, value: Any) -> None:

@@ -126,3 +126,6 @@ def test_the_file_keeps_the_latest(tmp_path: Path) -> None:
     (tmp_path / calibration_file.NAME).write_text("{")
     with pytest.raises(SweepkitError, match="delete it"):
         calibration_file.read(tmp_path)
+    (tmp_path / calibration_file.NAME).write_text('{"schema_version": 2, "noise": []}')
+    with pytest.raises(SweepkitError, match="update sweepkit"):
+        calibration_file.read(tmp_path)

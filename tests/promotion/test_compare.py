@@ -203,6 +203,19 @@ def test_the_axes_table_shows_what_was_decided_on() -> None:
     assert compare(mixed, "bf16", rule).final["fp8"].evidence["effect"]["low"] is not None, "losses compare"
 
 
+def test_the_axes_table_says_that_met_is_not_corrected() -> None:
+    """Of 60 variants that do nothing some are "met" by themselves, and the verdicts know why."""
+    rng = np.random.default_rng(1)
+    many = table({f"v{number}": 0.0 for number in range(60)})
+    many["val_bpb"] += rng.normal(0.0, 0.001, len(many))
+    found = compare(many, "baseline")
+    met = [verdict for verdict in found.verdicts if verdict.evidence["steps"]["status"] == "met"]
+    assert met and not found.promoted
+    assert "met: of one variant" in sheets.axes(found.verdicts, found.decision).notes[-1]
+    clear = compare(table({"better": -0.02, "worse": 0.05}), "baseline")
+    assert not sheets.axes(clear.verdicts, clear.decision).notes
+
+
 def test_a_diverged_run_counts_and_a_missing_one_does_not() -> None:
     frame = table({"it": -0.02}, seeds=7)
     frame["state"] = "complete"

@@ -181,3 +181,15 @@ def test_a_replay_shows_what_another_rule_would_have_changed(
     assert "decisions would have been different" in shown
     assert main(["promote", "found", "--replay", "model.depth=4"]) == 2
     assert {path: path.read_bytes() for path in results.rglob("*") if path.is_file()} == before
+
+
+def test_a_sweep_without_a_promotion_has_no_horizon_among_its_effects(gathered: content.Content) -> None:
+    (gathered.sweep_dir / "promotion.json").rename(gathered.sweep_dir / "aside")
+    try:
+        told = content.gather("found", gathered.sweep_dir.parent).transfer
+    finally:
+        (gathered.sweep_dir / "aside").rename(gathered.sweep_dir / "promotion.json")
+    judged = {(verdict.variant, verdict.rung): verdict.followed for verdict in gathered.verdicts}
+    assert {(row.variant, row.rung) for row in told} == judged.keys()
+    for row in told:
+        assert row.effect == judged[row.variant, row.rung].effect

@@ -209,6 +209,23 @@ def test_a_finished_run_of_a_newer_version_is_done_here_too(tmp_path: Path) -> N
     assert run_dir.read_record() == written
 
 
+def test_what_only_a_newer_version_can_read_is_said_and_never_replaced(tmp_path: Path) -> None:
+    """Not "delete it and run again": the run may be fine, and counts as neither done nor never started."""
+    run, other = made_up.plan(), made_up.plan(variant_id="b" * 12)
+    for plan in (run, other):
+        made_up.finish(tmp_path, plan)
+    run_dir = RunDir.of(tmp_path, run.run_id)
+    newer = fsio.read_json(run_dir.record_path) | {"state": "hibernating", "schema_version": 99}
+    fsio.write_json(run_dir.record_path, newer)
+    frozen(tmp_path, made_up.cell(run), made_up.cell(other, "a=1"))
+    with pytest.warns(UserWarning, match="schema_version 99"):
+        rows = store.load("x", tmp_path)
+    assert list(rows["state"]) == ["corrupt", "complete"]
+    assert "update sweepkit" in rows["failure_message"].iloc[0]
+    with pytest.raises(SweepkitError, match=r"record\.json has schema_version 99.*update sweepkit"):
+        run_dir.read_record()
+
+
 @pytest.mark.parametrize("content", UNREADABLE)
 def test_a_record_that_cannot_be_read_counts_as_none(tmp_path: Path, content: str) -> None:
     run_dir = RunDir.of(tmp_path, "a")

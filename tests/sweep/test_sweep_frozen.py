@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from sweepkit import fsio
 from sweepkit.config.schema import RungConfig
-from sweepkit.errors import ConfigError, FrozenPlanError
+from sweepkit.errors import ConfigError, FrozenPlanError, SweepkitError
 from sweepkit.sweep import frozen
 from sweepkit.sweep.file import SweepFile
 from sweepkit.sweep.frozen import Frozen
@@ -160,3 +161,12 @@ def test_unknown_names_list_what_there_is(results: Path, one: Frozen) -> None:
     with pytest.raises(ConfigError, match="known: s"):
         frozen.load_frozen(results, "other")
     assert frozen.frozen_names(results) == ["s"]
+
+
+def test_a_plan_of_a_newer_version_is_not_called_edited(results: Path, one: Frozen) -> None:
+    path = one.sweep_dir / "frozen.json"
+    content = fsio.read_json(path) | {"schema_version": 2}
+    content["sha256"] = fsio.digest({key: item for key, item in content.items() if key != "sha256"})
+    fsio.write_json(path, content)
+    with pytest.raises(SweepkitError, match="schema_version 2, but must have 1 or less"):
+        frozen.load_frozen(results, one.name)

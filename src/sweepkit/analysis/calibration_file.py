@@ -11,20 +11,24 @@ from sweepkit.analysis.calibration import KEY, Calibration
 from sweepkit.errors import SweepkitError
 
 NAME = "calibration.json"
+SCHEMA_VERSION = 1
 
 
 def read(results_dir: Path) -> list[Calibration]:
     """All measurements; none where there is no file.
 
     Raises:
-        SweepkitError: the file is there and is none of ours.
+        SweepkitError: the file is there and is none of ours, or of a newer version.
     """
     path = results_dir / NAME
+    content = None
     try:
-        return [Calibration.from_json(item) for item in fsio.read_json(path)["calibrations"]]
+        content = fsio.read_json(path)
+        return [Calibration.from_json(item) for item in content["calibrations"]]
     except FileNotFoundError:
         return []
     except (ValueError, KeyError, TypeError) as error:
+        fsio.check_version(path, content, SCHEMA_VERSION)
         raise SweepkitError(
             f"{path} cannot be read ({error}), but must be as sweepkit calibrate wrote it; delete it and "
             "calibrate again (finished runs are kept)"
@@ -35,7 +39,7 @@ def add(results_dir: Path, measured: Sequence[Calibration]) -> None:
     """Keep measurements; a new one replaces the old one of the same conditions and metric."""
     kept = {_place(item): item for item in [*read(results_dir), *measured]}
     content = [item.to_json() for item in sorted(kept.values(), key=astuple)]
-    fsio.write_json(results_dir / NAME, {"schema_version": 1, "calibrations": content})
+    fsio.write_json(results_dir / NAME, {"schema_version": SCHEMA_VERSION, "calibrations": content})
 
 
 def _place(item: Calibration) -> tuple[object, ...]:

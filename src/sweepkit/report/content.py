@@ -13,6 +13,7 @@ import pandas as pd
 
 from sweepkit import fsio
 from sweepkit.analysis import effects as analysis
+from sweepkit.analysis.frontier import without_horizons
 from sweepkit.analysis.transfer import TransferRow
 from sweepkit.config import paths
 from sweepkit.errors import SweepkitError
@@ -143,6 +144,7 @@ def _estimated(content: Content) -> list[TransferRow]:
     rule, rows = content.decision, []
     for rung in content.rungs:
         done = content.runs[(content.runs["rung"] == rung) & (content.runs["state"] == COMPLETE)]
+        done = without_horizons(done)
         if rule.metric not in done or done.empty:
             continue
         depth = int(done["depth"].iloc[0])

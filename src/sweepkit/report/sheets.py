@@ -162,7 +162,16 @@ def axes(rows: Iterable[Verdict], decision: DecisionRule) -> Sheet:
         sheet.add(*cells, new_group=verdict.rung != previous)
         previous = verdict.rung
     sheet.notes += [f"{', '.join(dict.fromkeys(whose))}: {why}" for why, whose in open_ones.items()]
+    better = [name for name in names if decision.axes[name] == SUPERIOR]
+    if any(_is_met(row, better) and row.outcome is Outcome.inconclusive for row in rows):
+        sheet.notes.append(
+            "met: of one variant and axis alone; the verdict also counts how many variants were tried"
+        )
     return sheet
+
+
+def _is_met(verdict: Verdict, names: Sequence[str]) -> bool:
+    return any((verdict.evidence.get(name) or {}).get("status") == "met" for name in names)
 
 
 def _axis_header(name: str, rows: Sequence[Verdict]) -> str:

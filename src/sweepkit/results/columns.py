@@ -72,7 +72,7 @@ RUN_COLUMNS: tuple[Column, ...] = (
         "",
         NO,
         "planned (no record yet), running, complete, pruned, diverged, failed, preempted, cancelled, "
-        "or corrupt (record.json cannot be read; delete it and run the sweep again)",
+        "or corrupt (record.json cannot be read; failure_message says what to do)",
     ),
     Column("failure_class", TEXT, "", NO, "why a run did not complete: diverged, oom, bad_data, crash, ..."),
     Column("failure_message", TEXT, "", NO, "the failure in words"),

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from sweepkit import fsio
+from sweepkit.errors import SweepkitError
 from sweepkit.results.columns import CORRUPT, REFERENCE
-from sweepkit.results.record import FailureClass, RunDir, RunState
+from sweepkit.results.record import SCHEMA_VERSION, FailureClass, RunDir, RunState
 
 Row = dict[str, Any]
 
@@ -120,6 +121,7 @@ def cell_levels(cell: dict[str, Any]) -> dict[str, str]:
 
 def read_record(path: Path) -> Row | None:
     """The record's row; None when there is none. An unreadable record gives state ``corrupt``."""
+    record = None
     try:
         record = fsio.read_json(path)
         RunState(record["state"])
@@ -127,10 +129,12 @@ def read_record(path: Path) -> Row | None:
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        return {
-            "state": CORRUPT,
-            "failure_message": f"{path} cannot be read ({error}); delete it and run again",
-        }
+        why = f"{path} cannot be read ({error}); delete it and run again"
+        try:
+            fsio.check_version(path, record, SCHEMA_VERSION)
+        except SweepkitError as newer:
+            why = str(newer)
+        return {"state": CORRUPT, "failure_message": why}
 
 
 def read_scores(path: Path) -> Row:

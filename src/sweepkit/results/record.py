@@ -161,10 +161,17 @@ class RunDir:
         fsio.write_json(self.record_path, record.to_json())
 
     def read_record(self) -> RunRecord | None:
-        """The record; None for a run that never started, or whose record cannot be read: it is done again."""
+        """The record; None for a run that never started, or whose record cannot be read: it is done again.
+
+        Raises:
+            SweepkitError: a newer version wrote it, and it cannot be read; it is not to be replaced.
+        """
+        content = None
         try:
-            return RunRecord.from_json(fsio.read_json(self.record_path))
+            content = fsio.read_json(self.record_path)
+            return RunRecord.from_json(content)
         except (FileNotFoundError, ValueError, TypeError, KeyError):
+            fsio.check_version(self.record_path, content, SCHEMA_VERSION)
             return None
 
     def attempts(self) -> dict[int, dict[str, Any]]:

@@ -92,12 +92,14 @@ def load(sweep_dir: Path, frozen_sha256: str) -> tuple[Amendment, ...]:
 
     Raises:
         FrozenPlanError: one was edited, is missing, or belongs to another plan.
+        SweepkitError: a newer version wrote one.
     """
     numbers = sorted(int(match[1]) for path in sweep_dir.iterdir() if (match := _FILE.fullmatch(path.name)))
     found: list[Amendment] = []
     previous = frozen_sha256
     for place, number in enumerate(numbers, start=1):
         path = sweep_dir / f"amendment-{place}.json"
+        content = None
         try:
             content = fsio.read_json(path)
             stated = content.pop("sha256")
@@ -105,6 +107,7 @@ def load(sweep_dir: Path, frozen_sha256: str) -> tuple[Amendment, ...]:
             amendment = Amendment.from_json(content | {"sha256": stated})
         except (OSError, ValueError, KeyError, AttributeError, TypeError):
             is_intact = False
+        fsio.check_version(path, content, SCHEMA_VERSION)
         if not is_intact:
             raise FrozenPlanError(
                 f"{path} is missing, edited or of another plan, but must be what was recorded before its "

@@ -233,6 +233,7 @@ def _read_head(sweep_dir: Path) -> dict[str, Any]:
         raise _tampered(path, "missing") from None
     except (ValueError, KeyError, AttributeError, TypeError):
         raise _tampered(path, "no longer readable") from None
+    fsio.check_version(path, content, SCHEMA_VERSION)
     if not intact:
         raise _tampered(path, "edited after it was frozen")
     return {**content, "sha256": stated}
