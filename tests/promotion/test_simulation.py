@@ -135,3 +135,20 @@ def test_a_sweeps_world_has_its_variants_and_no_horizons_of_the_reference() -> N
     assert any(is_horizon(cell.variant) for cell in cells)
     kinds = of_sweep.worlds_of(worlds.load(), cells, rungs, sweep.decision, [])
     assert {kind.num_variants for kind in kinds.values()} == {5}
+
+
+def test_designs_are_scored_again_in_worlds_that_did_not_choose_them() -> None:
+    kinds = {name: dataclasses.replace(KINDS[name], grid=(4,)) for name in ("null", "sign_flipping")}
+    tried = of_sweep.within(kinds, RULE, hours_of_one=1.0, budget_hours=200.0, num_worlds=20, seed=1)
+    best = of_sweep.again(kinds, tried[:3], num_worlds=200, seed=2)
+    assert sorted(map(str, (item.design for item in best))) == sorted(
+        map(str, (item.design for item in tried[:3]))
+    )
+    assert {item.worst.num_worlds for item in best} == {200}
+    wrong = [item.worst.exceeds(RULE.alpha) for item in best]
+    assert wrong == sorted(wrong), "what breaks alpha comes last"
+    worst = best[0].worst
+    low, high = worst.false_adoption_interval()
+    k, n = worst.num_false, worst.num_worlds
+    assert high == pytest.approx(stats.beta.ppf(0.975, k + 1, n - k))
+    assert low == pytest.approx(stats.beta.ppf(0.025, k, n - k + 1) if k else 0.0)

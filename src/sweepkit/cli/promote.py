@@ -13,9 +13,9 @@ from sweepkit.errors import invalid
 
 if TYPE_CHECKING:
     from sweepkit.launch.slurm.submit import Submitted
+    from sweepkit.plan.run_plan import RunPlan
     from sweepkit.promotion.verdict import Promotion, RungResult
     from sweepkit.sweep.expand import Cell
-    from sweepkit.sweep.file import SweepFile
     from sweepkit.sweep.frozen import Frozen
 
 _MANY = 20  # names on a line
@@ -89,7 +89,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Promote; the exit status is 1 while runs are missing that nobody was asked for."""
-    from sweepkit.sweep import frozen
+    from sweepkit.sweep import expand, frozen
 
     if args.simulate:
         return simulating.run(args.name, args.overrides, args.gpu_hours)
@@ -101,8 +101,11 @@ def run(args: argparse.Namespace) -> int:
         return replaying.run(args.name, args.overrides, results_dir, args.allow_mixed_environments)
     asked = running.load_sweep(args.name, args.overrides, results_dir)
     running.check_power(asked, args.overrides, results_dir, args.underpowered)
-    _check_last_text(asked, args.overrides, results_dir)
-    sweep = frozen.freeze(asked, results_dir, args.overrides)
+    rungs = expand.rungs_of(expand.ladder_of(asked, args.overrides))
+    cells = expand.expand_all(asked, args.overrides)
+    if asked.name not in frozen.frozen_names(results_dir):
+        _check_last_text(cells[-1].plan)
+    sweep = frozen.freeze_cells(asked, rungs, cells, results_dir, args.overrides)
     if args.amend_to is not None:
         sweep = _amended(sweep, args.amend_to, args.amend_variant)
     elif args.amend_variant:
@@ -164,19 +167,19 @@ def climb(sweep: Frozen, how: running.How, overrides: Sequence[str], allow_mixed
     return running.DONE if promotion.finished else running.RUNS_FAILED
 
 
-def _check_last_text(sweep: SweepFile, overrides: Sequence[str], results_dir: Path) -> None:
+def _check_last_text(plan: RunPlan) -> None:
     """Before anything is frozen: that there is text left for the last rung, which only the text can tell.
+
+    Args:
+        plan: of the last rung.
 
     Raises:
         DataError: too little is held back behind what the rungs below are evaluated on.
     """
     from sweepkit.config import codec, holdout
     from sweepkit.config.schema import DatasetKind, LauncherKind
-    from sweepkit.sweep import expand, frozen
 
-    if sweep.name in frozen.frozen_names(results_dir):
-        return
-    top = codec.from_json(expand.expand_all(sweep, overrides)[-1].plan.config)
+    top = codec.from_json(plan.config)
     is_known = top.dataset.kind is DatasetKind.embedded
     if is_known or top.launcher.kind is LauncherKind.slurm:  # whose nodes may have data that is not here
         return

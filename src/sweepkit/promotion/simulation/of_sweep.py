@@ -77,11 +77,17 @@ def worlds_of(
 
 @dataclass(frozen=True)
 class Proposal:
-    """A design on some of the rungs, how it scores, and the dearest it can be (GPU-hours)."""
+    """A design on some of the rungs, how it scores, and the dearest it can be.
+
+    Attributes:
+        worst: its score in the kind of world where it is wrong most often.
+        gain: mean true improvement over all worlds, bits per byte.
+        gpu_hours: if nothing stops early.
+    """
 
     design: Design
     num_variants: int
-    false_adoption: float
+    worst: Score
     gain: float
     gpu_hours: float
 
@@ -97,7 +103,7 @@ def within(
 ) -> list[Proposal]:
     """Designs that a budget pays for even if nothing stops early, the most true gain first.
 
-    Those that adopt something useless far too often (a ladder that ends too low) come last.
+    Those that are shown to adopt something useless too often (a ladder that ends too low) come last.
 
     Args:
         kinds: worlds of the sweep, with all its variants; fewer are tried too.
@@ -110,14 +116,53 @@ def within(
     proposals = []
     for candidate, num_variants in _candidates(first, decision):
         hours = hours_of_one * _dearest(candidate, num_variants, first.cost)
-        if hours > budget_hours:
-            continue
-        smaller = {name: dataclasses.replace(kind, grid=(num_variants,)) for name, kind in kinds.items()}
-        player = {policies.SWEEPKIT: policies.sweepkit(candidate)}
-        scores = play.play(smaller, player, num_worlds, seed, on_progress)
-        proposals.append(Proposal(candidate, num_variants, _worst(scores), _mean_gain(scores), hours))
-    is_wrong = {id(item): item.false_adoption > 2 * decision.alpha for item in proposals}
-    return sorted(proposals, key=lambda item: (is_wrong[id(item)], -item.gain, item.gpu_hours))
+        if hours <= budget_hours:
+            proposals.append(_scored(kinds, candidate, num_variants, hours, num_worlds, seed, on_progress))
+    return _best_first(proposals)
+
+
+def again(
+    kinds: Mapping[str, World],
+    proposals: Sequence[Proposal],
+    num_worlds: int,
+    seed: int,
+    on_progress: Callable[[str, str], None] = lambda world, policy: None,
+) -> list[Proposal]:
+    """The same designs in other worlds: the best of many scores is also the luckiest.
+
+    Args:
+        num_worlds, seed: as for ``play``; another seed than the one they were chosen with.
+    """
+    return _best_first(
+        [
+            _scored(kinds, item.design, item.num_variants, item.gpu_hours, num_worlds, seed, on_progress)
+            for item in proposals
+        ]
+    )
+
+
+def _scored(
+    kinds: Mapping[str, World],
+    candidate: Design,
+    num_variants: int,
+    hours: float,
+    num_worlds: int,
+    seed: int,
+    on_progress: Callable[[str, str], None],
+) -> Proposal:
+    smaller = {name: dataclasses.replace(kind, grid=(num_variants,)) for name, kind in kinds.items()}
+    player = {policies.SWEEPKIT: policies.sweepkit(candidate)}
+    scores = play.play(smaller, player, num_worlds, seed, on_progress)
+    worst = max(scores, key=lambda score: score.false_adoption)
+    gain = sum(score.gain for score in scores) / len(scores)
+    return Proposal(candidate, num_variants, worst, gain, hours)
+
+
+def _best_first(proposals: Sequence[Proposal]) -> list[Proposal]:
+    def key(item: Proposal) -> tuple[bool, float, float]:
+        return item.worst.exceeds(item.design.decision.alpha), -item.gain, item.gpu_hours
+
+    return sorted(proposals, key=key)
 
 
 def _candidates(world: World, decision: DecisionRule) -> list[tuple[Design, int]]:
@@ -148,11 +193,3 @@ def _dearest(candidate: Design, num_variants: int, cost: Sequence[float]) -> flo
         total += (left + stage.reference_replicates) * stage.seeds * cost[stage.rung]
         left = stage.keep or left
     return total
-
-
-def _worst(scores: Sequence[Score]) -> float:
-    return max(score.false_adoption for score in scores)
-
-
-def _mean_gain(scores: Sequence[Score]) -> float:
-    return sum(score.gain for score in scores) / len(scores)

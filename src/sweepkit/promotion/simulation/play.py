@@ -44,6 +44,11 @@ class Score:
         """Bits per byte in a thousand runs of the lowest rung."""
         return 1000.0 * self.gain / self.compute
 
+    def false_adoption_interval(self, confidence: float = 0.95) -> tuple[float, float]:
+        """What so many worlds leave open of the rate (exact binomial; Clopper and Pearson 1934)."""
+        found = stats.binomtest(self.num_false, self.num_worlds).proportion_ci(confidence, method="exact")
+        return float(found.low), float(found.high)
+
     def exceeds(self, alpha: float) -> bool:
         """Whether the false adoptions are more than ``alpha`` explains (exact binomial test at 1%)."""
         test = stats.binomtest(self.num_false, self.num_worlds, alpha, alternative="greater")
