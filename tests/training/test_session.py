@@ -216,3 +216,23 @@ def test_a_run_that_went_on_among_other_runs_has_no_one_concurrency(
         record = run(Session(concurrency=then), plan, tmp_path, attempt, should_stop)
     assert record.state is RunState.complete
     assert record.environment["concurrency"] == recorded
+
+
+def test_a_process_that_stood_still_while_another_did_the_run_does_not_undo_it(tmp_path: Path) -> None:
+    """Its machine was suspended, and it was taken for dead."""
+    plan = tiny("horizon.num_steps=4")
+    run_dir = folder(plan, tmp_path)
+
+    def stand_still() -> bool:
+        if run_dir.attempts().keys() == {1}:
+            assert run(Session(), plan, tmp_path, attempt=2).state is RunState.complete
+        return True
+
+    assert run(Session(), plan, tmp_path, should_stop=stand_still).state is RunState.preempted
+    record = run_dir.read_record()
+    assert record is not None
+    assert (record.state, record.attempt) == (RunState.complete, 2)
+    assert {number: found["state"] for number, found in run_dir.attempts().items()} == {
+        1: "preempted",
+        2: "complete",
+    }

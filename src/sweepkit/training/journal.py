@@ -69,8 +69,13 @@ class Journal:
         self.say(f"{self.record.state} at step {self.record.step}{reason}")
 
     def write_record(self) -> None:
-        """The record as it stands."""
-        if self._leads:
+        """The record as it stands, unless a later attempt has begun.
+
+        A process that stood still for long enough (its machine was suspended) was taken for dead; the run is
+        no longer its own, and may be complete.
+        """
+        there = self.run_dir.read_record() if self._leads else None
+        if self._leads and (there is None or there.attempt <= self.attempt):
             self.run_dir.write_record(self.record)
 
     def say(self, line: str) -> None:
