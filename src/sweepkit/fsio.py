@@ -96,9 +96,19 @@ def create_json(path: Path, value: Any) -> bool:
     return True
 
 
+def read_text(path: Path) -> str:
+    """A file's text; read again where somebody replaced the file meanwhile, which NFS makes an error."""
+    try:
+        return path.read_text()
+    except OSError as error:
+        if error.errno != errno.ESTALE:
+            raise
+        return path.read_text()
+
+
 def read_json(path: Path) -> Any:
     """Parse one JSON file."""
-    return json.loads(path.read_text())
+    return json.loads(read_text(path))
 
 
 def check_version(path: Path, content: Any, known: int) -> None:

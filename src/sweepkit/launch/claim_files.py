@@ -49,7 +49,7 @@ def chain_of(path: Path) -> list[tuple[ClaimInfo, Path]]:
 
 def _read(file: Path) -> ClaimInfo | None:
     try:
-        text = file.read_text()
+        text = fsio.read_text(file)
     except FileNotFoundError:
         return None
     try:
