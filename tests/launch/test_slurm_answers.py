@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from sweepkit import fsio
 from sweepkit.launch.ledger import Run
 from sweepkit.launch.slurm import cluster, elsewhere, losses, place, snapshot, submissions
 from sweepkit.launch.slurm.cluster import ClusterError
+from sweepkit.launch.slurm.command import Command
 from sweepkit.launch.slurm.submissions import Submission
 from sweepkit.results.record import FailureClass, RunDir
 
@@ -144,6 +146,29 @@ def test_a_job_is_submitted_as_from_outside_of_any(monkeypatch: pytest.MonkeyPat
         seen = {name: os.environ[name] for name in own | told if name in os.environ}
     assert seen == ({name: own[name] for name in ("SLURM_CONF", "SBATCH_ACCOUNT")} if in_a_job else own)
     assert dict(os.environ) == before
+
+
+def test_a_gate_says_what_is_wrong_in_one_line_though_hydra_submitted_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    monkeypatch.setattr(signal, "signal", lambda number, handler: None)
+    with pytest.raises(SystemExit) as left:
+        Command(("resume", "never"), tmp_path, 1)()
+    assert left.value.code == 2
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith("sweepkit: sweep is 'never'")
+
+
+@pytest.mark.parametrize(
+    ("said", "size"), [("MaxArraySize            = 0", 1), ("MaxArraySize = 1001", 1001)]
+)
+def test_a_cluster_without_arrays_gets_jobs(commands: Commands, said: str, size: int) -> None:
+    commands.answer("scontrol", f"echo '{said}'")
+    commands.answer("sacctmgr", "")
+    cluster.limits.cache_clear()
+    assert cluster.limits().max_array_size == size
+    cluster.limits.cache_clear()
 
 
 @given(st.text(st.characters(codec="ascii", exclude_categories=["Cc"]), min_size=1, max_size=8))

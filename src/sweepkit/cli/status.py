@@ -146,7 +146,8 @@ def _print_failures(console: Console, runs: list[RunStatus]) -> None:
         alike = [run for run in runs if run.failure_class == name]
         lines = (alike[-1].message or "").strip().splitlines() or ["no message"]
         console.print(f"[red]{name}[/] ({len(alike)}): {_plain(lines[-1])}")
-        console.print(f"  log: {_plain(alike[-1].log_path or '')}", soft_wrap=True)
+        if alike[-1].log_path:
+            console.print(f"  log: {_plain(alike[-1].log_path)}", soft_wrap=True)
 
 
 def _details(run: RunStatus) -> str:

@@ -208,10 +208,16 @@ def _run(run: Run, cell: Cell, pace: Pace, now: float, place: Place | None) -> R
         holder=holder,
         message=record.failure_message if record is not None else None,
         failure_class=record.failure_class.value if record is not None and record.failure_class else None,
-        log_path=str(run.run_dir.log_path) if record is not None and record.failure_class else None,
+        log_path=_log_of_failure(run),
         job=queued.full_id if queued is not None else None,
         waits_for=queued.reason if queued is not None else None,
     )
+
+
+def _log_of_failure(run: Run) -> str | None:
+    """None where there was none: what was cancelled before it began has written nothing."""
+    has_failed = run.record is not None and run.record.failure_class is not None
+    return str(run.run_dir.log_path) if has_failed and run.run_dir.log_path.exists() else None
 
 
 def _age(run: Run, now: float) -> float | None:

@@ -146,7 +146,7 @@ def final_states(full_ids: Iterable[str]) -> dict[str, str]:
 def limits() -> Limits:
     """The cluster's array size, and this user's submit limit where accounting sets one."""
     setting = re.search(r"^MaxArraySize\s*=\s*(\d+)", _run("scontrol", "show", "config"), re.MULTILINE)
-    max_array_size = int(setting.group(1)) if setting else 1001
+    max_array_size = max(1, int(setting.group(1))) if setting else 1001  # 0: it has no arrays
     return Limits(max_array_size, _max_submit() if has_accounting() else None)
 
 

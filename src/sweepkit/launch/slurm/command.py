@@ -36,6 +36,7 @@ class Command:
         command = [sys.executable, "-m", "sweepkit", *self.command]
         stopped_by: list[str] = []
         environment = os.environ | {"SWEEPKIT_RESULTS_DIR": str(self.results_dir), IS_JOB: "1"}
+        environment.pop("HYDRA_FULL_ERROR", None)  # set while Hydra does a multirun; here errors are one line
         with subprocess.Popen(command, env=environment) as process:
 
             def stop(number: int, frame: FrameType | None) -> None:
