@@ -13,11 +13,11 @@ from rich.console import Console
 from sweepkit import fsio
 from sweepkit.config.schema import Device, LauncherConfig, LauncherKind
 from sweepkit.errors import ConfigError
-from sweepkit.launch import claims, job, machine
+from sweepkit.launch import cgroup, claims, job, machine
 from sweepkit.launch.display import LiveDisplay, PlainDisplay, display
-from sweepkit.launch.ledger import Ledger
-from sweepkit.launch.view import Viewer, duration
-from sweepkit.results.record import RunDir
+from sweepkit.launch.ledger import Ledger, Run
+from sweepkit.launch.view import Viewer, duration, outcome
+from sweepkit.results.record import FailureClass, RunDir
 
 
 def local(num_workers: int | str) -> LauncherConfig:
@@ -130,6 +130,15 @@ def test_plain_lines_where_there_is_no_terminal(
     assert "d2 [x] seed 1 5/10 1,234 tok/s, loss 2.500, 1 min 01 s left" in second
 
 
+def test_a_long_reason_is_cut_where_one_sees_it(own_results_dir: Path) -> None:
+    plan = make_plan("a")
+    for reason, shown in (("x" * 200 + "\nmore", "x" * 159 + "…"), ("short\nmore", "short")):
+        run = Run(plan, RunDir.of(own_results_dir, "a"))
+        job.mark_failed(plan, run.run_dir, FailureClass.crash, reason)
+        run.refresh()
+        assert outcome(run) == f"failed, {shown}"
+
+
 def test_bars_on_a_terminal(own_results_dir: Path) -> None:
     _, viewer = _half_way(own_results_dir)
     screen = LiveDisplay("title")
@@ -157,12 +166,35 @@ def test_durations(seconds: float | None, text: str) -> None:
     assert duration(seconds) == text
 
 
-def test_memory_and_cores_are_those_of_the_container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "_CGROUP", tmp_path)
+@pytest.mark.parametrize(
+    ("groups", "unlimited", "limited"),
+    [
+        ("0::/", {"memory.max": "max"}, "memory.max"),  # a container
+        ("0::/slurm/job_7/step_0", {"slurm/job_7/step_0/memory.max": "max"}, "slurm/job_7/memory.max"),
+        (
+            "4:memory:/slurm/job_7/step_0\n0::/",
+            {"memory/slurm/job_7/step_0/memory.limit_in_bytes": str(2**63 - 4096)},
+            "memory/slurm/job_7/memory.limit_in_bytes",
+        ),
+    ],
+)
+def test_memory_is_that_of_the_container_or_of_the_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, groups: str, unlimited: dict[str, str], limited: str
+) -> None:
+    proc, mounted = tmp_path / "proc", tmp_path / "cgroup"
+    monkeypatch.setattr(cgroup, "_PROC", proc)
+    monkeypatch.setattr(cgroup, "_CGROUP", mounted)
     whole = machine.memory_gib()
-    (tmp_path / "memory.max").write_text("max\n")
+    files = {proc / "self" / "cgroup": groups} | {mounted / name: text for name, text in unlimited.items()}
+    for path, text in files.items():
+        path.parent.mkdir(parents=True)
+        path.write_text(f"{text}\n")
     assert machine.memory_gib() == whole
-    (tmp_path / "memory.max").write_text(f"{2**30 // 2}\n")
+    (mounted / limited).write_text(f"{2**30 // 2}\n")
     assert machine.memory_gib() == 0.5
+
+
+def test_cores_are_those_of_the_container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "_CGROUP", tmp_path)
     (tmp_path / "cpu.max").write_text("100000 100000\n")
     assert machine.num_cores() == 1

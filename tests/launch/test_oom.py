@@ -10,7 +10,7 @@ from launch_fakes import make_plan
 
 from sweepkit import fsio
 from sweepkit.config.schema import LauncherConfig, LauncherKind, RunConfig
-from sweepkit.launch import execute, job, oom
+from sweepkit.launch import cgroup, execute, job, oom
 from sweepkit.launch.ledger import Run
 from sweepkit.launch.slurm import elsewhere, losses, submit
 from sweepkit.launch.slurm.cluster import ClusterError
@@ -37,9 +37,9 @@ VERSION_2 = "0::/system.slice/job_7\n"
 def test_the_kernels_count_is_found_wherever_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, groups: str | None, files: dict[str, str], found: int
 ) -> None:
-    proc, cgroup = tmp_path / "proc", tmp_path / "cgroup"
+    proc, mounted = tmp_path / "proc", tmp_path / "cgroup"
     for path, text in {
-        **{cgroup / name: text for name, text in files.items()},
+        **{mounted / name: text for name, text in files.items()},
         proc / "vmstat": "oom_kill 1\n",
     }.items():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -48,7 +48,8 @@ def test_the_kernels_count_is_found_wherever_it_is(
         (proc / "self").mkdir()
         (proc / "self" / "cgroup").write_text(groups)
     monkeypatch.setattr(oom, "_PROC", proc)
-    monkeypatch.setattr(oom, "_CGROUP", cgroup)
+    monkeypatch.setattr(cgroup, "_PROC", proc)
+    monkeypatch.setattr(cgroup, "_CGROUP", mounted)
     assert oom.num_kills() == found
     (proc / "vmstat").unlink()
     assert oom.num_kills() == (found if files and found > 1 else None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import functools
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -195,7 +196,7 @@ def leave(sweep: Frozen, how: How, submitted: Submitted, command: Sequence[str])
     try:
         job_id = submit.submit_gate(sweep.name, line, submitted.jobs, how.launcher.slurm, how.results_dir)
     except ClusterError as error:
-        print(f"no gate: {error}\nwhen the jobs have ended, run: sweepkit {' '.join(line)}")
+        print(f"no gate: {error}\nwhen the jobs have ended, run: sweepkit {shlex.join(line)}")
         return RUNS_FAILED
     waiting = f"job {job_id}" if job_id else "one is waiting already"
     print(f"gate: {waiting}; it goes on when the jobs have ended")

@@ -137,7 +137,7 @@ def _plans(results_dir: Path, name: str) -> list[RunPlan]:
         except (ValueError, TypeError, KeyError) as error:
             raise SweepkitError(
                 f"{run_dir.plan_path} cannot be read ({error}), but must be a plan; cancel the sweep that "
-                "asked for the run, or launch it again, which writes it anew"
+                "asked for the run instead"
             ) from None
     cells = frozen.load_frozen(results_dir, name).cells
     return list({cell.plan.run_id: cell.plan for cell in cells}.values())

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from sweepkit.config.schema import Device, LauncherConfig
 from sweepkit.errors import invalid
+from sweepkit.launch import cgroup
 from sweepkit.plan.run_plan import RunPlan
 
 _PROCESS_GIB = 1.0  # of a worker besides its model: torch, the compiler
@@ -77,10 +78,13 @@ def side_by_side(workers: int) -> int:
 
 
 def memory_gib() -> float:
-    """Main memory this process may use: the machine's, or the limit of its control group."""
+    """Main memory this process may use: the machine's, or the limit of its control group or one around it."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    with contextlib.suppress(OSError, ValueError):  # the root group has no such file, others may say "max"
-        memory = min(memory, int((_CGROUP / "memory.max").read_text()))
+    for path in cgroup.memory_files("memory.limit_in_bytes", "memory.max"):
+        with contextlib.suppress(
+            OSError, ValueError
+        ):  # the root group has no such file, others may say "max"
+            memory = min(memory, int(path.read_text()))
     return memory / 2**30
 
 

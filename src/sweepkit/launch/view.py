@@ -10,6 +10,7 @@ from typing import Any
 from sweepkit.launch.ledger import Ledger, Run
 from sweepkit.results.record import RunState
 
+_MAX_LINE = 160  # characters
 _MIN_WORK_FRAC = 0.01  # no estimate before that much of the work is done
 
 
@@ -127,7 +128,8 @@ def outcome(run: Run) -> str:
         words += [f"val_bpb {bpb:.4f}"] if bpb is not None else []
         words += [duration(seconds)] if seconds is not None else []
     elif record.failure_message:
-        words.append(record.failure_message.splitlines()[0][:160])
+        line = record.failure_message.splitlines()[0]
+        words.append(line if len(line) <= _MAX_LINE else f"{line[: _MAX_LINE - 1]}…")
     return ", ".join(words)
 
 

@@ -148,10 +148,10 @@ class RunDir:
         return self.path / "claim.json"
 
     def write_plan(self, plan: RunPlan) -> None:
-        """Once; again where it cannot be read."""
+        """Once; again where it is damaged."""
         try:
-            self.read_plan()
-        except (OSError, ValueError, TypeError, KeyError):
+            fsio.read_json(self.plan_path)
+        except (FileNotFoundError, ValueError):
             fsio.write_json(self.plan_path, plan.to_json())
 
     def read_plan(self) -> RunPlan:

@@ -59,9 +59,6 @@ class Submission:
             return self.job_id
         return f"{self.job_id}_{task}"
 
-    def tasks_of(self, run_id: str) -> list[int]:
-        return [index for index, run_ids in enumerate(self.tasks) if run_id in run_ids]
-
 
 @dataclass(frozen=True)
 class Place:

@@ -1,0 +1,33 @@
+"""Where the kernel says what this process's control group may use, and what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+_PROC, _CGROUP = Path("/proc"), Path("/sys/fs/cgroup")
+
+
+def memory_files(version_1: str, version_2: str) -> Iterator[Path]:
+    """Files of the memory controller, by their names in both versions: the own group's, then those around it.
+
+    A limit may be that of any of them: Slurm's is that of the job, a group around the process's own. In a
+    container the group's own folder is mounted as the root. Files may be missing.
+    """
+    try:
+        lines = (_PROC / "self" / "cgroup").read_text().splitlines()
+    except OSError:
+        return
+    groups = [line.split(":", 2) for line in lines]
+    for _, controllers, group in groups:
+        if "memory" in controllers.split(","):
+            yield from _upwards(_CGROUP / "memory", group, version_1)
+    for _, controllers, group in groups:
+        if not controllers:
+            yield from _upwards(_CGROUP, group, version_2)
+
+
+def _upwards(root: Path, group: str, name: str) -> Iterator[Path]:
+    inner = Path(group.lstrip("/"))
+    for folder in (inner, *inner.parents):  # the last is the root itself
+        yield root / folder / name
