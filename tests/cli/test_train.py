@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from sweepkit.cli import train as module
 from sweepkit.cli.main import main
 from sweepkit.config import codec, compose, paths
-from sweepkit.results.record import RunDir
+from sweepkit.results.record import RunDir, RunState
 
 MINI = ["experiment=mini", "model=d2"]
 Output = Callable[[], str]
@@ -136,6 +136,27 @@ def test_a_run_that_diverged_says_so(launcher: FakeLauncher, capsys: pytest.Capt
         assert error.startswith("diverged: ")
         assert "the loss is NaN at step 3" in error
         assert "delete" in error
+
+
+def test_what_can_go_on_and_what_was_computed_otherwise_is_said(
+    launcher: FakeLauncher, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", *MINI]) == 0
+    (path,) = paths.results_dir().glob("runs/*/record.json")
+    record = RunDir(path.parent).read_record()
+    assert record is not None
+    record.resolved["dtype_reason"] = "SWEEPKIT_DTYPE=fp32"
+    RunDir(path.parent).write_record(record)
+    capsys.readouterr()
+    assert main(["train", *MINI]) == 0
+    assert capsys.readouterr().out.endswith(", computed with SWEEPKIT_DTYPE=fp32\n")
+    record.state, record.failure_message = RunState.failed, "the network file system hung up"
+    RunDir(path.parent).write_record(record)
+    assert main(["train", *MINI]) == 1
+    assert "checkpoint" not in capsys.readouterr().err
+    (path.parent / "checkpoints" / "step_000100").mkdir(parents=True)
+    assert main(["train", *MINI]) == 1
+    assert "to go on from its last checkpoint, delete record.json there" in capsys.readouterr().err
 
 
 def complete(line: str, monkeypatch: pytest.MonkeyPatch, output: Output) -> list[str]:

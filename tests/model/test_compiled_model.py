@@ -7,12 +7,14 @@ import torch
 from small_plans import moved_model, tiny_plan, tokens
 from torch._dynamo.utils import counters
 
+from sweepkit.training.engine import COMPILE_OPTIONS
+
 
 @pytest.mark.compile
 def test_compiles_once_and_agrees_with_eager() -> None:
     plan = tiny_plan("model.short_window=3")
     eager, compiled = moved_model(plan), moved_model(plan)
-    compiled.compile_regions()
+    compiled.compile_regions(**COMPILE_OPTIONS)
     inputs, targets = tokens(plan), tokens(plan, seed=5)
     torch._dynamo.reset()
     counters.clear()

@@ -72,7 +72,7 @@ def assert_same_bits(one: dict[str, Tensor], other: dict[str, Tensor]) -> None:
 
 
 def built(plan: RunPlan, roles: Roles) -> Optimizer:
-    return build_optimizer(roles, plan, torch.bfloat16, compile=False)
+    return build_optimizer(roles, plan, torch.bfloat16, compile_options=None)
 
 
 @pytest.mark.parametrize("kind", ["muon", "adamw"])
@@ -139,7 +139,7 @@ def test_every_group_has_its_own_rule() -> None:
     plan = mini("schedule.warmup_steps=4", "optimizer.x0.lr=0.123", "optimizer.resid.weight_decay=0.2")
     roles = made_up_roles(torch.float32)
     before = values(roles)
-    optimizer = build_optimizer(roles, plan, torch.float32, compile=False)
+    optimizer = build_optimizer(roles, plan, torch.float32, compile_options=None)
     generator = torch.Generator().manual_seed(9)
     gradients: dict[str, Tensor] = {}
     for named in roles.values():

@@ -152,6 +152,16 @@ def test_running_out_of_memory_is_told_apart_and_the_session_goes_on(
     assert run(session, tiny(), tmp_path, attempt=2).state is RunState.complete
 
 
+def test_a_run_that_cannot_fit_ends_before_anything_is_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engines.Engine, "__init__", lambda *_: pytest.fail("it was built"))
+    record = run(Session(main_memory_gib=0.001), tiny(), tmp_path)
+    assert (record.state, record.failure_class) == (RunState.failed, FailureClass.oom)
+    assert "the run needs about 0." in (record.failure_message or "")
+    assert "device_batch_size" in (record.failure_message or "")
+
+
 def test_the_garbage_collector_comes_back(session: Session, tmp_path: Path) -> None:
     assert gc.isenabled()
     frozen = gc.get_freeze_count()

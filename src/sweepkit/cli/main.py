@@ -103,16 +103,16 @@ def _reader_is_gone() -> bool:
 def _main(argv: Sequence[str] | None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     warnings.showwarning = _show_warning
-    if world.is_started():  # by torchrun, as one rank of several
-        from sweepkit.distributed import team
-        from sweepkit.training import follow
-
-        if world.is_follower():
-            return follow.main()
-        team.join()
     debug = "--debug" in arguments or os.environ.get("HYDRA_FULL_ERROR") == "1"
     arguments = [item for item in arguments if item != "--debug"]
     try:
+        if world.is_started():  # by torchrun, as one rank of several
+            from sweepkit.distributed import team
+            from sweepkit.training import follow
+
+            if world.is_follower():
+                return follow.main()
+            team.join()
         return _dispatch(arguments)
     except errors.SweepkitError as error:
         if debug:

@@ -18,6 +18,7 @@ from typing import Any
 from sweepkit import errors
 from sweepkit.cli import running
 from sweepkit.config import paths
+from sweepkit.config.dtype_override import ENVIRONMENT_VARIABLE
 from sweepkit.config.schema import RunConfig
 
 PROG = "sweepkit train"
@@ -71,6 +72,8 @@ def train(config: RunConfig) -> int:
         return running.RUNS_FAILED
     bpb = record.results.get("val_bpb")
     result = "" if bpb is None else f", val_bpb {bpb:.4f}"
+    if (forced := record.resolved.get("dtype_reason", "")).startswith(ENVIRONMENT_VARIABLE):
+        result += f", computed with {forced}"
     if record.state == RunState.complete:
         print(f"{'already complete' if was_complete else 'complete'}: {where}{result}")
         return running.DONE
@@ -78,6 +81,8 @@ def train(config: RunConfig) -> int:
     print(f"{record.state}: {where}{result}; {reason}", file=sys.stderr)
     if record.state in (RunState.failed, RunState.diverged):
         print(f"a run that has ended is not run again; to try it anew, delete {where}", file=sys.stderr)
+    if record.state is RunState.failed and any(run_dir.checkpoints_path.glob("step_*")):
+        print(f"to go on from its last checkpoint, delete {run_dir.record_path.name} there", file=sys.stderr)
     return running.RUNS_FAILED
 
 

@@ -97,9 +97,9 @@ def real_session(processes_per_run: int = 1, concurrency: int | None = None) -> 
     from sweepkit.training.session import Session
 
     if world.is_started():
-        return Session(team.join(), concurrency)
+        return Session(team.join(), concurrency, machine.memory_gib())
     threads = None if "OMP_NUM_THREADS" in os.environ else max(1, machine.num_cores() // processes_per_run)
-    return Session(team.start(processes_per_run, threads), concurrency)
+    return Session(team.start(processes_per_run, threads), concurrency, machine.memory_gib())
 
 
 def main(argv: Sequence[str] | None = None, session_factory: SessionFactory | None = None) -> int:

@@ -32,9 +32,6 @@ from sweepkit.model.loss import (
 from sweepkit.plan.run_plan import RunPlan
 
 Role = Literal["matrix", "embedding", "unembedding", "value_embedding", "resid", "x0", "smear"]
-#: For ``torch.compile``. Graphs a process may hold of one function: three a compiled shape, many shapes in a
-#: worker's life.
-COMPILE_OPTIONS: dict[str, Any] = {"fullgraph": True, "dynamic": False, "recompile_limit": 192}
 # The first part of a parameter's name decides its optimizer group.
 _ROLE_PREFIXES: dict[Role, tuple[str, ...]] = {
     "matrix": ("blocks",),
@@ -136,15 +133,15 @@ class GPT(nn.Module):
         init.initialize(self, seed)
         self.zero_grad(set_to_none=True)
 
-    def compile_regions(self) -> None:
+    def compile_regions(self, **options: Any) -> None:
         """Compile blocks and loss; what is left (lookups, smear, the head's matmuls) runs as it is.
 
         The graphs are traced for one shape [B, T] with gradients. Evaluation goes through the same graphs, so
-        that nothing is compiled twice.
+        that nothing is compiled twice. ``options`` go to ``torch.compile``.
         """
         for block in self.layers():
-            block.compile_pieces(**COMPILE_OPTIONS)
-        self._nats_and_gradient = torch.compile(nats_and_gradient, **COMPILE_OPTIONS)
+            block.compile_pieces(**options)
+        self._nats_and_gradient = torch.compile(nats_and_gradient, **options)
         self._compiled = True
 
     def forward(

@@ -30,7 +30,6 @@ from sweepkit.optim.muon_stack import MuonStack
 from sweepkit.optim.owners import Owners
 from sweepkit.plan.run_plan import RunPlan
 
-COMPILE_OPTIONS: dict[str, Any] = {"fullgraph": True, "dynamic": False, "recompile_limit": 192}
 NamedParameters = Sequence[tuple[str, nn.Parameter]]
 
 
@@ -51,7 +50,7 @@ def build_optimizer(
     roles: Mapping[str, NamedParameters],
     plan: RunPlan,
     compute_dtype: torch.dtype,
-    compile: bool,
+    compile_options: Mapping[str, Any] | None,
     ranks: Ranks | None = None,
     owners: Owners | None = None,
 ) -> Optimizer:
@@ -61,7 +60,8 @@ def build_optimizer(
         roles: parameter group → its named parameters, as the model lists them.
         plan: scaled learning rates, weight decays, schedules.
         compute_dtype: Polar Express iterates in bf16 where this is bf16, else in fp32.
-        compile: compile Muon's step, one graph a matrix shape, where that pays (not on a CPU).
+        compile_options: for ``torch.compile`` of Muon's step, one graph a matrix shape, where that pays (not
+            on a CPU); None: do not compile.
         ranks: those that train together; None: this process alone.
         owners: which rank owns which parameter (``owners.assign``); with several ranks.
     """
@@ -75,7 +75,7 @@ def build_optimizer(
 
     for role, named in roles.items():
         if role == "matrix" and config.matrix.kind is MatrixOptimizer.muon:
-            make = _stack_factory(named, config.matrix, plan, compute_dtype, compile)
+            make = _stack_factory(named, config.matrix, plan, compute_dtype, compile_options)
             for members in _by_shape(named):
                 stacks.append(Part(members, make(mine(members)) if mine(members) else None))
         elif named:
@@ -104,7 +104,7 @@ def _stack_factory(
     config: MatrixGroupConfig,
     plan: RunPlan,
     compute_dtype: torch.dtype,
-    compile: bool,
+    compile_options: Mapping[str, Any] | None,
 ) -> Callable[[list[tuple[str, nn.Parameter]]], MuonStack]:
     rule = MuonRule(
         num_iterations=config.num_iterations,
@@ -114,8 +114,9 @@ def _stack_factory(
         iteration_dtype=torch.bfloat16 if compute_dtype is torch.bfloat16 else torch.float32,
     )
     # On a CPU the step is matmuls for the most part: compiling it takes 10 s a model and gains 2% of a step.
-    worthwhile = compile and any(parameter.device.type != "cpu" for _, parameter in named)
-    step_function = torch.compile(muon_step, **COMPILE_OPTIONS) if worthwhile else muon_step
+    on_cpu = all(parameter.device.type == "cpu" for _, parameter in named)
+    compiled = compile_options is not None and not on_cpu
+    step_function = torch.compile(muon_step, **compile_options or {}) if compiled else muon_step
 
     def make(members: list[tuple[str, nn.Parameter]]) -> MuonStack:
         lr = plan.learning_rates["matrix"]

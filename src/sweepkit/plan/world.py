@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from sweepkit.config.schema import LauncherConfig
-from sweepkit.errors import ConfigError
+from sweepkit.errors import ConfigError, invalid
 from sweepkit.plan.run_plan import RunPlan
 
 
@@ -26,14 +26,31 @@ def check(plan: RunPlan, num_ranks: int) -> None:
 
 
 def is_started() -> bool:
-    """Whether something (torchrun, a Slurm task) has started this process as one of several ranks."""
-    given = ("RANK", "MASTER_ADDR", "MASTER_PORT")
-    return int(os.environ.get("WORLD_SIZE", "1")) > 1 and all(name in os.environ for name in given)
+    """Whether something (torchrun, a Slurm task) has started this process as one of several ranks.
+
+    Raises:
+        ConfigError: what the environment says of the ranks is no number, or not one that can be.
+    """
+    size = _number("WORLD_SIZE", 1)
+    if size == 1 or not all(name in os.environ for name in ("RANK", "MASTER_ADDR", "MASTER_PORT")):
+        return False
+    _number("RANK", 0, size - 1)
+    _number("LOCAL_RANK", 0)
+    _number("MASTER_PORT", 1, 65535)
+    return True
+
+
+def _number(variable: str, least: int, most: int | None = None) -> int:
+    text = os.environ.get(variable, str(least))
+    if text.isdecimal() and least <= int(text) and (most is None or int(text) <= most):
+        return int(text)
+    contract = f"be a whole number of at least {least}" + ("" if most is None else f" and at most {most}")
+    raise invalid(variable, text, contract, "let torchrun set it, or unset it to run one process")
 
 
 def is_follower() -> bool:
     """Whether this process is another of these ranks than the first, which leads."""
-    return is_started() and os.environ["RANK"] != "0"
+    return is_started() and int(os.environ["RANK"]) != 0
 
 
 def num_ranks(launcher: LauncherConfig) -> int:

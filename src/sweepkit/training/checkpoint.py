@@ -184,7 +184,7 @@ def _write_tensors(path: Path, engine: Engine) -> str:
         if any(f"os error {number}" in str(error) for number in (errno.ENOSPC, errno.EDQUOT)):
             raise OSError(errno.ENOSPC, str(error)) from error
         raise StorageError(
-            f"{path} could not be written ({error}); check that the folder is writable"
+            f"{path} could not be written ({error}); check its permissions and limits on file sizes"
         ) from error
     _sync(path)
     return _sha256(path)

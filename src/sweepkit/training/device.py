@@ -45,6 +45,13 @@ def synchronize(device: torch.device) -> None:
         torch.mps.synchronize()
 
 
+def memory_gib(device: torch.device, main_memory_gib: float | None) -> float | None:
+    """All the memory that the device has; main memory is its where it has none of its own."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory / 2**30
+    return main_memory_gib
+
+
 def name(device: torch.device) -> str:
     """Name of the accelerator or of the processor, as its maker writes it."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else processor_name()

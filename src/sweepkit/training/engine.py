@@ -24,7 +24,7 @@ from torch import Tensor
 from sweepkit.config import codec
 from sweepkit.config.schema import AttentionBackend, Fp8Backend
 from sweepkit.distributed.ranks import Ranks
-from sweepkit.model.gpt import COMPILE_OPTIONS, GPT, build_model
+from sweepkit.model.gpt import GPT, build_model
 from sweepkit.model.layers import Linear
 from sweepkit.optim import owners
 from sweepkit.optim.gradients import GradientExchange
@@ -33,6 +33,10 @@ from sweepkit.plan.fp8_share import in_fp8
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.precision import fp8
 from sweepkit.precision.loss_scaler import LossScaler
+
+#: For ``torch.compile``. Graphs a process may hold of one function: three a compiled shape, many shapes in a
+#: worker's life.
+COMPILE_OPTIONS: dict[str, Any] = {"fullgraph": True, "dynamic": False, "recompile_limit": 192}
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,7 @@ class Engine:
         self.optimizer: Optimizer = self._new_optimizer(plan)
         self.scaler = self._new_scaler()
         if key.compile:
-            self.model.compile_regions()
+            self.model.compile_regions(**COMPILE_OPTIONS)
 
     def _use_fp8(self, plan: RunPlan, backend: Fp8Backend) -> int:
         """Let the Linear layers that are large enough multiply in FP8; returns how many."""
@@ -97,8 +101,8 @@ class Engine:
         return LossScaler(self.device, self.ranks) if self.key.compute_dtype is torch.float16 else None
 
     def _new_optimizer(self, plan: RunPlan) -> Optimizer:
-        dtype, compile = self.key.compute_dtype, self.key.compile
-        return build_optimizer(self.roles, plan, dtype, compile, self.ranks, self.owners)
+        options = COMPILE_OPTIONS if self.key.compile else None
+        return build_optimizer(self.roles, plan, self.key.compute_dtype, options, self.ranks, self.owners)
 
     def warm_up(self, plan: RunPlan) -> None:
         """One step and one evaluation on a batch of zeros: compiles all there is to compile.

@@ -15,6 +15,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
 from sweepkit.config.schema import RunConfig
 from sweepkit.data.prepare import PreparedData
 from sweepkit.optim import schedule
@@ -174,11 +176,10 @@ class Loop:
     def _problem(self, step: int, loss: float) -> str | None:
         first, ratio = self.state.first_loss, self.config.trainer.max_loss_ratio
         if not math.isfinite(loss):
-            return f"the loss is {loss} at step {step}; lower the learning rates or try SWEEPKIT_DTYPE=fp32"
+            return f"the loss is {loss} at step {step}; {self._remedy()}"
         if self.engine.scaler is not None and self.engine.scaler.scale.item() < 1:
             return (
-                f"gradients are not finite in fp16 at step {step}, at a loss scale below 1; lower the "
-                "learning rates or try SWEEPKIT_DTYPE=fp32"
+                f"gradients are not finite in fp16 at step {step}, at a loss scale below 1; {self._remedy()}"
             )
         if first is not None and loss > ratio * first:
             return (
@@ -186,6 +187,10 @@ class Loop:
                 f"× its first value {first:.3f}; lower the learning rates"
             )
         return None
+
+    def _remedy(self) -> str:
+        narrow = self.engine.key.compute_dtype is not torch.float32
+        return "lower the learning rates" + (" or see what precision=fp32 gives" if narrow else "")
 
     def _evaluate_if_due(self) -> None:
         state, every = self.state, self.config.evaluation.every_steps
@@ -206,7 +211,7 @@ class Loop:
             )
         bad = [name for name, value in bpb.items() if not math.isfinite(value)]
         if bad:
-            raise Diverged(f"{bad[0]} is {bpb[bad[0]]} at step {state.step}; lower the learning rates")
+            raise Diverged(f"{bad[0]} is {bpb[bad[0]]} at step {state.step}; {self._remedy()}")
         state.bpb, state.evaluated_step = bpb, state.step
         row = {"step": state.step, **bpb, "eval_time_s": state.clock.eval_time_s - before}
         self.display.log(self.journal.metrics(row))

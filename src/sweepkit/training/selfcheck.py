@@ -26,6 +26,7 @@ from sweepkit.optim.muon import input_scale, polar_express
 from sweepkit.plan.build import build
 from sweepkit.precision import fp8
 from sweepkit.precision.loss_scaler import LossScaler
+from sweepkit.training.engine import COMPILE_OPTIONS
 
 #: Largest error relative to the reference's norm that a sound product has, by compute dtype.
 _LIMIT = {torch.float32: 1e-4, torch.float16: 3e-3, torch.bfloat16: 1.5e-2}
@@ -214,7 +215,7 @@ def _compiled(device: torch.device, dtype: torch.dtype) -> float:
                 noise = _random(*parameter.shape, device=device, dtype=torch.float32, seed=seed)
                 parameter.add_((0.02 * noise).to(parameter.dtype))
         if compiled:
-            model.compile_regions()
+            model.compile_regions(**COMPILE_OPTIONS)
         tokens = torch.arange(256, device=device, dtype=torch.int32).view(2, 128)
         loss = model(tokens, tokens.flip(1))
         loss.backward()

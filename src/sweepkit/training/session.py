@@ -29,7 +29,7 @@ from sweepkit.data.prepare import PreparedData, prepare
 from sweepkit.distributed.team import Report, Team
 from sweepkit.errors import StorageError
 from sweepkit.model import attend
-from sweepkit.plan import world
+from sweepkit.plan import fit, world
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.precision.policy import Precision, refuse_slow_fp8, resolve
 from sweepkit.results.record import FailureClass, RunDir, RunRecord, RunState
@@ -47,15 +47,21 @@ from sweepkit.training.peak_memory import PeakMemory
 class Session:
     """Trains runs; see the module's docstring."""
 
-    def __init__(self, team: Team | None = None, concurrency: int | None = None) -> None:
+    def __init__(
+        self,
+        team: Team | None = None,
+        concurrency: int | None = None,
+        main_memory_gib: float | None = None,
+    ) -> None:
         """A session without an engine yet.
 
         Args:
             team: the ranks that train together; None: this process alone.
             concurrency: runs that this machine may train at a time, where the launcher knows; for the record.
+            main_memory_gib: what this process may use, where the launcher knows.
         """
         self._team = team or Team()
-        self._concurrency = concurrency
+        self._concurrency, self._main_memory_gib = concurrency, main_memory_gib
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(paths.cache_dir() / "inductor"))
         self._engine: Engine | None = None
         self._no_compile: str | None = None  # why compiling failed in this process
@@ -149,6 +155,7 @@ class Session:
         clock = Clock(plan.num_steps)
         with clock.measure("setup"):
             device = devices.choose(config.trainer.device)
+            fit.check(plan, devices.name(device), devices.memory_gib(device, self._main_memory_gib))
             precision = resolve(config.precision, device)
             attention = attend.choose(config.trainer.attention, device, precision.compute_dtype)
             utilisation = throughput.utilisation(plan, precision, device, ranks.size)

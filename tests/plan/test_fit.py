@@ -1,0 +1,18 @@
+"""A run that cannot fit is refused; one that may is not."""
+
+from __future__ import annotations
+
+import pytest
+
+from sweepkit.config.compose import compose
+from sweepkit.plan import fit
+from sweepkit.plan.build import build
+
+
+def test_a_run_far_beyond_the_memory_is_refused_with_both_numbers() -> None:
+    plan = build(compose(["model=d12"]))
+    needed_gib = plan.estimated_peak_memory_gib
+    fit.check(plan, "a GPU", needed_gib)
+    fit.check(plan, "a GPU", needed_gib / 1.2)  # the estimate may be off by as much
+    with pytest.raises(MemoryError, match=rf"needs about {needed_gib:.1f} GiB, a GPU has 10\.0 GiB"):
+        fit.check(plan, "a GPU", 10.0)
