@@ -16,6 +16,7 @@ from sweepkit.analysis.calibration import Calibration
 from sweepkit.promotion import ledger, replay, story
 from sweepkit.promotion.compare import compare
 from sweepkit.promotion.verdict import Final, Outcome, Promotion
+from sweepkit.report import sheets
 from sweepkit.sweep.decision import DecisionRule
 
 HELD_BACK = f"bpb_{HOLDOUT}"
@@ -60,6 +61,10 @@ def test_effects_are_followed_on_one_text_all_the_way(tmp_path: Path) -> None:
     table = pd.read_csv(world.frozen.sweep_dir / "effects.csv").set_index(["variant", "rung"])
     assert table.loc[("fits", "d6"), "metric"] == HELD_BACK
     assert table.loc[("fits", "d4"), "metric"] == "val_bpb"
+    ratio = table.loc[("fits", "d6"), "followed_effect"] / table.loc[("fits", "d4"), "followed_effect"]
+    assert table.loc[("fits", "d6"), "retention"] == pytest.approx(ratio)
+    shown = sheets.transfer(promotion.transfer, world.frozen.decision.metric)
+    assert ">effect on val_bpb" in shown.headers
 
 
 def test_a_replay_by_the_usual_text_shows_what_it_would_have_adopted(tmp_path: Path) -> None:

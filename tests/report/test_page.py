@@ -126,6 +126,16 @@ def test_a_sweep_that_was_only_frozen_has_a_report(tmp_path: Path) -> None:
     assert "<svg" not in page
 
 
+@pytest.mark.parametrize("arguments", [["report", "all"], ["results", "all", "--analysis", "frontier"]])
+def test_all_runs_are_no_sweep(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SWEEPKIT_RESULTS_DIR", str(tmp_path))
+    assert main(arguments) == 2
+    assert "sweep is 'all', but must be one sweep" in capsys.readouterr().err
+    assert not (tmp_path / "all").exists()
+
+
 def test_a_sweep_whose_runs_all_failed_has_a_report(tmp_path: Path) -> None:
     frozen = made_up.freeze_demo(tmp_path, depths=(2,), seeds=1)
     for cell in frozen.cells:
@@ -253,6 +263,18 @@ def test_a_legend_stays_inside_its_figure(length: int) -> None:
     assert len(legend.get_texts()) == 6
 
 
+def test_the_names_of_many_leave_room_for_their_lines() -> None:
+    figure = Figure(figsize=(9.6, 3.0), layout="constrained")
+    axes = figure.subplots()
+    for number in range(200):
+        axes.plot([0, 1], label=f"variant {number}")
+    plots.legend(figure, axes)
+    figure.draw_without_rendering()
+    (legend,) = figure.legends
+    assert legend.get_texts()[-1].get_text() == "and 184 more"
+    assert axes.get_window_extent().height > 0.25 * figure.bbox.height
+
+
 def test_sentences_keep_room_on_a_narrow_page(promotion: Promotion, tmp_path: Path) -> None:
     page = html.write("demo", tmp_path).read_text()
     reasons = [final.reasons[0] for final in promotion.finals]
@@ -268,7 +290,7 @@ def test_terminal_tables_say_the_same(promotion: Promotion, frozen: Frozen, tmp_
     with console.capture() as captured:
         console.print(tables.finals(promotion))
         console.print(tables.verdicts([v for rung in promotion.rungs for v in rung.verdicts]))
-        console.print(tables.transfer(promotion.transfer))
+        console.print(tables.transfer(promotion.transfer, frozen.decision.metric))
         console.print(tables.summary(store.load("demo", tmp_path)))
         console.print(tables.files({"report": tmp_path / "x.html"}))
     text = captured.get()

@@ -243,7 +243,7 @@ def _show(sweep: Frozen, promotion: Promotion, results_dir: Path, is_new: bool) 
     console.print(tables.axes(verdicts, sweep.decision))
     if len(promotion.rungs) > 1:
         console.rule("Transfer between depths", align="left")
-        console.print(tables.transfer(told))
+        console.print(tables.transfer(told, sweep.decision.metric))
     console.rule("Outcome", align="left")
     for outcome in Final:
         labels = promotion.of(outcome)

@@ -106,7 +106,7 @@ def _print(found: Comparison) -> None:
     console.print(tables.verdicts(found.verdicts))
     console.print(tables.axes(found.verdicts, found.decision))
     if len({verdict.rung for verdict in found.verdicts}) > 1:
-        console.print(tables.transfer(found.transfer))
+        console.print(tables.transfer(found.transfer, found.decision.metric))
     for note in found.notes:
         console.print(note, style="dim")
     better = ", ".join(found.promoted) or "none"

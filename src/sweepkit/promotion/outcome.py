@@ -67,7 +67,8 @@ def write(sweep_dir: Path, promotion: Promotion, runs: pd.DataFrame) -> None:
 def effects_table(promotion: Promotion) -> pd.DataFrame:
     """One row a variant and rung: effect, interval, p, FLOPs ratio, outcome.
 
-    No clock in it: ``p`` and ``p_corrected`` are of the metric alone; costs.csv has the wall clock.
+    No clock in it: ``p`` and ``p_corrected`` are of the metric alone; costs.csv has the wall clock. What is
+    retained is of ``followed_effect``, on the metric of all rungs, which the last may not be decided by.
     """
     rows = []
     stories = {(row.variant, row.rung): row for row in promotion.transfer}
@@ -86,13 +87,14 @@ def effects_table(promotion: Promotion) -> pd.DataFrame:
                     **{name: effect[name] for name in _EFFECT_COLUMNS},
                     "p_corrected": evidence["metric_p_corrected"],
                     "flops_ratio": (evidence.get("flops") or {}).get("ratio"),
+                    "followed_effect": row.effect if row else None,
                     "retention": row.retention if row else None,
                     "outcome": verdict.outcome.value,
                     "climbs": verdict.climbs,
                 }
             )
     columns = ["variant", "rung", "depth", "metric", "n", *_EFFECT_COLUMNS, "p_corrected", "flops_ratio"]
-    return pd.DataFrame(rows, columns=[*columns, "retention", "outcome", "climbs"])
+    return pd.DataFrame(rows, columns=[*columns, "followed_effect", "retention", "outcome", "climbs"])
 
 
 def costs_table(promotion: Promotion) -> pd.DataFrame:

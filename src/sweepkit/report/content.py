@@ -16,7 +16,7 @@ from sweepkit.analysis import effects as analysis
 from sweepkit.analysis.frontier import without_horizons
 from sweepkit.analysis.transfer import TransferRow
 from sweepkit.config import paths
-from sweepkit.errors import SweepkitError
+from sweepkit.errors import SweepkitError, invalid
 from sweepkit.promotion.verdict import Promotion, Verdict
 from sweepkit.report.summary import COMPLETE
 from sweepkit.results import store
@@ -102,9 +102,12 @@ def gather(sweep: str, results_dir: Path | None = None) -> Content:
     """Read everything about a sweep.
 
     Raises:
-        SweepkitError: no sweep of that name has been frozen here.
+        SweepkitError: no sweep of that name has been frozen here, or all runs are asked for.
     """
     results = results_dir or paths.results_dir()
+    if sweep == store.ALL:
+        known = ", ".join(store.sweep_names(results)) or "none yet"
+        raise invalid("sweep", sweep, "be one sweep, with a plan and a rule of its own", f"known: {known}")
     runs = store.load(sweep, results)
     content = Content(sweep, results / sweep, runs, store.curves_of(runs, results))
     try:

@@ -179,10 +179,10 @@ def _transfer(content: Content) -> str:
         return ""
     svg = plots.transfer(climbed, plots.colours(content.variants))
     caption = (
-        "Variants that were measured on two rungs or more. An effect that keeps its size and sign to the "
-        "right transfers; one that meets the zero line fades."
+        f"{content.decision.metric} of variants that were measured on two rungs or more. An effect that "
+        "keeps its size and sign to the right transfers; one that meets the zero line fades."
     )
-    return figure(svg, caption) + table(sheets.transfer(content.transfer))
+    return figure(svg, caption) + table(sheets.transfer(content.transfer, content.decision.metric))
 
 
 def _curves(content: Content) -> str:

@@ -158,6 +158,7 @@ def transfer(effects: pd.DataFrame, colour: dict[str, str]) -> str:
 
 
 _POINTS = 200
+_NAMED = 16  # names in a legend
 _AXIS_NAMES = {"step": "optimizer step", "train_time_s": "training time, s", "flops": "training FLOPs"}
 
 
@@ -239,8 +240,13 @@ def _floats(values: pd.Series[Any]) -> np.ndarray[Any, np.dtype[np.float64]]:
 
 
 def legend(figure: Figure, axes: Axes) -> None:
-    """Below the plots, in as many columns as the figure is wide enough for."""
+    """Below the plots, in as many columns as the figure is wide enough for; of many, the first."""
+    from matplotlib.lines import Line2D
+
     handles, labels = axes.get_legend_handles_labels()
+    if (left := len(labels) - _NAMED) > 0:  # colours repeat by then, and names would leave no room for lines
+        handles = [*handles[:_NAMED], Line2D([], [], linestyle="none")]
+        labels = [*labels[:_NAMED], f"and {left} more"]
     for columns in range(min(4, len(labels)), 0, -1):
         drawn = figure.legend(handles, labels, loc="outside lower center", ncols=columns)
         if columns == 1 or drawn.get_window_extent().width < 0.98 * figure.bbox.width:

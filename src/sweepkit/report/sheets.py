@@ -205,12 +205,16 @@ def _difference(value: Mapping[str, Any]) -> str:
     return f"{numbers.change(effect)}{spread}"
 
 
-def transfer(rows: Iterable[TransferRow]) -> Sheet:
-    """The effect of every variant, rung under rung, with its interval and what changed on the way up."""
+def transfer(rows: Iterable[TransferRow], metric: str) -> Sheet:
+    """The effect of every variant, rung under rung, with its interval and what changed on the way up.
+
+    Args:
+        metric: the one that all rungs are measured on; the last may be decided by another.
+    """
     by_variant: dict[str, list[TransferRow]] = {}
     for row in rows:
         by_variant.setdefault(row.variant, []).append(row)
-    sheet = Sheet(("variant", "rung", ">effect", "what changed"))
+    sheet = Sheet(("variant", "rung", f">effect on {metric}", "what changed"))
     for variant, steps in by_variant.items():
         for place, row in enumerate(steps):
             sheet.add("" if place else variant, row.rung, interval(row), row.note, new_group=not place)

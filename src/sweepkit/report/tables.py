@@ -47,9 +47,9 @@ def axes(rows: Iterable[Verdict], decision: DecisionRule) -> RenderableType:
     return draw(sheets.axes(rows, decision))
 
 
-def transfer(rows: Iterable[TransferRow]) -> RenderableType:
+def transfer(rows: Iterable[TransferRow], metric: str) -> RenderableType:
     """The effect of every variant on every rung, with its interval."""
-    return draw(sheets.transfer(rows))
+    return draw(sheets.transfer(rows, metric))
 
 
 def files(paths: Mapping[str, Path]) -> RenderableType:
