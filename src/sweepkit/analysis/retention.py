@@ -8,8 +8,9 @@ chance of having climbed: winners once, randomly chosen others for all that were
     is one more point, whose effect is zero on both rungs; the error it shares with all effects thereby
     drops out.
 
-The part of shrinkage that selection explains follows from the lower rung alone: with a normal spread of
-true effects, the expected true effect of those that climbed lies closer to the mean than what was measured.
+The part of shrinkage that selection explains follows from the lower rung alone: given how all effects spread
+there, the expected true effect of those that climbed lies closer to the middle than what was measured. The
+spread is the mixture of ``shrinkage.py``, which one catastrophic variant does not widen for all others.
 
 Kendall's τ compares ranks; its null spread is that of unrelated rungs.
 """
@@ -17,13 +18,15 @@ Kendall's τ compares ranks; its null spread is that of unrelated rungs.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import special
+
+from sweepkit.analysis import shrinkage
 
 MIN_VARIANTS = 3
 
@@ -91,7 +94,7 @@ def retention(
     lower: str,
     upper: str,
     climbers: Sequence[Climber],
-    everybody: Sequence[tuple[float, float]],
+    everybody: Mapping[str, tuple[float, float]],
     picked: Sequence[str],
     alpha: float,
 ) -> Retention:
@@ -99,7 +102,7 @@ def retention(
 
     Args:
         climbers: the variants that were run on both.
-        everybody: effect and own error on the lower rung of all variants, for the spread of true effects.
+        everybody: variant → effect and own error on the lower rung, for the spread of true effects.
         picked: those that climbed for looking good.
         alpha: intervals have confidence ``1 - 2 alpha``.
     """
@@ -118,7 +121,8 @@ def retention(
     chosen = [item for item in climbers if item.variant in set(picked)]
     below = _mean([item.below for item in chosen])
     above = _mean([item.above for item in chosen])
-    expected = _mean(true_effects([(i.below, i.error) for i in chosen], everybody))
+    likely = true_effects(everybody)
+    expected = _mean([likely[item.variant] for item in chosen]) if likely else None
     explained = None
     if below is not None and above is not None and expected is not None and above - below > 0.0 > below:
         explained = min(1.0, max(0.0, (expected - below) / (above - below)))
@@ -170,26 +174,21 @@ def kendall(x: Sequence[float], y: Sequence[float]) -> tuple[float, float, float
     return float(found.statistic), math.sqrt(2 * (2 * n + 5) / (9 * n * (n - 1))), float(found.pvalue)
 
 
-def true_effects(
-    chosen: Sequence[tuple[float, float]], everybody: Sequence[tuple[float, float]]
-) -> list[float]:
-    """Expected true effects of some, from the spread of all: posterior means under a normal spread.
+def true_effects(everybody: Mapping[str, tuple[float, float]]) -> dict[str, float]:
+    """Expected true effects: posterior means around the median; none of too few.
 
-    Unlike what was measured, they are not biased by having chosen the best (Dawid 1994).
+    Unlike what was measured, they are not biased by choosing the best (Dawid 1994).
 
     Args:
-        chosen, everybody: effect and own error. The reference's error moves all effects alike, so it is no
+        everybody: variant → effect and own error. The reference's error moves all effects alike, so it is no
             part of their spread.
     """
     if len(everybody) < MIN_VARIANTS:
-        return []
-    values, errors = np.asarray(everybody, dtype=float).T
-    mean = float(values.mean())
-    spread = max(0.0, float(values.var(ddof=1)) - float(np.mean(errors**2)))
-    return [
-        mean + (spread / (spread + error**2) if spread + error**2 > 0 else 0.0) * (value - mean)
-        for value, error in chosen
-    ]
+        return {}
+    values, errors = np.asarray(list(everybody.values()), dtype=float).T
+    middle = float(np.median(values))
+    shrunk = middle + shrinkage.shrink((values - middle)[None], errors[None])[0]
+    return dict(zip(everybody, map(float, shrunk), strict=True))
 
 
 def _mean(values: Sequence[float]) -> float | None:

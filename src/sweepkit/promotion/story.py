@@ -93,9 +93,11 @@ def _is_number(value: object) -> bool:
 
 def _retention(lower: RungResult, upper: RungResult, chances: dict[str, float], alpha: float) -> Retention:
     below, above = _measured(lower), _measured(upper)
-    everybody = [
-        (effect.effect, _own_error(effect)) for effect in below.values() if effect.effect is not None
-    ]
+    everybody = {
+        name: (effect.effect, _own_error(effect))
+        for name, effect in below.items()
+        if effect.effect is not None
+    }
     climbers = [
         Climber(
             name,
