@@ -62,7 +62,7 @@ imports: $(VENV)/.test-setup
 pytest: $(VENV)/.test-setup
 	$(BIN)/pytest -n $(JOBS) --dist loadgroup --durations 15 $(PYTEST_ARGS)
 
-# BENCH_ARGS=--save makes the figures the baseline; BENCH_RUNS=6 makes the sweep shorter.
+# BENCH_ARGS=--save makes the figures the baseline, BENCH_ARGS=--smoke only shows that both run.
 bench: $(VENV)/.setup
 	$(BIN)/python scripts/bench_training.py $(BENCH_ARGS)
 	$(BIN)/python scripts/bench_runs.py $(BENCH_ARGS)

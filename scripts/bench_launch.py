@@ -9,6 +9,7 @@ one task at a time; then 1,000 held array tasks are submitted, looked at, and ca
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import shutil
@@ -18,7 +19,6 @@ import tempfile
 import time
 from pathlib import Path
 
-NUM_RUNS = 24
 NUM_SUBMITTED = 1000
 SPENT = ("train_time_s", "compile_time_s", "eval_time_s", "checkpoint_time_s")
 BASE = [
@@ -68,36 +68,39 @@ def sweep_of(folder: Path, num_runs: int) -> str:
     return str(path)
 
 
-def spent_s(folder: Path) -> float:
+def spent_s(folder: Path, num_runs: int) -> float:
     """What the runs of a folder measured of themselves."""
     records = [json.loads(path.read_text()) for path in folder.glob("results/runs/*/record.json")]
-    assert len(records) == NUM_RUNS and all(record["state"] == "complete" for record in records)
+    assert len(records) == num_runs and all(record["state"] == "complete" for record in records)
     return float(sum(record["results"].get(name) or 0.0 for record in records for name in SPENT))
 
 
-def overhead(folder: Path, name: str, *launcher: str) -> None:
+def overhead(folder: Path, name: str, num_runs: int, *launcher: str) -> None:
     """Print the seconds a run costs beyond its own work."""
     here = folder / name
-    wall_s = sweepkit(here, "sweep", sweep_of(here, NUM_RUNS), *launcher)
-    own_s = spent_s(here) / NUM_RUNS
+    wall_s = sweepkit(here, "sweep", sweep_of(here, num_runs), *launcher)
+    own_s = spent_s(here, num_runs) / num_runs
     print(
-        f"{name:<28} {wall_s / NUM_RUNS - own_s:6.2f} s a run beyond its own {own_s:.2f} s ({NUM_RUNS} runs)"
+        f"{name:<28} {wall_s / num_runs - own_s:6.2f} s a run beyond its own {own_s:.2f} s ({num_runs} runs)"
     )
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--runs", type=int, default=24)
+    num_runs = parser.parse_args().runs
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         warm = folder / "warm"
         sweepkit(warm, "sweep", sweep_of(warm, 1), "launcher=local")
-        overhead(folder, "local, one worker", "launcher=local", "launcher.num_workers=1")
+        overhead(folder, "local, one worker", num_runs, "launcher=local", "launcher.num_workers=1")
         if shutil.which("sbatch") is None:
             print("no Slurm here: sbatch is not on PATH")
             return
         for per_task in (1, 8):
             # one task at a time; the queue's own delays are in it
             packed = f"launcher.slurm.runs_per_task={per_task}"
-            overhead(folder, f"Slurm, {per_task} a task", "--wait", *SLURM, packed)
+            overhead(folder, f"Slurm, {per_task} a task", num_runs, "--wait", *SLURM, packed)
         here = folder / "held"
         bench = sweep_of(here, NUM_SUBMITTED)
         held = [*SLURM, "launcher.slurm.sbatch=[hold]"]

@@ -1,10 +1,11 @@
 """What lies around the training steps of short runs: the first start, from run to run, and a whole sweep.
 
-    make bench      # or: BENCH_RUNS=6 python scripts/bench_runs.py
+    make bench      # or: python scripts/bench_runs.py
 
-The reference workload of bench_training.py in runs of 40 steps, one local worker. One run fills the compile
-cache; later commands are timed up to their first steps; then a sweep. All times come from what the runs
-recorded: when they started and ended, and how long each step took. Evaluation is one batch at the end.
+The reference workload of bench_training.py in 24 runs of 40 steps, one local worker. One run fills the
+compile cache; later commands are timed up to their first steps, in turn with a Python that only imports
+torch's compiler and Hydra; then a sweep. All times come from what the runs recorded: when they started and
+ended, and how long each step took. Evaluation is one batch at the end.
 """
 
 from __future__ import annotations
@@ -23,8 +24,7 @@ from typing import Any
 from bench_figures import Figure, of_rounds, run
 from bench_training import REFERENCE
 
-NUM_RUNS, NUM_STEPS = int(os.environ.get("BENCH_RUNS", "24")), 40
-NUM_STARTS = 6
+NUM_RUNS, NUM_STEPS, NUM_STARTS = 24, 40, 10
 BASE = [
     *REFERENCE,
     "tokenizer.vocab_size=8192",
@@ -36,6 +36,8 @@ BASE = [
     "trainer.checkpoint_every_steps=0",
 ]
 SHORT = "horizon.num_steps=2"  # where only the first step matters
+SMOKE = ["tokenizer.vocab_size=512", "trainer.compile=false", SHORT]
+IMPORTS = "import torch._inductor.compile_fx, hydra"
 
 
 def sweepkit(folder: Path, *args: str) -> float:
@@ -68,33 +70,45 @@ def runs(folder: Path) -> list[Run]:
     return sorted(found, key=lambda one: one.ended)
 
 
-def measure() -> list[Figure]:
+def imports_s() -> float:
+    """What a Python takes that imports and ends; no code of sweepkit's is in it."""
+    started = time.perf_counter()
+    subprocess.run([sys.executable, "-c", IMPORTS], check=True)
+    return time.perf_counter() - started
+
+
+def measure(smoke: bool) -> list[Figure]:
+    base = [*BASE, *SMOKE] if smoke else BASE
+    num_runs, num_starts = (2, 5) if smoke else (NUM_RUNS, NUM_STARTS)
     with tempfile.TemporaryDirectory() as name:
         first, second, many = (Path(name) / part for part in ("first", "second", "many"))
         for folder in (first, second, many):
             folder.mkdir()
-        sweepkit(first, "train", *BASE, SHORT)
-        started = [sweepkit(second, "train", *BASE, SHORT, f"seed={i}") for i in range(NUM_STARTS)]
+        sweepkit(first, "train", *base, SHORT)
+        started, alone_s = [], []
+        for seed in range(num_starts):
+            alone_s.append(imports_s())
+            started.append(sweepkit(second, "train", *base, SHORT, f"seed={seed}"))
         starts_s = [one.first_step - when for one, when in zip(runs(second), started, strict=True)]
         sweep = {
-            "base": BASE,
+            "base": base,
             "axes": {"run": {"base": []}},
             "reference": {"run": "base"},
-            "seeds": list(range(1, NUM_RUNS + 1)),
+            "seeds": list(range(1, num_runs + 1)),
         }
         (many / "bench.yaml").write_text(json.dumps(sweep))  # JSON is YAML
         sweepkit(many, "sweep", "bench.yaml", "launcher=local", "launcher.num_workers=1")
         done = runs(many)
     gaps_s = [after.first_step - before.ended for before, after in itertools.pairwise(done)]
     later_s = sum(one.steps_s for one in done[1:])
+    over_imports = [whole_s / imports for whole_s, imports in zip(starts_s, alone_s, strict=True)]
+    whole = (done[-1].ended - done[0].ended) / later_s
     return [
         of_rounds("command to first step, compile cache warm, s", starts_s, 10.0),
-        of_rounds("end of a run to the next one's first step, s", gaps_s, 0.5),
+        of_rounds("command to first step, over importing torch's compiler", over_imports, watched=True),
+        Figure("end of a run to the next one's first step, s (longest)", max(gaps_s), target=0.5),
         Figure(
-            "sweep: time after its first run over the time of the steps in it",
-            (done[-1].ended - done[0].ended) / later_s,
-            0.01,
-            1.1,
+            "sweep: time after its first run over the time of the steps in it", whole, 0.0, 1.1, watched=True
         ),
     ]
 

@@ -1,23 +1,24 @@
-"""The reference workload's training step against the machine's own matrix products.
+"""The reference workload's training step against the machine's own kernels.
 
     make bench      # or: python scripts/bench_training.py
 
 Depth 4, width 256, heads of 64, T 512, 8 rows, full windows, bf16, compiled, two threads, on real text; a
-vocabulary of 8,192 and one of 32,768. Every round times (4096×256)·(256×1024) products in bf16, then one step
-with its batch, backward pass and optimizer. The share is model FLOPs a second over the products' median rate.
+vocabulary of 8,192 and one of 32,768. Every round times the kernels of yardstick.py, then one step with its
+batch, backward pass and optimizer. The share is model FLOPs a second over the products' rate of the same
+round; what a change of sweepkit costs shows in the step's time over that of the kernels it cannot do without.
 """
 
 from __future__ import annotations
 
-import ctypes
+import itertools
 import os
-import statistics
 import time
 from collections import defaultdict
 
 import torch
 from bench_figures import Figure, of_rounds, run
 from torch.profiler import ProfilerActivity, profile
+from yardstick import TOKENS, WIDTH, Yardstick
 
 from sweepkit.config import codec, paths
 from sweepkit.config.compose import compose
@@ -26,11 +27,10 @@ from sweepkit.model.loss import mean_nats
 from sweepkit.plan.build import build
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.training.engine import Engine, EngineKey
-from sweepkit.training.peak_memory import PeakMemory
 from sweepkit.training.prefetch import Prefetcher
 
-NUM_ROUNDS, NUM_PROFILED, NUM_PRODUCTS = 25, 4, 9
-TOKENS, WIDTH, HIDDEN = 4096, 256, 1024
+NUM_ROUNDS, NUM_PROFILED, NUM_WARM_UP = 60, 4, 5
+VOCAB_SIZES = (8192, 32_768)
 CPU = torch.device("cpu")
 MICRO_STEPS = 4  # 16,384 tokens
 REFERENCE = [
@@ -46,27 +46,18 @@ REFERENCE = [
     "precision=bf16",
     "trainer.device=cpu",
 ]
-
-
-def product_rate(a: torch.Tensor, b: torch.Tensor) -> float:
-    """FLOP/s, the median of some products."""
-    seconds = []
-    for _ in range(NUM_PRODUCTS):
-        started = time.perf_counter()
-        torch.mm(a, b)
-        seconds.append(time.perf_counter() - started)
-    return 2 * TOKENS * WIDTH * HIDDEN / statistics.median(seconds)
+SMOKE = ["horizon.sequence_len=64", "horizon.total_batch_size=512"]
 
 
 class Workload:
-    """The reference workload with one vocabulary, compiled and ready."""
+    """The reference workload with one vocabulary, ready for its first step."""
 
-    def __init__(self, vocab_size: int) -> None:
+    def __init__(self, vocab_size: int, *overrides: str, compiled: bool = True) -> None:
         self.vocab_size = vocab_size
-        self.plan: RunPlan = build(compose([*REFERENCE, f"tokenizer.vocab_size={vocab_size}"]))
+        self.plan: RunPlan = build(compose([*REFERENCE, f"tokenizer.vocab_size={vocab_size}", *overrides]))
         config = codec.from_json(self.plan.config)
         self.data = prepare(config)
-        key = EngineKey(self.plan.compile_key, CPU, torch.bfloat16, torch.get_num_threads(), compile=True)
+        key = EngineKey(self.plan.compile_key, CPU, torch.bfloat16, torch.get_num_threads(), compiled)
         self.engine = Engine(self.plan, key)
         self.engine.warm_up(self.plan)
         self.engine.renew(self.plan)
@@ -86,32 +77,38 @@ class Workload:
         self.step_number += 1
         return ended - started, waited, ended - before
 
-    def figures(self) -> list[Figure]:
-        a, b = torch.randn(TOKENS, WIDTH).bfloat16(), torch.randn(WIDTH, HIDDEN).bfloat16()
-        shares, waits, loads, optimizer_shares = [], [], [], []
+    def figures(self, num_rounds: int = NUM_ROUNDS) -> list[Figure]:
+        yardstick = Yardstick(self.vocab_size)
+        shares, costs, waits, loads, optimizer_shares = [], [], [], [], []
         loader = self.data.train(self.plan.seed, self.plan.total_batch_size, self.plan.sequence_len)
         rows, ranks = self.plan.device_batch_size, self.engine.ranks
         with Prefetcher(loader, 0, self.plan.num_steps, rows, CPU, ranks) as batches:
-            for _ in range(3):
+            for _ in range(NUM_WARM_UP):
+                yardstick.measure()
                 self.step(batches)
-            for number in range(NUM_ROUNDS):
-                rate = product_rate(a, b)
+            for number in range(num_rounds):
+                rate, kernels_s = yardstick.measure()
                 seconds, waited, optimizer_s = self.step(batches)
                 started = time.perf_counter()
                 loader.batch(number)
                 loads.append((time.perf_counter() - started) / seconds)
-                shares.append(self.plan.flops_per_token * TOKENS / seconds / rate)
+                shares.append(self.plan.flops_per_token * self.plan.total_batch_size / seconds / rate)
+                costs.append(seconds / kernels_s)
                 waits.append(waited / seconds)
                 accumulated_s = MICRO_STEPS * (seconds - optimizer_s) + optimizer_s
                 optimizer_shares.append(optimizer_s / accumulated_s)
             self.print_breakdown(batches)
         v = f"V {self.vocab_size}"
+        memory = self.loss_memory()
         return [
-            of_rounds(f"share of the matrix products' rate, {v}", shares, 0.45, True),
-            of_rounds(f"optimizer's share of a step of 16,384 tokens, {v}", optimizer_shares, 0.05),
+            of_rounds(f"step over the kernels it cannot do without, {v}", costs, watched=True),
+            of_rounds(f"share of the matrix products' rate, {v}", shares, 0.45, higher_is_better=True),
+            of_rounds(
+                f"optimizer's share of a step of 16,384 tokens, {v}", optimizer_shares, 0.05, watched=True
+            ),
             of_rounds(f"making a batch, as a share of a step, {v}", loads, 0.01),
-            Figure(f"waiting for a batch, as a share of a step, {v}", statistics.median(waits), target=0.001),
-            Figure(f"loss: peak memory over all logits in fp32, {v}", self.loss_memory(), target=1.0),
+            of_rounds(f"waiting for a batch, as a share of a step, {v}", waits, 0.001),
+            Figure(f"loss: peak memory over all logits in fp32, {v}", memory, target=1.0, watched=True),
         ]
 
     def print_breakdown(self, batches: Prefetcher) -> None:
@@ -139,24 +136,24 @@ class Workload:
         print(flush=True)
 
     def loss_memory(self) -> float:
-        """Most memory that the loss takes, gradients included, over what all logits take in fp32."""
-        head = self.engine.model.lm_head.weight.detach()[: self.vocab_size].requires_grad_()
+        """Most that torch allocates for the loss, gradients included, over all logits in fp32."""
+        head_VD = self.engine.model.lm_head.weight.detach()[: self.vocab_size].requires_grad_()
         x_ND = torch.randn(TOKENS, WIDTH).bfloat16().requires_grad_()
         targets_N = torch.randint(0, self.vocab_size, (TOKENS,))
-        ctypes.CDLL(None).malloc_trim(0)  # what is free already would hide what is taken now
-        memory = PeakMemory(CPU)
-        before = memory.gib()
-        mean_nats(
-            x_ND, head, targets_N, self.plan.config["model"]["logit_softcap"],
-            self.engine.model._nats_and_gradient,
-        ).backward()  # fmt: skip
-        return (memory.gib() - before) * 2**30 / (4 * TOKENS * self.vocab_size)
+        cap = self.plan.config["model"]["logit_softcap"]
+        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+            mean_nats(x_ND, head_VD, targets_N, cap, self.engine.model._nats_and_gradient).backward()
+        changes = [row for row in profiler.profiler.kineto_results.events() if row.name() == "[memory]"]
+        changes.sort(key=lambda row: row.start_ns())
+        return max(itertools.accumulate(row.nbytes() for row in changes)) / (4 * TOKENS * self.vocab_size)
 
 
-def measure() -> list[Figure]:
+def measure(smoke: bool) -> list[Figure]:
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(paths.cache_dir() / "inductor"))
     torch.set_num_threads(2)
-    return [figure for vocab_size in (8192, 32_768) for figure in Workload(vocab_size).figures()]
+    if smoke:
+        return Workload(512, *SMOKE, compiled=False).figures(num_rounds=5)
+    return [figure for vocab_size in VOCAB_SIZES for figure in Workload(vocab_size).figures()]
 
 
 if __name__ == "__main__":
