@@ -51,9 +51,10 @@ def of_rounds(
     watched: bool = False,
 ) -> Figure:
     """The median of rounds, with its spread: the standard error of the medians of five spells, as a share."""
-    size, middle = len(rounds) // _SPELLS, statistics.median(rounds)
-    spells = [statistics.median(rounds[i * size : (i + 1) * size]) for i in range(_SPELLS)]
-    spread = statistics.stdev(spells) / _SPELLS**0.5 / middle if middle else 0.0
+    count, middle = min(_SPELLS, len(rounds)), statistics.median(rounds)
+    size = len(rounds) // count
+    spells = [statistics.median(rounds[i * size : (i + 1) * size]) for i in range(count)]
+    spread = statistics.stdev(spells) / count**0.5 / middle if middle else 0.0
     return Figure(name, middle, spread, target, higher_is_better, watched)
 
 

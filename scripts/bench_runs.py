@@ -79,7 +79,7 @@ def imports_s() -> float:
 
 def measure(smoke: bool) -> list[Figure]:
     base = [*BASE, *SMOKE] if smoke else BASE
-    num_runs, num_starts = (2, 5) if smoke else (NUM_RUNS, NUM_STARTS)
+    num_runs, num_starts = (2, 2) if smoke else (NUM_RUNS, NUM_STARTS)
     with tempfile.TemporaryDirectory() as name:
         first, second, many = (Path(name) / part for part in ("first", "second", "many"))
         for folder in (first, second, many):

@@ -46,7 +46,7 @@ REFERENCE = [
     "precision=bf16",
     "trainer.device=cpu",
 ]
-SMOKE = ["horizon.sequence_len=64", "horizon.total_batch_size=512"]
+SMOKE = ["model.depth=1", "model.aspect_ratio=256", "horizon.sequence_len=64", "horizon.total_batch_size=512"]
 
 
 class Workload:
@@ -150,7 +150,7 @@ class Workload:
 
 def measure(smoke: bool) -> list[Figure]:
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(paths.cache_dir() / "inductor"))
-    torch.set_num_threads(2)
+    torch.set_num_threads(1 if smoke else 2)
     if smoke:
         return Workload(512, *SMOKE, compiled=False).figures(num_rounds=5)
     return [figure for vocab_size in VOCAB_SIZES for figure in Workload(vocab_size).figures()]
