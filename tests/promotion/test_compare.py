@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from promotion_worlds import RULE, World, freeze
+from promotion_worlds import RULE, World, climb, freeze
 from rich.console import Console
 
 import sweepkit.analysis
@@ -20,7 +20,7 @@ from sweepkit.cli.main import main
 from sweepkit.errors import ConfigError, SweepkitError
 from sweepkit.promotion import gate
 from sweepkit.promotion.compare import compare
-from sweepkit.promotion.verdict import Outcome
+from sweepkit.promotion.verdict import Final, Outcome
 from sweepkit.report import drawing, sheets
 from sweepkit.report.sheet import Mark
 from sweepkit.sweep.decision import DecisionRule
@@ -55,6 +55,21 @@ def test_it_is_the_gates_own_rule(tmp_path: Path) -> None:
         adopts = verdict.outcome is Outcome.adopt
         assert found[verdict.variant].outcome is (Outcome.promote if adopts else verdict.outcome)
     assert found["better"].outcome is Outcome.promote
+
+
+def test_the_runs_table_of_a_ladder_adopts_what_the_ladder_did(tmp_path: Path) -> None:
+    """What did not climb was not tried at the top: its planned rows cost the others nothing."""
+    effects = {"slight": -0.004, **{f"no{number}": 0.05 for number in range(12)}}
+    world = World(freeze(tmp_path, list(effects)), effects)
+    promotion = climb(world)
+    frame = world.load()
+    assert (frame["state"] == "planned").sum() > 50
+    found = compare(frame, "reference", RULE)
+    last = {item.variant: item for item in promotion.rungs[-1].verdicts if not item.unselected}
+    assert list(last) == ["slight"]
+    assert found.final["slight"].evidence["p_corrected"] <= 3 * last["slight"].evidence["p_corrected"]
+    assert found.promoted == promotion.of(Final.adopted) == ["slight"]
+    assert any("planned and never run" in note for note in found.notes)
 
 
 def test_outcomes() -> None:

@@ -25,11 +25,11 @@ examples:
 
 columns: variant, seed, val_bpb; where present depth, train_time_s, num_steps, total_flops, hardware, state
 (diverged counts against its variant, as an infinite loss does), and any other column of the runs table
-(sweepkit results --columns). A run without a loss is missing. Runs of one seed count as paired; the reference
-may have several rows of a seed (other initial weights, same data order). Rows of variant BASELINE@0.5x with
-num_steps are the reference at other horizons; then time and FLOPs are compared at equal cost. The deepest
-runs go by bpb_validation_holdout where all have it (decision.last_metric names another column).
-decision.scores.COLUMN=MARGIN lets a score that is better when higher hold a variant back.
+(sweepkit results --columns). A run without a loss is missing, a planned one is left out. Runs of one seed
+count as paired; the reference may have several rows of a seed (other initial weights, same data order). Rows
+of variant BASELINE@0.5x with num_steps are the reference at other horizons; then time and FLOPs are compared
+at equal cost. The deepest runs go by bpb_validation_holdout where all have it (decision.last_metric names
+another column). decision.scores.COLUMN=MARGIN lets a score that is better when higher hold a variant back.
 
 exit status: 0 some variant is better, 1 all are rejected, 3 inconclusive, 2 the request was wrong.
 """

@@ -88,10 +88,10 @@ def compare(
     Args:
         frame: one row a run. Columns variant, seed and the rule's metric (val_bpb); where present depth,
             train_time_s or median_step_time_s (seconds), num_steps, total_flops, hardware, state,
-            failure_class and every other column of the runs table. A run without a metric is missing, unless
-            ``state`` says that it diverged; one with an infinite metric diverged. The reference may have
-            several runs of one seed, each from weights that no other run of that seed started from. Rows
-            ``REFERENCE@...`` with num_steps are the reference at other horizons.
+            failure_class and every other column of the runs table. Runs in state planned are left out. A run
+            without a metric is missing, unless ``state`` says that it diverged; one with an infinite metric
+            diverged. The reference may have several runs of one seed, each from weights that no other run of
+            that seed started from. Rows ``REFERENCE@...`` with num_steps are the reference at other horizons.
         reference: the variant that all others are compared with.
         decision: the rule; by default sweepkit's. Axes that the table has no column for are not judged.
         allow_mixed_environments: compare across hardware, versions and threads.
@@ -103,7 +103,11 @@ def compare(
     """
     rule = decision or DecisionRule()
     rows = table.read(frame, reference, rule)
+    num_planned = len(frame) - len(rows)
     rule, notes = _measured(rows, rule)
+    notes += (
+        [f"{num_planned} rows of runs that were planned and never run are left out"] if num_planned else []
+    )
     depths = list(dict.fromkeys(rows.loc[~rows["variant"].map(is_reference), "rung"]))
     alone = [depth for depth in dict.fromkeys(rows["rung"]) if depth not in depths]
     rows = rows[rows["rung"].isin(depths)]

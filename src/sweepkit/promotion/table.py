@@ -30,6 +30,8 @@ _EMPTY = "leave the cell empty where nothing was measured"
 def read(frame: pd.DataFrame, reference: str, rule: DecisionRule) -> pd.DataFrame:
     """The runs, smallest depth first, in an order of their own; the reference is called ``REFERENCE``.
 
+    Rows in state planned are no runs and are left out.
+
     Args:
         frame, reference: as for ``compare.compare``.
         rule: its metrics and scores are the columns that have to be there.
@@ -49,6 +51,8 @@ def read(frame: pd.DataFrame, reference: str, rule: DecisionRule) -> pd.DataFram
     for name in _TEXT:
         if name in rows:
             rows[name] = rows[name].astype("string")
+    if "state" in rows:  # what was never run was not tried, and nothing has to be corrected for it
+        rows = rows[(rows["state"] != PLANNED).fillna(True)].copy()
     _check_reference(list(dict.fromkeys(rows["variant"].dropna())), reference)
     for name in _NEEDED:
         _check(rows, name, rows[name].isna(), "be there in every row", "fill it in, or delete the row")
