@@ -48,7 +48,7 @@ def amend(frozen: Frozen, to_seeds: int, variants: Sequence[str] = ()) -> Amendm
             f"follow a decision, and {latest} has none that stands",
             f"run sweepkit promote {frozen.name} first, without --amend-to",
         )
-    wanted = _wanted(frozen, variants)
+    wanted = _wanted(frozen, to_seeds, variants)
     amendments.check_count(to_seeds, there)
     amendment = amendments.propose(
         frozen.cells,
@@ -70,7 +70,7 @@ def seeds_so_far(frozen: Frozen) -> int:
     return len(planned) + sum(len(amendment.seeds) for amendment in frozen.amendments)
 
 
-def _wanted(frozen: Frozen, variants: Sequence[str]) -> list[str]:
+def _wanted(frozen: Frozen, to_seeds: int, variants: Sequence[str]) -> list[str]:
     """The variants that are asked for, or all that are open, in the order of the last rung's verdicts."""
     rung = frozen.rungs[-1].name
     decided = ledger.read(frozen)
@@ -104,9 +104,11 @@ def _wanted(frozen: Frozen, variants: Sequence[str]) -> list[str]:
     if not found:
         raise errors.invalid(
             "--amend-to",
-            "seeds",
+            to_seeds,
             f"be for what rung {rung} left inconclusive, and it left nothing",
-            f"name variants with --amend-variant ({', '.join(may_be) or 'none was rejected there'})",
+            f"name a rejected variant with --amend-variant ({', '.join(may_be)})"
+            if may_be
+            else "what was adopted needs no more",
         )
     return found
 
