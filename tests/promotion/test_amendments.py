@@ -57,7 +57,7 @@ def test_fresh_seeds_alone_decide_what_was_open(tmp_path: Path) -> None:
     world = amended(before, 15)
     promotion = climb(world)
     assert promotion.of(Final.adopted) == ["great", "slight"]
-    with pytest.raises(ConfigError, match=r"--amend-to is 20, but must be for what.*needs no more"):
+    with pytest.raises(ConfigError, match=r"--amend-to is 20, but must be for what.*--amend-variant .turns"):
         amend.amend(reloaded(world).frozen, 20)
     result = promotion.rungs[-1]
     assert (result.rung, result.amendment, result.depth) == ("d6-amendment-1", 1, 6)
