@@ -93,6 +93,7 @@ class FakeSession:
                 if fake.get("for_memory"):
                     with (run_dir.path.parents[1] / "oom_kills").open("a") as counter:
                         counter.write("x")  # what the kernel would count
+                    time.sleep(fake.get("dying_s", 0.0))
                 os.kill(os.getpid(), 9)
         record.step = step
         if step < plan.num_steps:

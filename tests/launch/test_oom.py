@@ -63,7 +63,11 @@ def test_a_worker_that_the_kernel_kills_for_memory_is_no_lost_one(
     monkeypatch.setattr(oom, "num_kills", lambda: len(counter.read_text()) if counter.exists() else 0)
     monkeypatch.setattr(execute, "_config", lambda plan: RunConfig())  # fake plans carry none
     summary = execute.execute(
-        [make_plan("big", step_s=0.3, dies_always=True, for_memory=for_memory), make_plan("small")],
+        [
+            # giving back much memory takes the kernel longer than the driver takes to look
+            make_plan("big", step_s=0.3, dies_always=True, for_memory=for_memory, dying_s=0.6),
+            make_plan("small"),
+        ],
         LauncherConfig(kind=LauncherKind.local, num_workers=2, max_attempts=2),
         results_dir=tmp_path,
         worker_command=(sys.executable, str(Path(__file__).with_name("fake_worker.py"))),

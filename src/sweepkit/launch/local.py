@@ -31,6 +31,7 @@ _MAX_START_ERRORS = 2  # workers that raised before they held a run
 _MAX_START_KILLS = 8  # workers that were killed before they held a run
 _LOG_LINES = 15
 _GRACE_S = 20.0  # for workers to end when the driver itself fails
+_DYING_S = 30.0  # between the kernel's counting of a kill and the end of a process that holds much memory
 
 WORKER_COMMAND = (sys.executable, "-m", "sweepkit.launch.worker")
 
@@ -73,7 +74,8 @@ class Pool:
         self._command = command
         self._processes = processes_per_run
         self._workers: list[_Worker] = []
-        self._oom_kills = oom.num_kills()
+        self._num_kills = oom.num_kills()
+        self._kills_at: list[float] = []  # of the last while, for memory; nobody's yet
         self._start_errors = 0
         self._start_kills = 0
         self._waiting_for: set[str] = set()
@@ -123,16 +125,21 @@ class Pool:
     def _reap(self) -> None:
         """Notice workers that have ended, and of those that were killed how many for want of memory."""
         ended = [(item, code) for item in self._workers if (code := item.process.poll()) is not None]
-        before, self._oom_kills = self._oom_kills, oom.num_kills()  # asked for last: the kernel counts first
-        kills = 0 if before is None or self._oom_kills is None else self._oom_kills - before
+        self._count_kills()  # asked for last: the kernel counts first
         for item, code in ended:
             self._workers.remove(item)
-            if code == -signal.SIGKILL and kills > 0 and item.held is not None:
-                kills -= 1
+            if code == -signal.SIGKILL and self._kills_at and item.held is not None:
+                self._kills_at.pop(0)
                 run, attempt = item.held
                 job.out_of_memory(run.plan, run.run_dir, attempt)
             if code not in (exit_status.DONE, exit_status.STOPPED) and not item.is_killed:
                 self._died(item, code)
+
+    def _count_kills(self) -> None:
+        now = time.monotonic()
+        before, self._num_kills = self._num_kills, oom.num_kills()
+        new = 0 if before is None or self._num_kills is None else self._num_kills - before
+        self._kills_at = [at for at in self._kills_at if now - at < _DYING_S] + [now] * new
 
     def _died(self, item: _Worker, code: int) -> None:
         self._folder.trouble = True
