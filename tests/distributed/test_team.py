@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from typing import Any
 
 import pytest
 import torch
 import torch.distributed as dist
-from torch.distributed import HashStore
+from torch.distributed import HashStore, TCPStore
 
 from sweepkit.distributed import exchange_check
 from sweepkit.distributed.ranks import Ranks
+from sweepkit.distributed.team import Team
 
 START = """
 import sys
@@ -27,6 +29,16 @@ def test_a_rank_that_ends_before_all_have_come_together_ends_the_leader_with_the
     )
     assert leader.returncode == 1
     assert "rank 1 ended with status 3 before the ranks had come together" in leader.stderr
+
+
+def test_a_rank_that_may_go_watches_no_more() -> None:
+    """A thread that asks the store while Python ends aborts the process, and Slurm the job with it."""
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    follower = Team(Ranks(1, 2, store))
+    Ranks(0, 2, store).word(None)
+    assert any(thread.name == "ranks" for thread in threading.enumerate())
+    assert follower.next_order() is None
+    assert not any(thread.name == "ranks" for thread in threading.enumerate())
 
 
 @pytest.mark.parametrize(("num_gpus", "expected"), [(8, 3), (4, 3), (1, 0)])

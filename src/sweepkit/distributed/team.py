@@ -63,7 +63,8 @@ class Team:
         self._formed, self._ended = threading.Event(), threading.Event()
         if self.ranks.store is not None:
             self._store: Any = self.ranks.store.clone()  # type: ignore[attr-defined]  # a connection of its own: the other may be waiting
-            threading.Thread(target=self._watch, name="ranks", daemon=True).start()
+            self._watcher = threading.Thread(target=self._watch, name="ranks", daemon=True)
+            self._watcher.start()
 
     def form(self, local_rank: int) -> None:
         """Wait until all ranks are there; ``local_rank`` is this process's number on its machine."""
@@ -83,6 +84,8 @@ class Team:
         """What the leader wants of the others; None when they may go."""
         order: dict[str, Any] | None = self.ranks.word()
         self._busy = order is not None
+        if order is None:
+            self._stop_watching()
         return order
 
     def done(self) -> None:
@@ -102,6 +105,13 @@ class Team:
                         child.wait(_END_S)
                 dist.destroy_process_group()
         _kill(self._children)
+        self._stop_watching()
+
+    def _stop_watching(self) -> None:
+        """Python ends its threads as it ends; one that is asking the store then would abort the process."""
+        self._ended.set()
+        if self.ranks.store is not None:
+            self._watcher.join(_END_S)
 
     def cause(self, error: BaseException, failure_class: str | None, message: str) -> Report | None:
         """Why this rank's ``error`` came: another rank's failure, or (None) its own, which is now known.
