@@ -94,6 +94,8 @@ def test_a_job_out_of_memory_speaks_only_of_the_runs_it_had_begun(commands: Comm
     assert not any(losses.give_up(item, 3, tmp_path) for item in found.values())
     assert elsewhere.avoided(runs["culprit"].run_dir) == ("n1",)
     assert elsewhere.avoided(runs["innocent"].run_dir) == ()
+    (granted,) = losses.find([runs["culprit"]], placed, tmp_path)
+    assert not losses.give_up(granted, 3, tmp_path), "whoever looks again, or the task itself had granted it"
 
     attempt("culprit", 2, "7_1", "n2")
     (again,) = losses.find([runs["culprit"]], placed, tmp_path)

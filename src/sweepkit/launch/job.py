@@ -24,7 +24,8 @@ from sweepkit.plan.run_plan import RunPlan
 from sweepkit.results.record import FINAL_STATES, FailureClass, RunDir, RunRecord, RunState
 
 _KILLED = (
-    "out of memory (the kernel killed its process); lower horizon.device_batch_size or launcher.num_workers"
+    "out of memory (the kernel killed its process); lower horizon.device_batch_size or launcher.num_workers, "
+    "or raise launcher.slurm.mem_gib"
 )
 Stop = Callable[[], bool]
 #: Why the run that is being carried out is hopeless; None while it is not.

@@ -6,8 +6,9 @@ on any other node. That it was, and where it is not to run, is in the file of th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from sweepkit import fsio
 from sweepkit.launch import job
@@ -35,9 +36,14 @@ def grant(plan: RunPlan, results_dir: Path, failure_class: FailureClass) -> bool
     return True
 
 
+def is_granted(attempt: Mapping[str, Any]) -> bool:
+    """Whether the run was made startable again after this attempt."""
+    return bool(attempt.get(_RETRY))
+
+
 def avoided(run_dir: RunDir) -> tuple[str, ...]:
     """Nodes that the run is not to be started on."""
-    retries = [attempt[_RETRY] for attempt in run_dir.attempts().values() if attempt.get(_RETRY)]
+    retries = [attempt[_RETRY] for attempt in run_dir.attempts().values() if is_granted(attempt)]
     return tuple(sorted({node for retry in retries for node in retry["not_on"]}))
 
 

@@ -71,8 +71,10 @@ def find(runs: Sequence[Run], placed: dict[str, list[Place]], results_dir: Path)
 
 def _class(run: Run, state: str | None, job_id: str | None) -> FailureClass:
     found = CLASSES.get(state or "", FailureClass.lost)
-    began = any(attempt.get("job") == job_id for attempt in run.run_dir.attempts().values())
-    return FailureClass.lost if found is FailureClass.oom and not began else found
+    attempts = [item for item in run.run_dir.attempts().values() if item.get("job") == job_id]
+    if found is FailureClass.oom and (not attempts or elsewhere.is_granted(attempts[-1])):
+        return FailureClass.lost  # not its doing, or dealt with by the job itself
+    return found
 
 
 def give_up(loss: Loss, max_attempts: int, results_dir: Path) -> bool:
@@ -94,11 +96,12 @@ def give_up(loss: Loss, max_attempts: int, results_dir: Path) -> bool:
             job.mark_cancelled(loss.run.plan, loss.run.run_dir)
         else:
             what = f"Slurm: {loss.slurm_state}" if loss.slurm_state else "Slurm no longer knows how"
+            jobs = f"{loss.num_jobs} jobs (launcher.max_attempts)" if loss.num_jobs > 1 else "its job"
             job.mark_failed(
                 loss.run.plan,
                 loss.run.run_dir,
                 loss.failure_class,
-                f"{loss.num_jobs} jobs ended without finishing it (launcher.max_attempts; {what}); "
+                f"{jobs} ended without finishing it ({what}); "
                 f"log: {loss.log_path}; sweepkit resume SWEEP --failed tries again",
             )
     loss.run.refresh()
