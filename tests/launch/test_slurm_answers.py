@@ -130,6 +130,14 @@ def test_jobs_of_other_sweeps_and_folders_have_other_names(tmp_path: Path) -> No
     assert all(len(name) < 50 and name.startswith(("demo-", "learning_rates")) for name in names)
 
 
+def test_a_torn_submission_is_said_and_how_to_go_on(tmp_path: Path) -> None:
+    submissions.write(tmp_path, Submission("a", "s", 10, [["x"]]))
+    assert [item.name for item in submissions.read_all(tmp_path)] == ["a"]
+    (tmp_path / ".slurm" / "jobs" / "a.json").write_text('{"name": "a", ')
+    with pytest.raises(ClusterError, match=r"a\.json cannot be read .*scancel --name a.* again"):
+        submissions.read_all(tmp_path)
+
+
 @pytest.mark.parametrize("in_a_job", [True, False])
 def test_a_job_is_submitted_as_from_outside_of_any(monkeypatch: pytest.MonkeyPatch, in_a_job: bool) -> None:
     own = {"SLURM_CONF": "/etc/slurm.conf", "SBATCH_ACCOUNT": "lab", "SLURM_TIME_FORMAT": "standard"}

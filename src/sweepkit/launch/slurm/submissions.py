@@ -11,11 +11,10 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 from sweepkit import fsio
 from sweepkit.launch.slurm import cluster
-from sweepkit.launch.slurm.cluster import QueuedTask
+from sweepkit.launch.slurm.cluster import ClusterError, QueuedTask
 
 FOLDER = ".slurm"
 
@@ -103,17 +102,13 @@ def write(results_dir: Path, submission: Submission) -> None:
 
 def read(results_dir: Path, name: str) -> Submission | None:
     """The submission of that name; None where there is none."""
-    try:
-        value: dict[str, Any] = fsio.read_json(_path(results_dir, name))
-    except FileNotFoundError:
-        return None
-    return Submission(**value)
+    path = _path(results_dir, name)
+    return _read(path) if path.exists() else None
 
 
 def read_all(results_dir: Path) -> list[Submission]:
     """All submissions of a results folder, oldest first."""
-    paths = (folder(results_dir) / "jobs").glob("*.json")
-    found = [Submission(**fsio.read_json(path)) for path in paths]
+    found = [_read(path) for path in (folder(results_dir) / "jobs").glob("*.json")]
     return sorted(found, key=lambda item: item.submitted_at or "~")
 
 
@@ -135,6 +130,16 @@ def look(results_dir: Path) -> dict[str, list[Place]]:
     if not any(item.job_id for item in submitted):
         return {}
     return places(submitted, cluster.queue([item.name for item in submitted]))
+
+
+def _read(path: Path) -> Submission:
+    try:
+        return Submission(**fsio.read_json(path))
+    except (ValueError, TypeError) as error:
+        raise ClusterError(
+            f"{path} cannot be read ({error}), but must say what was submitted; cancel its jobs (scancel "
+            f"--name {path.stem}), delete it and run the same command again"
+        ) from None
 
 
 def _path(results_dir: Path, name: str) -> Path:
