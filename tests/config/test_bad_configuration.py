@@ -48,6 +48,9 @@ def message(*overrides: str) -> str:
         ("horizon.total_batch_size=true", ["write horizon.total_batch_size=auto"]),
         ("model.backout=on_off", ["write model.backout=true"]),
         ("evaluation.streams=validation", ["evaluation.streams", "be a list", "[a,b]"]),
+        ("ladder.reference_horizons=[half]", ["['half']", "be a list of numbers"]),
+        ("ladder.rungs=[{nme: a}]", ["list of blocks with fields among [name, overrides, num_seeds,"]),
+        ("model.short_window=1.5", ["model.short_window", "1.5", "a whole number or auto"]),
         # grammar
         ("model", ["model", "key=value"]),
         ("evaluation.streams=[a", ["key=value"]),
@@ -72,6 +75,10 @@ def message(*overrides: str) -> str:
         ("launcher.plan_mfu=40", ["launcher.plan_mfu", "40", "at most 1"]),
         ("horizon.target_param_data_ratio=0", ["horizon.target_param_data_ratio", "more than 0"]),
         ("seed=-1", ["seed", "-1"]),
+        ("trainer.max_loss_ratio=inf", ["trainer.max_loss_ratio", "inf", "finite number of more than 1"]),
+        ("horizon.target_param_data_ratio=1e308", ["at most 1000000"]),
+        (f"evaluation.every_steps={10**400}", ["evaluation.every_steps", "fit in 64 bits"]),
+        ("horizon.sequence_len=2000000", ["horizon.sequence_len", "between 2 and 1048576"]),
         # across fields
         ("model.num_kv_heads=4", ["model.num_kv_heads", "4", "6 query heads", "[1, 2, 3, 6]"]),
         ("model.value_gate_channels=4096", ["model.value_gate_channels", "4096", "768"]),
@@ -85,6 +92,12 @@ def message(*overrides: str) -> str:
             ["dataset.path", "kind embedded does not read it", "dataset=parquet_folder"],
         ),
         ("dataset.repo=me/mine", ["dataset.repo", "does not read it", "dataset.kind=hub"]),
+        (
+            "dataset.num_train_shards=8",
+            ["kind embedded does not read it", "dataset=climbmix, or leave it out"],
+        ),
+        ("dataset.revision=abc", ["dataset.revision", "kind embedded does not read it"]),
+        ("dataset.manifest_digest=abc", ["dataset.manifest_digest", "add dataset=parquet_folder"]),
         ("evaluation.streams=[validaton]", ["evaluation.streams", "did you mean 'validation'"]),
         ("evaluation.streams=[probe]", ["evaluation.streams", "val_bpb"]),
         ("evaluation.streams=[validation,validation]", ["evaluation.streams", "twice"]),
@@ -101,6 +114,16 @@ def test_every_kind_of_dataset_keeps_its_own_fields() -> None:
     assert compose(["dataset=parquet_folder", "dataset.path=/my/text"]).dataset.path == "/my/text"
     assert "does not read it" in message("dataset=climbmix", "dataset.sources=[books]")
     assert "does not read it" in message("dataset=parquet_folder", "dataset.path=x", "dataset.repo=me/mine")
+
+
+def test_a_warmup_in_steps_that_a_ratio_replaces_is_not_ignored() -> None:
+    assert message("experiment=mini", "schedule.warmup_steps=10") == (
+        "schedule.warmup_steps is 10, but must be left out beside schedule.warmup_ratio=0.02, which replaces "
+        "it; set schedule.warmup_ratio, or add schedule.warmup_ratio=null"
+    )
+    assert "momentum_warmup_ratio=null" in message("schedule=short", "schedule.momentum_warmup_steps=10")
+    given = compose(["experiment=mini", "schedule.warmup_steps=10", "schedule.warmup_ratio=null"])
+    assert given.schedule.warmup_steps == 10
 
 
 def test_impossible_batch_as_documented() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pyarrow as pa
@@ -118,6 +119,31 @@ def test_a_file_in_place_of_a_folder_is_refused(tmp_path: Path) -> None:
         prepare(wrong(str(tmp_path / "file")))
 
 
+def test_what_is_named_parquet_and_is_no_file_is_refused(folder: Path) -> None:
+    (folder / "parts.parquet").mkdir()
+    with pytest.raises(DataError, match=r"parts\.parquet is a folder, but must be a parquet file"):
+        prepare(wrong(str(folder)))
+    (folder / "parts.parquet").rmdir()
+    (folder / "gone.parquet").symlink_to(folder / "elsewhere")
+    with pytest.raises(DataError, match=r"gone\.parquet is a link to a file that is missing"):
+        prepare(wrong(str(folder)))
+
+
+def test_validation_text_that_is_trained_on_too_is_refused(folder: Path) -> None:
+    shutil.copy(folder / "part0.parquet", folder / "part9.parquet")
+    with pytest.raises(DataError, match=r"part9\.parquet is validation text.*\(part0\.parquet has the same"):
+        prepare(wrong(str(folder)))
+
+
+@pytest.mark.parametrize(
+    "kind", [pa.large_string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string())]
+)
+def test_text_is_text_in_any_layout(tmp_path: Path, kind: pa.DataType) -> None:
+    texts = ["one", "two", "three"]
+    pq.write_table(pa.table({"text": pa.array(texts).cast(kind)}), tmp_path / "a.parquet")
+    assert [text for batch in open_text(tmp_path / "a.parquet", "text") for text in batch] == texts
+
+
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"holds no \*\.parquet file, but must hold at least one; put files"):
         prepare(wrong(str(tmp_path)))
@@ -162,18 +188,18 @@ def test_more_validation_files_than_files_are_refused(folder: Path) -> None:
 
 
 def test_files_with_no_text_are_refused(tmp_path: Path) -> None:
-    for name in "ab":
-        write_parquet(tmp_path / f"{name}.parquet", [None, ""])
+    write_parquet(tmp_path / "a.parquet", [None, ""])
+    write_parquet(tmp_path / "b.parquet", [None])
     config = wrong(str(tmp_path))
     config.tokenizer.corpus = type(config.tokenizer.corpus).embedded
-    with pytest.raises(DataError, match="holds no text, but must have at least one non-empty document"):
+    with pytest.raises(DataError, match="holds no text to train on or none to evaluate on, but must"):
         prepare(config)
 
 
 def test_without_any_text_the_tokenizer_is_not_blamed(tmp_path: Path) -> None:
-    for name in "ab":
-        write_parquet(tmp_path / f"{name}.parquet", [])
-    with pytest.raises(DataError, match="holds no text, but must have at least one non-empty document"):
+    write_parquet(tmp_path / "a.parquet", [])
+    write_parquet(tmp_path / "b.parquet", [None])
+    with pytest.raises(DataError, match="holds no text to train on or none to evaluate on, but must"):
         prepare(wrong(str(tmp_path)))
 
 

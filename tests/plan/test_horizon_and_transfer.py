@@ -169,6 +169,8 @@ def test_mini_ladder_is_sensible(depth: int) -> None:
         ),
         (["horizon.target_tokens=1000"], ["horizon.target_tokens is 1000", "one batch of 524288"]),
         (["horizon.target_flops=1e10"], ["horizon.target_flops is 10000000000.0", "at least one step"]),
+        (["horizon.target_flops=1e308"], ["horizon gives", "at most 4.61e+18 tokens in all"]),
+        ([f"horizon.num_steps={2**62}"], ["4.61e+18 steps of 524288 tokens", "lower horizon.num_steps"]),
         (["horizon.sequence_len=2000"], ["auto", "64000", "device_batch_size 32 × sequence_len 2000"]),
         (["horizon.sequence_len=4096", "horizon.device_batch_size=24"], ["device_batch_size=16"]),
     ],

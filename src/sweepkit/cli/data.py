@@ -38,16 +38,26 @@ def add_parser(subparsers: Any) -> None:
     )
     actions = parser.add_subparsers(dest="action", required=True, metavar="prepare | stats | list")
     overrides = "as for train, such as dataset=climbmix tokenizer.vocab_size=8192"
-    prepare = actions.add_parser("prepare", help="build tokenizer, token cache and packing index")
+    prepare = actions.add_parser(
+        "prepare",
+        help="build tokenizer, token cache and packing index",
+        epilog="example: sweepkit data prepare dataset=climbmix dataset.num_train_shards=8",
+    )
     prepare.add_argument("overrides", nargs="*", metavar="OVERRIDE", help=overrides)
     prepare.add_argument("--format", choices=("text", "json"), default="text")
     prepare.add_argument(
         "--verify", action="store_true", help="checksum caches of any size; rebuild what fails"
     )
-    stats = actions.add_parser("stats", help="utilisation, cropped share and its floor by packing algorithm")
+    stats = actions.add_parser(
+        "stats",
+        help="utilisation, cropped share and its floor by packing algorithm",
+        epilog="example: sweepkit data stats experiment=mini --format json",
+    )
     stats.add_argument("overrides", nargs="*", metavar="OVERRIDE", help=overrides)
     stats.add_argument("--format", choices=("table", "json"), default="table")
-    listing = actions.add_parser("list", help="datasets and what they are")
+    listing = actions.add_parser(
+        "list", help="datasets and what they are", epilog="example: sweepkit data list --format json"
+    )
     listing.add_argument("--format", choices=("table", "json"), default="table")
 
 

@@ -23,6 +23,7 @@ from sweepkit.config.override import Override
 from sweepkit.config.schema import RunConfig
 
 _TYPE_NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+_ITEM_NAMES = {str: "texts", float: "numbers"}
 _EXAMPLES = {int: "8", float: "0.1", str: "name"}  # for fields that are null
 
 
@@ -129,8 +130,13 @@ def _wrong_type(hint: Any, dotted: str, value: Any, current: Any) -> errors.Conf
         remedy = close if close.startswith("did") else f"write {dotted}={names[0]}"
         return errors.invalid(dotted, value, f"be one of [{', '.join(names)}]{null}", remedy)
     if typing.get_origin(kinds[0]) is list:
-        return errors.invalid(dotted, value, "be a list", f"write '{dotted}=[a,b]' in quotes")
-    wanted = " or ".join(_TYPE_NAMES.get(kind, str(kind)) for kind in kinds)
+        (item,) = typing.get_args(kinds[0])
+        inside = _ITEM_NAMES.get(item) or f"blocks with fields among [{', '.join(vars(item()))}]"
+        return errors.invalid(dotted, value, f"be a list of {inside}", f"write '{dotted}=[a,b]' in quotes")
+    if kinds == [int, str]:  # the only text that such a field takes
+        wanted = "a whole number or auto"
+    else:
+        wanted = " or ".join(_TYPE_NAMES.get(kind, str(kind)) for kind in kinds)
     example = _EXAMPLES.get(kinds[0], "VALUE") if current is None else str(current)
     if isinstance(current, bool):
         example = example.lower()

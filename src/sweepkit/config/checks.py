@@ -138,13 +138,15 @@ RANGES: dict[str, Range] = {
         "be a multiple of 16 (what FP8 hardware multiplies)",
         "try 16",
     ),
-    "horizon.target_param_data_ratio": _more_than_zero("12"),
+    "horizon.target_param_data_ratio": Range(
+        lambda value: 0 < value <= 1e6, "be more than 0 and at most 1000000", "try 12"
+    ),
     "horizon.target_flops": _more_than_zero("1e18"),
     "horizon.num_steps": _at_least(1, "1000"),
     "horizon.target_tokens": _at_least(1, "1000000000"),
     "horizon.total_batch_size": _auto_or_at_least_one("524288"),
     "horizon.device_batch_size": _at_least(1, "32"),
-    "horizon.sequence_len": _at_least(2, "2048"),
+    "horizon.sequence_len": _between(2, 2**20, "2048"),
     "horizon.reference_depth": _between(1, 1000, "12"),
     "horizon.reference_batch_size": _at_least(1, "524288"),
     "horizon.batch_exponent": _between(0, 1, "0.383"),
@@ -154,7 +156,9 @@ RANGES: dict[str, Range] = {
     "trainer.checkpoint_every_steps": _at_least(0, "1000 (0: never)"),
     "trainer.gc_every_steps": _at_least(1, "5000"),
     "trainer.max_loss_ratio": Range(
-        lambda value: value > 1, "be more than 1 (the loss at step 0 must pass)", "try 1.5"
+        lambda value: 1 < value < math.inf,
+        "be a finite number of more than 1 (the loss at step 0 must pass)",
+        "try 1.5, or 1e9 for a run that never counts as diverged",
     ),
     "launcher.num_workers": _auto_or_at_least_one("2"),
     "launcher.max_attempts": _at_least(1, "3"),
@@ -193,6 +197,8 @@ def check(config: RunConfig) -> None:
     """
     for field, get, rule in _GETTERS:
         value = get(config)
+        if isinstance(value, int) and abs(value) >= 2**63:
+            raise errors.invalid(field, value, "fit in 64 bits", rule.remedy)
         if value is not None and not rule.holds(value):
             raise errors.invalid(field, value, rule.contract, rule.remedy)
     cross_checks.check(config)

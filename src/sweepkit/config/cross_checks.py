@@ -26,11 +26,20 @@ EMBEDDED_SOURCES = ("books", "encyclopedia", "factbook", "speeches")
 _OWN_FIELDS = {
     "sources": (DatasetKind.embedded, "dataset=embedded"),
     "path": (DatasetKind.parquet_folder, "dataset=parquet_folder"),
+    "manifest_digest": (DatasetKind.parquet_folder, "dataset=parquet_folder"),
     "repo": (DatasetKind.hub, "dataset.kind=hub"),
+    "revision": (DatasetKind.hub, "a hub dataset, as dataset=climbmix"),
+    "shard_pattern": (DatasetKind.hub, "a hub dataset, as dataset=climbmix"),
+    "num_train_shards": (DatasetKind.hub, "a hub dataset, as dataset=climbmix"),
 }
 #: FP8 hardware multiplies matrices whose sizes are multiples of this.
 FP8_MULTIPLE = 16
 _LENGTHS = ("target_flops", "num_steps", "target_tokens")
+#: Warm-ups in steps, and the fractions that replace them.
+_REPLACED_STEPS = {
+    "warmup_steps": "warmup_ratio",
+    "momentum_warmup_steps": "momentum_warmup_ratio",
+}
 
 
 def check(config: RunConfig) -> None:
@@ -77,7 +86,7 @@ def _check_dataset(dataset: DatasetConfig) -> None:
                 f"dataset.{field}",
                 value,
                 f"be left out for dataset {dataset.name} (kind {dataset.kind.name} does not read it)",
-                f"add {choice}",
+                f"add {choice}, or leave it out",
             )
     if dataset.kind is DatasetKind.parquet_folder and not dataset.path:
         raise errors.invalid(
@@ -178,6 +187,15 @@ def _check_batch(horizon: HorizonConfig) -> None:
 
 
 def _check_schedule(schedule: ScheduleConfig) -> None:
+    for steps, ratio in _REPLACED_STEPS.items():
+        value, replaced_by = getattr(schedule, steps), getattr(schedule, ratio)
+        if replaced_by is not None and value != getattr(ScheduleConfig, steps):
+            raise errors.invalid(
+                f"schedule.{steps}",
+                value,
+                f"be left out beside schedule.{ratio}={replaced_by:g}, which replaces it",
+                f"set schedule.{ratio}, or add schedule.{ratio}=null",
+            )
     warmup = schedule.warmup_ratio
     if warmup is not None and warmup + schedule.warmdown_ratio > 1:
         raise errors.invalid(

@@ -47,8 +47,8 @@ class Documents:
 def no_text() -> DataError:
     """What to say when a split has no document with text in it."""
     return DataError(
-        "the dataset holds no text, but must have at least one non-empty document to train on and one to "
-        "evaluate on; check dataset.path, dataset.text_column and the files' rows"
+        "the dataset holds no text to train on or none to evaluate on, but must have at least one non-empty "
+        "document for each; check dataset.path, dataset.text_column and the files' rows"
     )
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sweepkit.config.schema import DatasetConfig
-from sweepkit.data.manifest import folder_manifest
+from sweepkit.data.manifest import folder_manifest, parquet_files
 from sweepkit.data.text_file import TextFile, open_text
 from sweepkit.errors import DataError, invalid
 
@@ -24,7 +24,8 @@ def recipe(dataset: DatasetConfig, split: str) -> dict[str, Any]:
     """Names the text by the content of the files, not by where they are.
 
     Raises:
-        DataError: the folder is missing, has no parquet file, or is not what ``manifest_digest`` pins.
+        DataError: the folder is missing, has no parquet file, is not what ``manifest_digest`` pins, or would
+            be evaluated on a copy of what it is trained on.
     """
     parts = _parts(dataset, split)
     manifest = folder_manifest(_folder(dataset))
@@ -35,11 +36,24 @@ def recipe(dataset: DatasetConfig, split: str) -> dict[str, Any]:
             "drop the pin and count what follows as another dataset"
         )
     digests = manifest["files"]
+    _refuse_copies(dataset, digests)
     return {
         "kind": "parquet_folder",
         "text_column": dataset.text_column,
         "parts": [[digests[path.name]["sha256"], list(rows)] for path, rows in parts],
     }
+
+
+def _refuse_copies(dataset: DatasetConfig, digests: dict[str, Any]) -> None:
+    """Raise DataError where a validation file is trained on too, under another name."""
+    trained = {digests[path.name]["sha256"]: path.name for path, _ in _parts(dataset, "train")}
+    for path, _ in _parts(dataset, "validation"):
+        twin = trained.get(digests[path.name]["sha256"], path.name)
+        if twin != path.name:
+            raise DataError(
+                f"{path} is validation text, but must not be trained on too ({twin} has the same content); "
+                "move one away"
+            )
 
 
 def files(dataset: DatasetConfig, split: str) -> list[TextFile]:
@@ -67,7 +81,7 @@ def _folder(dataset: DatasetConfig) -> Path:
 
 def _parts(dataset: DatasetConfig, split: str) -> list[Part]:
     folder = _folder(dataset)
-    paths = sorted(folder.glob("*.parquet"))
+    paths = parquet_files(folder)
     if not paths:
         raise DataError(
             f"dataset.path is {dataset.path!r}, which holds no *.parquet file, but must hold at least one; "

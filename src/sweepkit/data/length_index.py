@@ -8,7 +8,7 @@ of 4,096 tokens, three up to 262,144. Documents of one length leave in the order
 
 from __future__ import annotations
 
-from collections import deque
+from collections import defaultdict, deque
 
 _BITS = 6
 _WORD = 63
@@ -18,7 +18,7 @@ class LengthIndex:
     """A multiset of (length, document) for lengths 0 to ``max_length``."""
 
     def __init__(self, max_length: int) -> None:
-        self._queues: list[deque[int]] = [deque() for _ in range(max_length + 1)]
+        self._queues: defaultdict[int, deque[int]] = defaultdict(deque)
         self._levels: list[list[int]] = []
         size = max_length + 1
         while True:

@@ -14,6 +14,24 @@ from typing import Any
 from sweepkit import fsio
 from sweepkit.config import paths
 from sweepkit.config.schema import DatasetConfig, DatasetKind
+from sweepkit.errors import DataError
+
+
+def parquet_files(folder: Path) -> list[Path]:
+    """All ``*.parquet`` files of a folder, in the order of their names.
+
+    Raises:
+        DataError: one of that name is no file.
+    """
+    found = sorted(folder.glob("*.parquet"))
+    for path in found:
+        if not path.is_file():
+            state = "a folder" if path.is_dir() else "a link to a file that is missing"
+            raise DataError(
+                f"{path} is {state}, but must be a parquet file; name the folder that holds the files as "
+                "dataset.path, or move it away"
+            )
+    return found
 
 
 def folder_manifest(folder: str | Path) -> dict[str, Any]:
@@ -29,7 +47,7 @@ def folder_manifest(folder: str | Path) -> dict[str, Any]:
     except (OSError, ValueError):
         remembered = {}
     files: dict[str, dict[str, Any]] = {}
-    for path in sorted(root.glob("*.parquet")):
+    for path in parquet_files(root):
         stat = path.stat()
         known = remembered.get(path.name, {})
         if (known.get("size"), known.get("mtime_ns")) != (stat.st_size, stat.st_mtime_ns):

@@ -58,7 +58,7 @@ def _parquet(path: Path, text_column: str, rows: tuple[float, float]) -> Iterato
             if text_column not in names:
                 raise _no_column(path, text_column, names)
             kinds = {field.name: field.type for field in file.schema_arrow}
-            texts = [n for n, k in kinds.items() if pa.types.is_string(k) or pa.types.is_large_string(k)]
+            texts = [name for name, kind in kinds.items() if _is_text(kind)]
             if text_column not in texts:
                 raise _no_text(path, text_column, str(kinds[text_column]), texts)
             num_rows = file.metadata.num_rows
@@ -75,6 +75,14 @@ def _parquet(path: Path, text_column: str, rows: tuple[float, float]) -> Iterato
         if isinstance(error, FileNotFoundError):
             raise
         raise _unreadable(path, "a readable parquet file", error) from error
+
+
+def _is_text(kind: Any) -> bool:
+    """Whether an Arrow type is text, in any of its layouts."""
+    from pyarrow import types
+
+    kind = kind.value_type if types.is_dictionary(kind) else kind
+    return types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)
 
 
 def _json_lines(path: Path, text_column: str) -> Iterator[list[str]]:

@@ -14,6 +14,9 @@ from sweepkit import errors
 from sweepkit.config.schema import RunConfig
 from sweepkit.plan.sizing import Sizing
 
+#: Tokens of a run that still count in 64 bits.
+MAX_TOKENS = 2**62
+
 
 @dataclass(frozen=True)
 class Horizon:
@@ -58,6 +61,11 @@ def plan_horizon(config: RunConfig, sizing: Sizing, reference: Sizing) -> Horizo
         steps = target // batch
     if steps < 1:
         raise _no_step(config, sizing, batch, target)
+    if steps * batch > MAX_TOKENS:
+        raise errors.ConfigError(
+            f"horizon gives {steps:.3g} steps of {batch} tokens, but must be at most {MAX_TOKENS:.3g} tokens "
+            "in all; lower horizon.num_steps, target_tokens, target_flops or target_param_data_ratio"
+        )
     return Horizon(target, ratio_tokens, reference_tokens, batch, rows, steps)
 
 
