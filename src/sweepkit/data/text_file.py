@@ -82,7 +82,7 @@ def _is_text(kind: Any) -> bool:
     from pyarrow import types
 
     kind = kind.value_type if types.is_dictionary(kind) else kind
-    return types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)
+    return any(is_one(kind) for is_one in (types.is_string, types.is_large_string, types.is_string_view))
 
 
 def _json_lines(path: Path, text_column: str) -> Iterator[list[str]]:
