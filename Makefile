@@ -15,7 +15,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 TORCH := torch==2.13.0
-# Four workers for two cores: two of them have a Slurm cluster each, and mostly wait for it.
+# Four workers for two cores: three of them begin with a Slurm cluster each, which they often wait for.
 # loadgroup: tests of one xdist_group go to one worker, the largest group first.
 JOBS ?= 4
 

@@ -13,6 +13,12 @@ settings.register_profile("sweepkit", deadline=None)
 settings.load_profile("sweepkit")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long tests first: what is left for the end is short, and all workers share it."""
+    long = {"slow", "compile"}
+    items.sort(key=lambda item: long.isdisjoint(mark.name for mark in item.iter_markers()))
+
+
 @pytest.fixture(scope="session")
 def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One cache for all workers of a test run: the corpus is tokenized once."""

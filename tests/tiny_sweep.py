@@ -1,4 +1,4 @@
-"""A sweep file of runs that take seconds: tiny, eager, on the embedded text."""
+"""A sweep file of runs that take a second: tiny, eager, on the embedded text."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from pathlib import Path
 _TEMPLATE = """\
 question: Does the plain rate help?
 base:{shape}
+  - model.aspect_ratio=16
+  - model.head_dim=16
   - tokenizer.vocab_size=512
   - horizon.sequence_len=64
   - horizon.device_batch_size=4
   - horizon.total_batch_size=256
   - horizon.num_steps={num_steps}
-  - evaluation.max_bytes=4000
+  - evaluation.max_bytes=2000
   - evaluation.every_steps={evaluate_every}
   - evaluation.sample_tokens=0
   - trainer.compile=false
@@ -31,7 +33,7 @@ def write_sweep(
     folder: Path,
     name: str = "small",
     *,
-    num_steps: int = 20,
+    num_steps: int = 10,
     evaluate_every: int = 0,
     seeds: int = 2,
     axes: str = "{lr: {tenth: [optimizer.unembedding.lr=0.0008], plain: [optimizer.unembedding.lr=0.008]}}",

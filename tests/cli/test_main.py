@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -88,13 +87,7 @@ def run(*arguments: str, cwd: Path, **given: Any) -> subprocess.CompletedProcess
     )  # fmt: skip
 
 
-def test_help_starts_at_once_and_imports_nothing_heavy(tmp_path: Path) -> None:
-    times = []
-    for _ in range(3):
-        started = time.perf_counter()
-        assert run("--help", cwd=tmp_path).returncode == 0
-        times.append(time.perf_counter() - started)
-    assert min(times) < 0.5
+def test_help_and_an_error_import_nothing_heavy() -> None:
     code = (
         "import sys; from sweepkit.cli.main import main; main(['--help']); main(['sweep', 'zzz']);"
         "heavy = {'torch', 'pandas', 'scipy', 'pyarrow', 'matplotlib', 'wandb'} & set(sys.modules);"

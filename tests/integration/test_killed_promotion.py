@@ -13,6 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tiny_sweep import write_sweep
 
 NUM_KILLS = 12
@@ -66,10 +68,11 @@ def outcomes(results: Path) -> list[tuple[str, str, str]]:
     return sorted((v["rung"], v["variant"], v["outcome"]) for v in verdicts)
 
 
+@pytest.mark.slow
 def test_the_final_table_of_a_promotion_killed_twelve_times_equals_the_undisturbed_one(
     sweepkit: Callable[..., subprocess.CompletedProcess[str]], environment: dict[str, str], tmp_path: Path
 ) -> None:
-    write_sweep(tmp_path, "tiny", num_steps=40, evaluate_every=20, axes=AXES, reference="{}")
+    write_sweep(tmp_path, "tiny", num_steps=20, evaluate_every=10, axes=AXES, reference="{}")
     undisturbed, disturbed = tmp_path / "undisturbed", tmp_path / "disturbed"
     done = sweepkit(*COMMAND, SWEEPKIT_RESULTS_DIR=str(undisturbed))
     assert done.returncode == 0, done.stderr + done.stdout

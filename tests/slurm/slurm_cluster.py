@@ -60,12 +60,14 @@ class Cluster:
     def queue(self) -> list[str]:
         return self.run("squeue", "-h", "-r", "-o", "%i|%j|%T").splitlines()
 
-    def release(self) -> None:
-        """Have requeued jobs start now: Slurm holds them back for a while."""
-        for line in self.run("squeue", "-h", "-r", "-o", "%A|%T|%r").splitlines():
+    def release(self) -> bool:
+        """Have requeued jobs start now: Slurm holds them back for a while. False where the queue is empty."""
+        lines = self.run("squeue", "-h", "-r", "-o", "%A|%T|%r").splitlines()
+        for line in lines:
             job_id, state, reason = line.split("|")
             if state == "PENDING" and reason in ("BeginTime", "None"):
                 self.run("scontrol", "update", f"JobId={job_id}", "StartTime=now", check=False)
+        return bool(lines)
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
@@ -76,15 +78,18 @@ class Cluster:
         finally:
             self.run("scontrol", "update", "PartitionName=main", "State=UP")
 
-    def wait_for(self, what: str, holds: Callable[[], bool], timeout_s: float = 300.0) -> None:
+    def wait_for(self, what: str, holds: Callable[[], bool] | None = None, timeout_s: float = 300.0) -> None:
+        """Until ``holds``; left out: until the queue is empty."""
         until = time.monotonic() + timeout_s
-        while not holds():
+        while True:
+            has_jobs = self.release()
+            if not has_jobs if holds is None else holds():
+                return
             assert time.monotonic() < until, f"waited {timeout_s} s for {what}; queue: {self.queue()}"
-            self.release()
-            time.sleep(0.5)
+            time.sleep(0.3)
 
-    def wait_until_idle(self, timeout_s: float = 300.0) -> None:
-        self.wait_for("the queue to be empty", lambda: not self.queue(), timeout_s)
+    def wait_until_idle(self) -> None:
+        self.wait_for("the queue to be empty")
 
 
 class User:
@@ -162,6 +167,9 @@ class User:
             with contextlib.suppress(IndexError, ValueError, KeyError):
                 found[path.parent.name] = int(json.loads(lines[-1])["step"])
         return found
+
+    def wait_for_step(self, step: int) -> None:
+        self.cluster.wait_for(f"step {step}", lambda: max(self.steps().values(), default=0) >= step)
 
     def attempts(self) -> dict[str, int]:
         return {path.name: len(list(path.glob("attempts/*.json"))) for path in self.results.glob("runs/*")}

@@ -8,11 +8,10 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from slurm_cluster import LAUNCHER, Cluster, User, running_cluster
+from slurm_cluster import LAUNCHER, Cluster, User
 
 from tiny_sweep import write_sweep
 
@@ -37,16 +36,12 @@ def one_long_run(user: User, num_steps: int = 400) -> str:
     )
 
 
-def wait_for_step(user: User, step: int) -> None:
-    user.cluster.wait_for(f"step {step}", lambda: max(user.steps().values(), default=0) >= step)
-
-
 def test_a_preempted_run_goes_on_and_loses_nothing(cluster: Cluster, user: User) -> None:
     name = one_long_run(user)
     user.sweepkit("sweep", name, *LAUNCHER, "launcher.slurm.partition=low")
     here = user.folder / "here"
     undisturbed = user.meanwhile("sweep", name, results=here)
-    wait_for_step(user, 50)
+    user.wait_for_step(50)
     cluster.run("sbatch", "-p", "high", "-N", "4", "--exclusive", "-o", "/dev/null", "--wrap", "sleep 3")
     cluster.wait_until_idle()
 
@@ -63,7 +58,7 @@ def test_a_preempted_run_goes_on_and_loses_nothing(cluster: Cluster, user: User)
 def test_a_killed_task_keeps_its_siblings_and_its_own_runs_are_taken_up(cluster: Cluster, user: User) -> None:
     name = write_sweep(user.folder, seeds=2, num_steps=150, ladder="none")
     user.sweepkit("sweep", name, *LAUNCHER, "launcher.slurm.runs_per_task=2")
-    wait_for_step(user, 20)
+    user.wait_for_step(20)
     (array,) = [item for item in user.submissions() if item["tasks"]]
     cluster.run("scancel", "-s", "KILL", f"{array['job_id']}_0.0")
     cluster.wait_until_idle()
@@ -77,7 +72,7 @@ def test_a_killed_task_keeps_its_siblings_and_its_own_runs_are_taken_up(cluster:
 def test_a_killed_worker_costs_nothing_but_its_last_steps(cluster: Cluster, user: User) -> None:
     name = one_long_run(user, 200)
     user.sweepkit("sweep", name, *LAUNCHER)
-    wait_for_step(user, 20)
+    user.wait_for_step(20)
     (claim,) = [json.loads(path.read_text()) for path in user.results.glob("runs/*/claim.json")]
     os.kill(claim["process"]["pid"], signal.SIGKILL)
     cluster.wait_until_idle()
@@ -88,7 +83,7 @@ def test_a_killed_worker_costs_nothing_but_its_last_steps(cluster: Cluster, user
 def test_a_node_that_dies_costs_a_restart(cluster: Cluster, user: User) -> None:
     name = one_long_run(user)
     user.sweepkit("sweep", name, *LAUNCHER)
-    wait_for_step(user, 20)
+    user.wait_for_step(20)
     node = cluster.run("squeue", "-h", "-t", "R", "-o", "%N")
     cluster.control("kill-node", node)
     cluster.run("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=test")
@@ -100,7 +95,7 @@ def test_a_node_that_dies_costs_a_restart(cluster: Cluster, user: User) -> None:
 def test_a_job_cancelled_behind_our_back_is_not_submitted_again(cluster: Cluster, user: User) -> None:
     name = one_long_run(user, 2000)
     user.sweepkit("sweep", name, *LAUNCHER)
-    wait_for_step(user, 10)
+    user.wait_for_step(10)
     (array,) = [item for item in user.submissions() if item["tasks"]]
     cluster.run("scancel", array["job_id"])
     cluster.wait_until_idle()  # its gate has looked by then
@@ -111,7 +106,7 @@ def test_a_job_cancelled_behind_our_back_is_not_submitted_again(cluster: Cluster
 def test_a_time_limit_costs_a_restart(cluster: Cluster, user: User) -> None:
     name = one_long_run(user, 250)
     user.sweepkit("sweep", name, *LAUNCHER)
-    wait_for_step(user, 20)
+    user.wait_for_step(20)
     (array,) = [item for item in user.submissions() if item["tasks"]]
     (claim,) = [json.loads(path.read_text()) for path in user.results.glob("runs/*/claim.json")]
     process = claim["process"]["pid"]
@@ -134,7 +129,7 @@ def test_a_time_limit_costs_a_restart(cluster: Cluster, user: User) -> None:
 def test_cancel_empties_the_queue_and_keeps_checkpoints(cluster: Cluster, user: User) -> None:
     name = write_sweep(user.folder, seeds=4, num_steps=2000, ladder="none")
     user.sweepkit("sweep", name, *LAUNCHER)
-    wait_for_step(user, 10)
+    user.wait_for_step(10)
     before = user.status(name)
     waits = {run["waits_for"] for run in before["runs"] if run["state"] == "queued"}
     assert "JobArrayTaskLimit" in waits
@@ -160,54 +155,40 @@ def fake_sbatch(folder: Path, script: str) -> dict[str, str]:
 def test_killed_between_two_sbatch_calls_nothing_is_submitted_twice_or_forgotten(
     cluster: Cluster, user: User
 ) -> None:
-    name = write_sweep(user.folder, ladder="none")
+    name = write_sweep(user.folder, seeds=1, ladder="none")
     path = fake_sbatch(user.folder, 'sbatch "$@" >/dev/null; kill -9 $PPID')
     done = user.sweepkit("sweep", name, *LAUNCHER, check=False, extra=path)
     assert done.returncode == -signal.SIGKILL
     (intent,) = user.submissions()
-    assert intent["job_id"] is None and len(intent["tasks"]) == 4
+    assert intent["job_id"] is None and len(intent["tasks"]) == 2
     said = user.sweepkit("sweep", name, *LAUNCHER, extra=path).stdout
-    assert "4 queued before" in said and "submitted in" not in said
+    assert "2 queued before" in said and "submitted in" not in said
     cluster.wait_until_idle()
     assert {row["state"] for row in user.table(name)} == {"complete"}
     assert set(user.attempts().values()) == {1}
 
 
 def test_a_frozen_controller_that_runs_the_job_all_the_same(cluster: Cluster, user: User) -> None:
-    name = write_sweep(user.folder, ladder="none")
+    name = write_sweep(user.folder, seeds=1, ladder="none")
     pid_file = f"{cluster.settings['SLURMTEST_ROOT']}/run/slurmctld.pid"
     path = fake_sbatch(
         user.folder,
         f'kill -STOP $(cat {pid_file}); sbatch "$@"; code=$?; kill -CONT $(cat {pid_file}); exit $code',
     )
     said = user.sweepkit("sweep", name, *LAUNCHER, extra=path).stdout
-    assert "4 submitted" in said
+    assert "2 submitted" in said
     cluster.wait_until_idle()
     assert {row["state"] for row in user.table(name)} == {"complete"}
     assert set(user.attempts().values()) == {1}
     assert len([item for item in user.submissions() if item["tasks"]]) == 1
 
 
-def test_twelve_hundred_runs_split_at_the_array_limit(cluster: Cluster, user: User) -> None:
-    with cluster.held():
-        name = write_sweep(user.folder, seeds=600, ladder="none")
-        said = user.sweepkit("sweep", name, *LAUNCHER).stdout
-        assert "1200 submitted" in said
-        arrays = [item for item in user.submissions() if item["tasks"]]
-        assert sorted(len(item["tasks"]) for item in arrays) == [199, 1001]
-        assert len({run for item in arrays for task in item["tasks"] for run in task}) == 1200
-        assert len(cluster.queue()) == 1201  # and the gate
-        assert "1200 queued before" in user.sweepkit("sweep", name, *LAUNCHER).stdout
-        user.sweepkit("cancel", name)
-        assert not cluster.queue()
-
-
 def test_a_wrong_partition_is_refused_and_costs_nothing(cluster: Cluster, user: User) -> None:
-    name = write_sweep(user.folder, ladder="none")
+    name = write_sweep(user.folder, seeds=1, ladder="none")
     done = user.sweepkit("sweep", name, *LAUNCHER, "launcher.slurm.partition=nowhere", check=False)
     assert done.returncode == 2
     assert "sbatch refused" in done.stderr and "partition" in done.stderr
-    assert "4 submitted" in user.sweepkit("sweep", name, *LAUNCHER).stdout
+    assert "2 submitted" in user.sweepkit("sweep", name, *LAUNCHER).stdout
     cluster.wait_until_idle()
     assert {row["state"] for row in user.table(name)} == {"complete"}
 
@@ -227,23 +208,3 @@ def test_without_slurm_one_line_says_what_to_do(tmp_path: Path, shared_cache: Pa
     assert done.returncode == 2
     (line,) = done.stderr.strip().splitlines()
     assert "sbatch" in line and "launcher=local" in line
-
-
-@pytest.fixture(scope="module")
-def bare_cluster() -> Iterator[Cluster]:
-    """Without accounting: sacct fails."""
-    with running_cluster(accounting=False) as cluster:
-        yield cluster
-
-
-def test_without_accounting(bare_cluster: Cluster, tmp_path: Path, shared_cache: Path) -> None:
-    (tmp_path / "home").mkdir()
-    user = User(bare_cluster, tmp_path, shared_cache)
-    name = write_sweep(user.folder, seeds=1, num_steps=150, ladder="none")
-    user.sweepkit("sweep", name, *LAUNCHER)
-    wait_for_step(user, 20)
-    (array,) = [item for item in user.submissions() if item["tasks"]]
-    bare_cluster.run("scancel", "-s", "KILL", f"{array['job_id']}_0.0")
-    assert any("accounting" in note for note in user.status(name)["notes"])
-    bare_cluster.wait_until_idle()
-    assert {row["state"] for row in user.table(name)} == {"complete"}

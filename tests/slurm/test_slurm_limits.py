@@ -1,4 +1,4 @@
-"""What a cluster gives and denies: whole nodes, memory, accounts and how much may be queued at once."""
+"""What a cluster gives and denies: memory, accounts, accounting and how much may be queued at once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from slurm_cluster import LAUNCHER, Cluster, User, running_cluster
 
 from tiny_sweep import write_sweep
 
-pytestmark = pytest.mark.xdist_group("slurm")
+pytestmark = pytest.mark.xdist_group("slurm limits")
 
 ENFORCING = "AccountingStorageEnforce=limits,qos"
 MAX_SUBMIT = 4
@@ -81,6 +81,20 @@ def test_a_job_that_slurm_kills_over_its_memory_is_out_of_memory(cluster: Cluste
     assert said == str({job_id: "OUT_OF_MEMORY", innocent: "FAILED"})
 
 
+def test_three_hundred_runs_split_at_the_array_limit(cluster: Cluster, user: User) -> None:
+    with cluster.held():
+        name = write_sweep(user.folder, seeds=150, ladder="none")
+        said = user.sweepkit("sweep", name, *LAUNCHER).stdout
+        assert "300 submitted" in said
+        arrays = [item for item in user.submissions() if item["tasks"]]
+        assert sorted(len(item["tasks"]) for item in arrays) == [49, 251]
+        assert len({run for item in arrays for task in item["tasks"] for run in task}) == 300
+        assert len(cluster.queue()) == 301  # and the gate
+        assert "300 queued before" in user.sweepkit("sweep", name, *LAUNCHER).stdout
+        user.sweepkit("cancel", name)
+        assert not cluster.queue()
+
+
 @pytest.fixture(scope="module")
 def enforcing_cluster() -> Iterator[Cluster]:
     """Has accounts with limits, and submits nothing for those without."""
@@ -113,3 +127,23 @@ def test_accounts_and_the_submit_limit(
     enforcing_cluster.wait_until_idle()
     assert {row["state"] for row in user.table(name)} == {"complete"}
     assert set(user.attempts().values()) == {1}
+
+
+@pytest.fixture(scope="module")
+def bare_cluster() -> Iterator[Cluster]:
+    """Without accounting: sacct fails."""
+    with running_cluster(accounting=False) as cluster:
+        yield cluster
+
+
+def test_without_accounting(bare_cluster: Cluster, tmp_path: Path, shared_cache: Path) -> None:
+    (tmp_path / "home").mkdir()
+    user = User(bare_cluster, tmp_path, shared_cache)
+    name = write_sweep(user.folder, seeds=1, num_steps=150, ladder="none")
+    user.sweepkit("sweep", name, *LAUNCHER)
+    user.wait_for_step(20)
+    (array,) = [item for item in user.submissions() if item["tasks"]]
+    bare_cluster.run("scancel", "-s", "KILL", f"{array['job_id']}_0.0")
+    assert any("accounting" in note for note in user.status(name)["notes"])
+    bare_cluster.wait_until_idle()
+    assert {row["state"] for row in user.table(name)} == {"complete"}

@@ -13,7 +13,7 @@ from slurm_cluster import LAUNCHER, Cluster, User
 
 from tiny_sweep import write_sweep
 
-pytestmark = pytest.mark.xdist_group("slurm")
+pytestmark = pytest.mark.xdist_group("slurm limits")
 
 ONE = "{run: {base: [horizon.device_batch_size=2]}}"
 TWO_NODES = ("launcher.processes_per_run=2", "launcher.slurm.nodes=2")
@@ -41,21 +41,18 @@ def test_two_nodes_train_one_run_through_a_preemption_and_a_dead_rank(cluster: C
     name = write_sweep(user.folder, seeds=1, num_steps=300, axes=ONE, reference="{run: base}", ladder="none")
     user.sweepkit("sweep", name, *LAUNCHER, *TWO_NODES, "launcher.slurm.partition=low")
 
-    def wait_for_step(step: int) -> None:
-        cluster.wait_for(f"step {step}", lambda: max(user.steps().values(), default=0) >= step)
-
     here = user.folder / "here"
     undisturbed = user.meanwhile(
         "sweep", name, "launcher=local", "launcher.processes_per_run=2", results=here
     )
-    wait_for_step(20)
+    user.wait_for_step(20)
     (array,) = [item for item in user.submissions() if item["tasks"]]
     (line,) = cluster.run("squeue", "-h", "-j", array["job_id"], "-o", "%D|%A").splitlines()
     num_nodes, job_id = line.split("|")
     assert num_nodes == "2"
     cluster.run("sbatch", "-p", "high", "-N", "4", "--exclusive", "-o", "/dev/null", "--wrap", "sleep 3")
     cluster.wait_for("the requeued run", lambda: max(user.attempts().values(), default=0) == 2)
-    wait_for_step(max(user.steps().values()) + 20)
+    user.wait_for_step(max(user.steps().values()) + 20)
     os.kill(process_of_rank(job_id, 1), signal.SIGKILL)
     cluster.wait_until_idle()
     assert {row["state"] for row in user.table(name)} == {"complete"}
