@@ -56,7 +56,7 @@ def test_a_preempted_run_goes_on_and_loses_nothing(cluster: Cluster, user: User)
 
 
 def test_a_killed_task_keeps_its_siblings_and_its_own_runs_are_taken_up(cluster: Cluster, user: User) -> None:
-    name = write_sweep(user.folder, seeds=2, num_steps=150, ladder="none")
+    name = write_sweep(user.folder, seeds=2, num_steps=80, ladder="none")
     user.sweepkit("sweep", name, *LAUNCHER, "launcher.slurm.runs_per_task=2")
     user.wait_for_step(20)
     (array,) = [item for item in user.submissions() if item["tasks"]]
