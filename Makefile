@@ -15,8 +15,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 TORCH := torch==2.13.0
-# Four workers for two cores: three of them begin with a Slurm cluster each, which they often wait for.
-# loadgroup: tests of one xdist_group go to one worker, the largest group first.
+# Four workers for two cores: each starts a Slurm cluster when it first needs one, and often waits for it.
+# Tests are handed out one by one, long ones first (tests/conftest.py).
 JOBS ?= 4
 
 help:
@@ -60,7 +60,7 @@ imports: $(VENV)/.test-setup
 	$(BIN)/lint-imports --no-cache
 
 pytest: $(VENV)/.test-setup
-	$(BIN)/pytest -n $(JOBS) --dist loadgroup --durations 15 $(PYTEST_ARGS)
+	$(BIN)/pytest -n $(JOBS) --maxschedchunk 1 --durations 15 $(PYTEST_ARGS)
 
 # BENCH_ARGS=--save makes the figures the baseline, BENCH_ARGS=--smoke only shows that both run.
 bench: $(VENV)/.setup

@@ -11,12 +11,10 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.xdist_group("wheel")  # built once
-
 CHECKOUT = Path(__file__).resolve().parents[2]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A new virtual environment holding the built wheel; dependencies are borrowed from this one."""
     folder = tmp_path_factory.mktemp("wheel")
@@ -44,7 +42,8 @@ def run(installed: Path, folder: Path, *args: str) -> str:
     return done.stdout
 
 
-def test_the_wheel_brings_its_configuration_sweeps_and_corpus(installed: Path, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_the_wheel_brings_all_that_commands_need_in_an_empty_folder(installed: Path, tmp_path: Path) -> None:
     where = subprocess.check_output(
         [installed / "python", "-c", "import sweepkit; print(sweepkit.__file__)"], cwd=tmp_path, text=True
     )
@@ -54,9 +53,6 @@ def test_the_wheel_brings_its_configuration_sweeps_and_corpus(installed: Path, t
     assert (package / "sweeps" / "demo.yaml").is_file()
     assert list((package / "data" / "corpus").glob("*.parquet"))
     assert list((package / "data" / "corpus").glob("NOTICE*"))
-
-
-def test_commands_work_from_an_empty_folder(installed: Path, tmp_path: Path) -> None:
     assert "depth: 4" in run(installed, tmp_path, "train", "model=d4", "--cfg", "job")
     assert '"depth": 12' in run(installed, tmp_path, "plan", "model=d12", "--format", "json")
     assert "d24" in run(installed, tmp_path, "plan", "sweep=x0_beta1")

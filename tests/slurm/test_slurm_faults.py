@@ -15,7 +15,7 @@ from slurm_cluster import LAUNCHER, Cluster, User
 
 from tiny_sweep import write_sweep
 
-pytestmark = pytest.mark.xdist_group("slurm faults")
+pytestmark = pytest.mark.slow
 
 # The scalars' usual rate is too much for thousands of steps of 256 tokens: whether such a run ends is luck.
 ONE = "{run: {base: [optimizer.smear.lr=0.02]}}"

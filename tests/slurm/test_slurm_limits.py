@@ -13,7 +13,7 @@ from slurm_cluster import LAUNCHER, Cluster, User, running_cluster
 
 from tiny_sweep import write_sweep
 
-pytestmark = pytest.mark.xdist_group("slurm limits")
+pytestmark = pytest.mark.slow
 
 ENFORCING = "AccountingStorageEnforce=limits,qos"
 MAX_SUBMIT = 4

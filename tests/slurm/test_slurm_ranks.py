@@ -13,8 +13,6 @@ from slurm_cluster import LAUNCHER, Cluster, User
 
 from tiny_sweep import write_sweep
 
-pytestmark = pytest.mark.xdist_group("slurm limits")
-
 ONE = "{run: {base: [horizon.device_batch_size=2]}}"
 TWO_NODES = ("launcher.processes_per_run=2", "launcher.slurm.nodes=2")
 

@@ -12,10 +12,9 @@ from slurm_cluster import LAUNCHER, Cluster, User
 
 from tiny_sweep import write_sweep
 
-pytestmark = pytest.mark.xdist_group("slurm sweeps")
+pytestmark = pytest.mark.slow
 
 
-@pytest.mark.slow
 def test_forty_runs_go_as_arrays_and_each_runs_once(cluster: Cluster, user: User) -> None:
     name = write_sweep(user.folder, seeds=20, ladder="none")
     with cluster.held():
@@ -42,7 +41,6 @@ def test_forty_runs_go_as_arrays_and_each_runs_once(cluster: Cluster, user: User
         assert by_id[row["run_id"]] == row
 
 
-@pytest.mark.slow
 def test_a_promotion_climbs_by_itself_and_decides_as_one_process_would(cluster: Cluster, user: User) -> None:
     name = write_sweep(user.folder)
     said = user.sweepkit(
@@ -121,7 +119,6 @@ def test_broken_runs_fail_alone_and_only_they_are_run_again(cluster: Cluster, us
     assert user.attempts() == before
 
 
-@pytest.mark.slow
 def test_a_search_is_carried_out_by_array_tasks_and_its_best_climb(cluster: Cluster, user: User) -> None:
     space = "{optimizer.unembedding.lr: {low: 0.002, high: 0.03}}"
     enqueued = "[[optimizer.unembedding.lr=0.016]]"  # better than the reference's half of it
