@@ -20,7 +20,7 @@ from sweepkit.cli.main import main
 from sweepkit.errors import SweepkitError
 from sweepkit.promotion.simulation.play import Score
 from sweepkit.promotion.verdict import Promotion
-from sweepkit.report import content, html, plots, policy_plot, tables, terminal
+from sweepkit.report import content, drawing, html, plots, policy_plot, sheets, tables, terminal
 from sweepkit.results import store
 from sweepkit.sweep.frozen import Frozen
 
@@ -288,7 +288,7 @@ def test_sentences_keep_room_on_a_narrow_page(promotion: Promotion, tmp_path: Pa
 def test_terminal_tables_say_the_same(promotion: Promotion, frozen: Frozen, tmp_path: Path) -> None:
     console = terminal.console()
     with console.capture() as captured:
-        console.print(tables.finals(promotion))
+        console.print(drawing.draw(sheets.finals(promotion)))
         console.print(tables.verdicts([v for rung in promotion.rungs for v in rung.verdicts]))
         console.print(tables.transfer(promotion.transfer, frozen.decision.metric))
         console.print(tables.summary(store.load("demo", tmp_path)))

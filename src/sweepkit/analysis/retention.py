@@ -5,8 +5,7 @@ for what is measured below has noise of its own (to 0.63 where noise and effects
 known noise variance is taken out of the lower rung's sums of squares (errors in variables; Fuller 1987).
 Variants that were picked for looking good are luckier than they are good, so each counts by one over its
 chance of having climbed: winners once, randomly chosen others for all that were not chosen. The reference
-    is one more point, whose effect is zero on both rungs; the error it shares with all effects thereby
-    drops out.
+is one more point, whose effect is zero on both rungs; the error it shares with all effects thereby drops out.
 
 The part of shrinkage that selection explains follows from the lower rung alone: given how all effects spread
 there, the expected true effect of those that climbed lies closer to the middle than what was measured. The

@@ -1,9 +1,8 @@
 """Fields whose effect is known to turn with scale: variants that change one are not decided on a small rung.
 
 ``decision.scale_sensitive: {precision: 24}`` says that what changes a field of ``precision`` is never
-promoted or
-rejected for its loss below d24: it climbs, whatever it looked like, and takes nobody's place. Divergence and
-memory still count.
+promoted or rejected for its loss below d24: it climbs, whatever it looked like, and takes nobody's place.
+Divergence and memory still count.
 """
 
 from __future__ import annotations

@@ -3,8 +3,7 @@
 What climbs was chosen for looking good, so part of any shrinkage on the next rung is selection alone. A few
 variants that lost, drawn at random, are therefore run on the further rungs beside the winners. They are never
 adopted, and they are judged apart, so that they cost the winners no power; their runs help to measure the
-noise. Once drawn a variant is run up to
-the top; where nothing climbs, none is.
+noise. Once drawn a variant is run up to the top; where nothing climbs, none is.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sweepkit.analysis.transfer import TransferRow
-from sweepkit.promotion.verdict import Promotion, Verdict
+from sweepkit.promotion.verdict import Verdict
 from sweepkit.report import sheets
 from sweepkit.report.drawing import draw
 from sweepkit.sweep.decision import DecisionRule
@@ -35,11 +35,6 @@ def summary(frame: pd.DataFrame, metric: str = "val_bpb") -> RenderableType:
 def verdicts(rows: Iterable[Verdict]) -> RenderableType:
     """One line per verdict with its reasons, rung by rung; the report adds the notes."""
     return draw(sheets.verdicts(rows, with_notes=False))
-
-
-def finals(promotion: Promotion) -> RenderableType:
-    """One line a variant: what every rung decided, how it ended and why."""
-    return draw(sheets.finals(promotion))
 
 
 def axes(rows: Iterable[Verdict], decision: DecisionRule) -> RenderableType:
