@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import signal
+import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,9 +17,11 @@ import torch
 import torch.distributed as dist
 from torch.distributed import HashStore, TCPStore
 
-from sweepkit.distributed import exchange_check
+from sweepkit.distributed import exchange_check, ranks, team
 from sweepkit.distributed.ranks import Ranks
 from sweepkit.distributed.team import Team
+from sweepkit.errors import ConfigError
+from sweepkit.training import follow
 
 START = """
 import sys
@@ -39,6 +46,43 @@ def test_a_rank_that_may_go_watches_no_more() -> None:
     assert any(thread.name == "ranks" for thread in threading.enumerate())
     assert follower.next_order() is None
     assert not any(thread.name == "ranks" for thread in threading.enumerate())
+
+
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_ranks_that_never_come_are_not_waited_for_all_day(rank: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    where = {"WORLD_SIZE": "2", "RANK": rank, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    for name, value in where.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("TORCHELASTIC_USE_AGENT_STORE", raising=False)
+    monkeypatch.setattr(ranks, "JOIN_TIMEOUT", timedelta(seconds=1))
+    with pytest.raises(
+        ConfigError, match=rf"RANK is '{rank}', but must meet .* at 127.0.0.1:{port} .* 1 s: "
+    ):
+        ranks.from_environment()
+
+
+@pytest.fixture
+def handlers() -> Iterator[None]:
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("handlers")
+def test_a_rank_can_be_stopped_as_long_as_it_waits_for_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    found: list[Any] = []
+
+    def look(_: Any = None) -> SimpleNamespace:
+        found.append(signal.getsignal(signal.SIGTERM))
+        return SimpleNamespace(follow=look)
+
+    monkeypatch.setattr(team, "join", look)
+    monkeypatch.setattr(follow, "Session", look)
+    assert follow.main() == 0
+    assert found == [signal.SIG_DFL, signal.SIG_IGN, signal.SIG_IGN]
 
 
 @pytest.mark.parametrize(("num_gpus", "expected"), [(8, 3), (4, 3), (1, 0)])

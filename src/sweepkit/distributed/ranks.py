@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
@@ -22,10 +23,12 @@ from torch import Tensor
 from torch.distributed.distributed_c10d import PrefixStore, Store
 
 from sweepkit.distributed.waiting import Waiting
+from sweepkit.errors import invalid
 
 LEADER = 0
 # Ranks wait for each other while one prepares data or compiles; a rank that dies is noticed otherwise.
 TIMEOUT = timedelta(hours=12)
+JOIN_TIMEOUT = timedelta(minutes=10)  # they are started at about the same time
 
 
 class Ranks:
@@ -141,8 +144,21 @@ class Ranks:
 
 
 def from_environment() -> Ranks:
-    """The ranks that the environment speaks of (the variables that torchrun sets), not yet a group."""
+    """The ranks that the environment speaks of (the variables that torchrun sets), not yet a group.
+
+    Raises:
+        ConfigError: they have not met where the environment says.
+    """
     from torch.distributed.rendezvous import rendezvous
 
-    store, rank, size = next(iter(rendezvous("env://", timeout=TIMEOUT)))
+    try:
+        store, rank, size = next(iter(rendezvous("env://", timeout=JOIN_TIMEOUT)))
+    except dist.DistError as error:
+        address, port = (os.environ[name] for name in ("MASTER_ADDR", "MASTER_PORT"))
+        contract = (
+            f"meet the other ranks at {address}:{port} (MASTER_ADDR:MASTER_PORT) within "
+            f"{JOIN_TIMEOUT.total_seconds():.0f} s: {str(error).splitlines()[0]}"
+        )
+        raise invalid("RANK", os.environ["RANK"], contract, "start all ranks, with torchrun") from error
+    store.set_timeout(TIMEOUT)
     return Ranks(rank, size, store)

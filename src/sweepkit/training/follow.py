@@ -18,9 +18,10 @@ _PR_SET_PDEATHSIG = 1
 
 def main() -> int:
     """Follow until the leader lets go; raises SystemExit where a rank fails."""
+    mine = team.join()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)  # the leader gets it too, and says what is to be done
-    Session(team.join()).follow()
+    Session(mine).follow()
     return 0
 
 
