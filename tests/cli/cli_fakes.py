@@ -24,12 +24,21 @@ class FakeLauncher:
         self.started: list[str] = []
         self.launchers: list[Any] = []
 
-    def __call__(self, plans: Sequence[RunPlan], launcher: Any, *, results_dir: Path, **_: Any) -> None:
+    def __call__(
+        self,
+        plans: Sequence[RunPlan],
+        launcher: Any,
+        *,
+        results_dir: Path,
+        retry_failed: bool = False,
+        **_: Any,
+    ) -> None:
         self.launchers.append(launcher)
         for plan in plans:
             run_dir = RunDir.of(results_dir, plan.run_id)
             record = run_dir.read_record()
-            if record is None or record.state not in FINAL_STATES:
+            again = retry_failed and record is not None and record.state is RunState.failed
+            if record is None or record.state not in FINAL_STATES or again:
                 self.started.append(plan.run_id)
                 run_dir.write_plan(plan)
                 run_dir.write_record(self._record(plan))

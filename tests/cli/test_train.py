@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from sweepkit.cli import train as module
 from sweepkit.cli.main import main
 from sweepkit.config import codec, compose, paths
-from sweepkit.results.record import RunDir, RunState
+from sweepkit.results.record import FailureClass, RunDir, RunState
 
 MINI = ["experiment=mini", "model=d2"]
 Output = Callable[[], str]
@@ -138,6 +138,26 @@ def test_a_run_that_diverged_says_so(launcher: FakeLauncher, capsys: pytest.Capt
         assert "delete" in error
 
 
+@pytest.mark.parametrize("refused", [FailureClass.bad_config, FailureClass.bad_data])
+def test_a_run_that_was_refused_for_its_surroundings_is_asked_for_again(
+    refused: FailureClass, launcher: FakeLauncher, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """``trainer.device=cuda`` on a machine without it must not name the run a failure for ever."""
+    assert main(["train", *MINI]) == 0
+    (path,) = paths.results_dir().glob("runs/*/record.json")
+    record = RunDir(path.parent).read_record()
+    assert record is not None
+    record.state, record.failure_class = RunState.failed, refused
+    RunDir(path.parent).write_record(record)
+    assert main(["train", *MINI]) == 0
+    assert len(launcher.started) == 2
+    record.failure_class = FailureClass.crash
+    RunDir(path.parent).write_record(record)
+    assert main(["train", *MINI]) == 1
+    assert len(launcher.started) == 2
+    assert "is not run again" in capsys.readouterr().err
+
+
 def test_what_can_go_on_and_what_was_computed_otherwise_is_said(
     launcher: FakeLauncher, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -183,7 +203,11 @@ def complete(line: str, monkeypatch: pytest.MonkeyPatch, output: Output) -> list
         ("sweepkit promote de", {"demo"}),
         ("sweepkit promote demo launcher=l", {"launcher=local"}),
         ("sweepkit status ", set()),
-        ("sweepkit data ", set()),
+        ("sweepkit calibrate sweep=", {"sweep=demo", "sweep=x0_beta1"}),
+        ("sweepkit calibrate model=d1", {"model=d12", "model=d16"}),
+        ("sweepkit doctor precision=f", {"precision=fp8"}),
+        ("sweepkit data ", {"prepare", "stats", "list"}),
+        ("sweepkit data prepare dataset=cl", {"dataset=climbmix"}),
     ],
 )
 def test_completion(

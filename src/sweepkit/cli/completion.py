@@ -11,7 +11,9 @@ import os
 from collections.abc import Sequence
 
 #: Commands whose arguments are overrides, so that Hydra can complete them.
-HYDRA_COMMANDS = ("train", "plan")
+HYDRA_COMMANDS = ("train", "plan", "calibrate", "data", "doctor")
+#: Commands that take sweep=NAME among their overrides.
+OF_A_SWEEP_COMMANDS = ("plan", "calibrate")
 #: Commands whose first argument is the name of a sweep file.
 SWEEP_COMMANDS = ("sweep", "promote")
 #: Commands whose first argument is the name of a sweep that was started.
@@ -42,7 +44,11 @@ def run(arguments: Sequence[str]) -> int:
         from sweepkit.sweep import frozen
 
         print(" ".join(frozen.frozen_names(paths.results_dir())))
-    elif command == "plan" and typed.startswith("sweep="):
+    elif is_first and command == "data":
+        from sweepkit.cli import data
+
+        print(" ".join(data.ACTIONS))
+    elif command in OF_A_SWEEP_COMMANDS and typed.startswith("sweep="):
         from sweepkit.sweep import file
 
         print(" ".join(f"sweep={name}" for name in file.available()))

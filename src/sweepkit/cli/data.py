@@ -25,6 +25,7 @@ Caches go to ~/.cache/sweepkit, or to $SWEEPKIT_CACHE_DIR; all runs share them. 
 by itself; preparing beforehand only moves the work. Killed at any moment, the same command goes on. A hub
 dataset stays at the commit that a cache found first; dataset.revision=COMMIT gives other caches the same.
 """
+ACTIONS = ("prepare", "stats", "list")
 _STATS_COLUMNS = ("algorithm", "utilisation", "cropped", "floor", "rows", "documents", "tokens")
 
 
@@ -36,7 +37,7 @@ def add_parser(subparsers: Any) -> None:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    actions = parser.add_subparsers(dest="action", required=True, metavar="prepare | stats | list")
+    actions = parser.add_subparsers(dest="action", required=True, metavar=" | ".join(ACTIONS))
     overrides = "as for train, such as dataset=climbmix tokenizer.vocab_size=8192"
     prepare = actions.add_parser(
         "prepare",

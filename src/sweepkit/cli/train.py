@@ -52,7 +52,7 @@ def train(config: RunConfig) -> int:
             "add -m to run every rung, or use sweepkit promote SWEEP",
         )
     from sweepkit.plan import build
-    from sweepkit.results.record import RunDir, RunState
+    from sweepkit.results.record import FailureClass, RunDir, RunState
 
     plan = build.build(config)
     results_dir = paths.results_dir()
@@ -62,7 +62,12 @@ def train(config: RunConfig) -> int:
     was_complete = before is not None and before.state == RunState.complete
     if not was_complete:
         print(f"{plan.run_id}: {plan.num_steps} steps of {plan.total_batch_size} tokens, {where}")
-        how = running.How(results_dir, config.launcher)
+        # refused before it began: a device or a folder may be right now, and neither is part of its name
+        was_refused = before is not None and before.failure_class in (
+            FailureClass.bad_config,
+            FailureClass.bad_data,
+        )
+        how = running.How(results_dir, config.launcher, retry_failed=was_refused)
         if running.run_plans([plan], how, plan.run_id, {}) is not None:
             print(f"follow: sweepkit status; the run's folder is {where}")
             return running.DONE
@@ -79,7 +84,9 @@ def train(config: RunConfig) -> int:
         return running.DONE
     reason = record.failure_message or record.failure_class or ""
     print(f"{record.state}: {where}{result}; {reason}", file=sys.stderr)
-    if record.state in (RunState.failed, RunState.diverged):
+    if record.failure_class in (FailureClass.bad_config, FailureClass.bad_data):
+        print("correct that and run the same command again", file=sys.stderr)
+    elif record.state in (RunState.failed, RunState.diverged):
         print(f"a run that has ended is not run again; to try it anew, delete {where}", file=sys.stderr)
     if record.state is RunState.failed and any(run_dir.checkpoints_path.glob("step_*")):
         print(f"to go on from its last checkpoint, delete {run_dir.record_path.name} there", file=sys.stderr)
