@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -95,6 +96,18 @@ def test_help_and_an_error_import_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_terminal_without_unicode_is_no_error() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "sweepkit", "plan", "model=d12"],
+        env=os.environ | {"PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "512?3 2048" in done.stdout
 
 
 def test_info_is_hydras(tmp_path: Path) -> None:

@@ -22,6 +22,14 @@ from sweepkit.config.schema import (
 from sweepkit.errors import ConfigError
 
 
+def test_a_variable_set_to_nothing_is_unset(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("SWEEPKIT_CACHE_DIR", "XDG_CACHE_HOME", "SWEEPKIT_RESULTS_DIR"):
+        monkeypatch.setenv(name, "")
+    assert paths.cache_dir() == tmp_path / ".cache" / "sweepkit"
+    assert paths.results_dir() == Path("results").absolute()
+
+
 def test_defaults_are_the_schema() -> None:
     """conf/ states only differences: with no override nothing differs but the names of what was chosen."""
     from sweepkit.config.schema import RunConfig
@@ -126,6 +134,14 @@ def test_another_configuration_folder(tmp_path: Path, monkeypatch: pytest.Monkey
     assert compose(["model=mine"]).model.depth == 5
     with pytest.raises(ConfigError, match="depht"):
         compose(["model=broken"])
+    for content in (b"depth: [1", b"depth: \xff", b"3"):
+        (mine / "model" / "broken.yaml").write_bytes(content)
+        with pytest.raises(
+            ConfigError, match=r"configuration folder is .*'model': 'broken'.*correct that file"
+        ):
+            compose(["model=broken"])
+    monkeypatch.setenv("SWEEPKIT_CONF_DIR", "")
+    assert paths.conf_dir() != mine
     monkeypatch.setenv("SWEEPKIT_CONF_DIR", str(tmp_path / "nowhere"))
     with pytest.raises(ConfigError, match=r"config\.yaml.*SWEEPKIT_CONF_DIR"):
         compose()

@@ -130,6 +130,7 @@ AXES = "axes: {a: {x: [optimizer.x0.lr=0.1]}}\n"
         ("axes: {a: {x: [b=1], x: [b=2]}}", "valid YAML"),
         ("axes: [", "valid YAML"),
         ("- a\n- b", "map keys to values"),
+        ("3", "map keys to values"),
         ("", "at least one axis"),
     ],
 )

@@ -177,7 +177,7 @@ def _list(args: argparse.Namespace) -> int:
     rows = []
     for path in sorted((paths.conf_dir() / "dataset").glob("*.yaml")):
         comment = []
-        for line in path.read_text().splitlines():
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
             if not line.startswith("#"):
                 break
             comment.append(line.lstrip("# "))

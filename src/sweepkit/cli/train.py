@@ -104,6 +104,7 @@ def compose_with_hydra(arguments: Sequence[str]) -> RunConfig | None:
         SystemExit: Hydra or the multirun ended with a status.
     """
     import hydra
+    import yaml  # type: ignore[import-untyped]
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
@@ -122,7 +123,8 @@ def compose_with_hydra(arguments: Sequence[str]) -> RunConfig | None:
             app()
         except errors.SweepkitError:
             raise
-        except (HydraException, OmegaConfBaseException, ValueError) as error:  # model=null is a ValueError
+        except (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError) as error:
+            # model=null is a ValueError
             _explain(arguments)
             raise errors.ConfigError(_cause(error)) from error
     if not composed:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
+import yaml  # type: ignore[import-untyped]
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.config_store import ConfigStore
@@ -97,7 +98,7 @@ def _composed(folder: Path, chosen: tuple[tuple[str, str], ...]) -> tuple[DictCo
         with initialize_config_dir(config_dir=str(folder), version_base="1.3", job_name="sweepkit"):
             cfg = hydra_compose("config", [f"{group}={option}" for group, option in chosen])
         config = OmegaConf.to_object(cfg)
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, yaml.YAMLError, UnicodeDecodeError, OSError) as error:
         raise _broken_group(folder, chosen, error) from error
     finally:
         GlobalHydra.instance().hydra = running

@@ -1,4 +1,7 @@
-"""Where things are: configuration, results and caches. Nothing here is part of a run's identity."""
+"""Where things are: configuration, results and caches. Nothing here is part of a run's identity.
+
+A variable that is set to nothing counts as unset.
+"""
 
 from __future__ import annotations
 
@@ -18,18 +21,18 @@ def sweeps_dir() -> Path:
 
 def results_dir() -> Path:
     """Where runs and sweeps are written: $SWEEPKIT_RESULTS_DIR, else ``./results``."""
-    return Path(os.environ.get("SWEEPKIT_RESULTS_DIR", "results")).absolute()
+    return Path(os.environ.get("SWEEPKIT_RESULTS_DIR") or "results").absolute()
 
 
 def cache_dir() -> Path:
     """Tokenizers, tokens, downloads, measured GEMM rates: $SWEEPKIT_CACHE_DIR, else ~/.cache/sweepkit."""
-    default = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "sweepkit"
-    return Path(os.environ.get("SWEEPKIT_CACHE_DIR", default)).absolute()
+    default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sweepkit"
+    return Path(os.environ.get("SWEEPKIT_CACHE_DIR") or default).absolute()
 
 
 def _shipped_folder(variable: str, name: str) -> Path:
-    if variable in os.environ:
-        return Path(os.environ[variable]).absolute()
+    if chosen := os.environ.get(variable):
+        return Path(chosen).absolute()
     package = Path(__file__).resolve().parents[1]
     checkout = package.parents[1]
     if (checkout / "pyproject.toml").is_file() and (checkout / name).is_dir():

@@ -142,6 +142,10 @@ def load(name_or_path: str | Path) -> SweepFile:
         raise errors.invalid(
             "sweep file", str(path), f"be valid YAML ({detail})", "correct that line"
         ) from error
+    except OSError as error:  # without a number it is OmegaConf's, for a file that holds a single value
+        if error.errno is not None:
+            raise
+        content = None
     if not isinstance(content, dict):
         raise errors.invalid("sweep file", str(path), "map keys to values", "start from a shipped sweep file")
     if "name" in content:
