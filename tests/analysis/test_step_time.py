@@ -123,6 +123,25 @@ def test_intervals_hold_node_effects_and_drift(
     assert below < 0.06 + 3 * math.sqrt(0.05 * 0.95 / total)
 
 
+@pytest.mark.parametrize(("drift", "coverage"), [(0.0, 0.85), (0.01, 0.90)])
+def test_without_times_a_quiet_host_gives_narrow_intervals(drift: float, coverage: float) -> None:
+    """Runs of a seed count as one moment: 90% intervals fall short where they share none (noise: 0.01)."""
+    hits, worlds = 0, 300
+    for world in range(worlds):
+        rng = np.random.default_rng([9, world])
+        moments = rng.normal(0.0, drift, 5)
+        rows = [
+            {"variant": name, "seed": seed, "median_step_time_s": math.exp(rng.normal(moments[seed], 0.01))}
+            for name in ("reference", "a")
+            for seed in range(5)
+        ]
+        found = step_time.compare(pd.DataFrame(rows), "a", 0.05).effect
+        assert found.low is not None and found.high is not None
+        hits += found.low <= 0.0 <= found.high
+    print(f"without times, drift {drift:g}: {hits / worlds:.0%}")
+    assert stats.binomtest(hits, worlds, coverage).pvalue > 0.001
+
+
 def test_slow_waves_are_the_worst_it_can_meet() -> None:
     """No random walk, and three readings a side: an honest lower end, which the documentation gives."""
     covered, _ = coverage(blocks(3, horizons=False), 120, drift=wave)
