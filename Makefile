@@ -1,5 +1,6 @@
 # make setup   a virtual environment in .venv with everything sweepkit needs
 # make demo    setup, then a real staged promotion on the embedded corpus (minutes, two cores)
+# make test-setup   setup, and what the checks need: pytest, ruff, mypy
 # make test    setup, then lint, types, import rules and all tests
 # make bench   the reference workload's speed beside the committed baseline (half an hour; a quiet machine)
 # make slurm-packages   as root, on Debian: the Slurm that tests/slurm start a cluster of
@@ -20,7 +21,7 @@ TORCH := torch==2.13.0
 JOBS ?= 4
 
 help:
-	@sed -n 's/^# //p' Makefile | head -7
+	@sed -n 's/^# //p' Makefile | head -8
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \

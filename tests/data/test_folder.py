@@ -182,7 +182,8 @@ def test_damage_inside_a_column_is_named(folder: Path) -> None:
 
 def test_more_validation_files_than_files_are_refused(folder: Path) -> None:
     with pytest.raises(
-        ConfigError, match=r"dataset\.validation_shards is 3, but must be 1 to 2 of the 3 files"
+        ConfigError,
+        match=r"dataset\.validation_shards is 3, but must be at least 1 and leave one of the 3 files",
     ):
         prepare(wrong(str(folder), validation_shards=3))
 

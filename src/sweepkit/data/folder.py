@@ -93,8 +93,8 @@ def _parts(dataset: DatasetConfig, split: str) -> list[Part]:
         return [(paths[0], rows)]
     if not 1 <= held_out < len(paths):
         raise invalid(
-            "dataset.validation_shards", held_out, f"be 1 to {len(paths) - 1} of the {len(paths)} files",
-            "lower it or add files",
+            "dataset.validation_shards", held_out,
+            f"be at least 1 and leave one of the {len(paths)} files to train on", "lower it or add files",
         )  # fmt: skip
     chosen = paths[:-held_out] if split == "train" else paths[-held_out:]
     return [(path, (0.0, 1.0)) for path in chosen]
