@@ -158,18 +158,19 @@ def test_a_run_that_was_refused_for_its_surroundings_is_asked_for_again(
     assert "is not run again" in capsys.readouterr().err
 
 
-def test_what_can_go_on_and_what_was_computed_otherwise_is_said(
+def test_how_it_was_computed_what_was_noted_and_what_can_go_on_is_said(
     launcher: FakeLauncher, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["train", *MINI]) == 0
     (path,) = paths.results_dir().glob("runs/*/record.json")
     record = RunDir(path.parent).read_record()
     assert record is not None
-    record.resolved["dtype_reason"] = "SWEEPKIT_DTYPE=fp32"
+    record.resolved |= {"dtype": "fp32", "dtype_reason": "SWEEPKIT_DTYPE=fp32", "notes": ["MFU is low"]}
     RunDir(path.parent).write_record(record)
     capsys.readouterr()
     assert main(["train", *MINI]) == 0
-    assert capsys.readouterr().out.endswith(", computed with SWEEPKIT_DTYPE=fp32\n")
+    note, result = capsys.readouterr().out.splitlines()
+    assert note == "MFU is low" and result.endswith(", in fp32 (SWEEPKIT_DTYPE=fp32)")
     record.state, record.failure_message = RunState.failed, "the network file system hung up"
     RunDir(path.parent).write_record(record)
     assert main(["train", *MINI]) == 1

@@ -18,7 +18,6 @@ from typing import Any
 from sweepkit import errors
 from sweepkit.cli import running
 from sweepkit.config import paths
-from sweepkit.config.dtype_override import ENVIRONMENT_VARIABLE
 from sweepkit.config.schema import RunConfig
 
 PROG = "sweepkit train"
@@ -77,8 +76,10 @@ def train(config: RunConfig) -> int:
         return running.RUNS_FAILED
     bpb = record.results.get("val_bpb")
     result = "" if bpb is None else f", val_bpb {bpb:.4f}"
-    if (forced := record.resolved.get("dtype_reason", "")).startswith(ENVIRONMENT_VARIABLE):
-        result += f", computed with {forced}"
+    if reason := record.resolved.get("dtype_reason"):
+        result += f", in {record.resolved['dtype']} ({reason})"
+    for note in record.resolved.get("notes", ()):
+        print(note)
     if record.state == RunState.complete:
         print(f"{'already complete' if was_complete else 'complete'}: {where}{result}")
         return running.DONE

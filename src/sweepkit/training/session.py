@@ -155,7 +155,9 @@ class Session:
         clock = Clock(plan.num_steps)
         with clock.measure("setup"):
             device = devices.choose(config.trainer.device)
-            fit.check(plan, devices.name(device), devices.memory_gib(device, self._main_memory_gib))
+            fit.check(
+                plan, ranks.size, devices.name(device), devices.memory_gib(device, self._main_memory_gib)
+            )
             precision = resolve(config.precision, device)
             attention = attend.choose(config.trainer.attention, device, precision.compute_dtype)
             utilisation = throughput.utilisation(plan, precision, device, ranks.size)
