@@ -101,6 +101,7 @@ def message(*overrides: str) -> str:
         ("evaluation.streams=[validaton]", ["evaluation.streams", "did you mean 'validation'"]),
         ("evaluation.streams=[probe]", ["evaluation.streams", "val_bpb"]),
         ("evaluation.streams=[validation,validation]", ["evaluation.streams", "twice"]),
+        ("optimizer.matrix.beta1=0.9", ["optimizer.matrix.beta1", "0.9", "Muon, which does not read it"]),
         ("schedule.warmup_ratio=0.5", ["schedule.warmup_ratio", "0.5", "0.65", "0.35"]),
     ],
 )
@@ -124,6 +125,10 @@ def test_a_warmup_in_steps_that_a_ratio_replaces_is_not_ignored() -> None:
     assert "momentum_warmup_ratio=null" in message("schedule=short", "schedule.momentum_warmup_steps=10")
     given = compose(["experiment=mini", "schedule.warmup_steps=10", "schedule.warmup_ratio=null"])
     assert given.schedule.warmup_steps == 10
+
+
+def test_what_muon_does_not_read_adamw_does() -> None:
+    assert compose(["optimizer=adamw", "optimizer.matrix.beta1=0.9"]).optimizer.matrix.beta1 == 0.9
 
 
 def test_impossible_batch_as_documented() -> None:

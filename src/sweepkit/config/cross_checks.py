@@ -11,6 +11,8 @@ from sweepkit.config.schema import (
     HorizonConfig,
     LauncherConfig,
     LauncherKind,
+    MatrixGroupConfig,
+    MatrixOptimizer,
     ModelConfig,
     RunConfig,
     ScheduleConfig,
@@ -50,6 +52,7 @@ def check(config: RunConfig) -> None:
     _check_holdouts(config)
     _check_lengths(config.horizon)
     _check_batch(config.horizon)
+    _check_matrix(config.optimizer.matrix)
     _check_schedule(config.schedule)
     _check_processes(config.launcher)
     _check_fp8(config)
@@ -184,6 +187,18 @@ def _check_batch(horizon: HorizonConfig) -> None:
             f"horizon.total_batch_size is {batch} tokens, but must be a multiple of {unit} "
             f"(device_batch_size {rows} × sequence_len {length} × 1 device); nearest: {nearest}"
         )
+
+
+def _check_matrix(matrix: MatrixGroupConfig) -> None:
+    for field in ("beta1", "eps"):
+        value = getattr(matrix, field)
+        if matrix.kind is MatrixOptimizer.muon and value != getattr(MatrixGroupConfig, field):
+            raise errors.invalid(
+                f"optimizer.matrix.{field}",
+                value,
+                "be left out under Muon, which does not read it",
+                "add optimizer=adamw, or set another field (Muon has momentum and beta2)",
+            )
 
 
 def _check_schedule(schedule: ScheduleConfig) -> None:
