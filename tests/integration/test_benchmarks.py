@@ -61,6 +61,7 @@ def test_what_is_not_watched_is_held_to_its_bound_alone(bench: ModuleType) -> No
     assert bench.marks(bench.Figure("a", 0.46, target=0.45, higher_is_better=True), None) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("script", "row"),
     [

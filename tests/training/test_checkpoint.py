@@ -50,6 +50,7 @@ def test_a_stop_during_the_evaluation_loses_no_step(session: Session, tmp_path: 
     assert resumed.state is RunState.complete and resumed.results["val_bpb"] is not None
 
 
+@pytest.mark.slow
 def test_a_killed_process_goes_on_bit_for_bit(session: Session, tmp_path: Path) -> None:
     plan = tiny("horizon.num_steps=400", EVERY_FOUR)
     plan_path = tmp_path / "plan.json"

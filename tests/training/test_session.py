@@ -58,6 +58,7 @@ def test_the_record_of_a_finished_run_is_complete(session: Session, tmp_path: Pa
     assert "fp32 (precision.dtype=fp32)" in log and "eager (trainer.compile=false)" in log
 
 
+@pytest.mark.slow
 def test_a_reused_session_gives_the_bits_of_a_fresh_process(session: Session, tmp_path: Path) -> None:
     other = tiny("seed=7", "optimizer.matrix.lr=0.05", "model.mlp_init_scale=0.7", "horizon.num_steps=5")
     plan = tiny("precision.dtype=bf16", "model.mlp_init_scale=0.4")
