@@ -139,7 +139,7 @@ def bare_cluster() -> Iterator[Cluster]:
 def test_without_accounting(bare_cluster: Cluster, tmp_path: Path, shared_cache: Path) -> None:
     (tmp_path / "home").mkdir()
     user = User(bare_cluster, tmp_path, shared_cache)
-    name = write_sweep(user.folder, seeds=1, num_steps=100, ladder="none")
+    name = write_sweep(user.folder, seeds=1, num_steps=150, ladder="none")
     user.sweepkit("sweep", name, *LAUNCHER)
     user.wait_for_step(20)
     (array,) = [item for item in user.submissions() if item["tasks"]]
