@@ -11,7 +11,6 @@ round; what a change of sweepkit costs shows in the step's time over that of the
 from __future__ import annotations
 
 import itertools
-import os
 import time
 from collections import defaultdict
 
@@ -20,12 +19,13 @@ from bench_figures import Figure, of_rounds, run
 from torch.profiler import ProfilerActivity, profile
 from yardstick import TOKENS, WIDTH, Yardstick
 
-from sweepkit.config import codec, paths
+from sweepkit.config import codec
 from sweepkit.config.compose import compose
 from sweepkit.data.prepare import prepare
 from sweepkit.model.loss import mean_nats
 from sweepkit.plan.build import build
 from sweepkit.plan.run_plan import RunPlan
+from sweepkit.training import compile_lock
 from sweepkit.training.engine import Engine, EngineKey
 from sweepkit.training.prefetch import Prefetcher
 
@@ -149,7 +149,7 @@ class Workload:
 
 
 def measure(smoke: bool) -> list[Figure]:
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(paths.cache_dir() / "inductor"))
+    compile_lock.use_folder()
     torch.set_num_threads(1 if smoke else 2)
     if smoke:
         return Workload(512, *SMOKE, compiled=False).figures(num_rounds=5)

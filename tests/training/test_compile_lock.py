@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -60,3 +62,16 @@ def test_eager_runs_and_other_shapes_do_not_wait() -> None:
         for key in (eager, other):
             with compiling(key, lambda: pytest.fail("waited")):
                 pass
+
+
+def test_all_that_is_compiled_is_kept_in_one_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a new process: torch chooses a folder as its compiler is imported, if none is set."""
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
+    monkeypatch.setenv("SWEEPKIT_CACHE_DIR", str(tmp_path))
+    told = "from torch._inductor import codecache; print(codecache.cache_dir(), codecache._HEADER_DIR)"
+    program = f"from sweepkit.training import compile_lock; compile_lock.keep_headers(); {told}"
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    assert done.stdout.split() == [
+        str(tmp_path / "inductor"),
+        str(tmp_path / "inductor/precompiled_headers"),
+    ]

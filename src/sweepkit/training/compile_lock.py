@@ -22,6 +22,7 @@ from pathlib import Path
 import torch
 
 from sweepkit import fsio
+from sweepkit.config import paths
 from sweepkit.training.engine import EngineKey
 from sweepkit.training.failure import Stopped
 
@@ -38,9 +39,8 @@ def compiling(key: EngineKey, should_stop: Callable[[], bool]) -> Iterator[None]
     if not key.compile:
         yield
         return
-    kept = Path(os.environ["TORCHINDUCTOR_CACHE_DIR"])
-    _keep_headers(kept / "precompiled_headers")
-    folder = kept / "sweepkit"
+    keep_headers()
+    folder = use_folder() / "sweepkit"
     names = [key.compile_key, str(key.device), str(key.compute_dtype), str(key.fp8), key.num_threads]
     names.append(torch.__version__)
     name = fsio.digest(names)
@@ -60,8 +60,15 @@ def compiling(key: EngineKey, should_stop: Callable[[], bool]) -> Iterator[None]
         os.close(descriptor)
 
 
-def _keep_headers(folder: Path) -> None:
+def use_folder() -> Path:
+    """Have the compiler keep its code beside sweepkit's other caches, unless it was told another place."""
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(paths.cache_dir() / "inductor"))
+    return Path(os.environ["TORCHINDUCTOR_CACHE_DIR"])
+
+
+def keep_headers() -> None:
     """There is no setting for it; in a torch without these names nothing changes."""
+    folder = use_folder() / "precompiled_headers"  # first: once imported, torch has chosen one itself
     from torch._inductor import codecache  # takes a second, which compiling needs anyway
 
     codecache._HEADER_DIR = str(folder)

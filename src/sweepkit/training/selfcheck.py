@@ -26,6 +26,7 @@ from sweepkit.optim.muon import input_scale, polar_express
 from sweepkit.plan.build import build
 from sweepkit.precision import fp8
 from sweepkit.precision.loss_scaler import LossScaler
+from sweepkit.training import compile_lock
 from sweepkit.training.engine import COMPILE_OPTIONS
 
 #: Largest error relative to the reference's norm that a sound product has, by compute dtype.
@@ -91,6 +92,8 @@ def checks(
         fp8_backend: what FP8 would use here, whether a run asks for FP8 or not.
         compiled: whether torch.compile is to be tried.
     """
+    if compiled:
+        compile_lock.keep_headers()
     short = str(dtype).removeprefix("torch.")
     limit = _LIMIT[dtype]
     yield Check(f"{short} matrix product", "fp64", limit, lambda: _matrix_product(device, dtype))

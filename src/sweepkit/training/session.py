@@ -14,7 +14,6 @@ the same; the leader alone writes.
 from __future__ import annotations
 
 import gc
-import os
 import shutil
 import traceback
 from collections.abc import Callable
@@ -23,7 +22,7 @@ from pathlib import Path
 import torch
 
 from sweepkit import fsio
-from sweepkit.config import codec, paths
+from sweepkit.config import codec
 from sweepkit.config.schema import AttentionBackend, RunConfig
 from sweepkit.data.prepare import PreparedData, prepare
 from sweepkit.distributed.team import Report, Team
@@ -33,11 +32,10 @@ from sweepkit.plan import fit, world
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.precision.policy import Precision, refuse_slow_fp8, resolve
 from sweepkit.results.record import FailureClass, RunDir, RunRecord, RunState
+from sweepkit.training import compile_lock, environment, failure, outcome, sample, throughput, wandb_log
 from sweepkit.training import device as devices
-from sweepkit.training import environment, failure, outcome, sample, throughput, wandb_log
 from sweepkit.training.checkpoint import Checkpoints, TrainState
 from sweepkit.training.clock import Clock
-from sweepkit.training.compile_lock import compiling
 from sweepkit.training.engine import Engine, EngineKey, cannot_compile, is_compile_error
 from sweepkit.training.journal import Journal
 from sweepkit.training.loop import Loop
@@ -62,7 +60,7 @@ class Session:
         """
         self._team = team or Team()
         self._concurrency, self._main_memory_gib = concurrency, main_memory_gib
-        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(paths.cache_dir() / "inductor"))
+        compile_lock.use_folder()
         self._engine: Engine | None = None
         self._no_compile: str | None = None  # why compiling failed in this process
         self._data: tuple[str, PreparedData] | None = None
@@ -252,7 +250,7 @@ class Session:
         engine = Engine(plan, key, self._team.ranks)
         try:
             # One rank that stopped here would leave the others waiting.
-            with compiling(key, should_stop if self._team.ranks.size == 1 else lambda: False):
+            with compile_lock.compiling(key, should_stop if self._team.ranks.size == 1 else lambda: False):
                 engine.warm_up(plan)
         except Exception as error:
             if not use or failure.is_out_of_memory(error) or not is_compile_error(error):
