@@ -23,6 +23,7 @@ from typing import Any
 
 from bench_figures import Figure, of_rounds, run
 from bench_training import REFERENCE
+from bench_training import SMOKE as SMALL
 
 NUM_RUNS, NUM_STEPS, NUM_STARTS = 24, 40, 10
 BASE = [
@@ -36,7 +37,7 @@ BASE = [
     "trainer.checkpoint_every_steps=0",
 ]
 SHORT = "horizon.num_steps=2"  # where only the first step matters
-SMOKE = ["tokenizer.vocab_size=512", "trainer.compile=false", SHORT]
+SMOKE = [*SMALL, "tokenizer.vocab_size=512", "trainer.compile=false", SHORT]
 IMPORTS = "import torch._inductor.compile_fx, hydra"
 
 
