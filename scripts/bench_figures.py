@@ -4,8 +4,9 @@ All figures are ratios of things measured in one process in turn, so they hold o
 on a busy day. A figure is *watched* when a change of it is a change of cost: marked when it is worse than the
 baseline by more than 6%, which tells 10% from chance where chance is 1.5% (on both sides of a comparison).
 The others are only held to their bounds: a tenth of 0.01% of a step costs nobody anything. The spread is what
-chance does to a median: that of five spells of rounds, one after the other, because neighbouring rounds share
-the machine's weather. A watched figure whose spread would hide 6% is marked too. Any mark fails the command.
+chance does to a median: that of five spells of rounds, because neighbouring rounds share the machine's
+weather, and a process its place in memory. A watched figure whose spread would hide 6% is marked too. Any
+mark fails the command.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ def of_rounds(
     count, middle = min(_SPELLS, len(rounds)), statistics.median(rounds)
     size = len(rounds) // count
     spells = [statistics.median(rounds[i * size : (i + 1) * size]) for i in range(count)]
-    spread = statistics.stdev(spells) / count**0.5 / middle if middle else 0.0
+    spread = statistics.stdev(spells) / count**0.5 / middle if middle and count > 1 else 0.0
     return Figure(name, middle, spread, target, higher_is_better, watched)
 
 

@@ -6,13 +6,17 @@ Depth 4, width 256, heads of 64, T 512, 8 rows, full windows, bf16, compiled, tw
 vocabulary of 8,192 and one of 32,768. Every round times the kernels of yardstick.py, then one step with its
 batch, backward pass and optimizer. The share is model FLOPs a second over the products' rate of the same
 round; what a change of sweepkit costs shows in the step's time over that of the kernels it cannot do without.
+Five processes measure each vocabulary in turn: medians of single processes lay up to 7% apart.
 """
 
 from __future__ import annotations
 
 import itertools
+import multiprocessing
 import time
 from collections import defaultdict
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
 
 import torch
 from bench_figures import Figure, of_rounds, run
@@ -29,7 +33,7 @@ from sweepkit.training import compile_lock
 from sweepkit.training.engine import Engine, EngineKey
 from sweepkit.training.prefetch import Prefetcher
 
-NUM_ROUNDS, NUM_PROFILED, NUM_WARM_UP = 60, 4, 5
+NUM_PROCESSES, NUM_ROUNDS, NUM_WARM_UP, NUM_PROFILED = 5, 15, 5, 4
 VOCAB_SIZES = (8192, 32_768)
 CPU = torch.device("cpu")
 MICRO_STEPS = 4  # 16,384 tokens
@@ -47,6 +51,36 @@ REFERENCE = [
     "trainer.device=cpu",
 ]
 SMOKE = ["model.depth=1", "model.aspect_ratio=256", "horizon.sequence_len=64", "horizon.total_batch_size=512"]
+
+
+@dataclass
+class Rounds:
+    """Shares of a step and of the rate, a round each, and a process's most memory of the loss."""
+
+    costs: list[float] = field(default_factory=list)
+    shares: list[float] = field(default_factory=list)
+    optimizer_shares: list[float] = field(default_factory=list)
+    loads: list[float] = field(default_factory=list)
+    waits: list[float] = field(default_factory=list)
+    loss_memory: list[float] = field(default_factory=list)
+
+    def add(self, others: Rounds) -> None:
+        """Append another process's, which are thereby a spell of their own (``bench_figures``)."""
+        for name, values in vars(others).items():
+            getattr(self, name).extend(values)
+
+    def figures(self, vocab_size: int) -> list[Figure]:
+        v = f"V {vocab_size}"
+        optimizer = f"optimizer's share of a step of 16,384 tokens, {v}"
+        memory = f"loss: peak memory over all logits in fp32, {v}"
+        return [
+            of_rounds(f"step over the kernels it cannot do without, {v}", self.costs, watched=True),
+            of_rounds(f"share of the matrix products' rate, {v}", self.shares, 0.45, higher_is_better=True),
+            of_rounds(optimizer, self.optimizer_shares, 0.05, watched=True),
+            of_rounds(f"making a batch, as a share of a step, {v}", self.loads, 0.01),
+            of_rounds(f"waiting for a batch, as a share of a step, {v}", self.waits, 0.001),
+            of_rounds(memory, self.loss_memory, 1.0, watched=True),
+        ]
 
 
 class Workload:
@@ -77,9 +111,9 @@ class Workload:
         self.step_number += 1
         return ended - started, waited, ended - before
 
-    def figures(self, num_rounds: int = NUM_ROUNDS) -> list[Figure]:
-        yardstick = Yardstick(self.vocab_size)
-        shares, costs, waits, loads, optimizer_shares = [], [], [], [], []
+    def rounds(self, num_rounds: int, breakdown: bool) -> Rounds:
+        """Measure so many rounds."""
+        yardstick, found = Yardstick(self.vocab_size), Rounds()
         loader = self.data.train(self.plan.seed, self.plan.total_batch_size, self.plan.sequence_len)
         rows, ranks = self.plan.device_batch_size, self.engine.ranks
         with Prefetcher(loader, 0, self.plan.num_steps, rows, CPU, ranks) as batches:
@@ -91,25 +125,16 @@ class Workload:
                 seconds, waited, optimizer_s = self.step(batches)
                 started = time.perf_counter()
                 loader.batch(number)
-                loads.append((time.perf_counter() - started) / seconds)
-                shares.append(self.plan.flops_per_token * self.plan.total_batch_size / seconds / rate)
-                costs.append(seconds / kernels_s)
-                waits.append(waited / seconds)
+                found.loads.append((time.perf_counter() - started) / seconds)
+                found.shares.append(self.plan.flops_per_token * self.plan.total_batch_size / seconds / rate)
+                found.costs.append(seconds / kernels_s)
+                found.waits.append(waited / seconds)
                 accumulated_s = MICRO_STEPS * (seconds - optimizer_s) + optimizer_s
-                optimizer_shares.append(optimizer_s / accumulated_s)
-            self.print_breakdown(batches)
-        v = f"V {self.vocab_size}"
-        memory = self.loss_memory()
-        return [
-            of_rounds(f"step over the kernels it cannot do without, {v}", costs, watched=True),
-            of_rounds(f"share of the matrix products' rate, {v}", shares, 0.45, higher_is_better=True),
-            of_rounds(
-                f"optimizer's share of a step of 16,384 tokens, {v}", optimizer_shares, 0.05, watched=True
-            ),
-            of_rounds(f"making a batch, as a share of a step, {v}", loads, 0.01),
-            of_rounds(f"waiting for a batch, as a share of a step, {v}", waits, 0.001),
-            Figure(f"loss: peak memory over all logits in fp32, {v}", memory, target=1.0, watched=True),
-        ]
+                found.optimizer_shares.append(optimizer_s / accumulated_s)
+            if breakdown:
+                self.print_breakdown(batches)
+        found.loss_memory.append(self.loss_memory())
+        return found
 
     def print_breakdown(self, batches: Prefetcher) -> None:
         """Where a step goes, by torch's profiler."""
@@ -148,12 +173,21 @@ class Workload:
         return max(itertools.accumulate(row.nbytes() for row in changes)) / (4 * TOKENS * self.vocab_size)
 
 
-def measure(smoke: bool) -> list[Figure]:
+def one_process(vocab_size: int, smoke: bool, breakdown: bool) -> Rounds:
+    """What one process measures."""
     compile_lock.use_folder()
     torch.set_num_threads(1 if smoke else 2)
-    if smoke:
-        return Workload(512, *SMOKE, compiled=False).figures(num_rounds=5)
-    return [figure for vocab_size in VOCAB_SIZES for figure in Workload(vocab_size).figures()]
+    workload = Workload(vocab_size, *(SMOKE if smoke else ()), compiled=not smoke)
+    return workload.rounds(3 if smoke else NUM_ROUNDS, breakdown)
+
+
+def measure(smoke: bool) -> list[Figure]:
+    vocab_sizes, num_processes = ((512,), 1) if smoke else (VOCAB_SIZES, NUM_PROCESSES)
+    found = {vocab_size: Rounds() for vocab_size in vocab_sizes}
+    for number, vocab_size in itertools.product(range(num_processes), vocab_sizes):
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as fresh:
+            found[vocab_size].add(fresh.submit(one_process, vocab_size, smoke, number == 0).result())
+    return [figure for vocab_size, rounds in found.items() for figure in rounds.figures(vocab_size)]
 
 
 if __name__ == "__main__":
