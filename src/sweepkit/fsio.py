@@ -19,7 +19,8 @@ from typing import IO, Any
 
 from sweepkit.errors import StorageError, SweepkitError
 
-_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+#: How the system says that a disk, or a quota on it, is full.
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @contextlib.contextmanager
@@ -28,7 +29,7 @@ def explain_full_disk(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in _DISK_FULL:
+        if error.errno in DISK_FULL:
             raise StorageError(
                 f"{path} could not be written: the disk is full; free some space and run the same "
                 "command again, it goes on from the last good state"

@@ -53,6 +53,7 @@ def train(config: RunConfig) -> int:
     from sweepkit.plan import build
     from sweepkit.results.record import FailureClass, RunDir, RunState
 
+    refused = (FailureClass.bad_config, FailureClass.bad_data)
     plan = build.build(config)
     results_dir = paths.results_dir()
     run_dir = RunDir.of(results_dir, plan.run_id)
@@ -62,10 +63,7 @@ def train(config: RunConfig) -> int:
     if not was_complete:
         print(f"{plan.run_id}: {plan.num_steps} steps of {plan.total_batch_size} tokens, {where}")
         # refused before it began: a device or a folder may be right now, and neither is part of its name
-        was_refused = before is not None and before.failure_class in (
-            FailureClass.bad_config,
-            FailureClass.bad_data,
-        )
+        was_refused = before is not None and before.failure_class in refused
         how = running.How(results_dir, config.launcher, retry_failed=was_refused)
         if running.run_plans([plan], how, plan.run_id, {}) is not None:
             print(f"follow: sweepkit status; the run's folder is {where}")
@@ -76,8 +74,8 @@ def train(config: RunConfig) -> int:
         return running.RUNS_FAILED
     bpb = record.results.get("val_bpb")
     result = "" if bpb is None else f", val_bpb {bpb:.4f}"
-    if reason := record.resolved.get("dtype_reason"):
-        result += f", in {record.resolved['dtype']} ({reason})"
+    if why := record.resolved.get("dtype_reason"):
+        result += f", in {record.resolved['dtype']} ({why})"
     for note in record.resolved.get("notes", ()):
         print(note)
     if record.state == RunState.complete:
@@ -85,7 +83,7 @@ def train(config: RunConfig) -> int:
         return running.DONE
     reason = record.failure_message or record.failure_class or ""
     print(f"{record.state}: {where}{result}; {reason}", file=sys.stderr)
-    if record.failure_class in (FailureClass.bad_config, FailureClass.bad_data):
+    if record.failure_class in refused:
         print("correct that and run the same command again", file=sys.stderr)
     elif record.state in (RunState.failed, RunState.diverged):
         print(f"a run that has ended is not run again; to try it anew, delete {where}", file=sys.stderr)

@@ -18,7 +18,6 @@ revision gives any other cache the same text.
 from __future__ import annotations
 
 import contextlib
-import errno
 import fnmatch
 import hashlib
 import os
@@ -202,11 +201,9 @@ def _download(dataset: DatasetConfig, commit: str, shard: Shard, part: Path) -> 
                 expected_size=shard.size,
                 displayed_filename=shard.path,
             )
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise
-            raise _explain(dataset, error, shard.path) from None
         except Exception as error:
+            if isinstance(error, OSError) and error.errno in fsio.DISK_FULL:
+                raise
             raise _explain(dataset, error, shard.path) from None
 
 

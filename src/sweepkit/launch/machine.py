@@ -81,9 +81,8 @@ def memory_gib() -> float:
     """Main memory this process may use: the machine's, or the limit of its control group or one around it."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     for path in cgroup.memory_files("memory.limit_in_bytes", "memory.max"):
-        with contextlib.suppress(
-            OSError, ValueError
-        ):  # the root group has no such file, others may say "max"
+        # the root group has no such file, others may say "max"
+        with contextlib.suppress(OSError, ValueError):
             memory = min(memory, int(path.read_text()))
     return memory / 2**30
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from sweepkit.analysis.axes import Status
 from sweepkit.analysis.matched import COSTS
 from sweepkit.analysis.transfer import TransferRow
 from sweepkit.promotion.verdict import Outcome, Promotion, Verdict
@@ -171,7 +172,7 @@ def axes(rows: Iterable[Verdict], decision: DecisionRule) -> Sheet:
 
 
 def _is_met(verdict: Verdict, names: Sequence[str]) -> bool:
-    return any((verdict.evidence.get(name) or {}).get("status") == "met" for name in names)
+    return any((verdict.evidence.get(name) or {}).get("status") == Status.met for name in names)
 
 
 def _axis_header(name: str, rows: Sequence[Verdict]) -> str:

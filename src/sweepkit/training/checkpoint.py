@@ -181,7 +181,7 @@ def _write_tensors(path: Path, engine: Engine) -> str:
     try:
         save_file(tensors, path)
     except SafetensorError as error:
-        if any(f"os error {number}" in str(error) for number in (errno.ENOSPC, errno.EDQUOT)):
+        if any(f"os error {number}" in str(error) for number in fsio.DISK_FULL):
             raise OSError(errno.ENOSPC, str(error)) from error
         raise StorageError(
             f"{path} could not be written ({error}); check its permissions and limits on file sizes"

@@ -6,10 +6,9 @@ them leaves ``Session.run``: they become the record's state.
 
 from __future__ import annotations
 
-import errno
-
 import torch
 
+from sweepkit import fsio
 from sweepkit.errors import CheckpointError, ConfigError, DataError, StorageError, SweepkitError
 from sweepkit.results.record import FailureClass, RunState
 
@@ -55,7 +54,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def _is_full_disk(error: BaseException) -> bool:
-    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return isinstance(error, OSError) and error.errno in fsio.DISK_FULL
 
 
 def _message(error: BaseException, message: str) -> str:

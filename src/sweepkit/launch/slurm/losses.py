@@ -4,8 +4,8 @@ Slurm's accounting says how the job ended, the run's folder whether the run did.
 died, a preempted or timed-out job, a job that vanished) costs a run one of ``launcher.max_attempts`` tries
 and is never scored; only when they are used up is the run recorded as failed, with what happened last. Want
 of memory and a time limit are tried again on another node first; a run that its job had not come to is not
-out of memory, whatever its job is. A job that somebody cancelled is not
-submitted again. All this is for gates: what a person asks for is submitted.
+out of memory, whatever its job is. A job that somebody cancelled is not submitted again. All this is for
+gates: what a person asks for is submitted.
 """
 
 from __future__ import annotations
@@ -71,10 +71,11 @@ def find(runs: Sequence[Run], placed: dict[str, list[Place]], results_dir: Path)
 
 def _class(run: Run, state: str | None, job_id: str | None) -> FailureClass:
     found = CLASSES.get(state or "", FailureClass.lost)
+    if found is not FailureClass.oom:
+        return found
     attempts = [item for item in run.run_dir.attempts().values() if item.get("job") == job_id]
-    if found is FailureClass.oom and (not attempts or elsewhere.is_granted(attempts[-1])):
-        return FailureClass.lost  # not its doing, or dealt with by the job itself
-    return found
+    is_its_own = bool(attempts) and not elsewhere.is_granted(attempts[-1])  # granted: the job dealt with it
+    return found if is_its_own else FailureClass.lost
 
 
 def give_up(loss: Loss, max_attempts: int, results_dir: Path) -> bool:

@@ -123,15 +123,10 @@ def _from_outside() -> Iterator[None]:
     What Slurm tells a gate, or a user's interactive job, about itself is not meant for jobs submitted there:
     srun would heed it.
     """
-    hidden = {
-        name: value
-        for name, value in os.environ.items()
-        if name.startswith(_OF_A_JOB) and name not in _OF_THE_CLUSTER
-    }
-    if "SLURM_JOB_ID" not in hidden:  # all is the user's own
-        hidden = {}
-    for name in hidden:
-        del os.environ[name]
+    hidden = {}
+    if "SLURM_JOB_ID" in os.environ:  # elsewhere all is the user's own
+        names = [name for name in os.environ if name.startswith(_OF_A_JOB) and name not in _OF_THE_CLUSTER]
+        hidden = {name: os.environ.pop(name) for name in names}
     try:
         yield
     finally:
