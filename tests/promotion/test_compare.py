@@ -7,40 +7,23 @@ import json
 import math
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from other_tables import EFFECTS, replicated, table
 from promotion_worlds import RULE, World, climb, freeze
 from rich.console import Console
 
 import sweepkit.analysis
 from sweepkit.cli.main import main
-from sweepkit.errors import ConfigError, SweepkitError
+from sweepkit.errors import SweepkitError
 from sweepkit.promotion import gate
 from sweepkit.promotion.compare import compare
 from sweepkit.promotion.verdict import Final, Outcome
 from sweepkit.report import drawing, sheets
 from sweepkit.report.sheet import Mark
 from sweepkit.sweep.decision import DecisionRule
-
-EFFECTS = {"better": -0.02, "same": 0.0, "worse": 0.05}
-
-
-def table(
-    effects: dict[str, float], depths: tuple[int, ...] = (12,), seeds: int = 5, **columns: Any
-) -> pd.DataFrame:
-    """A table as somebody else would have it; the reference is called baseline."""
-    rng = np.random.default_rng(5)
-    rows = []
-    for depth in depths:
-        luck = rng.normal(0.0, 0.01, seeds)
-        for variant, effect in {"baseline": 0.0, **effects}.items():
-            for seed in range(seeds):
-                loss = 1.0 + effect + luck[seed] + rng.normal(0.0, 0.0005)
-                rows.append({"variant": variant, "seed": seed, "depth": depth, "val_bpb": loss, **columns})
-    return pd.DataFrame(rows)
 
 
 def test_it_is_the_gates_own_rule(tmp_path: Path) -> None:
@@ -93,16 +76,6 @@ def test_the_largest_depth_has_the_last_word() -> None:
     assert compare(only_small, "baseline").outcome_of("it") is Outcome.inconclusive
 
 
-def replicated(frame: pd.DataFrame, times: int) -> pd.DataFrame:
-    """With more runs of the reference a seed, of other losses."""
-    base = frame[frame["variant"] == "baseline"]
-    rng = np.random.default_rng(6)
-    more = [
-        base.assign(val_bpb=base["val_bpb"] + rng.normal(0.0, 0.0005, len(base))) for _ in range(times - 1)
-    ]
-    return pd.concat([frame, *more], ignore_index=True)
-
-
 def test_the_reference_may_have_several_rows_a_seed() -> None:
     frame = replicated(table(EFFECTS), 3)
     found = compare(frame, "baseline")
@@ -117,17 +90,6 @@ def test_the_reference_may_have_several_rows_a_seed() -> None:
     assert once["standard_error"] / once["noise_sd"] == pytest.approx(np.sqrt(2 / 5))
     shuffled = frame.sample(frac=1.0, random_state=1)
     assert compare(shuffled, "baseline").outcome is found.outcome is Outcome.promote
-
-
-def test_a_copied_row_is_no_replicate() -> None:
-    frame = table(EFFECTS)
-    for name in ("better", "baseline"):
-        copied = pd.concat([frame, frame[(frame["variant"] == name) & (frame["seed"] == 2)]])
-        with pytest.raises(ConfigError, match="be there once"):
-            compare(copied, "baseline")
-    named = replicated(frame, 2).assign(run_id="the same")
-    with pytest.raises(ConfigError, match="copy of another"):
-        compare(named, "baseline")
 
 
 def test_rows_in_any_order_give_the_same_numbers() -> None:
@@ -243,18 +205,6 @@ def test_a_diverged_run_counts_and_a_missing_one_does_not() -> None:
     assert compare(frame, "baseline").final["it"].evidence["against"]
 
 
-def test_an_infinite_loss_is_a_divergence_and_poisons_nobody() -> None:
-    frame = table({"it": -0.02, "other": 0.0})
-    said = frame.assign(state="complete")
-    for rows in (frame, said):
-        blown = rows.copy()
-        blown.loc[blown.index[-1], "val_bpb"] = np.inf
-        found = compare(blown, "baseline").final
-        missing = blown.assign(val_bpb=blown["val_bpb"].replace(np.inf, np.nan))
-        assert list(found["other"].evidence["against"].values()) == ["diverged"]
-        assert found["it"].evidence["effect"] == compare(missing, "baseline").final["it"].evidence["effect"]
-
-
 def test_where_only_the_reference_was_run_nothing_is_judged() -> None:
     """A deeper baseline turns no last depth into a screen, which asks for less."""
     rng = np.random.default_rng(3)
@@ -279,50 +229,6 @@ def test_runs_on_the_same_tokens_are_one_block_whatever_their_seeds() -> None:
     assert effect.standard_error is not None and effect.noise_sd is not None
     assert effect.standard_error / effect.noise_sd == pytest.approx(math.sqrt((1 + 1 / 2) / 5))
     assert (effect.n, effect.df) == (5, 5 * 3 - 2 - 4)
-
-
-def put(frame: pd.DataFrame, column: str, value: Any) -> pd.DataFrame:
-    """With another value in the seventh row, of variant better and seed 1."""
-    found = frame.astype({column: object})
-    found.loc[frame.index[6], column] = value
-    return found
-
-
-@pytest.mark.parametrize(
-    ("column", "value", "message"),
-    [
-        ("val_bpb", "oops", "val_bpb is 'oops', but must be a number .variant better, seed 1"),
-        ("val_bpb", 0.0, "val_bpb is 0.0, but must be above 0"),
-        ("depth", "d12", "depth is 'd12', but must be a whole number"),
-        ("depth", 12.5, "depth is 12.5, but must be a whole number"),
-        ("depth", None, "depth is None, but must be there in every row"),
-        ("seed", None, "seed is None, but must be there in every row .variant better"),
-        ("seed", 0, "seed is 0, but must be there once"),
-        ("variant", None, "variant is None, but must be there in every row .seed 1"),
-        ("state", "COMPLETED", "state is 'COMPLETED', but must be one of running, complete"),
-        ("train_time_s", "5m", "train_time_s is '5m', but must be a number"),
-        ("train_time_s", math.inf, "train_time_s is inf, but must be finite"),
-        ("num_steps", 0, "num_steps is 0.*, but must be above 0"),
-    ],
-)
-def test_a_cell_that_cannot_be_meant_is_refused_by_name(column: str, value: Any, message: str) -> None:
-    frame = table(EFFECTS, train_time_s=100.0, num_steps=100, state="complete")
-    with pytest.raises(ConfigError, match=message):
-        compare(put(frame, column, value), "baseline")
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda frame: frame.drop(columns="seed"), "column is 'seed'"),
-        (lambda frame: frame.drop(columns="val_bpb"), "column is 'val_bpb'"),
-        (lambda frame: pd.concat([frame, frame.iloc[:1]]), "be there once"),
-        (lambda frame: frame[frame["variant"] != "baseline"], "reference is 'baseline'"),
-    ],
-)
-def test_tables_that_cannot_be_judged(change: Any, message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
-        compare(change(table(EFFECTS)), "baseline")
 
 
 def test_other_evaluations_are_refused() -> None:
