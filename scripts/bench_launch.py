@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 NUM_SUBMITTED = 1000
@@ -54,11 +55,11 @@ def sweepkit(folder: Path, *args: str) -> float:
     return time.monotonic() - started
 
 
-def sweep_of(folder: Path, num_runs: int) -> str:
+def sweep_of(folder: Path, base: Sequence[str], num_runs: int) -> str:
     """A new folder's sweep file: one variant, so many seeds."""
     folder.mkdir()
     content = {
-        "base": BASE,
+        "base": list(base),
         "axes": {"run": {"base": []}},
         "reference": {"run": "base"},
         "seeds": list(range(1, num_runs + 1)),
@@ -78,7 +79,7 @@ def spent_s(folder: Path, num_runs: int) -> float:
 def overhead(folder: Path, name: str, num_runs: int, *launcher: str) -> None:
     """Print the seconds a run costs beyond its own work."""
     here = folder / name
-    wall_s = sweepkit(here, "sweep", sweep_of(here, num_runs), *launcher)
+    wall_s = sweepkit(here, "sweep", sweep_of(here, BASE, num_runs), *launcher)
     own_s = spent_s(here, num_runs) / num_runs
     print(
         f"{name:<28} {wall_s / num_runs - own_s:6.2f} s a run beyond its own {own_s:.2f} s ({num_runs} runs)"
@@ -92,7 +93,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         warm = folder / "warm"
-        sweepkit(warm, "sweep", sweep_of(warm, 1), "launcher=local")
+        sweepkit(warm, "sweep", sweep_of(warm, BASE, 1), "launcher=local")
         overhead(folder, "local, one worker", num_runs, "launcher=local", "launcher.num_workers=1")
         if shutil.which("sbatch") is None:
             print("no Slurm here: sbatch is not on PATH")
@@ -102,7 +103,7 @@ def main() -> None:
             packed = f"launcher.slurm.runs_per_task={per_task}"
             overhead(folder, f"Slurm, {per_task} a task", num_runs, "--wait", *SLURM, packed)
         here = folder / "held"
-        bench = sweep_of(here, NUM_SUBMITTED)
+        bench = sweep_of(here, BASE, NUM_SUBMITTED)
         held = [*SLURM, "launcher.slurm.sbatch=[hold]"]
         submit_s = sweepkit(here, "sweep", bench, *held)
         again_s = sweepkit(here, "sweep", bench, *held)

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from bench_figures import Figure, of_rounds, run
+from bench_launch import sweep_of
 from bench_training import REFERENCE
 from bench_training import SMOKE as SMALL
 
@@ -83,7 +84,7 @@ def measure(smoke: bool) -> list[Figure]:
     num_runs, num_starts = (2, 2) if smoke else (NUM_RUNS, NUM_STARTS)
     with tempfile.TemporaryDirectory() as name:
         first, second, many = (Path(name) / part for part in ("first", "second", "many"))
-        for folder in (first, second, many):
+        for folder in (first, second):
             folder.mkdir()
         sweepkit(first, "train", *base, SHORT)
         started, alone_s = [], []
@@ -91,14 +92,7 @@ def measure(smoke: bool) -> list[Figure]:
             alone_s.append(imports_s())
             started.append(sweepkit(second, "train", *base, SHORT, f"seed={seed}"))
         starts_s = [one.first_step - when for one, when in zip(runs(second), started, strict=True)]
-        sweep = {
-            "base": base,
-            "axes": {"run": {"base": []}},
-            "reference": {"run": "base"},
-            "seeds": list(range(1, num_runs + 1)),
-        }
-        (many / "bench.yaml").write_text(json.dumps(sweep))  # JSON is YAML
-        sweepkit(many, "sweep", "bench.yaml", "launcher=local", "launcher.num_workers=1")
+        sweepkit(many, "sweep", sweep_of(many, base, num_runs), "launcher=local", "launcher.num_workers=1")
         done = runs(many)
     gaps_s = [after.first_step - before.ended for before, after in itertools.pairwise(done)]
     later_s = sum(one.steps_s for one in done[1:])
