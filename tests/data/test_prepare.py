@@ -109,7 +109,7 @@ def test_a_disk_that_fills_up_while_packing_says_so(folder: Path, monkeypatch: p
         return packed
 
     monkeypatch.setattr(prepare_module, "pack", with_little_space_left)
-    monkeypatch.setattr(fsio, "_DISK_FULL", (errno.EFBIG,))
+    monkeypatch.setattr(fsio, "DISK_FULL", (errno.EFBIG,))
     try:
         with pytest.raises(StorageError, match="the disk is full; free some space and run the same command"):
             prepare(config)
