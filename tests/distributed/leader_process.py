@@ -1,8 +1,9 @@
 """``python leader_process.py RESULTS PLAN NUM_RANKS TROUBLE STOP_AFTER``: ranks train a plan.
 
-TROUBLE happens in rank 1's fourth step: none, memory, kill; ``stuck``: memory, and the leader never notices.
-``slow``: all steps of rank 1 take longer.
-This file is also what the other ranks run.
+TROUBLE happens in rank 1's fourth step: none, memory, kill; ``stuck``: memory, and the leader never notices;
+``crash``: an error, and the leader takes its time. ``slow``: all steps of rank 1 take longer.
+This file is also what the other ranks run. ``leader_process.py --torchrun TROUBLE ARGUMENTS`` is the command
+line, for torchrun to start.
 """
 
 from __future__ import annotations
@@ -15,14 +16,16 @@ import time
 from pathlib import Path
 from typing import Any
 
+from sweepkit.cli.main import main as command_line
 from sweepkit.distributed import team
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.results.record import RunDir
-from sweepkit.training import engine, follow
+from sweepkit.training import engine, failure, follow
 from sweepkit.training.session import Session
 
 STEP = 3
 SLOWER_S = 0.05  # a micro-batch
+LATER_S = 3.0  # for torchrun to stop who is left
 
 
 def make_trouble(kind: str, rank: int) -> None:
@@ -35,6 +38,8 @@ def make_trouble(kind: str, rank: int) -> None:
         calls[0] += 1
         if step == STEP and rank == 1 and kind in ("memory", "stuck"):
             raise MemoryError("DefaultCPUAllocator: can't allocate memory")
+        if step == STEP and rank == 1 and kind == "crash":
+            raise ValueError("no such thing")
         if step == STEP and rank == 1 and kind == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
         if step == STEP and rank == 0 and kind == "stuck":
@@ -44,6 +49,13 @@ def make_trouble(kind: str, rank: int) -> None:
         return real(self, *args, **given)
 
     engine.Engine.backward = backward  # type: ignore[method-assign]
+    classify = failure.classify
+
+    def late(error: BaseException) -> Any:
+        time.sleep(LATER_S if rank == 0 and kind == "crash" else 0)
+        return classify(error)
+
+    failure.classify = late
 
 
 def main() -> None:
@@ -67,5 +79,8 @@ if __name__ == "__main__":
     if sys.argv[1] == "--follow":
         make_trouble(sys.argv[2], int(os.environ["RANK"]))
         follow.main()
+    elif sys.argv[1] == "--torchrun":
+        make_trouble(sys.argv[2], int(os.environ["RANK"]))
+        sys.exit(command_line(sys.argv[3:]))
     else:
         main()

@@ -152,19 +152,36 @@ def test_a_rank_that_is_killed_takes_the_leader_along_and_the_run_goes_on(
     )
 
 
-@pytest.mark.slow
-def test_torchrun_starts_the_ranks(cache: Path, tmp_path: Path) -> None:
+def torchrun(folder: Path, cache: Path, *program: str) -> tuple[subprocess.CompletedProcess[str], Any]:
+    """Two ranks; what came of them, and the record."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     done = subprocess.run(
-        [*command, "-m", "sweepkit", "train", *TINY, "horizon.num_steps=4", "horizon.device_batch_size=1"],
-        cwd=tmp_path,
+        [*command, *program, "train", *TINY, "horizon.num_steps=4", "horizon.device_batch_size=1"],
+        cwd=folder,
         env=os.environ | {"SWEEPKIT_CACHE_DIR": str(cache), "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         timeout=150,
         check=False,
     )
+    (record,) = [json.loads(path.read_text()) for path in folder.glob("results/runs/*/record.json")]
+    return done, record
+
+
+@pytest.mark.slow
+def test_torchrun_starts_the_ranks(cache: Path, tmp_path: Path) -> None:
+    done, record = torchrun(tmp_path, cache, "-m", "sweepkit")
     assert done.returncode == 0, done.stderr
-    (record,) = [json.loads(path.read_text()) for path in tmp_path.glob("results/runs/*/record.json")]
     assert (record["state"], record["resolved"]["num_ranks"]) == ("complete", 2)
     assert done.stdout.count("complete: ") == 1  # the leader speaks alone
+
+
+@pytest.mark.slow
+def test_torchruns_signal_after_a_rank_has_failed_does_not_hide_the_failure(
+    cache: Path, tmp_path: Path
+) -> None:
+    """It tells those who are left to stop, here before the leader has written the record."""
+    done, record = torchrun(tmp_path, cache, str(SCRIPT), "--torchrun", "crash")
+    assert done.returncode != 0 and "SIGTERM" in done.stderr
+    assert (record["state"], record["failure_class"]) == ("failed", "crash"), done.stderr
+    assert record["failure_message"] == "rank 1: ValueError: no such thing"

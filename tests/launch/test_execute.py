@@ -20,7 +20,7 @@ from launch_fakes import FakeSession, make_plan, ran
 
 from sweepkit.config.schema import LauncherConfig, LauncherKind
 from sweepkit.errors import StorageError, SweepkitError
-from sweepkit.launch import claims, job
+from sweepkit.launch import claims
 from sweepkit.launch.execute import LaunchSummary, execute
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.results.record import FailureClass, RunDir, RunState
@@ -278,16 +278,6 @@ def test_a_full_disk_ends_the_launch_and_the_next_one_goes_on(
     for plan in plans:
         plan.config["fake"].clear()
     assert launch(plans, own_results_dir, launcher).counts == {"complete": 5}
-
-
-def test_a_crash_while_stopping_is_no_verdict_on_the_run(own_results_dir: Path) -> None:
-    plan = make_plan("a", raises="helper was interrupted")
-    record = job.carry_out(
-        plan, own_results_dir, FakeSession(), driver="d", max_attempts=3, stop=lambda: True
-    )
-    assert record is not None
-    assert record.state is RunState.preempted
-    assert RunDir.of(own_results_dir, "a").read_record() == record
 
 
 def test_a_second_interrupt_does_not_wait_for_the_checkpoint(own_results_dir: Path) -> None:

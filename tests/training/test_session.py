@@ -216,6 +216,19 @@ def test_a_compiler_that_fails_is_given_up(
     assert any("eagerly" in note for note in record.resolved["notes"])
 
 
+def test_a_crash_while_stopping_is_no_verdict_on_the_run(
+    session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(self: engines.Engine, plan: object) -> None:
+        raise OSError("helper was interrupted")
+
+    monkeypatch.setattr(engines.Engine, "warm_up", interrupted)
+    for stopping, state in ((False, RunState.failed), (True, RunState.preempted)):
+        record = run(session, tiny(), tmp_path, should_stop=lambda stopping=stopping: stopping)
+        assert (record.state, record.failure_class is None) == (state, stopping)
+        assert folder(tiny(), tmp_path).read_record() == record
+
+
 @pytest.mark.parametrize(("then", "recorded"), [(3, 3), (1, None)])
 def test_a_run_that_went_on_among_other_runs_has_no_one_concurrency(
     tmp_path: Path, then: int, recorded: int | None

@@ -39,10 +39,14 @@ _FAILED = "failed"
 
 @dataclass(frozen=True)
 class Report:
-    """What a rank said when it failed; ``failure_class`` is a name of ``FailureClass``."""
+    """What a rank said when it failed.
+
+    Attributes:
+        failure_class: a name of ``FailureClass``; None where it was interrupted.
+    """
 
     rank: int
-    failure_class: str
+    failure_class: str | None
     message: str
 
 
@@ -126,7 +130,7 @@ class Team:
         if echo:
             self._vanish(f"another rank is gone ({type(error).__name__}: {str(error).splitlines()[0]})")
         with contextlib.suppress(RuntimeError):
-            mine = Report(self.ranks.rank, failure_class or "crash", message)
+            mine = Report(self.ranks.rank, failure_class, message)
             self._store.compare_set(_FAILED, "", json.dumps(asdict(mine)))
         return None
 

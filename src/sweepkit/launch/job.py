@@ -95,10 +95,6 @@ def carry_out(
         record = _run(plan, run_dir, session, should_stop)
         if record.failure_class is FailureClass.disk_full:
             raise StorageError(record.failure_message or f"{run_dir.path}: the disk is full")
-        if record.failure_class is FailureClass.crash and should_stop() and not claim.lost.is_set():
-            # Whoever stopped this process may have hit its compiler's helpers as well: no verdict on the run.
-            record = replace(record, state=RunState.preempted, failure_class=None)
-            run_dir.write_record(record)
         if cancelled.is_set() and not claim.lost.is_set() and record.state is RunState.preempted:
             return mark_cancelled(plan, run_dir)
         if reasons and not claim.lost.is_set() and record.state is RunState.preempted:

@@ -116,6 +116,9 @@ class Session:
             if record.failure_class not in (None, FailureClass.diverged):
                 trace = traceback.format_exc()
                 _quietly(lambda: journal.say(trace))
+            if record.failure_class is FailureClass.crash and should_stop():
+                # Whoever stopped this process may have hit its compiler's helpers: no verdict on the run.
+                record.state, record.failure_class = RunState.preempted, None
             if record.failure_class is FailureClass.oom:
                 self.forget()
             if self._team.ranks.size > 1 and not isinstance(error, failure.Diverged | failure.Stopped):
@@ -280,7 +283,10 @@ def _restored(
 
 
 def _fail(record: RunRecord, report: Report) -> None:
-    record.state, record.failure_class = RunState.failed, FailureClass(report.failure_class)
+    if report.failure_class is None:
+        record.state, record.failure_class = RunState.preempted, None
+    else:
+        record.state, record.failure_class = RunState.failed, FailureClass(report.failure_class)
     record.failure_message = f"rank {report.rank}: {report.message}"
 
 
