@@ -13,6 +13,7 @@ import torch
 from training_runs import folder, losses, read, run, stop_after, tiny
 
 from sweepkit import fsio
+from sweepkit.distributed.ranks import Ranks
 from sweepkit.results.record import FailureClass, RunState
 from sweepkit.training import engine as engines
 from sweepkit.training.session import Session
@@ -227,6 +228,20 @@ def test_a_crash_while_stopping_is_no_verdict_on_the_run(
         record = run(session, tiny(), tmp_path, should_stop=lambda stopping=stopping: stopping)
         assert (record.state, record.failure_class is None) == (state, stopping)
         assert folder(tiny(), tmp_path).read_record() == record
+
+
+def test_another_rank_than_the_leader_leaves_the_checkpoints_alone(
+    session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is done before the leader has written the record: killed in between, the leader would need them."""
+    plan = tiny("horizon.num_steps=4")
+    run(session, plan, tmp_path, should_stop=stop_after(3))
+    with monkeypatch.context() as patched:
+        patched.setattr(Ranks, "leads", False)
+        assert run(session, plan, tmp_path).state is RunState.complete
+    assert list(folder(plan, tmp_path).checkpoints_path.iterdir())
+    run(session, plan, tmp_path, attempt=2)
+    assert not folder(plan, tmp_path).checkpoints_path.exists()
 
 
 @pytest.mark.parametrize(("then", "recorded"), [(3, 3), (1, None)])

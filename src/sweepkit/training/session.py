@@ -126,7 +126,8 @@ class Session:
         self._team.done()
         written = _quietly(journal.end)
         # Only now: were they dropped first, a kill in between would cost the whole run.
-        if written and record.state is RunState.complete and not plan.config["trainer"]["keep_checkpoints"]:
+        drop = written and self._team.ranks.leads and not plan.config["trainer"]["keep_checkpoints"]
+        if drop and record.state is RunState.complete:
             shutil.rmtree(run_dir.checkpoints_path, ignore_errors=True)
         return record
 
