@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from types import SimpleNamespace
@@ -19,7 +20,7 @@ from torch.distributed import HashStore, TCPStore
 
 from sweepkit.distributed import exchange_check, ranks, team
 from sweepkit.distributed.ranks import Ranks
-from sweepkit.distributed.team import Team
+from sweepkit.distributed.team import Report, Team
 from sweepkit.errors import ConfigError
 from sweepkit.training import follow
 
@@ -46,6 +47,43 @@ def test_a_rank_that_may_go_watches_no_more() -> None:
     assert any(thread.name == "ranks" for thread in threading.enumerate())
     assert follower.next_order() is None
     assert not any(thread.name == "ranks" for thread in threading.enumerate())
+
+
+def test_the_leader_stays_until_all_know_that_they_may_go_and_all_leave_the_group(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where Slurm starts the ranks the store ends with the leader; NCCL's communicators end together."""
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    leader, follower = Team(Ranks(0, 2, store)), Team(Ranks(1, 2, store.clone()))
+    left: list[str] = []
+    monkeypatch.setattr(dist, "destroy_process_group", lambda: left.append(threading.current_thread().name))
+    for team_ in (leader, follower):
+        team_._formed.set()
+
+    def follow() -> None:
+        time.sleep(0.3)  # the end of the last run
+        assert follower.next_order() is None
+
+    other = threading.Thread(target=follow, name="follower")
+    other.start()
+    leader.dismiss()
+    assert left and follower._ended.is_set()
+    other.join()
+    assert sorted(left) == ["MainThread", "follower"]
+
+
+def test_of_two_ranks_that_fail_at_once_the_first_is_the_cause_for_both(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each has looked before either has spoken."""
+    store = HashStore()
+    leader, follower = Team(Ranks(0, 2, store)), Team(Ranks(1, 2, store))
+    monkeypatch.setattr(Team, "_report", lambda self, wait_s: None)
+    for team_ in (leader, follower):
+        team_._stop_watching()
+    assert follower.cause(MemoryError(), "oom", "out of memory") is None
+    assert leader.cause(ValueError("late"), "crash", "late") == Report(1, "oom", "out of memory")
+    assert follower.cause(MemoryError(), "oom", "out of memory") is None
 
 
 @pytest.mark.parametrize("rank", ["0", "1"])

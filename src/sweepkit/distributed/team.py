@@ -20,6 +20,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 from typing import Any, NoReturn
 
 import torch
@@ -34,7 +35,7 @@ _LOOK_S = 1.0
 _GRACE_S = 15.0  # for a rank to notice by itself that another has failed
 _REPORT_S = 3.0  # for a failure to become known where only its echo was heard
 _END_S = 20.0
-_FAILED = "failed"
+_FAILED, _GOING = "failed", "going"
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,9 @@ class Team:
         order: dict[str, Any] | None = self.ranks.word()
         self._busy = order is not None
         if order is None:
+            self._store.set(f"{_GOING}/{self.ranks.rank}", "")
             self._stop_watching()
+            self._leave_group()
         return order
 
     def done(self) -> None:
@@ -104,12 +107,19 @@ class Team:
         if not (self.broken or self._busy):
             with contextlib.suppress(RuntimeError):
                 self.ranks.word(None)
+                others = [f"{_GOING}/{rank}" for rank in range(1, self.ranks.size)]
+                self._store.wait(others, timedelta(seconds=_END_S))  # the store may end with this process
+                self._leave_group()
                 for child in self._children:
                     with contextlib.suppress(subprocess.TimeoutExpired):
                         child.wait(_END_S)
-                dist.destroy_process_group()
         _kill(self._children)
         self._stop_watching()
+
+    def _leave_group(self) -> None:
+        """All ranks at the same time: who destroys NCCL's communicator waits for the others to do so."""
+        if self._formed.is_set():
+            dist.destroy_process_group()
 
     def _stop_watching(self) -> None:
         """Python ends its threads as it ends; one that is asking the store then would abort the process."""
@@ -129,9 +139,10 @@ class Team:
             return report
         if echo:
             self._vanish(f"another rank is gone ({type(error).__name__}: {str(error).splitlines()[0]})")
+        mine = Report(self.ranks.rank, failure_class, message)
         with contextlib.suppress(RuntimeError):
-            mine = Report(self.ranks.rank, failure_class, message)
-            self._store.compare_set(_FAILED, "", json.dumps(asdict(mine)))
+            first = Report(**json.loads(self._store.compare_set(_FAILED, "", json.dumps(asdict(mine)))))
+            return None if first == mine else first  # another may have failed since it was asked
         return None
 
     def stay_for_nccl(self) -> None:
