@@ -6,6 +6,8 @@ import math
 import threading
 import weakref
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -197,6 +199,23 @@ def test_a_gpu_is_named_by_its_number_and_the_prefetching_thread_uses_it(
     ):
         batches.take()
     assert used == [("prefetch_0", chosen)]
+
+
+def test_ranks_that_share_a_gpu_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    current = iter((0, 1, 0))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: next(current))
+    monkeypatch.setattr(
+        torch.cuda, "get_device_properties", lambda gpu: SimpleNamespace(uuid=("a", "b")[gpu.index])
+    )
+    said: list[object] = []
+    ranks: Any = SimpleNamespace(words=lambda own: said.append(own) or said)
+    for index in range(2):
+        assert device.choose(Device.cuda, ranks) == torch.device("cuda", index)
+    with pytest.raises(ConfigError, match=r"ranks 0, 2 of this run share a GPU, but must have one each"):
+        device.choose(Device.cuda, ranks)
+    ranks.words = lambda own: [own, own]
+    assert device.choose(Device.cpu, ranks).type == "cpu"
 
 
 def test_a_device_that_is_not_there_is_an_error_with_a_remedy() -> None:

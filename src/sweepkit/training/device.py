@@ -9,17 +9,22 @@ from pathlib import Path
 import torch
 
 from sweepkit.config.schema import Device
-from sweepkit.errors import invalid
+from sweepkit.distributed.ranks import Ranks
+from sweepkit.errors import ConfigError, invalid
 
 
-def choose(request: Device) -> torch.device:
+def choose(request: Device, ranks: Ranks | None = None) -> torch.device:
     """The device asked for; auto takes the first of cuda, mps and cpu that works here.
 
     Of several GPUs it is this process's current one, by its number: which one is current differs between
     threads.
 
+    Args:
+        ranks: those that train together; all must ask.
+
     Raises:
-        ConfigError: the device asked for is not available.
+        ConfigError: the device asked for is not available, or two ranks would share a GPU (NCCL refuses that,
+            when all have compiled).
     """
     available = [Device.cpu]
     if torch.backends.mps.is_available():
@@ -32,9 +37,26 @@ def choose(request: Device) -> torch.device:
         raise invalid(
             "trainer.device", request.name, f"be available here ({names})", "use trainer.device=auto"
         )
+    device = torch.device(request.name)
     if request is Device.cuda:
-        return torch.device("cuda", torch.cuda.current_device())
-    return torch.device(request.name)
+        device = torch.device("cuda", torch.cuda.current_device())
+    if ranks is not None:
+        _check_own(device, ranks)
+    return device
+
+
+def _check_own(device: torch.device, ranks: Ranks) -> None:
+    own = None
+    if device.type == "cuda":
+        own = [platform.node(), str(torch.cuda.get_device_properties(device).uuid)]
+    gpus = ranks.words(own)
+    shared = [str(rank) for rank, gpu in enumerate(gpus) if gpu is not None and gpus.count(gpu) > 1]
+    if shared:
+        raise ConfigError(
+            f"ranks {', '.join(shared)} of this run share a GPU, but must have one each; start at most as "
+            "many processes as there are GPUs (launcher.processes_per_run, torchrun's --nproc-per-node), or "
+            "use trainer.device=cpu"
+        )
 
 
 def synchronize(device: torch.device) -> None:

@@ -156,7 +156,7 @@ class Session:
         world.check(plan, ranks.size)
         clock = Clock(plan.num_steps)
         with clock.measure("setup"):
-            device = devices.choose(config.trainer.device)
+            device = devices.choose(config.trainer.device, ranks)
             fit.check(
                 plan, ranks.size, devices.name(device), devices.memory_gib(device, self._main_memory_gib)
             )
