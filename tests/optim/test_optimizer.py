@@ -134,6 +134,36 @@ def test_reset_is_a_fresh_optimizer_bit_for_bit() -> None:
     assert_same_bits(values(roles), values(fresh))
 
 
+def test_adamw_corrects_its_moments_for_the_steps_that_were_taken() -> None:
+    """As torch's AdamW does beside torch's GradScaler, which leaves the steps out that overflow."""
+    roles, generator = made_up_roles(torch.float32), torch.Generator().manual_seed(9)
+    plan = mini("optimizer.matrix.kind=adamw", "schedule.warmup_ratio=0", "schedule.warmdown_ratio=0")
+    optimizer = build_optimizer(roles, plan, torch.float32, compile_options=None)
+    name, ours = roles["unembedding"][0]
+    block = plan.config["optimizer"]["unembedding"]
+    theirs = nn.Parameter(ours.detach().clone())
+    reference = torch.optim.AdamW(
+        [theirs],
+        lr=plan.learning_rates["unembedding"],
+        betas=(block["beta1"], block["beta2"]),
+        eps=block["eps"],
+        weight_decay=plan.weight_decays["unembedding"],
+    )
+    num_skipped = 0
+    for step in range(6):
+        for _, parameter in (item for named in roles.values() for item in named):
+            parameter.grad = torch.randn(parameter.shape, generator=generator)
+        optimizer.set_step(step, num_skipped)
+        if step in (0, 1, 4):
+            num_skipped += 1
+            continue
+        assert ours.grad is not None, name
+        theirs.grad = ours.grad.clone()
+        optimizer.step()
+        reference.step()
+        torch.testing.assert_close(ours, theirs)
+
+
 def test_every_group_has_its_own_rule() -> None:
     """A single step of each role against torch.optim.AdamW and the plain Muon, at the plan's values."""
     plan = mini("optimizer.x0.lr=0.123", "optimizer.resid.weight_decay=0.2")

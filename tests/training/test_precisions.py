@@ -9,6 +9,7 @@ import torch
 from training_runs import folder, losses, run, stop_after, tiny
 
 from sweepkit.config.schema import Fp8Backend
+from sweepkit.optim.adamw import AdamWGroup
 from sweepkit.results.record import FailureClass, RunState
 from sweepkit.training.engine import Engine, EngineKey
 from sweepkit.training.session import Session
@@ -115,8 +116,16 @@ def test_fp16_skips_a_step_that_overflows_and_gives_up_when_all_do(
         self.model.lm_head.weight.grad[0, 0] = torch.inf
         return loss
 
+    set_step, updates = AdamWGroup.set_step, set()
+
+    def count(self: AdamWGroup, step: int, *factors: float) -> None:
+        updates.add(step)
+        set_step(self, step, *factors)
+
     monkeypatch.setattr(Engine, "backward", overflow)
+    monkeypatch.setattr(AdamWGroup, "set_step", count)
     record = run(session, plan, tmp_path)
     assert record.state is RunState.diverged and "loss scale below 1" in (record.failure_message or "")
     assert record.results["num_skipped_steps"] == 17  # from 2^16 to 2^-1
     assert all(torch.equal(weights, before[-1]) for weights in before[2:])
+    assert updates == {0}  # it would have been the first

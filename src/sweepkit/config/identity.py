@@ -21,7 +21,8 @@ from sweepkit.config.schema import DatasetKind, Dtype, PackingAlgorithm
 #: Bump by hand when the same configuration trains to other numbers (model, optimizer, data order, corpus).
 #: 2: the loss and its gradient are made chunk by chunk; the weight's gradient is summed in fp32.
 #: 3: precision=fp8 holds for the vocabulary projection too.
-NUMERICS_VERSION = 3
+#: 4: precision=fp16: skipped steps no longer count in AdamW's bias correction.
+NUMERICS_VERSION = 4
 
 _ID_DIGITS = 12
 #: Fields that stand in the identity as what they come out as.

@@ -41,7 +41,7 @@ class AdamWGroup:
         self._weight_decay = rule.weight_decay
 
     def set_step(self, step: int, lr_factor: float, weight_decay_factor: float) -> None:
-        """Prepare step ``step`` (from 0)."""
+        """Prepare step ``step`` (from 0), not counting any that were skipped."""
         self._lr = self.rule.lr * lr_factor
         self._weight_decay = self.rule.weight_decay
         if self.rule.scheduled_decay:

@@ -135,13 +135,18 @@ class Optimizer:
         self.stacks = [update for update in updates if isinstance(update, MuonStack)]
         self._ready = False
 
-    def set_step(self, step: int) -> None:
-        """Fill learning rates, momentum and weight decay for step ``step`` (from 0)."""
+    def set_step(self, step: int, num_skipped: int = 0) -> None:
+        """Fill learning rates, momentum and weight decay for step ``step`` (from 0).
+
+        Args:
+            num_skipped: of the steps before, those in which nothing was updated (fp16): schedules count them,
+                the corrections of AdamW's moments do not.
+        """
         lr_factor = schedule.lr_factor(step, self.plan)
         decay_factor = schedule.weight_decay_factor(step, self.plan)
         momentum = schedule.momentum(step, self.plan)
         for group in self.groups:
-            group.set_step(step, lr_factor, decay_factor)
+            group.set_step(step - num_skipped, lr_factor, decay_factor)
         for stack in self.stacks:
             stack.set_step(lr_factor, decay_factor, momentum)
         self._ready = True
