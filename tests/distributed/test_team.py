@@ -22,6 +22,7 @@ from sweepkit.distributed import exchange_check, ranks, team
 from sweepkit.distributed.ranks import Ranks
 from sweepkit.distributed.team import Report, Team
 from sweepkit.errors import ConfigError
+from sweepkit.exit_status import STOPPED
 from sweepkit.training import follow
 
 START = """
@@ -84,6 +85,16 @@ def test_of_two_ranks_that_fail_at_once_the_first_is_the_cause_for_both(
     assert follower.cause(MemoryError(), "oom", "out of memory") is None
     assert leader.cause(ValueError("late"), "crash", "late") == Report(1, "oom", "out of memory")
     assert follower.cause(MemoryError(), "oom", "out of memory") is None
+
+
+def test_a_team_that_has_lost_a_rank_says_why_it_takes_no_further_run(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    alone = Team()
+    alone.broken = True
+    with pytest.raises(SystemExit) as left:
+        alone.order({})
+    assert left.value.code == STOPPED and "the same command again" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("rank", ["0", "1"])

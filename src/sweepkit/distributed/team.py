@@ -81,6 +81,11 @@ class Team:
     def order(self, value: dict[str, Any]) -> None:
         """The leader tells the others what to do next. Raises SystemExit on a broken team."""
         if self.broken:
+            print(
+                "the processes that train a run together have ended with the one that failed; "
+                "the same command again does the runs that are left",
+                file=sys.stderr,
+            )
             sys.exit(STOPPED)
         self._busy = True
         self.ranks.word(value)
