@@ -135,6 +135,7 @@ def test_a_rank_that_fails_ends_the_run_with_its_error(trouble: str, cache: Path
     assert (record.state, record.failure_class) == ("failed", "oom")
     assert "rank 1: out of memory" in (record.failure_message or "")
     assert record.step == leader_process.STEP
+    assert 'raise MemoryError("Default' in run_dir(tmp_path).log_path.read_text()
 
 
 @pytest.mark.slow

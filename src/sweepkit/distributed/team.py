@@ -18,6 +18,7 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
@@ -44,11 +45,13 @@ class Report:
 
     Attributes:
         failure_class: a name of ``FailureClass``; None where it was interrupted.
+        trace: for the run's log, which the leader alone writes.
     """
 
     rank: int
     failure_class: str | None
     message: str
+    trace: str
 
 
 class Team:
@@ -144,7 +147,7 @@ class Team:
             return report
         if echo:
             self._vanish(f"another rank is gone ({type(error).__name__}: {str(error).splitlines()[0]})")
-        mine = Report(self.ranks.rank, failure_class, message)
+        mine = Report(self.ranks.rank, failure_class, message, "".join(traceback.format_exception(error)))
         with contextlib.suppress(RuntimeError):
             first = Report(**json.loads(self._store.compare_set(_FAILED, "", json.dumps(asdict(mine)))))
             return None if first == mine else first  # another may have failed since it was asked

@@ -103,7 +103,7 @@ class Session:
         record = journal.record
 
         def end_stuck(report: Report) -> None:
-            _fail(record, report)
+            _fail(journal, report)
             _quietly(journal.end)
 
         self._team.when_stuck = end_stuck
@@ -136,7 +136,7 @@ class Session:
         _quietly(lambda: journal.say("a rank has failed: the others end too"))
         report = self._team.cause(error, record.failure_class, record.failure_message or "")
         if report is not None:
-            _fail(record, report)
+            _fail(journal, report)
 
     def forget(self) -> None:
         """Drop the engine and its memory."""
@@ -283,12 +283,14 @@ def _restored(
     return state
 
 
-def _fail(record: RunRecord, report: Report) -> None:
+def _fail(journal: Journal, report: Report) -> None:
+    record = journal.record
     if report.failure_class is None:
         record.state, record.failure_class = RunState.preempted, None
     else:
         record.state, record.failure_class = RunState.failed, FailureClass(report.failure_class)
     record.failure_message = f"rank {report.rank}: {report.message}"
+    _quietly(lambda: journal.say(f"rank {report.rank}: {report.trace}"))
 
 
 def _quietly(write: Callable[[], None]) -> bool:
