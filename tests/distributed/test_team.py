@@ -23,7 +23,8 @@ from sweepkit.distributed.ranks import Ranks
 from sweepkit.distributed.team import Team
 from sweepkit.errors import ConfigError
 from sweepkit.exit_status import STOPPED
-from sweepkit.training import follow
+from sweepkit.results.record import FailureClass
+from sweepkit.training import failure, follow
 
 START = """
 import sys
@@ -86,6 +87,29 @@ def test_of_two_ranks_that_fail_at_once_the_first_is_the_cause_for_both(
     report = leader.cause(ValueError("late"), "crash", "late")
     assert report is not None and (report.rank, report.failure_class) == (1, "oom")
     assert follower.cause(MemoryError(), "oom", "out of memory") is None
+
+
+NCCL_ERROR = "NCCL error in: NCCLUtils.cpp:94, {}, NCCL version 2.29\n{}: Call failed.\nLast error:\n{}"
+
+
+def test_what_nccl_says_is_shown_whole_and_its_want_of_memory_is_this_ranks_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    mine = Team(Ranks(0, 2, HashStore()))
+    mine._stop_watching()
+    monkeypatch.setattr(team, "_REPORT_S", 0.0)
+    monkeypatch.setattr(team, "_exit", lambda status, why: sys.exit(why))
+    unreachable = NCCL_ERROR.format("internal error", "ncclInternalError", "no socket interface found")
+    with pytest.raises(SystemExit, match="no socket interface found"):
+        mine.cause(dist.DistBackendError(unreachable), "crash", "")
+    memory = NCCL_ERROR.format(
+        "unhandled cuda error", "ncclUnhandledCudaError", "Cuda failure 'out of memory'"
+    )
+    error = dist.DistBackendError(memory)
+    assert failure.classify(error)[1] is FailureClass.oom
+    mine.cause(error, "oom", "out of memory")
+    report = mine._report(0.0)
+    assert report is not None and report.failure_class == "oom"
 
 
 def test_a_team_that_has_lost_a_rank_says_why_it_takes_no_further_run(

@@ -36,6 +36,7 @@ _LOOK_S = 1.0
 _GRACE_S = 15.0  # for a rank to notice by itself that another has failed
 _REPORT_S = 3.0  # for a failure to become known where only its echo was heard
 _END_S = 20.0
+_NCCL_LINES = 4  # of an error of NCCL's, the last of which says what was wrong
 _FAILED, _GOING = "failed", "going"
 
 
@@ -146,7 +147,8 @@ class Team:
         if report is not None and report.rank != self.ranks.rank:
             return report
         if echo:
-            self._vanish(f"another rank is gone ({type(error).__name__}: {str(error).splitlines()[0]})")
+            words = " ".join(str(error).splitlines()[:_NCCL_LINES])
+            self._vanish(f"another rank is gone or cannot be reached ({type(error).__name__}: {words})")
         mine = Report(self.ranks.rank, failure_class, message, "".join(traceback.format_exception(error)))
         with contextlib.suppress(RuntimeError):
             first = Report(**json.loads(self._store.compare_set(_FAILED, "", json.dumps(asdict(mine)))))
@@ -249,6 +251,8 @@ def _is_echo(error: BaseException) -> bool:
     """Whether an error says no more than that a connection to another rank has broken off."""
     words = ("gloo", "NCCL", "Connection closed", "Connection reset", "Broken pipe")
     text = str(error)
+    if "out of memory" in text:  # NCCL takes memory of the GPU itself, when ranks first speak
+        return False
     return isinstance(error, dist.DistError) or (
         isinstance(error, RuntimeError) and any(word in text for word in words)
     )
