@@ -58,18 +58,20 @@ def test_the_leader_stays_until_all_know_that_they_may_go_and_all_leave_the_grou
     store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     leader, follower = Team(Ranks(0, 2, store)), Team(Ranks(1, 2, store.clone()))
     left: list[str] = []
+    asks = threading.Event()
     monkeypatch.setattr(dist, "destroy_process_group", lambda: left.append(threading.current_thread().name))
     for team_ in (leader, follower):
         team_._formed.set()
 
     def follow() -> None:
         time.sleep(0.3)  # the end of the last run
+        asks.set()
         assert follower.next_order() is None
 
     other = threading.Thread(target=follow, name="follower")
     other.start()
     leader.dismiss()
-    assert left and follower._ended.is_set()
+    assert asks.is_set()
     other.join()
     assert sorted(left) == ["MainThread", "follower"]
 
