@@ -16,7 +16,7 @@ from sweepkit.errors import ConfigError
 from sweepkit.launch import cgroup, claims, job, machine
 from sweepkit.launch.display import LiveDisplay, PlainDisplay, display
 from sweepkit.launch.ledger import Ledger, Run
-from sweepkit.launch.view import Viewer, duration, outcome
+from sweepkit.launch.view import Viewer, outcome
 from sweepkit.results.record import FailureClass, RunDir
 
 
@@ -127,7 +127,7 @@ def test_plain_lines_where_there_is_no_terminal(
     first, second = capsys.readouterr().err.splitlines()
     assert first == "title: [2/3] later: complete, val_bpb 0.1000, 0 s"
     assert second.startswith("title: 2/3 done, 0 s so far")
-    assert "d2 [x] seed 1 5/10 1,234 tok/s, loss 2.500, 1 min 01 s left" in second
+    assert "d2 [x] seed 1 5/10 1,234 tok/s, loss 2.500, 61 s left" in second
 
 
 def test_a_long_reason_is_cut_where_one_sees_it(own_results_dir: Path) -> None:
@@ -149,21 +149,6 @@ def test_bars_on_a_terminal(own_results_dir: Path) -> None:
     assert "1/3 runs" in text
     assert "d2 [x] seed 1" in text
     assert "5/10" in text
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (None, "-"),
-        (0.4, "0 s"),
-        (59.6, "1 min 00 s"),
-        (61, "1 min 01 s"),
-        (7500, "2 h 05 min"),
-        (180000, "2 d 2 h"),
-    ],
-)
-def test_durations(seconds: float | None, text: str) -> None:
-    assert duration(seconds) == text
 
 
 @pytest.mark.parametrize(

@@ -24,10 +24,15 @@ def test_missing_is_a_dash(write: object, missing: object) -> None:
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [(0, "0.0 s"), (8.24, "8.2 s"), (99.94, "99.9 s"), (99.96, "1 min 40 s"), (200, "3 min 20 s"),
-     (3599.6, "1 h 00 min"), (7500, "2 h 05 min")],
+     (3599.6, "1 h 00 min"), (7500, "2 h 05 min"), (172_769, "47 h 59 min"), (180_000, "2 d 2 h")],
 )  # fmt: skip
 def test_durations(seconds: float, text: str) -> None:
     assert numbers.duration(seconds) == text
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0.4, "0 s"), (99.4, "99 s"), (99.6, "1 min 40 s")])
+def test_durations_in_whole_seconds(seconds: float, text: str) -> None:
+    assert numbers.duration(seconds, decimals=0) == text
 
 
 @pytest.mark.parametrize(
@@ -75,6 +80,6 @@ def test_changes_carry_their_sign() -> None:
     assert numbers.percent_change(1.3) == "+30.0%"
 
 
-@given(st.floats(0, 1e7))
-def test_a_duration_never_shows_sixty_of_anything(seconds: float) -> None:
-    assert "60" not in numbers.duration(seconds).replace("min", "").split()[1:]
+@given(st.floats(0, 1e7), st.sampled_from([0, 1]))
+def test_a_duration_never_shows_sixty_of_anything(seconds: float, decimals: int) -> None:
+    assert "60" not in numbers.duration(seconds, decimals).replace("min", "").split()[1:]

@@ -28,19 +28,6 @@ launches still have to do.
 """
 _PIPE_WIDTH = 140  # where the output is no terminal
 _QUIET = ("complete", "planned")
-#: In the order of their columns.
-_STATES = (
-    "running",
-    "complete",
-    "pruned",
-    "diverged",
-    "failed",
-    "lost",
-    "queued",
-    "preempted",
-    "cancelled",
-    "planned",
-)
 
 
 def add_parser(subparsers: Any) -> None:
@@ -78,8 +65,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _print_sweep(console: Console, sweep: SweepStatus, detailed: bool, every_run: bool) -> None:
-    from sweepkit.launch.view import duration
     from sweepkit.report import drawing
+    from sweepkit.results.duration import duration
 
     ended = has_ended(paths.results_dir() / sweep.name)
     names = {"planned": "never needed"} if ended else {}  # of variants that did not climb
@@ -108,9 +95,10 @@ def _print_sweep(console: Console, sweep: SweepStatus, detailed: bool, every_run
 
 def _rungs(runs: list[RunStatus]) -> Sheet:
     """Counts by rung."""
+    from sweepkit.launch.status import STATES
     from sweepkit.report.sheet import Sheet
 
-    states = [state for state in _STATES if any(run.state == state for run in runs)]
+    states = [state for state in STATES if any(run.state == state for run in runs)]
     sheet = Sheet(("rung", *(f">{state}" for state in states)))
     for rung in dict.fromkeys(run.rung for run in runs):
         numbers = [sum(run.rung == rung and run.state == state for run in runs) for state in states]
@@ -119,7 +107,7 @@ def _rungs(runs: list[RunStatus]) -> Sheet:
 
 
 def _runs(runs: list[RunStatus]) -> Sheet:
-    from sweepkit.launch.view import duration
+    from sweepkit.report import numbers
     from sweepkit.report.sheet import Mark, Sheet
 
     headers = ("run", "rung", "variant", ">seed", "state", ">step", ">since", ">left", "details")
@@ -133,8 +121,8 @@ def _runs(runs: list[RunStatus]) -> Sheet:
             str(run.seed),
             Mark(state, run.state),
             f"{run.step}/{run.num_steps}",
-            duration(run.age_s),
-            duration(run.eta_s),
+            numbers.duration(run.age_s, decimals=0),
+            numbers.duration(run.eta_s, decimals=0),
             _details(run),
         )
     return sheet

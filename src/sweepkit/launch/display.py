@@ -10,7 +10,8 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from sweepkit.launch.view import LiveRun, View, Viewer, duration, outcome
+from sweepkit.launch.view import LiveRun, View, Viewer, outcome
+from sweepkit.results.duration import duration
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

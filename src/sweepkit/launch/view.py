@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sweepkit.launch.ledger import Ledger, Run
+from sweepkit.results.duration import duration
 from sweepkit.results.record import RunState
 
 _MAX_LINE = 160  # characters
@@ -131,17 +132,3 @@ def outcome(run: Run) -> str:
         line = record.failure_message.splitlines()[0]
         words.append(line if len(line) <= _MAX_LINE else f"{line[: _MAX_LINE - 1]}…")
     return ", ".join(words)
-
-
-def duration(seconds: float | None) -> str:
-    """``7 s``, ``3 min 20 s``, ``2 h 05 min``, ``4 d 3 h``; ``-`` for None."""
-    if seconds is None:
-        return "-"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    if whole < 48 * 3600:
-        return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
-    return f"{whole // 86400} d {whole % 86400 // 3600} h"

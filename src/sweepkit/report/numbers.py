@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+from sweepkit.results import duration as durations
+
 MISSING = "–"
 
 
@@ -57,18 +59,9 @@ def scaled(value: Any, fixed: bool = True) -> str:
     return f"{number:.3g}"
 
 
-def duration(seconds: Any) -> str:
-    """Seconds as people say them: 8.2 s, 3 min 20 s, 2 h 05 min."""
-    if is_missing(seconds):
-        return MISSING
-    value = float(seconds)
-    if value < 99.95:
-        return f"{value:.1f} s"
-    minutes, rest = divmod(round(value), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest:02d} s"
-    hours, minutes = divmod(round(value / 60), 60)
-    return f"{hours} h {minutes:02d} min"
+def duration(seconds: Any, decimals: int = 1) -> str:
+    """Seconds as people say them: 8.2 s, 3 min 20 s, 2 h 05 min, 4 d 3 h."""
+    return MISSING if is_missing(seconds) else durations.duration(float(seconds), decimals)
 
 
 def column(values: Iterable[Any]) -> list[str]:
