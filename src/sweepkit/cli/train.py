@@ -50,10 +50,10 @@ def train(config: RunConfig) -> int:
             "be none for one run",
             "add -m to run every rung, or use sweepkit promote SWEEP",
         )
+    from sweepkit.launch import reopen
     from sweepkit.plan import build
-    from sweepkit.results.record import FailureClass, RunDir, RunState
+    from sweepkit.results.record import RunDir, RunState
 
-    refused = (FailureClass.bad_config, FailureClass.bad_data)
     plan = build.build(config)
     results_dir = paths.results_dir()
     run_dir = RunDir.of(results_dir, plan.run_id)
@@ -62,9 +62,7 @@ def train(config: RunConfig) -> int:
     was_complete = before is not None and before.state == RunState.complete
     if not was_complete:
         print(f"{plan.run_id}: {plan.num_steps} steps of {plan.total_batch_size} tokens, {where}")
-        # refused before it began: a device or a folder may be right now, and neither is part of its name
-        was_refused = before is not None and before.failure_class in refused
-        how = running.How(results_dir, config.launcher, retry_failed=was_refused)
+        how = running.How(results_dir, config.launcher)
         if running.run_plans([plan], how, plan.run_id, {}) is not None:
             print(f"follow: sweepkit status; the run's folder is {where}")
             return running.DONE
@@ -83,7 +81,7 @@ def train(config: RunConfig) -> int:
         return running.DONE
     reason = record.failure_message or record.failure_class or ""
     print(f"{record.state}: {where}{result}; {reason}", file=sys.stderr)
-    if record.failure_class in refused:
+    if record.failure_class in reopen.SURROUNDINGS:
         print("correct that and run the same command again", file=sys.stderr)
     elif record.state in (RunState.failed, RunState.diverged):
         print(f"a run that has ended is not run again; to try it anew, delete {where}", file=sys.stderr)

@@ -6,8 +6,8 @@ is killed at any moment is resumed by launching the same list again. Data is pre
 missing folder is reported before anything expensive starts. With everything done already this returns
 at once, without importing torch.
 
-A run that was cancelled, or that failed because the disk was full, is started again by the next launch;
-one that failed otherwise only with ``retry_failed``.
+A run that was cancelled, or that failed by what was around it (``reopen.py``), is started again by the next
+launch; one that failed otherwise only with ``retry_failed``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Runs that a launch starts again: cancelled ones, those a full disk stopped, failed ones if asked.
+"""Runs that a launch starts again: cancelled ones, those that failed by their surroundings, others if asked.
 
 A run that a search stopped as hopeless is done as far as that search goes; whoever else asks for it wants its
 result, and gets it.
@@ -12,6 +12,9 @@ from sweepkit.launch import job
 from sweepkit.launch.ledger import Ledger, Run
 from sweepkit.results.record import FailureClass, RunState
 
+#: Failures by what is around a run: a device, a folder and a disk may be right by now, and none is part of
+#: the run's name.
+SURROUNDINGS = frozenset({FailureClass.bad_config, FailureClass.bad_data, FailureClass.disk_full})
 _CANCELLING_TICK_S = 0.2
 
 
@@ -37,7 +40,7 @@ def _is_reopened(ledger: Ledger, run: Run, retry_failed: bool) -> bool:
     if not run.is_final or run.record is None:
         return False
     if run.record.state is RunState.failed:
-        return retry_failed or run.record.failure_class is FailureClass.disk_full
+        return retry_failed or run.record.failure_class in SURROUNDINGS
     return run.record.state is RunState.cancelled or (
         run.record.state is RunState.pruned and not ledger.keeps_pruned
     )
