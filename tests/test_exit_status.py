@@ -27,5 +27,5 @@ def test_of_a_process_that_has_ended(code: str, words: str) -> None:
 
 def test_the_numbers_are_those_of_the_system() -> None:
     expected = (os.EX_OK, os.EX_OSERR, os.EX_IOERR, os.EX_TEMPFAIL)
-    known = (exit_status.DONE, exit_status.VANISHED, exit_status.DISK_FULL, exit_status.STOPPED)
+    known = (exit_status.DONE, exit_status.VANISHED, exit_status.CANNOT_WRITE, exit_status.STOPPED)
     assert known == expected

@@ -7,7 +7,8 @@ import signal
 DONE = 0
 #: Another rank is gone: what this one held is to be taken over, as after a kill.
 VANISHED = 71
-DISK_FULL = 74
+#: The disk is full, or a folder is not ours.
+CANNOT_WRITE = 74
 #: Not done, but nothing is wrong with the work: start another process.
 STOPPED = 75
 

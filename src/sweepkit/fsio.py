@@ -21,6 +21,8 @@ from sweepkit.errors import StorageError, SweepkitError
 
 #: How the system says that a disk, or a quota on it, is full.
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+#: How it says that a folder is none, or not ours to use.
+_NOT_OURS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR, errno.ENOTDIR, errno.EEXIST})
 
 
 @contextlib.contextmanager
@@ -35,6 +37,17 @@ def explain_full_disk(path: Path) -> Iterator[None]:
                 "command again, it goes on from the last good state"
             ) from error
         raise
+
+
+def not_ours(error: OSError) -> str | None:
+    """What to tell the user of a place that is no folder, or not ours to use; None for any other error."""
+    if error.errno not in _NOT_OURS:
+        return None
+    return (
+        f"{error.filename2 or error.filename} cannot be used ({error.strerror}), but must be a place to read "
+        "and write; correct its permissions or choose another one (SWEEPKIT_RESULTS_DIR, SWEEPKIT_CACHE_DIR, "
+        "--output)"
+    )
 
 
 def write_atomic(path: Path, write: Callable[[IO[bytes]], object]) -> None:
@@ -112,22 +125,30 @@ def read_json(path: Path) -> Any:
     return json.loads(read_text(path))
 
 
-def check_version(path: Path, content: Any, known: int) -> None:
-    """Refuse what a newer sweepkit wrote, before anything of it is misread or taken for damage.
+def too_new(path: Path, content: Any, known: int) -> str | None:
+    """Why a file that a newer sweepkit wrote is not read; None where this one may read it.
 
     Args:
         content: of the file; without a ``schema_version`` it is of the first.
         known: the newest version that this sweepkit reads.
-
-    Raises:
-        SweepkitError: names the file, both versions and the remedy.
     """
     version = content.get("schema_version", 1) if isinstance(content, dict) else 1
-    if isinstance(version, int) and version > known:
-        raise SweepkitError(
-            f"{path} has schema_version {version}, but must have {known} or less for this sweepkit; a newer "
-            "one wrote it: update sweepkit, or choose another folder (SWEEPKIT_RESULTS_DIR)"
-        )
+    if not isinstance(version, int) or version <= known:
+        return None
+    return (
+        f"{path} has schema_version {version}, but must have {known} or less for this sweepkit; a newer "
+        "one wrote it: update sweepkit, or choose another folder (SWEEPKIT_RESULTS_DIR)"
+    )
+
+
+def check_version(path: Path, content: Any, known: int) -> None:
+    """Refuse what a newer sweepkit wrote, before anything of it is misread or taken for damage.
+
+    Raises:
+        SweepkitError: what ``too_new`` says.
+    """
+    if reason := too_new(path, content, known):
+        raise SweepkitError(reason)
 
 
 def append_line(path: Path, value: Any) -> None:

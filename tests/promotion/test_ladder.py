@@ -113,6 +113,17 @@ def test_a_damaged_or_deleted_store_of_decisions_is_rebuilt_the_same(tmp_path: P
         assert files(world.frozen) == before
 
 
+def test_decisions_of_a_newer_version_are_not_replaced(tmp_path: Path) -> None:
+    world = World(freeze(tmp_path, VARIANTS), EFFECTS)
+    climb(world)
+    path = ledger.path(world.frozen)
+    newer = path.read_text().replace('"schema_version": 1', '"schema_version": 2')
+    path.write_text(newer)
+    with pytest.raises(SweepkitError, match=r"verdicts\.json has schema_version 2, but must have 1 or less"):
+        climb(world)
+    assert path.read_text() == newer
+
+
 def test_a_decision_edited_by_hand_is_not_believed(tmp_path: Path) -> None:
     world = World(freeze(tmp_path, VARIANTS), EFFECTS)
     climb(world)

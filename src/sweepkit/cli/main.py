@@ -8,7 +8,6 @@ and ``run(args) -> int``.
 from __future__ import annotations
 
 import argparse
-import errno
 import importlib
 import io
 import os
@@ -18,13 +17,11 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sweepkit import errors
+from sweepkit import errors, fsio
 from sweepkit.plan import world
 
 USER_ERROR = 2
 INTERRUPTED = 130
-#: What a folder that is no folder, or not ours to write to, is answered with.
-_DENIED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR, errno.ENOTDIR, errno.EEXIST})
 READER_GONE = 141  # 128 + SIGPIPE: what a shell says of any program whose reader (head, less) has left
 
 
@@ -123,14 +120,9 @@ def _main(argv: Sequence[str] | None) -> int:
         print(f"sweepkit: {error}", file=sys.stderr)
         return USER_ERROR
     except OSError as error:
-        if debug or error.errno not in _DENIED:
+        if debug or (reason := fsio.not_ours(error)) is None:
             raise
-        print(
-            f"sweepkit: {error.filename2 or error.filename} cannot be used ({error.strerror}), but must be a "
-            "place to read and write; correct its permissions or choose another one (SWEEPKIT_RESULTS_DIR, "
-            "SWEEPKIT_CACHE_DIR, --output)",
-            file=sys.stderr,
-        )
+        print(f"sweepkit: {reason}", file=sys.stderr)
         return USER_ERROR
     except KeyboardInterrupt:
         print("\nsweepkit: interrupted; run the same command again, it goes on from there", file=sys.stderr)

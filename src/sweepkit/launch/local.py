@@ -84,7 +84,7 @@ class Pool:
         """Look after workers until every run is done, or until stopped and all workers have ended.
 
         Raises:
-            StorageError: a worker found the disk full.
+            StorageError: a worker found the disk full, or a folder that is not ours.
             SweepkitError: workers cannot start.
         """
         asked = 0
@@ -145,7 +145,7 @@ class Pool:
         self._folder.trouble = True
         how = exit_status.in_words(code)
         log = self._folder.log_path(item.slot)
-        if code == exit_status.DISK_FULL:
+        if code == exit_status.CANNOT_WRITE:
             raise StorageError(_last_lines(log, 1).strip())
         if item.held is not None:
             held = [

@@ -23,7 +23,7 @@ from typing import Any, Protocol
 
 from sweepkit import fsio
 from sweepkit.errors import StorageError
-from sweepkit.exit_status import DISK_FULL, DONE, STOPPED
+from sweepkit.exit_status import CANNOT_WRITE, DONE, STOPPED
 from sweepkit.launch import job, machine, process
 from sweepkit.launch.choose import next_run
 from sweepkit.launch.job import Hopeless, Runs
@@ -121,7 +121,7 @@ def work_off(
     """Have ``take`` do what a list file asks for, until asked to stop or the driver is gone.
 
     Returns:
-        An exit status: ``DONE``, ``STOPPED`` when stopped before that, ``DISK_FULL``.
+        An exit status: ``DONE``, ``STOPPED`` when stopped before that, ``CANNOT_WRITE``.
     """
     head, plans = read_list(list_file)
     make_session = session_factory or (lambda: real_session(head.processes_per_run, head.concurrency))
@@ -131,7 +131,12 @@ def work_off(
             take(head, plans, make_session, stop)
         except StorageError as error:
             print(error, file=sys.stderr)
-            return DISK_FULL
+            return CANNOT_WRITE
+        except OSError as error:
+            if (reason := fsio.not_ours(error)) is None:
+                raise
+            print(reason, file=sys.stderr)
+            return CANNOT_WRITE
         return STOPPED if stop() else DONE
 
 

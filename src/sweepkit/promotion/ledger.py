@@ -63,9 +63,16 @@ def read(frozen: Frozen, of_any_rule: bool = False) -> dict[str, RungResult]:
 
     Args:
         of_any_rule: those of an older version of the rule too.
+
+    Raises:
+        SweepkitError: a newer version wrote the file; it is not to be replaced.
     """
     try:
         content = fsio.read_json(path(frozen))
+    except (OSError, ValueError):
+        return {}
+    fsio.check_version(path(frozen), content, SCHEMA_VERSION)
+    try:
         is_intact = content.pop("sha256") == fsio.digest(content)
         if not is_intact or content["frozen_sha256"] != frozen.sha256:
             return {}
@@ -82,7 +89,7 @@ def read(frozen: Frozen, of_any_rule: bool = False) -> dict[str, RungResult]:
             )
             for item in content["rungs"]
         }
-    except (OSError, ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         return {}
 
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from sweepkit import fsio
-from sweepkit.errors import SweepkitError
 from sweepkit.results.columns import CORRUPT, REFERENCE
 from sweepkit.results.record import SCHEMA_VERSION, FailureClass, RunDir, RunState
 
@@ -129,11 +128,8 @@ def read_record(path: Path) -> Row | None:
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        why = f"{path} cannot be read ({error}); delete it and run again"
-        try:
-            fsio.check_version(path, record, SCHEMA_VERSION)
-        except SweepkitError as newer:
-            why = str(newer)
+        newer = fsio.too_new(path, record, SCHEMA_VERSION)
+        why = newer or f"{path} cannot be read ({error}); delete it and run again"
         return {"state": CORRUPT, "failure_message": why}
 
 
