@@ -178,12 +178,13 @@ def test_a_device_that_is_full_says_so(tmp_path: Path, monkeypatch: pytest.Monke
         build(tmp_path / "entry", source())
 
 
-def test_an_unwritable_cache_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("number", [errno.EACCES, errno.ENOENT])  # the second is what /proc answers with
+def test_an_unwritable_cache_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     def denied(*_: object, **__: object) -> None:
-        raise PermissionError(errno.EACCES, "Permission denied")
+        raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(Path, "mkdir", denied)
-    with pytest.raises(StorageError, match=r"SWEEPKIT_CACHE_DIR is .*, but must be writable; set it"):
+    with pytest.raises(StorageError, match=r"SWEEPKIT_CACHE_DIR is .*, but must .* be written to .*; set it"):
         build(tmp_path / "no" / "entry", source())
 
 

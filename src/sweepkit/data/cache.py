@@ -14,7 +14,6 @@ else: both write the same bytes and the second rename finds the entry there and 
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import os
 import shutil
@@ -31,7 +30,6 @@ from sweepkit.errors import StorageError
 #: Files up to this size are checksummed whenever they are opened (a few ms); larger ones by size alone.
 CHECK_BYTES = 64 * 2**20
 META = "meta.json"
-_NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 #: Fills the folder it is given (which may hold an interrupted build) and returns what meta.json is to say.
 Build = Callable[[Path], dict[str, Any]]
@@ -93,19 +91,25 @@ def read(entry: Path, thorough: bool = False) -> dict[str, Any] | None:
 
 
 @contextlib.contextmanager
+def explain_unusable(path: Path) -> Iterator[None]:
+    """Turn a failure to make ``path`` in the cache folder into a ``StorageError`` that says what to set."""
+    try:
+        with fsio.explain_full_disk(path):
+            yield
+    except OSError as error:
+        raise StorageError(
+            f"SWEEPKIT_CACHE_DIR is {str(paths.cache_dir())!r}, but must be a folder that can be written to "
+            f"({error.strerror}); set it to a folder of yours with room for the token cache"
+        ) from error
+
+
+@contextlib.contextmanager
 def lock(entry: Path) -> Iterator[None]:
     """Hold the entry's lock; waits for as long as its holder lives."""
     path = entry.with_name(entry.name + ".lock")
-    try:
+    with explain_unusable(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    except OSError as error:
-        if error.errno not in _NOT_WRITABLE:
-            raise
-        raise StorageError(
-            f"SWEEPKIT_CACHE_DIR is {str(paths.cache_dir())!r}, but must be writable; "
-            "set it to a folder of yours with room for the token cache"
-        ) from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield

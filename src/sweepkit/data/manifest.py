@@ -14,6 +14,7 @@ from typing import Any
 from sweepkit import fsio
 from sweepkit.config import paths
 from sweepkit.config.schema import DatasetConfig, DatasetKind
+from sweepkit.data import cache
 from sweepkit.errors import DataError
 
 
@@ -54,7 +55,8 @@ def folder_manifest(folder: str | Path) -> dict[str, Any]:
             known = {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns, "sha256": _sha256(path)}
         files[path.name] = known
     if files != remembered:
-        fsio.write_json(remembered_path, files)
+        with cache.explain_unusable(remembered_path):
+            fsio.write_json(remembered_path, files)
     content = {name: {"size": known["size"], "sha256": known["sha256"]} for name, known in files.items()}
     return {"files": content, "digest": fsio.digest(content)}
 

@@ -23,6 +23,7 @@ import torch
 
 from sweepkit import fsio
 from sweepkit.config import paths
+from sweepkit.data import cache
 from sweepkit.training.engine import EngineKey
 from sweepkit.training.failure import Stopped
 
@@ -35,6 +36,7 @@ def compiling(key: EngineKey, should_stop: Callable[[], bool]) -> Iterator[None]
 
     Raises:
         Stopped: ``should_stop`` said so while another process was compiling.
+        StorageError: the cache folder cannot be written to.
     """
     if not key.compile:
         yield
@@ -48,7 +50,7 @@ def compiling(key: EngineKey, should_stop: Callable[[], bool]) -> Iterator[None]
     if marker.exists():
         yield
         return
-    with fsio.explain_full_disk(folder):
+    with _explain(folder):
         folder.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
     try:
@@ -67,12 +69,23 @@ def use_folder() -> Path:
 
 
 def keep_headers() -> None:
-    """There is no setting for it; in a torch without these names nothing changes."""
+    """There is no setting for it; in a torch without these names nothing changes.
+
+    Raises:
+        StorageError: the cache folder cannot be written to, which torch would answer with a traceback.
+    """
     folder = use_folder() / "precompiled_headers"  # first: once imported, torch has chosen one itself
+    with _explain(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     from torch._inductor import codecache  # takes a second, which compiling needs anyway
 
     codecache._HEADER_DIR = str(folder)
     codecache._HEADER_LOCK_DIR = str(folder / "locks")
+
+
+def _explain(folder: Path) -> contextlib.AbstractContextManager[None]:
+    is_ours = folder.is_relative_to(paths.cache_dir())  # else it is the user's TORCHINDUCTOR_CACHE_DIR
+    return cache.explain_unusable(folder) if is_ours else fsio.explain_full_disk(folder)
 
 
 def _wait_for(descriptor: int, should_stop: Callable[[], bool]) -> None:
