@@ -9,10 +9,10 @@ import pytest
 from launch_fakes import make_plan
 
 from sweepkit import fsio
-from sweepkit.config.schema import LauncherConfig, LauncherKind, RunConfig
+from sweepkit.config.schema import LauncherConfig, LauncherKind, RunConfig, SlurmConfig
 from sweepkit.launch import cgroup, execute, job, oom
 from sweepkit.launch.ledger import Run
-from sweepkit.launch.slurm import elsewhere, losses, submit
+from sweepkit.launch.slurm import cluster, elsewhere, losses, submit
 from sweepkit.launch.slurm.cluster import ClusterError
 from sweepkit.launch.slurm.losses import Loss
 from sweepkit.launch.slurm.submissions import Submission
@@ -138,6 +138,22 @@ def test_jobs_out_of_memory_or_time_are_tried_elsewhere_before_they_count(
 def test_where_no_node_is_known_nothing_is_granted(tmp_path: Path) -> None:
     attempt(tmp_path, 1, None)
     assert not elsewhere.grant(make_plan("r"), tmp_path, FailureClass.oom)
+
+
+def test_what_shared_a_task_that_was_killed_has_one_of_its_own_the_second_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    placed: list[list[list[str]]] = []
+    monkeypatch.setattr(submit, "place", lambda array, *_: placed.append(array.tasks) or array)
+    monkeypatch.setattr(cluster, "check_available", lambda: None)
+    monkeypatch.setattr(cluster, "queue", lambda names=None: [])
+    monkeypatch.setattr(cluster, "limits", lambda: cluster.Limits(1000, None))
+    for name in ("a", "b"):
+        retry = {"because": "oom", "not_on": ["n1"]}
+        fsio.write_json(RunDir.of(tmp_path, name).attempts_path / "1.json", {"node": "n1", "retry": retry})
+    launcher = LauncherConfig(slurm=SlurmConfig(runs_per_task=4, workers_per_task=2, snapshot=False))
+    submit.submit([make_plan(name) for name in "abcd"], launcher, results_dir=tmp_path, title="s")
+    assert placed == [[["a"], ["b"]], [["c", "d"]]]
 
 
 @pytest.mark.parametrize("refusal", ["Requested node configuration is not available", "Invalid account"])

@@ -14,11 +14,14 @@ from hypothesis import strategies as st
 from launch_fakes import make_plan
 
 from sweepkit import fsio
+from sweepkit.errors import StorageError
+from sweepkit.launch.execute import Failure, LaunchSummary
 from sweepkit.launch.ledger import Run
-from sweepkit.launch.slurm import cluster, elsewhere, losses, place, snapshot, submissions
+from sweepkit.launch.slurm import cluster, elsewhere, losses, place, shards, snapshot, submissions
 from sweepkit.launch.slurm.cluster import ClusterError
 from sweepkit.launch.slurm.command import Command
 from sweepkit.launch.slurm.submissions import Submission
+from sweepkit.launch.slurm.task import Task
 from sweepkit.results.record import FailureClass, RunDir
 
 
@@ -187,3 +190,33 @@ def test_a_snapshot_is_found_whatever_its_folder_is_called(name: str) -> None:
     lines = [*snapshot.shell_lines(folder), 'printf "%s\\n%s" "$PYTHONPATH" "$SWEEPKIT_CONF_DIR"']
     said = subprocess.check_output(["bash", "-c", "\n".join(lines)], env={"PYTHONPATH": "/x"}, text=True)
     assert said.split("\n") == [f"{folder}:/x", str(folder / "conf")]
+
+
+def test_where_no_cluster_answers_it_is_said_in_one_line(commands: Commands) -> None:
+    commands.answer(
+        "squeue", "printf 'squeue: error: Unknown host\\n\\nsqueue: fatal: no configuration\\n' >&2; exit 1"
+    )
+    with pytest.raises(ClusterError) as raised:
+        cluster.queue()
+    assert "failed (squeue: error: Unknown host; squeue: fatal: no configuration)" in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("error", [None, StorageError("the disk is full")])
+def test_a_task_that_failed_ends_with_its_reason_and_no_traceback(
+    error: Exception | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """submitit lets SystemExit pass; a string as its code goes to the log, and the status is 1."""
+
+    def execute(*_: object, **__: object) -> LaunchSummary:
+        if error is not None:
+            raise error
+        return LaunchSummary(failures=[Failure("a", FailureClass.crash, "broken", tmp_path / "log.txt")])
+
+    monkeypatch.setattr("sweepkit.launch.execute.execute", execute)
+    name = shards.write(shards.Shard((make_plan("a"),)), tmp_path)
+    with pytest.raises(SystemExit) as raised:
+        Task(tmp_path / name, tmp_path, num_workers=1, max_attempts=3, max_requeues=3)()
+    assert raised.value.code == (
+        "sweepkit: the disk is full" if error else "1 of 1 runs failed\na: crash: broken"
+    )

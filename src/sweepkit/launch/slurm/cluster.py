@@ -237,7 +237,8 @@ def _run(*command: str) -> str:
             "or down: run the same command again later, nothing is submitted twice"
         ) from None
     if done.returncode != 0:
-        said = done.stderr.strip() or done.stdout.strip() or f"status {done.returncode}"
+        lines = (done.stderr.strip() or done.stdout.strip() or f"status {done.returncode}").splitlines()
+        said = "; ".join(line.strip() for line in lines if line.strip())
         raise ClusterError(
             f"{' '.join(command[:3])} failed ({said}), but must work here; see what {command[0]} and sinfo "
             "say, and run the same command again when they answer: nothing is lost or submitted twice"

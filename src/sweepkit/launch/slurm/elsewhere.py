@@ -1,16 +1,20 @@
 """Another node, once, before want of memory or a time limit counts against a variant.
 
-The node may be at fault: somebody else's memory, a slow disk. A run that ended so is therefore started again
-on any other node. That it was, and where it is not to run, is in the file of the attempt that failed.
+The node may be at fault: somebody else's memory, a slow disk. So may the run beside it: where a task is
+killed whole, nothing tells which of its runs took the memory. A run that ended so is therefore started again
+on another node, in a task of its own. That it was, and where it is not to run, is in the file of the attempt
+that failed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from sweepkit import fsio
+from sweepkit.config.schema import LauncherConfig
 from sweepkit.launch import job
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.results.record import FINAL_STATES, FailureClass, RunDir
@@ -45,6 +49,11 @@ def avoided(run_dir: RunDir) -> tuple[str, ...]:
     """Nodes that the run is not to be started on."""
     retries = [attempt[_RETRY] for attempt in run_dir.attempts().values() if is_granted(attempt)]
     return tuple(sorted({node for retry in retries for node in retry["not_on"]}))
+
+
+def alone(launcher: LauncherConfig) -> LauncherConfig:
+    """``launcher`` with a task for each run."""
+    return replace(launcher, slurm=replace(launcher.slurm, runs_per_task=1))
 
 
 def apart(plans: Sequence[RunPlan], results_dir: Path) -> dict[tuple[str, ...], list[RunPlan]]:

@@ -97,7 +97,8 @@ def submit(
                 result.given_up.append(loss.run.run_id)
         wanted = [run.plan for run in free if not run.is_final]
         for not_on, alike in elsewhere.apart(wanted, results_dir).items():
-            for resources, some in _arrays(alike, launcher, result):
+            packing = elsewhere.alone(launcher) if not_on else launcher
+            for resources, some in _arrays(alike, packing, result):
                 array = _new_array(title, some, resources, launcher, results_dir)
                 _place(array, parameters(launcher.slurm, resources, results_dir), not_on, results_dir)
                 result.submitted += sum(len(shard.plans) for shard in some)

@@ -32,13 +32,13 @@ CHECKPOINT_SIGNAL = "SIGUSR2"  # what submitit has Slurm send
 _FIRST_PORT, _NUM_PORTS = 20_000, 10_000  # below what systems give out by themselves
 
 
-class RunsFailedError(SweepkitError):
-    """Some of the task's runs failed; the others are done."""
-
-
 @dataclass(frozen=True)
 class Task:
-    """Pickled by submitit, called on a compute node."""
+    """Pickled by submitit, called on a compute node.
+
+    Whatever it was that failed, the task ends by SystemExit with the reason, which submitit lets pass: for an
+    exception it would add a traceback to the log.
+    """
 
     shard_path: Path
     results_dir: Path
@@ -48,7 +48,7 @@ class Task:
     processes_per_run: int = 1
 
     def __call__(self) -> dict[str, int]:
-        """Counts by state. Raises RunsFailedError; SystemExit after a requeue."""
+        """Counts by state. Raises SystemExit where something failed, and after a requeue."""
         from sweepkit.launch.execute import LaunchCancelledError, execute
 
         if self.processes_per_run > 1 and not self._leads():
@@ -71,6 +71,8 @@ class Task:
             return cancelled.summary.counts
         except KeyboardInterrupt as stopped:
             requeue(str(stopped), self.max_requeues)
+        except SweepkitError as error:
+            sys.exit(f"sweepkit: {error}")
         by_id = {plan.run_id: plan for plan in plans}
         failed = [
             item
@@ -81,7 +83,7 @@ class Task:
         ]
         if failed:
             words = [f"{item.run_id}: {item.failure_class}: {item.message}" for item in failed]
-            raise RunsFailedError(f"{len(words)} of {len(plans)} runs failed\n" + "\n".join(words))
+            sys.exit("\n".join([f"{len(words)} of {len(plans)} runs failed", *words]))
         return summary.counts
 
     def _leads(self) -> bool:
