@@ -47,7 +47,7 @@ class RunStatus:
     rung: str
     seed: int
     state: str
-    phase: str | None  # of a running one: starting, compiling, training, evaluating
+    phase: str | None  # of a running one: starting, preparing data, compiling, training, evaluating
     step: int
     num_steps: int
     age_s: float | None  # since it ended, was claimed (running), or was last heard of (lost)

@@ -109,6 +109,7 @@ class Session:
         self._team.when_stuck = end_stuck
         try:
             journal.begin()
+            journal.progress("starting", force=True)
             self._run(plan, run_dir, journal, should_stop)
             record.state = RunState.complete
         except (Exception, KeyboardInterrupt) as error:
@@ -149,7 +150,6 @@ class Session:
             torch.cuda.empty_cache()
 
     def _run(self, plan: RunPlan, run_dir: RunDir, journal: Journal, should_stop: Callable[[], bool]) -> None:
-        journal.progress("compiling", force=True)
         record = journal.record
         config = codec.from_json(plan.config)
         ranks = self._team.ranks
@@ -165,7 +165,7 @@ class Session:
             utilisation = throughput.utilisation(plan, precision, device, ranks.size)
             memory = PeakMemory(device)
             record.environment = environment.describe(device)
-            data = self._prepared(config)
+            data = self._prepared(config, journal)
         with clock.measure("compile"):
             engine = self._ready_engine(plan, config, device, precision, attention[0], journal, should_stop)
         eager = self._no_compile_reason(config, device)
@@ -210,13 +210,14 @@ class Session:
             record.results = outcome.results(plan, state, utilisation, by_rank)
             display.finish(record.results, failed)
 
-    def _prepared(self, config: RunConfig) -> PreparedData:
+    def _prepared(self, config: RunConfig, journal: Journal) -> PreparedData:
         """The data of ``config``; the last one is kept, most runs of a session share it."""
         value = codec.to_json(config)
         parts = ("dataset", "tokenizer", "packing", "evaluation")
         key = fsio.digest([*(value[part] for part in parts), config.horizon.sequence_len])
         if self._data is None or self._data[0] != key:
             self._data = None
+            journal.progress("preparing data", force=True)
             self._data = key, prepare(config)
         return self._data[1]
 
@@ -251,6 +252,7 @@ class Session:
         if self._engine is not None and self._engine.key == key:
             return self._engine
         self.forget()
+        journal.progress("compiling" if use else "starting", force=True)
         engine = Engine(plan, key, self._team.ranks)
         try:
             # One rank that stopped here would leave the others waiting.
