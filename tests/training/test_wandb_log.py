@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 import wandb
-from training_runs import folder, run, tiny
+from training_runs import folder, run, stop_after, tiny
 
+from sweepkit import fsio
 from sweepkit.results.record import RunState
 from sweepkit.training import wandb_log
 from sweepkit.training.session import Session
@@ -110,6 +111,28 @@ def test_a_wandb_that_breaks_half_way_does_not_stop_the_run(
     assert "pipe" in record.wandb["error"]
 
 
+def test_what_goes_on_is_appended_and_no_step_is_shown_twice(
+    session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[FakeRun] = []
+
+    def init(**settings: Any) -> FakeRun:
+        assert settings["resume"] == "allow"
+        (settings["dir"] / "wandb").mkdir(exist_ok=True)
+        shown.append(FakeRun())
+        return shown[-1]
+
+    monkeypatch.setattr(wandb, "init", init)
+    plan = tiny("logging.wandb=offline", "logging.every_steps=1")
+    run(session, plan, tmp_path, should_stop=stop_after(6))
+    last = shown[0].steps[-1]
+    assert shown[0].steps == list(range(1, last + 1)) and last < 9
+    for step in range(last + 1, 10):  # as if it had been killed further on than its checkpoint is
+        fsio.append_line(folder(plan, tmp_path).metrics_path, {"step": step, "attempt": 1})
+    run(session, plan, tmp_path, attempt=2)
+    assert shown[1].steps == [10, 11, 12, 12]
+
+
 class FakeSocket:
     def close(self) -> None:
         pass
@@ -130,11 +153,13 @@ class FakeRun:
 
     def __init__(self, breaks_at: int | None = None) -> None:
         self.breaks_at = breaks_at
+        self.steps: list[int] = []
         self.summary: dict[str, Any] = {}
 
     def log(self, row: dict[str, Any], step: int) -> None:
         if step == self.breaks_at:
             raise BrokenPipeError("broken pipe")
+        self.steps.append(step)
 
     def finish(self, exit_code: int) -> None:
         pass

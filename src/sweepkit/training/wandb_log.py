@@ -4,6 +4,10 @@ Disabled, offline or online. Without a key or a network, online falls back to of
 without that, to nothing. A server that cannot be reached costs seconds and no data: what was not sent is in
 the run's folder, where ``wandb sync`` finds it. Nothing here ever raises into a run, and wandb is imported
 only when asked for.
+
+Every attempt leaves a folder of its own, which ``wandb sync`` appends to one run, offline too: what was asked
+of ``resume`` is kept in it. Appended rows are numbered anew where their steps are not above those before
+(measured, wandb 0.31), so steps that an earlier attempt has shown are not shown again.
 """
 
 from __future__ import annotations
@@ -28,14 +32,19 @@ _FINISH_TIMEOUT_S = 60  # wandb's own is none: a network that went away would ho
 
 
 class Display:
-    """A wandb run, or nothing behind the same three methods. ``info`` goes into the record."""
+    """A wandb run, or nothing behind the same three methods. ``info`` goes into the record.
 
-    def __init__(self, run: Any, info: dict[str, Any], say: Callable[[str], None]) -> None:
-        self._run, self.info, self._say = run, info, say
+    Args:
+        shown: last step that earlier attempts have shown; -1: none.
+    """
+
+    def __init__(self, run: Any, info: dict[str, Any], say: Callable[[str], None], shown: int = -1) -> None:
+        self._run, self.info, self._say, self._shown = run, info, say, shown
 
     def log(self, row: dict[str, Any]) -> None:
         """Show one row of metrics."""
-        self._quietly(lambda: self._run.log(row, step=row["step"]))
+        if row["step"] > self._shown:
+            self._quietly(lambda: self._run.log(row, step=row["step"]))
 
     def finish(self, summary: dict[str, Any], failed: bool) -> None:
         """Show the results and end."""
@@ -75,6 +84,7 @@ def start(
             say(f"wandb is offline: {reason}; wandb sync sends what it writes to {run_dir.path / 'wandb'}")
     for mode in modes:
         try:
+            shown = _last_shown(run_dir)
             run = _init(config, plan, run_dir, mode)
         except Exception as error:
             what = next(iter(str(error).splitlines()), "")
@@ -83,7 +93,7 @@ def start(
             _tear_down()
             continue
         info |= {"mode": mode.name, "id": run.id, "url": run.url if mode is WandbMode.online else None}
-        return Display(run, info, say)
+        return Display(run, info, say, shown)
     info["mode"] = WandbMode.disabled.name
     return Display(None, info, say)
 
@@ -107,11 +117,17 @@ def _init(config: LoggingConfig, plan: RunPlan, run_dir: RunDir, mode: WandbMode
         dir=run_dir.path,
         id=plan.run_id,
         name=plan.run_id,
-        resume="allow" if mode is WandbMode.online else None,
+        resume="allow",
         config={name: value for name, value in plan.to_json().items() if name != "config"} | plan.config,
         settings=settings,
         reinit="finish_previous",
     )
+
+
+def _last_shown(run_dir: RunDir) -> int:
+    if not (run_dir.path / "wandb").is_dir():
+        return -1
+    return max((row["step"] for row in run_dir.metrics()), default=-1)
 
 
 def _unreachable() -> str | None:
