@@ -28,3 +28,25 @@ def test_a_row_without_a_variant_is_no_variant(tmp_path: Path, capsys: pytest.Ca
     path.write_text("variant,seed,val_bpb\na,1,1.0\n,1,0.9\n")
     assert main(["verdict", "--runs", str(path), "--reference", "a"]) == 2
     assert "two variants or more" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "must be a file that exists"),
+        ("variant,seed,val_bpb\n", "must have rows"),
+        ("variant,seed,val_bpb\na,1,1.0,7\nb,1,0.9,7\n", "must be readable (Length of header"),
+        (
+            "variant,seed,val_bpb\na,1,1.0,\nb,1,0.9,\n",
+            "must be one of two variants or more in the table (a, b)",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_said(
+    content: str | None, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "runs.csv"
+    if content is not None:
+        path.write_text(content)
+    assert main(["verdict", "--runs", str(path), "--reference", "c"]) == 2
+    assert said in capsys.readouterr().err

@@ -265,4 +265,4 @@ def test_the_commands_rule_and_errors(tmp_path: Path, capsys: pytest.CaptureFixt
     assert main([*arguments, "decision.alpa=0.1"]) == 2
     assert "alpha" in capsys.readouterr().err
     assert main(["verdict", "--runs", str(tmp_path / "no.csv"), "--reference", "baseline"]) == 2
-    assert "be a .csv or .parquet file" in capsys.readouterr().err
+    assert "be a file that exists" in capsys.readouterr().err

@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
     how = running.how(args, results_dir, sweep.cells[0].plan)
     if args.overrides:
         how = replace(how, launcher=_launcher(sweep.cells[0].plan, args.overrides))
-    if args.only:
+    if args.only is not None:  # an empty one is a mistake: an unset variable, say
         _reopen(sweep.cells, how, _classes(args.only))
     if args.climb:
         now = _executing(sweep.overrides, args.overrides)

@@ -66,6 +66,8 @@ def run(args: argparse.Namespace) -> int:
         raise invalid("--worlds", args.worlds, "be at least 1", "the default is 1000")
     if args.seed < 0:
         raise invalid("--seed", args.seed, "be at least 0", "the default is 1")
+    if args.tpe < 0:
+        raise invalid("--tpe", args.tpe, "be at least 0", "leave it out to play without")
     fields.read_replicates(args.reference_replicates)
     if args.plot and args.plot.suffix.lower() not in _PICTURES:
         raise invalid("--plot", str(args.plot), f"end in one of {', '.join(_PICTURES)}", "rename it")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,12 +80,19 @@ def _read(path: Path) -> pd.DataFrame:
     import pandas as pd
 
     suffix = path.suffix.lower()
-    if suffix not in (".csv", ".parquet") or not path.is_file():
+    if not path.is_file():
+        what = "be a file, and is a folder" if path.is_dir() else "be a file that exists"
+        raise invalid("--runs", str(path), what, "check the path; it is looked up from the current folder")
+    if suffix not in (".csv", ".parquet"):
         raise invalid("--runs", str(path), "be a .csv or .parquet file", "export your runs as one row a run")
     try:
-        frame = pd.read_parquet(path) if suffix == ".parquet" else _read_csv(path)
-    except (OSError, ValueError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # rows longer than the header
+            frame = pd.read_parquet(path) if suffix == ".parquet" else _read_csv(path)
+    except (OSError, ValueError, pd.errors.ParserWarning) as error:
         raise invalid("--runs", str(path), f"be readable ({error})", "export it again") from error
+    if frame.empty:
+        raise invalid("--runs", str(path), "have rows", "export your runs as one row a run")
     return frame
 
 
@@ -92,10 +100,10 @@ def _read_csv(path: Path) -> pd.DataFrame:
     """The table with names of variants as they are written: 0.10 is no 0.1, and one may be called none."""
     import pandas as pd
 
-    frame = pd.read_csv(path)
+    frame = pd.read_csv(path, index_col=False)  # a comma at the end of every row moves no column
     if "variant" in frame:
-        names = pd.read_csv(path, usecols=["variant"], dtype=str, keep_default_na=False)["variant"]
-        frame["variant"] = names.where(names != "", None)
+        names = pd.read_csv(path, index_col=False, usecols=["variant"], dtype=str, keep_default_na=False)
+        frame["variant"] = names["variant"].where(names["variant"] != "", None)
     return frame
 
 

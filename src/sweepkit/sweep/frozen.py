@@ -27,7 +27,6 @@ from sweepkit.sweep import amendments, expand, last_rung, points, trials
 from sweepkit.sweep.amendments import Amendment, level
 from sweepkit.sweep.decision import DecisionRule
 from sweepkit.sweep.expand import Cell, Stack
-from sweepkit.sweep.fields import check_name
 from sweepkit.sweep.file import SweepFile
 from sweepkit.sweep.search_spec import SearchSpec
 
@@ -147,8 +146,8 @@ def load_frozen(results_dir: Path, name: str) -> Frozen:
         ConfigError: there is no sweep of that name; lists those that exist.
         FrozenPlanError: a frozen file was edited or is missing.
     """
-    sweep_dir = results_dir / check_name(name)
-    if not _exists(sweep_dir):
+    sweep_dir = results_dir / name
+    if Path(name).name != name or name.startswith(".") or not _exists(sweep_dir):
         known = frozen_names(results_dir)
         raise errors.invalid(
             "sweep",
