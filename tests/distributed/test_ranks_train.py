@@ -178,11 +178,9 @@ def test_torchrun_starts_the_ranks(cache: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_torchruns_signal_after_a_rank_has_failed_does_not_hide_the_failure(
-    cache: Path, tmp_path: Path
-) -> None:
-    """It tells those who are left to stop, here before the leader has written the record."""
+def test_torchrun_does_not_end_the_leader_before_a_failure_is_recorded(cache: Path, tmp_path: Path) -> None:
+    """It ends those who are left once one has ended; here the leader takes its time."""
     done, record = torchrun(tmp_path, cache, str(SCRIPT), "--torchrun", "crash")
-    assert done.returncode != 0 and "SIGTERM" in done.stderr
+    assert done.returncode != 0
     assert (record["state"], record["failure_class"]) == ("failed", "crash"), done.stderr
     assert record["failure_message"] == "rank 1: ValueError: no such thing"

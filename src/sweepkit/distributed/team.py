@@ -37,7 +37,7 @@ _GRACE_S = 15.0  # for a rank to notice by itself that another has failed
 _REPORT_S = 3.0  # for a failure to become known where only its echo was heard
 _END_S = 20.0
 _NCCL_LINES = 4  # of an error of NCCL's, the last of which says what was wrong
-_FAILED, _GOING = "failed", "going"
+_FAILED, _RECORDED, _GOING = "failed", "recorded", "going"
 
 
 @dataclass(frozen=True)
@@ -155,17 +155,24 @@ class Team:
             return None if first == mine else first  # another may have failed since it was asked
         return None
 
-    def stay_for_nccl(self) -> None:
-        """Where NCCL is in use, stay until the leader has ended, after this rank's failure is known.
+    def recorded(self) -> None:
+        """The leader has recorded why a rank failed; the others stay until then.
 
-        NCCL may tear down whoever waits for a process that is gone, before the leader has recorded why
-        (TORCH_NCCL_ASYNC_ERROR_HANDLING).
+        Whoever started the ranks ends those that are left once one has ended (torchrun, srun), and NCCL may
+        tear down one that waits for a process that is gone (TORCH_NCCL_ASYNC_ERROR_HANDLING).
         """
-        until = time.monotonic() + _GRACE_S + _END_S
         with contextlib.suppress(RuntimeError):  # the leader is gone, and the store with it
-            while torch.cuda.is_initialized() and time.monotonic() < until:  # type: ignore[no-untyped-call]
-                self._store.check([_FAILED])
-                time.sleep(_LOOK_S)
+            if self.ranks.leads:
+                self._store.set(_RECORDED, "")
+            else:
+                self._store.wait([_RECORDED], timedelta(seconds=_GRACE_S + _END_S))
+
+    def stay(self) -> None:
+        """After a failure that is known, on another rank than the leader: until it is recorded."""
+        if not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+            dist.destroy_process_group()  # gloo: whoever waits for this rank is told at once
+        self.recorded()
+        self._stop_watching()
 
     def _report(self, wait_s: float) -> Report | None:
         until = time.monotonic() + wait_s
@@ -194,6 +201,7 @@ class Team:
         report = self._report(0.0)
         if report is not None:
             self.when_stuck(report)
+            self.recorded()
             _exit(STOPPED, f"rank {report.rank} failed: {report.message}")
         self._vanish(why)
 

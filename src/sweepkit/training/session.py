@@ -93,7 +93,7 @@ class Session:
             plan, run_dir = RunPlan.from_json(order["plan"]), RunDir(Path(order["run_dir"]))
             record = self._attempt(plan, run_dir, order["attempt"], lambda: False)
             if self._team.broken:
-                self._team.stay_for_nccl()
+                self._team.stay()
                 raise SystemExit(f"rank {self._team.ranks.rank}: {record.failure_message}")
 
     def _attempt(
@@ -126,6 +126,8 @@ class Session:
                 self._ask_the_others(error, record, journal)
         self._team.done()
         written = _quietly(journal.end)
+        if self._team.broken and self._team.ranks.leads:
+            self._team.recorded()
         # Only now: were they dropped first, a kill in between would cost the whole run.
         drop = written and self._team.ranks.leads and not plan.config["trainer"]["keep_checkpoints"]
         if drop and record.state is RunState.complete:
