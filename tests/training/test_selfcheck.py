@@ -9,6 +9,8 @@ from training_runs import tiny
 
 from sweepkit.config.schema import AttentionBackend, Fp8Backend
 from sweepkit.model import attend
+from sweepkit.optim.adamw import AdamWGroup
+from sweepkit.optim.muon import muon_step
 from sweepkit.precision import fp8
 from sweepkit.training import selfcheck, step_speed
 from sweepkit.training.engine import EngineKey
@@ -46,7 +48,23 @@ def test_a_window_that_is_one_too_wide_is_found(monkeypatch: pytest.MonkeyPatch)
 def test_a_gradient_in_the_wrong_format_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if gradients were rounded without their scale: they all become zero."""
     monkeypatch.setattr(fp8, "quantize", lambda x, dtype: (x.to(dtype), torch.full((), 2.0)))
-    assert not performed()["FP8 linear, emulated"]
+    found = performed()
+    assert not found["FP8 linear, emulated"] and not found["FP8 projection, emulated"]
+
+
+def test_an_optimizer_that_goes_astray_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert selfcheck._muon(muon_step, CPU, torch.bfloat16) == 0
+
+    def astray(weight: Tensor, *others: object) -> None:
+        muon_step(weight, *others)  # type: ignore[arg-type]
+        weight[1] *= 1.1
+
+    assert selfcheck._muon(astray, CPU, torch.bfloat16) > 0.03
+    set_step = AdamWGroup.set_step
+    monkeypatch.setattr(
+        AdamWGroup, "set_step", lambda self, step, *factors: set_step(self, step + 1, *factors)
+    )
+    assert not performed()["AdamW"]
 
 
 def test_what_raises_or_is_not_a_number_has_failed() -> None:

@@ -12,9 +12,10 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sweepkit.config import compose
 from sweepkit.config.schema import AttentionBackend, Fp8Backend
@@ -22,7 +23,8 @@ from sweepkit.distributed import exchange_check
 from sweepkit.model import flash3
 from sweepkit.model.attend import Attend
 from sweepkit.model.gpt import GPT, build_model
-from sweepkit.optim.muon import input_scale, polar_express
+from sweepkit.optim.adamw import AdamRule, AdamWGroup
+from sweepkit.optim.muon import MuonRule, input_scale, muon_step, polar_express
 from sweepkit.plan.build import build
 from sweepkit.precision import fp8
 from sweepkit.precision.loss_scaler import LossScaler
@@ -101,12 +103,12 @@ def checks(
         yield Check(
             f"attention {backend.name}", "plain softmax, fp64", 2 * limit, _attention(backend, device, dtype)
         )
-    linear = fp8.LINEAR[fp8_backend]
-    yield Check(f"FP8 linear, {fp8_backend.name}", "fp64", _FP8_LIMIT, _fp8_linear(linear, device))
-    if compiled and fp8_backend is Fp8Backend.native:
-        fused = torch.compile(linear, fullgraph=True)
-        yield Check("FP8 linear, compiled", "fp64", _FP8_LIMIT, _fp8_linear(fused, device))
+    yield from _fp8_checks(device, fp8_backend, compiled)
     yield Check("Muon's orthogonalisation", "SVD", _POLAR_LIMIT, lambda: _polar(device, dtype))
+    if compiled and device.type != "cpu":  # where a run compiles it
+        fused = torch.compile(muon_step, **COMPILE_OPTIONS)
+        yield Check("Muon, compiled", "eager", 2 * limit, lambda: _muon(fused, device, dtype))
+    yield Check("AdamW", "its formula", 2 * limit, lambda: _adamw(device, dtype))
     num_gpus = torch.cuda.device_count() if device.type == "cuda" else 1
     if num_gpus > 1:
         yield Check(f"{num_gpus} ranks, NCCL", "known sums", 0.0, lambda: exchange_check.measure(num_gpus))
@@ -171,20 +173,46 @@ def _plain_attention(operands: list[Tensor], window: int) -> Tensor:
     return scores.masked_fill(hidden, -torch.inf).softmax(-1) @ v_BHTK
 
 
-def _fp8_linear(linear: Callable[[Tensor, Tensor], Tensor], device: torch.device) -> Callable[[], float]:
-    def measure() -> float:
-        """Output and both gradients."""
-        x = _random(128, 256, device=device, dtype=torch.bfloat16, seed=0).requires_grad_()
-        weight = _random(384, 256, device=device, dtype=torch.float32, seed=1).requires_grad_()
-        gradient = _random(128, 384, device=device, dtype=torch.bfloat16, seed=2)
-        y = linear(x, weight)
-        torch.autograd.backward(y, gradient)
-        assert x.grad is not None and weight.grad is not None
-        x64, w64, g64 = (part.detach().cpu().double() for part in (x, weight, gradient))
-        pairs = ((y, x64 @ w64.T), (x.grad, g64 @ w64), (weight.grad, g64.T @ x64))
-        return max(_difference(found, reference) for found, reference in pairs)
+def _fp8_checks(device: torch.device, backend: Fp8Backend, compiled: bool) -> Iterator[Check]:
+    native, linear = backend is Fp8Backend.native, fp8.LINEAR[backend]
+    parts = [(f"linear, {backend.name}", _linear(linear))]
+    parts.append((f"projection, {backend.name}", _projection(native, fp8.quantize)))
+    if compiled and native:
+        parts.append(("linear, compiled", _linear(torch.compile(linear, fullgraph=True))))
+        fused = torch.compile(fp8.quantize, **COMPILE_OPTIONS)
+        parts.append(("projection, compiled", _projection(native, fused)))
+    for name, product in parts:
+        yield Check(f"FP8 {name}", "fp64", _FP8_LIMIT, partial(_fp8, product, device))
 
-    return measure
+
+#: Of input, weight and the output's gradient: the output and both gradients.
+Product = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
+
+
+def _fp8(product: Product, device: torch.device) -> float:
+    x = _random(128, 256, device=device, dtype=torch.bfloat16, seed=0)
+    weight = _random(384, 256, device=device, dtype=torch.float32, seed=1)
+    gradient = _random(128, 384, device=device, dtype=torch.bfloat16, seed=2)
+    x64, w64, g64 = (part.cpu().double() for part in (x, weight, gradient))
+    expected = (x64 @ w64.T, g64 @ w64, g64.T @ x64)
+    return max(map(_difference, product(x, weight, gradient), expected))
+
+
+def _linear(linear: Callable[[Tensor, Tensor], Tensor]) -> Product:
+    def product(x: Tensor, weight: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        y = linear(x.requires_grad_(), weight.requires_grad_())
+        grad_x, grad_weight = torch.autograd.grad(y, (x, weight), gradient)
+        return y, grad_x, grad_weight
+
+    return product
+
+
+def _projection(native: bool, quantize: fp8.Quantize) -> Product:
+    def product(x: Tensor, weight: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        projection, rows = fp8.Projection(x, weight, native, quantize), slice(0, x.size(0))
+        return projection.logits(rows), *projection.gradients(rows, gradient)
+
+    return product
 
 
 def _polar(device: torch.device, dtype: torch.dtype) -> float:
@@ -195,6 +223,34 @@ def _polar(device: torch.device, dtype: torch.dtype) -> float:
     u, _, vh = torch.linalg.svd(x.double().cpu(), full_matrices=False)
     reached = (u.mT @ found @ vh.mT).diagonal(dim1=-2, dim2=-1)
     return float((reached - 1).abs().max())
+
+
+def _muon(step: Callable[..., None], device: torch.device, dtype: torch.dtype) -> float:
+    """Weights and both moments after a step that is all update: the weights before are small."""
+    iteration = torch.bfloat16 if dtype is torch.bfloat16 else torch.float32
+    rule = MuonRule(5, True, True, True, iteration)
+    lr, decay, mix, beta2 = (torch.tensor(value, device=device) for value in (1.0, 0.1, 0.9, 0.95))
+    states = []
+    for function in (step, muon_step):
+        gradient, weight, momentum = (
+            scale * _random(2, 96, 64, device=device, dtype=torch.float32, seed=seed)
+            for seed, scale in enumerate((1.0, 0.01, 1.0))
+        )
+        second = torch.zeros(2, 96, 1, device=device)
+        function(weight, gradient, momentum, second, lr, decay, mix, beta2, rule)
+        states.append((weight, momentum, second))
+    return max(map(_difference, *states))
+
+
+def _adamw(device: torch.device, dtype: torch.dtype) -> float:
+    """The first step, which is the gradient's sign, on a table as ``Embedding`` keeps it."""
+    dtype = torch.float32 if dtype is torch.float16 else dtype
+    table = nn.Parameter(torch.zeros(64, 32, device=device, dtype=dtype))
+    table.grad = _random(64, 32, device=device, dtype=dtype, seed=0)
+    group = AdamWGroup([("table", table)], AdamRule(0.1, 0.8, 0.95, 1e-10, 0.1))
+    group.set_step(0, 1.0, 1.0)
+    group.step()
+    return _difference(table, -0.1 * table.grad.sign().double())
 
 
 def _loss_scaler(device: torch.device) -> float:
