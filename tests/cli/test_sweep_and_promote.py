@@ -12,7 +12,9 @@ from cli_fakes import FakeLauncher
 
 from sweepkit.cli.main import main
 from sweepkit.config import paths
+from sweepkit.launch import job
 from sweepkit.plan.run_plan import RunPlan
+from sweepkit.results.record import FailureClass, RunDir
 
 SWEEP = """\
 question: Which rate?
@@ -68,6 +70,16 @@ def test_resume_changes_of_the_launcher_what_it_is_told(
     main(["sweep", "mine", "launcher=local", "launcher.num_workers=3"])
     assert main(["resume", "mine", *now]) == 0
     assert (launcher.launchers[-1].kind.name, launcher.launchers[-1].num_workers) == (kind, num_workers)
+
+
+def test_resume_starts_failed_runs_of_the_named_classes_again(launcher: FakeLauncher) -> None:
+    main(["sweep", "mine"])
+    for run_id, failure_class in zip(launcher.started, FailureClass, strict=False):
+        run_dir = RunDir.of(paths.results_dir(), run_id)
+        job.mark_failed(run_dir.read_plan(), run_dir, failure_class, "made up")
+    del launcher.started[:]
+    assert main(["resume", "mine", "--only", "timeout,crash"]) == 1  # others have failed still
+    assert len(launcher.started) == 2
 
 
 def test_a_budget_is_for_simulating_and_starts_nothing(launcher: FakeLauncher, capsys: Captured) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 EPILOG = f"""\
 examples:
-  sweepkit resume x0_beta1                     what is missing of the runs that were asked for
+  sweepkit resume x0_beta1                     what is missing, or failed for its device, data or disk
   sweepkit resume x0_beta1 --failed            failed runs too
   sweepkit resume x0_beta1 --only timeout,node_failure    failed runs of these classes
   sweepkit resume x0_beta1 --climb launcher=slurm         and up the ladder, as promote does
