@@ -39,3 +39,8 @@ def test_a_file_that_was_replaced_while_it_was_read_is_read_again(
     errors += [OSError(errno.EIO, os.strerror(errno.EIO))]
     with pytest.raises(OSError, match="Input/output error"):
         fsio.read_json(path)
+
+
+def test_a_folder_that_cannot_be_made_is_no_missing_file() -> None:
+    with pytest.raises(StorageError, match=r"^/proc/nothing cannot be used .*but must be a place to read"):
+        fsio.write_text(Path("/proc/nothing/file"), "")

@@ -41,13 +41,27 @@ def explain_full_disk(path: Path) -> Iterator[None]:
 
 def not_ours(error: OSError) -> str | None:
     """What to tell the user of a place that is no folder, or not ours to use; None for any other error."""
-    if error.errno not in _NOT_OURS:
-        return None
+    return _unusable(error) if error.errno in _NOT_OURS else None
+
+
+def _unusable(error: OSError) -> str:
     return (
         f"{error.filename2 or error.filename} cannot be used ({error.strerror}), but must be a place to read "
         "and write; correct its permissions or choose another one (SWEEPKIT_RESULTS_DIR, SWEEPKIT_CACHE_DIR, "
         "--output)"
     )
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those it lies in.
+
+    Raises:
+        StorageError: nothing can be made there, which the system calls a missing file (/proc, an automount).
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except FileNotFoundError as error:
+        raise StorageError(_unusable(error)) from error
 
 
 def write_atomic(path: Path, write: Callable[[IO[bytes]], object]) -> None:
@@ -56,7 +70,7 @@ def write_atomic(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     Raises:
         StorageError: the disk is full; ``path`` keeps its previous content.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     with explain_full_disk(path):
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
         temporary = Path(name)

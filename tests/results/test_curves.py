@@ -30,7 +30,7 @@ def test_the_last_attempt_wins_and_torn_lines_are_skipped(tmp_path: Path) -> Non
         {"step": 1, "attempt": 2, "loss": 4.5},
         {"step": 2, "attempt": 2, "loss": 3.0, "val_bpb": 1.5, "bpb_probe": 1.7},
     ]
-    write_rows(tmp_path, rows, tail='{"step": 3, "lo')
+    write_rows(tmp_path, rows, tail='{"loss": 1.0}\n[]\n3\n{"step": 3, "lo')
     table = store.curves("x", tmp_path)
     assert list(table["step"]) == [0, 1, 2]
     assert list(table["loss"]) == [5.0, 4.5, 3.0]

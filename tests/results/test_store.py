@@ -136,6 +136,17 @@ def test_a_torn_line_of_a_plan_is_left_out_with_a_warning(tmp_path: Path) -> Non
         assert len(store.load("x", tmp_path)) == 1
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("trials.jsonl", '3\n{"cells": [1]}\n'), ("amendment-1.json", ""), ("amendment-1.json", "[]")],
+)
+def test_damage_beside_a_plan_is_left_out_with_a_warning(tmp_path: Path, name: str, content: str) -> None:
+    frozen(tmp_path, made_up.cell(made_up.plan()))
+    (tmp_path / "x" / name).write_text(content)
+    with pytest.warns(UserWarning, match=f"{name} is no .* and is left out"):
+        assert len(store.load("x", tmp_path)) == 1
+
+
 def test_all_gives_every_run_directory_with_or_without_a_sweep(tmp_path: Path) -> None:
     lone, failed = made_up.plan(depth=4), made_up.plan(depth=6)
     made_up.finish(tmp_path, lone)

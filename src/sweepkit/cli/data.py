@@ -172,16 +172,19 @@ def _stats(args: argparse.Namespace) -> int:
 
 
 def _list(args: argparse.Namespace) -> int:
-    from sweepkit.config import paths
+    from sweepkit.config import groups, paths
 
     rows = []
-    for path in sorted((paths.conf_dir() / "dataset").glob("*.yaml")):
+    folder = paths.conf_dir()
+    for name in groups.available(folder).get("dataset", ()):
         comment = []
-        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        for line in (
+            (folder / "dataset" / f"{name}.yaml").read_text(encoding="utf-8", errors="replace").splitlines()
+        ):
             if not line.startswith("#"):
                 break
             comment.append(line.lstrip("# "))
-        rows.append({"dataset": path.stem, "description": " ".join(comment)})
+        rows.append({"dataset": name, "description": " ".join(comment)})
     if args.format == "json":
         print(json.dumps(rows, indent=1))
         return 0

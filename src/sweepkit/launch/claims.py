@@ -27,6 +27,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from sweepkit import fsio
 from sweepkit.launch import claim_files, process
 from sweepkit.launch.claim_files import ClaimInfo
 from sweepkit.launch.process import Liveness
@@ -118,7 +119,7 @@ def claim(run_dir: RunDir, *, driver: str = "", attempt: int = 0) -> Claim | Non
         driver: id of the launch this process works for (``driver_id``).
         attempt: number of the attempt about to start, for whoever reads the claim.
     """
-    run_dir.path.mkdir(parents=True, exist_ok=True)
+    fsio.make_folder(run_dir.path)
     return acquire(run_dir.claim_path, driver=driver, attempt=attempt)
 
 

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sweepkit import fsio
 from sweepkit.launch import claims, process, worker
 from sweepkit.launch.claim_files import ClaimInfo
 from sweepkit.launch.worker import Head
@@ -60,7 +61,7 @@ def driver_dir(
     driver = claims.driver_id()
     root = results_dir / ".workers"
     folder = DriverDir(root / driver.replace(":", "-").replace("/", "-"), driver)
-    folder.path.mkdir(parents=True, exist_ok=True)
+    fsio.make_folder(folder.path)
     _prune(root)
     claim = claims.acquire(folder.path / _CLAIM, driver=driver)
     try:

@@ -6,8 +6,10 @@ older version, or by a run that died half way, still gives all the columns it ca
 
 from __future__ import annotations
 
+import contextlib
 import json
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -175,14 +177,9 @@ def read_cells(path: Path) -> list[Row]:
     rows: list[Row] = []
     with path.open(encoding="utf-8", errors="replace") as file:
         for number, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            try:
-                rows.append(cell_row(json.loads(line)))
-            except (ValueError, KeyError, TypeError, AttributeError) as error:
-                warnings.warn(
-                    f"{path}, line {number} is no cell of a sweep and is left out ({error})", stacklevel=2
-                )
+            if line.strip():
+                with _left_out(f"{path}, line {number}", "cell of a sweep"):
+                    rows.append(cell_row(json.loads(line)))
     return rows
 
 
@@ -190,17 +187,29 @@ def with_trials(rows: list[Row], path: Path) -> list[Row]:
     """``rows`` and the cells of a search's trials, every run once; cells have the number of their trial."""
     known = {row["run_id"]: row for row in rows}
     for trial in fsio.read_lines(path):
-        for cell in [*trial.get("cells", []), *trial.get("above", [])]:
-            row = known.setdefault(cell["plan"]["run_id"], cell_row(cell))
-            row.setdefault("trial", trial["number"])
+        with _left_out(f"a line of {path}", "trial"):
+            for cell in [*trial.get("cells", []), *trial.get("above", [])]:
+                row = known.setdefault(cell["plan"]["run_id"], cell_row(cell))
+                row.setdefault("trial", trial["number"])
     return list(known.values()) if len(known) > len(rows) else rows
 
 
 def with_amendments(rows: list[Row], sweep_dir: Path) -> list[Row]:
     """``rows`` and the cells of the amendments, in order."""
     paths = {int(path.stem.rpartition("-")[2]): path for path in sweep_dir.glob("amendment-[1-9]*.json")}
-    cells = [cell for number in sorted(paths) for cell in fsio.read_json(paths[number])["cells"]]
-    return [*rows, *map(cell_row, cells)]
+    for number in sorted(paths):
+        with _left_out(str(paths[number]), "amendment of a sweep"):
+            rows = [*rows, *map(cell_row, fsio.read_json(paths[number])["cells"])]
+    return rows
+
+
+@contextlib.contextmanager
+def _left_out(where: str, what: str) -> Iterator[None]:
+    """Go on without what cannot be read, with a warning."""
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        warnings.warn(f"{where} is no {what} and is left out ({error})", stacklevel=3)
 
 
 def _parts(value: dict[str, Any]) -> str:

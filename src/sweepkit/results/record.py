@@ -186,8 +186,9 @@ class RunDir:
         return found
 
     def metrics(self) -> list[dict[str, Any]]:
-        """Rows by step, in order; where a step was logged twice the later attempt wins."""
+        """Rows by step, in order; where a step was logged twice the later attempt wins. No damaged ones."""
         rows: dict[int, dict[str, Any]] = {}
         for row in fsio.read_lines(self.metrics_path):
-            rows[row["step"]] = rows.get(row["step"], {}) | row
+            if isinstance(row, dict) and isinstance(row.get("step"), int):
+                rows[row["step"]] = rows.get(row["step"], {}) | row
         return [rows[step] for step in sorted(rows)]

@@ -203,7 +203,7 @@ def _write(sweep_dir: Path, head: Mapping[str, Any], cells: Sequence[Cell]) -> N
     content = dict(head) | {"plan_sha256": hashlib.sha256(plan.encode()).hexdigest()}
     content["sha256"] = fsio.digest(content)
     with fsio.explain_full_disk(sweep_dir):
-        sweep_dir.parent.mkdir(parents=True, exist_ok=True)
+        fsio.make_folder(sweep_dir.parent)
         folder = Path(tempfile.mkdtemp(dir=sweep_dir.parent, prefix=f".{sweep_dir.name}.", suffix=".tmp"))
         try:
             folder.chmod(0o755)
@@ -282,7 +282,8 @@ def _explain_change(sweep_dir: Path, stored: Mapping[str, Any], head: Mapping[st
     changed = [name for name in ("decision", "rungs") if stored[name] != head[name]]
     before, after = stored["sweep"], head["sweep"]
     changed += [name for name in after if name not in changed and before.get(name) != after[name]]
-    changed = [name for name in changed if name != "question"] or ["the configuration or an override"]
+    unnamed = "the configuration, an override, or what another version of sweepkit computes"
+    changed = [name for name in changed if name != "question"] or [unnamed]
     return (
         f"sweep {head['name']} is changed ({', '.join(changed)}), but must expand to what was frozen in "
         f"{sweep_dir} before its first run; restore it, or give the sweep file a new name (finished runs are "

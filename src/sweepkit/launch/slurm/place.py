@@ -106,7 +106,7 @@ def turn(results_dir: Path) -> Iterator[None]:
         ClusterError: another one has been at it for two minutes.
     """
     path = submissions.folder(results_dir) / "claim.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
+    fsio.make_folder(path.parent)
     until = time.monotonic() + _TURN_S
     while (claim := claims.acquire(path)) is None:
         if time.monotonic() > until:
