@@ -21,7 +21,7 @@ from sweepkit.config.schema import DatasetKind, Dtype, PackingAlgorithm
 #: Bump by hand when the same configuration trains to other numbers (model, optimizer, data order, corpus).
 #: 2: the loss and its gradient are made chunk by chunk; the weight's gradient is summed in fp32.
 #: 3: precision=fp8 holds for the vocabulary projection too.
-#: 4: precision=fp16: skipped steps no longer count in AdamW's bias correction.
+#: 4: fp16: skipped steps no longer count in AdamW's bias correction; fp8: tensors below 1e-12 are scaled.
 NUMERICS_VERSION = 4
 
 _ID_DIGITS = 12

@@ -29,7 +29,7 @@ from sweepkit.config.schema import Fp8Backend
 
 E4M3, E5M2 = torch.float8_e4m3fn, torch.float8_e5m2
 _TENSORWISE = F.ScalingType.TensorWise
-_AMAX_MIN = 1e-12  # a tensor of zeros has scale, too
+_AMAX_MIN = 1e-30  # a tensor of zeros has a scale, too
 
 
 def quantize(x: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
