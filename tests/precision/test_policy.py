@@ -10,6 +10,7 @@ import torch
 from sweepkit.config.schema import Dtype, Fp8Backend, Fp8Config, PrecisionConfig
 from sweepkit.errors import ConfigError
 from sweepkit.precision import policy
+from sweepkit.training import selfcheck
 
 CPU = torch.device("cpu")
 CUDA = torch.device("cuda", 0)
@@ -113,6 +114,15 @@ def test_fp8_elsewhere_is_emulated(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.version, "hip", "7.0")
     chosen = policy.resolve(PrecisionConfig(Dtype.fp8), CUDA)
     assert chosen.fp8 is Fp8Backend.emulated and "ROCm" in chosen.fp8_reason
+
+
+def test_fp8_on_metal_is_refused() -> None:
+    metal = torch.device("mps")
+    with pytest.raises(ConfigError, match=r"precision.dtype is 'fp8'.*no FP8 numbers on Metal.*device=cpu"):
+        policy.resolve(PrecisionConfig(Dtype.fp8), metal)
+    assert policy.possible_fp8(metal)[0] is None
+    names = [check.name for check in selfcheck.checks(metal, torch.bfloat16, None, compiled=False)]
+    assert names and not any("FP8" in name for name in names)
 
 
 def test_the_fp8_backend_can_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:

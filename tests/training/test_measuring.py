@@ -215,6 +215,9 @@ def test_ranks_that_share_a_gpu_are_refused(monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(ConfigError, match=r"ranks 0, 2 of this run share a GPU, but must have one each"):
         device.choose(Device.cuda, ranks)
     ranks.words = lambda own: [own, own]
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    with pytest.raises(ConfigError, match="ranks 0, 1 of this run share a GPU"):
+        device.choose(Device.mps, ranks)
     assert device.choose(Device.cpu, ranks).type == "cpu"
 
 

@@ -67,6 +67,26 @@ def test_an_optimizer_that_goes_astray_is_found(monkeypatch: pytest.MonkeyPatch)
     assert not performed()["AdamW"]
 
 
+def test_references_are_computed_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Metal has no fp64."""
+    to_cpu, to_fp64 = Tensor.cpu, Tensor.double
+
+    def cpu(self: Tensor) -> Tensor:
+        copy = to_cpu(self).clone()
+        copy.on_cpu = True  # type: ignore[attr-defined]
+        return copy
+
+    def double(self: Tensor) -> Tensor:
+        if self.dtype is not torch.float64 and not getattr(self, "on_cpu", False):
+            raise TypeError("cannot convert a tensor of Metal to float64")
+        return to_fp64(self)
+
+    monkeypatch.setattr(Tensor, "cpu", cpu)
+    monkeypatch.setattr(Tensor, "double", double)
+    found = performed()
+    assert all(found.values()), found
+
+
 def test_what_raises_or_is_not_a_number_has_failed() -> None:
     def broken() -> float:
         raise RuntimeError("no kernel image is available\nfor execution on the device")

@@ -125,12 +125,11 @@ def _check(console: Console, config: RunConfig, device: torch.device, precision:
     from rich.markup import escape
     from rich.table import Table
 
-    from sweepkit.config.schema import Fp8Config
     from sweepkit.precision import policy
     from sweepkit.training import selfcheck
     from sweepkit.training.engine import cannot_compile
 
-    backend = precision.fp8 or policy.fp8_backend(Fp8Config(), device)[0]
+    backend = precision.fp8 or policy.possible_fp8(device)[0]
     compiled = config.trainer.compile and cannot_compile(device) is None
     outcomes = []
     table = Table("check", "against", "error", "at most", "", "s", box=None, pad_edge=False)

@@ -61,18 +61,18 @@ def choices(
     attention: tuple[AttentionBackend, str],
 ) -> Iterator[tuple[str, str]]:
     """What a run with this configuration would use, each with its reason."""
-    from sweepkit.config.schema import Fp8Config
     from sweepkit.launch import machine as cores
     from sweepkit.precision import policy
     from sweepkit.training.engine import cannot_compile
 
     yield "device", f"{device.type} (trainer.device={config.trainer.device.name})"
     yield "dtype", f"{precision.dtype.name} ({precision.reason})"
-    backend, why = policy.fp8_backend(Fp8Config(), device)
+    possible, why = policy.possible_fp8(device)
+    would_be = "refused" if possible is None else possible.name
     if precision.fp8 is not None:
         yield "FP8", f"{precision.fp8.name} ({precision.fp8_reason})"
     else:
-        yield "FP8", f"not asked for; precision=fp8 would be {backend.name} ({why})"
+        yield "FP8", f"not asked for; precision=fp8 would be {would_be} ({why})"
     yield "attention", f"{attention[0].name} ({attention[1]})"
     reason = cannot_compile(device) if config.trainer.compile else "trainer.compile=false"
     yield "compile", "yes" if reason is None else f"no ({reason})"

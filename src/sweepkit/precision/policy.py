@@ -60,8 +60,8 @@ def resolve(request: PrecisionConfig, device: torch.device) -> Precision:
         device: where the run computes.
 
     Raises:
-        ConfigError: the environment variable holds something other than bf16, fp16 or fp32, or native FP8 is
-            asked for where there is none.
+        ConfigError: the environment variable holds something other than bf16, fp16 or fp32, or FP8, or native
+            FP8, is asked for where there is none.
     """
     dtype, reason = dtype_override(), ""
     if dtype is not None:
@@ -102,18 +102,29 @@ def native_fp8(device: torch.device) -> tuple[bool, str]:
     return _cuda_has(device, _MIN_FP8_CAPABILITY, "FP8")
 
 
+def possible_fp8(device: torch.device) -> tuple[Fp8Backend | None, str]:
+    """What would multiply FP8 on ``device``, and why; None where nothing can."""
+    if device.type == "mps":
+        return None, "torch has no FP8 numbers on Metal"
+    native, why = native_fp8(device)
+    return Fp8Backend.native if native else Fp8Backend.emulated, why
+
+
 def fp8_backend(rule: Fp8Config, device: torch.device) -> tuple[Fp8Backend, str]:
     """What multiplies FP8 on ``device``, and why.
 
     Raises:
-        ConfigError: native is asked for where there is none.
+        ConfigError: there is no FP8, or native is asked for where there is none.
     """
+    possible, why = possible_fp8(device)
+    if possible is None:
+        raise invalid("precision.dtype", "fp8", f"run where there is FP8 ({why})", "use trainer.device=cpu")
     if rule.backend is Fp8Backend.emulated:
         return rule.backend, "precision.fp8.backend=emulated"
-    native, why = native_fp8(device)
     if rule.backend is Fp8Backend.auto:
-        return Fp8Backend.native if native else Fp8Backend.emulated, f"auto: {why}"
-    if not native and device.type != "cpu":  # torch has a CPU kernel: slow, but it is the same code
+        return possible, f"auto: {why}"
+    # torch has a CPU kernel: slow, but it is the same code
+    if possible is not Fp8Backend.native and device.type != "cpu":
         contract = f"run on a device with FP8 units ({why})"
         raise invalid("precision.fp8.backend", "native", contract, "use auto or emulated")
     return Fp8Backend.native, "precision.fp8.backend=native"

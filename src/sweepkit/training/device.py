@@ -47,8 +47,10 @@ def choose(request: Device, ranks: Ranks | None = None) -> torch.device:
 
 def _check_own(device: torch.device, ranks: Ranks) -> None:
     own = None
-    if device.type == "cuda":
-        own = [platform.node(), str(torch.cuda.get_device_properties(device).uuid)]
+    if device.type != "cpu":
+        is_cuda = device.type == "cuda"
+        gpu = str(torch.cuda.get_device_properties(device).uuid) if is_cuda else device.type
+        own = [platform.node(), gpu]
     gpus = ranks.words(own)
     shared = [str(rank) for rank, gpu in enumerate(gpus) if gpu is not None and gpus.count(gpu) > 1]
     if shared:

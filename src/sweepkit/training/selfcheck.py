@@ -85,13 +85,13 @@ def perform(check: Check) -> Outcome:
 
 
 def checks(
-    device: torch.device, dtype: torch.dtype, fp8_backend: Fp8Backend, compiled: bool
+    device: torch.device, dtype: torch.dtype, fp8_backend: Fp8Backend | None, compiled: bool
 ) -> Iterator[Check]:
     """What can be checked on ``device``.
 
     Args:
         dtype: the compute dtype.
-        fp8_backend: what FP8 would use here, whether a run asks for FP8 or not.
+        fp8_backend: what FP8 would use here, whether a run asks for FP8 or not; None where there is no FP8.
         compiled: whether torch.compile is to be tried.
     """
     if compiled:
@@ -103,7 +103,8 @@ def checks(
         yield Check(
             f"attention {backend.name}", "plain softmax, fp64", 2 * limit, _attention(backend, device, dtype)
         )
-    yield from _fp8_checks(device, fp8_backend, compiled)
+    if fp8_backend is not None:
+        yield from _fp8_checks(device, fp8_backend, compiled)
     yield Check("Muon's orthogonalisation", "SVD", _POLAR_LIMIT, lambda: _polar(device, dtype))
     if compiled and device.type != "cpu":  # where a run compiles it
         fused = torch.compile(muon_step, **COMPILE_OPTIONS)
@@ -130,7 +131,7 @@ def _random(*shape: int, device: torch.device, dtype: torch.dtype, seed: int) ->
 
 def _difference(found: Tensor, reference: Tensor) -> float:
     """Relative to the reference's norm; NaN counts as infinite."""
-    found, reference = found.detach().double().cpu(), reference.detach().double().cpu()
+    found, reference = (part.detach().cpu().double() for part in (found, reference))
     error = float((found - reference).norm() / reference.norm())
     return error if math.isfinite(error) else math.inf
 
@@ -219,8 +220,8 @@ def _polar(device: torch.device, dtype: torch.dtype) -> float:
     """How far singular values are from 1 after Polar Express, along the directions of the SVD."""
     iteration = torch.bfloat16 if dtype is torch.bfloat16 else torch.float32
     x = _random(2, 96, 64, device=device, dtype=torch.float32, seed=0)
-    found = polar_express((x * input_scale(x, False)).to(iteration), 5).double().cpu()
-    u, _, vh = torch.linalg.svd(x.double().cpu(), full_matrices=False)
+    found = polar_express((x * input_scale(x, False)).to(iteration), 5).cpu().double()
+    u, _, vh = torch.linalg.svd(x.cpu().double(), full_matrices=False)
     reached = (u.mT @ found @ vh.mT).diagonal(dim1=-2, dim2=-1)
     return float((reached - 1).abs().max())
 
@@ -250,7 +251,7 @@ def _adamw(device: torch.device, dtype: torch.dtype) -> float:
     group = AdamWGroup([("table", table)], AdamRule(0.1, 0.8, 0.95, 1e-10, 0.1))
     group.set_step(0, 1.0, 1.0)
     group.step()
-    return _difference(table, -0.1 * table.grad.sign().double())
+    return _difference(table, -0.1 * table.grad.sign().cpu().double())
 
 
 def _loss_scaler(device: torch.device) -> float:
