@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sweepkit.cli.main import main
+from sweepkit.config.schema import LauncherConfig
 from sweepkit.errors import ConfigError
 from sweepkit.plan import world
 
@@ -29,6 +30,12 @@ def test_a_rank_of_several_is_told_from_a_process_alone(monkeypatch: pytest.Monk
     assert world.is_started() and not world.is_follower()
     monkeypatch.delenv("RANK")  # WORLD_SIZE alone is what some container images set
     assert not world.is_started() and not world.is_follower()
+
+
+def test_as_many_ranks_train_a_run_as_were_started_and_no_others_may_be_asked_for() -> None:
+    assert world.num_ranks(LauncherConfig()) == world.num_ranks(LauncherConfig(processes_per_run=2)) == 2
+    with pytest.raises(ConfigError, match=r"processes_per_run is 4, but must be as many .*WORLD_SIZE=2"):
+        world.num_ranks(LauncherConfig(processes_per_run=4))
 
 
 @pytest.mark.parametrize(

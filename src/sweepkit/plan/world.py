@@ -54,5 +54,16 @@ def is_follower() -> bool:
 
 
 def num_ranks(launcher: LauncherConfig) -> int:
-    """How many ranks train one run: as many as were started, else what the launcher is to start."""
-    return int(os.environ["WORLD_SIZE"]) if is_started() else launcher.processes_per_run
+    """How many ranks train one run: as many as were started, else what the launcher is to start.
+
+    Raises:
+        ConfigError: others were started than the launcher is to start.
+    """
+    asked = launcher.processes_per_run
+    if not is_started():
+        return asked
+    started = int(os.environ["WORLD_SIZE"])
+    if asked not in (1, started):
+        contract = f"be as many as were started already (WORLD_SIZE={started})"
+        raise invalid("launcher.processes_per_run", asked, contract, "leave it out")
+    return started
