@@ -28,17 +28,27 @@ from sweepkit.training import failure, follow
 
 START = """
 import sys
+from datetime import timedelta
 from sweepkit.distributed import team
-team.start(2, 1, (sys.executable, "-c", "import sys; sys.exit(3)"))
+team.JOIN_TIMEOUT = timedelta(seconds=int(sys.argv[2]))
+team.start(2, 1, (sys.executable, "-c", sys.argv[1]))
 """
 
 
-def test_a_rank_that_ends_before_all_have_come_together_ends_the_leader_with_the_reason() -> None:
-    leader = subprocess.run(
-        [sys.executable, "-c", START], stderr=subprocess.PIPE, text=True, timeout=100, check=False
-    )
+@pytest.mark.parametrize(
+    ("other", "seconds", "reason"),
+    [
+        ("import sys; sys.exit(3)", "90", "rank 1 ended with status 3"),
+        ("import time; time.sleep(1000)", "1", "time has run out"),
+    ],
+)
+def test_a_rank_that_does_not_come_ends_the_leader_with_the_reason(
+    other: str, seconds: str, reason: str
+) -> None:
+    command = [sys.executable, "-c", START, other, seconds]
+    leader = subprocess.run(command, stderr=subprocess.PIPE, text=True, timeout=100, check=False)
     assert leader.returncode == 1
-    assert "rank 1 ended with status 3 before the ranks had come together" in leader.stderr
+    assert f"{reason} before the ranks had come together" in leader.stderr
 
 
 def test_a_rank_that_may_go_watches_no_more() -> None:

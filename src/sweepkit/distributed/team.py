@@ -28,7 +28,7 @@ import torch
 import torch.distributed as dist
 from torch._C._distributed_c10d import TCPStore
 
-from sweepkit.distributed.ranks import LEADER, TIMEOUT, Ranks, from_environment
+from sweepkit.distributed.ranks import JOIN_TIMEOUT, LEADER, TIMEOUT, Ranks, from_environment
 from sweepkit.exit_status import STOPPED, VANISHED, in_words
 
 FOLLOWER_COMMAND = (sys.executable, "-m", "sweepkit.training.follow")
@@ -185,14 +185,17 @@ class Team:
             time.sleep(0.1)
 
     def _watch(self) -> None:
+        until = time.monotonic() + JOIN_TIMEOUT.total_seconds()
+        overdue = False
         while not self._ended.wait(_LOOK_S):
             try:
                 failed = self._store.check([_FAILED])
             except RuntimeError:
                 failed = True  # the leader is gone, and the store with it
-            if failed or self._dead_children():
+            overdue = not self._formed.is_set() and time.monotonic() > until
+            if failed or self._dead_children() or overdue:
                 break
-        why = ", ".join(self._dead_children()) or "the leader is gone"
+        why = ", ".join(self._dead_children()) or ("time has run out" if overdue else "the leader is gone")
         if not self._formed.is_set() and not self._ended.is_set():
             _kill(self._children)
             _exit(1, f"{why} before the ranks had come together")
