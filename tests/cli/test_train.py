@@ -69,6 +69,7 @@ def test_help_is_hydras(capsys: pytest.CaptureFixture[str]) -> None:
         (["ladder=mini"], "ladder is 'mini', but must be none for one run; add -m"),
         (["-m", "hydra/sweeper=basic", "seed=1,2"], "hydra/sweeper is not sweepkit's"),
         (["-m", "model=d2,d3"], "must be one of [d2, d4, d6"),
+        (["-m", "model=d2,"], "override is 'model=d2,', but must be key=value"),
         (["-m", "horizon.num_steps=many", "seed=1,2"], "must be a whole number"),
         (["-m", "optimizer.x0.lr=interval(0.2,0.1)"], "low < high"),
         (["-m", "optimizer.x0.lr=interval(0.1,0.2)", "search.trials=3"], "did you mean 'n_trials'"),

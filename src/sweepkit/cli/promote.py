@@ -47,7 +47,9 @@ def add_parser(subparsers: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("name", metavar="NAME", help="a sweep in ./sweeps or a shipped one, or a .yaml file")
-    parser.add_argument("overrides", nargs="*", metavar="OVERRIDE", help="key=value, as for train")
+    parser.add_argument(
+        "overrides", nargs="*", default=[], metavar="OVERRIDE", help="key=value, as for train"
+    )
     running.add_launch_arguments(parser)
     instead = parser.add_mutually_exclusive_group()
     instead.add_argument(

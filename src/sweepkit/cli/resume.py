@@ -38,7 +38,9 @@ def add_parser(subparsers: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("name", metavar="SWEEP", help="name of a sweep in the results folder")
-    parser.add_argument("overrides", nargs="*", metavar="OVERRIDE", help="launcher=... and launcher.*=...")
+    parser.add_argument(
+        "overrides", nargs="*", default=[], metavar="OVERRIDE", help="launcher=... and launcher.*=..."
+    )
     parser.add_argument("--climb", action="store_true", help="decide, and go on up the ladder")
     parser.add_argument("--only", metavar="CLASSES", help="start failed runs of these classes again")
     parser.add_argument(

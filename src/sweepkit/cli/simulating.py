@@ -23,6 +23,10 @@ def run(name: str, overrides: Sequence[str], gpu_hours: float | None) -> int:
     from sweepkit.promotion.simulation import of_sweep, policies, worlds
     from sweepkit.sweep import expand
 
+    if gpu_hours is not None and not gpu_hours > 0:
+        raise invalid(
+            "--gpu-hours", gpu_hours, "be above 0", "sweepkit plan sweep=NAME says what a sweep costs"
+        )
     sweep = running.load_sweep(name, overrides, paths.results_dir())
     if sweep.search:
         raise invalid("--simulate", name, "be a sweep of fixed axes", "play sweepkit simulate --tpe 30")

@@ -179,15 +179,21 @@ def _explain(arguments: Sequence[str]) -> None:
     """Say in the house's words what is wrong, where it is one override's fault. Raises ConfigError."""
     from hydra._internal.utils import get_args
     from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
 
     from sweepkit.config import compose
 
     parser = OverridesParser.create()
     given = get_args(list(arguments)).overrides
     overrides = [item for item in given if not item.startswith(("hydra", *_SEARCH))]
-    parsed = [(item, parser.parse_overrides([item])[0]) for item in overrides if "=" in item]
-    single = [item for item, override in parsed if not override.is_sweep_override()]
-    compose.compose([*single, *(item for item in overrides if "=" not in item)])
+    single, malformed = [], []
+    for item in overrides:
+        try:
+            if not parser.parse_override(item).is_sweep_override():
+                single.append(item)
+        except HydraException:
+            malformed.append(item)
+    compose.compose([*single, *malformed])
 
 
 def _cause(error: BaseException) -> str:

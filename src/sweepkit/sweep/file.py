@@ -176,7 +176,7 @@ def find(name_or_path: str) -> Path:
 
 def available() -> list[str]:
     """Names of the sweeps that ``load`` would find."""
-    return sorted({path.stem for folder in _folders() for path in folder.glob("*.yaml")})
+    return sorted({path.stem for folder in _folders() for path in folder.glob("*.yaml") if path.is_file()})
 
 
 def _folders() -> tuple[Path, Path]:
