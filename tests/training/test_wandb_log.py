@@ -11,7 +11,6 @@ import pytest
 import wandb
 from training_runs import folder, run, stop_after, tiny
 
-from sweepkit import fsio
 from sweepkit.results.record import RunState
 from sweepkit.training import wandb_log
 from sweepkit.training.session import Session
@@ -111,26 +110,22 @@ def test_a_wandb_that_breaks_half_way_does_not_stop_the_run(
     assert "pipe" in record.wandb["error"]
 
 
-def test_what_goes_on_is_appended_and_no_step_is_shown_twice(
+def test_what_goes_on_is_appended_to_the_same_run(
     session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown: list[FakeRun] = []
 
     def init(**settings: Any) -> FakeRun:
-        assert settings["resume"] == "allow"
-        (settings["dir"] / "wandb").mkdir(exist_ok=True)
+        assert (settings["id"], settings["resume"]) == (plan.run_id, "allow")
         shown.append(FakeRun())
         return shown[-1]
 
     monkeypatch.setattr(wandb, "init", init)
     plan = tiny("logging.wandb=offline", "logging.every_steps=1")
     run(session, plan, tmp_path, should_stop=stop_after(6))
-    last = shown[0].steps[-1]
-    assert shown[0].steps == list(range(1, last + 1)) and last < 9
-    for step in range(last + 1, 10):  # as if it had been killed further on than its checkpoint is
-        fsio.append_line(folder(plan, tmp_path).metrics_path, {"step": step, "attempt": 1})
     run(session, plan, tmp_path, attempt=2)
-    assert shown[1].steps == [10, 11, 12, 12]
+    assert [step for item in shown for step in item.steps] == [*range(1, 13), 12]  # 12 is evaluated too
+    assert len(shown) == 2 and all(item.axis == "step" for item in shown)
 
 
 class FakeSocket:
@@ -154,12 +149,16 @@ class FakeRun:
     def __init__(self, breaks_at: int | None = None) -> None:
         self.breaks_at = breaks_at
         self.steps: list[int] = []
+        self.axis = "_step"
         self.summary: dict[str, Any] = {}
 
-    def log(self, row: dict[str, Any], step: int) -> None:
-        if step == self.breaks_at:
+    def define_metric(self, name: str, step_metric: str) -> None:
+        self.axis = step_metric
+
+    def log(self, row: dict[str, Any]) -> None:
+        if row["step"] == self.breaks_at:
             raise BrokenPipeError("broken pipe")
-        self.steps.append(step)
+        self.steps.append(row["step"])
 
     def finish(self, exit_code: int) -> None:
         pass

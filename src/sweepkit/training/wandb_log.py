@@ -6,8 +6,8 @@ the run's folder, where ``wandb sync`` finds it. Nothing here ever raises into a
 only when asked for.
 
 Every attempt leaves a folder of its own, which ``wandb sync`` appends to one run, offline too: what was asked
-of ``resume`` is kept in it. Appended rows are numbered anew where their steps are not above those before
-(measured, wandb 0.31), so steps that an earlier attempt has shown are not shown again.
+of ``resume`` is kept in it. wandb numbers appended rows anew (measured, wandb 0.31), so the axis of every
+chart is our own ``step``, and rows that a restarted attempt repeats lie on those before.
 """
 
 from __future__ import annotations
@@ -32,19 +32,14 @@ _FINISH_TIMEOUT_S = 60  # wandb's own is none: a network that went away would ho
 
 
 class Display:
-    """A wandb run, or nothing behind the same three methods. ``info`` goes into the record.
+    """A wandb run, or nothing behind the same three methods. ``info`` goes into the record."""
 
-    Args:
-        shown: last step that earlier attempts have shown; -1: none.
-    """
-
-    def __init__(self, run: Any, info: dict[str, Any], say: Callable[[str], None], shown: int = -1) -> None:
-        self._run, self.info, self._say, self._shown = run, info, say, shown
+    def __init__(self, run: Any, info: dict[str, Any], say: Callable[[str], None]) -> None:
+        self._run, self.info, self._say = run, info, say
 
     def log(self, row: dict[str, Any]) -> None:
         """Show one row of metrics."""
-        if row["step"] > self._shown:
-            self._quietly(lambda: self._run.log(row, step=row["step"]))
+        self._quietly(lambda: self._run.log(row))
 
     def finish(self, summary: dict[str, Any], failed: bool) -> None:
         """Show the results and end."""
@@ -84,8 +79,8 @@ def start(
             say(f"wandb is offline: {reason}; wandb sync sends what it writes to {run_dir.path / 'wandb'}")
     for mode in modes:
         try:
-            shown = _last_shown(run_dir)
             run = _init(config, plan, run_dir, mode)
+            run.define_metric("*", step_metric="step")
         except Exception as error:
             what = next(iter(str(error).splitlines()), "")
             info["reason"] = f"{mode.name} failed: {type(error).__name__}: {what}"
@@ -93,7 +88,7 @@ def start(
             _tear_down()
             continue
         info |= {"mode": mode.name, "id": run.id, "url": run.url if mode is WandbMode.online else None}
-        return Display(run, info, say, shown)
+        return Display(run, info, say)
     info["mode"] = WandbMode.disabled.name
     return Display(None, info, say)
 
@@ -122,12 +117,6 @@ def _init(config: LoggingConfig, plan: RunPlan, run_dir: RunDir, mode: WandbMode
         settings=settings,
         reinit="finish_previous",
     )
-
-
-def _last_shown(run_dir: RunDir) -> int:
-    if not (run_dir.path / "wandb").is_dir():
-        return -1
-    return max((row["step"] for row in run_dir.metrics()), default=-1)
 
 
 def _unreachable() -> str | None:
