@@ -107,21 +107,25 @@ def test_flash_attention_is_called_as_it_wants_to_be() -> None:
 
 @pytest.mark.usefixtures("flash")
 def test_flash_attention_is_for_hopper_in_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert attend.choose(AUTO, CUDA, BF16) == (FLASH3, "auto: flash_attn_interface")
-    assert attend.choose(AUTO, CUDA, torch.float32)[0] is BANDED
-    assert attend.choose(AUTO, CPU, BF16)[0] is SDPA
-    assert attend.choose(SDPA, CUDA, BF16)[0] is SDPA
+    assert attend.choose(AUTO, CUDA, BF16, 64) == (FLASH3, "auto: flash_attn_interface")
+    assert attend.choose(AUTO, CUDA, torch.float32, 64)[0] is BANDED
+    assert attend.choose(AUTO, CPU, BF16, 64)[0] is SDPA
+    assert attend.choose(SDPA, CUDA, BF16, 64)[0] is SDPA
+    assert attend.choose(AUTO, CUDA, BF16, 256)[0] is FLASH3
+    for head_dim in (20, 264):  # it would raise, in the first step
+        chosen, why = attend.choose(AUTO, CUDA, BF16, head_dim)
+        assert chosen is BANDED and "multiples of 8 up to 256" in why
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (10, 0))
-    chosen, why = attend.choose(AUTO, CUDA, BF16)
+    chosen, why = attend.choose(AUTO, CUDA, BF16, 64)
     assert chosen is BANDED and "Hopper" in why
 
 
 @pytest.mark.usefixtures("no_flash")
 def test_without_flash_attention_the_reason_is_said() -> None:
-    chosen, why = attend.choose(AUTO, CUDA, BF16)
+    chosen, why = attend.choose(AUTO, CUDA, BF16, 64)
     assert chosen is BANDED and "not installed" in why
     with pytest.raises(ConfigError, match=r"'flash3'.*not installed.*trainer.attention=auto"):
-        attend.choose(FLASH3, CUDA, BF16)
+        attend.choose(FLASH3, CUDA, BF16, 64)
 
 
 @pytest.mark.usefixtures("no_flash")
@@ -141,9 +145,9 @@ def test_a_kernel_of_the_hub_is_taken_from_its_cache_alone(monkeypatch: pytest.M
     )
     monkeypatch.setitem(sys.modules, "kernels", hub)
     before = constants.HF_HUB_OFFLINE
-    chosen, why = attend.choose(AUTO, CUDA, BF16)
+    chosen, why = attend.choose(AUTO, CUDA, BF16, 64)
     assert chosen is BANDED and "not in the local cache" in why and "--prefetch" in why
     flash3.fetch()
-    chosen, why = attend.choose(AUTO, CUDA, BF16)
+    chosen, why = attend.choose(AUTO, CUDA, BF16, 64)
     assert chosen is FLASH3 and "flash-attn3" in why
     assert before == constants.HF_HUB_OFFLINE

@@ -71,7 +71,9 @@ def run(args: argparse.Namespace) -> int:
 
     device = devices.choose(config.trainer.device)
     precision = policy.resolve(config.precision, device)
-    attention = attend.choose(config.trainer.attention, device, precision.compute_dtype)
+    attention = attend.choose(
+        config.trainer.attention, device, precision.compute_dtype, config.model.head_dim
+    )
     found = {
         "machine": dict(machine_facts.machine(device)),
         "choices": dict(machine_facts.choices(config, device, precision, attention)),
@@ -171,7 +173,7 @@ def _time_steps(
         config = compose.compose([_TIMED_MODEL, *variant])
         plan = build(config)
         precision = policy.resolve(config.precision, device)
-        kernel, _ = attend.choose(config.trainer.attention, device, precision.compute_dtype)
+        kernel, _ = attend.choose(config.trainer.attention, device, precision.compute_dtype, plan.head_dim)
         compiled = config.trainer.compile and cannot_compile(device) is None
         key = EngineKey(
             plan.compile_key,

@@ -23,7 +23,7 @@ _MIN_BLOCK = 128  # queries: smaller blocks cost more in overhead than they save
 
 
 def choose(
-    request: AttentionBackend, device: torch.device, dtype: torch.dtype
+    request: AttentionBackend, device: torch.device, dtype: torch.dtype, head_dim: int
 ) -> tuple[AttentionBackend, str]:
     """The backend of a run and why: flash3 where it runs, else banded on a GPU, else sdpa.
 
@@ -32,7 +32,7 @@ def choose(
     Raises:
         ConfigError: flash3 is asked for and does not run here.
     """
-    flash, why = flash3.available(device, dtype)
+    flash, why = flash3.available(device, dtype, head_dim)
     if request is AttentionBackend.flash3 and not flash:
         raise invalid("trainer.attention", "flash3", f"run here ({why})", "use trainer.attention=auto")
     if request is not AttentionBackend.auto:

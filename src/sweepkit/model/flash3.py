@@ -22,15 +22,21 @@ from sweepkit.errors import SweepkitError
 
 HUB_REPOSITORY, HUB_VERSION = "kernels-community/flash-attn3", 1
 _CAPABILITY = (9, 0)
+_HEAD_DIM_MULTIPLE, _MAX_HEAD_DIM = 8, 256
 _REMEDY = "sweepkit doctor --prefetch fetches it"
 
 
-def available(device: torch.device, dtype: torch.dtype) -> tuple[bool, str]:
+def available(device: torch.device, dtype: torch.dtype, head_dim: int) -> tuple[bool, str]:
     """Whether FlashAttention 3 can be used, and the fact that says so; loads it if so."""
     if device.type != "cuda" or torch.cuda.get_device_capability(device) != _CAPABILITY:
         return False, "FlashAttention 3 is for Hopper GPUs (SM 9.0)"
     if dtype is not torch.bfloat16:
         return False, "FlashAttention 3 is used in bf16 only"
+    if head_dim % _HEAD_DIM_MULTIPLE or head_dim > _MAX_HEAD_DIM:
+        return (
+            False,
+            f"FlashAttention 3 takes heads of multiples of {_HEAD_DIM_MULTIPLE} up to {_MAX_HEAD_DIM}",
+        )
     function, source = _load()
     return function is not None, source
 

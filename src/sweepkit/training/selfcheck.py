@@ -34,6 +34,7 @@ from sweepkit.training.engine import COMPILE_OPTIONS
 #: Largest error relative to the reference's norm that a sound product has, by compute dtype.
 _LIMIT = {torch.float32: 1e-4, torch.float16: 3e-3, torch.bfloat16: 1.5e-2}
 _FP8_LIMIT = 0.08
+_HEAD_DIM = 64
 _POLAR_LIMIT = 0.2  # singular values end within 0.145 of 1; bf16 adds to it
 _TINY = (
     "model=d2",
@@ -121,7 +122,7 @@ def checks(
 def attention_backends(device: torch.device, dtype: torch.dtype) -> list[AttentionBackend]:
     """Those that run on ``device``."""
     found = [AttentionBackend.sdpa, AttentionBackend.banded]
-    return [*found, AttentionBackend.flash3] if flash3.available(device, dtype)[0] else found
+    return [*found, AttentionBackend.flash3] if flash3.available(device, dtype, _HEAD_DIM)[0] else found
 
 
 def _random(*shape: int, device: torch.device, dtype: torch.dtype, seed: int) -> Tensor:
@@ -148,10 +149,10 @@ def _attention(backend: AttentionBackend, device: torch.device, dtype: torch.dty
         for window, groups in ((300, 4), (70, 4), (70, 2)):
             layer = Attend(backend, window, 300, dtype, device)
             made = [
-                _random(2, 300, heads, 64, device=device, dtype=dtype, seed=seed).transpose(1, 2)
+                _random(2, 300, heads, _HEAD_DIM, device=device, dtype=dtype, seed=seed).transpose(1, 2)
                 for seed, heads in enumerate((4, groups, groups))
             ]
-            gradient = _random(2, 4, 300, 64, device=device, dtype=dtype, seed=3)
+            gradient = _random(2, 4, 300, _HEAD_DIM, device=device, dtype=dtype, seed=3)
             ours = [part.detach().requires_grad_() for part in made]
             plain = [part.detach().cpu().double().requires_grad_() for part in made]
             found, reference = layer(*ours), _plain_attention(plain, window)

@@ -163,7 +163,9 @@ class Session:
                 plan, ranks.size, devices.name(device), devices.memory_gib(device, self._main_memory_gib)
             )
             precision = resolve(config.precision, device)
-            attention = attend.choose(config.trainer.attention, device, precision.compute_dtype)
+            attention = attend.choose(
+                config.trainer.attention, device, precision.compute_dtype, plan.head_dim
+            )
             utilisation = throughput.utilisation(plan, precision, device, ranks.size)
             memory = PeakMemory(device)
             record.environment = environment.describe(device)
