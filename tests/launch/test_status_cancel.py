@@ -213,7 +213,7 @@ def test_cancel_of_one_run_by_its_id(own_results_dir: Path) -> None:
     plan = make_plan("single")
     launch([plan], own_results_dir)
     assert cancel(own_results_dir, "single").untouched == 1
-    with pytest.raises(SweepkitError):
+    with pytest.raises(SweepkitError, match="is 'nothing', but must be a sweep or a run in"):
         cancel(own_results_dir, "nothing")
 
 

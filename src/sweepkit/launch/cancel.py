@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sweepkit.errors import SweepkitError
+from sweepkit.errors import ConfigError, SweepkitError, invalid
 from sweepkit.launch import claims, job
 from sweepkit.launch.drivers import live_drivers
 from sweepkit.launch.ledger import Run
@@ -139,5 +139,10 @@ def _plans(results_dir: Path, name: str) -> list[RunPlan]:
                 f"{run_dir.plan_path} cannot be read ({error}), but must be a plan; cancel the sweep that "
                 "asked for the run instead"
             ) from None
-    cells = frozen.load_frozen(results_dir, name).cells
+    try:
+        cells = frozen.load_frozen(results_dir, name).cells
+    except ConfigError:
+        raise invalid(
+            "SWEEP|RUN", name, f"be a sweep or a run in {results_dir}", "sweepkit status shows what there is"
+        ) from None
     return list({cell.plan.run_id: cell.plan for cell in cells}.values())
