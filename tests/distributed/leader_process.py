@@ -1,7 +1,8 @@
 """``python leader_process.py RESULTS PLAN NUM_RANKS TROUBLE STOP_AFTER``: ranks train a plan.
 
-TROUBLE happens in rank 1's fourth step: none, memory, kill; ``stuck``: memory, and the leader never notices;
-``crash``: an error, and the leader takes its time. ``slow``: all steps of rank 1 take longer.
+TROUBLE happens in rank 1's fourth step: none, kill; memory, with gradients on their way; ``stuck``: memory,
+and the leader never notices; ``crash``: an error, and the leader takes its time. ``slow``: all steps of
+rank 1 take longer.
 This file is also what the other ranks run. ``leader_process.py --torchrun TROUBLE ARGUMENTS`` is the command
 line, for torchrun to start.
 """
@@ -18,6 +19,7 @@ from typing import Any
 
 from sweepkit.cli.main import main as command_line
 from sweepkit.distributed import team
+from sweepkit.optim import gradients
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.results.record import RunDir
 from sweepkit.training import engine, failure, follow
@@ -36,7 +38,7 @@ def make_trouble(kind: str, rank: int) -> None:
     def backward(self: engine.Engine, *args: Any, **given: Any) -> Any:
         step = calls[0] // (2 * 4 // self.ranks.size)  # the planned step has 8 micro-batches
         calls[0] += 1
-        if step == STEP and rank == 1 and kind in ("memory", "stuck"):
+        if step == STEP and rank == 1 and kind == "stuck":
             raise MemoryError("DefaultCPUAllocator: can't allocate memory")
         if step == STEP and rank == 1 and kind == "crash":
             raise ValueError("no such thing")
@@ -49,6 +51,15 @@ def make_trouble(kind: str, rank: int) -> None:
         return real(self, *args, **given)
 
     engine.Engine.backward = backward  # type: ignore[method-assign]
+    came, steps = gradients.GradientExchange._came, [0]
+
+    def midway(self: gradients.GradientExchange, name: str) -> None:
+        steps[0] += self.armed and self._next == 0
+        came(self, name)
+        if rank == 1 and kind == "memory" and steps[0] > STEP and self._next > 5:
+            raise MemoryError("DefaultCPUAllocator: can't allocate memory")
+
+    gradients.GradientExchange._came = midway  # type: ignore[method-assign]
     classify = failure.classify
 
     def late(error: BaseException) -> Any:

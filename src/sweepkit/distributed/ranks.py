@@ -122,6 +122,11 @@ class Ranks:
                     work.wait()
             self._begun.clear()
 
+    def close(self) -> None:
+        """Leave the group, with all that was begun; over gloo, whoever waits for this rank is told."""
+        self._begun.clear()  # it would keep the connections open
+        dist.destroy_process_group()
+
     def collect(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """All ranks' tensors, by name, at the leader (in main memory); nothing at the others.
 

@@ -128,7 +128,7 @@ class Team:
     def _leave_group(self) -> None:
         """All ranks at the same time: who destroys NCCL's communicator waits for the others to do so."""
         if self._formed.is_set():
-            dist.destroy_process_group()
+            self.ranks.close()
 
     def _stop_watching(self) -> None:
         """Python ends its threads as it ends; one that is asking the store then would abort the process."""
@@ -170,7 +170,7 @@ class Team:
     def stay(self) -> None:
         """After a failure that is known, on another rank than the leader: until it is recorded."""
         if not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
-            dist.destroy_process_group()  # gloo: whoever waits for this rank is told at once
+            self.ranks.close()
         self.recorded()
         self._stop_watching()
 
