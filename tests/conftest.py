@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from sweepkit.launch import machine
+
+machine.spin_briefly()  # several tests share a core
 # A busy machine takes as long as it takes; a slow example is no wrong one.
 settings.register_profile("sweepkit", deadline=None)
 settings.load_profile("sweepkit")

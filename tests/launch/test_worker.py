@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -21,3 +25,18 @@ def test_a_run_folder_that_is_not_ours_is_one_line_and_a_status(
     assert worker.main([str(listed)], FakeSession) == exit_status.CANNOT_WRITE
     (line,) = capsys.readouterr().err.splitlines()
     assert "runs/a/claim.json cannot be used (Not a directory), but must be a place to read and write" in line
+
+
+def test_threads_that_wait_sleep_soon_unless_the_user_says_otherwise() -> None:
+    """Asked of the OpenMP library that torch has loaded."""
+    command = [sys.executable, "-c", "from sweepkit.launch import worker; worker.real_session()"]
+    for own, expected in (
+        ({}, "10000"),
+        ({"GOMP_SPINCOUNT": "7"}, "7"),
+        ({"OMP_WAIT_POLICY": "active"}, None),
+    ):
+        plain = {name: value for name, value in os.environ.items() if name != "GOMP_SPINCOUNT"}
+        environment = plain | {"OMP_DISPLAY_ENV": "VERBOSE"} | own
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        (found,) = re.findall(r"GOMP_SPINCOUNT = '(.*)'", done.stderr)
+        assert found == expected or (expected is None and int(found) > 1_000_000)

@@ -31,6 +31,18 @@ _THREAD_VARIABLES = (
     "NUMEXPR_NUM_THREADS",
     "TORCHINDUCTOR_COMPILE_THREADS",
 )
+_SPIN_COUNT = 10_000  # some 0.1 ms
+
+
+def spin_briefly() -> None:
+    """Have torch's threads sleep soon when they wait for each other; to be called before torch is imported.
+
+    GNU OpenMP lets them spin for milliseconds, after every small operation. On a machine with other work the
+    one that is waited for is often not running: the runs of ``scripts/bench_launch.py`` then took 11 to 14 s each
+    instead of 2 (two threads beside three busy processes on two cores). On a quiet one nothing changes.
+    """
+    if "OMP_WAIT_POLICY" not in os.environ:  # the user's own choice
+        os.environ.setdefault("GOMP_SPINCOUNT", str(_SPIN_COUNT))
 
 
 def num_workers(

@@ -93,6 +93,7 @@ def real_session(processes_per_run: int = 1, concurrency: int | None = None) -> 
         processes_per_run: ranks that train a run together.
         concurrency: runs that this machine may train at a time, for the record.
     """
+    machine.spin_briefly()
     from sweepkit.distributed import team
     from sweepkit.training.session import Session
 
