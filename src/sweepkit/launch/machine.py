@@ -38,7 +38,7 @@ def spin_briefly() -> None:
     """Have torch's threads sleep soon when they wait for each other; to be called before torch is imported.
 
     GNU OpenMP lets them spin for milliseconds, after every small operation. On a machine with other work the
-    one that is waited for is often not running: the runs of ``scripts/bench_launch.py`` then took 11 to 14 s each
+    one that is waited for is often not running: the runs of ``scripts/bench_launch.py`` then took 11 s each
     instead of 2 (two threads beside three busy processes on two cores). On a quiet one nothing changes.
     """
     if "OMP_WAIT_POLICY" not in os.environ:  # the user's own choice
