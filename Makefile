@@ -2,13 +2,14 @@
 # make demo    setup, then a real staged promotion on the embedded corpus (minutes, two cores)
 # make test-setup   setup, and what the checks need: pytest, ruff, mypy
 # make test    setup, then lint, types, import rules and all tests
+# make test-full   the same with all generated cases instead of a sample of them
 # make bench   the reference workload's speed beside the committed baseline (half an hour; a quiet machine)
 # make slurm-packages   as root, on Debian: the Slurm that tests/slurm start a cluster of
 #
 # PYTHON=python3.12   another interpreter (3.11 or newer)
 # TORCH_INDEX=URL EXTRAS=cuda   where the torch wheel comes from, for a CUDA build (docs/gpu.md)
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-setup lint types imports pytest bench slurm-packages wheel clean
+.PHONY: help setup demo test test-full test-setup lint types imports pytest bench slurm-packages wheel clean
 SHELL := /bin/bash
 
 PYTHON ?= python3
@@ -21,7 +22,7 @@ TORCH := torch==2.13.0
 JOBS ?= 4
 
 help:
-	@sed -n 's/^# //p' Makefile | head -8
+	@sed -n 's/^# //p' Makefile | head -9
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -49,6 +50,9 @@ demo: $(VENV)/.setup
 test-setup: $(VENV)/.test-setup
 
 test: lint types imports pytest
+
+test-full: export SWEEPKIT_TEST_FULL := 1
+test-full: test
 
 lint: $(VENV)/.test-setup
 	$(BIN)/ruff check .

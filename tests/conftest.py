@@ -8,12 +8,20 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+import sample
 from sweepkit.launch import machine
 
 machine.spin_briefly()  # several tests share a core
+sample.seed()  # before pytest-xdist starts its workers, which inherit it
 # A busy machine takes as long as it takes; a slow example is no wrong one.
 settings.register_profile("sweepkit", deadline=None)
 settings.load_profile("sweepkit")
+
+
+def pytest_report_header() -> str:
+    """How to draw the same generated cases again (``sample.py``)."""
+    drawn = "all of them" if sample.is_full() else f"a sample, {sample.SEED_VARIABLE}={sample.seed()}"
+    return f"generated cases: {drawn}"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
