@@ -21,7 +21,7 @@ from sweepkit.report import html
 from sweepkit.search import drive, study
 from sweepkit.sweep import multirun
 from sweepkit.sweep.frozen import Frozen
-from sweepkit.sweep.search_spec import Choices, Interval
+from sweepkit.sweep.search_space import Choices, Interval
 
 SPACE = {LR: {"low": 0.005, "high": 0.2, "log": True}, BETA: {"low": 0.899, "high": 0.901}}
 TINY = [
@@ -81,9 +81,44 @@ def test_status_report_and_promote_know_a_search(
     search: dict[str, Any] = searched.search.to_json() if searched.search else {}
     (tmp_path / "sweeps" / "s.yaml").write_text(json.dumps({"base": BASE, "search": search}))
     assert main.main(["plan", "sweep=s"]) == 0
-    assert "a search of 30 trials: up to 30 runs" in capsys.readouterr().out
+    assert "a search of 30 trials: up to 30 further runs" in capsys.readouterr().out
     assert main.main(["promote", "s"]) == 2
     assert "promote is 's', but must have a ladder" in capsys.readouterr().err
+
+
+def test_plan_counts_the_reference_once_and_refuses_what_sweep_refuses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SWEEPKIT_RESULTS_DIR", str(tmp_path / "results"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sweeps").mkdir()
+
+    def write(**search: Any) -> None:
+        given = {"base": BASE, "seeds": [1, 2], "search": {"space": {LR: [0.01, 0.02, 0.04]}} | search}
+        (tmp_path / "sweeps" / "s.yaml").write_text(json.dumps(given))
+
+    write(n_trials=3)
+    assert main.main(["plan", "sweep=s"]) == 0
+    said = capsys.readouterr().out
+    assert "2 runs" in said
+    assert "a search of 3 trials, the reference among them: up to 4 further runs" in said
+    for wrong, message in (
+        ({"space": {"optimizer.matirx.lr": [0.1, 0.2]}}, "did you mean 'optimizer.matrix'"),
+        ({"space": {LR: {"low": 0.01, "high": -1}}}, "low < high"),
+        ({"space": {LR: [0.01, -1.0]}}, f"search.space.{LR}: {LR} is -1.0, but must be at least 0"),
+        ({"space": {"modell": ["d2", "d4"]}}, "did you mean 'model'"),
+        ({"n_trials": 2, "enqueue": [[f"{LR}=0.01"], [f"{LR}=0.04"]]}, "search.n_trials is 2, but must be 3"),
+        ({"enqueue": [[f"{LR}=0.01"], [f"{LR}=0.010"]]}, "name every point once"),
+        ({"enqueue": [[f"{LR}=0.02"]]}, "name every point once, and not the reference"),
+    ):
+        write(**wrong)
+        refusals = []
+        for command in (["plan", "sweep=s"], ["sweep", "s"]):
+            assert main.main(command) == 2, wrong
+            refusals.append(capsys.readouterr().err)
+        assert refusals[0] == refusals[1]
+        assert message in refusals[0]
+    assert not (tmp_path / "results" / "s").exists()
 
 
 def test_the_study_opens_in_the_dashboard(searched: Frozen) -> None:

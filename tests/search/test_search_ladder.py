@@ -257,7 +257,7 @@ def test_plan_status_results_and_report_know_it(
     (tmp_path / "sweeps" / "planned.yaml").write_text(text)
     for command, words in {
         ("plan", "sweep=planned"): (
-            "a search of 20 trials: up to 40 runs",
+            "a search of 20 trials, the reference among them: up to 38 further runs",
             "best 2 and 4 that lost, on d4, d6",
         ),
         ("status", "s"): ("14 of 14 trials proposed", "never needed"),

@@ -90,9 +90,12 @@ def rows(overrides: Sequence[str]) -> list[Row]:
     name, others = running.split_sweep(overrides)
     if name is not None:
         from sweepkit.config import paths
-        from sweepkit.sweep import expand
+        from sweepkit.sweep import expand, points
 
-        cells = expand.expand_all(running.load_sweep(name, others, paths.results_dir()), others)
+        sweep = running.load_sweep(name, others, paths.results_dir())
+        cells = expand.expand_all(sweep, others)
+        if sweep.search:
+            points.check(sweep.search, expand.stacks(sweep, others), cells, others)
         return [_row(cell) for cell in cells]
     if any(item.startswith(_LADDER) and item != f"{_LADDER}none" for item in others):
         from sweepkit.sweep import expand, multirun
@@ -228,18 +231,24 @@ def _print_replicates(found: Sequence[Row]) -> None:
 def _print_search(overrides: Sequence[str], found: Sequence[Row]) -> None:
     """What a sweep that searches may add; its trials cannot be listed before they are proposed."""
     from sweepkit.report import terminal
-    from sweepkit.sweep import expand, file
+    from sweepkit.sweep import expand, file, points
 
     name, others = running.split_sweep(overrides)
     sweep = file.load(name) if name is not None else None
     if not (sweep and sweep.search):
         return
     search, rungs = sweep.search, sweep.search.limited(expand.rungs_of(expand.ladder_of(sweep, others)))
-    references = [row for row in found if row.role == expand.REFERENCE]
+    references = [row for row in found if row.role == expand.REFERENCE and not row.number]
     here = [row.plan for row in references if row.rung == rungs[0].name]
     above = [row.plan for row in references if row.rung != rungs[0].name]
     console = terminal.console()
-    console.print(f"and a search of {search.n_trials} trials: {_like(here, search.n_trials)}")
+    base = [*expand.stacks(sweep, others)[0].below, *expand.above(others)]
+    is_one = points.holds(search, points.reference(search, base, here[0].config))
+    among = ", the reference among them" if is_one else ""
+    console.print(
+        f"and a search of {running.count(search.n_trials, 'trial')}{among}: "
+        f"{_like(here, search.n_trials - is_one)}"
+    )
     if above:
         best = rungs[0].max_promoted or 0
         lost = sweep.decision.num_unselected_of(search.n_trials)
@@ -253,7 +262,8 @@ def _like(reference: Sequence[RunPlan], num_points: int) -> str:
     total = sum(hours) * num_points if len(hours) == len(reference) else None
     flops = num_points * sum(plan.total_flops for plan in reference)
     runs = num_points * len(reference)
-    return f"up to {runs} runs, if all are like the reference {flops:.3e} FLOPs, {_cost(total, reference[0])}"
+    cost = f"{flops:.3e} FLOPs, {_cost(total, reference[0])}"
+    return f"up to {running.count(runs, 'further run')}, if all are like the reference {cost}"
 
 
 def _print_power(overrides: Sequence[str]) -> None:

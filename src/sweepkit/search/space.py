@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from sweepkit.sweep.search_spec import Choices, Parameter
+from sweepkit.sweep.search_space import Choices, Parameter
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution

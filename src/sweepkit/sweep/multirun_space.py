@@ -13,6 +13,7 @@ from typing import Any
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 
 from sweepkit import errors
+from sweepkit.config.field_kinds import kinds
 from sweepkit.sweep import override
 from sweepkit.sweep.search_spec import SearchSpec
 
@@ -47,7 +48,9 @@ def _parameter(key: str, item: Override, values: Mapping[str, Sequence[str]]) ->
         )
     log = "log" in getattr(value, "tags", ())
     if isinstance(value, IntervalSweep):
-        return {"low": value.start, "high": value.end, "log": log}
+        whole = isinstance(value.start, int) and isinstance(value.end, int)
+        steps = {"step": 1} if whole and float in kinds(key) else {}  # int(interval(...)) of a float field
+        return {"low": value.start, "high": value.end, "log": log} | steps
     if isinstance(value, RangeSweep) and not log and len(values[key]) > 1:
         numbers = [override.split(f"{key}={text}", key)[1] for text in values[key]]
         if value.step and value.step > 0:

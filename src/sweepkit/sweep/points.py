@@ -20,7 +20,8 @@ from sweepkit.errors import ConfigError, FrozenPlanError
 from sweepkit.plan import build
 from sweepkit.sweep import conflicts, expand, fields, override, reference_runs
 from sweepkit.sweep.expand import Cell, Stack
-from sweepkit.sweep.search_spec import Choices, Interval, SearchSpec, Value
+from sweepkit.sweep.search_space import Choices, Interval, Value
+from sweepkit.sweep.search_spec import SearchSpec
 
 Params = dict[str, Value]
 
@@ -61,6 +62,7 @@ def check(spec: SearchSpec, stacks: Sequence[Stack], fixed: Sequence[Cell], extr
             )
     references = {cell.rung: conflicts.flatten(cell.plan.config) for cell in reversed(fixed)}
     configs = list(references.values())
+    _check_all_tried(spec, [*stacks[0].below, *expand.above(extra)], fixed[0].plan.config)
     owned = {name for name in configs[0] if any(it.get(name) != configs[0][name] for it in configs)}
     owned -= {"seed", "init_seed"}
     for key, parameter in spec.space.items():
@@ -78,6 +80,26 @@ def check(spec: SearchSpec, stacks: Sequence[Stack], fixed: Sequence[Cell], extr
                 _check_not_owned(
                     key, item, conflicts.flatten(codec.to_json(config)), references[stack.rung], owned
                 )
+
+
+def _check_all_tried(spec: SearchSpec, base: Sequence[str], config: Mapping[str, Any]) -> None:
+    """Every named point is among the trials, and each is another one."""
+    wanted = named(spec, reference(spec, base, config))
+    if len(wanted) > spec.n_trials:
+        raise errors.invalid(
+            "search.n_trials",
+            spec.n_trials,
+            f"be {len(wanted)} or more: the reference and the points to enqueue are among the trials",
+            "raise it, or enqueue fewer points",
+        )
+    for index, point in enumerate(wanted):
+        if point in wanted[:index]:
+            raise errors.invalid(
+                "search.enqueue",
+                point,
+                "name every point once, and not the reference",
+                "delete the repeated one",
+            )
 
 
 def _check_not_owned(
@@ -133,6 +155,11 @@ def named(spec: SearchSpec, reference: Mapping[str, Value]) -> list[Params]:
                 f"give {key} in that point, or widen the space",
             )
     return found[1:] if outside else found
+
+
+def holds(spec: SearchSpec, point: Mapping[str, Value]) -> bool:
+    """Whether a point lies in the space."""
+    return all(parameter.holds(point[key]) for key, parameter in spec.space.items())
 
 
 def cells(

@@ -12,6 +12,7 @@ ahead until it is not. Spaces that change schedule, horizon, dataset, tokenizer 
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +21,9 @@ from sweepkit import errors
 from sweepkit.sweep import override
 
 NONE, HALVING, SIGMA = "none", "halving", "sigma"
-KINDS = (NONE, HALVING, SIGMA)
+#: Kind → the keys that it reads.
+_KEYS = {NONE: (), HALVING: ("min_frac", "reduction"), SIGMA: ("min_frac", "k", "min_runs")}
+KINDS = tuple(_KEYS)
 #: Blocks and groups within which losses at equal fractions do not compare.
 _INCOMPARABLE = frozenset({"schedule", "horizon", "dataset", "tokenizer", "packing", "experiment"})
 _SIGMA_EVERY = 0.05  # of the schedule
@@ -55,7 +58,7 @@ class PruningRule:
         contracts = {
             "min_frac": (0 < self.min_frac < 1, "lie between 0 and 1", "0.111 is usual"),
             "reduction": (self.reduction >= 2, "be 2 or more", "3 is usual"),
-            "k": (self.k > 0, "be above 0", "3 is cautious"),
+            "k": (0 < self.k < math.inf, "be a number above 0", "3 is cautious"),
             "min_runs": (self.min_runs >= 3, "be 3 or more, to estimate a spread", "4 is usual"),
         }
         for name, (holds, contract, remedy) in contracts.items():
@@ -84,8 +87,8 @@ class PruningRule:
                 )
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return dataclasses.asdict(self)
+        """The kind and the keys that it reads."""
+        return {"kind": self.kind} | {name: getattr(self, name) for name in _KEYS[self.kind]}
 
     @classmethod
     def from_json(cls, value: object) -> PruningRule:
@@ -107,4 +110,13 @@ class PruningRule:
             if isinstance(given, bool) or not isinstance(given, wanted):
                 names = " or ".join(kind.__name__ for kind in wanted)
                 raise errors.invalid(where, given, f"be of type {names}", "see docs/search.md")
-        return cls(**value)
+        rule = cls(**value)
+        for key in value:
+            if key != "kind" and key not in _KEYS[rule.kind]:
+                raise errors.invalid(
+                    f"search.pruning.{key}",
+                    value[key],
+                    f"be left out with kind: {rule.kind}, which does not read it",
+                    f"write kind: {' or '.join(kind for kind in KINDS if key in _KEYS[kind])}",
+                )
+        return rule
