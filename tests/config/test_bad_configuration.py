@@ -8,6 +8,7 @@ from sweepkit.config import checks
 from sweepkit.config.compose import compose
 from sweepkit.config.schema import RunConfig
 from sweepkit.errors import ConfigError
+from sweepkit.plan.build import build
 
 
 def message(*overrides: str) -> str:
@@ -118,13 +119,16 @@ def test_every_kind_of_dataset_keeps_its_own_fields() -> None:
 
 
 def test_a_warmup_in_steps_that_a_ratio_replaces_is_not_ignored() -> None:
-    assert message("experiment=mini", "schedule.warmup_steps=10") == (
-        "schedule.warmup_steps is 10, but must be left out beside schedule.warmup_ratio=0.02, which replaces "
-        "it; set schedule.warmup_ratio, or add schedule.warmup_ratio=null"
+    with pytest.raises(ConfigError) as error:
+        build(compose(["schedule.warmup_ratio=0.02", "horizon.num_steps=500", "schedule.warmup_steps=11"]))
+    assert str(error.value) == (
+        "schedule.warmup_steps is 11, but must be left out beside schedule.warmup_ratio=0.02, which makes it "
+        "10; set schedule.warmup_ratio, or add schedule.warmup_ratio=null"
     )
-    assert "momentum_warmup_ratio=null" in message("schedule=short", "schedule.momentum_warmup_steps=10")
-    given = compose(["experiment=mini", "schedule.warmup_steps=10", "schedule.warmup_ratio=null"])
-    assert given.schedule.warmup_steps == 10
+    with pytest.raises(ConfigError, match="momentum_warmup_ratio=null"):
+        build(compose(["schedule=short", "schedule.momentum_warmup_steps=10"]))
+    given = compose(["experiment=mini", "schedule.warmup_steps=11", "schedule.warmup_ratio=null"])
+    assert build(given).warmup_steps == 11
 
 
 def test_what_muon_does_not_read_adamw_does() -> None:
@@ -139,7 +143,7 @@ def test_impossible_batch_as_documented() -> None:
 
 
 def test_nearest_batch_is_never_zero() -> None:
-    assert message("horizon.total_batch_size=10").endswith("nearest: 65536")
+    assert message("horizon.total_batch_size=10").endswith("nearest: 2048")
 
 
 def test_two_lengths() -> None:

@@ -37,11 +37,6 @@ _OWN_FIELDS = {
 #: FP8 hardware multiplies matrices whose sizes are multiples of this.
 FP8_MULTIPLE = 16
 _LENGTHS = ("target_flops", "num_steps", "target_tokens")
-#: Warm-ups in steps, and the fractions that replace them.
-_REPLACED_STEPS = {
-    "warmup_steps": "warmup_ratio",
-    "momentum_warmup_steps": "momentum_warmup_ratio",
-}
 
 
 def check(config: RunConfig) -> None:
@@ -178,9 +173,12 @@ def _check_lengths(horizon: HorizonConfig) -> None:
 
 
 def _check_batch(horizon: HorizonConfig) -> None:
-    batch, rows, length = horizon.total_batch_size, horizon.device_batch_size, horizon.sequence_len
+    batch, length = horizon.total_batch_size, horizon.sequence_len
+    if not isinstance(batch, int):
+        return
+    rows = dimensions.device_rows(horizon, batch)
     unit = rows * length
-    if isinstance(batch, int) and batch % unit:
+    if batch % unit:
         below = batch // unit * unit
         nearest = below if below and batch - below <= below + unit - batch else below + unit
         raise errors.ConfigError(
@@ -202,15 +200,6 @@ def _check_matrix(matrix: MatrixGroupConfig) -> None:
 
 
 def _check_schedule(schedule: ScheduleConfig) -> None:
-    for steps, ratio in _REPLACED_STEPS.items():
-        value, replaced_by = getattr(schedule, steps), getattr(schedule, ratio)
-        if replaced_by is not None and value != getattr(ScheduleConfig, steps):
-            raise errors.invalid(
-                f"schedule.{steps}",
-                value,
-                f"be left out beside schedule.{ratio}={replaced_by:g}, which replaces it",
-                f"set schedule.{ratio}, or add schedule.{ratio}=null",
-            )
     warmup = schedule.warmup_ratio
     if warmup is not None and warmup + schedule.warmdown_ratio > 1:
         raise errors.invalid(

@@ -1,16 +1,16 @@
-"""Depth to width and heads: the sizes that rules across fields need before anything is planned."""
+"""Depth to width and heads, batch to rows: sizes that rules across fields need before anything is planned."""
 
 from __future__ import annotations
 
-from sweepkit.config.schema import ModelConfig
+from sweepkit.config.schema import HorizonConfig, ModelConfig
 
 #: Rows of the embedding tables are padded to a multiple of this.
 VOCAB_MULTIPLE = 64
 
 
-def width(model: ModelConfig, depth: int | None = None) -> int:
+def width(model: ModelConfig) -> int:
     """D = depth × aspect_ratio, rounded up to a multiple of head_dim."""
-    wanted = (model.depth if depth is None else depth) * model.aspect_ratio
+    wanted = model.depth * model.aspect_ratio
     return -(-wanted // model.head_dim) * model.head_dim
 
 
@@ -19,9 +19,14 @@ def num_heads(model: ModelConfig) -> int:
     return width(model) // model.head_dim
 
 
-def num_kv_heads(model: ModelConfig, depth: int | None = None) -> int:
+def num_kv_heads(model: ModelConfig) -> int:
     """Key/value heads: one per query head unless set."""
-    return width(model, depth) // model.head_dim if model.num_kv_heads is None else model.num_kv_heads
+    return num_heads(model) if model.num_kv_heads is None else model.num_kv_heads
+
+
+def device_rows(horizon: HorizonConfig, batch: int) -> int:
+    """Rows of a micro-batch: ``device_batch_size``, or all of a batch of ``batch`` tokens that has fewer."""
+    return min(horizon.device_batch_size, max(1, batch // horizon.sequence_len))
 
 
 def padded_vocab_size(vocab_size: int) -> int:

@@ -15,6 +15,7 @@ from pathlib import PurePath
 from typing import Any
 
 from sweepkit import fsio
+from sweepkit.config.cross_checks import EMBEDDED_SOURCES
 from sweepkit.config.neutral import NEUTRAL
 from sweepkit.config.schema import DatasetKind, Dtype, PackingAlgorithm
 
@@ -171,7 +172,10 @@ def _dataset_recipe(dataset: Json) -> Json:
     if kind is DatasetKind.parquet_folder:
         kept["name"] = folder_name(dataset["name"], dataset["path"])
     if kind is DatasetKind.embedded:
-        kept["sources"] = sorted(dataset["sources"])
+        named = set(dataset["sources"])
+        kept["sources"] = (
+            sorted(named) if named != set(EMBEDDED_SOURCES) else []
+        )  # as if none were named: all
     return kept | {"kind": kind.name}
 
 

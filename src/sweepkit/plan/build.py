@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from sweepkit import errors
 from sweepkit.config import checks, codec, identity
-from sweepkit.config.schema import RunConfig
+from sweepkit.config.schema import RunConfig, ScheduleConfig
 from sweepkit.plan import cost, sizing, transfer, world
 from sweepkit.plan.fp8_share import fp8_flops_per_token
 from sweepkit.plan.horizon import plan_horizon
@@ -23,7 +24,7 @@ def build(config: RunConfig) -> RunPlan:
     """
     checks.check(config)
     sizes = sizing.size(config)
-    reference = sizing.size(config, config.horizon.reference_depth)
+    reference = sizing.reference(config)
     horizon = plan_horizon(config, sizes, reference)
     rates = transfer.learning_rates(config, sizes, horizon)
     decays = transfer.weight_decays(config, horizon)
@@ -99,14 +100,29 @@ def build(config: RunConfig) -> RunPlan:
 
 def _schedule_steps(config: RunConfig, num_steps: int) -> dict[str, int]:
     """Warm-ups and warm-down in steps; a run may be shorter than a warm-up given in steps."""
-    schedule = config.schedule
-    warmup, momentum = schedule.warmup_steps, schedule.momentum_warmup_steps
-    if schedule.warmup_ratio is not None:
-        warmup = round(schedule.warmup_ratio * num_steps)
-    if schedule.momentum_warmup_ratio is not None:
-        momentum = round(schedule.momentum_warmup_ratio * num_steps)
     return {
-        "warmup_steps": warmup,
-        "warmdown_steps": round(schedule.warmdown_ratio * num_steps),
-        "momentum_warmup_steps": momentum,
+        "warmup_steps": _warmup(config.schedule, "warmup", num_steps),
+        "warmdown_steps": round(config.schedule.warmdown_ratio * num_steps),
+        "momentum_warmup_steps": _warmup(config.schedule, "momentum_warmup", num_steps),
     }
+
+
+def _warmup(schedule: ScheduleConfig, name: str, num_steps: int) -> int:
+    """Steps of a warm-up: its fraction of the run where that is set, which replaces the number.
+
+    Raises:
+        ConfigError: both are set, and differ.
+    """
+    steps: int = getattr(schedule, f"{name}_steps")
+    ratio: float | None = getattr(schedule, f"{name}_ratio")
+    if ratio is None:
+        return steps
+    replaced_by = round(ratio * num_steps)
+    if steps not in (replaced_by, getattr(ScheduleConfig, f"{name}_steps")):
+        raise errors.invalid(
+            f"schedule.{name}_steps",
+            steps,
+            f"be left out beside schedule.{name}_ratio={ratio:g}, which makes it {replaced_by}",
+            f"set schedule.{name}_ratio, or add schedule.{name}_ratio=null",
+        )
+    return replaced_by

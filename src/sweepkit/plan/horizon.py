@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass
 
 from sweepkit import errors
+from sweepkit.config import dimensions
 from sweepkit.config.schema import RunConfig
 from sweepkit.plan.sizing import Sizing
 
@@ -47,11 +48,11 @@ def plan_horizon(config: RunConfig, sizing: Sizing, reference: Sizing) -> Horizo
             "raise it; 12 is the default",
         )
     if isinstance(horizon.total_batch_size, int):
-        batch, rows = horizon.total_batch_size, horizon.device_batch_size
+        batch = horizon.total_batch_size
     else:
         batch = automatic_batch(config, ratio_tokens / reference_tokens)
-        rows = min(horizon.device_batch_size, batch // horizon.sequence_len)
-        _check_automatic(config, batch, rows)
+        _check_automatic(config, batch)
+    rows = dimensions.device_rows(horizon, batch)
     target = ratio_tokens if horizon.target_tokens is None else horizon.target_tokens
     if horizon.num_steps is not None:
         steps = horizon.num_steps
@@ -81,9 +82,9 @@ def automatic_batch(config: RunConfig, relative_tokens: float) -> int:
     return int(2 ** round(math.log2(ideal)))
 
 
-def _check_automatic(config: RunConfig, batch: int, rows: int) -> None:
-    length = config.horizon.sequence_len
-    if rows < 1 or batch % (rows * length):
+def _check_automatic(config: RunConfig, batch: int) -> None:
+    length, rows = config.horizon.sequence_len, dimensions.device_rows(config.horizon, batch)
+    if batch % (rows * length):
         fitting = [n for n in range(1, batch // length + 1) if batch % (n * length) == 0 and n <= rows]
         remedy = (
             f"nearest: horizon.device_batch_size={fitting[-1]}"
@@ -92,7 +93,7 @@ def _check_automatic(config: RunConfig, batch: int, rows: int) -> None:
         )
         raise errors.ConfigError(
             f"horizon.total_batch_size=auto gives {batch} tokens, but must be a multiple of "
-            f"{max(rows, 1) * length} (device_batch_size {max(rows, 1)} × sequence_len {length} × 1 device); "
+            f"{rows * length} (device_batch_size {rows} × sequence_len {length} × 1 device); "
             f"{remedy}"
         )
 

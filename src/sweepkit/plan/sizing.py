@@ -7,6 +7,7 @@ Sources: methodology §3 (counting, FLOPs), the baseline model's specification (
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 from sweepkit.config import dimensions
@@ -55,13 +56,21 @@ class Sizing:
         return groups["transformer_matrices"] + groups["lm_head"]
 
 
-def size(config: RunConfig, depth: int | None = None) -> Sizing:
-    """Sizes of the configured model, or of the same model at another depth."""
+def reference(config: RunConfig) -> Sizing:
+    """Sizes of the model that batch, rates and decay are scaled from: at ``horizon.reference_depth``.
+
+    It has one key/value head per query head, as the model has that they were tuned on: a number of heads
+    that fits the configured width may divide no other.
+    """
+    model = dataclasses.replace(config.model, depth=config.horizon.reference_depth, num_kv_heads=None)
+    return size(dataclasses.replace(config, model=model))
+
+
+def size(config: RunConfig) -> Sizing:
+    """Sizes of the configured model."""
     model = config.model
-    depth = model.depth if depth is None else depth
-    width = dimensions.width(model, depth)
-    num_heads = width // model.head_dim
-    num_kv_heads = dimensions.num_kv_heads(model, depth)
+    depth, width, num_heads = model.depth, dimensions.width(model), dimensions.num_heads(model)
+    num_kv_heads = dimensions.num_kv_heads(model)
     kv_width = num_kv_heads * model.head_dim
     rows = dimensions.padded_vocab_size(config.tokenizer.vocab_size)
     value_layers = tuple(i for i in range(depth) if model.value_embeddings and i % 2 == (depth - 1) % 2)
