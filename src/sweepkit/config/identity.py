@@ -172,9 +172,9 @@ def _dataset_recipe(dataset: Json) -> Json:
     if kind is DatasetKind.parquet_folder:
         kept["name"] = folder_name(dataset["name"], dataset["path"])
     if kind is DatasetKind.embedded:
-        named = set(dataset["sources"])
+        sources = set(dataset["sources"])
         kept["sources"] = (
-            sorted(named) if named != set(EMBEDDED_SOURCES) else []
+            sorted(sources) if sources != set(EMBEDDED_SOURCES) else []
         )  # as if none were named: all
     return kept | {"kind": kind.name}
 
