@@ -25,17 +25,17 @@ SMALL = (
     "horizon.sequence_len=256",
 )
 GOLDEN = {
-    (): "d12-c1feda290fcb-s1",
+    (): "d12-2c06b5da37db-s1",
     (
         "model=d20",
         "dataset.kind=hub",
         "dataset.repo=a/b",
         "dataset.shard_pattern=x",
         "precision=bf16",
-    ): "d20-d6a2dc2cc8c0-s1",
-    (*SMALL, "model=d2", "horizon.num_steps=50", "seed=3"): "d2-b11e25bc61f2-s3",
-    (*SMALL, "model=d4", "optimizer=adamw", "packing=stream"): "d4-4b2e3bcbd8f5-s1",
-    (*FOLDER, "horizon=num_steps", "horizon.num_steps=77"): "d12-d4e43c2d7740-s1",
+    ): "d20-0932bb06aee2-s1",
+    (*SMALL, "model=d2", "horizon.num_steps=50", "seed=3"): "d2-2c1127fa19c4-s3",
+    (*SMALL, "model=d4", "optimizer=adamw", "packing=stream"): "d4-b3b94840d49a-s1",
+    (*FOLDER, "horizon=num_steps", "horizon.num_steps=77"): "d12-2a62b5f4a47b-s1",
 }
 
 

@@ -72,6 +72,7 @@ def test_the_question_may_be_reworded(results: Path, one: Frozen) -> None:
         ({"base": ["schedule.warmdown_ratio=0.5"]}, [], "base"),
         ({"axes": {"renamed": {"low": [f"{LR}=0.01"], "high": [f"{LR}=0.03"]}}}, [], "axes"),
         ({}, ["schedule.warmdown_ratio=0.5"], "the configuration, an override, or what"),
+        ({}, ["trainer.max_loss_ratio=1e9"], "the configuration, an override, or what"),
         ({}, ["ladder=none", "model=d2", "experiment=mini"], "rungs"),
     ],
 )

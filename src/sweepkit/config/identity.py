@@ -2,7 +2,8 @@
 
 ``variant_id`` hashes everything that training and evaluation depend on *after* resolution (the width that
 depth gives, the scaled learning rates), so that two ways of asking for the same run find each other.
-Seeds, launcher, logging, trainer, ladder and paths stay out. Floats are hashed to 12 significant digits: the
+Seeds, launcher, logging, ladder, paths and what the trainer does stay out, but for the ratio of losses at
+which a run ends as diverged: what can end a run names it. Floats are hashed to 12 significant digits: the
 last bit of a power differs between C libraries. Golden ids in the tests keep old runs found.
 
 All functions take the configuration as plain JSON (``codec.to_json``), as a plan holds it.
@@ -92,13 +93,45 @@ def variant_id(
         weight_decays: per group, after scaling.
         schedule: warm-ups and warm-down in steps.
     """
+    trained = _training(config, shape, horizon, learning_rates, weight_decays, schedule)
+    measured = _without(without_neutral(config)["evaluation"], _SAMPLE_FIELDS)
+    ends = {"max_loss_ratio": config["trainer"]["max_loss_ratio"]}
+    return _short_hash(trained | {"evaluation": measured, "ends": ends})
+
+
+def training_id(
+    config: Json,
+    *,
+    shape: Json,
+    horizon: Json,
+    learning_rates: dict[str, float],
+    weight_decays: dict[str, float],
+    schedule: Json,
+) -> str:
+    """12 hex digits of the training alone: equal where runs of one seed come out alike but for rounding.
+
+    How a run is evaluated, when it counts as diverged and how a step is cut into micro-batches stay out, so
+    that whoever has seen one of these runs has seen the others. Arguments as for ``variant_id``.
+    """
+    steps = _without(horizon, ("device_batch_size",))
+    return _short_hash(_training(config, shape, steps, learning_rates, weight_decays, schedule))
+
+
+def _training(
+    config: Json,
+    shape: Json,
+    horizon: Json,
+    learning_rates: dict[str, float],
+    weight_decays: dict[str, float],
+    schedule: Json,
+) -> Json:
     kept = without_neutral(config)
     optimizer = {
         group: block | {"lr": learning_rates[group], "weight_decay": weight_decays[group]}
         for group, block in kept["optimizer"].items()
         if isinstance(block, dict)
     }
-    content = {
+    return {
         "numerics_version": NUMERICS_VERSION,
         "model": _without(kept["model"], _RESOLVED_MODEL) | shape,
         "data": data_recipe(config),
@@ -106,9 +139,7 @@ def variant_id(
         "schedule": _without(kept["schedule"], _RESOLVED_SCHEDULE) | schedule,
         "precision": _precision(config),
         "horizon": horizon,
-        "evaluation": _without(kept["evaluation"], _SAMPLE_FIELDS),
     }
-    return _short_hash(content)
 
 
 def pair_key(config: Json, total_batch_size: int) -> str:

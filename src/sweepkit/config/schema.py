@@ -12,6 +12,13 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Optional, Union  # OmegaConf reads these at run time
 
+#: Metadata of fields, or of whole blocks, that stay out of a run's identity: names, places, how fast.
+OUTSIDE = {"identity": False}
+#: Of those, the ones that can end a run without a result; verdicts say where they were changed on the way.
+LIMIT = {"identity": False, "limit": True}
+#: Of a field that is in the identity although its block is not.
+INSIDE = {"identity": True}
+
 
 class DatasetKind(Enum):
     embedded = "embedded"
@@ -245,13 +252,13 @@ class EvaluationConfig:
     streams: list[str] = field(default_factory=lambda: ["validation", "probe"])
     every_steps: int = 250  # 0: only at the end
     max_bytes: int = 201_326_592  # 80 × 2^19 tokens at 4.8 bytes a token
-    sample_tokens: int = 64  # 0: no sample
-    sample_prompt: str = "The capital of"
+    sample_tokens: int = field(default=64, metadata=OUTSIDE)  # 0: no sample
+    sample_prompt: str = field(default="The capital of", metadata=OUTSIDE)
 
 
 @dataclass
 class TrainerConfig:
-    """How a run is carried out. Not part of a variant's identity."""
+    """How a run is carried out."""
 
     device: Device = Device.auto
     compile: bool = True
@@ -259,7 +266,7 @@ class TrainerConfig:
     checkpoint_every_steps: int = 1_000  # 0: never
     keep_checkpoints: bool = False
     gc_every_steps: int = 5_000
-    max_loss_ratio: float = 1.5  # diverged when the loss exceeds this × its value at step 0
+    max_loss_ratio: float = field(default=1.5, metadata=INSIDE)  # × the loss at step 0: more is divergence
 
 
 @dataclass
@@ -274,16 +281,16 @@ class SlurmConfig:
     sbatch: list[str] = field(default_factory=list)  # further options by their long names: reservation=x
     gpus: int = 1  # of one array task on one node; 0: CPU nodes
     cpus: int = 8  # of one array task; of each process, where several train one run
-    mem_gib: Union[int, str] = "auto"  # host memory of one array task
-    time_min: Union[int, str] = "auto"  # auto: estimate × time_margin
-    time_margin: float = 2.0
+    mem_gib: Union[int, str] = field(default="auto", metadata=LIMIT)  # host memory of one array task
+    time_min: Union[int, str] = field(default="auto", metadata=LIMIT)  # auto: estimate × time_margin
+    time_margin: float = field(default=2.0, metadata=LIMIT)
     runs_per_task: Union[int, str] = "auto"  # auto: short runs of one compiled shape, up to task_min
     task_min: int = 60  # minutes
     nodes: int = 1  # over which launcher.processes_per_run are spread
     workers_per_task: int = 1  # runs side by side, where a cluster gives out whole nodes
     max_parallel: int = 64  # array tasks that run at once
     signal_delay_s: int = 120  # between the signal to checkpoint and the end of the time limit
-    max_requeues: int = 50  # of one task, for preemption and time limits
+    max_requeues: int = field(default=50, metadata=LIMIT)  # of one task, for preemption and time limits
     snapshot: bool = True  # queued runs use a copy of the package as it is now
 
 
@@ -292,7 +299,7 @@ class LauncherConfig:
     kind: LauncherKind = LauncherKind.inline
     num_workers: Union[int, str] = "auto"  # local: runs at a time; auto: one per core or GPU
     processes_per_run: int = 1  # that train one run together, each on its own GPU
-    max_attempts: int = 3  # for a run whose process died
+    max_attempts: int = field(default=3, metadata=LIMIT)  # for a run whose process died
     plan_device: str = "h100"  # what GPU-hours are estimated for
     plan_mfu: float = 0.4
     slurm: SlurmConfig = field(default_factory=SlurmConfig)
@@ -320,16 +327,14 @@ class LadderConfig:
     name: str = "none"
     base: list[str] = field(default_factory=list)
     rungs: list[RungConfig] = field(default_factory=list)
-    # multiples of a rung's horizon at which the reference is run as well; [] for none
-    reference_horizons: list[float] = field(default_factory=list)
-    # runs of the reference a seed; auto: about the root of the number of variants
-    reference_replicates: Union[int, str] = 1
+    reference_horizons: list[float] = field(default_factory=list)  # multiples at which it is run as well
+    reference_replicates: Union[int, str] = 1  # its runs a seed; auto: about the root of the variants
 
 
 @dataclass
 class RunConfig:
-    seed: int = 1  # data order, and initial weights where init_seed is not set
-    init_seed: Optional[int] = None  # of the initial weights alone; None: seed
+    seed: int = field(default=1, metadata=OUTSIDE)  # data order, and weights where init_seed is not set
+    init_seed: Optional[int] = field(default=None, metadata=OUTSIDE)  # of the weights alone; None: seed
     model: ModelConfig = field(default_factory=ModelConfig)
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
     tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
@@ -339,7 +344,7 @@ class RunConfig:
     precision: PrecisionConfig = field(default_factory=PrecisionConfig)
     horizon: HorizonConfig = field(default_factory=HorizonConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
-    trainer: TrainerConfig = field(default_factory=TrainerConfig)
-    launcher: LauncherConfig = field(default_factory=LauncherConfig)
-    logging: LoggingConfig = field(default_factory=LoggingConfig)
-    ladder: LadderConfig = field(default_factory=LadderConfig)
+    trainer: TrainerConfig = field(default_factory=TrainerConfig, metadata=OUTSIDE)
+    launcher: LauncherConfig = field(default_factory=LauncherConfig, metadata=OUTSIDE)
+    logging: LoggingConfig = field(default_factory=LoggingConfig, metadata=OUTSIDE)
+    ladder: LadderConfig = field(default_factory=LadderConfig, metadata=OUTSIDE)

@@ -36,25 +36,26 @@ def build(config: RunConfig) -> RunPlan:
         "windows": sizes.windows,
     }
     as_json = codec.to_json(config)
-    variant = identity.variant_id(
-        as_json,
-        shape=shape,
-        horizon={
+    computed: dict[str, Any] = {
+        "shape": shape,
+        "horizon": {
             "num_steps": horizon.num_steps,
             "total_batch_size": horizon.total_batch_size,
             "device_batch_size": horizon.device_batch_size,
             "sequence_len": config.horizon.sequence_len,
         },
-        learning_rates=rates,
-        weight_decays=decays,
-        schedule=steps,
-    )
+        "learning_rates": rates,
+        "weight_decays": decays,
+        "schedule": steps,
+    }
+    variant = identity.variant_id(as_json, **computed)
     total_tokens = horizon.num_steps * horizon.total_batch_size
     total_flops = total_tokens * sizes.flops_per_token
     launcher = config.launcher
     plan = RunPlan(
         run_id=identity.run_id(sizes.depth, variant, config.seed, config.init_seed),
         variant_id=variant,
+        training_id=identity.training_id(as_json, **computed),
         seed=config.seed,
         pair_key=identity.pair_key(as_json, horizon.total_batch_size),
         compile_key=identity.compile_key(as_json, shape=shape, device_batch_size=horizon.device_batch_size),

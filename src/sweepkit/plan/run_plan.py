@@ -15,7 +15,7 @@ SCHEMA_VERSION = 1
 @dataclass(frozen=True)
 class RunPlan:
     run_id: str  # d{depth}-{variant_id}-s{seed}, and -i{init_seed} where that is another: the run's folder
-    variant_id: str  # 12 hex digits of the SHA-256 of all training and evaluation fields
+    variant_id: str  # 12 hex digits of the SHA-256 of all that is trained, evaluated and can end it
     seed: int
     pair_key: str  # hash of the data order; equal keys saw the same tokens in the same order
     compile_key: str  # hash of all that torch.compile traces; equal keys share compiled code
@@ -54,6 +54,8 @@ class RunPlan:
     estimated_peak_memory_gib: float
     estimated_gpu_hours: float | None  # None: no peak known for that device
     config: dict[str, Any]  # the RunConfig as plain JSON
+    # hash of the training alone: runs of one seed and training come out alike, however they are evaluated
+    training_id: str = ""
     schema_version: int = SCHEMA_VERSION
 
     @property
