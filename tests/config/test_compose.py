@@ -98,6 +98,60 @@ def test_interpolations_see_the_whole_configuration() -> None:
         compose(["dataset.name=${no.such}"])
 
 
+@pytest.fixture
+def own_conf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the configuration folder, in use."""
+    mine = tmp_path / "conf"
+    shutil.copytree(paths.conf_dir(), mine)
+    monkeypatch.setenv("SWEEPKIT_CONF_DIR", str(mine))
+    return mine
+
+
+def test_values_come_first_and_interpolations_last(own_conf: Path) -> None:
+    """In files, lists and chains: whatever is set on the command line is what they see."""
+    (own_conf / "experiment" / "linked.yaml").write_text(
+        "# @package _global_\n"
+        "optimizer:\n  x0:\n    lr: ${optimizer.embedding.lr}\n  smear:\n    lr: ${optimizer.x0.lr}\n"
+        "evaluation:\n  streams: [validation, '${tokenizer.name}']\n"
+    )
+    (own_conf / "horizon" / "as_seed.yaml").write_text("# As many steps as the seed.\nnum_steps: ${seed}\n")
+    config = compose(
+        [
+            "experiment=linked",
+            "optimizer.embedding.lr=0.1",
+            "tokenizer.name=probe",
+            "horizon=as_seed",
+            "seed=7",
+        ]
+    )
+    assert (config.optimizer.x0.lr, config.optimizer.smear.lr) == (0.1, 0.1)
+    assert config.evaluation.streams == ["validation", "probe"]
+    assert config.horizon.num_steps == 7
+    over = compose(["experiment=linked", "optimizer.x0.lr=0.7", "tokenizer.name=probe"]).optimizer
+    assert (over.embedding.lr, over.x0.lr, over.smear.lr) == (0.3, 0.7, 0.7)
+    chained = compose(["horizon.num_steps=${model.depth}", "model.depth=${seed}", "seed=5"])
+    assert (chained.horizon.num_steps, chained.model.depth) == (5, 5)
+    block = compose(["optimizer.x0=${optimizer.smear}", "optimizer.smear={lr: 0.4}"]).optimizer.x0
+    assert (block.lr, block.beta1) == (0.4, 0.8)
+
+
+def test_what_a_file_leaves_open_may_be_given(own_conf: Path) -> None:
+    (own_conf / "dataset" / "mine.yaml").write_text("# Mine.\nkind: parquet_folder\npath: ???\n")
+    assert compose(["dataset=mine", "dataset.path=/text"]).dataset.path == "/text"
+    with pytest.raises(ConfigError, match=r"dataset\.path.*add dataset\.path=FOLDER"):
+        compose(["dataset=mine"])
+
+
+def test_a_ladders_overrides_are_resolved_where_they_are_composed(own_conf: Path) -> None:
+    (own_conf / "ladder" / "mine.yaml").write_text(
+        "# Mine.\nname: mine\nbase: ['horizon.num_steps=${seed}']\n"
+        "rungs: [{name: a, overrides: ['seed=${model.depth}']}]\n"
+    )
+    ladder = compose(["ladder=mine", "seed=9"]).ladder
+    assert ladder.base == ["horizon.num_steps=${seed}"]
+    assert ladder.rungs[0].overrides == ["seed=${model.depth}"]
+
+
 def test_what_is_returned_is_the_callers_own() -> None:
     first = compose()
     first.evaluation.streams.append("x")

@@ -1,8 +1,8 @@
 """``sweepkit train``: a Hydra app for one run, or with ``-m`` for a multirun.
 
-Everything Hydra's command line can do works (``--cfg``, ``--help``, ``--info``, ``-m``, completion). The task
-function only keeps the composed configuration; the run starts after Hydra has returned, so that Hydra neither
-swallows an error nor stands in a traceback. Hydra's own errors are shown with their cause.
+Everything Hydra's command line can do works (``--cfg``, ``--help``, ``--info``, ``-m``, completion). The
+run is composed as by every other command, so that the same words are the same run, and starts after Hydra
+has returned: it neither swallows an error nor stands in a traceback. Hydra's own errors have their cause.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import argparse
 import contextlib
 import logging
 import os
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -100,12 +101,16 @@ def compose_with_hydra(arguments: Sequence[str]) -> RunConfig | None:
         ConfigError: an override is wrong.
         SystemExit: Hydra or the multirun ended with a status.
     """
+    from sweepkit.config import compose
+
+    if not any(item.startswith("-") or _is_hydras(item) for item in arguments):  # nothing for Hydra to do
+        _with_search_options(arguments)
+        return compose.compose(arguments)
     import hydra
     import yaml  # type: ignore[import-untyped]
+    from hydra._internal.utils import get_args
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
-
-    from sweepkit.config import compose
 
     _refuse_hydras_own(arguments)
     compose.register_schema()
@@ -130,7 +135,12 @@ def compose_with_hydra(arguments: Sequence[str]) -> RunConfig | None:
         raise errors.ConfigError(
             "hydra/sweeper is not sweepkit's, but must be (it keeps a multirun's record); leave it out"
         )
-    return compose.from_hydra(composed[0])
+    return compose.compose([item for item in get_args(list(arguments)).overrides if not _is_hydras(item)])
+
+
+def _is_hydras(override: str) -> bool:
+    """Whether it sets something of Hydra's own, as ``hydra.verbose=true`` or ``hydra/sweeper=basic``."""
+    return re.split(r"[./=@]", override.lstrip("+~"), maxsplit=1)[0] == "hydra"
 
 
 def _refuse_hydras_own(arguments: Sequence[str]) -> None:
@@ -185,7 +195,7 @@ def _explain(arguments: Sequence[str]) -> None:
 
     parser = OverridesParser.create()
     given = get_args(list(arguments)).overrides
-    overrides = [item for item in given if not item.startswith(("hydra", *_SEARCH))]
+    overrides = [item for item in given if not _is_hydras(item) and not item.startswith(_SEARCH)]
     single, malformed = [], []
     for item in overrides:
         try:

@@ -1,16 +1,17 @@
 """Setting single fields of a RunConfig, each value converted and type-checked by OmegaConf.
 
 A scratch OmegaConf node per schema class does the checking, so that a value costs microseconds and not
-the merge of a whole configuration. Values with interpolations need the whole configuration and take the
-slow way through it.
+the merge of a whole configuration. One with interpolations takes the slow way (``interpolations.py``).
 """
 
 from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
+import re
 import typing
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from enum import Enum
 from functools import lru_cache
 from typing import Any
@@ -19,11 +20,13 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from sweepkit import errors
+from sweepkit.config import field_facts, interpolations
 from sweepkit.config.override import Override
 from sweepkit.config.schema import RunConfig
 
 _TYPE_NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
 _ITEM_NAMES = {str: "texts", float: "numbers"}
+_DIGITS = re.compile(r"[+-]?\d[\d_]*", re.ASCII)
 _EXAMPLES = {int: "8", float: "0.1", str: "name"}  # for fields that are null
 
 
@@ -38,92 +41,137 @@ def clone(block: Any) -> Any:
     return [clone(item) for item in block] if isinstance(block, list) else block
 
 
-def assign(cfg: DictConfig | None, base: RunConfig, overrides: Iterable[Override]) -> RunConfig:
-    """A copy of ``base`` with ``overrides`` set in order.
+def assign(cfg: DictConfig, base: RunConfig | None, overrides: Iterable[Override]) -> RunConfig:
+    """A configuration with ``overrides`` set in order, and then what refers to others resolved.
 
     Args:
-        cfg: the same configuration for OmegaConf, where interpolations are to be resolved.
-        base: left as it is.
+        cfg: the configuration for OmegaConf; left as it is.
+        base: the same as an object; None where it cannot be one yet, for values are to be given or resolved.
         overrides: values, not groups.
 
     Raises:
-        ConfigError: unknown field or wrong type.
+        ConfigError: unknown field, wrong type, or an interpolation that stands for nothing.
     """
-    overrides = list(overrides)
-    if any("${" in override.text for override in overrides):
-        overrides = _resolved(cfg if cfg is not None else OmegaConf.structured(base), overrides)
-    config: RunConfig = clone(base)
-    for override in overrides:
-        _set(config, "", override.key.split("."), override.value)
+    singly = [single for override in overrides for single in _singly(override)]
+    refers = any(interpolations.are_in(override.value) for override in singly)
+    config: RunConfig = clone(base) if base is not None and not refers else RunConfig()
+    for override in singly:
+        _set(config, override)
+    if base is None or refers:
+        config = RunConfig()
+        for item in interpolations.resolve(cfg, singly):
+            _set(config, Override(item.key, item.value, ""), item.shown)
+    for key in field_facts.read_from_text():
+        _read(config, key)
     return config
 
 
-def refuse_unknown(block: Any, prefix: str = "") -> None:
-    """Raise ConfigError for a field that the schema lacks; to OmegaConf it is an attribute like any other."""
-    known = {field.name for field in dataclasses.fields(block)}
-    for name, value in vars(block).items():
-        if name not in known:
-            raise _unknown(type(block)(), prefix, [name])
-        if dataclasses.is_dataclass(value):
-            refuse_unknown(value, f"{prefix}{name}.")
-
-
-def _set(block: Any, prefix: str, keys: list[str], value: Any) -> None:
-    name = keys[0]
-    dotted = f"{prefix}{name}"
-    if not dataclasses.is_dataclass(block) or name not in vars(block):
-        raise _unknown(block, prefix, keys)
-    current = getattr(block, name)
-    if dataclasses.is_dataclass(current):
-        if len(keys) > 1:
-            _set(current, f"{dotted}.", keys[1:], value)
-        elif isinstance(value, dict):
-            for key, item in value.items():
-                _set(current, f"{dotted}.", str(key).split("."), item)
-        else:
-            raise errors.invalid(
-                dotted,
-                value,
-                "be a block of fields",
-                f"set one of them: {', '.join(f'{dotted}.{field}' for field in vars(current))}",
-            )
-    elif len(keys) > 1:
-        raise errors.invalid(
-            f"{prefix}{'.'.join(keys)}", value, f"name a field ({dotted} holds none)", f"write {dotted}=VALUE"
-        )
+def _singly(override: Override) -> Iterator[Override]:
+    """A block of values as its single fields: ``x0={lr: 1}`` is ``x0.lr=1``."""
+    if isinstance(override.value, dict) and override.value and not field_facts.at(override.key):
+        for key, value in override.value.items():
+            yield from _singly(Override(f"{override.key}.{key}", value, str(value)))
     else:
-        setattr(block, name, _converted(type(block), name, dotted, value, current))
+        yield override
 
 
-def _converted(schema: type, name: str, dotted: str, value: Any, current: Any) -> Any:
-    """``value`` as the field's type; ``current`` is what it replaces, the example of an error."""
-    scratch = _scratch(schema)
+def _read(config: RunConfig, key: str) -> None:
+    """Text of a field that people write in another form, as its unit."""
+    *parents, name = key.split(".")
+    block = functools.reduce(getattr, parents, config)
+    facts, value = field_facts.at(key), getattr(block, name)
+    assert facts and facts.read
+    if isinstance(value, str) and value != "auto":
+        setattr(block, name, facts.read(value))
+
+
+def _set(config: RunConfig, override: Override, shown: Any = None) -> None:
+    """Set one field; ``shown`` is what an error shows instead of the value, which may be a secret."""
+    *parents, name = override.key.split(".")
+    block: Any = config
+    for depth, parent in enumerate(parents):
+        block = _inside(block, override, depth, parent)
+    _inside(block, override, len(parents), name, wants_block=False)
+    current, value = getattr(block, name), override.value
+    if not dataclasses.is_dataclass(current):
+        setattr(block, name, _converted(type(block), name, override, current, shown))
+    elif isinstance(value, dict):  # what another block came out as, or an empty one
+        for single in _singly(override) if value else ():
+            _set(config, single, shown)
+    elif not interpolations.are_in(value):
+        raise errors.invalid(
+            override.key,
+            value if shown is None else shown,
+            "be a block of fields",
+            f"set one of them: {', '.join(f'{override.key}.{field}' for field in vars(current))}",
+        )
+
+
+def _inside(block: Any, override: Override, depth: int, name: str, wants_block: bool = True) -> Any:
+    """What is called ``name`` in a block."""
+    keys = override.key.split(".")
+    if not dataclasses.is_dataclass(block) or name not in vars(block):
+        raise _unknown(block, "".join(f"{key}." for key in keys[:depth]), keys[depth:])
+    found = getattr(block, name)
+    if wants_block and not dataclasses.is_dataclass(found):
+        dotted = ".".join(keys[: depth + 1])
+        raise errors.invalid(
+            override.key, override.value, f"name a field ({dotted} holds none)", f"write {dotted}=VALUE"
+        )
+    return found
+
+
+def _converted(schema: type, name: str, override: Override, current: Any, shown: Any) -> Any:
+    """The value as the field's type; ``current`` is what it replaces, the example of an error."""
+    scratch, value = _scratch(schema), override.value
     hint = _hints(schema)[name]
+    kinds = field_facts.alternatives(hint)
+    wrong = functools.partial(_wrong_type, hint, override.key, value if shown is None else shown, current)
+    if value == "???":
+        raise errors.invalid(override.key, value, "be given", f"add {override.key}=VALUE")
+    if str in kinds and int not in kinds and isinstance(value, bool | int | float):
+        text = str(value).lower() if isinstance(value, bool) else override.text
+        if text and text != str(value):  # true, 1.50, 77e12
+            raise errors.invalid(
+                override.key,
+                value,
+                "be text, and reads like another value",
+                f"write '{override.key}=\"{text}\"'",
+            )
+    if {int, str} == set(kinds) and isinstance(value, str) and _DIGITS.fullmatch(value):
+        value = int(value)  # in quotes, or from the environment
     try:
         if _is_number_field(hint) and isinstance(value, bool):
-            raise _wrong_type(hint, dotted, value, current)
+            raise wrong()
         if isinstance(value, list):  # merging, not setting, takes dicts for blocks in a list
             scratch = typing.cast(DictConfig, OmegaConf.merge(scratch, {name: value}))
         else:
             scratch[name] = value
+        if shown is None and interpolations.are_in(value):
+            return current  # its turn comes when all values are known
         node = scratch[name]
-        return OmegaConf.to_object(node) if OmegaConf.is_config(node) else node
+        found = OmegaConf.to_object(node) if OmegaConf.is_config(node) else node
     except OmegaConfBaseException as error:
-        raise _wrong_type(hint, dotted, value, current) from error
+        raise wrong() from error
+    if (
+        isinstance(found, str)
+        and {int, str} == set(kinds)
+        and found != "auto"
+        and interpolations.are_in(shown)
+    ):
+        raise wrong()
+    return found
 
 
 def _is_number_field(hint: Any) -> bool:
     """Whether a bool would silently count as 0 or 1."""
-    return bool not in _alternatives(hint) and not {int, float}.isdisjoint(_alternatives(hint))
-
-
-def _alternatives(hint: Any) -> tuple[Any, ...]:
-    return typing.get_args(hint) if typing.get_origin(hint) is typing.Union else (hint,)
+    kinds = field_facts.alternatives(hint)
+    return bool not in kinds and not {int, float}.isdisjoint(kinds)
 
 
 def _wrong_type(hint: Any, dotted: str, value: Any, current: Any) -> errors.ConfigError:
-    kinds = [kind for kind in _alternatives(hint) if kind is not type(None)]
-    null = " or null" if type(None) in _alternatives(hint) else ""
+    kinds = [kind for kind in field_facts.alternatives(hint) if kind is not type(None)]
+    null = " or null" if type(None) in field_facts.alternatives(hint) else ""
     if isinstance(kinds[0], type) and issubclass(kinds[0], Enum):
         names = [member.name for member in kinds[0]]
         close = errors.did_you_mean(str(value), names)
@@ -179,31 +227,3 @@ def _scratch(schema: type) -> DictConfig:
 @lru_cache(maxsize=64)
 def _hints(schema: type) -> dict[str, Any]:
     return typing.get_type_hints(schema)
-
-
-def _resolved(cfg: DictConfig, overrides: list[Override]) -> list[Override]:
-    """The overrides with interpolations replaced by what they stand for."""
-    whole = copy.deepcopy(cfg)
-    for override in overrides:
-        if "${" not in override.text:
-            try:
-                OmegaConf.update(whole, override.key, override.value)
-            except OmegaConfBaseException:
-                continue  # reported with its cause when it is set
-    OmegaConf.set_struct(whole, False)
-    plain = []
-    for override in overrides:
-        if "${" in override.text:
-            root = OmegaConf.create({"it": override.value})
-            root._set_parent(whole)
-            try:
-                value = OmegaConf.to_container(root, resolve=True)["it"]  # type: ignore[index,call-overload]
-            except OmegaConfBaseException as error:
-                detail = " ".join(str(error).split())
-                raise errors.invalid(
-                    override.key, override.text, f"resolve ({detail})", "name a field that exists"
-                ) from error
-            plain.append(Override(override.key, value, override.text))
-        else:
-            plain.append(override)
-    return plain

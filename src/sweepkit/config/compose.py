@@ -1,9 +1,10 @@
 """From overrides to a checked RunConfig: ``compose(["model=d12", "optimizer.x0.lr=0.4"])``.
 
 Hydra composes once per choice of groups (about 40 ms, cached); values are then set on a copy, each
-converted and type-checked by OmegaConf against the schema. Precedence: schema < groups < experiment <
-command line, as in any Hydra app. It works from any folder, repeatedly, and inside a running Hydra app,
-whose global state is put back. Hydra's own messages hide their cause, so errors are the house's.
+converted and type-checked by OmegaConf against the schema, and interpolations are resolved last.
+Precedence: schema < groups < experiment < command line, as in any Hydra app. It works from any folder,
+repeatedly, and inside a running Hydra app, whose global state is put back. Hydra's own messages hide
+their cause, so errors are the house's.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from sweepkit import errors
-from sweepkit.config import assign, checks, groups, paths
+from sweepkit.config import assign, checks, groups, interpolations, paths
 from sweepkit.config.override import Override, parse
 from sweepkit.config.schema import RunConfig
 
@@ -67,20 +68,9 @@ def compose(overrides: Sequence[str] = ()) -> RunConfig:
 
 def apply(config: RunConfig, overrides: Sequence[str]) -> RunConfig:
     """A copy of ``config`` with values changed (no groups), type-checked, rules not yet checked."""
-    return assign.assign(None, config, [parse(override) for override in overrides])
-
-
-def from_hydra(cfg: DictConfig) -> RunConfig:
-    """What a Hydra app composed, checked.
-
-    Raises:
-        ConfigError: a field was added (Hydra's ``+x=1``), or a rule is broken.
-    """
-    config = OmegaConf.to_object(cfg)
-    assert isinstance(config, RunConfig), "conf/config.yaml starts from the schema"
-    assign.refuse_unknown(config)
-    checks.check(config)
-    return config
+    with _lock:
+        cfg = OmegaConf.structured(interpolations.literally_all(config))
+        return assign.assign(cfg, config, [parse(override) for override in overrides])
 
 
 def is_group_override(override: str) -> bool:
@@ -89,20 +79,24 @@ def is_group_override(override: str) -> bool:
 
 
 @lru_cache(maxsize=256)
-def _composed(folder: Path, chosen: tuple[tuple[str, str], ...]) -> tuple[DictConfig, RunConfig]:
-    """What Hydra makes of a choice of groups, as OmegaConf and as an object; both are only copied."""
+def _composed(folder: Path, chosen: tuple[tuple[str, str], ...]) -> tuple[DictConfig, RunConfig | None]:
+    """What Hydra makes of a choice of groups, as OmegaConf and as an object; both are only copied.
+
+    No object where values are still to be resolved or given.
+    """
     register_schema()
     state = GlobalHydra.instance()
     running, state.hydra = state.hydra, None
     try:
         with initialize_config_dir(config_dir=str(folder), version_base="1.3", job_name="sweepkit"):
             cfg = hydra_compose("config", [f"{group}={option}" for group, option in chosen])
-        config = OmegaConf.to_object(cfg)
+        is_open = interpolations.are_in(OmegaConf.to_container(cfg, resolve=False))
+        config = None if is_open else OmegaConf.to_object(cfg)
     except (HydraException, OmegaConfBaseException, yaml.YAMLError, UnicodeDecodeError, OSError) as error:
         raise _broken_group(folder, chosen, error) from error
     finally:
         GlobalHydra.instance().hydra = running
-    assert isinstance(config, RunConfig)
+    assert config is None or isinstance(config, RunConfig)
     return cfg, config
 
 

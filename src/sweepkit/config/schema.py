@@ -3,7 +3,8 @@
 Hydra composes ``conf/`` into a ``RunConfig``; OmegaConf checks names and types against these
 dataclasses, ``checks.py`` checks ranges and rules across fields. Defaults live here and nowhere
 else: a file in ``conf/`` states only what differs. "auto" is resolved by the plan, or, for what only
-the node can tell (dtype, device), by the run, which records what it chose.
+the node can tell (dtype, device), by the run, which records what it chose. Other facts of a field stand
+in its metadata (``marks.py``).
 """
 
 from __future__ import annotations
@@ -12,12 +13,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Optional, Union  # OmegaConf reads these at run time
 
-#: Metadata of fields, or of whole blocks, that stay out of a run's identity: names, places, how fast.
-OUTSIDE = {"identity": False}
-#: Of those, the ones that can end a run without a result; verdicts say where they were changed on the way.
-LIMIT = {"identity": False, "limit": True}
-#: Of a field that is in the identity although its block is not.
-INSIDE = {"identity": True}
+from sweepkit.config.marks import HOLDS_OVERRIDES, INSIDE, LIMIT, NAMES_VARIABLES, OUTSIDE, SHELL, SLURM_TIME
 
 
 class DatasetKind(Enum):
@@ -136,7 +132,7 @@ class DatasetConfig:
     name: str = "embedded"
     kind: DatasetKind = DatasetKind.embedded
     sources: list[str] = field(default_factory=list)  # embedded: which sources; empty: all
-    path: Optional[str] = None  # parquet_folder: the folder
+    path: Optional[str] = field(default=None, metadata=NAMES_VARIABLES)  # parquet_folder: the folder
     text_column: str = "text"
     repo: Optional[str] = None  # hub: owner/name of a dataset repository
     revision: Optional[str] = None  # hub: a commit, so that the recipe stays what it was
@@ -273,16 +269,16 @@ class TrainerConfig:
 class SlurmConfig:
     """What array tasks ask for, and how runs are put into them (docs/slurm.md explains every field)."""
 
-    partition: Optional[str] = None
-    account: Optional[str] = None
-    qos: Optional[str] = None
-    constraint: Optional[str] = None
-    setup: list[str] = field(default_factory=list)  # shell lines before the task: module load, ...
-    sbatch: list[str] = field(default_factory=list)  # further options by their long names: reservation=x
+    partition: Optional[str] = field(default=None, metadata=NAMES_VARIABLES)
+    account: Optional[str] = field(default=None, metadata=NAMES_VARIABLES)
+    qos: Optional[str] = field(default=None, metadata=NAMES_VARIABLES)
+    constraint: Optional[str] = field(default=None, metadata=NAMES_VARIABLES)
+    setup: list[str] = field(default_factory=list, metadata=SHELL)  # before the task: module load, ...
+    sbatch: list[str] = field(default_factory=list, metadata=NAMES_VARIABLES)  # others: reservation=x
     gpus: int = 1  # of one array task on one node; 0: CPU nodes
     cpus: int = 8  # of one array task; of each process, where several train one run
     mem_gib: Union[int, str] = field(default="auto", metadata=LIMIT)  # host memory of one array task
-    time_min: Union[int, str] = field(default="auto", metadata=LIMIT)  # auto: estimate × time_margin
+    time_min: Union[int, str] = field(default="auto", metadata=SLURM_TIME)  # auto: estimate × time_margin
     time_margin: float = field(default=2.0, metadata=LIMIT)
     runs_per_task: Union[int, str] = "auto"  # auto: short runs of one compiled shape, up to task_min
     task_min: int = 60  # minutes
@@ -308,8 +304,8 @@ class LauncherConfig:
 @dataclass
 class LoggingConfig:
     wandb: WandbMode = WandbMode.disabled
-    project: str = "sweepkit"
-    entity: Optional[str] = None
+    project: str = field(default="sweepkit", metadata=NAMES_VARIABLES)
+    entity: Optional[str] = field(default=None, metadata=NAMES_VARIABLES)
     every_steps: int = 1
     diagnostics_every_steps: int = 50  # 0: never
 
@@ -325,8 +321,8 @@ class RungConfig:
 @dataclass
 class LadderConfig:
     name: str = "none"
-    base: list[str] = field(default_factory=list)
-    rungs: list[RungConfig] = field(default_factory=list)
+    base: list[str] = field(default_factory=list, metadata=HOLDS_OVERRIDES)
+    rungs: list[RungConfig] = field(default_factory=list, metadata=HOLDS_OVERRIDES)
     reference_horizons: list[float] = field(default_factory=list)  # multiples at which it is run as well
     reference_replicates: Union[int, str] = 1  # its runs a seed; auto: about the root of the variants
 
