@@ -131,6 +131,19 @@ def test_a_warmup_in_steps_that_a_ratio_replaces_is_not_ignored() -> None:
     assert build(given).warmup_steps == 11
 
 
+@pytest.mark.parametrize("depth", [1, 2])
+def test_backout_is_refused_where_the_final_norm_undoes_it(depth: int) -> None:
+    at = f"model.depth={depth}"
+    assert message(at, "model.backout=true") == (
+        f"model.backout is True, but must be left out below depth 3 (depth {depth} keeps the last block's "
+        "residual, and the final norm undoes what is subtracted of it); leave it out, or use model.depth=3 "
+        "or more"
+    )
+    assert f"there is no backout (at depth {depth})" in message(at, "model.backout_lambda_init=0.3")
+    assert "model.backout=false" in message("model.backout=false", "model.backout_lambda_init=0.3")
+    assert compose(["model.depth=3", "model.backout=true", "model.backout_lambda_init=0.3"]).model.backout
+
+
 def test_what_muon_does_not_read_adamw_does() -> None:
     assert compose(["optimizer=adamw", "optimizer.matrix.beta1=0.9"]).optimizer.matrix.beta1 == 0.9
 
@@ -166,6 +179,7 @@ def test_every_number_has_a_range() -> None:
         "dataset.shard_pattern",
         "dataset.manifest_digest",
         "evaluation.sample_prompt",  # any text
+        "model.backout",  # true, false or null
         "logging.entity",
         "ladder.name",
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_up_text import folder_config, sentences, write_parquet
+from scipy import stats
 
 from sweepkit.config.schema import PackingAlgorithm
 from sweepkit.data.permutation import key_of, permute
@@ -37,10 +39,23 @@ def test_permutations_of_large_ranges_mix_well() -> None:
     assert abs(np.corrcoef(images[:-1], images[1:])[0, 1]) < 0.03
 
 
-def test_small_permutations_are_spread_evenly() -> None:
-    # Where item 0 of 5 goes, over 5,000 keys: each place about 1,000 times (5 standard deviations: 141).
-    places = [int(permute(np.array([0]), 5, key_of(seed, 0))[0]) for seed in range(5_000)]
-    assert np.abs(np.bincount(places, minlength=5) - 1_000).max() < 141
+@pytest.mark.parametrize("size", range(2, 7))
+def test_every_permutation_of_few_rows_is_as_likely_as_any_other(size: int) -> None:
+    cells = list(itertools.permutations(range(size)))
+    num_draws = max(1_000, 10 * len(cells))
+    images = (permute(np.arange(size), size, key_of(seed, 0)) for seed in range(num_draws))
+    counts = Counter(tuple(image.tolist()) for image in images)
+    assert stats.chisquare([counts[cell] for cell in cells]).pvalue > 0.01
+
+
+def test_permutations_are_the_same_on_every_machine() -> None:
+    """Golden values: runs of one seed on two machines must see the same rows."""
+    assert permute(np.arange(8), 8, 1).tolist() == [7, 0, 4, 2, 3, 5, 1, 6]
+    assert permute(np.array([0, 1, 10**12]), 10**12 + 39, 2**64 - 1).tolist() == [
+        982631789596,
+        580841865245,
+        980603958970,
+    ]
 
 
 @pytest.fixture(scope="module")

@@ -79,7 +79,7 @@ def plain_logits(p: dict[str, Tensor], config: ModelConfig, plan: RunPlan, token
         x = x + hidden @ p[f"blocks.{layer}.mlp.down.weight"].T
         if layer == plan.depth // 2:
             kept = x
-    if config.backout:
+    if "backout_lambda" in p:
         x = x - p["backout_lambda"] * kept
     logits = rms(x) @ p["lm_head.weight"].T
     return config.logit_softcap * torch.tanh(logits / config.logit_softcap)

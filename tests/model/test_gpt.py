@@ -47,6 +47,25 @@ def test_logits_equal_the_plain_reference(overrides: tuple[str, ...]) -> None:
     torch.testing.assert_close(logits, expected[..., :300], atol=2e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize("depth", range(1, 6))
+@pytest.mark.parametrize("overrides", SWITCHES.values(), ids=SWITCHES.keys())
+def test_no_parameter_trains_on_rounding(overrides: tuple[str, ...], depth: int) -> None:
+    """Every parameter has a gradient that is more than rounding, in the plain reference in fp64.
+
+    One whose gradient is zero but for the eps of a norm (1e-8 here: backout's at depth 2) would drift under
+    AdamW, which divides by that gradient's size.
+    """
+    plan = tiny_plan("model.aspect_ratio=32", *overrides, depth=depth)
+    parameters = {
+        name: p.detach().double().requires_grad_() for name, p in moved_model(plan).named_parameters()
+    }
+    config = codec.from_json(plan.config).model
+    row, targets = tokens(plan, rows=1)[0], tokens(plan, rows=1, seed=5)[0]
+    plain_nats(plain_logits(parameters, config, plan, row), targets).mean().backward()
+    for name, parameter in parameters.items():
+        assert parameter.grad is not None and parameter.grad.abs().max() > 1e-5, name
+
+
 def test_loss_and_every_gradient_equal_the_plain_reference() -> None:
     plan = tiny_plan("model.num_kv_heads=1", depth=2)
     model = moved_model(plan)

@@ -110,6 +110,26 @@ def test_small_gradients_survive_fp16() -> None:
         assert (mine.grad.double() - exact.grad).norm() < 2e-3 * exact.grad.norm()
 
 
+@pytest.mark.parametrize("share", [0.17, 1.0])
+@pytest.mark.parametrize("mean", [8.0, -60.0])
+def test_a_frequent_token_and_a_large_channel_stay_finite_in_fp16(share: float, mean: float) -> None:
+    """The weight's gradient sums over all tokens before it is divided by their number: up to 4e6 here."""
+    num_tokens = 65_536
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(num_tokens, 4, generator=generator)
+    x[:, 1] += mean
+    weight = 1e-3 * torch.randn(64, 4, generator=generator)
+    targets = torch.randint(0, 64, (num_tokens,), generator=generator)
+    targets[torch.rand(num_tokens, generator=generator) < share] = 7
+    x, weight = x.half().requires_grad_(), weight.half().float().requires_grad_()
+    mean_nats(x, weight, targets, CAP, nats_and_gradient).backward()
+    exact_x, exact_weight = (t.detach().double().requires_grad_() for t in (x, weight))
+    plain(exact_x, exact_weight, targets, CAP).mean().backward()
+    assert weight.grad is not None and exact_weight.grad is not None
+    assert weight.grad.dtype is torch.float32
+    assert (weight.grad.double() - exact_weight.grad).norm() < 2e-3 * exact_weight.grad.norm()
+
+
 def test_extreme_logits_stay_finite() -> None:
     x, weight = torch.full((2, 1), 1e4), torch.tensor([[1.0], [-1.0]])
     for cap in (15.0, 1e4):

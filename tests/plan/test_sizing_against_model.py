@@ -57,7 +57,7 @@ def configs(draw: st.DrawFn) -> RunConfig:
         value_gate_channels=draw(st.sampled_from([4, 12, 32])),
         smear=draw(st.booleans()),
         smear_channels=draw(st.sampled_from([8, 24])),
-        backout=draw(st.booleans()),
+        backout=draw(st.sampled_from([None, None, True, False])),
     )
     config = RunConfig(
         model=model,

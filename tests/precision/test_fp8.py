@@ -71,9 +71,9 @@ def reference(operands: Triple) -> Triple:
 def test_agrees_with_torchao_forward_and_both_gradients(
     backend: Fp8Backend, operands: Triple, reference: Triple
 ) -> None:
-    """Native: the same numbers, up to the last bit of a scale. Emulated: bf16 rounds once more."""
+    """The same numbers, up to the last bit of a scale, and of a sum where it is taken in another order."""
     found = outcome(fp8.LINEAR[backend], operands)
-    assert max(error(found, reference)) <= (1e-4 if backend is Fp8Backend.native else 0.004)
+    assert max(error(found, reference)) <= 1e-4
 
 
 class _Projected(torch.autograd.Function):
@@ -106,7 +106,7 @@ def projected(size: int, **options: Any) -> Linear:
 def test_the_projection_agrees_with_torchao_in_one_chunk_and_in_many(
     native: bool, operands: Triple, reference: Triple
 ) -> None:
-    limit = 1e-4 if native else 0.004
+    limit = 1e-4
     assert max(error(outcome(projected(TOKENS, native=native), operands), reference)) <= limit
     y, grad_x, grad_weight = error(outcome(projected(16, native=native), operands), reference)
     assert y <= limit  # one scale whatever the chunks
@@ -138,6 +138,37 @@ def test_errors_are_those_of_fp8_and_no_more(operands: Triple) -> None:
         y, grad_x, grad_weight = error(outcome(linear, operands), exact)
         assert 0.02 < y < 0.045
         assert 0.04 < grad_x < 0.07 and 0.04 < grad_weight < 0.07
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_emulation_has_the_kernels_errors(seed: int) -> None:
+    """Both beside the exact product of the same FP8 numbers: what is left is one rounding to bf16.
+
+    That is 1.65e-3 on average; a second one makes it 2.3e-3.
+    """
+    generator = torch.Generator().manual_seed(seed)
+
+    def draw(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator).bfloat16()
+
+    x, weight, gradient = draw(128, 256), 0.05 * draw(384, 256), 1e-4 * draw(128, 384)
+
+    def exact(a: Tensor, b: Tensor, scale: tuple[Tensor, Tensor], *_: Any) -> Tensor:
+        return (a.double() @ b.double()) * (scale[0] * scale[1])
+
+    rounded = [fp8.quantize(x, fp8.E4M3), fp8.quantize(weight, fp8.E4M3), fp8.quantize(gradient, fp8.E5M2)]
+    (x8, sx), (w8, sw), (g8, sg) = rounded
+    products = [exact(x8, w8.t(), (sx, sw)), exact(g8, w8, (sg, sw)), exact(g8.t(), x8, (sg, sx))]
+    operands = (x, weight, gradient)
+    native, emulated = (
+        error(outcome(fp8.LINEAR[backend], operands, torch.bfloat16), tuple(products))  # type: ignore[arg-type]
+        for backend in (Fp8Backend.native, Fp8Backend.emulated)
+    )
+    for theirs, ours in zip(native, emulated, strict=True):
+        assert ours == pytest.approx(theirs, rel=0.02)
+        assert ours < 1.8e-3
+    projections = error(outcome(projected(128, native=False), operands, torch.bfloat16), tuple(products))  # type: ignore[arg-type]
+    assert max(projections) < 1.8e-3
 
 
 @pytest.mark.parametrize("linear", fp8.LINEAR.values())

@@ -76,6 +76,16 @@ def test_precedence(base: list[str], level: float | None, extra: list[str], expe
     assert matrix_lr(last) == expected
 
 
+def test_a_level_that_sets_backout_where_it_does_nothing_is_refused() -> None:
+    for level in ("model.backout=true", "model.backout_lambda_init=0.4"):
+        with pytest.raises(ConfigError, match="backout"):
+            expand.expand_all(sweep(axes={"it": {"it": [level]}}))
+    with pytest.raises(ConfigError, match="differ from reference"):
+        expand.expand_all(sweep(axes={"it": {"off": ["model.backout=false"]}}))
+    deeper = sweep(ladder=None, base=["model=d4"], axes={"it": {"off": ["model.backout=false"]}})
+    assert len({cell.plan.variant_id for cell in expand.expand_all(deeper)}) == 2
+
+
 def test_a_rung_wins_over_groups_and_base_over_a_rung(monkeypatch: pytest.MonkeyPatch) -> None:
     rung = RungConfig(name="d4", overrides=["model=d4", "schedule.final_lr_frac=0.2"])
     plain = expand.expand(sweep(), rung)[0].plan.config["schedule"]["final_lr_frac"]

@@ -27,7 +27,7 @@ from sweepkit.config.schema import RunConfig
 _TYPE_NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
 _ITEM_NAMES = {str: "texts", float: "numbers"}
 _DIGITS = re.compile(r"[+-]?\d[\d_]*", re.ASCII)
-_EXAMPLES = {int: "8", float: "0.1", str: "name"}  # for fields that are null
+_EXAMPLES = {int: "8", float: "0.1", str: "name", bool: "true"}  # for fields that are null
 
 
 def clone(block: Any) -> Any:

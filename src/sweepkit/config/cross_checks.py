@@ -42,6 +42,7 @@ _LENGTHS = ("target_flops", "num_steps", "target_tokens")
 def check(config: RunConfig) -> None:
     """Raises ConfigError for the first rule that is broken."""
     _check_model(config.model)
+    _check_backout(config.model)
     _check_dataset(config.dataset)
     _check_streams(config.evaluation.streams)
     _check_holdouts(config)
@@ -74,6 +75,27 @@ def _check_model(model: ModelConfig) -> None:
                 f"be at most the width, {width} (it reads the first channels)",
                 f"use model.{field}={width} or a deeper model",
             )
+
+
+def _check_backout(model: ModelConfig) -> None:
+    if model.backout and model.depth < dimensions.MIN_BACKOUT_DEPTH:
+        raise errors.invalid(
+            "model.backout",
+            model.backout,
+            f"be left out below depth {dimensions.MIN_BACKOUT_DEPTH} (depth {model.depth} keeps the last "
+            "block's residual, and the final norm undoes what is subtracted of it)",
+            f"leave it out, or use model.depth={dimensions.MIN_BACKOUT_DEPTH} or more",
+        )
+    first = ModelConfig.backout_lambda_init
+    if not dimensions.has_backout(model) and model.backout_lambda_init != first:
+        why = "model.backout=false" if model.backout is False else f"at depth {model.depth}"
+        raise errors.invalid(
+            "model.backout_lambda_init",
+            model.backout_lambda_init,
+            f"be left out where there is no backout ({why})",
+            "leave it out, or use a model of depth "
+            f"{dimensions.MIN_BACKOUT_DEPTH} or more with model.backout=null",
+        )
 
 
 def _check_dataset(dataset: DatasetConfig) -> None:

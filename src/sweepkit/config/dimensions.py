@@ -6,6 +6,8 @@ from sweepkit.config.schema import HorizonConfig, ModelConfig
 
 #: Rows of the embedding tables are padded to a multiple of this.
 VOCAB_MULTIPLE = 64
+#: Below, the residual that backout keeps is the last block's: x − λx is x to the final norm, whatever λ is.
+MIN_BACKOUT_DEPTH = 3
 
 
 def width(model: ModelConfig) -> int:
@@ -27,6 +29,12 @@ def num_kv_heads(model: ModelConfig) -> int:
 def device_rows(horizon: HorizonConfig, batch: int) -> int:
     """Rows of a micro-batch: ``device_batch_size``, or all of a batch of ``batch`` tokens that has fewer."""
     return min(horizon.device_batch_size, max(1, batch // horizon.sequence_len))
+
+
+def has_backout(model: ModelConfig, depth: int | None = None) -> bool:
+    """Whether there is backout: unless switched off, from ``MIN_BACKOUT_DEPTH`` on."""
+    depth = model.depth if depth is None else depth
+    return model.backout is not False and depth >= MIN_BACKOUT_DEPTH
 
 
 def padded_vocab_size(vocab_size: int) -> int:

@@ -28,7 +28,7 @@ NUMERICS_VERSION = 4
 
 _ID_DIGITS = 12
 #: Fields that stand in the identity as what they come out as.
-_RESOLVED_MODEL = ("depth", "aspect_ratio", "num_kv_heads", "window_pattern", "short_window")
+_RESOLVED_MODEL = ("depth", "aspect_ratio", "num_kv_heads", "window_pattern", "short_window", "backout")
 _RESOLVED_SCHEDULE = (
     "warmup_steps",
     "warmup_ratio",

@@ -54,7 +54,7 @@ class Dtype(Enum):
 
 
 class Fp8Backend(Enum):
-    """What multiplies FP8: the device's own units, or bf16 after rounding to FP8 (same errors, no speed)."""
+    """What multiplies FP8: the device's own units, or fp32 after rounding to FP8 (same errors, no speed)."""
 
     auto = "auto"
     native = "native"
@@ -111,7 +111,7 @@ class ModelConfig:
     value_gate_scale: float = 3.0
     smear: bool = True
     smear_channels: int = 24
-    backout: bool = True
+    backout: Optional[bool] = None  # None: from depth 3 on; below, the final norm undoes it
     rope_base: float = 100_000.0
     qk_scale: float = 1.2
     logit_softcap: float = 15.0

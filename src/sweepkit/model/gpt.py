@@ -15,7 +15,7 @@ from typing import Any, Literal, cast
 import torch
 from torch import Tensor, nn
 
-from sweepkit.config import codec
+from sweepkit.config import codec, dimensions
 from sweepkit.config.schema import AttentionBackend, ModelConfig
 from sweepkit.model import init
 from sweepkit.model.attend import Attend
@@ -104,7 +104,7 @@ class GPT(nn.Module):
             self.smear_gate = Linear(config.smear_channels, 1, device)
             self.smear_lambda = nn.Parameter(torch.empty((), device=device))
         self.backout_lambda: nn.Parameter | None = None
-        if config.backout:
+        if dimensions.has_backout(config, plan.depth):
             self.backout_lambda = nn.Parameter(torch.empty((), device=device))
         cos, sin = rotary_tables(plan.sequence_len, plan.head_dim, config.rope_base, compute_dtype, device)
         self.register_buffer("cos", cos, persistent=False)

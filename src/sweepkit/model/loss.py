@@ -5,7 +5,7 @@ chunk of tokens is projected, its logits are replaced in place by their gradient
 multiplied into those of the input and of the weight, all in the forward pass; the backward pass only scales
 what is there. So no array of all tokens × the vocabulary ever exists, in any dtype. Softcap, softmax and loss
 are fp32 inside ``nats_and_gradient``, which is compiled; the three products are a ``Projection``'s, and the
-weight's gradient is summed over chunks in fp32.
+weight's gradient is summed over chunks in fp32 (under fp16 over the tokens of a chunk, too).
 
 Shapes: N tokens, D width, V vocabulary, C tokens of a chunk, R tokens of a tile.
 """
@@ -41,7 +41,7 @@ class Projection(Protocol):
         ...
 
     def gradients(self, rows: slice, gradient_CV: Tensor) -> tuple[Tensor, Tensor]:
-        """Of the input [C, D] and of the weight [V, D], in the compute dtype."""
+        """Of the input [C, D] in the compute dtype, and of the weight [V, D] in that or in fp32."""
         ...
 
 
@@ -62,7 +62,19 @@ class InComputeDtype:
         return torch.mm(x_CD, self._matrix_VD.T, out=self._buffer_CV[: x_CD.size(0)])
 
     def gradients(self, rows: slice, gradient_CV: Tensor) -> tuple[Tensor, Tensor]:
-        return gradient_CV @ self._matrix_VD, gradient_CV.T @ self._x_ND[rows]
+        multiply = _multiply_into_fp32 if gradient_CV.dtype is torch.float16 else torch.mm
+        return gradient_CV @ self._matrix_VD, multiply(gradient_CV.T, self._x_ND[rows])
+
+
+def _multiply_into_fp32(a: Tensor, b: Tensor) -> Tensor:
+    """``a @ b`` of fp16 numbers, summed and kept in fp32.
+
+    Each product here is a sum over tokens that is neither divided by their number yet nor scaled: in fp16 it
+    overflows where one token is frequent, and no loss scale could help.
+    """
+    if a.device.type == "cuda":
+        return torch.mm(a, b, out_dtype=torch.float32)
+    return a.float() @ b.float()
 
 
 def softcap(logits: Tensor, cap: float) -> Tensor:

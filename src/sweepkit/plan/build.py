@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from sweepkit import errors
-from sweepkit.config import checks, codec, identity
+from sweepkit.config import checks, codec, dimensions, identity
 from sweepkit.config.schema import RunConfig, ScheduleConfig
 from sweepkit.plan import cost, sizing, transfer, world
 from sweepkit.plan.fp8_share import fp8_flops_per_token
@@ -34,6 +34,7 @@ def build(config: RunConfig) -> RunPlan:
         "width": sizes.width,
         "num_kv_heads": sizes.num_kv_heads,
         "windows": sizes.windows,
+        "backout": dimensions.has_backout(config.model),
     }
     as_json = codec.to_json(config)
     computed: dict[str, Any] = {

@@ -82,7 +82,9 @@ def size(config: RunConfig) -> Sizing:
         "transformer_matrices": depth * (2 * width**2 + 2 * width * kv_width + 2 * model.mlp_ratio * width**2)
         + len(value_layers) * model.value_gate_channels * num_kv_heads,
         # λ of residual and x0 a layer; smear: its gate and λ; backout: its λ
-        "scalars": 2 * depth + (smear_gate + 1 if model.smear else 0) + (1 if model.backout else 0),
+        "scalars": 2 * depth
+        + (smear_gate + 1 if model.smear else 0)
+        + (1 if dimensions.has_backout(model, depth) else 0),
     }
     visible = windows(model, depth, config.horizon.sequence_len)
     linear = groups["transformer_matrices"] + groups["lm_head"] + smear_gate

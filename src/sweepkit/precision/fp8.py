@@ -5,8 +5,8 @@ the tensor itself (dynamic), and rounded; products are summed in higher precisio
 the input. All three products of a layer (output, gradient of the input, gradient of the weight) are FP8. The
 master weight is untouched: it is rounded anew in every call. arXiv 2209.05433 has the formats.
 
-``native`` multiplies with torch's scaled_mm. ``emulated`` multiplies the rounded numbers in the compute
-dtype: same errors, no speed, any device. Scaling and rounding are plain tensor operations, which
+``native`` multiplies with torch's scaled_mm. ``emulated`` multiplies the rounded numbers in fp32, scales and
+rounds once: same errors, no speed, any device. Scaling and rounding are plain tensor operations, which
 ``torch.compile`` fuses; eagerly they read and write every operand several times, and FP8 is slower than bf16.
 
 The vocabulary projection goes through its loss a chunk of tokens at a time: ``Projection`` has its products.
@@ -59,8 +59,12 @@ def _native(a: Tensor, b: Tensor, scale: tuple[Tensor, Tensor], dtype: torch.dty
 
 
 def _emulated(a: Tensor, b: Tensor, scale: tuple[Tensor, Tensor], dtype: torch.dtype, fast: bool) -> Tensor:
-    """``a @ b`` in ``dtype``, which holds every FP8 number exactly if it is bf16 or fp32."""
-    return ((a.to(dtype) @ b.to(dtype)).float() * (scale[0] * scale[1])).to(dtype)
+    """``a @ b`` in fp32, as FP8 units sum, then scaled, then rounded to ``dtype``."""
+    if a.device.type == "cuda":  # bf16 holds every FP8 number exactly, and its units sum in fp32
+        product = torch.mm(a.bfloat16(), b.bfloat16(), out_dtype=torch.float32)
+    else:
+        product = a.float() @ b.float()
+    return (product * (scale[0] * scale[1])).to(dtype)
 
 
 class _Fp8Linear(torch.autograd.Function):
