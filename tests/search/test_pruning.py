@@ -161,3 +161,4 @@ def test_whoever_else_asks_for_a_pruned_run_gets_it(tmp_path: Path) -> None:
     assert after.loc[wanted, "state"] == "complete"
     told = [item for item in study.load(sweep.sweep_dir).get_trials() if wanted in item.user_attrs["runs"]]
     assert [item.state.name for item in told] == ["PRUNED", "COMPLETE"], "Optuna learns of it"
+    assert after.loc[wanted, "pruned_by"] == "s", "and what it was is not forgotten"

@@ -19,7 +19,7 @@ from sweepkit.launch.drivers import live_drivers
 from sweepkit.launch.ledger import Run
 from sweepkit.launch.slurm import cluster, submissions
 from sweepkit.plan.run_plan import RunPlan
-from sweepkit.results.record import RunDir
+from sweepkit.results.record import RunDir, RunState
 from sweepkit.sweep import frozen, trials
 
 _TICK_S = 0.2
@@ -53,7 +53,8 @@ def cancel(results_dir: Path, name: str, *, wait_s: float = 60.0) -> Cancelled:
     for plan in _plans(results_dir, name):
         run = Run(plan, RunDir.of(results_dir, plan.run_id))
         run.refresh()
-        if run.is_final or not (run.is_held or run.run_id in asked or run.record is not None):
+        is_open = run.record is not None and run.record.state is not RunState.pruned
+        if run.is_final or not (run.is_held or run.run_id in asked or is_open):
             result.untouched += 1
         elif _cancel_waiting(run):
             result.not_started.append(run.run_id)

@@ -12,7 +12,7 @@ import shutil
 import threading
 import traceback
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
@@ -21,6 +21,7 @@ from sweepkit import fsio
 from sweepkit.errors import ConfigError, DataError, StorageError
 from sweepkit.launch import claims
 from sweepkit.plan.run_plan import RunPlan
+from sweepkit.results.pruned import Pruner
 from sweepkit.results.record import FINAL_STATES, FailureClass, RunDir, RunRecord, RunState
 
 _KILLED = (
@@ -30,6 +31,14 @@ _KILLED = (
 Stop = Callable[[], bool]
 #: Why the run that is being carried out is hopeless; None while it is not.
 Hopeless = Callable[[], str | None]
+
+
+@dataclass(frozen=True)
+class Pruning:
+    """A search that may stop the run, and what tells it when."""
+
+    pruner: Pruner
+    hopeless: Hopeless
 
 
 class Runs(Protocol):
@@ -48,7 +57,7 @@ def carry_out(
     driver: str,
     max_attempts: int,
     stop: Stop,
-    hopeless: Hopeless = lambda: None,
+    pruning: Pruning | None = None,
 ) -> RunRecord | None:
     """Run ``plan`` unless it is done; None when another process holds it.
 
@@ -57,7 +66,7 @@ def carry_out(
         driver: id of the launch, for the claim.
         max_attempts: after that many processes died holding it, the run is recorded as lost.
         stop: polled by the training loop; True ends the run with a checkpoint.
-        hopeless: polled with it, so after every step; a reason ends the run as ``pruned``.
+        pruning: polled with it, so after every step; a reason ends the run as ``pruned``.
 
     Returns:
         The run's record: final, or ``preempted`` when it was stopped.
@@ -72,6 +81,8 @@ def carry_out(
     with claim:
         record = run_dir.read_record()
         if record is not None and record.state in FINAL_STATES:
+            return record
+        if record is not None and pruning is not None and pruning.pruner.has_pruned(run_dir, record):
             return record
         if cancel_marker(run_dir).exists():
             return mark_cancelled(plan, run_dir)
@@ -88,7 +99,7 @@ def carry_out(
         claim.watch(look)
 
         def should_stop() -> bool:
-            if not reasons and (reason := hopeless()) is not None:
+            if pruning is not None and not reasons and (reason := pruning.hopeless()) is not None:
                 reasons.append(reason)
             return bool(reasons) or cancelled.is_set() or claim.lost.is_set() or stop()
 
@@ -97,9 +108,9 @@ def carry_out(
             raise StorageError(record.failure_message or f"{run_dir.path}: the disk is full")
         if cancelled.is_set() and not claim.lost.is_set() and record.state is RunState.preempted:
             return mark_cancelled(plan, run_dir)
-        if reasons and not claim.lost.is_set() and record.state is RunState.preempted:
-            record = _mark_pruned(plan, run_dir, record, reasons[0])
-        if record.state in FINAL_STATES:
+        if pruning is not None and reasons and not claim.lost.is_set() and record.state is RunState.preempted:
+            record = _mark_pruned(plan, run_dir, record, pruning.pruner, reasons[0])
+        if record.state in FINAL_STATES or record.state is RunState.pruned:
             cancel_marker(run_dir).unlink(missing_ok=True)  # came too late
         return record
 
@@ -151,9 +162,11 @@ def mark_cancelled(plan: RunPlan, run_dir: RunDir) -> RunRecord:
     return record
 
 
-def _mark_pruned(plan: RunPlan, run_dir: RunDir, record: RunRecord, reason: str) -> RunRecord:
-    """Record a run that was stopped as hopeless; it does not go on, so its checkpoints are dropped."""
-    record = replace(record, state=RunState.pruned, failure_message=reason, ended_at=now())
+def _mark_pruned(plan: RunPlan, run_dir: RunDir, record: RunRecord, pruner: Pruner, reason: str) -> RunRecord:
+    """Record a run that was stopped as hopeless; few are gone on with, so its checkpoints are dropped."""
+    pruner.note(run_dir, record.step, reason)
+    said = f"pruned by {pruner.name} ({pruner.rule['kind']}): {reason}"
+    record = replace(record, state=RunState.pruned, failure_message=said, ended_at=now())
     run_dir.write_record(record)
     if not plan.config.get("trainer", {}).get("keep_checkpoints"):
         shutil.rmtree(run_dir.checkpoints_path, ignore_errors=True)

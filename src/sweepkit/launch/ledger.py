@@ -16,6 +16,7 @@ from sweepkit import fsio
 from sweepkit.launch import claims
 from sweepkit.launch.claims import Holder
 from sweepkit.plan.run_plan import RunPlan
+from sweepkit.results.pruned import Pruner
 from sweepkit.results.record import FINAL_STATES, RunDir, RunRecord, RunState
 
 PLANNED = "planned"
@@ -24,13 +25,19 @@ LOST = "lost"  # a running record whose process is gone: will be taken over
 
 @dataclass
 class Run:
-    """One run as last seen."""
+    """One run as last seen.
+
+    Attributes:
+        pruner: for whom it is looked at, where that is a search: what it has pruned has ended.
+    """
 
     plan: RunPlan
     run_dir: RunDir
     record: RunRecord | None = None
     holder: Holder | None = None
     seen: tuple[int, int] | None = None  # modification time and inode of the record
+    pruner: Pruner | None = None
+    is_pruned: bool = False
 
     @property
     def run_id(self) -> str:
@@ -38,7 +45,7 @@ class Run:
 
     @property
     def is_final(self) -> bool:
-        return self.record is not None and self.record.state in FINAL_STATES
+        return self.is_pruned or (self.record is not None and self.record.state in FINAL_STATES)
 
     @property
     def is_held(self) -> bool:
@@ -51,12 +58,16 @@ class Run:
     @property
     def state(self) -> str:
         """planned, running, complete, failed, diverged, pruned, preempted, cancelled or lost."""
+        if self.is_pruned:
+            return RunState.pruned.value
         if self.is_final and self.record is not None:
             return self.record.state.value
         if self.is_held:
             return RunState.running.value
         if self.record is None:
             return PLANNED
+        if self.record.state is RunState.pruned:  # by somebody else
+            return RunState.preempted.value
         return LOST if self.record.state is RunState.running else self.record.state.value
 
     def refresh(self) -> None:
@@ -69,6 +80,7 @@ class Run:
             seen = (status.st_mtime_ns, status.st_ino)
             if seen != self.seen:
                 self.record, self.seen = self.run_dir.read_record(), seen
+        self.is_pruned = self.pruner is not None and self.pruner.has_pruned(self.run_dir, self.record)
         self.holder = None if self.is_final else claims.holder(self.run_dir.claim_path)
 
     def progress(self) -> dict[str, Any]:
@@ -85,11 +97,9 @@ class Ledger:
 
     Attributes:
         to_come: how many runs are not in the list yet; a search's workers will propose them.
-        keeps_pruned: whether a pruned run is done; it is for the search that pruned it.
     """
 
     to_come = 0
-    keeps_pruned = False
 
     def __init__(self, plans: Sequence[RunPlan], results_dir: Path) -> None:
         self.results_dir = results_dir

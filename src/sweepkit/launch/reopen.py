@@ -1,8 +1,4 @@
-"""Runs that a launch starts again: cancelled ones, those that failed by their surroundings, others if asked.
-
-A run that a search stopped as hopeless is done as far as that search goes; whoever else asks for it wants its
-result, and gets it.
-"""
+"""Runs that a launch starts again: cancelled ones, failed by their surroundings, others if asked."""
 
 from __future__ import annotations
 
@@ -29,18 +25,16 @@ def reopen(ledger: Ledger, retry_failed: bool) -> list[str]:
                 run.refresh()
             marker.unlink(missing_ok=True)
             run.refresh()
-        if _is_reopened(ledger, run, retry_failed):
+        if _is_reopened(run, retry_failed):
             job.reopen(run.plan, ledger.results_dir)
             run.refresh()
             reopened.append(run.run_id)
     return reopened
 
 
-def _is_reopened(ledger: Ledger, run: Run, retry_failed: bool) -> bool:
+def _is_reopened(run: Run, retry_failed: bool) -> bool:
     if not run.is_final or run.record is None:
         return False
     if run.record.state is RunState.failed:
         return retry_failed or run.record.failure_class in SURROUNDINGS
-    return run.record.state is RunState.cancelled or (
-        run.record.state is RunState.pruned and not ledger.keeps_pruned
-    )
+    return run.record.state is RunState.cancelled

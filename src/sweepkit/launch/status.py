@@ -21,6 +21,7 @@ from sweepkit.launch.slurm import cluster, submissions
 from sweepkit.launch.slurm.cluster import ClusterError
 from sweepkit.launch.slurm.submissions import Place
 from sweepkit.plan.run_plan import RunPlan
+from sweepkit.results.pruned import Pruner
 from sweepkit.results.record import FINAL_STATES, RunDir, RunState
 from sweepkit.sweep import frozen, trials
 from sweepkit.sweep.expand import Cell
@@ -32,7 +33,7 @@ STATES = (
     *(RunState.running.value, LOST, QUEUED, RunState.preempted.value, PLANNED, RunState.complete.value),
     *(RunState.pruned.value, RunState.diverged.value, RunState.failed.value, RunState.cancelled.value),
 )
-_ENDED = frozenset(state.value for state in FINAL_STATES)
+_ENDED = frozenset(state.value for state in (*FINAL_STATES, RunState.pruned))
 ALL = "all"
 #: What ``status`` calls the runs that no sweep in the folder asked for.
 NO_SWEEP = "(no sweep)"
@@ -134,7 +135,7 @@ class _Asked:
 
 
 def _frozen(sweep: Frozen, results_dir: Path, asked: _Asked) -> SweepStatus:
-    found = _sweep(sweep.name, sweep.cells, results_dir, asked)
+    found = _sweep(sweep.name, sweep.cells, results_dir, asked, Pruner.of(sweep))
     if sweep.search:
         asked_for, total = len(trials.load(sweep.sweep_dir)), sweep.search.n_trials
         found.notes.append(f"search ({sweep.search.sampler}): {asked_for} of {total} trials proposed")
@@ -154,12 +155,15 @@ def _cells_outside(results_dir: Path, known: Collection[str]) -> tuple[list[Cell
     return cells, unreadable
 
 
-def _sweep(name: str, cells: Sequence[Cell], results_dir: Path, asked: _Asked) -> SweepStatus:
+def _sweep(
+    name: str, cells: Sequence[Cell], results_dir: Path, asked: _Asked, pruner: Pruner | None = None
+) -> SweepStatus:
     first = {cell.plan.run_id: cell for cell in reversed(cells)}
     runs = {}
     for cell in cells:
-        runs[cell.plan.run_id] = run = Run(cell.plan, RunDir.of(results_dir, cell.plan.run_id))
+        run = Run(cell.plan, RunDir.of(results_dir, cell.plan.run_id), pruner=pruner)
         run.refresh()
+        runs[run.run_id] = run
     pace = Pace(list(runs.values()))
     now = time.time()
     rows = [_run(runs[run_id], first[run_id], pace, now, asked.queued.get(run_id)) for run_id in runs]

@@ -26,7 +26,7 @@ from sweepkit.errors import StorageError
 from sweepkit.exit_status import CANNOT_WRITE, DONE, STOPPED
 from sweepkit.launch import job, machine, process
 from sweepkit.launch.choose import next_run
-from sweepkit.launch.job import Hopeless, Runs
+from sweepkit.launch.job import Pruning, Runs
 from sweepkit.launch.ledger import Ledger, Run
 from sweepkit.launch.process import Liveness, ProcessId
 from sweepkit.launch.stopping import Stopping, on_signals
@@ -157,13 +157,13 @@ def work(
     driver: str,
     max_attempts: int,
     ask: Callable[[Stopping], bool] = lambda stop: False,
-    hopeless: Callable[[Run], Hopeless] = lambda run: lambda: None,
+    pruning: Callable[[Run], Pruning | None] = lambda run: None,
 ) -> None:
     """Run what nobody holds until nothing is left to start or to ask for.
 
     Args:
         ask: adds a run to the ledger's list where nothing is startable; False where there is no more to come.
-        hopeless: what tells that a run has become hopeless.
+        pruning: what may stop a run as hopeless.
 
     Raises:
         StorageError: the disk is full.
@@ -187,7 +187,7 @@ def work(
             driver=driver,
             max_attempts=max_attempts,
             stop=stop,
-            hopeless=hopeless(ledger.runs[plan.run_id]),
+            pruning=pruning(ledger.runs[plan.run_id]),
         )
         if record is not None:
             last_key = plan.compile_key

@@ -76,6 +76,9 @@ RUN_COLUMNS: tuple[Column, ...] = (
     ),
     Column("failure_class", TEXT, "", NO, "why a run did not complete: diverged, oom, bad_data, crash, ..."),
     Column("failure_message", TEXT, "", NO, "the failure in words"),
+    Column(
+        "pruned_by", TEXT, "", NO, "searches that stopped this run as hopeless; it has ended for those alone"
+    ),
     Column("attempt", INT, "", NO, "how many times the run was started"),
     Column("failed_attempts", INT, "", NO, "attempts that ran out of memory or time, where the run did"),
     Column("failed_hosts", INT, "", NO, "on how many machines they did"),

@@ -7,6 +7,7 @@
     record.json       replaced atomically; ``state`` tells how the run ended
     checkpoints/      step_NNNNNN folders, the last two while the run lives
     log.txt           what the run printed
+    pruned.json       the searches that stopped it as hopeless, if any
 """
 
 from __future__ import annotations
@@ -31,13 +32,11 @@ class RunState(StrEnum):
     failed = "failed"
     preempted = "preempted"  # stopped with a checkpoint, to be continued
     cancelled = "cancelled"
-    pruned = "pruned"  # a search stopped it as hopeless; it has no result
+    pruned = "pruned"  # a search stopped it as hopeless: ended for that search alone (results/pruned.py)
 
 
 #: States in which a run is never started again unless asked for.
-FINAL_STATES = frozenset(
-    {RunState.complete, RunState.diverged, RunState.failed, RunState.cancelled, RunState.pruned}
-)
+FINAL_STATES = frozenset({RunState.complete, RunState.diverged, RunState.failed, RunState.cancelled})
 
 
 class FailureClass(StrEnum):

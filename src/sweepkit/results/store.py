@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ import pandas as pd
 from sweepkit import fsio
 from sweepkit.config import paths
 from sweepkit.errors import SweepkitError, did_you_mean
-from sweepkit.results import columns, flatten, learning_curves
+from sweepkit.results import columns, flatten, learning_curves, pruned
 from sweepkit.results.columns import CORRUPT, PLANNED, REFERENCE, Column
 from sweepkit.results.index import read_cached
 from sweepkit.results.record import RunDir
@@ -51,8 +52,13 @@ def load(sweep: str | None = None, results_dir: Path | str | None = None) -> pd.
     rows: list[flatten.Row] = cells.get(sweep, [])
     rows = flatten.with_trials(rows, plan_path.with_name("trials.jsonl"))
     rows = flatten.with_amendments(rows, plan_path.parent)
-    _fill_levels(rows, results / sweep)
-    records = _records(results, dict.fromkeys(row["run_id"] for row in rows))
+    head = _head(results / sweep)
+    _fill_levels(rows, head.get("sweep") or {})
+    run_ids = dict.fromkeys(row["run_id"] for row in rows)
+    records, prunings = _records(results, run_ids), _prunings(results, run_ids)
+    for run_id, entries in prunings.items():
+        seen = pruned.as_seen(records.get(run_id, {}), entries, sweep, str(head.get("identity")))
+        records[run_id] = seen | {"pruned_by": ", ".join(entries)}
     return _frame([_joined(row, records.get(row["run_id"])) for row in rows])
 
 
@@ -124,6 +130,12 @@ def _records(results: Path, run_ids: dict[str, None]) -> dict[str, flatten.Row]:
     return {run_id: record for run_id, record in records.items() if record}
 
 
+def _prunings(results: Path, run_ids: dict[str, None]) -> dict[str, dict[str, Any]]:
+    """Run → the searches that have pruned it, for those that any has."""
+    sources = {run_id: RunDir.of(results, run_id).path / pruned.FILE for run_id in run_ids}
+    return read_cached(results / ".index" / "pruned.jsonl", sources, pruned.read)
+
+
 def _all_rows(results: Path) -> list[flatten.Row]:
     try:
         run_ids = sorted(entry.name for entry in os.scandir(results / "runs") if entry.is_dir())
@@ -132,6 +144,8 @@ def _all_rows(results: Path) -> list[flatten.Row]:
     sources = {run_id: RunDir.of(results, run_id).plan_path for run_id in run_ids}
     plans = read_cached(results / ".index" / "plans.jsonl", sources, flatten.read_plan)
     records = _records(results, dict.fromkeys(run_ids))
+    for run_id, entries in _prunings(results, dict.fromkeys(run_ids)).items():
+        records[run_id] = records.get(run_id, {}) | {"pruned_by": ", ".join(entries)}
     return [
         _joined((plans.get(run_id) or {}) | {"run_id": run_id}, records.get(run_id))
         for run_id in run_ids
@@ -139,12 +153,20 @@ def _all_rows(results: Path) -> list[flatten.Row]:
     ]
 
 
-def _fill_levels(rows: list[flatten.Row], sweep_dir: Path) -> None:
+def _head(sweep_dir: Path) -> dict[str, Any]:
+    """What was frozen, hashes aside; empty where it cannot be read."""
+    try:
+        content = fsio.read_json(sweep_dir / "frozen.json")
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _fill_levels(rows: list[flatten.Row], sweep: Mapping[str, Any]) -> None:
     """Give every axis a cell's label does not name its reference level: "reference" if that has no name."""
     try:
-        sweep = fsio.read_json(sweep_dir / "frozen.json")["sweep"]
         axes = {f"level_{axis}": sweep["reference"].get(axis, REFERENCE) for axis in sweep["axes"]}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (KeyError, TypeError, AttributeError):
         axes = {}
     named = (name for row in rows for name in row if name.startswith("level_"))
     axes = dict.fromkeys(named, REFERENCE) | axes

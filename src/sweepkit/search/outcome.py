@@ -64,8 +64,8 @@ def decide(trial: Trial, runs: Sequence[Run], metric: str, max_memory_gib: float
         if run.record is None or not run.is_final or run.record.failure_class is FailureClass.disk_full:
             continue
         why = f"{run.run_id}: {run.record.failure_message or run.record.failure_class or run.state}"
-        if run.record.state is RunState.pruned:
-            return Outcome(TrialState.pruned, loss_at=_last_loss(run), reason=why, run_ids=run_ids)
+        if run.is_pruned:
+            return Outcome(TrialState.pruned, loss_at=_loss_when_pruned(run), reason=why, run_ids=run_ids)
         if run.record.failure_class in _FROM_OUTSIDE:
             return Outcome(TrialState.dead, reason=why, run_ids=run_ids)
         if run.record.state in (RunState.failed, RunState.diverged):
@@ -87,8 +87,10 @@ def decide(trial: Trial, runs: Sequence[Run], metric: str, max_memory_gib: float
     return Outcome(TrialState.complete, mean, excess_gib=excess, run_ids=run_ids)
 
 
-def _last_loss(run: Run) -> tuple[int, float] | None:
+def _loss_when_pruned(run: Run) -> tuple[int, float] | None:
+    """Whoever has gone on with the run since has logged more."""
     curve = Curve(run.run_dir.metrics_path, run.plan.num_steps)
-    frac = curve.last_step / run.plan.num_steps
+    entry = run.pruner.entry(run.run_dir) if run.pruner else None
+    frac = (entry or {}).get("step", curve.last_step) / run.plan.num_steps
     loss = curve.loss_at(frac)
     return None if loss is None else (int(100 * frac), loss)

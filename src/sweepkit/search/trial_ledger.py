@@ -12,6 +12,7 @@ from pathlib import Path
 from sweepkit.errors import FrozenPlanError
 from sweepkit.launch.ledger import Ledger, Run
 from sweepkit.plan.run_plan import RunPlan
+from sweepkit.results.pruned import Pruner
 from sweepkit.results.record import RunDir
 from sweepkit.search import outcome
 from sweepkit.search.outcome import Outcome, TrialState
@@ -35,10 +36,9 @@ class TrialLedger(Ledger):
         num_to_ask: how many trials are still to be proposed.
     """
 
-    keeps_pruned = True
-
     def __init__(self, sweep: Frozen, results_dir: Path, labels: dict[str, str] | None = None) -> None:
         self.spec = spec_of(sweep)
+        self.pruner = Pruner(sweep.name, sweep.identity, self.spec.pruning.to_json())
         self.metric = sweep.decision.metric
         self.sweep_dir = sweep.sweep_dir
         self.trials: list[Trial] = []
@@ -126,6 +126,7 @@ class TrialLedger(Ledger):
         plan = trial.cells[index].plan
         run = self.runs.get(plan.run_id) or self._of_trials.get(plan.run_id)
         run = run or Run(plan, RunDir.of(self._results_dir, plan.run_id))
+        run.pruner = None if run.run_id in self._fixed else self.pruner
         self._of_trials[plan.run_id] = run
         return run
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sweepkit.launch import worker
-from sweepkit.launch.job import Hopeless
+from sweepkit.launch.job import Pruning
 from sweepkit.launch.ledger import Run
 from sweepkit.launch.stopping import Stopping
 from sweepkit.launch.worker import Head, SessionFactory
@@ -49,16 +49,16 @@ def work(
 ) -> None:
     """``launch.worker.work``, which asks for more and stops what its rule finds hopeless."""
 
-    def hopeless(run: Run) -> Hopeless:
+    def pruning(run: Run) -> Pruning | None:
         rule = ledger.spec.pruning
         if rule.kind == NONE or not ledger.is_judged(run.run_id):
-            return lambda: None
+            return None
 
         def peers() -> list[Run]:
             ledger.refresh()
             return ledger.peers(run)
 
-        return Judge(rule, run, peers)
+        return Pruning(ledger.pruner, Judge(rule, run, peers))
 
     worker.work(
         ledger,
@@ -67,7 +67,7 @@ def work(
         driver=driver,
         max_attempts=max_attempts,
         ask=proposals.ask,
-        hopeless=hopeless,
+        pruning=pruning,
     )
 
 

@@ -1,0 +1,75 @@
+"""Which searches have stopped a run as hopeless: ``pruned.json`` in its folder.
+
+A pruned run has no result. For the search that pruned it, and for that one alone, it has ended all the same;
+whoever else asks for it runs it to its end. So the run's record cannot say it: every search that pruned it
+has an entry of its own here, which names its rule and what it went by, and stays when others go on with it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sweepkit import fsio
+from sweepkit.results.record import RunDir, RunRecord, RunState
+from sweepkit.sweep.frozen import Frozen
+
+FILE = "pruned.json"
+#: What a run may have come to since it was pruned; then that counts.
+_ANSWERS = frozenset({RunState.complete, RunState.diverged})
+
+
+@dataclass(frozen=True)
+class Pruner:
+    """A search that prunes.
+
+    Attributes:
+        identity: of the frozen sweep; another search of the same name is another one.
+        rule: as it is written in a sweep file.
+    """
+
+    name: str
+    identity: str
+    rule: dict[str, Any]
+
+    @classmethod
+    def of(cls, sweep: Frozen) -> Pruner | None:
+        """None for a sweep that does not search."""
+        return cls(sweep.name, sweep.identity, sweep.search.pruning.to_json()) if sweep.search else None
+
+    def has_pruned(self, run_dir: RunDir, record: RunRecord | None) -> bool:
+        """Whether the run has ended for this search, by being pruned by it."""
+        return (record is None or record.state not in _ANSWERS) and self.entry(run_dir) is not None
+
+    def entry(self, run_dir: RunDir) -> dict[str, Any] | None:
+        """``step``, ``reason``, ``rule`` of its pruning; None where it did not prune this run."""
+        return _entry(read(run_dir.path / FILE), self.name, self.identity)
+
+    def note(self, run_dir: RunDir, step: int, reason: str) -> None:
+        """Write down that it has; the caller holds the run's claim."""
+        mine = {"identity": self.identity, "rule": self.rule, "step": step, "reason": reason}
+        fsio.write_json(run_dir.path / FILE, read(run_dir.path / FILE) | {self.name: mine})
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Search → its entry; none where the file is missing or damaged, for then the run is run to its end."""
+    try:
+        content = fsio.read_json(path)
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def as_seen(record: dict[str, Any], entries: dict[str, Any], sweep: str, identity: str) -> dict[str, Any]:
+    """A record's row as one sweep sees it: pruned where it has pruned that run, else stopped half way."""
+    state, entry = record.get("state"), _entry(entries, sweep, identity)
+    if entry is not None and state not in _ANSWERS:
+        return record | {"state": RunState.pruned.value, "failure_message": entry.get("reason")}
+    return record | ({"state": RunState.preempted.value} if state == RunState.pruned else {})
+
+
+def _entry(entries: dict[str, Any], name: str, identity: str) -> dict[str, Any] | None:
+    found = entries.get(name)
+    is_mine = isinstance(found, dict) and found.get("identity") == identity
+    return found if is_mine else None
