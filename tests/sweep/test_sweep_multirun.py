@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 from pathlib import Path
 
 import pytest
 
+from sweepkit.config import paths
 from sweepkit.errors import ConfigError
 from sweepkit.sweep import multirun
 
@@ -64,6 +66,68 @@ def test_values_that_repeat_count_once(tmp_path: Path) -> None:
     assert len(multirun.freeze([*BASE, "optimizer.x0.lr=0.1,0.2,0.1"], tmp_path).cells) == 2
 
 
+def labels(arguments: list[str], tmp_path: Path) -> dict[str, str]:
+    return {
+        cell.variant: cell.plan.variant_id for cell in multirun.freeze([*BASE, *arguments], tmp_path).cells
+    }
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        "a/x_y,a/x/y,a-x-y",
+        "'дом','кот',d",
+        "'a b','a  b',a_b",
+        "'value','значение'",
+    ],
+)
+def test_values_that_look_alike_are_variants_of_their_own(values: str, tmp_path: Path) -> None:
+    found = labels(["dataset=parquet_folder", "dataset.path=text", f"dataset.text_column={values}"], tmp_path)
+    assert len(found) == len(set(found.values())) == len(values.split(","))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "same"),
+    [
+        (["optimizer.x0.lr=0.2,0.3", "optimizer.x0.lr=0.1"], ["optimizer.x0.lr=0.1"]),
+        (["optimizer.x0.lr=0.2,0.3", "optimizer.x0.lr=0.1,0.4"], ["optimizer.x0.lr=0.1,0.4"]),
+        (["optimizer=muon,adamw", "optimizer=adamw"], ["optimizer=adamw"]),
+        (["seed=1,2", "seed=3"], ["seed=3"]),
+        (["seed=1,1,2"], ["seed=1,2"]),
+        (["packing=glob(*)"], ["packing=best_fit,greedy_crop,stream"]),
+        (["packing=glob(*,exclude=[best*])"], ["packing=greedy_crop,stream"]),
+        (["optimizer={x0: {lr: 0.1}}", "optimizer.x0.lr=0.2,0.3"], ["optimizer.x0.lr=0.2,0.3"]),
+    ],
+)
+def test_later_overrides_of_a_key_win(arguments: list[str], same: list[str], tmp_path: Path) -> None:
+    assert labels(arguments, tmp_path) == labels(same, tmp_path)
+    seeds = [
+        [cell.plan.seed for cell in multirun.freeze([*BASE, *it], tmp_path).cells] for it in (arguments, same)
+    ]
+    assert seeds[0] == seeds[1]
+
+
+def test_what_refers_to_the_seed_follows_it(tmp_path: Path) -> None:
+    frozen = multirun.freeze([*BASE, "horizon.num_steps=${seed}", "seed=4,5"], tmp_path)
+    assert [cell.plan.num_steps for cell in frozen.cells] == [4, 5]
+
+
+def test_every_variant_keeps_its_launcher_or_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = tmp_path / "conf"
+    shutil.copytree(paths.conf_dir(), mine)
+    (mine / "experiment" / "own.yaml").write_text(
+        "# @package _global_\nlauncher: {num_workers: 3}\nseed: 1\n"
+    )
+    monkeypatch.setenv("SWEEPKIT_CONF_DIR", str(mine))
+    swept = ["experiment=mini,own", "model=d2"]
+    with pytest.raises(ConfigError, match=r"launcher\.num_workers is 3.*share one launcher"):
+        multirun.freeze(swept, tmp_path)
+    frozen = multirun.freeze([*swept, "launcher.num_workers=2"], tmp_path)
+    assert {cell.plan.config["launcher"]["num_workers"] for cell in frozen.cells} == {2}
+
+
 def test_seeds_alone_are_replicates(tmp_path: Path) -> None:
     frozen = multirun.freeze([*BASE, "seed=1,2,3"], tmp_path)
     assert [cell.plan.seed for cell in frozen.cells] == [1, 2, 3]
@@ -81,6 +145,12 @@ def test_seeds_alone_are_replicates(tmp_path: Path) -> None:
         ("optimizer.x0.lr=0.1,,", "be overrides key=value"),
         ("optimizer.x0.lrr=0.1,0.2", "lrr"),
         ("optimizer.x0.lr=0.1,fast", "fast"),
+        ("optimizer.x0.lr=0.1,inf", "finite numbers"),
+        ("packing=glob(x*)", "at least one value"),
+        ("optimizer.x0.lr=glob(*)", "be a group"),
+        ("model.depth=???,2", "be given"),
+        ("model.depth=${oc.env:SWEEPKIT_NOT_SET},2", "SWEEPKIT_NOT_SET"),
+        ("dataset.name=${hydra:job.name},a", "Hydra's own settings"),
         ("optimizer=muon,muno", "muno"),
         ("seed=a,b", "seed is 'a,b'"),
         ("trainer.compile=true,false", "how it is carried out"),
@@ -89,3 +159,9 @@ def test_seeds_alone_are_replicates(tmp_path: Path) -> None:
 def test_wrong_multiruns_are_refused(tmp_path: Path, argument: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         multirun.freeze([*BASE, argument], tmp_path)
+
+
+@pytest.mark.parametrize("later", ["optimizer={x0: {lr: 0.1}}", "optimizer.x0={lr: 0.1}"])
+def test_a_block_around_what_was_swept_before_is_refused(tmp_path: Path, later: str) -> None:
+    with pytest.raises(ConfigError, match="leave alone what was swept before it"):
+        multirun.freeze([*BASE, "optimizer.x0.lr=0.2,0.3", later], tmp_path)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from sweepkit.cli import running
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from sweepkit.analysis.calibration import Calibration
+    from sweepkit.config.schema import RunConfig
     from sweepkit.plan.run_plan import RunPlan
 
 #: Seeds of calibrations; no sweep's decision uses them.
@@ -76,25 +79,23 @@ def plans_of(overrides: list[str], num_seeds: int) -> tuple[list[RunPlan], list[
     """The reference on every rung with seeds of its own; the metric of the sweep, and its last rung's."""
     from sweepkit.config import codec, compose
     from sweepkit.plan import build
-    from sweepkit.results.columns import REFERENCE
     from sweepkit.sweep import expand, file, last_rung
 
     name, others = running.split_sweep(overrides)
     metrics = ["val_bpb"]
+    rungs: list[Callable[..., RunConfig]] = []
     if name is not None:
         sweep = dataclasses.replace(file.load(name), seeds=(1,))
-        cells = [cell for cell in expand.expand_all(sweep, others) if cell.variant == REFERENCE]
-        plans = [plan.config for plan in {cell.rung: cell.plan for cell in cells}.values()]
-        rungs = expand.rungs_of(expand.ladder_of(sweep, others))
-        last = last_rung.metric(sweep.decision, rungs, plans[-1])
+        expand.expand_all(sweep, others)  # the whole sweep is checked before its reference runs
+        own = [*expand.variants(sweep)[0].overrides, *expand.above(others)]
+        rungs += [functools.partial(stack.config, own) for stack in expand.stacks(sweep, others)]
+        ladder = expand.rungs_of(expand.ladder_of(sweep, others))
+        last = last_rung.metric(sweep.decision, ladder, codec.to_json(rungs[-1]()))
         metrics = list(dict.fromkeys([sweep.decision.metric, last]))
-        configs = [codec.from_json(config) for config in plans]
     else:
-        configs = [compose.compose(others)]
+        rungs.append(lambda seed: compose.compose([*others, f"seed={seed}"]))
     seeds = range(FIRST_SEED, FIRST_SEED + num_seeds)
-    return [
-        build.build(dataclasses.replace(config, seed=seed)) for config in configs for seed in seeds
-    ], metrics
+    return [build.build(composed(seed=seed)) for composed in rungs for seed in seeds], metrics
 
 
 def _show(rows: pd.DataFrame, found: list[Calibration]) -> None:

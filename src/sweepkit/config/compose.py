@@ -78,6 +78,16 @@ def is_group_override(override: str) -> bool:
     return groups.group_of(paths.conf_dir(), parse(override)) is not None
 
 
+def is_group(key: str) -> bool:
+    """Whether a configuration group has this name."""
+    return key in groups.available(paths.conf_dir())
+
+
+def options(group: str) -> tuple[str, ...]:
+    """What can be chosen from a configuration group."""
+    return groups.available(paths.conf_dir())[group]
+
+
 @lru_cache(maxsize=256)
 def _composed(folder: Path, chosen: tuple[tuple[str, str], ...]) -> tuple[DictConfig, RunConfig | None]:
     """What Hydra makes of a choice of groups, as OmegaConf and as an object; both are only copied.

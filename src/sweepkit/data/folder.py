@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from sweepkit.config import variables
 from sweepkit.config.schema import DatasetConfig
 from sweepkit.data.manifest import folder_manifest, parquet_files
 from sweepkit.data.text_file import TextFile, open_text
@@ -69,7 +70,7 @@ def _folder(dataset: DatasetConfig) -> Path:
         raise invalid(
             "dataset.path", None, "name a folder of parquet files", "add dataset.path=FOLDER to the command"
         )
-    folder = Path(dataset.path).expanduser()
+    folder = Path(variables.filled(dataset.path)).expanduser()
     if not folder.is_dir():
         state = "is not a folder" if folder.exists() else "does not exist"
         raise DataError(

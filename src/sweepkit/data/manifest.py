@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sweepkit import fsio
-from sweepkit.config import paths
+from sweepkit.config import paths, variables
 from sweepkit.config.schema import DatasetConfig, DatasetKind
 from sweepkit.data import cache
 from sweepkit.errors import DataError
@@ -65,7 +65,9 @@ def pin(dataset: DatasetConfig) -> DatasetConfig:
     """``dataset`` with ``manifest_digest`` filled in, so that its identity is its content; folders only."""
     if dataset.kind is not DatasetKind.parquet_folder or dataset.path is None or dataset.manifest_digest:
         return dataset
-    return dataclasses.replace(dataset, manifest_digest=folder_manifest(dataset.path)["digest"])
+    return dataclasses.replace(
+        dataset, manifest_digest=folder_manifest(variables.filled(dataset.path))["digest"]
+    )
 
 
 def _sha256(path: Path) -> str:

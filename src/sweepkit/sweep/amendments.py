@@ -148,6 +148,14 @@ def propose(
     here = [cell for cell in cells if cell.rung == rung and cell.variant in asked]
     templates = {(cell.variant, cell.number): cell for cell in reversed(here)}
     wanted = [cell for cell in here if templates[cell.variant, cell.number] is cell]
+    for cell in here:
+        if cell.plan.variant_id != templates[cell.variant, cell.number].plan.variant_id:
+            raise errors.invalid(
+                "--amend-to",
+                len({item.plan.seed for item in here}) + count,
+                f"be left out: {cell.variant} is another run with every seed (a field refers to ${{seed}})",
+                "write a sweep file of the seeds you want",
+            )
     fresh = [
         dataclasses.replace(cell, rung=name, plan=with_seed(cell.plan, seed, cell.number))
         for seed in seeds
@@ -163,8 +171,7 @@ def with_seed(plan: RunPlan, seed: int, number: int) -> RunPlan:
     """The plan of another replicate; ``number`` counts the reference's runs of one seed."""
     config = codec.from_json(plan.config)
     own_weights = config.init_seed is not None
-    (found,) = reference_runs.plans(dataclasses.replace(config, init_seed=None), [seed], own_weights, number)
-    return found
+    return reference_runs.plan(reference_runs.reseeded(config), seed, own_weights, number)
 
 
 def record(sweep_dir: Path, amendment: Amendment) -> None:

@@ -73,12 +73,12 @@ def check_disjoint(sweep: SweepFile, levels: Mapping[str, str], label: str) -> N
     """Two axes of one variant never set the same field, for the later one would win silently."""
     owner: dict[str, str] = {}
     for axis, level in levels.items():
-        for item in sweep.axes[axis][level]:
-            key, _ = override.split(item, f"axes.{axis}.{level}")
+        where = f"axes.{axis}.{level}"
+        for key, value in override.settings(sweep.axes[axis][level], where).items():
             if owner.setdefault(key, axis) != axis:
                 raise errors.invalid(
-                    f"axes.{axis}.{level}",
-                    item,
+                    where,
+                    f"{key}={value}",
                     f"set a field that axis {owner[key]} leaves alone (both are part of variant {label})",
                     "put both into one axis as levels",
                 )
@@ -97,6 +97,24 @@ def check_distinct_variants(cells: Sequence[Cell]) -> None:
                 "drop that level; or, if the reference is one of the levels, name it under reference:; "
                 "an override on the command line also wins over a level",
             )
+
+
+def check_one_launcher(cells: Sequence[Cell]) -> None:
+    """All runs of a rung are carried out by one launcher: a sweep's is the one its first run names."""
+    first: dict[str, Cell] = {}
+    for cell in cells:
+        here = first.setdefault(cell.rung, cell)
+        wanted, found = here.plan.config["launcher"], cell.plan.config["launcher"]
+        if wanted == found:
+            continue
+        flat, other = flatten(wanted), flatten(found)
+        name = next(name for name in flat if flat[name] != other[name])
+        raise errors.invalid(
+            f"variant {cell.variant}: launcher.{name}",
+            other[name],
+            f"be {flat[name]!r} as for {here.variant} (the runs of a rung share one launcher)",
+            f"give launcher.{name} on the command line, which holds for all",
+        )
 
 
 def check_distinct_rungs(cells: Sequence[Cell]) -> None:

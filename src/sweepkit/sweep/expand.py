@@ -8,6 +8,7 @@ schema < groups < rung (the ladder's base, then the rung) < sweep base < level <
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -94,9 +95,11 @@ class Stack:
     def own_weights(self) -> bool:
         return self.reference_replicates > 1
 
-    def config(self, own: Sequence[str]) -> RunConfig:
+    def config(self, own: Sequence[str], seed: int | None = None, init_seed: int | None = None) -> RunConfig:
         """The configuration of a variant here, ``own`` on top; on the last rung with a text held back."""
-        config = compose.compose([*self.below, *own])
+        seeds = {"seed": self.seeds[0] if seed is None else seed, "init_seed": init_seed}
+        replicate = [f"{key}={value}" for key, value in seeds.items() if value is not None]
+        config = compose.compose([*self.below, *own, *replicate])
         is_last = self.rung == self.rungs[-1].name
         return last_rung.evaluated(config, self.decision, self.rungs) if is_last else config
 
@@ -193,7 +196,7 @@ def expand(sweep: SweepFile, rung: RungConfig | None, extra: Sequence[str] = ())
     here = next(item for item in _stacks(sweep, ladder, rungs) if item.rung == rung.name)
     cells = []
     for variant in variants(sweep):
-        config = here.config([*variant.overrides, *above(extra)])
+        composing = functools.partial(here.config, [*variant.overrides, *above(extra)])
         cells += [
             Cell(
                 variant=variant.label,
@@ -205,7 +208,8 @@ def expand(sweep: SweepFile, rung: RungConfig | None, extra: Sequence[str] = ())
                 number=number,
             )
             for number in range(here.reference_replicates if variant.is_reference else 1)
-            for plan in reference_runs.plans(config, here.seeds, here.own_weights, number)
+            for seed in here.seeds
+            for plan in [reference_runs.plan(composing, seed, here.own_weights, number)]
         ]
     conflicts.check_owned_fields(cells, ladder, rung)
     if sweep.axes or sweep.search:  # else there is nothing to be held against it
@@ -219,6 +223,7 @@ def expand_all(sweep: SweepFile, extra: Sequence[str] = ()) -> list[Cell]:
     rungs = rungs_of(ladder_of(sweep, extra))
     cells = [cell for rung in rungs for cell in expand(sweep, rung, extra)]
     conflicts.check_distinct_rungs(cells)
+    conflicts.check_one_launcher(cells)
     conflicts.check_metric(sweep.decision.metric, cells)
     at_top = {cell.variant: cell.plan.config for cell in cells if cell.rung == rungs[-1].name}
     last_rung.check(sweep.decision, rungs, at_top)
@@ -259,5 +264,5 @@ def _variant(sweep: SweepFile, chosen: dict[str, str | None]) -> Variant:
 
 def variant_key(overrides: Sequence[str]) -> str:
     """Hash of a difference: neither the order of axes nor the spelling of values matters."""
-    values = dict(override.split(item, "level") for item in overrides)
+    values = override.settings(overrides, "level")
     return fsio.digest(sorted([key, fsio.canonical_json(value)] for key, value in values.items()))[:12]

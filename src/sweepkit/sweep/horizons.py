@@ -72,7 +72,7 @@ def _at(cell: Cell, multiple: float) -> Cell:
         )
     config = codec.from_json(cell.plan.config)
     horizon = dataclasses.replace(config.horizon, num_steps=steps, target_flops=None)
-    longer = dataclasses.replace(config, horizon=horizon, init_seed=None)
-    (plan,) = reference_runs.plans(longer, [config.seed], config.init_seed is not None)
+    longer = dataclasses.replace(config, horizon=horizon)
+    plan = reference_runs.plan(reference_runs.reseeded(longer), config.seed, config.init_seed is not None)
     label = f"{cell.variant}@{multiple:g}x"
     return dataclasses.replace(cell, variant=label, variant_key=label, role=HORIZON, plan=plan)

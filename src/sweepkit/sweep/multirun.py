@@ -9,17 +9,17 @@ then has the first of every choice, and the configuration's own value of everyth
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import ChoiceSweep, Glob, Override
 from hydra.errors import HydraException
 
 from sweepkit import errors, fsio
-from sweepkit.sweep import expand, frozen, multirun_space, override
+from sweepkit.config import compose
+from sweepkit.sweep import expand, frozen, labels, multirun_space, override
 from sweepkit.sweep.fields import ALL
 from sweepkit.sweep.file import SweepFile
 
@@ -52,34 +52,35 @@ def parse(arguments: Sequence[str], options: Mapping[str, Any] | None = None) ->
         parsed = OverridesParser.create().parse_overrides(list(arguments))
     except HydraException as error:
         raise errors.invalid(
-            "multirun", " ".join(arguments), f"be overrides key=value ({error})", "quote values with spaces"
+            "multirun",
+            " ".join(arguments),
+            f"be overrides key=value ({str(error).splitlines()[0]})",
+            "quote values with spaces and special characters: 'key=\"a b\"'",
         ) from error
+    given = _last_of_each(parsed)
     search = options is not None or any(
-        item.is_interval_sweep() and item.get_key_element() != "seed" for item in parsed
+        item.is_interval_sweep() for key, item in given.items() if key != "seed"
     )
     options = options or {}
     choices: dict[str, list[str]] = {}
     base: list[str] = []
     extra: list[str] = []
     axes: dict[str, dict[str, tuple[str, ...]]] = {}
-    seeds: tuple[int, ...] | None = None
-    for item in parsed:
-        key = item.get_key_element()
-        if not item.is_sweep_override():
-            text = str(item.input_line)
-            if key == "seed":
-                seeds = _seeds(item, [item.get_value_element_as_str()])
-            else:
-                (extra if override.is_execution(text) or key == "ladder" else base).append(text)
-            continue
-        values = [] if item.is_interval_sweep() and key != "seed" else _values(item, key)
+    seeds: tuple[int, ...] = (1,)
+    for item in given.values():
+        key, text = item.get_key_element(), str(item.input_line)
         if key == "seed":
-            seeds = _seeds(item, values)
+            seeds = _seeds(item)
+        elif not item.is_sweep_override():
+            (extra if override.is_execution(text) or key == "ladder" else base).append(text)
         elif search:
-            choices[key] = values
-            base += [f"{key}={values[0]}"] if item.is_choice_sweep() else []
+            choices[key] = [] if item.is_interval_sweep() else _values(item, key)
+            base += [f"{key}={choices[key][0]}"] if item.is_choice_sweep() else []
         else:
-            axes[key] = {_level(value): (f"{key}={value}",) for value in values}
+            values = _values(item, key)
+            axes[key] = {
+                level: (f"{key}={value}",) for level, value in zip(labels.names(values), values, strict=True)
+            }
     if not axes and not search:  # one variant, possibly with many seeds: the axis that says so
         axes["run"] = {"base": ()}
     reference = {axis: next(iter(levels)) for axis, levels in axes.items()}
@@ -90,14 +91,43 @@ def parse(arguments: Sequence[str], options: Mapping[str, Any] | None = None) ->
         axes=axes,
         reference=reference,
         combine=ALL,
-        seeds=seeds or (1,),
-        search=multirun_space.read(parsed, choices, options) if search else None,
+        seeds=seeds,
+        search=multirun_space.read(list(given.values()), choices, options) if search else None,
         reference_replicates=1,  # a run for every combination, no more
     )
     return sweep, extra
 
 
+def _last_of_each(parsed: Sequence[Override]) -> dict[str, Override]:
+    """What is set in the end, by its key: as for Hydra, a later override of the same key replaces an earlier.
+
+    Raises:
+        ConfigError: a later one sets a part of what an earlier one sweeps, or all around it.
+    """
+    last: dict[str, Override] = {}
+    for item in parsed:
+        key = item.get_key_element()
+        value = item.value()
+        first = value.list[0] if isinstance(value, ChoiceSweep) else value
+        is_group = compose.is_group(key) and not isinstance(first, dict)
+        place = f"{key} (group)" if is_group else key
+        for other in [] if is_group else last:
+            if last[other].is_sweep_override() and (
+                key.startswith(f"{other}.") or other.startswith(f"{key}.")
+            ):
+                raise errors.invalid(
+                    "multirun",
+                    str(item.input_line),
+                    f"leave alone what was swept before it ({last[other].input_line})",
+                    "write it first, or drop one of them",
+                )
+        last.pop(place, None)
+        last[place] = item
+    return last
+
+
 def _values(item: Override, key: str) -> list[str]:
+    """The different values of a sweep, as they are written."""
     if not item.is_discrete_sweep():
         raise errors.invalid(
             key,
@@ -105,22 +135,42 @@ def _values(item: Override, key: str) -> list[str]:
             "list its values: a,b or choice(...) or range(...), for seeds are replicates",
             "write the seeds you want",
         )
-    values = list(dict.fromkeys(item.sweep_string_iterator()))
-    if not values:
+    value = item.value()
+    texts = _matching(key, value) if isinstance(value, Glob) else item.sweep_string_iterator()
+    found: dict[str, str] = {}
+    for text in texts:
+        found.setdefault(_meaning(key, text), text)
+    if not found:
         raise errors.invalid(
-            key, item.get_value_string(), "have at least one value", "check the range's ends"
+            key, item.get_value_string(), "have at least one value", "check the range's ends, or the pattern"
         )
-    return values
+    return list(found.values())
 
 
-def _seeds(item: Override, values: Sequence[str]) -> tuple[int, ...]:
-    if not all(value.isdecimal() for value in values):
+def _matching(key: str, pattern: Glob) -> list[str]:
+    """The options of a group that a glob matches."""
+    if not compose.is_group(key):
+        raise errors.invalid(
+            key,
+            f"glob({','.join(pattern.include)})",
+            "be a group, whose options a glob matches",
+            "list values",
+        )
+    return pattern.filter(list(compose.options(key)))
+
+
+def _meaning(key: str, text: str) -> str:
+    """Equal for two spellings of one value (0.10 and 1e-1), and for no two values."""
+    if compose.is_group_override(f"{key}={text}"):
+        return text.strip("'\"")
+    return fsio.canonical_json(override.split(f"{key}={text}", "multirun")[1])
+
+
+def _seeds(item: Override) -> tuple[int, ...]:
+    texts = _values(item, "seed") if item.is_sweep_override() else [item.get_value_element_as_str()]
+    values = [override.split(f"seed={text}", "multirun")[1] for text in texts]
+    if not all(type(value) is int and value >= 0 for value in values):
         raise errors.invalid(
             "seed", item.get_value_string(), "be whole numbers, 0 or more", "write seed=1,2,3"
         )
-    return tuple(int(value) for value in values)
-
-
-def _level(value: str) -> str:
-    """A value as a level name: letters, digits and _ . + - stay."""
-    return re.sub(r"[^A-Za-z0-9_.+-]+", "_", value.strip("'\"")).strip("_") or "empty"
+    return tuple(values)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
-from sweepkit import errors
+from sweepkit import errors, fsio
 from sweepkit.config import override
 from sweepkit.errors import ConfigError
 
@@ -33,7 +34,27 @@ def split(text: object, where: str) -> tuple[str, Any]:
     value = parsed.value
     if isinstance(value, float) and value.is_integer():
         value = int(value)
+    try:
+        fsio.canonical_json(value)
+    except ValueError:
+        raise errors.invalid(where, text, "hold finite numbers", "write a number") from None
     return parsed.key, value
+
+
+def settings(overrides: Iterable[str], where: str) -> dict[str, Any]:
+    """What overrides set in the end: single fields and groups → values; a block counts as its fields."""
+    found: dict[str, Any] = {}
+
+    def note(key: str, value: Any) -> None:
+        if isinstance(value, dict):
+            for name, item in value.items():
+                note(f"{key}.{name}", item)
+        else:
+            found[key] = value
+
+    for item in overrides:
+        note(*split(item, where))
+    return found
 
 
 def block(text: str) -> str:

@@ -9,7 +9,7 @@ schema < groups < rung < base < point < command line.
 from __future__ import annotations
 
 import dataclasses
-import re
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,6 +19,7 @@ from sweepkit.config import override as overriding
 from sweepkit.errors import ConfigError, FrozenPlanError
 from sweepkit.plan import build
 from sweepkit.sweep import conflicts, expand, fields, override, reference_runs
+from sweepkit.sweep import labels as names
 from sweepkit.sweep.expand import Cell, Stack
 from sweepkit.sweep.search_space import Choices, Interval, Value
 from sweepkit.sweep.search_spec import SearchSpec
@@ -105,15 +106,18 @@ def _check_all_tried(spec: SearchSpec, base: Sequence[str], config: Mapping[str,
 def _check_not_owned(
     key: str, item: str, config: Mapping[str, Any], reference: Mapping[str, Any], owned: set[str]
 ) -> None:
-    """A point leaves alone what tells the ladder's rungs apart."""
-    for name in owned:
-        if config.get(name) != reference[name]:
-            raise errors.invalid(
-                f"search.space.{key}",
-                item,
-                f"leave {name} alone, in which the rungs of the ladder differ",
-                "take it out of the space, or search without a ladder",
-            )
+    """A point leaves alone what tells the ladder's rungs apart, and the launcher, which all runs share."""
+    for name in config:
+        if config[name] == reference.get(name) or not (name in owned or name.startswith("launcher.")):
+            continue
+        raise errors.invalid(
+            f"search.space.{key}",
+            item,
+            f"leave {name} alone, "
+            + ("in which the rungs of the ladder differ" if name in owned else "which all runs share"),
+            "take it out of the space, or "
+            + ("search without a ladder" if name in owned else f"give {name} on the command line"),
+        )
 
 
 def is_group(key: str) -> bool:
@@ -184,13 +188,14 @@ def cells(
     known = {cell.plan.run_id: cell for cell in fixed}
     key = expand.variant_key(overrides)
     label = ",".join(f"{name}={_short(value)}" for name, value in params.items())
-    if labels.get(label, key) != key:
-        label = f"{label},id={key[:6]}"
+    taken = {cell.variant: cell.variant_key for cell in fixed} | dict(labels)
+    if taken.get(label, key) != key:
+        label = f"{label},id={key}"
     levels = {name: fields.spelled(value) for name, value in params.items()}
     found = []
     for stack in stacks:
-        config = stack.config([*overrides, *expand.above(extra)])
-        for plan in reference_runs.plans(config, stack.seeds, stack.own_weights):
+        composing = functools.partial(stack.config, [*overrides, *expand.above(extra)])
+        for plan in (reference_runs.plan(composing, seed, stack.own_weights) for seed in stack.seeds):
             cell = Cell(label, key, expand.VARIANT, stack.rung, plan, levels)
             found.append(dataclasses.replace(known[plan.run_id], plan=plan) if plan.run_id in known else cell)
     return tuple(found)
@@ -225,5 +230,4 @@ def _typed(spec: SearchSpec, point: Mapping[str, Value]) -> Params:
 
 def _short(value: Value) -> str:
     """A value as part of a label."""
-    text = f"{value:.4g}" if isinstance(value, float) else fields.spelled(value)
-    return re.sub(r"[^A-Za-z0-9_.+-]+", "_", text).strip("_") or "empty"
+    return names.cleaned(f"{value:.4g}" if isinstance(value, float) else fields.spelled(value))

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from sweepkit import fsio
 from sweepkit.config.schema import LadderConfig, RunConfig, RungConfig
@@ -22,6 +22,9 @@ from sweepkit.plan import build
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.sweep import fields
 from sweepkit.sweep.file import SweepFile
+
+#: seed, init_seed → the configuration of a variant.
+Composing = Callable[[int, int | None], RunConfig]
 
 
 def wanted(sweep: SweepFile, ladder: LadderConfig | None) -> int | str:
@@ -54,15 +57,22 @@ def most_variants(sweep: SweepFile, num_fixed: int, rungs: Sequence[RungConfig],
     return min([num_variants, *limits])
 
 
-def plans(config: RunConfig, seeds: Sequence[int], own_weights: bool, number: int = 0) -> list[RunPlan]:
-    """One run of a variant for each seed; with ``own_weights`` from weights of this run alone."""
+def plan(compose: Composing, seed: int, own_weights: bool, number: int = 0) -> RunPlan:
+    """The run of a variant with a seed; with ``own_weights`` from weights of this run alone.
+
+    Args:
+        compose: the variant's configuration with a seed, and with a seed of weights. Other fields may refer
+            to them, so they are composed with the rest and not set afterwards.
+    """
+    found = build.build(compose(seed, None))
     if not own_weights:
-        return [build.build(dataclasses.replace(config, seed=seed)) for seed in seeds]
-    variant_id = build.build(config).variant_id
-    return [
-        build.build(dataclasses.replace(config, seed=seed, init_seed=init_seed(variant_id, seed, number)))
-        for seed in seeds
-    ]
+        return found
+    return build.build(compose(seed, init_seed(found.variant_id, seed, number)))
+
+
+def reseeded(config: RunConfig) -> Composing:
+    """For ``plan``: a configuration in which nothing refers to the seeds."""
+    return lambda seed, init_seed: dataclasses.replace(config, seed=seed, init_seed=init_seed)
 
 
 def init_seed(variant_id: str, seed: int, number: int) -> int:

@@ -22,6 +22,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
+from sweepkit.config import variables
 from sweepkit.config.schema import LoggingConfig, WandbMode
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.results.record import RunDir
@@ -107,8 +108,8 @@ def _init(config: LoggingConfig, plan: RunPlan, run_dir: RunDir, mode: WandbMode
     )
     return wandb.init(
         mode="online" if mode is WandbMode.online else "offline",
-        project=config.project,
-        entity=config.entity,
+        project=variables.filled(config.project),
+        entity=None if config.entity is None else variables.filled(config.entity),
         dir=run_dir.path,
         id=plan.run_id,
         name=plan.run_id,

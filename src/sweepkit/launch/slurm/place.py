@@ -21,6 +21,7 @@ from submitit import SlurmExecutor
 from submitit.core.utils import DelayedSubmission, FailedJobError, FailedSubmissionError, JobPaths
 
 from sweepkit import fsio
+from sweepkit.config import variables
 from sweepkit.config.schema import SlurmConfig
 from sweepkit.launch import claims, job
 from sweepkit.launch.slurm import calls, cluster, snapshot, submissions
@@ -29,6 +30,8 @@ from sweepkit.launch.slurm.shards import Resources
 from sweepkit.launch.slurm.submissions import Submission
 
 _TURN_S = 120.0
+#: Settings that are submitit's under the same name.
+_NAMES = ("partition", "account", "qos", "constraint")
 #: What Slurm sets in a job, and what of it is not of the job but of the cluster.
 _OF_A_JOB = ("SLURM_", "SBATCH_CPU_BIND", "SBATCH_MEM_BIND", "SUBMITIT_")
 _OF_THE_CLUSTER = frozenset({"SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_CLUSTERS"})
@@ -68,10 +71,7 @@ def parameters(slurm: SlurmConfig, resources: Resources, results_dir: Path) -> d
     if slurm.snapshot:
         setup += snapshot.shell_lines(snapshot.take(submissions.folder(results_dir) / "snapshots"))
     value: dict[str, Any] = {
-        "partition": slurm.partition,
-        "account": slurm.account,
-        "qos": slurm.qos,
-        "constraint": slurm.constraint,
+        **{name: variables.filled(getattr(slurm, name) or "") or None for name in _NAMES},
         "time": resources.time_min,
         "mem": f"{resources.mem_gib}GB",
         "cpus_per_task": resources.cpus,
@@ -135,7 +135,7 @@ def _from_outside() -> Iterator[None]:
 
 def _options(items: Sequence[str]) -> dict[str, Any]:
     """``reservation=x`` and ``exclusive``, as submitit takes them."""
-    pairs = (item.partition("=") for item in items)
+    pairs = (variables.filled(item).partition("=") for item in items)
     return {name.lstrip("-"): value if equals else True for name, equals, value in pairs}
 
 

@@ -1,0 +1,30 @@
+"""Names made from values: parts of labels and columns, and different for different values."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+from sweepkit import fsio
+
+_OTHERS = re.compile(r"[^A-Za-z0-9_.+-]+")
+_DIGITS = 8
+
+
+def cleaned(text: str) -> str:
+    """Text of letters, digits and _ . + - that reads like ``text``; other texts may give the same."""
+    return _OTHERS.sub("_", text.strip("'\"")).strip("_") or "value"
+
+
+def names(texts: Sequence[str]) -> list[str]:
+    """A name for each of several different texts: the cleaned text, and a hash of it where two are alike."""
+    assert len(set(texts)) == len(texts)
+    plain = [cleaned(text) for text in texts]
+    alike = {name for name, count in Counter(plain).items() if count > 1}
+    found = [
+        f"{name}-{fsio.digest(text)[:_DIGITS]}" if name in alike else name
+        for name, text in zip(plain, texts, strict=True)
+    ]
+    # a value may itself read like a name with a hash
+    return found if len(set(found)) == len(found) else [fsio.digest(text) for text in texts]
