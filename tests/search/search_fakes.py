@@ -94,7 +94,7 @@ def freeze(results_dir: Path, name: str = "s", seeds: tuple[int, ...] = (1,), **
     """A frozen sweep that searches the learning rate, and what ``search`` says."""
     given = {"space": {LR: {"low": 0.005, "high": 0.2, "log": True}}, "n_trials": 6} | search
     sweep = SweepFile.from_json({"name": name, "base": BASE, "seeds": list(seeds), "search": given})
-    return frozen.freeze(sweep, results_dir)
+    return frozen.freeze(sweep, results_dir, reuse_runs=True)
 
 
 def ran(results_dir: Path, event: str = "start") -> list[str]:

@@ -36,11 +36,11 @@ def read(results_dir: Path) -> list[Calibration]:
 
 
 def add(results_dir: Path, measured: Sequence[Calibration]) -> None:
-    """Keep measurements; a new one replaces the old one of the same conditions and metric."""
+    """Keep measurements. Earlier ones stay, for what was decided with them must come out the same again."""
     kept = {_place(item): item for item in [*read(results_dir), *measured]}
     content = [item.to_json() for item in sorted(kept.values(), key=astuple)]
     fsio.write_json(results_dir / NAME, {"schema_version": SCHEMA_VERSION, "calibrations": content})
 
 
 def _place(item: Calibration) -> tuple[object, ...]:
-    return (item.metric, *(getattr(item, name) for name in KEY))
+    return (item.metric, item.measured_at, *(getattr(item, name) for name in KEY))

@@ -63,6 +63,7 @@ def add_parser(subparsers: Any) -> None:
         metavar="H",
         help="with --simulate: the designs that this much pays for (variants, rungs, seeds), best first",
     )
+    running.add_reuse_argument(parser)
     parser.add_argument("--underpowered", action="store_true", help="go on though the plan has little power")
     parser.add_argument(
         "--allow-mixed-environments",
@@ -103,11 +104,9 @@ def run(args: argparse.Namespace) -> int:
         return replaying.run(args.name, args.overrides, results_dir, args.allow_mixed_environments)
     asked = running.load_sweep(args.name, args.overrides, results_dir)
     running.check_power(asked, args.overrides, results_dir, args.underpowered)
-    rungs = expand.rungs_of(expand.ladder_of(asked, args.overrides))
-    cells = expand.expand_all(asked, args.overrides)
     if asked.name not in frozen.frozen_names(results_dir):
-        _check_last_text(cells[-1].plan)
-    sweep = frozen.freeze_cells(asked, rungs, cells, results_dir, args.overrides)
+        _check_last_text(expand.expand_all(asked, args.overrides)[-1].plan)
+    sweep = frozen.freeze(asked, results_dir, args.overrides, args.reuse_runs)
     if args.amend_to is not None:
         sweep = _amended(sweep, args.amend_to, args.amend_variant)
     elif args.amend_variant:

@@ -57,6 +57,15 @@ def add_launch_arguments(parser: argparse.ArgumentParser, retry: str = "--retry-
     )
 
 
+def add_reuse_argument(parser: argparse.ArgumentParser) -> None:
+    """The option of the commands that freeze a sweep file."""
+    parser.add_argument(
+        "--reuse-runs",
+        action="store_true",
+        help="keep the listed seeds although runs with them were seen; such verdicts adopt nothing",
+    )
+
+
 def launcher_of(plan: RunPlan) -> LauncherConfig:
     """The launcher settings that a plan was made with."""
     from sweepkit.config import codec
@@ -211,6 +220,8 @@ def introduce(frozen: Frozen) -> None:
     print(
         f"{frozen.name}: {describe(frozen.cells)}; frozen in {shown(frozen.sweep_dir)} ({frozen.sha256[:12]})"
     )
+    for sentence in frozen.seen.sentences:
+        print(sentence)
     if levels := frozen.cells[0].levels:
         print(f"reference: {', '.join(f'{axis}={level}' for axis, level in levels.items())}")
 

@@ -34,6 +34,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "overrides", nargs="*", default=[], metavar="OVERRIDE", help="key=value, as for train"
     )
+    running.add_reuse_argument(parser)
     parser.add_argument("--underpowered", action="store_true", help="go on though the plan has little power")
     running.add_launch_arguments(parser)
 
@@ -45,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     results_dir = paths.results_dir()
     asked = running.load_sweep(args.name, args.overrides, results_dir)
     running.check_power(asked, args.overrides, results_dir, args.underpowered)
-    sweep = frozen.freeze(asked, results_dir, args.overrides)
+    sweep = frozen.freeze(asked, results_dir, args.overrides, args.reuse_runs)
     if sweep.search:
         running.introduce(sweep)
         how = running.how(args, results_dir, sweep.cells[0].plan)

@@ -16,6 +16,7 @@ from sweepkit.results.columns import REFERENCE
 from sweepkit.sweep import amendments
 from sweepkit.sweep.amendments import Amendment
 from sweepkit.sweep.frozen import Frozen
+from sweepkit.sweep.seen import Past
 
 
 def amend(frozen: Frozen, to_seeds: int, variants: Sequence[str] = ()) -> Amendment | None:
@@ -58,6 +59,7 @@ def amend(frozen: Frozen, to_seeds: int, variants: Sequence[str] = ()) -> Amendm
         count=to_seeds - there,
         decided=decided[latest].inputs_sha256,
         frozen_sha256=frozen.sha256,
+        past=Past(frozen.sweep_dir.parent, frozen.name),
     )
     amendments.record(frozen.sweep_dir, amendment)
     return amendment

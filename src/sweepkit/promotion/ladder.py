@@ -19,11 +19,11 @@ from sweepkit.analysis import calibration, calibration_file, replicates
 from sweepkit.analysis.calibration import Calibration
 from sweepkit.config.schema import RungConfig
 from sweepkit.errors import FrozenPlanError
-from sweepkit.promotion import deferred, gate, ledger, looks, outcome, unselected, wording
+from sweepkit.promotion import deferred, gate, hindsight, ledger, looks, outcome, unselected, wording
 from sweepkit.promotion.verdict import Promotion, RungResult, Verdict
 from sweepkit.results.columns import REFERENCE, is_reference
 from sweepkit.results.record import FailureClass, RunState
-from sweepkit.sweep import last_rung
+from sweepkit.sweep import last_rung, seen
 from sweepkit.sweep.amendments import Amendment
 from sweepkit.sweep.decision import DecisionRule
 from sweepkit.sweep.expand import VARIANT, Cell
@@ -100,6 +100,7 @@ def promote(
         before = decided.pop() if decided and decided[-1].rung == rung.name else None
         result = judge.result(rows, cells, stored, before)
         decided.append(result)
+        seen.judge_first(frozen.sweep_dir, rung.name)
         ledger.write(frozen, decided)
         on_decision(result)
         surviving, carried = result.survivors, result.unselected
@@ -168,14 +169,14 @@ class _Judge:
         earlier: RungResult | None = None,
     ) -> RungResult:
         """The stored decision where it was based on the same, else a new one after the ``earlier`` look."""
-        known = self._calibrations(rows)
+        known, said = self._calibrations(rows)
         rung, is_last = self.stage.rung, self.stage.is_last
         inputs = ledger.inputs_sha256(self.frozen, rung, is_last, self.carried, rows, known)
         before = stored.get(rung.name)
         if before is not None and before.inputs_sha256 == inputs:
             return before
         depth = cells[0].plan.depth if cells else None
-        verdicts = self._verdicts(rows, known)
+        verdicts = [replace(item, notes=[*item.notes, *said]) for item in self._verdicts(rows, known)]
         if self.stage.count is not None and self.stage.count < self.rule.looks[-1]:
             undecidable = deferred.deferred(cells, self.rule)
             verdicts = looks.interim(verdicts, self.stage.count, self.rule.looks[-1], undecidable)
@@ -184,13 +185,19 @@ class _Judge:
         number = self.stage.amendment.number if self.stage.amendment else 0
         return RungResult(rung.name, depth, verdicts, inputs, number)
 
-    def _calibrations(self, rows: pd.DataFrame) -> list[Calibration]:
-        """The noise that was measured under this rung's conditions, if it was."""
+    def _calibrations(self, rows: pd.DataFrame) -> tuple[list[Calibration], list[str]]:
+        """The noise that was measured in time under this rung's conditions, and what came too late."""
         mine = (rows["variant"] == REFERENCE) & (rows["state"] == RunState.complete)
         known = calibration_file.read(self.frozen.sweep_dir.parent)
         metrics = dict.fromkeys([self.rule.metric, self.frozen.decision.metric])
-        serving = (calibration.fitting(known, rows[mine], metric) for metric in metrics)
-        return [item for item in serving if item]
+
+        def serving(items: Sequence[Calibration]) -> list[Calibration]:
+            found = (calibration.fitting(items, rows[mine], metric) for metric in metrics)
+            return [item for item in found if item]
+
+        in_time = hindsight.in_time(known, rows)
+        used, late = serving(in_time), serving([item for item in known if item not in in_time])
+        return used, hindsight.too_late(late)
 
     def _verdicts(self, rows: pd.DataFrame, known: Sequence[Calibration]) -> list[Verdict]:
         frozen, rung, is_last = self.frozen, self.stage.rung, self.stage.is_last
@@ -207,6 +214,7 @@ class _Judge:
             usual=frozen.decision.metric,
         )
         found = [deferred.undecided(verdict, waiting, is_last) for verdict in found]
+        found = hindsight.Hindsight.of(frozen, rung.name).marked(found, list(rows["run_id"]))
         verdicts = [verdict for verdict in found if verdict.variant not in self.carried]
         measured = [verdict for verdict in found if verdict.variant in self.carried]
         if not is_last:

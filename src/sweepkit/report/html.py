@@ -129,7 +129,10 @@ def _rule(content: Content) -> str:
     for rung in content.frozen.rungs:
         overrides = " ".join(rung.overrides)
         found.append((f"rung {rung.name}", code(overrides) if overrides else "as the sweep file says"))
-    found.append(("frozen as", f"{code(content.frozen.sha256)} (SHA-256, before the first run)"))
+    seen = content.frozen.seen
+    when = "" if seen.runs else ", before the first run"
+    found.append(("frozen as", f"{code(content.frozen.sha256)} (SHA-256{when})"))
+    found += [("known before", escape(sentence)) for sentence in seen.sentences]
     return facts(found)
 
 

@@ -13,6 +13,7 @@ that drivers that start together agree; a silent edit is refused.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -26,6 +27,7 @@ from sweepkit.errors import FrozenPlanError
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.sweep import horizons, reference_runs
 from sweepkit.sweep.expand import VARIANT, Cell
+from sweepkit.sweep.seen import Past
 
 SCHEMA_VERSION = 1
 #: Fewer seeds decide nothing.
@@ -128,8 +130,9 @@ def propose(
     count: int,
     decided: str,
     frozen_sha256: str,
+    past: Past,
 ) -> Amendment:
-    """The next amendment: the same for the same sweep, whoever asks.
+    """The next amendment: seeds that the sweep does not use, and with which nothing was seen.
 
     Args:
         cells: every cell that the sweep has, of all rungs, trials and amendments: their seeds are used.
@@ -139,10 +142,9 @@ def propose(
         count: how many seeds.
         decided: digest of the decision that is amended.
         frozen_sha256: of the plan.
+        past: what is known of runs by now.
     """
     number = len(before) + 1
-    first = max(cell.plan.seed for cell in cells) + 1
-    seeds = tuple(range(first, first + count))
     name = Amendment(number, rung, (), (), "", "", ()).rung
     asked = {*variants, *(cell.variant for cell in cells if cell.role != VARIANT)}
     here = [cell for cell in cells if cell.rung == rung and cell.variant in asked]
@@ -156,6 +158,9 @@ def propose(
                 f"be left out: {cell.variant} is another run with every seed (a field refers to ${{seed}})",
                 "write a sweep file of the seeds you want",
             )
+    unused = itertools.count(max(cell.plan.seed for cell in cells) + 1)
+    fresh_seeds = (seed for seed in unused if not any(past.seen(cell.plan, seed) for cell in wanted))
+    seeds = tuple(itertools.islice(fresh_seeds, count))
     fresh = [
         dataclasses.replace(cell, rung=name, plan=with_seed(cell.plan, seed, cell.number))
         for seed in seeds

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -110,13 +110,14 @@ def pile(
     base: Sequence[str],
     seeds: Sequence[int],
     decision: DecisionRule,
+    replaced: Mapping[int, int] | None = None,
 ) -> list[Stack]:
     """Of every rung, from the bottom up. Raises ConfigError where one wants more seeds than there are."""
     return [
         Stack(
             rung.name,
             (*ladder_base, *rung.overrides, *base),
-            on_rung(seeds, rungs, rung, decision.looks),
+            on_rung(seeds, rungs, rung, decision.looks, replaced),
             tuple(rungs),
             decision,
         )
@@ -143,7 +144,9 @@ def _stacks(sweep: SweepFile, ladder: LadderConfig | None, rungs: Sequence[RungC
                 proposes=sweep.search is not None and place == 0,
             ),
         )
-        for place, stack in enumerate(pile(below, rungs, sweep.base, sweep.seeds, sweep.decision))
+        for place, stack in enumerate(
+            pile(below, rungs, sweep.base, sweep.seeds, sweep.decision, sweep.replaced_seeds)
+        )
     ]
 
 

@@ -52,6 +52,7 @@ class SweepFile:
             ladder's.
         reference_replicates: runs of the reference a seed, or "auto" (``reference_runs.py``); None: the
             ladder's.
+        replaced_seeds: seed → the fresh one in its place; in no file, for freezing finds them (``seen.py``).
     """
 
     name: str
@@ -66,6 +67,7 @@ class SweepFile:
     search: SearchSpec | None = None
     reference_horizons: tuple[float, ...] | None = None
     reference_replicates: int | str | None = None
+    replaced_seeds: Mapping[int, int] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; tuples become lists."""
@@ -96,7 +98,7 @@ class SweepFile:
         Raises:
             ConfigError: names the key, what it is, what it must be and what to do.
         """
-        known = [item.name for item in dataclasses.fields(cls)]
+        known = [item.name for item in dataclasses.fields(cls) if item.name != "replaced_seeds"]
         for key in value:
             if key not in known:
                 raise errors.invalid(

@@ -4,8 +4,9 @@
 the files' bytes (an edit is tampering) and of the sweep's *identity* (names, roles, run ids, rule, ladder).
 A launcher, trainer or logging override changes plans' bytes but not the identity, so that a sweep may go on
 elsewhere; anything else needs a new name. Both files appear at once, by renaming a folder, so that two
-drivers that start together agree. A search freezes its space, sampler and number of trials; its trials are
-appended to a file of their own (``trials.py``).
+drivers that start together agree. What was known of the runs by then stands there too (``seen.py``). A
+search freezes its space, sampler and number of trials; its trials are appended to a file of their own
+(``trials.py``).
 """
 
 from __future__ import annotations
@@ -16,19 +17,20 @@ import hashlib
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from sweepkit import errors, fsio
 from sweepkit.config.schema import RungConfig
 from sweepkit.errors import FrozenPlanError
-from sweepkit.sweep import amendments, expand, last_rung, points, trials
+from sweepkit.sweep import amendments, expand, fresh, last_rung, points, trials
 from sweepkit.sweep.amendments import Amendment, level
 from sweepkit.sweep.decision import DecisionRule
 from sweepkit.sweep.expand import Cell, Stack
 from sweepkit.sweep.file import SweepFile
 from sweepkit.sweep.search_spec import SearchSpec
+from sweepkit.sweep.seen import Past, Seen
 
 SCHEMA_VERSION = 1
 PLAN_FILE = "plan.jsonl"
@@ -47,6 +49,7 @@ class Frozen:
         ladder_base, base, seeds: the ladder's and the sweep file's, of which a search makes its trials.
         overrides: the command line's when the sweep was frozen.
         amendments: seeds that were added after the last rung was decided; their cells come last.
+        seen: what was known of its runs when it was frozen.
     """
 
     name: str
@@ -64,6 +67,7 @@ class Frozen:
     num_fixed: int = 0
     identity: str = ""
     amendments: tuple[Amendment, ...] = ()
+    seen: Seen = field(default_factory=Seen)
 
     @property
     def stacks(self) -> list[Stack]:
@@ -73,7 +77,9 @@ class Frozen:
             numbers[cell.rung] = max(numbers.get(cell.rung, 1), cell.number + 1)
         return [
             dataclasses.replace(stack, reference_replicates=numbers.get(stack.rung, 1))
-            for stack in expand.pile(self.ladder_base, self.rungs, self.base, self.seeds, self.decision)
+            for stack in expand.pile(
+                self.ladder_base, self.rungs, self.base, self.seeds, self.decision, self.seen.replaced
+            )
         ]
 
     def rule_on(self, rung: str) -> DecisionRule:
@@ -97,13 +103,16 @@ class Frozen:
         return self.cells[: self.num_fixed]
 
 
-def freeze(sweep: SweepFile, results_dir: Path, extra: Sequence[str] = ()) -> Frozen:
+def freeze(
+    sweep: SweepFile, results_dir: Path, extra: Sequence[str] = (), reuse_runs: bool = False
+) -> Frozen:
     """Expand and freeze a sweep, or check that it still is what was frozen.
 
     Args:
-        sweep: the sweep file.
+        sweep: the sweep file. Listed seeds with which a run was seen are replaced by fresh ones.
         results_dir: the folder that holds ``runs/`` and the sweeps' folders.
         extra: overrides of the command line; they win over levels.
+        reuse_runs: keep the listed seeds; what was seen is then judged after the fact.
 
     Returns:
         The frozen sweep; its cells carry the launcher, trainer and logging settings of this call.
@@ -112,8 +121,36 @@ def freeze(sweep: SweepFile, results_dir: Path, extra: Sequence[str] = ()) -> Fr
         ConfigError: the sweep file or an override is wrong.
         FrozenPlanError: a frozen file was edited, or the sweep now expands to something else.
     """
-    rungs = expand.rungs_of(expand.ladder_of(sweep, extra))
-    return freeze_cells(sweep, rungs, expand.expand_all(sweep, extra), results_dir, extra)
+    asked = as_frozen(sweep, results_dir, extra, reuse_runs)
+    rungs = expand.rungs_of(expand.ladder_of(asked, extra))
+    try:
+        return freeze_cells(asked, rungs, expand.expand_all(asked, extra), results_dir, extra)
+    except FrozenPlanError:
+        stands = as_frozen(sweep, results_dir, extra, reuse_runs)
+        if stands.replaced_seeds == asked.replaced_seeds:
+            raise
+    # another driver was first, and had seen less or more
+    return freeze_cells(stands, rungs, expand.expand_all(stands, extra), results_dir, extra)
+
+
+def as_frozen(
+    sweep: SweepFile, results_dir: Path, extra: Sequence[str] = (), reuse_runs: bool = False
+) -> SweepFile:
+    """The sweep with the seeds that it was frozen with, or would be now. Arguments as for ``freeze``.
+
+    Raises:
+        FrozenPlanError: it was frozen with fresh seeds, and now is to reuse runs.
+    """
+    sweep_dir = results_dir / sweep.name
+    if not _exists(sweep_dir):
+        return sweep if reuse_runs else fresh.with_fresh_seeds(sweep, results_dir, extra)
+    seen = Seen.from_json(_read_head(sweep_dir)["seen"])
+    if reuse_runs and seen.replaced:
+        raise FrozenPlanError(
+            f"sweep {sweep.name} was frozen with fresh seeds, but must be frozen with those that are listed "
+            "to reuse runs; leave out --reuse-runs, or give the sweep file a new name"
+        )
+    return dataclasses.replace(sweep, replaced_seeds=seen.replaced)
 
 
 def freeze_cells(
@@ -123,14 +160,15 @@ def freeze_cells(
     results_dir: Path,
     extra: Sequence[str] = (),
 ) -> Frozen:
-    """``freeze`` for cells that are already expanded."""
+    """``freeze`` for cells that are already expanded, with the seeds that they have."""
     sweep_dir = results_dir / sweep.name
     if sweep.search:
         rungs = sweep.search.limited(rungs)
         points.check(sweep.search, expand.stacks(sweep, extra), cells, extra)
     head = _head(sweep, rungs, cells, extra)
     if not _exists(sweep_dir):
-        _write(sweep_dir, head, cells)
+        seen = fresh.look(cells, sweep.replaced_seeds, Past(results_dir, sweep.name))
+        _write(sweep_dir, head | {"seen": seen.to_json()}, cells)
     stored = _read_head(sweep_dir)
     cells_on_disk = _read_cells(sweep_dir, stored)
     on_disk = _identity(stored["decision"], stored["rungs"], cells_on_disk, stored["sweep"].get("search"))
@@ -268,12 +306,13 @@ def _frozen(sweep_dir: Path, head: Mapping[str, Any], cells: list[Cell]) -> Froz
         num_fixed=head["num_cells"],
         identity=head["identity"],
         amendments=added,
+        seen=Seen.from_json(head["seen"]),
     )
 
 
 def _tampered(path: Path, what: str) -> FrozenPlanError:
     return FrozenPlanError(
-        f"{path} is {what}, but must be what was frozen before the first run; restore it, or delete "
+        f"{path} is {what}, but must be what was frozen; restore it, or delete "
         f"{path.parent} and start the sweep again (finished runs are kept in {path.parent.parent / 'runs'})"
     )
 

@@ -7,14 +7,18 @@ are frozen with the plan, so that nobody adds some until the result is liked.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sweepkit import errors
 from sweepkit.config.schema import RungConfig
 
 
 def on_rung(
-    seeds: Sequence[int], rungs: Sequence[RungConfig], rung: RungConfig, looks: Sequence[int] = ()
+    seeds: Sequence[int],
+    rungs: Sequence[RungConfig],
+    rung: RungConfig,
+    looks: Sequence[int] = (),
+    replaced: Mapping[int, int] | None = None,
 ) -> tuple[int, ...]:
     """The seeds of every variant on ``rung``.
 
@@ -23,15 +27,18 @@ def on_rung(
         rungs: its ladder, from the bottom up.
         rung: one of them.
         looks: the decision rule's.
+        replaced: seed → the one in its place, where a run with it was seen (``seen.py``).
 
     Raises:
         ConfigError: the rung wants more seeds than the sweep has.
     """
+    instead = replaced or {}
     place = next(index for index, item in enumerate(rungs) if item.name == rung.name)
     first = list(seeds) if place == 0 else _fresh(max(seeds) + 1 + (place - 1) * len(seeds), len(seeds))
     if looks and place == len(rungs) - 1:
         more = max(0, looks[-1] - len(first))
-        return tuple([*first, *_fresh(max(first) + 1, more)][: looks[-1]])
+        wanted_here = [*first, *_fresh(max(first) + 1, more)][: looks[-1]]
+        return tuple(instead.get(seed, seed) for seed in wanted_here)
     wanted = len(seeds) if rung.num_seeds is None else rung.num_seeds
     if not 1 <= wanted <= len(seeds):
         raise errors.invalid(
@@ -40,7 +47,7 @@ def on_rung(
             f"lie between 1 and the sweep's {len(seeds)} seeds",
             "list more seeds in the sweep file",
         )
-    return tuple(first[:wanted])
+    return tuple(instead.get(seed, seed) for seed in first[:wanted])
 
 
 def _fresh(start: int, count: int) -> list[int]:

@@ -1,0 +1,166 @@
+"""Roads to a second sweep over runs that were seen, played by the real code on made-up records.
+
+    python tests/promotion/roads.py --worlds 400     # how often each road adopts something useless
+
+A first sweep of variants that do nothing is frozen, run and judged; a second one is made of what it left
+open, as somebody would who hopes: fewer variants, one seed dropped, another level, another name. What a run
+measures follows from its training and its seed alone, so that asking again in other words gives it again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import random
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from sweepkit import fsio
+from sweepkit.config import compose
+from sweepkit.plan.run_plan import RunPlan
+from sweepkit.promotion import ladder
+from sweepkit.promotion.verdict import Final, Promotion
+from sweepkit.results import store
+from sweepkit.results.record import RunDir, RunRecord, RunState
+from sweepkit.sweep import frozen as freezing
+from sweepkit.sweep.expand import Cell
+from sweepkit.sweep.file import SweepFile
+from sweepkit.sweep.frozen import Frozen
+
+LR = "optimizer.matrix.lr"
+RATES = [0.02, 0.021, 0.022, 0.023, 0.024, 0.025, 0.026, 0.027, 0.028]  # the first is the reference's
+ALPHA = 0.05
+NOISE, LUCK = 0.001, 0.02
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def sweep(name: str = "first", rates: list[float] = RATES, **given: object) -> SweepFile:
+    """Learning rates beside the first of them, on one rung."""
+    return SweepFile.from_json(
+        {
+            "name": name,
+            "base": ["experiment=mini", "model=d2"],
+            "axes": {LR: rates},
+            "reference": {LR: str(rates[0])},
+            "seeds": [1, 2, 3],
+            "decision": {"alpha": ALPHA, "min_effect": 0.0003},
+        }
+        | given
+    )
+
+
+@dataclass
+class World:
+    """What runs measure in one results folder; ``clock`` counts minutes."""
+
+    results_dir: Path
+    effects: Mapping[float, float]  # learning rate → true effect
+    seed: int = 0
+    clock: int = 0
+
+    def measured(self, plan: RunPlan) -> float:
+        luck = random.Random(f"{self.seed} {plan.pair_key}").gauss(0.0, LUCK)
+        own = random.Random(f"{self.seed} {plan.training_id} {plan.seed}").gauss(0.0, NOISE)
+        return 2.5 + self.effects.get(plan.config["optimizer"]["matrix"]["lr"], 0.0) + luck + own
+
+    def run(self, plan: RunPlan, state: RunState = RunState.complete) -> None:
+        """As a launcher does: what has ended is not run again."""
+        run_dir = RunDir.of(self.results_dir, plan.run_id)
+        if run_dir.record_path.exists():
+            return
+        self.clock += 1
+        value = self.measured(plan)
+        streams = plan.config["evaluation"]["streams"]
+        results = {f"bpb_{stream}": value for stream in streams}
+        results |= {"val_bpb": value, "median_step_time_s": 0.1}
+        ended = (START + timedelta(minutes=self.clock)).isoformat()
+        fsio.write_json(run_dir.plan_path, plan.to_json())
+        record = RunRecord(
+            run_id=plan.run_id,
+            variant_id=plan.variant_id,
+            seed=plan.seed,
+            state=state,
+            step=plan.num_steps,
+            num_steps=plan.num_steps,
+            ended_at=ended,
+            resolved={"dtype": "fp32", "device": "cpu"},
+            environment={"hardware": "a processor", "host": "here"},
+            environment_fingerprint="e" * 12,
+            evaluation_fingerprints=dict.fromkeys(streams, "f" * 12),
+            results=results if state is RunState.complete else {},
+        )
+        fsio.write_json(run_dir.record_path, record.to_json())
+
+    def climb(self, frozen: Frozen) -> Promotion:
+        def run_cells(rung: str, cells: list[Cell]) -> None:
+            for cell in cells:
+                self.run(cell.plan)
+
+        return ladder.promote(frozen, run_cells, lambda: store.load(frozen.name, self.results_dir))
+
+    def promote(self, wanted: SweepFile, **options: bool) -> Promotion:
+        return self.climb(freezing.freeze(wanted, self.results_dir, **options))
+
+
+def best(promotion: Promotion, count: int) -> list[float]:
+    """The learning rates that looked best, of those that are open; the reference's first."""
+    here = [item for item in promotion.rungs[-1].verdicts if item.effect.effect is not None]
+    here.sort(key=lambda item: item.effect.effect or 0.0)
+    return [RATES[0], *(float(item.variant.partition("=")[2]) for item in here[:count])]
+
+
+def without_worst_seed(world: World, rates: list[float]) -> list[int]:
+    """The two seeds on which the best one looks better."""
+    frozen = freezing.load_frozen(world.results_dir, "first")
+    values = {
+        (cell.plan.config["optimizer"]["matrix"]["lr"], cell.plan.seed): world.measured(cell.plan)
+        for cell in frozen.cells
+    }
+    gains = sorted([1, 2, 3], key=lambda seed: values[rates[1], seed] - values[rates[0], seed])
+    return sorted(gains[:2])
+
+
+Road = Callable[[World, Promotion], SweepFile]
+
+ROADS: dict[str, Road] = {
+    "the best alone": lambda world, first: sweep("second", best(first, 1)),
+    "the best two": lambda world, first: sweep("second", best(first, 2)),
+    "one seed dropped": lambda world, first: sweep("second", seeds=without_worst_seed(world, best(first, 1))),
+    "both": lambda world, first: sweep(
+        "second", best(first, 2), seeds=without_worst_seed(world, best(first, 1))
+    ),
+}
+
+
+def false_adoptions(road: Road, num_worlds: int, reuse_runs: bool, folder: Path) -> float:
+    """Share of worlds without any effect in which the second sweep adopts something."""
+    found = 0
+    for number in range(num_worlds):
+        with tempfile.TemporaryDirectory(dir=folder) as name:
+            world = World(Path(name), {}, seed=number)
+            first = world.promote(sweep())
+            if first.of(Final.adopted):
+                continue  # nobody goes on looking
+            second = world.promote(road(world, first), reuse_runs=reuse_runs)
+            found += bool(second.of(Final.adopted))
+    return found / num_worlds
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--worlds", type=int, default=400)
+    parser.add_argument("--folder", type=Path, default=Path("/dev/shm"))
+    args = parser.parse_args()
+    compose.compose = functools.lru_cache(composed)  # type: ignore[assignment]
+    for name, road in ROADS.items():
+        rates = [false_adoptions(road, args.worlds, reuse, args.folder) for reuse in (False, True)]
+        print(f"{name}: {rates[0]:.1%} on fresh seeds, {rates[1]:.1%} with --reuse-runs", flush=True)
+
+
+composed = compose.compose
+
+if __name__ == "__main__":
+    main()
