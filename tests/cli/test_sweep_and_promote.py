@@ -186,8 +186,9 @@ def test_multirun_goes_through_the_same_ledger(launcher: FakeLauncher, capsys: C
     assert (paths.results_dir() / name / "plan.jsonl").is_file()
     assert main(arguments) == 0
     assert len(launcher.started) == 4
-    assert main(["sweep", "mine"]) == 0
+    assert main(["sweep", "mine", "--reuse-runs"]) == 0
     assert len(launcher.started) == 4 + 9 - 4, "the sweep shares the reference and up, seeds 1 and 2"
+    assert "after the fact: 4 of its runs had been seen when it was frozen" in capsys.readouterr().out
     capsys.readouterr()
     assert main(["results", name, "--format", "json"]) == 0
     rows = json.loads(capsys.readouterr().out)

@@ -117,7 +117,7 @@ def test_single_runs_and_multiruns_count_as_seen(world: World) -> None:
         world.run(cell.plan)
     made = freezing.freeze(sweep(rates=RATES), world.results_dir)
     assert made.seen.replaced == {2: 4} and not made.seen.judged
-    assert made.seen.sentences == ["seeds 2 are 4 here, for runs with them were seen before"]
+    assert made.seen.sentences == ["fresh seeds 4 for 2, with which runs had been seen"]
 
 
 def test_a_multirun_runs_what_was_asked_for_and_says_so(world: World, first: Promotion) -> None:

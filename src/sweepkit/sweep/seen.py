@@ -98,7 +98,7 @@ class Seen:
         found = []
         if self.replaced:
             listed, fresh = (", ".join(map(str, seeds)) for seeds in (self.replaced, self.replaced.values()))
-            found.append(f"seeds {listed} are {fresh} here, for runs with them were seen before{by}")
+            found.append(f"fresh seeds {fresh} for {listed}, with which runs had been seen{by}")
         if self.runs:
             many = f"{len(self.runs)} of its runs" if len(self.runs) > 1 else "one of its runs"
             found.append(f"after the fact: {many} had been seen when it was frozen{by}")
