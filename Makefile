@@ -2,6 +2,7 @@
 # make demo    setup, then a real staged promotion on the embedded corpus (minutes, two cores)
 # make test-setup   setup, and what the checks need: pytest, ruff, mypy
 # make test    setup, then lint, types, import rules and all tests
+# make test-avx2   the same as on a CPU that has AVX2 and neither AVX-512 nor bf16
 # make test-full   the same with all generated cases instead of a sample of them
 # make bench   the reference workload's speed beside the committed baseline (half an hour; a quiet machine)
 # make slurm-packages   as root, on Debian: the Slurm that tests/slurm start a cluster of
@@ -9,7 +10,7 @@
 # PYTHON=python3.12   another interpreter (3.11 or newer)
 # TORCH_INDEX=URL EXTRAS=cuda   where the torch wheel comes from, for a CUDA build (docs/gpu.md)
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-full test-setup lint types imports pytest bench slurm-packages wheel clean
+.PHONY: help setup demo test test-avx2 test-full test-setup lint types imports pytest bench slurm-packages wheel clean
 SHELL := /bin/bash
 
 PYTHON ?= python3
@@ -22,7 +23,7 @@ TORCH := torch==2.13.0
 JOBS ?= 4
 
 help:
-	@sed -n 's/^# //p' Makefile | head -9
+	@sed -n 's/^# //p' Makefile | head -10
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -50,6 +51,13 @@ demo: $(VENV)/.setup
 test-setup: $(VENV)/.test-setup
 
 test: lint types imports pytest
+
+# Hides from sweepkit, torch, oneDNN and MKL what this CPU has beyond AVX2.
+test-avx2: export SWEEPKIT_CPU_FLAGS := avx2 fma
+test-avx2: export ATEN_CPU_CAPABILITY := avx2
+test-avx2: export ONEDNN_MAX_CPU_ISA := AVX2
+test-avx2: export MKL_ENABLE_INSTRUCTIONS := AVX2
+test-avx2: test
 
 test-full: export SWEEPKIT_TEST_FULL := 1
 test-full: test

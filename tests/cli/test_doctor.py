@@ -83,7 +83,10 @@ def test_the_step_is_timed_as_it_will_be_on_a_gpu(monkeypatch: pytest.MonkeyPatc
     assert left_out[0] == "d2 in fp8" and "not timed" in left_out[1]
 
 
-def test_a_step_that_cannot_be_timed_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("flags", "dtype"), [("avx2 avx512_bf16", "bf16"), ("avx2", "fp32")])
+def test_a_step_that_cannot_be_timed_is_a_failure(
+    flags: str, dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from rich.console import Console
 
     from sweepkit.training import step_speed
@@ -92,6 +95,7 @@ def test_a_step_that_cannot_be_timed_is_a_failure(monkeypatch: pytest.MonkeyPatc
         raise RuntimeError("no kernel")
 
     monkeypatch.setattr(step_speed, "measure", broken)
+    monkeypatch.setenv("SWEEPKIT_CPU_FLAGS", flags)
     started = time.perf_counter()
     speeds, failed = doctor._time_steps(Console(quiet=True), TINY, torch.device("cpu"), started)
-    assert failed == ["step of d2 in bf16"] and "RuntimeError: no kernel" in speeds["d2 in bf16"]
+    assert failed == [f"step of d2 in {dtype}"] and "RuntimeError: no kernel" in speeds[f"d2 in {dtype}"]

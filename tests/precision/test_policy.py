@@ -60,6 +60,7 @@ def test_a_bad_override_says_what_is_allowed(monkeypatch: pytest.MonkeyPatch, va
 def test_auto_on_a_cpu(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cpuinfo: str | None, dtype: torch.dtype, reason: str
 ) -> None:
+    monkeypatch.delenv(policy.CPU_FLAGS_VARIABLE, raising=False)
     path = tmp_path / "cpuinfo"
     if cpuinfo is not None:
         path.write_text(f"processor\t: 0\n{cpuinfo}")
@@ -68,6 +69,14 @@ def test_auto_on_a_cpu(
     chosen = policy.resolve(PrecisionConfig(), CPU)
     assert chosen.compute_dtype == dtype
     assert reason in chosen.reason
+
+
+@pytest.mark.parametrize(("flags", "dtype"), [("avx2 fma", torch.float32), ("amx_bf16", torch.bfloat16)])
+def test_another_kind_of_cpu_can_be_tried(
+    monkeypatch: pytest.MonkeyPatch, flags: str, dtype: torch.dtype
+) -> None:
+    monkeypatch.setenv("SWEEPKIT_CPU_FLAGS", flags)
+    assert policy.resolve(PrecisionConfig(), CPU).compute_dtype == dtype
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ included, which is how one hunts a NaN in fp32 without touching a configuration.
 
 from __future__ import annotations
 
+import os
 import platform
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,8 @@ from sweepkit.errors import ConfigError, invalid
 
 # Linux names of "this CPU multiplies bf16": AVX-512 and AMX on x86, the bf16 extension on Arm.
 _CPU_FLAGS = ("avx512_bf16", "amx_bf16", "bf16")
+#: Holds the flags to go by instead of the CPU's own, to try what runs do on another kind of CPU.
+CPU_FLAGS_VARIABLE = "SWEEPKIT_CPU_FLAGS"
 _MIN_CUDA_CAPABILITY = (8, 0)  # Ampere, the first with bf16 tensor cores
 _MIN_FP8_CAPABILITY = (8, 9)  # Ada, the first with FP8 tensor cores
 _MIN_MPS_MACOS = 14  # the first whose Metal kernels take bf16
@@ -157,6 +160,8 @@ def _cuda_has(device: torch.device, first: tuple[int, int], what: str) -> tuple[
 
 def _cpu_flags(path: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
     """Instruction set flags of the first core; empty where the kernel does not list them."""
+    if pretended := os.environ.get(CPU_FLAGS_VARIABLE):
+        return frozenset(pretended.split())
     try:
         text = path.read_text()
     except OSError:

@@ -20,7 +20,15 @@ from sweepkit.training import device as devices
 
 _PACKAGES = ("sweepkit", "torch", "numpy", "safetensors", "tiktoken", "rustbpe", "hydra-core", "triton")
 _FIRST_ATTENTION = "sdpa"
-_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "SWEEPKIT_DTYPE", "CUDA_VISIBLE_DEVICES")
+_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "ATEN_CPU_CAPABILITY",
+    "ONEDNN_MAX_CPU_ISA",
+    "SWEEPKIT_CPU_FLAGS",
+    "SWEEPKIT_DTYPE",
+    "CUDA_VISIBLE_DEVICES",
+)
 
 
 def describe(device: torch.device) -> dict[str, Any]:
