@@ -64,7 +64,7 @@ def others(kind: Any, default: Any) -> list[Any]:
     if isinstance(kind, type) and issubclass(kind, Enum):
         return [item.name for item in kind if item is not default]
     if kind is bool:
-        return [str(not default).lower()]
+        return [str(value).lower() for value in (True, False) if value is not default]
     if kind is int:
         start = default if isinstance(default, int) else 4
         return [start + 1, start * 2, max(1, start // 2), 1024]

@@ -38,6 +38,7 @@ SETTINGS: dict[str, list[str]] = {f"d{depth}": [f"model.depth={depth}"] for dept
 COMES_OUT: dict[str, Callable[[RunPlan], object]] = {
     "init_seed": lambda plan: plan.seed,
     "model.num_kv_heads": lambda plan: plan.num_kv_heads,
+    "model.backout": lambda plan: plan.depth > 2,
     "model.short_window": lambda plan: min(plan.windows),
     "dataset.sources": lambda plan: [] if plan.config["dataset"]["repo"] else list(EMBEDDED_SOURCES),
     "schedule.warmup_steps": lambda plan: plan.warmup_steps,
