@@ -124,7 +124,13 @@ AXES = "axes: {a: {x: [optimizer.x0.lr=0.1]}}\n"
         ("axes: {a: [[1, 2]]}", "plain values in the short form"),
         ("axes: {a: {x: 1}}", r"axes\.a\.x is 1, but must be a list of overrides"),
         ("axes: {a: {x: [7]}}", r"axes\.a\.x is 7, but must be an override"),
-        ("axes: {a: {on: [b=1]}}", "put it in quotes"),
+        ("axes: {a: {true: [b=1]}}", "put it in quotes"),
+        ("axes: {a: {1: [b=1], '1': [b=2]}}", "name every level once"),
+        ("axes: {1: {x: [b=1]}, '1': {x: [b=2]}}", "name every axis once"),
+        ("axes: {optimizer.x0.lr: [.inf]}", "finite numbers"),
+        ("axes: {optimizer.x0.lr: [nan, 0.1]}", "finite numbers"),
+        (AXES + "seeds: [1:30]", "seeds is .'1:30'"),
+        (AXES + "combine: yes", "combine is 'yes'"),
         ("axes: {a: {'x,y': [b=1]}}", "level name of letters"),
         ("axes: {a b: [1]}", "axis name of letters"),
         ("axes: {a: {x: [b=1], x: [b=2]}}", "valid YAML"),
@@ -152,3 +158,12 @@ def test_decision_defaults_and_round_trip() -> None:
     rule = DecisionRule.from_json(given)
     assert rule.margins == {"wall_clock": 0.02, "flops": 0.5}
     assert DecisionRule.from_json(rule.to_json()) == rule
+
+
+def test_numbers_and_words_are_read_as_people_write_them(tmp_path: Path) -> None:
+    text = "axes: {model.smear: {on: [model.smear=on], no: [model.smear=no]}, x.y: [1e-3, 0.1, 2024-01-01]}\n"
+    sweep = file.load(write(tmp_path, text + "seeds: [010, 1_000, 0x10]\nquestion: off\n"))
+    assert sweep.seeds == (10, 1000, 16)
+    assert list(sweep.axes["model.smear"]) == ["on", "no"]
+    assert list(sweep.axes["x.y"]) == ["0.001", "0.1", "2024-01-01"]
+    assert sweep.question == "off"

@@ -24,7 +24,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from sweepkit import errors
-from sweepkit.config import assign, checks, groups, interpolations, paths
+from sweepkit.config import assign, checks, groups, interpolations, paths, yaml_words
 from sweepkit.config.override import Override, parse
 from sweepkit.config.schema import RunConfig
 
@@ -95,6 +95,7 @@ def _composed(folder: Path, chosen: tuple[tuple[str, str], ...]) -> tuple[DictCo
     No object where values are still to be resolved or given.
     """
     register_schema()
+    yaml_words.refuse_misread(folder)
     state = GlobalHydra.instance()
     running, state.hydra = state.hydra, None
     try:

@@ -38,21 +38,31 @@ def read_axes(value: object) -> dict[str, dict[str, tuple[str, ...]]]:
             "axes", value, "name at least one axis", "add one, as optimizer.matrix.lr: [0.02, 0.03]"
         )
     axes = {}
-    for axis, levels in value.items():
+    for name, (axis, levels) in _named("axes", value, "axis").items():
         where = f"axes.{axis}"
-        name = _check_label(where, axis, "axis")
         if isinstance(levels, list) and levels:
             axes[name] = _short_form(name, levels)
         elif isinstance(levels, Mapping) and levels:
             axes[name] = {
-                _check_label(where, level, "level"): read_overrides(f"{where}.{level}", given)
-                for level, given in levels.items()
+                level: read_overrides(f"{where}.{level}", given)
+                for level, (_, given) in _named(where, levels, "level").items()
             }
         else:
             raise errors.invalid(
                 where, levels, "be a list of values or map level names to overrides", "write [0.02, 0.03]"
             )
     return axes
+
+
+def _named(where: str, value: Mapping[Any, Any], kind: str) -> dict[str, tuple[Any, Any]]:
+    """Name → key and content; 1 and "1" are two keys to YAML and one name."""
+    found: dict[str, tuple[Any, Any]] = {}
+    for key, content in value.items():
+        name = _check_label(f"{where}.{key}" if kind == "axis" else where, key, kind)
+        if name in found:
+            raise errors.invalid(where, key, f"name every {kind} once", "rename one of them")
+        found[name] = (key, content)
+    return found
 
 
 def _short_form(axis: str, values: list[Any]) -> dict[str, tuple[str, ...]]:

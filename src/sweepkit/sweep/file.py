@@ -26,11 +26,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml  # type: ignore[import-untyped]
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from sweepkit import errors
-from sweepkit.config import paths
+from sweepkit.config import paths, yaml_words
 from sweepkit.sweep import fields
 from sweepkit.sweep.decision import DecisionRule
 from sweepkit.sweep.search_spec import SearchSpec
@@ -138,16 +136,13 @@ def load(name_or_path: str | Path) -> SweepFile:
     """
     path = find(str(name_or_path))
     try:
-        content = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
-    except (yaml.YAMLError, OmegaConfBaseException, UnicodeDecodeError) as error:
+        content = yaml_words.read(path.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         detail = " ".join(str(error).split())
         raise errors.invalid(
             "sweep file", str(path), f"be valid YAML ({detail})", "correct that line"
         ) from error
-    except OSError as error:  # without a number it is OmegaConf's, for a file that holds a single value
-        if error.errno is not None:
-            raise
-        content = None
+    content = {} if content is None else content
     if not isinstance(content, dict):
         raise errors.invalid("sweep file", str(path), "map keys to values", "start from a shipped sweep file")
     if "name" in content:

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml  # type: ignore[import-untyped]
 from numpy.typing import NDArray
+
+from sweepkit.config import yaml_words
 
 Array = NDArray[np.float64]
 FILE = Path(__file__).with_name("worlds.yaml")
@@ -80,7 +81,7 @@ class Truth:
 
 def load(path: Path = FILE) -> dict[str, World]:
     """The frozen worlds by name."""
-    content = yaml.safe_load(path.read_text())
+    content = yaml_words.read(path.read_text())
     return {
         name: World.from_json({"name": name} | content["common"] | changes)
         for name, changes in content["worlds"].items()
