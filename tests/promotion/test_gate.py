@@ -63,7 +63,7 @@ def test_reasons_and_evidence_carry_the_numbers(tmp_path: Path) -> None:
         "n=3",
         "80% interval",
         "Dunnett over 3",
-        "without its luck",
+        "shrunken estimate",
         "α = 0.1",
         "min_effect 0.001",
         "FLOPs ratio",

@@ -52,7 +52,7 @@ def test_effects_are_followed_on_one_text_all_the_way(tmp_path: Path) -> None:
     last = next(row for row in promotion.transfer if (row.variant, row.rung) == ("fits", "d6"))
     assert last.effect == pytest.approx(expected)
     assert last.note.startswith("keeps")
-    retained = story.retentions(promotion.rungs, RULE.alpha)
+    retained = story.retentions(promotion.rungs, RULE)
     assert [item.flips for item in retained] == [[], []], "no sign turns on the text of all rungs"
     verdict = next(item for item in promotion.rungs[-1].verdicts if item.variant == "fits")
     assert (verdict.evidence["metric"], verdict.evidence["usual_metric"]) == (HELD_BACK, "val_bpb")

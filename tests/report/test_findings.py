@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import random
+import shutil
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -193,3 +195,15 @@ def test_a_sweep_without_a_promotion_has_no_horizon_among_its_effects(gathered: 
     assert {(row.variant, row.rung) for row in told} == judged.keys()
     for row in told:
         assert row.effect == judged[row.variant, row.rung].effect
+
+
+def test_cliffs_are_the_same_before_and_after_promote(swept: Frozen, tmp_path: Path) -> None:
+    """They follow from the runs; a sweep that was only run, and not yet promoted, has them too."""
+    results = tmp_path / "copy"
+    shutil.copytree(swept.sweep_dir.parent, results)
+    after = findings.cliffs(content.gather("found", results))
+    for name in ("promotion.json", "verdicts.json"):
+        (results / "found" / name).unlink()
+    before = findings.cliffs(content.gather("found", results))
+    assert len(after) > 0
+    pd.testing.assert_frame_equal(before, after)

@@ -22,6 +22,7 @@ from sweepkit.promotion.simulation.play import Score
 from sweepkit.promotion.verdict import Promotion
 from sweepkit.report import content, drawing, html, plots, policy_plot, sheets, tables, terminal
 from sweepkit.results import store
+from sweepkit.sweep.decision import DecisionRule
 from sweepkit.sweep.frozen import Frozen
 
 VOID = {"meta", "br", "hr", "img", "link"}
@@ -86,7 +87,7 @@ def test_a_promoted_sweep_tells_everything(promotion: Promotion, frozen: Frozen,
     assert path == tmp_path / "demo" / "report.html"
     page = path.read_text()
     checker = check(page)
-    for said in (frozen.question, frozen.sha256, promotion.message, "error rate α", "0.0003 bits per byte",
+    for said in (frozen.question, frozen.sha256, promotion.message, "error rate α", "0.0003 bits/byte",
                  "the loss rose to 3.1 x", "a processor", "0123abc", "not run"):  # fmt: skip
         assert said in checker.text
     for verdict in promotion.rungs[0].verdicts:
@@ -222,8 +223,8 @@ def test_plots_are_valid_svg_that_follows_the_page_and_never_changes(frozen: Fro
     def draw() -> list[str]:
         return [
             plots.learning_curves(curves[curves["rung"] == "d2"], colour),
-            plots.forest(effects[effects["rung"] == "d2"], 0.0003, {"lr=high": "reject"}),
-            plots.transfer(effects, colour),
+            plots.forest(effects[effects["rung"] == "d2"], DecisionRule(), {"lr=high": "reject"}),
+            plots.transfer(effects, colour, DecisionRule()),
         ]
 
     first = draw()

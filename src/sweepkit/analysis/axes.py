@@ -167,7 +167,7 @@ def steps(
 
 
 def _steps(effect: Effect, demand: str, margin: float, alpha: float, reference_mean: float | None) -> Axis:
-    bound = 0.0 if demand == SUPERIOR else margin * (reference_mean or 0.0)
+    bound = 0.0 if demand == SUPERIOR else margin * abs(reference_mean or 0.0)
     status = _status(effect, bound, alpha)
     sentence = "" if demand == SUPERIOR else f"metric not worse by more than {margin:.1%}: {status.value}"
     ratio = None

@@ -68,13 +68,16 @@ class Term:
         return asdict(self) | {"name": self.name}
 
 
-def terms(rows: pd.DataFrame, metric: str, alpha: float, reference: str = REFERENCE) -> list[Term]:
+def terms(
+    rows: pd.DataFrame, metric: str, alpha: float, reference: str = REFERENCE, sign: int = 1
+) -> list[Term]:
     """Main effects, then interactions, of the complete runs of one rung.
 
     Args:
         rows: variant, seed, pair_key, ``metric`` and one column ``level_<axis>`` an axis; a missing level is
             the reference's.
         alpha: intervals have confidence ``1 - 2 alpha``, conflicts are shown at one-sided ``alpha``.
+        sign: 1 where lower is better, -1 where higher is.
 
     Returns:
         Nothing where no variant combines two axes, or where the reference is missing.
@@ -101,7 +104,7 @@ def terms(rows: pd.DataFrame, metric: str, alpha: float, reference: str = REFERE
             if made is not None:
                 found[term] = made
     main = [term for settings_, term in found.items() if len(settings_) == 1]
-    return main + _interactions(found, alpha, metric)
+    return main + _interactions(found, alpha, metric, sign)
 
 
 def _settings(rows: pd.DataFrame, reference: str) -> dict[str, frozenset[Setting]]:
@@ -143,36 +146,48 @@ def _term(
     return Term(settings, estimate, estimate - half, estimate + half, confidence, p)
 
 
-def _interactions(found: Mapping[tuple[Setting, ...], Term], alpha: float, metric: str) -> list[Term]:
+def _interactions(
+    found: Mapping[tuple[Setting, ...], Term], alpha: float, metric: str, sign: int
+) -> list[Term]:
     """The interactions with what both settings give alone and together, corrected over all of them."""
     pairs = [term for term in found.values() if len(term.settings) == 2]
-    corrected = holm([_p_less(term) for term in pairs])
+    corrected = holm([_p_less(term, sign) for term in pairs])
     made = []
     for term, p_holm in zip(pairs, corrected, strict=True):
         one, other = (found.get((item,)) for item in term.settings)
         if one is None or other is None:
             continue
         together = one.effect + other.effect + term.effect
-        conflict = one.effect < 0 and other.effect < 0 and term.effect > 0 and p_holm <= alpha
+        gains = sign * one.effect < 0 and sign * other.effect < 0
+        conflict = gains and sign * term.effect > 0 and p_holm <= alpha
+        best = sign * min(sign * one.effect, sign * other.effect)
+        is_less = sign * together > sign * best
         made.append(
             Term(
                 term.settings, term.effect, term.low, term.high, term.confidence, term.p, together,
                 (one.effect, other.effect), p_holm, conflict,
-                _sentence(term, one.effect, other.effect, together, p_holm, conflict, metric),
+                _sentence(term, one.effect, other.effect, together, p_holm, conflict, is_less, metric),
             )
         )  # fmt: skip
     return made
 
 
-def _p_less(term: Term) -> float:
+def _p_less(term: Term, sign: int) -> float:
     """One-sided, of "together they give no less than the sum"; 1 without noise."""
     if term.p is None:
         return 1.0
-    return term.p / 2.0 if term.effect > 0.0 else 1.0 - term.p / 2.0
+    return term.p / 2.0 if sign * term.effect > 0.0 else 1.0 - term.p / 2.0
 
 
 def _sentence(
-    term: Term, one: float, other: float, together: float, p_holm: float, conflict: bool, metric: str
+    term: Term,
+    one: float,
+    other: float,
+    together: float,
+    p_holm: float,
+    conflict: bool,
+    is_less: bool,
+    metric: str,
 ) -> str:
     (first, second) = (f"{axis}={level}" for axis, level in term.settings)
     said = (
@@ -180,7 +195,7 @@ def _sentence(
         f"of {_signed(one + other)} {metric}"
     )
     if conflict:
-        end = "less than the better one alone" if together > min(one, other) else "less than the sum"
+        end = "less than the better one alone" if is_less else "less than the sum"
         return f"conflict: {said} (p(Holm) = {p_holm:.2g}), {end}"
     return f"{said} (no conflict shown, p(Holm) = {p_holm:.2g})"
 

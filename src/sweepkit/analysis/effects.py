@@ -82,6 +82,15 @@ class Effect:
         moved = replace(self, effect=self.effect + by, low=low, high=high)
         return replace(moved, p=moved.p_below(0.0))
 
+    def turned(self, sign: int) -> Effect:
+        """The same of the metric times ``sign`` (1 or -1); p stays what it says of better and worse."""
+        if sign == 1 or self.effect is None:
+            return self
+        low = None if self.high is None else -self.high
+        high = None if self.low is None else -self.low
+        shrunk = None if self.shrunk is None else -self.shrunk
+        return replace(self, effect=-self.effect, low=low, high=high, shrunk=shrunk)
+
     def p_above(self, bound: float) -> float | None:
         """One-sided p of "the true effect is ``bound`` or less": small shows that it lies above."""
         below = self.p_below(bound)

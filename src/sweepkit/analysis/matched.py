@@ -77,7 +77,7 @@ class Matched:
                 change += f" ({self.confidence:.0%} interval {self.low:+.5f} to {self.high:+.5f})".replace(
                     "-", "−"
                 )
-            parts.append(f"bits per byte {change}")
+            parts.append(f"metric {change}")
         if self.speedup is not None:
             ends = [f"{end:.3f}" if end else "open" for end in (self.speedup_low, self.speedup_high)]
             parts.append(f"capability-matched speed-up {self.speedup:.3f}× ({ends[0]} to {ends[1]})")
@@ -110,7 +110,7 @@ def matched(
         rows: complete runs of one rung: variant, seed, pair_key, num_steps, ``metric`` and, for the other
             axes, median_step_time_s (seconds) and total_flops. The reference's other horizons are the
             variants ``reference@...``.
-        metric: a loss above 0.
+        metric: a loss above 0; of others no frontier is made.
         alpha: one-sided level; intervals have confidence ``1 - 2 alpha``.
         margins: axis → how much more cost still counts as not worse, as a ratio.
         known: noise of the metric that was measured beforehand under the same conditions.
@@ -121,7 +121,7 @@ def matched(
     if "num_steps" not in rows:
         return []
     rows = rows[rows[metric].notna() & rows["num_steps"].notna()]
-    if not has_horizons(rows, reference):
+    if not has_horizons(rows, reference) or not (rows[metric] > 0.0).all():
         return []
     names = [str(name) for name in rows["variant"]]
     logs = [math.log(float(value)) for value in rows[metric]]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweepkit.errors import invalid
+from sweepkit.sweep.decision import SUPERIOR
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,7 +33,9 @@ of variant BASELINE@0.5x with num_steps are the reference at other horizons; the
 at equal cost. The deepest runs go by bpb_validation_holdout where all have it (decision.last_metric names
 another column). decision.scores.COLUMN=MARGIN lets a score that is better when higher hold a variant back.
 
-exit status: 0 some variant is better, 1 all are rejected, 3 inconclusive, 2 the request was wrong.
+Any other metric works too, decision.metric=accuracy decision.direction=higher decision.unit=ratio.
+
+exit status: 0 some variant meets the rule, 1 all are rejected, 3 inconclusive, 2 the request was wrong.
 """
 
 
@@ -117,5 +120,16 @@ def _print(found: Comparison) -> None:
         console.print(tables.transfer(found.transfer, found.decision.metric))
     for note in found.notes:
         console.print(note, style="dim")
-    better = ", ".join(found.promoted) or "none"
-    console.print(f"{found.outcome.value}: better than {found.reference}: {better}", style="bold")
+    console.print(f"{found.outcome.value}: {_shown(found)}", style="bold")
+
+
+def _shown(found: Comparison) -> str:
+    """What was shown of whom: better than the reference only where the rule asks the metric for that."""
+    from sweepkit.report.sheets import AXIS_NAMES
+
+    asked = [axis for axis, demand in found.decision.axes.items() if demand == SUPERIOR]
+    what = f"better than {found.reference}" if "steps" in asked else f"not worse than {found.reference}"
+    cheaper = [AXIS_NAMES[axis] for axis in asked if axis != "steps"]
+    if cheaper:
+        what += f", and better on {' and '.join(cheaper)}"
+    return f"{what}: {', '.join(found.promoted) or 'none'}"

@@ -21,6 +21,7 @@ from sweepkit.promotion.verdict import Outcome, Verdict
 from sweepkit.results.columns import REFERENCE, is_reference
 from sweepkit.results.record import RunState
 from sweepkit.sweep import last_rung
+from sweepkit.sweep import metric as metrics
 from sweepkit.sweep.decision import DecisionRule
 
 
@@ -131,13 +132,13 @@ def compare(
 
 def _last(rows: pd.DataFrame, rule: DecisionRule, depths: Sequence[str]) -> tuple[DecisionRule, list[str]]:
     """The rule of the deepest runs: on text that no depth below uses, where the table has any."""
-    held_back = last_rung.holdout_column(rule.metric)
+    held_back = last_rung.holdout_column(rule.metric) if metrics.is_stream(rule.metric) else ""
     deepest = rows[(rows["rung"] == depths[-1]) & (rows["state"] == RunState.complete)]
     has_any = len(deepest) > 0 and held_back in deepest and bool(deepest[held_back].notna().all())
     metric = rule.last_metric or (held_back if has_any and len(depths) > 1 else rule.metric)
-    same = metric == rule.metric
-    what = "the text of the depths below" if same else "text that decides no depth below"
-    notes = [f"{depths[-1]} is decided by {metric}, {what}"] if len(depths) > 1 else []
+    what = "the text of the depths below" if metric == rule.metric else "text that decides no depth below"
+    said = f", {what}" if metrics.is_stream(metric) else ""
+    notes = [f"{depths[-1]} is decided by {metric}{said}"] if len(depths) > 1 else []
     return replace(rule, metric=metric, last_metric=metric), notes
 
 

@@ -35,6 +35,7 @@ from sweepkit.promotion.judging import Finding
 from sweepkit.promotion.verdict import Outcome, Verdict
 from sweepkit.results.columns import REFERENCE
 from sweepkit.results.record import RunState
+from sweepkit.sweep import metric as metrics
 from sweepkit.sweep.decision import DecisionRule
 
 #: Raised by hand when the same runs may be judged differently, or evidence changes shape; older stored
@@ -75,7 +76,7 @@ def decide(
     """
     rung = RungConfig(name=rung) if isinstance(rung, str) else rung
     if decision.metric not in frame:
-        measured = [str(n) for n in frame.columns if n == "val_bpb" or str(n).startswith("bpb_")]
+        measured = [str(name) for name in frame.columns if metrics.known(str(name))]
         raise errors.invalid(
             "decision.metric",
             decision.metric,
@@ -85,6 +86,7 @@ def decide(
     rows = frame[frame["rung"] == rung.name]
     complete, rows = _complete_only(rows, decision.metric)
     comparable.check(complete, decision.metric, allow_mixed_environments)
+    complete, rows = (as_losses(part, decision, usual) for part in (complete, rows))
     noise = calibration.fitting(known, complete[complete["variant"] == REFERENCE], decision.metric)
     rows = without_horizons(rows)
     followed = _followed(rows, complete, decision, usual, known, apart)
@@ -110,13 +112,22 @@ def decide(
             climbs=findings[case.variant][1],
             reasons=findings[case.variant][2],
             notes=[
-                *wording.notes(case, base),
-                *(wording.followed(followed[case.variant], usual) if usual and followed else ()),
+                *wording.notes(case, base, decision),
+                *(wording.followed(followed[case.variant], usual, decision) if usual and followed else ()),
             ],
-            evidence=_evidence(case, base, decision.metric) | _usual(followed.get(case.variant), usual),
+            evidence=_evidence(case, base, decision) | _usual(followed.get(case.variant), usual, decision),
         )
         for case in here
     ]
+
+
+def as_losses(rows: pd.DataFrame, decision: DecisionRule, usual: str | None = None) -> pd.DataFrame:
+    """The runs with the rule's metrics as losses: a metric that is better when higher is negated."""
+    if not decision.is_higher_better:
+        return rows
+    return rows.assign(
+        **{name: -rows[name] for name in {decision.metric, usual or decision.metric} if name in rows}
+    )
 
 
 def _complete_only(rows: pd.DataFrame, metric: str) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -146,8 +157,10 @@ def _followed(
     return {item.variant: item for item in found}
 
 
-def _usual(effect: Effect | None, metric: str | None) -> dict[str, Any]:
-    return {} if effect is None else {"usual_metric": metric, "usual_effect": effect.to_json()}
+def _usual(effect: Effect | None, metric: str | None, decision: DecisionRule) -> dict[str, Any]:
+    if effect is None:
+        return {}
+    return {"usual_metric": metric, "usual_effect": effect.turned(decision.sign).to_json()}
 
 
 def _limit(cases: list[Case], findings: dict[str, Finding], max_promoted: int | None) -> None:
@@ -164,10 +177,10 @@ def _limit(cases: list[Case], findings: dict[str, Finding], max_promoted: int | 
         findings[case.variant] = (Outcome.inconclusive, False, [sentence, *reasons])
 
 
-def _evidence(case: Case, base: Replicates, metric: str) -> dict[str, Any]:
+def _evidence(case: Case, base: Replicates, decision: DecisionRule) -> dict[str, Any]:
     scores = {"scores": [score.to_json() for score in case.scores]} if case.scores else {}
     return {
-        "metric": metric,
+        "metric": decision.metric,
         "run_ids": case.runs.complete,
         "reference_run_ids": base.complete,
         "against": case.runs.against,
@@ -175,7 +188,7 @@ def _evidence(case: Case, base: Replicates, metric: str) -> dict[str, Any]:
         "missing": case.runs.missing,
         "n": case.effect.n,
         "num_variants": case.num_variants,
-        "effect": case.effect.to_json(),
+        "effect": case.effect.turned(decision.sign).to_json(),
         "p": case.p,
         "p_corrected": case.p_corrected,
         "metric_p_corrected": case.metric_p_corrected,

@@ -54,8 +54,8 @@ def _too_small(case: Case, decision: DecisionRule) -> list[str]:
     if steps.demand != SUPERIOR:
         return [steps.sentence] if steps.status is Status.failed else []
     if case.effect.low > 0.0:
-        return [wording.shown_worse(case.effect, decision)]
-    return [wording.shown_small(case.effect, decision)] if case.effect.low > -decision.min_effect else []
+        return [wording.shown_worse(case, decision)]
+    return [wording.shown_small(case, decision)] if case.effect.low > -decision.min_effect else []
 
 
 def _shown(case: Case, decision: DecisionRule) -> bool:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import replace
 
 from sweepkit.analysis.cliffs import Cliff, cliffs
 from sweepkit.analysis.effects import Effect
@@ -20,38 +21,35 @@ from sweepkit.sweep.expand import REFERENCE, VARIANT, Cell
 __all__ = ["Cliff", "Retention", "find_cliffs", "numeric_axes", "retentions"]
 
 
-def retentions(rungs: Sequence[RungResult], alpha: float) -> list[Retention]:
+def retentions(rungs: Sequence[RungResult], rule: DecisionRule) -> list[Retention]:
     """One for every pair of neighbouring rungs that were decided."""
     planned = [result for result in rungs if not result.amendment]
     chances = _chances(planned)
-    return [_retention(lower, upper, chances, alpha) for lower, upper in itertools.pairwise(planned)]
+    return [_retention(lower, upper, chances, rule) for lower, upper in itertools.pairwise(planned)]
 
 
 def find_cliffs(
-    rungs: Sequence[RungResult], cells: Sequence[Cell], rule: DecisionRule
-) -> dict[str, list[Cliff]]:
-    """Rung → cliffs of its axes whose levels are numbers."""
-    found: dict[str, list[Cliff]] = {}
-    for result in rungs:
-        judged = {verdict.variant: verdict for verdict in result.verdicts}
-        here = [cell for cell in cells if cell.rung == result.rung]
-        for axis, levels in numeric_axes(here).items():
-            variants = {level: judged[name] for level, (name, _) in levels.items() if name in judged}
-            effects = {level: verdict.effect for level, verdict in variants.items()}
-            diverged = [
-                level
-                for level, verdict in variants.items()
-                if "diverged" in (verdict.evidence.get("against") or {}).values()
-            ]
-            known = [
-                (level, value)
-                for level, (name, value) in levels.items()
-                if name == REFERENCE or name in judged
-            ]
-            found.setdefault(result.rung, []).extend(
-                cliffs(axis, known, effects, diverged, rule.alpha, rule.min_effect)
-            )
-    return {rung: items for rung, items in found.items() if items}
+    cells: Sequence[Cell], effects: Mapping[str, Effect], diverged: Container[str], rule: DecisionRule
+) -> list[Cliff]:
+    """Cliffs of the axes of one rung whose levels are numbers, from its runs alone: no verdict is needed.
+
+    Args:
+        cells: the rung's.
+        effects: variant → effect, as of a loss.
+        diverged: variants with a diverged run.
+    """
+    found = []
+    for axis, levels in numeric_axes(cells).items():
+        names = {level: name for level, (name, _) in levels.items()}
+        known = {level: effects[name] for level, name in names.items() if name in effects}
+        blown = [level for level, name in names.items() if name in diverged]
+        there = [
+            (level, value)
+            for level, (name, value) in levels.items()
+            if name == REFERENCE or level in known or level in blown
+        ]
+        found += cliffs(axis, there, known, blown, rule.alpha, rule.min_effect)
+    return found
 
 
 def numeric_axes(cells: Sequence[Cell]) -> dict[str, dict[str, tuple[str, float]]]:
@@ -91,8 +89,10 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _retention(lower: RungResult, upper: RungResult, chances: dict[str, float], alpha: float) -> Retention:
-    below, above = _measured(lower), _measured(upper)
+def _retention(
+    lower: RungResult, upper: RungResult, chances: dict[str, float], rule: DecisionRule
+) -> Retention:
+    below, above = _measured(lower, rule), _measured(upper, rule)
     everybody = {
         name: (effect.effect, _own_error(effect))
         for name, effect in below.items()
@@ -110,12 +110,15 @@ def _retention(lower: RungResult, upper: RungResult, chances: dict[str, float], 
         for name in below
         if name in above
     ]
-    return retention(lower.rung, upper.rung, climbers, everybody, lower.survivors, alpha)
+    found = retention(lower.rung, upper.rung, climbers, everybody, lower.survivors, rule.alpha)
+    means = (found.measured_below, found.expected, found.measured_above)
+    below_, expected, above_ = (None if mean is None else rule.sign * mean for mean in means)
+    return replace(found, measured_below=below_, expected=expected, measured_above=above_)
 
 
-def _measured(result: RungResult) -> dict[str, Effect]:
-    """Variant → effect, of those whose effect and noise are known."""
-    effects = {verdict.variant: verdict.followed for verdict in result.verdicts}
+def _measured(result: RungResult, rule: DecisionRule) -> dict[str, Effect]:
+    """Variant → effect as of a loss, of those whose effect and noise are known."""
+    effects = {verdict.variant: verdict.followed.turned(rule.sign) for verdict in result.verdicts}
     return {
         name: effect
         for name, effect in effects.items()

@@ -1,8 +1,8 @@
 """A table of runs that sweepkit did not make, with the columns and dtypes of the runs table.
 
 Whatever a row leaves open is filled in (run ids, states, step times) or refused with the row's name; a
-verdict is not to rest on a cell that was misread. A loss that is not above 0 is no loss, as a missing number
-that was written as 0; an infinite one is a run that diverged.
+verdict is not to rest on a cell that was misread. A loss or a time that is not above 0 is none, as a missing
+number that was written as 0; an infinite loss is a run that diverged.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import pandas as pd
 from sweepkit import errors
 from sweepkit.results.columns import CORRUPT, PLANNED, REFERENCE, is_reference
 from sweepkit.results.record import RunState
-from sweepkit.sweep import last_rung
+from sweepkit.sweep import last_rung, metric
 from sweepkit.sweep.decision import DecisionRule
 
 #: The rung of a table without depths.
@@ -58,8 +58,9 @@ def read(frame: pd.DataFrame, reference: str, rule: DecisionRule) -> pd.DataFram
         _check(rows, name, rows[name].isna(), "be there in every row", "fill it in, or delete the row")
     for name in (*metrics(rule), *rule.scores, *_COSTS):
         if name in rows:
-            rows[name] = _numbers(rows, name, is_loss=name in metrics(rule))
+            rows[name] = _numbers(rows, name, rule)
     rows["state"] = _states(rows, metrics(rule))
+    rows["seed"] = _seeds(rows)
     depth = _depths(rows)
     rows["rung"] = [ALL_DEPTHS if pd.isna(value) else f"d{value}" for value in depth]
     _check_once(rows, reference, rule.metric)
@@ -73,7 +74,8 @@ def read(frame: pd.DataFrame, reference: str, rule: DecisionRule) -> pd.DataFram
 
 def metrics(rule: DecisionRule) -> list[str]:
     """Columns that some depth may be decided by."""
-    named = (rule.metric, rule.last_metric, last_rung.holdout_column(rule.metric))
+    held_back = last_rung.holdout_column(rule.metric) if metric.is_stream(rule.metric) else None
+    named = (rule.metric, rule.last_metric, held_back)
     return [name for name in dict.fromkeys(named) if name]
 
 
@@ -91,15 +93,27 @@ def _check_reference(names: Sequence[str], reference: str) -> None:
         )
 
 
-def _numbers(rows: pd.DataFrame, name: str, is_loss: bool) -> pd.Series[float]:
-    """A column as numbers; only a loss may be infinite."""
+def _numbers(rows: pd.DataFrame, name: str, rule: DecisionRule) -> pd.Series[float]:
+    """A column as numbers; only a metric may be infinite, in the direction in which it diverges."""
     found = pd.to_numeric(rows[name], errors="coerce").astype("Float64")
     _check(rows, name, found.isna() & rows[name].notna(), "be a number", _EMPTY)
-    if is_loss or name == "num_steps":
+    known = metric.known(name)
+    if name in _COSTS or (known is not None and known.is_positive):
         _check(rows, name, found <= 0.0, "be above 0", _EMPTY)
-    if not is_loss:
+    if name in metrics(rule):
+        best = -rule.sign * math.inf
+        _check(rows, name, found == best, "be finite, or infinitely bad for a run that diverged", _EMPTY)
+    else:
         _check(rows, name, found.abs() == math.inf, "be finite", _EMPTY)
     return found
+
+
+def _seeds(rows: pd.DataFrame) -> pd.Series[int]:
+    """Seeds as whole numbers, 0 or more: what pairs runs is not to be rounded or guessed."""
+    found = pd.to_numeric(rows["seed"], errors="coerce")
+    is_whole = (found % 1 == 0) & (found >= 0) & (found.abs() < 2**63)
+    _check(rows, "seed", ~is_whole, "be a whole number, 0 or more", "number the seeds: 1, 2, 3")
+    return found.astype("Int64")
 
 
 def _depths(rows: pd.DataFrame) -> pd.Series[int]:
@@ -107,7 +121,9 @@ def _depths(rows: pd.DataFrame) -> pd.Series[int]:
         return pd.Series(pd.NA, rows.index, dtype="Int64")
     _check(rows, "depth", rows["depth"].isna(), "be there in every row, or in none", "fill it in")
     depth = pd.to_numeric(rows["depth"], errors="coerce")
-    _check(rows, "depth", ~(depth % 1 == 0), "be a whole number of layers", "write 12 for d12")
+    _check(
+        rows, "depth", ~((depth % 1 == 0) & (depth > 0)), "be a whole number of layers", "write 12 for d12"
+    )
     return depth.astype("Int64")
 
 
@@ -144,7 +160,7 @@ def _states(rows: pd.DataFrame, metrics: Sequence[str]) -> pd.Series[str]:
         state = rows["state"].fillna(state)
         remedy = "leave the cell empty: a run with a loss is then complete, one without is missing"
         _check(rows, "state", ~state.isin(_STATES), f"be one of {', '.join(_STATES)}", remedy)
-    blew_up = (losses == math.inf).fillna(False).any(axis=1)
+    blew_up = (losses.abs() == math.inf).fillna(False).any(axis=1)
     return state.mask(blew_up & (state == RunState.complete), RunState.diverged.value)
 
 
@@ -155,7 +171,7 @@ def _completed(rows: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
         rows["run_id"] = _run_ids(rows, list(number))
     for name in metrics:
         if name in rows:
-            rows[name] = rows[name].mask(rows[name] == math.inf)
+            rows[name] = rows[name].mask(rows[name].abs() == math.inf)
     if "failure_class" not in rows:
         rows["failure_class"] = pd.Series(pd.NA, rows.index, dtype="string")
     if "median_step_time_s" not in rows and "train_time_s" in rows:

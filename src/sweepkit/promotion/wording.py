@@ -54,8 +54,13 @@ class Judged(Protocol):
 
 
 def number(value: float) -> str:
-    """A signed difference in bits per byte."""
-    return f"{value:+.5f}".replace("-", "−")
+    """A signed difference in the metric's unit."""
+    return ("−" if value < 0.0 else "+") + size(abs(value))
+
+
+def size(value: float) -> str:
+    """A size in the metric's unit: five decimals, as bits per byte need them; others by their digits."""
+    return f"{value:.5f}" if value == 0.0 or 1e-4 <= value < 1e3 else f"{value:.3g}"
 
 
 def estimate(effect: Effect) -> str:
@@ -68,38 +73,44 @@ def estimate(effect: Effect) -> str:
     return f"{number(effect.effect)} ({effect.confidence:.0%} interval {interval}, n={effect.n})"
 
 
+def measured(case: Judged, decision: DecisionRule) -> str:
+    """The metric and what it changed by, in its own direction; judging has it as a loss."""
+    return f"{decision.metric} {estimate(case.effect.turned(decision.sign))}"
+
+
 def shown_better(case: Judged, decision: DecisionRule) -> str:
     if case.axes["steps"].demand != SUPERIOR:
         better = [axis.sentence for axis in case.axes.values() if axis.demand == SUPERIOR]
         shown = (
             f"p({case.correction} over {case.num_variants}) = {case.p_corrected:.2g} ≤ α = {decision.alpha:g}"
         )
-        return "; ".join([*better, shown, f"{decision.metric} at equal steps {estimate(case.effect)}"])
+        return "; ".join([*better, shown, measured(case, decision)])
     return (
-        f"{decision.metric} {estimate(case.effect)}: p({case.correction} over {case.num_variants}) = "
-        f"{case.p_corrected:.2g} ≤ α = {decision.alpha:g}, and {_shrunk(case.effect)} is at least min_effect "
+        f"{measured(case, decision)}: p({case.correction} over {case.num_variants}) = "
+        f"{case.p_corrected:.2g} ≤ α = {decision.alpha:g}, and "
+        f"{_shrunk(case.effect, decision)} is at least min_effect {decision.min_effect:g}"
+    )
+
+
+def shown_worse(case: Judged, decision: DecisionRule) -> str:
+    return f"{measured(case, decision)}: worse than the reference"
+
+
+def shown_small(case: Judged, decision: DecisionRule) -> str:
+    return (
+        f"{measured(case, decision)}: even the good end of the interval is short of min_effect "
         f"{decision.min_effect:g}"
     )
 
 
-def shown_worse(effect: Effect, decision: DecisionRule) -> str:
-    return f"{decision.metric} {estimate(effect)}: worse than the reference"
-
-
-def shown_small(effect: Effect, decision: DecisionRule) -> str:
-    return (
-        f"{decision.metric} {estimate(effect)}: even the good end of the interval is short of min_effect "
-        f"{decision.min_effect:g}"
-    )
-
-
-def _shrunk(effect: Effect) -> str:
-    return "nothing" if effect.shrunk is None else f"{number(effect.shrunk)} without its luck"
+def _shrunk(effect: Effect, decision: DecisionRule) -> str:
+    shrunk = effect.turned(decision.sign).shrunk
+    return "nothing" if shrunk is None else f"its shrunken estimate {number(shrunk)}"
 
 
 def ranked(case: Judged, decision: DecisionRule, max_promoted: int) -> str:
     return (
-        f"{decision.metric} {estimate(case.effect)}: a single run only ranks it among the "
+        f"{measured(case, decision)}: a single run only ranks it among the "
         f"{case.num_variants}; the best {max_promoted} climb and are judged on fresh seeds"
     )
 
@@ -121,7 +132,7 @@ def undecided(case: Judged, decision: DecisionRule, min_pairs: int) -> list[str]
         return [
             f"no complete run to compare ({_missing(case.runs)})" if case.runs.missing else "no pair of runs"
         ]
-    start = f"{decision.metric} {estimate(effect)}: "
+    start = f"{measured(case, decision)}: "
     if effect.standard_error is None:
         return [
             start
@@ -144,7 +155,7 @@ def undecided(case: Judged, decision: DecisionRule, min_pairs: int) -> list[str]
             f"α = {decision.alpha:g}"
         )
     else:
-        reasons.append(start + f"{_shrunk(effect)} is short of min_effect {decision.min_effect:g}")
+        reasons.append(start + f"{_shrunk(effect, decision)} is short of min_effect {decision.min_effect:g}")
     reasons += [
         axis.sentence
         for name, axis in case.axes.items()
@@ -160,7 +171,7 @@ def _power(case: Judged, decision: DecisionRule) -> str:
     visible = power.minimum_detectable_effect(
         effect.standard_error, effect.df, decision.alpha / case.num_variants
     )
-    sentence = f"could have shown an effect of {visible:.4f} or more with {power.POWER:.0%} chance"
+    sentence = f"could have shown an effect of {visible:.4g} or more with {power.POWER:.0%} chance"
     if decision.min_effect > 0.0:
         needed = power.seeds_needed(
             effect.noise_sd,
@@ -174,13 +185,14 @@ def _power(case: Judged, decision: DecisionRule) -> str:
     return sentence
 
 
-def notes(case: Judged, reference: Replicates) -> list[str]:
+def notes(case: Judged, reference: Replicates, decision: DecisionRule) -> list[str]:
     """What else a reader wants to know: the noise, the cost axes, scores, runs that are missing."""
     effect, runs = case.effect, case.runs
     reasons = []
     if effect.noise_sd is not None:
         reasons.append(
-            f"noise {effect.noise_sd:.5f} bpb a run with {effect.df:.3g} degrees of freedom "
+            f"noise {size(effect.noise_sd)} {decision.unit_in_words}".rstrip()
+            + f" a run with {effect.df:.3g} degrees of freedom "
             f"({_METHODS.get(effect.method, effect.method)}{_SOURCES.get(effect.noise_source, '')})"
         )
     reasons += [
@@ -195,9 +207,10 @@ def notes(case: Judged, reference: Replicates) -> list[str]:
     return reasons
 
 
-def followed(effect: Effect, metric: str) -> list[str]:
+def followed(effect: Effect, metric: str, decision: DecisionRule) -> list[str]:
     """The effect on the text of the rungs below, where a rung is decided by another."""
-    return [f"{metric}, the text of the rungs below, decides nothing here: {estimate(effect)}"]
+    shown = estimate(effect.turned(decision.sign))
+    return [f"{metric}, the text of the rungs below, decides nothing here: {shown}"]
 
 
 def amended(amendment: Amendment, alpha: float) -> str:

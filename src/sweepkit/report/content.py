@@ -166,7 +166,8 @@ def _best_trials(content: Content, frozen: Frozen) -> set[str]:
     Effects are estimated among all before, so that their intervals know how many were tried.
     """
     done = content.runs[(content.runs["state"] == COMPLETE) & (content.runs["rung"] == frozen.rungs[0].name)]
-    means = done.groupby("variant")[content.decision.metric].mean().sort_values()
+    means = done.groupby("variant")[content.decision.metric].mean()
+    means = means.sort_values(ascending=not content.decision.is_higher_better)
     above = {item.variant for item in content.verdicts if item.rung != frozen.rungs[0].name}
     fixed = {cell.variant for cell in frozen.fixed}
     return fixed | above | {str(name) for name in means.index[:_BEST_TRIALS]}

@@ -10,11 +10,21 @@ from dataclasses import asdict
 
 import pandas as pd
 
-from sweepkit.analysis import calibration, calibration_file, combinations, frontier, matched, probes
+from sweepkit.analysis import (
+    calibration,
+    calibration_file,
+    combinations,
+    effects,
+    frontier,
+    matched,
+    probes,
+)
 from sweepkit.promotion import story
+from sweepkit.promotion.gate import as_losses
 from sweepkit.report.content import Content
 from sweepkit.report.summary import COMPLETE
 from sweepkit.results.columns import REFERENCE, is_reference
+from sweepkit.results.record import RunState
 
 _FRONTIER = [
     "rung", "variant", "axis", "n", "cost_ratio", "effect", "low", "high", "p", "speedup", "speedup_low",
@@ -61,6 +71,8 @@ def _no_frontier(content: Content, rung: str, done: pd.DataFrame) -> str:
     planned = content.runs[content.runs["rung"] == rung]
     if not frontier.has_horizons(planned):
         return "the reference has one horizon: reference_horizons is empty, here and in the ladder"
+    if not (done[content.rule_on(rung).metric].dropna() > 0.0).all():
+        return f"{content.rule_on(rung).metric} is no loss above 0"
     if not frontier.has_horizons(done):
         known = [name for name in dict.fromkeys(done["variant"]) if is_reference(str(name))]
         return f"of the reference's horizons, two or more must be complete ({', '.join(known) or 'none is'})"
@@ -73,7 +85,7 @@ def combined(content: Content) -> pd.DataFrame:
     for rung in content.rungs:
         done, rule = complete(content, rung), content.rule_on(rung)
         if rule.metric in done:
-            found = combinations.terms(done, rule.metric, rule.alpha)
+            found = combinations.terms(done, rule.metric, rule.alpha, sign=rule.sign)
             rows += [{"rung": rung, "term": item.name} | asdict(item) for item in found]
     return pd.DataFrame(rows, columns=_TERM)
 
@@ -93,7 +105,7 @@ def on_probes(content: Content) -> pd.DataFrame:
 def retained(content: Content) -> pd.DataFrame:
     """How effects travel: a row a pair of neighbouring rungs."""
     rungs = content.promotion.rungs if content.promotion else []
-    rows = [asdict(item) for item in story.retentions(rungs, content.decision.alpha)]
+    rows = [asdict(item) for item in story.retentions(rungs, content.decision)]
     for row in rows:
         row["flips"] = ", ".join(row["flips"])
     return pd.DataFrame(rows, columns=list(story.Retention.__dataclass_fields__))
@@ -101,10 +113,19 @@ def retained(content: Content) -> pd.DataFrame:
 
 def cliffs(content: Content) -> pd.DataFrame:
     """Swept values with a catastrophic neighbour: a row a rung and cliff."""
-    rungs = content.promotion.rungs if content.promotion else []
-    cells = content.frozen.cells if content.frozen else []
-    found = story.find_cliffs(rungs, cells, content.decision)
-    rows = [{"rung": rung} | asdict(item) for rung, items in found.items() for item in items]
+    rows: list[dict[str, object]] = []
+    for rung in content.rungs:
+        rule, runs = content.rule_on(rung), content.runs[content.runs["rung"] == rung]
+        if rule.metric not in runs:
+            continue
+        done = as_losses(frontier.without_horizons(complete(content, rung)), rule)
+        known = calibration.fitting(
+            calibration_file.read(content.sweep_dir.parent), done[done["variant"] == REFERENCE], rule.metric
+        )
+        found = {item.variant: item for item in effects.effects(done, rule.metric, rule.alpha, known=known)}
+        diverged = set(runs.loc[runs["state"] == RunState.diverged, "variant"])
+        cells = [cell for cell in content.frozen.cells if cell.rung == rung] if content.frozen else []
+        rows += [{"rung": rung} | asdict(item) for item in story.find_cliffs(cells, found, diverged, rule)]
     return pd.DataFrame(rows, columns=["rung", *story.Cliff.__dataclass_fields__])
 
 

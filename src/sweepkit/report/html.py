@@ -114,10 +114,10 @@ def _rule(content: Content) -> str:
         return ""
     rule = content.frozen.decision
     found = [
-        ("metric", f"{code(rule.metric)}, lower is better"),
+        ("metric", f"{code(rule.metric)}, {'higher' if rule.is_higher_better else 'lower'} is better"),
         *_last(content, content.frozen),
         ("error rate α", f"{rule.alpha:g} over the variants of a rung"),
-        ("smallest effect", f"{rule.min_effect:g} bits per byte"),
+        ("smallest effect", f"{rule.min_effect:g} {rule.unit_in_words}".strip()),
     ]
     words = {"superior": "must be better", "not_worse": "must not be worse"}
     for axis, demand in rule.axes.items():
@@ -161,7 +161,7 @@ def _effects(content: Content) -> str:
         rows = content.judged(rung).dropna(subset=["effect"])
         if len(rows):
             outcomes = {v.variant: v.outcome.value for v in content.verdicts if v.rung == rung}
-            svg = plots.forest(rows, content.decision.min_effect, outcomes)
+            svg = plots.forest(rows, content.rule_on(rung), outcomes)
             parts.append(f"<h3>{escape(rung)}</h3>" + figure(svg))
     if not parts:
         return ""
@@ -180,7 +180,7 @@ def _transfer(content: Content) -> str:
     climbed = effects[effects.groupby("variant")["depth"].transform("nunique") > 1]
     if climbed.empty:
         return ""
-    svg = plots.transfer(climbed, plots.colours(content.variants))
+    svg = plots.transfer(climbed, plots.colours(content.variants), content.decision)
     caption = (
         f"{content.decision.metric} of variants that were measured on two rungs or more. An effect that "
         "keeps its size and sign to the right transfers; one that meets the zero line fades."

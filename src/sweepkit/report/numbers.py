@@ -19,8 +19,10 @@ def is_missing(value: Any) -> bool:
 
 
 def bpb(value: Any) -> str:
-    """Bits per byte to five decimals: seeds differ in the fourth."""
-    return MISSING if is_missing(value) else f"{float(value):.5f}"
+    """A metric to five decimals: in bits per byte seeds differ in the fourth; large ones to six digits."""
+    if is_missing(value):
+        return MISSING
+    return f"{float(value):.5f}" if abs(float(value)) < 100.0 else f"{float(value):,.6g}"
 
 
 def change(value: Any, digits: int = 5) -> str:

@@ -18,7 +18,7 @@ _TITLES = {"steps": "Steps", "wall_clock": "Wall-clock time", "flops": "Training
 
 
 def frontier(
-    points: pd.DataFrame, held: pd.DataFrame, losses: dict[str, float], colour: dict[str, str]
+    points: pd.DataFrame, held: pd.DataFrame, losses: dict[str, float], colour: dict[str, str], metric: str
 ) -> str:
     """Loss against cost (logarithmic) on every axis; below the reference's line is better.
 
@@ -27,6 +27,7 @@ def frontier(
         held: rows of one rung: variant, axis, cost_ratio.
         losses: variant -> mean loss.
         colour: variant -> colour.
+        metric: names the axis, with its unit.
     """
     own = float(points.loc[points["variant"] == REFERENCE, "num_steps"].iloc[0])
     costs, loss = points["num_steps"].to_numpy(dtype=float) / own, points["loss"].to_numpy(dtype=float)
@@ -51,7 +52,7 @@ def frontier(
             axes.set_xticks(ticks, [f"{tick:g}×" for tick in ticks])
             axes.set_title(_TITLES[name])
             axes.set_xlabel("cost against the reference")
-        grid[0].set_ylabel("bits per byte")
+        grid[0].set_ylabel(metric)
         legend(figure, grid[0])
 
     return svg_of(draw, "frontier", (9.6, 3.8))

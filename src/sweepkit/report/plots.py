@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from sweepkit.sweep.decision import DecisionRule
+
 _INK = "#010203"  # stands for currentColor until the SVG is written
 GREY = "#8a8a8a"
 PALETTE = ("#4c8ed9", "#e08a00", "#1f9e77", "#d6574f", "#b06fc9", "#8a8f2a", "#17a2b8", "#c2608f")
@@ -99,37 +101,44 @@ def learning_curves(curves: pd.DataFrame, colour: dict[str, str]) -> str:
     return svg_of(draw, "learning", (9.6, 0.4 + 2.9 * height))
 
 
-def forest(effects: pd.DataFrame, min_effect: float | None, outcomes: dict[str, str]) -> str:
+def forest(effects: pd.DataFrame, rule: DecisionRule, outcomes: dict[str, str]) -> str:
     """The effect of every variant on one rung with its interval; the band is the smallest effect that counts.
 
     Args:
-        effects: rows of one rung: variant, effect, low, high; negative is better.
-        min_effect: half width of the band, in bits per byte.
+        effects: rows of one rung: variant, effect, low, high, in the metric's unit.
+        rule: its smallest effect is half the band's width; its metric names the axis.
         outcomes: variant -> verdict, which colours it.
     """
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        if min_effect:
-            axes.axvspan(-min_effect, min_effect, color=GREY, alpha=0.18, lw=0)
+        if rule.min_effect:
+            axes.axvspan(-rule.min_effect, rule.min_effect, color=GREY, alpha=0.18, lw=0)
         axes.axvline(0, color=_INK, lw=0.8)
         for place, row in enumerate(effects.to_dict("records")):
             colour = OUTCOME_COLOURS.get(outcomes.get(str(row["variant"]), ""), PALETTE[0])
             _interval(axes, row, place, colour, horizontal=True)
         axes.set_yticks(range(len(effects)), [str(name) for name in effects["variant"]])
         axes.set_ylim(len(effects) - 0.5, -0.5)
-        axes.set_xlabel("change in bits per byte against the reference (left is better)")
+        side = "right" if rule.is_higher_better else "left"
+        axes.set_xlabel(f"{change_in_words(rule)} against the reference ({side} is better)")
         axes.grid(axis="y", visible=False)
 
     return svg_of(draw, "forest", (9.6, 1.1 + 0.36 * max(len(effects), 2)))
 
 
-def transfer(effects: pd.DataFrame, colour: dict[str, str]) -> str:
+def change_in_words(rule: DecisionRule) -> str:
+    """What an axis of effects shows: ``change in val_bpb, bits/byte``."""
+    return f"change in {rule.metric}" + (f", {rule.unit_in_words}" if rule.unit_in_words else "")
+
+
+def transfer(effects: pd.DataFrame, colour: dict[str, str], rule: DecisionRule) -> str:
     """The effect of each variant against depth: what grows, what fades, what turns round.
 
     Args:
         effects: variant, depth, effect, low, high over all rungs.
         colour: variant -> colour.
+        rule: its metric names the axis.
     """
     variants = list(dict.fromkeys(effects["variant"]))
     depths = sorted({int(depth) for depth in effects["depth"].dropna()})
@@ -150,8 +159,9 @@ def transfer(effects: pd.DataFrame, colour: dict[str, str]) -> str:
                 _interval(axes, row, x, colour.get(variant, PALETTE[0]), horizontal=False)
         axes.set_xticks(range(len(depths)), [f"d{depth}" for depth in depths])
         axes.set_xlim(-0.5, len(depths) - 0.5)
-        axes.set_ylabel("change in bits per byte")
-        axes.set_xlabel("depth (below zero is better than the reference)")
+        side = "above" if rule.is_higher_better else "below"
+        axes.set_ylabel(change_in_words(rule))
+        axes.set_xlabel(f"depth ({side} zero is better than the reference)")
         legend(figure, axes)
 
     return svg_of(draw, "transfer", (9.6, 3.8))

@@ -22,7 +22,11 @@ def at_equal_cost(content: Content) -> str:
         done = findings.complete(content, rung)
         losses = {str(name): float(value) for name, value in done.groupby("variant")[metric].mean().items()}
         svg = plot_frontier.frontier(
-            frontier.points(done, metric), drawn[drawn["rung"] == rung], losses, colour
+            frontier.points(done, metric),
+            drawn[drawn["rung"] == rung],
+            losses,
+            colour,
+            ", ".join(filter(None, (metric, content.rule_on(rung).unit_in_words))),
         )
         parts.append(f"<h3>{escape(rung)}</h3>" + figure(svg))
     intro = (

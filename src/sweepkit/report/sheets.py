@@ -147,7 +147,7 @@ def axes(rows: Iterable[Verdict], decision: DecisionRule) -> Sheet:
     words = {SUPERIOR: "better", NOT_WORSE: "not worse"}
     names = [name for name in AXES if name in decision.axes]
     rows = list(rows)
-    headers = (f"{_axis_header(name, rows)}: {words[decision.axes[name]]}?" for name in names)
+    headers = (f"{_axis_header(name, rows, decision)}: {words[decision.axes[name]]}?" for name in names)
     sheet = Sheet(("rung", "variant", ">n", *headers))
     previous: Any = None
     open_ones: dict[str, list[str]] = {}  # why there is no number → variants
@@ -175,18 +175,19 @@ def _is_met(verdict: Verdict, names: Sequence[str]) -> bool:
     return any((verdict.evidence.get(name) or {}).get("status") == Status.met for name in names)
 
 
-def _axis_header(name: str, rows: Sequence[Verdict]) -> str:
+def _axis_header(name: str, rows: Sequence[Verdict], decision: DecisionRule) -> str:
     """What an axis' numbers are, with their units: ``bits/byte at equal time``, ``× time``."""
+    unit = decision.unit_in_words or decision.metric
     if name == "steps":
-        return "bits/byte at equal steps"
+        return f"{unit} at equal steps"
     cost = COSTS[name]
     decided = {bool((verdict.evidence.get(name) or {}).get("is_at_equal_cost")) for verdict in rows}
-    kinds = {True: f"bits/byte at equal {cost}", False: f"× {cost}"}
+    kinds = {True: f"{unit} at equal {cost}", False: f"× {cost}"}
     return " or ".join(kinds[kind] for kind in (True, False) if kind in decided) or kinds[False]
 
 
 def _measured(axis: str, value: Mapping[str, Any]) -> str:
-    """A difference in bits per byte with half its interval, or a ratio of costs with its ends."""
+    """A difference in the metric with half its interval, or a ratio of costs with its ends."""
     if axis == "steps":
         return _difference(value)
     if value.get("is_at_equal_cost"):

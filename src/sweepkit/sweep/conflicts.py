@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sweepkit import errors
 from sweepkit.config import codec, compose
 from sweepkit.config.schema import LadderConfig, RungConfig
+from sweepkit.sweep import metric as metrics
 from sweepkit.sweep import override
 
 if TYPE_CHECKING:
@@ -133,8 +134,15 @@ def check_distinct_rungs(cells: Sequence[Cell]) -> None:
 
 def check_metric(metric: str, cells: Sequence[Cell]) -> None:
     """Every run measures what the sweep is decided by (``val_bpb`` always is)."""
+    if metrics.known(metric) is None:
+        raise errors.invalid(
+            "decision.metric",
+            metric,
+            f"be measured by the runs of a sweep, one of {', '.join(metrics.names())}",
+            errors.did_you_mean(metric, metrics.names()),
+        )
     stream = metric.removeprefix("bpb_")
-    for cell in cells:
+    for cell in cells if metrics.is_stream(metric) else ():
         streams = cell.plan.config["evaluation"]["streams"]
         if stream != metric and stream not in streams:
             raise errors.invalid(

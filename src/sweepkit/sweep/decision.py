@@ -13,14 +13,14 @@ from typing import Any
 
 from sweepkit import errors
 from sweepkit.config import holdout
+from sweepkit.sweep import metric as metrics
 from sweepkit.sweep import override
 
 AXES = ("steps", "wall_clock", "flops")
 SUPERIOR = "superior"
 NOT_WORSE = "not_worse"
-#: Fields that were added after sweeps were frozen.
-_LATER = ("looks", "scale_sensitive", "last_metric", "scores")
 _FEW_UNSELECTED, _MANY_UNSELECTED, _VARIANTS_AN_UNSELECTED = 2, 8, 5
+_TEXTS = {"metric": "val_bpb", "last_metric": "val_bpb", "direction": "lower", "unit": "bits/byte"}
 DEFAULT_AXES = {"steps": SUPERIOR, "wall_clock": NOT_WORSE, "flops": NOT_WORSE}
 DEFAULT_MARGINS = {"wall_clock": 0.02, "flops": 0.02}
 
@@ -30,11 +30,13 @@ class DecisionRule:
     """What counts as better.
 
     Attributes:
-        metric: column compared, lower is better: ``val_bpb`` or ``bpb_<stream>``.
+        metric: column compared: ``val_bpb``, ``bpb_<stream>``, or another number of the runs (``metric.py``).
+        direction: which way it is better, ``lower`` or ``higher``; None: as ``metric.py`` knows it.
+        unit: what it is counted in, for words and axes; None: as ``metric.py`` knows it.
         last_metric: the column on the last rung; None: that of text which no rung below used, where there is
             a rung below and such text (``last_rung.py``).
         alpha: family-wise error rate over a rung's variants.
-        min_effect: smallest improvement worth having, in the metric's unit (bits per byte).
+        min_effect: smallest improvement worth having, in the metric's unit.
         axes: per axis ``superior`` or ``not_worse``.
         num_unselected: how many variants that lost climb all the same, drawn at random and never adopted, so
             that transfer is measured without selection; None: 2, one in five from 10 variants, 8 from 40.
@@ -57,20 +59,18 @@ class DecisionRule:
     scale_sensitive: dict[str, int] = field(default_factory=dict)
     last_metric: str | None = None
     scores: dict[str, float] = field(default_factory=dict)
+    direction: str | None = None
+    unit: str | None = None
 
     def __post_init__(self) -> None:
-        for name, metric in {"metric": self.metric, "last_metric": self.last_metric or self.metric}.items():
-            if metric != "val_bpb" and not metric.startswith("bpb_"):
-                raise errors.invalid(
-                    f"decision.{name}", metric, "be val_bpb or bpb_<stream>", f"write {name}: val_bpb"
-                )
+        self._check_direction()
         if not 0.0 < self.alpha < 0.5:
             raise errors.invalid("decision.alpha", self.alpha, "lie between 0 and 0.5", "0.05 is usual")
         if not self.min_effect >= 0.0:
             raise errors.invalid(
                 "decision.min_effect",
                 self.min_effect,
-                "be 0 or more (bits per byte)",
+                "be 0 or more, in the metric's unit",
                 "0.0003 is about one seed's noise at d12",
             )
         if self.num_unselected is not None and (
@@ -110,6 +110,59 @@ class DecisionRule:
                     f"decision.margins.{axis}", margin, "be a ratio from 0 up to 1", "0.02 allows 2% more"
                 )
 
+    def _check_direction(self) -> None:
+        """Every metric's direction is known, and one for all rungs."""
+        if self.direction not in (None, *metrics.DIRECTIONS):
+            raise errors.invalid(
+                "decision.direction",
+                self.direction,
+                f"be {' or '.join(metrics.DIRECTIONS)}, the way in which {self.metric} is better",
+                errors.did_you_mean(str(self.direction), metrics.DIRECTIONS),
+            )
+        for name in filter(None, (self.metric, self.last_metric)):
+            found = metrics.known(name)
+            if found is None and self.direction is None:
+                raise errors.invalid(
+                    "decision.metric",
+                    name,
+                    f"be one of {', '.join(metrics.names())}, or come with its direction",
+                    "write decision.direction=lower (or higher) beside it",
+                )
+            if found is not None and self.direction not in (None, found.direction):
+                raise errors.invalid(
+                    "decision.direction",
+                    self.direction,
+                    f"be {found.direction}, which is better for {name}",
+                    "leave it out",
+                )
+        directions = {self._direction_of(name) for name in filter(None, (self.metric, self.last_metric))}
+        if len(directions) > 1:
+            raise errors.invalid(
+                "decision.last_metric",
+                self.last_metric,
+                f"be better in the same direction as {self.metric}",
+                "name another column, or leave it out",
+            )
+
+    def _direction_of(self, name: str) -> str:
+        found = metrics.known(name)
+        return self.direction or (found.direction if found else metrics.LOWER)
+
+    @property
+    def is_higher_better(self) -> bool:
+        return self._direction_of(self.metric) == metrics.HIGHER
+
+    @property
+    def sign(self) -> int:
+        """What turns the metric into a loss: 1, or -1 where higher is better."""
+        return -1 if self.is_higher_better else 1
+
+    @property
+    def unit_in_words(self) -> str:
+        """The metric's unit, as an axis or a sentence names it; ``""`` where it has none."""
+        found = metrics.known(self.metric)
+        return self.unit if self.unit is not None else found.unit if found else ""
+
     def num_unselected_of(self, num_variants: int) -> int:
         """How many variants that lost climb, of so many in the sweep."""
         if self.num_unselected is not None:
@@ -117,9 +170,8 @@ class DecisionRule:
         return min(_MANY_UNSELECTED, max(_FEW_UNSELECTED, num_variants // _VARIANTS_AN_UNSELECTED))
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values; what was added later is left out at its default: old sweeps stay frozen."""
-        value = asdict(self) | {"looks": list(self.looks)}
-        return {key: item for key, item in value.items() if key not in _LATER or item}
+        """Plain JSON values."""
+        return asdict(self) | {"looks": list(self.looks)}
 
     @classmethod
     def amended(cls, overrides: Sequence[str], base: DecisionRule | None = None) -> DecisionRule:
@@ -191,9 +243,9 @@ def _set(value: dict[str, Any], dotted: str, item: Any) -> None:
 
 
 def _check_columns(given: Mapping[str, Any]) -> None:
-    for key in ("metric", "last_metric"):
+    for key, example in _TEXTS.items():
         if given.get(key) is not None and not isinstance(given[key], str):
-            raise errors.invalid(f"decision.{key}", given[key], "be a column name", f"write {key}: val_bpb")
+            raise errors.invalid(f"decision.{key}", given[key], "be text", f"write {key}: {example}")
     if holdout.base(given.get("metric", "")):
         raise errors.invalid(
             "decision.metric",

@@ -18,6 +18,7 @@ from sweepkit import errors
 from sweepkit.config import checks, codec, holdout
 from sweepkit.config.cross_checks import VALIDATION
 from sweepkit.config.schema import RunConfig, RungConfig
+from sweepkit.sweep import metric as metrics
 from sweepkit.sweep.decision import DecisionRule
 
 USUAL = "val_bpb"
@@ -34,7 +35,9 @@ def holdout_column(usual_metric: str) -> str:
 
 
 def holdout_of(rule: DecisionRule, rungs: Sequence[RungConfig]) -> str | None:
-    """The holdout that the rule asks for on the last rung, if any."""
+    """The holdout that the rule asks for on the last rung, if any; only a loss on text has one."""
+    if not metrics.is_stream(rule.last_metric or rule.metric):
+        return None
     if rule.last_metric:
         stream = stream_of(rule.last_metric)
         return stream if holdout.base(stream) else None
@@ -86,6 +89,8 @@ def said(rule: DecisionRule, rungs: Sequence[RungConfig], config: Mapping[str, A
     found, last = metric(rule, rungs, config), rungs[-1].name
     if holdout.base(stream_of(found)):
         return f"rung {last} is decided by {found}, text that no rung below is evaluated on"
+    if not metrics.is_stream(found):
+        return f"rung {last} is decided by {found}"
     start = f"rung {last} is decided by {found}, the text of the rungs below"
     if rule.last_metric or "evaluation" not in config:
         return start
@@ -108,7 +113,7 @@ def check(rule: DecisionRule, rungs: Sequence[RungConfig], configs: Mapping[str,
     """
     wanted = metric(rule, rungs, next(iter(configs.values())))
     for variant, config in configs.items():
-        if wanted != USUAL and stream_of(wanted) not in _streams(config):
+        if wanted != USUAL and metrics.is_stream(wanted) and stream_of(wanted) not in _streams(config):
             raise errors.invalid(
                 "decision.last_metric",
                 wanted,
