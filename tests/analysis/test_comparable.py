@@ -129,14 +129,18 @@ def test_runs_are_sorted_by_whose_fault_they_were() -> None:
     assert list(found.missing.values()) == [
         "oom, not retried", "timeout, not retried", "disk_full", "lost", "crash", "cancelled", "corrupt",
     ]  # fmt: skip
-    assert to_retry(frame) == ["failed/oom", "failed    /timeout"]
+    assert to_retry(frame) == {"failed/oom": "oom", "failed    /timeout": "timeout"}
     again = frame.assign(failed_attempts=2)
     assert list(sort_runs(again, "val_bpb").against.values()) == [
         "diverged", "oom, again after a retry", "timeout, again after a retry",
     ]  # fmt: skip
-    assert to_retry(again) == []
+    assert to_retry(again) == {}
     assert list(sort_runs(again, "val_bpb", num_hosts=2).against.values()) == ["diverged"], "not elsewhere"
     assert len(sort_runs(again.assign(failed_hosts=2), "val_bpb", num_hosts=2).against) == 3
+    on_two_hosts = again.assign(host=[f"n{row % 2}" for row in range(len(again))])
+    assert to_retry(on_two_hosts) == to_retry(frame)
+    thrice = again.assign(failed_attempts=3)
+    assert len(sort_runs(thrice, "val_bpb", num_hosts=2).against) == 3, "no other machine took them"
     assert len(found.unfinished) == 3
 
 

@@ -83,18 +83,17 @@ class FakeSession:
             raise RuntimeError(fake["raises"])
         while step < plan.num_steps and not should_stop():
             time.sleep(fake.get("step_s", 0.001))
+            if fake.get("dies_always"):
+                _die(run_dir, fake)
             step += 1
             fsio.append_line(run_dir.metrics_path, {"step": step, "attempt": attempt, "loss": 1.0 / step})
             _replace(checkpoint, str(step))
             progress = {"step": step, "num_steps": plan.num_steps, "phase": "training", "loss": 1.0 / step}
             progress |= {"tokens_per_s": 100.0, "eta_s": 1.0}
             _replace(run_dir.path / "progress.json", json.dumps(progress))
-            if fake.get("dies_always") or (fake.get("dies_at") == step and attempt <= fake.get("deaths", 99)):
-                if fake.get("for_memory"):
-                    with (run_dir.path.parents[1] / "oom_kills").open("a") as counter:
-                        counter.write("x")  # what the kernel would count
-                    time.sleep(fake.get("dying_s", 0.0))
-                os.kill(os.getpid(), 9)
+            dies_here = fake.get("dies_at") == step and attempt <= fake.get("deaths", 99)
+            if dies_here or fake.get("dies_each_step"):
+                _die(run_dir, fake)
         record.step = step
         if step < plan.num_steps:
             record.state = RunState.preempted
@@ -109,6 +108,14 @@ class FakeSession:
             ran, {"event": "end", "run_id": plan.run_id, "pid": os.getpid(), "state": record.state}
         )
         return record
+
+
+def _die(run_dir: RunDir, fake: dict[str, Any]) -> None:
+    if fake.get("for_memory"):
+        with (run_dir.path.parents[1] / "oom_kills").open("a") as counter:
+            counter.write("x")  # what the kernel would count
+        time.sleep(fake.get("dying_s", 0.0))
+    os.kill(os.getpid(), 9)
 
 
 def _replace(path: Path, text: str) -> None:

@@ -20,7 +20,7 @@ from launch_fakes import FakeSession, make_plan, ran
 
 from sweepkit.config.schema import LauncherConfig, LauncherKind
 from sweepkit.errors import StorageError, SweepkitError
-from sweepkit.launch import claims
+from sweepkit.launch import claims, job
 from sweepkit.launch.execute import LaunchSummary, execute
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.results.record import FailureClass, RunDir, RunState
@@ -116,14 +116,27 @@ def test_a_killed_worker_is_replaced_and_its_run_goes_on_from_its_checkpoint(own
 
 
 def test_a_run_that_kills_every_worker_is_lost_after_max_attempts(own_results_dir: Path) -> None:
-    plans = [make_plan("kills", dies_at=1, num_steps=50, deaths=99), make_plan("good")]
-    # dies_at is reached once: let every attempt die at its first step
-    plans[0].config["fake"].update(dies_at=None, dies_always=True)
+    plans = [make_plan("kills", dies_always=True, num_steps=50), make_plan("good")]
     summary = launch(plans, own_results_dir, local(max_attempts=2))
     assert summary.counts == {"failed": 1, "complete": 1}
     assert summary.failures[0].failure_class is FailureClass.lost
     assert "launcher.max_attempts" in summary.failures[0].message
     assert sum(row["run_id"] == "kills" for row in ran(own_results_dir)) == 2
+
+
+def test_a_run_that_gets_further_with_every_kill_is_not_lost(own_results_dir: Path) -> None:
+    """Six kills, and max_attempts of 2: preemption without a signal must not use up the tries."""
+    summary = launch(
+        [make_plan("kills", dies_each_step=True, num_steps=6)], own_results_dir, local(max_attempts=2)
+    )
+    assert summary.counts == {"complete": 1}
+    assert len(ran(own_results_dir)) == 7
+
+
+def test_lost_runs_are_run_again_by_whoever_asks_next(own_results_dir: Path) -> None:
+    plan = make_plan("kills", dies_at=1, deaths=0)
+    job.mark_failed(plan, RunDir.of(own_results_dir, "kills"), FailureClass.lost, "its process died 3 times")
+    assert launch([plan], own_results_dir, local()).counts == {"complete": 1}
 
 
 def test_workers_that_cannot_start_end_the_launch_with_their_log(own_results_dir: Path) -> None:

@@ -225,7 +225,7 @@ class World:
         rows = [
             {"state": PLANNED}
             | (
-                flatten.record_row(self.done[cell.plan.run_id].to_json())
+                flatten.record_row(self.done[cell.plan.run_id].to_json()) | _RETRIED
                 if cell.plan.run_id in self.done
                 else {}
             )
@@ -241,8 +241,9 @@ EFFECTS: dict[Any, float] = {
     "hurts": 0.08,
     "nothing": 0.0,
 }  # fmt: skip
+_RETRIED = {"failed_attempts": 2, "failed_hosts": 1}  # counts for what ran out of memory or time alone
 VARIANTS = ["holds", "fades", "hurts", "nothing"]
-FATES = {("nothing", 4, 1): (RunState.failed, FailureClass.lost)}
+FATES = {("nothing", 4, 1): (RunState.failed, FailureClass.crash)}
 
 
 def climb(world: World, **options: Any) -> Promotion:

@@ -161,7 +161,7 @@ def test_runs_that_have_not_ended_are_waited_for(tmp_path: Path) -> None:
 
 def test_failed_runs_may_be_retried(tmp_path: Path) -> None:
     world = World(
-        freeze(tmp_path, ["holds"]), EFFECTS, {("holds", 2, 1): (RunState.failed, FailureClass.lost)}
+        freeze(tmp_path, ["holds"]), EFFECTS, {("holds", 2, 1): (RunState.failed, FailureClass.crash)}
     )
     assert climb(world).rungs[0].verdicts[0].evidence["n"] == 4
     asked: list[str] = []

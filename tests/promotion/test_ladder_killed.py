@@ -59,9 +59,8 @@ FATE = st.sampled_from(
     [
         (RunState.diverged, FailureClass.diverged),
         (RunState.failed, FailureClass.oom),
-        (RunState.failed, FailureClass.lost),
-        (RunState.failed, FailureClass.bad_data),
-        (RunState.cancelled, FailureClass.cancelled),
+        (RunState.failed, FailureClass.crash),
+        (RunState.failed, FailureClass.timeout),
     ]
 )
 

@@ -1,23 +1,25 @@
 """Which runs of a variant count, which count against it, and which are simply missing.
 
 A diverged run counts against its variant, always. One that ran out of memory or time does once it has
-done so again after a retry, on another machine where the sweep has several: before that, a neighbour on
-the node may have been to blame. A lost worker, a full disk, a cancelled or crashed run says nothing about
-the variant; it is missing, never zero. Runs that have not ended yet are told apart, because nothing is
-decided while there are any.
+done so again after a retry, on another machine where the sweep has several, or a third time where no other
+takes it: before that, a neighbour on the node may have been to blame. A crashed run is missing, never zero.
+Runs without an answer (``results/answer.py``) are told apart, because nothing is decided while there are any.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
+from sweepkit.results import answer
 from sweepkit.results.columns import CORRUPT, PLANNED
 from sweepkit.results.record import FailureClass, RunState
 
-UNFINISHED = frozenset({PLANNED, RunState.running.value, RunState.preempted.value})
+_UNFINISHED = frozenset({PLANNED, RunState.running.value, RunState.preempted.value})
+_NAMED = 5
 _DIVERGED = FailureClass.diverged.value
 _RESOURCES = frozenset({FailureClass.oom.value, FailureClass.timeout.value})
 
@@ -55,7 +57,7 @@ def sort_runs(rows: pd.DataFrame, metric: str, num_hosts: int = 1) -> Replicates
     found = Replicates([], {}, {}, [])
     for row in rows.to_dict("records"):
         run_id, state, value = str(row["run_id"]), row["state"], row[metric]
-        why = None if pd.isna(row.get("failure_class")) else str(row["failure_class"])
+        why = _failure(row)
         if state == RunState.complete and not pd.isna(value):
             found.complete.append(run_id)
         elif state == RunState.complete:
@@ -67,24 +69,53 @@ def sort_runs(rows: pd.DataFrame, metric: str, num_hosts: int = 1) -> Replicates
                 found.against[run_id] = f"{why}, again after a retry"
             else:
                 found.missing[run_id] = f"{why}, not retried{' elsewhere' if num_hosts > 1 else ''}"
-        elif state in UNFINISHED:
+        elif state in _UNFINISHED:
             found.unfinished.append(run_id)
         else:
             found.missing[run_id] = why or str(CORRUPT if state == CORRUPT else state)
     return found
 
 
-def to_retry(rows: pd.DataFrame) -> list[str]:
-    """Ids of runs that ran out of memory or time and have not been tried again."""
+def num_hosts(rows: pd.DataFrame) -> int:
+    """Machines that the runs of a table were on; 1 where none is known."""
+    return max(1, int(rows["host"].nunique())) if "host" in rows else 1
+
+
+def unanswered(rows: pd.DataFrame) -> dict[str, str]:
+    """Run id → what there is instead of an answer: a state, or a failure that is not the run's own."""
+    return {
+        str(row["run_id"]): _failure(row) or str(row["state"])
+        for row in rows.to_dict("records")
+        if not answer.is_answer(row["state"], _failure(row))
+    }
+
+
+def in_words(runs: Mapping[str, str]) -> str:
+    """``d2-0123-s1: cancelled, ...`` of runs and what became of them, the first few."""
+    some = [f"{run_id}: {what}" for run_id, what in list(runs.items())[:_NAMED]]
+    return ", ".join(some) + (", ..." if len(runs) > len(some) else "")
+
+
+def to_retry(rows: pd.DataFrame) -> dict[str, str]:
+    """Run id → failure of runs that ran out of memory or time, which a retry has yet to confirm."""
     if "failed_attempts" not in rows:
-        return []
-    of_resources = (rows["state"] == RunState.failed) & rows["failure_class"].isin(_RESOURCES)
-    once = rows["failed_attempts"].astype("Float64").fillna(1.0) < 2.0
-    return [str(run_id) for run_id in rows.loc[of_resources & once, "run_id"]]
+        return {}
+    failed = rows[(rows["state"] == RunState.failed) & rows["failure_class"].isin(_RESOURCES)]
+    hosts = num_hosts(rows)
+    return {
+        str(row["run_id"]): str(row["failure_class"])
+        for row in failed.to_dict("records")
+        if not _is_confirmed(row, hosts)
+    }
 
 
-def _is_confirmed(row: dict[Any, Any], num_hosts: int) -> bool:
-    attempts, hosts = row.get("failed_attempts"), row.get("failed_hosts")
-    if pd.isna(attempts) or pd.isna(hosts):
+def _failure(row: dict[Any, Any]) -> str | None:
+    found = row.get("failure_class")
+    return None if pd.isna(found) else str(found)
+
+
+def _is_confirmed(row: dict[Any, Any], hosts: int) -> bool:
+    attempts, on = row.get("failed_attempts"), row.get("failed_hosts")
+    if pd.isna(attempts) or pd.isna(on):
         return False
-    return int(attempts) >= 2 and int(hosts) >= min(2, num_hosts)
+    return int(attempts) >= 2 and (int(on) >= min(2, hosts) or int(attempts) > 2)

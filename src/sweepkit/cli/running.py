@@ -132,7 +132,9 @@ def reopen_to_retry(sweep: Frozen, results_dir: Path, cells: Sequence[Cell]) -> 
     from sweepkit.analysis import replicates
     from sweepkit.launch import job
 
-    again = set(replicates.to_retry(load(sweep, results_dir)))
+    frame = load(sweep, results_dir)
+    rung = frame[frame["rung"].isin([cell.rung for cell in cells])]
+    again = replicates.to_retry(rung)
     for cell in cells:
         if cell.plan.run_id in again:
             print(f"{cell.plan.run_id} ran out of memory or time; one more try before that counts against it")
@@ -260,6 +262,7 @@ def load(frozen: Frozen, results_dir: Path) -> pd.DataFrame:
 
 def conclude(frozen: Frozen, results_dir: Path, cells: Sequence[Cell]) -> int:
     """Print the summary of the cells that were to run and where files are; returns the exit status."""
+    from sweepkit.analysis import replicates
     from sweepkit.report import tables, terminal
 
     frame = load(frozen, results_dir)
@@ -270,4 +273,7 @@ def conclude(frozen: Frozen, results_dir: Path, cells: Sequence[Cell]) -> int:
     if len(failed):
         console.print(tables.runs(failed))
     console.print(tables.files(near({"sweep": frozen.sweep_dir, "runs": results_dir / "runs"})))
+    if waiting := replicates.unanswered(frame):
+        runs = f"{count(len(waiting), 'run')} without an answer ({replicates.in_words(waiting)})"
+        print(f"{runs}; sweepkit resume {frozen.name} runs them (again)")
     return RUNS_FAILED if len(failed) else DONE

@@ -71,7 +71,23 @@ def searched(sweep: Frozen, results_dir: Path) -> Frozen | None:
         return None
     whole = frozen.load_frozen(results_dir, sweep.name)
     needless = {cell.plan.run_id for trial in ledger.trials for cell in trial.cells} - ledger.runs.keys()
+    needless |= _of_dead_trials(ledger) - {cell.plan.run_id for cell in sweep.fixed}
     return replace(whole, cells=[cell for cell in whole.cells if cell.plan.run_id not in needless])
+
+
+def _of_dead_trials(ledger: TrialLedger) -> set[str]:
+    """Runs that only trials asked for which were lost; others were proposed in their place."""
+    from sweepkit.search.outcome import TrialState
+
+    dead: set[str] = set()
+    needed: set[str] = set()
+    for trial in ledger.trials:
+        run_ids = {cell.plan.run_id for cell in (*trial.cells, *trial.above)}
+        if ledger.outcomes[trial.number].state is TrialState.dead:
+            dead |= run_ids
+        else:
+            needed |= run_ids
+    return dead - needed
 
 
 def _submit(sweep: Frozen, how: running.How) -> Submitted | None:

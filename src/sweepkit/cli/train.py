@@ -51,8 +51,8 @@ def train(config: RunConfig) -> int:
             "be none for one run",
             "add -m to run every rung, or use sweepkit promote SWEEP",
         )
-    from sweepkit.launch import reopen
     from sweepkit.plan import build
+    from sweepkit.results import answer
     from sweepkit.results.record import RunDir, RunState
 
     plan = build.build(config)
@@ -82,7 +82,7 @@ def train(config: RunConfig) -> int:
         return running.DONE
     reason = record.failure_message or record.failure_class or ""
     print(f"{record.state}: {where}{result}; {reason}", file=sys.stderr)
-    if record.failure_class in reopen.SURROUNDINGS:
+    if not answer.is_answer(record.state, record.failure_class):
         print("correct that and run the same command again", file=sys.stderr)
     elif record.state in (RunState.failed, RunState.diverged):
         print(f"a run that has ended is not run again; to try it anew, delete {where}", file=sys.stderr)

@@ -25,8 +25,9 @@ class ClaimInfo:
     process: ProcessId
     driver: str  # the launch that the process works for
     attempt: int
-    deaths: int  # processes that died holding this run, in a row, while their driver lived on
+    deaths: int  # processes in a row that died holding this run and had got no further; their driver lived
     claimed_at: str  # ISO 8601, UTC
+    reached: int = 0  # step that the run had got to when it was claimed
     released: bool = False  # a last link that only says that its process is about to remove the file
 
     def to_json(self) -> dict[str, Any]:

@@ -120,11 +120,15 @@ def claim(run_dir: RunDir, *, driver: str = "", attempt: int = 0) -> Claim | Non
         attempt: number of the attempt about to start, for whoever reads the claim.
     """
     fsio.make_folder(run_dir.path)
-    return acquire(run_dir.claim_path, driver=driver, attempt=attempt)
+    return acquire(run_dir.claim_path, driver=driver, attempt=attempt, reached=run_dir.reached())
 
 
-def acquire(path: Path, *, driver: str = "", attempt: int = 0) -> Claim | None:
-    """Hold the claim file ``path``, whose folder exists; None when a living process holds it."""
+def acquire(path: Path, *, driver: str = "", attempt: int = 0, reached: int = 0) -> Claim | None:
+    """Hold the claim file ``path``, whose folder exists; None when a living process holds it.
+
+    Args:
+        reached: how far what it stands for has come; deaths are counted anew where that has grown.
+    """
     chain = claim_files.chain_of(path)
     if chain and _holder(path, chain).alive:
         return None
@@ -134,8 +138,9 @@ def acquire(path: Path, *, driver: str = "", attempt: int = 0) -> Claim | None:
         process=process.current(),
         driver=driver,
         attempt=attempt,
-        deaths=_deaths(last, driver),
+        deaths=_deaths(last, driver, reached),
         claimed_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        reached=reached,
     )
     descriptor, written = claim_files.write(path, info)
     held = False
@@ -169,11 +174,15 @@ def driver_id() -> str:
     return f"{here.host}:{here.pid}:{here.started}"
 
 
-def _deaths(last: ClaimInfo | None, driver: str) -> int:
-    """Deaths in a row after taking over ``last``: a holder that died with its driver does not count."""
+def _deaths(last: ClaimInfo | None, driver: str, reached: int) -> int:
+    """Deaths in a row after taking over ``last``: a holder that died with its driver does not count.
+
+    One that had got further than its predecessors is the first of a new row.
+    """
     if last is None or last.released:
         return 0
-    return last.deaths + (1 if last.driver == driver or _driver_alive(last) else 0)
+    before = 0 if reached > last.reached else last.deaths
+    return before + (1 if last.driver == driver or _driver_alive(last) else 0)
 
 
 def _driver_alive(info: ClaimInfo) -> bool:

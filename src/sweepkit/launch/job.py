@@ -64,7 +64,8 @@ def carry_out(
     Args:
         session: does the training.
         driver: id of the launch, for the claim.
-        max_attempts: after that many processes died holding it, the run is recorded as lost.
+        max_attempts: after that many processes died holding it, none of which had got further than those
+            before, the run is recorded as lost.
         stop: polled by the training loop; True ends the run with a checkpoint.
         pruning: polled with it, so after every step; a reason ends the run as ``pruned``.
 
@@ -251,8 +252,9 @@ def _lost(plan: RunPlan, run_dir: RunDir, deaths: int) -> RunRecord:
     if last.get("failure_class") == FailureClass.oom:
         return mark_failed(plan, run_dir, FailureClass.oom, _KILLED)
     message = (
-        f"its process died {deaths} times in a row (launcher.max_attempts), perhaps for want of memory: "
-        f"lower horizon.device_batch_size or launcher.num_workers; delete {run_dir.path} to retry"
+        f"its process died {deaths} times in a row without getting further (launcher.max_attempts), perhaps "
+        "for want of memory: lower horizon.device_batch_size or launcher.num_workers; run the same command "
+        "again to retry"
     )
     return mark_failed(plan, run_dir, FailureClass.lost, message)
 

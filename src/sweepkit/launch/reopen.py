@@ -1,4 +1,4 @@
-"""Runs that a launch starts again: cancelled ones, failed by their surroundings, others if asked."""
+"""Runs that a launch starts again: those whose end is no answer (``results/answer.py``), others if asked."""
 
 from __future__ import annotations
 
@@ -6,11 +6,9 @@ import time
 
 from sweepkit.launch import job
 from sweepkit.launch.ledger import Ledger, Run
-from sweepkit.results.record import FailureClass, RunState
+from sweepkit.results import answer
+from sweepkit.results.record import RunState
 
-#: Failures by what is around a run: a device, a folder and a disk may be right by now, and none is part of
-#: the run's name.
-SURROUNDINGS = frozenset({FailureClass.bad_config, FailureClass.bad_data, FailureClass.disk_full})
 _CANCELLING_TICK_S = 0.2
 
 
@@ -35,6 +33,8 @@ def reopen(ledger: Ledger, retry_failed: bool) -> list[str]:
 def _is_reopened(run: Run, retry_failed: bool) -> bool:
     if not run.is_final or run.record is None:
         return False
-    if run.record.state is RunState.failed:
-        return retry_failed or run.record.failure_class in SURROUNDINGS
-    return run.record.state is RunState.cancelled
+    if run.is_pruned:
+        return False
+    if answer.is_answer(run.record.state, run.record.failure_class):
+        return retry_failed and run.record.state is RunState.failed
+    return True

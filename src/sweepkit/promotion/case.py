@@ -74,7 +74,7 @@ def cases(
         known: the noise measurement that serves this rung.
     """
     found = effects.effects(rows, decision.metric, decision.alpha, known=known, apart=apart)
-    hosts = _num_hosts(rows)
+    hosts = replicates.num_hosts(rows)
     runs = {
         name: replicates.sort_runs(group, decision.metric, hosts) for name, group in rows.groupby("variant")
     }
@@ -117,10 +117,6 @@ def cases(
                 scores=[result[item.variant] for result in scored],
             )
     return [built[item.variant] for item in found]
-
-
-def _num_hosts(rows: pd.DataFrame) -> int:
-    return max(1, int(rows["host"].nunique())) if "host" in rows else 1
 
 
 def _axes(

@@ -75,15 +75,7 @@ def decide(
         SweepkitError: fingerprints that matter differ between the runs compared.
     """
     rung = RungConfig(name=rung) if isinstance(rung, str) else rung
-    if decision.metric not in frame:
-        measured = [str(name) for name in frame.columns if metrics.known(str(name))]
-        raise errors.invalid(
-            "decision.metric",
-            decision.metric,
-            "be measured by the runs",
-            errors.did_you_mean(decision.metric, measured),
-        )
-    rows = frame[frame["rung"] == rung.name]
+    rows = _measured(frame[frame["rung"] == rung.name], decision.metric)
     complete, rows = _complete_only(rows, decision.metric)
     comparable.check(complete, decision.metric, allow_mixed_environments)
     complete, rows = (as_losses(part, decision, usual) for part in (complete, rows))
@@ -128,6 +120,23 @@ def as_losses(rows: pd.DataFrame, decision: DecisionRule, usual: str | None = No
     return rows.assign(
         **{name: -rows[name] for name in {decision.metric, usual or decision.metric} if name in rows}
     )
+
+
+def _measured(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """The rows, with a column of the metric where no run is complete, so that none can have it.
+
+    Raises:
+        ConfigError: runs are complete, and none of them measured it.
+    """
+    complete = rows[rows["state"] == RunState.complete]
+    if metric in rows and (complete.empty or complete[metric].notna().any()):
+        return rows
+    if complete.empty:
+        return rows.assign(**{metric: pd.Series(pd.NA, rows.index, dtype="Float64")})
+    known = [str(name) for name in rows.columns if metrics.known(str(name))]
+    measured = [name for name in known if complete[name].notna().any()]
+    remedy = errors.did_you_mean(metric, measured) if measured else "see what their logs say of evaluation"
+    raise errors.invalid("decision.metric", metric, "be measured by the runs", remedy)
 
 
 def _complete_only(rows: pd.DataFrame, metric: str) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -1,11 +1,12 @@
 """The ladder: run a rung, decide it once, climb with what survives.
 
 A state machine whose whole state lies in files, so that it can be killed anywhere and run again. Rung by
-rung: run what is missing of the reference, the surviving variants and a few that lost (``unselected.py``),
-check that plan and rule are still what was frozen, decide, and store the decision in ``verdicts.json`` with a
-digest of the runs it was based on, before anything of the next rung starts. On a rerun a stored decision is
-used as it stands while its inputs are the same; otherwise it is made again, which gives the same from the
-same runs. Amendments to the last rung (``sweep/amendments.py``) are further stages of the same machine.
+rung: run what has no answer yet (``results/answer.py``) of the reference, the surviving variants and a few
+that lost (``unselected.py``); stop and name what has none still. Check that plan and rule are what was
+frozen, decide, and store the decision in ``verdicts.json`` with a digest of the runs it was based on, before
+anything of the next rung starts. On a rerun a stored decision is used as it stands while its inputs are the
+same; otherwise it is made again, which gives the same from the same runs. Amendments to the last rung
+(``sweep/amendments.py``) are further stages of the same machine.
 """
 
 from __future__ import annotations
@@ -21,13 +22,15 @@ from sweepkit.config.schema import RungConfig
 from sweepkit.errors import FrozenPlanError
 from sweepkit.promotion import deferred, gate, hindsight, ledger, looks, outcome, unselected, wording
 from sweepkit.promotion.verdict import Promotion, RungResult, Verdict
-from sweepkit.results.columns import REFERENCE, is_reference
+from sweepkit.results.columns import PLANNED, REFERENCE, is_reference
 from sweepkit.results.record import FailureClass, RunState
 from sweepkit.sweep import last_rung, seen
 from sweepkit.sweep.amendments import Amendment
 from sweepkit.sweep.decision import DecisionRule
 from sweepkit.sweep.expand import VARIANT, Cell
 from sweepkit.sweep.frozen import Frozen, load_frozen
+
+_RETRIES = 2  # what failed twice on one machine, and could have been on another, is tried a third time
 
 RunCells = Callable[[str, list[Cell]], object]
 Load = Callable[[], pd.DataFrame]
@@ -68,7 +71,7 @@ def promote(
     surviving = [name for name in names if not is_reference(name)]
     carried: list[str] = []  # lost, and run to measure transfer
     decided: list[RungResult] = []
-    waiting: list[str] = []
+    waiting: dict[str, str] = {}
     at = ""
     _verify(frozen)
     stored = ledger.read(frozen)
@@ -86,13 +89,16 @@ def promote(
         cells = [cell for cell in looks.cells_of(on_rung, stage.count) if cell.variant in wanted]
         here = list({cell.plan.run_id: cell for cell in [*here, *cells]}.values())
         rows = _rows(frozen, load(), rung, entered, here)
-        if unfinished(rows, cells) or (retry_failed and not (rows["state"] == RunState.complete).all()):
+        if unanswered(rows, cells) or (retry_failed and not (rows["state"] == RunState.complete).all()):
             run_cells(rung.name, cells)
             rows = _rows(frozen, load(), rung, entered, here)
-        if replicates.to_retry(rows):  # out of memory or time: a neighbour on the node may have been to blame
-            run_cells(rung.name, cells)
+        for _ in range(_RETRIES):  # out of memory or time: a neighbour on the node may have been to blame
+            if not (again := replicates.to_retry(rows)):
+                break
+            run_cells(rung.name, [cell for cell in cells if cell.plan.run_id in again])
             rows = _rows(frozen, load(), rung, entered, here)
-        waiting, at = unfinished(rows, cells), rung.name
+        waiting = unanswered(rows, cells) | replicates.to_retry(rows)
+        at = rung.name
         if waiting:
             break
         _verify(frozen)
@@ -127,10 +133,12 @@ def _stages(frozen: Frozen, rungs: Sequence[RungConfig]) -> list[_Stage]:
     return [*lower, *last, *amended]
 
 
-def unfinished(rows: pd.DataFrame, cells: Sequence[Cell]) -> list[str]:
-    """Run ids of cells that have not ended yet, in the order of the plan."""
-    ended = set(rows.loc[~rows["state"].isin(replicates.UNFINISHED), "run_id"])
-    return [cell.plan.run_id for cell in cells if cell.plan.run_id not in ended]
+def unanswered(rows: pd.DataFrame, cells: Sequence[Cell]) -> dict[str, str]:
+    """Run id → what there is instead of an answer, of cells that have none, in the order of the plan."""
+    there = set(rows["run_id"])
+    found = replicates.unanswered(rows)
+    ids = [cell.plan.run_id for cell in cells]
+    return {run_id: found.get(run_id, PLANNED) for run_id in ids if run_id in found or run_id not in there}
 
 
 def _rows(

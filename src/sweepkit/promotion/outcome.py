@@ -6,13 +6,13 @@ outcomes); ``costs.csv`` holds what was measured with a clock. ``runs.csv`` is t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from sweepkit import fsio
-from sweepkit.analysis import transfer
+from sweepkit.analysis import replicates, transfer
 from sweepkit.analysis.transfer import TransferRow
 from sweepkit.config.schema import RungConfig
 from sweepkit.promotion.verdict import Final, FinalVerdict, Outcome, Promotion, RungResult
@@ -32,13 +32,13 @@ def conclude(
     frozen: Frozen,
     rungs: Sequence[RungConfig],
     decided: Sequence[RungResult],
-    waiting: Sequence[str],
+    waiting: Mapping[str, str],
     at: str = "",
 ) -> Promotion:
     """Put together what the rungs decided.
 
     Args:
-        waiting: ids of runs that have not ended.
+        waiting: id → state or failure of runs without an answer.
         at: the rung or amendment that they belong to.
     """
     names = [name for name in dict.fromkeys(cell.variant for cell in frozen.cells) if not is_reference(name)]
@@ -141,14 +141,14 @@ def _message(
     frozen: Frozen,
     rungs: Sequence[RungConfig],
     decided: Sequence[RungResult],
-    waiting: Sequence[str],
+    waiting: Mapping[str, str],
     at: str,
     finals: Sequence[FinalVerdict],
 ) -> str:
     if waiting:
+        runs = f"{len(waiting)} runs without an answer ({replicates.in_words(waiting)})"
         return (
-            f"rung {at} waits for {len(waiting)} runs that have not ended ({', '.join(waiting[:3])}"
-            f"{', ...' if len(waiting) > 3 else ''}); run the same command again to go on"
+            f"rung {at} waits for {runs}; sweepkit resume {frozen.name} --climb runs them (again) and goes on"
         )
     if len(decided) < len(rungs):
         return (

@@ -14,8 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from sweepkit.analysis import calibration_file
-from sweepkit.analysis.replicates import UNFINISHED
+from sweepkit.analysis import calibration_file, replicates
 from sweepkit.config.schema import RungConfig
 from sweepkit.promotion import ladder, ledger
 from sweepkit.promotion.verdict import RungResult, Verdict
@@ -58,7 +57,7 @@ def replay(
     Raises:
         SweepkitError: runs that must be compared have fingerprints that differ.
     """
-    ended = set(frame.loc[~frame["state"].isin(UNFINISHED), "run_id"])
+    ended = set(frame["run_id"]) - replicates.unanswered(frame).keys()
     unfinished = {
         (cell.variant, cell.rung)
         for cell in frozen.cells

@@ -173,6 +173,12 @@ class RunDir:
             fsio.check_version(self.record_path, content, SCHEMA_VERSION)
             return None
 
+    def reached(self) -> int:
+        """The furthest step that any attempt has logged or kept a checkpoint of; 0 for none."""
+        kept = [path.name.removeprefix("step_") for path in self.checkpoints_path.glob("step_*")]
+        logged = [row["step"] for row in self.metrics()]
+        return max([*logged, *(int(step) for step in kept if step.isdecimal())], default=0)
+
     def attempts(self) -> dict[int, dict[str, Any]]:
         """Number of every attempt -> what its file says, oldest first; a damaged file is left out."""
         found = {}

@@ -56,9 +56,10 @@ def load(sweep: str | None = None, results_dir: Path | str | None = None) -> pd.
     _fill_levels(rows, head.get("sweep") or {})
     run_ids = dict.fromkeys(row["run_id"] for row in rows)
     records, prunings = _records(results, run_ids), _prunings(results, run_ids)
-    for run_id, entries in prunings.items():
+    for run_id in {**records, **prunings}:
+        entries = prunings.get(run_id, {})
         seen = pruned.as_seen(records.get(run_id, {}), entries, sweep, str(head.get("identity")))
-        records[run_id] = seen | {"pruned_by": ", ".join(entries)}
+        records[run_id] = seen | ({"pruned_by": ", ".join(entries)} if entries else {})
     return _frame([_joined(row, records.get(row["run_id"])) for row in rows])
 
 

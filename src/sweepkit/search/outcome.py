@@ -14,15 +14,15 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from sweepkit.launch.ledger import Run
-from sweepkit.results import flatten
+from sweepkit.results import answer, flatten
 from sweepkit.results.record import FailureClass, RunState
 from sweepkit.search.curve import Curve
 from sweepkit.sweep.trials import Trial
 
+#: What decides nothing: the next launch goes on with the run.
+_GOES_ON = frozenset({FailureClass.cancelled, FailureClass.disk_full})
 #: What befell a run from outside; the trial is dead, not bad.
-_FROM_OUTSIDE = frozenset(
-    {FailureClass.lost, FailureClass.timeout, FailureClass.node_failure, FailureClass.preempted}
-)
+_DEAD = answer.FROM_OUTSIDE | {FailureClass.timeout}
 
 
 class TrialState(StrEnum):
@@ -61,12 +61,12 @@ def decide(trial: Trial, runs: Sequence[Run], metric: str, max_memory_gib: float
         return Outcome(TrialState.failed, reason=trial.error or "no runs")
     run_ids = tuple(run.run_id for run in runs)
     for run in runs:
-        if run.record is None or not run.is_final or run.record.failure_class is FailureClass.disk_full:
+        if run.record is None or not run.is_final or run.record.failure_class in _GOES_ON:
             continue
         why = f"{run.run_id}: {run.record.failure_message or run.record.failure_class or run.state}"
         if run.is_pruned:
             return Outcome(TrialState.pruned, loss_at=_loss_when_pruned(run), reason=why, run_ids=run_ids)
-        if run.record.failure_class in _FROM_OUTSIDE:
+        if run.record.failure_class in _DEAD:
             return Outcome(TrialState.dead, reason=why, run_ids=run_ids)
         if run.record.state in (RunState.failed, RunState.diverged):
             return Outcome(TrialState.failed, reason=why, run_ids=run_ids)

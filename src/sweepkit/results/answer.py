@@ -1,0 +1,34 @@
+"""Which ends of a run are an answer, and which say nothing about what was run.
+
+An answer is a result, or a failure of the run's own making: it diverged, ran out of memory or time (again
+after a retry, which ``analysis/replicates.py`` looks at), or crashed. Everything else befell the run from
+outside: somebody cancelled it, its node died, its disk was full, its device or its text was not there.
+Whoever needs the run starts it again, or stops and names it; nothing is decided without it.
+"""
+
+from __future__ import annotations
+
+from sweepkit.results.record import FailureClass, RunState
+
+#: Failures that count against what was run.
+OWN = frozenset({FailureClass.diverged, FailureClass.oom, FailureClass.timeout, FailureClass.crash})
+#: Failures by what is around a run: a device, a folder and a disk may be right by now, and none is part of
+#: the run's name.
+FROM_OUTSIDE = frozenset(
+    {
+        *(FailureClass.bad_config, FailureClass.bad_data, FailureClass.disk_full),
+        *(FailureClass.preempted, FailureClass.node_failure, FailureClass.lost, FailureClass.cancelled),
+    }
+)
+#: ``pruned`` is what the table calls a run for the search that stopped it, and for nobody else.
+_ANSWERS = frozenset({RunState.complete, RunState.diverged, RunState.pruned})
+
+
+def is_answer(state: str, failure_class: str | None = None) -> bool:
+    """Whether a run that stands so says something about what was run.
+
+    Args:
+        state: a ``RunState``, ``planned`` or ``corrupt``.
+        failure_class: of a failed run; None where its record names none, which is its own failure.
+    """
+    return state in _ANSWERS or (state == RunState.failed and failure_class not in FROM_OUTSIDE)
