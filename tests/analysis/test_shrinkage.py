@@ -48,3 +48,30 @@ def test_it_never_changes_the_sign_or_enlarges(values: list[tuple[float, float]]
     shrunk = shrink(effect, error)
     assert (np.abs(shrunk) <= np.abs(effect) + 1e-12).all()
     assert (shrunk * effect >= 0.0).all()
+
+
+def test_the_mixture_is_the_likeliest_one() -> None:
+    """Against expectation maximisation carried on until it stands, which takes 10,000 steps and more."""
+    rng = np.random.default_rng(3)
+    effect = rng.normal(0.0, [[0.5], [1.0], [3.0], [1.5]], (4, 7))
+    error = rng.uniform(0.3, 2.0, effect.shape)
+    assert shrink(effect, error) == pytest.approx(by_expectation(effect, error), abs=1e-4)
+
+
+def by_expectation(effect_WV: np.ndarray, error_WV: np.ndarray) -> np.ndarray:
+    """Posterior means under the grid of the module's docstring, rung by rung, by 30,000 EM steps."""
+    found = []
+    for effect_V, error_V in zip(effect_WV, error_WV, strict=True):
+        variance_V = error_V**2
+        largest = max(0.0, float((effect_V**2 - variance_V).max()))
+        smallest = float(variance_V.min()) / 100.0
+        sizes_S = np.minimum([0.0, *np.geomspace(smallest, max(largest, smallest), 14)], largest)
+        total_VS = variance_V[:, None] + sizes_S
+        density_VS = np.exp(-0.5 * effect_V[:, None] ** 2 / total_VS) / np.sqrt(total_VS)
+        weight_S = np.full(len(sizes_S), 1.0 / len(sizes_S))
+        for _ in range(30_000):
+            share_VS = density_VS * weight_S
+            share_VS /= share_VS.sum(axis=1, keepdims=True)
+            weight_S = share_VS.mean(axis=0)
+        found.append(effect_V * (share_VS * sizes_S / total_VS).sum(axis=1))
+    return np.asarray(found)
