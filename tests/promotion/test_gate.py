@@ -79,8 +79,12 @@ def test_reasons_and_evidence_carry_the_numbers(tmp_path: Path) -> None:
 def test_a_diverged_replicate_counts_against_the_best_as_a_rate(tmp_path: Path, is_last: bool) -> None:
     fates = {("better", 2, 3): (RunState.diverged, FailureClass.diverged)}
     found = judged(tmp_path, EFFECTS, fates, is_last)["better"]
-    assert found.outcome is Outcome.reject
+    assert found.outcome is Outcome.inconclusive, "neither shown to be less stable, nor promoted"
     assert "1 of 3 runs diverged, a rate of 33% (90% interval" in found.reasons[0]
+    every = {("better", 2, seed): (RunState.diverged, FailureClass.diverged) for seed in range(1, 4)}
+    found = judged(tmp_path / "every", EFFECTS, every, is_last)["better"]
+    assert found.outcome is Outcome.reject
+    assert "3 of 3 runs diverged" in found.reasons[0] and "p(Boschloo) = 0.016" in found.reasons[0]
     fates[("reference", 2, 2)] = (RunState.diverged, FailureClass.diverged)
     found = judged(tmp_path / "both", EFFECTS, fates, is_last)["better"]
     assert "diverged" not in found.reasons[0], "no more often than the reference"

@@ -28,7 +28,7 @@ import numpy as np
 import pandas as pd
 
 from sweepkit.analysis import step_time
-from sweepkit.analysis.effects import Effect
+from sweepkit.analysis.effects import SAME, Effect
 from sweepkit.analysis.matched import COSTS, Matched
 from sweepkit.analysis.step_time import StepTime
 from sweepkit.results.columns import REFERENCE, is_reference
@@ -168,6 +168,9 @@ def steps(
 
 def _steps(effect: Effect, demand: str, margin: float, alpha: float, reference_mean: float | None) -> Axis:
     bound = 0.0 if demand == SUPERIOR else margin * abs(reference_mean or 0.0)
+    if effect.method == SAME and demand != SUPERIOR:
+        said = "metric not worse: every run equals the reference's"
+        return Axis("steps", demand, margin, Status.met, 0.0, True, 1.0, None, None, said)
     status = _status(effect, bound, alpha)
     sentence = "" if demand == SUPERIOR else f"metric not worse by more than {margin:.1%}: {status.value}"
     ratio = None

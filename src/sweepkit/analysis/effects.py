@@ -25,6 +25,7 @@ from sweepkit.analysis.calibration import Calibration
 from sweepkit.results.columns import REFERENCE
 
 POOLED, OWN, UNPAIRED, NONE = "pooled", "own", "unpaired", "none"
+SAME = "same"
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,8 @@ class Effect:
         p: one-sided, of "the variant is not below the reference".
         noise_sd: standard deviation of one run's noise behind the standard error.
         method: ``pooled`` (paired, the rung's pooled noise), ``own`` (paired, its own differences, because
-            its noise is out of line), ``unpaired`` (Welch) or ``none``.
+            its noise is out of line), ``unpaired`` (Welch), ``same`` (equal to the reference bit for bit, so
+            that it changed nothing) or ``none``.
         shrunk: the effect with its luck taken out, as ``shrinkage`` estimates it from all variants of the
             rung.
         noise_source: the sweep's ``residual``, a ``calibration`` or both.
@@ -124,7 +126,15 @@ def effects(
     labels = [str(name) for name in rows["variant"]]
     blocks = block_names(rows)
     values = [float(value) for value in rows[column]]
-    pooled = noise.pool(labels, blocks, values, reference)
+    copies = _copies(labels, blocks, values, reference)
+    # a copy has no noise of its own, and would thin the pool's
+    own = [place for place, label in enumerate(labels) if label not in copies]
+    pooled = noise.pool(
+        [labels[place] for place in own],
+        [blocks[place] for place in own],
+        [values[place] for place in own],
+        reference,
+    )
     groups = noise.block_means(labels, blocks, values)
     # blocks as planned, so that a pair lost to a failure does not make a paired variant unpaired
     planned: dict[str, set[str]] = {}
@@ -134,6 +144,8 @@ def effects(
     found = []
     for name in names:
         mine, base = groups.get(name, {}), groups.get(reference, {})
+        if name in copies:
+            continue
         if planned[name] & planned.get(reference, set()):
             found.append(_paired(name, mine, base, pooled, reference, confidence, known))
         else:
@@ -144,7 +156,31 @@ def effects(
         for are_apart in (False, True)
         for item in _shrunk([item for item in found if (item.variant in apart) is are_apart])
     }
-    return [shrunk[item.variant] for item in found]
+    for name, twin in copies.items():
+        shrunk[name] = (
+            _same(name, groups, confidence) if twin == reference else replace(shrunk[twin], variant=name)
+        )
+    return [shrunk[name] for name in names]
+
+
+def _copies(
+    labels: Sequence[str], blocks: Sequence[str], values: Sequence[float], reference: str
+) -> dict[str, str]:
+    """Variant → the one that it equals bit for bit in two runs or more; the reference first."""
+    runs: dict[str, list[tuple[str, float]]] = {reference: []}
+    for label, block, value in zip(labels, blocks, values, strict=True):
+        runs.setdefault(label, []).append((block, value))
+    firsts: dict[tuple[tuple[str, float], ...], str] = {}
+    found = {}
+    for label, own in runs.items():
+        first = firsts.setdefault(tuple(sorted(own)), label)
+        if first != label and len(own) > 1:
+            found[label] = first
+    return found
+
+
+def _same(name: str, groups: Mapping[str, Mapping[str, float]], confidence: float) -> Effect:
+    return Effect(name, len(groups[name]), 0.0, None, 0, None, None, confidence, None, None, SAME, shrunk=0.0)
 
 
 def block_names(frame: pd.DataFrame) -> list[str]:

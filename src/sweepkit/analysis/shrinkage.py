@@ -85,4 +85,4 @@ def _likeliest(likelihood_WVS: Array) -> Array:
 def _inside(value_WS: Array, step_WS: Array) -> Array:
     """How much of a step keeps every value above 0; float64 [W, 1], at most 1."""
     shrink_WS = np.where(step_WS < 0.0, -_NEAR * value_WS / np.minimum(step_WS, -1e-300), 1.0)
-    return np.minimum(shrink_WS.min(axis=1, keepdims=True), 1.0)
+    return np.asarray(np.minimum(shrink_WS.min(axis=1, keepdims=True), 1.0), dtype=np.float64)

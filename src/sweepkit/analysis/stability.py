@@ -1,20 +1,20 @@
 """Divergence as a rate: how often a variant's runs blow up, beside how often the reference's do.
 
 A diverged run has no final loss, so it cannot enter a mean; leaving it out would flatter an unstable
-variant. It is counted instead: k of n runs, with Jeffreys' prior on either rate. A variant counts as less
-stable when it has diverged and its rate is more likely above the reference's than below.
+variant, for what is left are its lucky runs. It is counted instead: k of n runs. A variant is shown to be
+less stable by Boschloo's exact test (Boschloo 1970), which keeps α whatever the rates are; one that diverged
+more often than the reference without that being shown is not rejected for it, and not promoted either.
 """
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Any
 
-import numpy as np
 from scipy import special
 
-_PRIOR = 0.5  # Jeffreys
-_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(64)
+_PRIOR = 0.5  # Jeffreys, for the interval of a rate
 
 
 @dataclass(frozen=True)
@@ -27,19 +27,16 @@ class Divergence:
     reference_runs: int
 
     @property
-    def probability_worse(self) -> float:
-        """Posterior probability that the variant diverges more often than the reference."""
-        reference_rates = special.betaincinv(
-            _PRIOR + self.reference_diverged,
-            _PRIOR + self.reference_runs - self.reference_diverged,
-            (_NODES + 1.0) / 2.0,
-        )
-        above = special.betaincc(_PRIOR + self.diverged, _PRIOR + self.runs - self.diverged, reference_rates)
-        return float(_WEIGHTS @ above / 2.0)
+    def is_more(self) -> bool:
+        """Whether a larger share of the variant's runs diverged than of the reference's."""
+        return self.diverged * self.reference_runs > self.reference_diverged * self.runs
 
     @property
-    def is_less_stable(self) -> bool:
-        return self.diverged > 0 and self.probability_worse > 0.5 + 1e-9
+    def p(self) -> float:
+        """One-sided, of "the variant diverges no more often than the reference"."""
+        if not self.is_more:
+            return 1.0
+        return _boschloo(self.diverged, self.runs, self.reference_diverged, self.reference_runs)
 
     def interval(self, confidence: float) -> tuple[float, float]:
         """Interval of the variant's rate, by quantiles of the posterior."""
@@ -51,4 +48,12 @@ class Divergence:
         )
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self) | {"probability_worse": self.probability_worse}
+        return asdict(self) | {"p": self.p}
+
+
+@lru_cache(maxsize=4096)
+def _boschloo(diverged: int, runs: int, reference_diverged: int, reference_runs: int) -> float:
+    from scipy import stats
+
+    table = [[diverged, reference_diverged], [runs - diverged, reference_runs - reference_diverged]]
+    return float(stats.boschloo_exact(table, alternative="greater").pvalue)

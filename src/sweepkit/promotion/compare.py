@@ -14,6 +14,7 @@ from typing import Any
 
 import pandas as pd
 
+from sweepkit import errors
 from sweepkit.analysis import transfer
 from sweepkit.analysis.transfer import TransferRow
 from sweepkit.promotion import gate, table
@@ -114,6 +115,7 @@ def compare(
     rows = rows[rows["rung"].isin(depths)]
     notes += [f"{', '.join(alone)}: the reference was run alone, so nothing is judged"] if alone else []
     last, said = _last(rows, rule, depths)
+    _check_looks(rows[rows["rung"] == depths[-1]], rule)
     verdicts = [
         replace(verdict, outcome=Outcome.promote) if verdict.outcome is Outcome.adopt else verdict
         for depth in depths
@@ -128,6 +130,22 @@ def compare(
     ]
     notes += said
     return Comparison(reference, rule, verdicts, _transfer(rows, verdicts), notes)
+
+
+def _check_looks(rows: pd.DataFrame, rule: DecisionRule) -> None:
+    """A rule with looks decides at them alone: what lies between or beyond was never planned."""
+    count = rows.loc[rows["variant"] == REFERENCE, "seed"].nunique()
+    if not rule.looks or count in rule.looks:
+        return
+    planned = ", ".join(map(str, rule.looks))
+    following = next((look for look in rule.looks if look > count), None)
+    remedy = f"wait for {following} seeds" if following else f"leave out the seeds beyond {rule.looks[-1]}"
+    raise errors.invalid(
+        "decision.looks",
+        list(rule.looks),
+        f"say at how many seeds the table is looked at, and the reference has {count} of them",
+        f"{remedy}, or judge it without looks (planned: {planned})",
+    )
 
 
 def _last(rows: pd.DataFrame, rule: DecisionRule, depths: Sequence[str]) -> tuple[DecisionRule, list[str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sweepkit.analysis import effects
 from sweepkit.analysis.axes import Status
 from sweepkit.promotion import wording
 from sweepkit.promotion.case import Case
@@ -15,7 +16,7 @@ Finding = tuple[Outcome, bool, list[str]]  # outcome, whether it climbs, decisiv
 
 
 def screen(case: Case, decision: DecisionRule, max_promoted: int | None) -> Finding:
-    against = _against(case) or _too_small(case, decision)
+    against = _against(case, decision) or _too_small(case, decision)
     if against:
         return Outcome.reject, False, against
     if _shown(case, decision):
@@ -27,7 +28,7 @@ def screen(case: Case, decision: DecisionRule, max_promoted: int | None) -> Find
 
 
 def adopt(case: Case, decision: DecisionRule) -> Finding:
-    against = _against(case) or _too_small(case, decision)
+    against = _against(case, decision) or _too_small(case, decision)
     if against:
         return Outcome.reject, False, against
     if _shown(case, decision):
@@ -35,9 +36,10 @@ def adopt(case: Case, decision: DecisionRule) -> Finding:
     return Outcome.inconclusive, False, wording.undecided(case, decision, MIN_PAIRS)
 
 
-def _against(case: Case) -> list[str]:
+def _against(case: Case, decision: DecisionRule) -> list[str]:
     """Sentences that reject a variant on any rung, whatever its loss."""
-    reasons = [wording.less_stable(case.divergence)] if case.divergence.is_less_stable else []
+    is_shown = case.divergence.p <= decision.alpha
+    reasons = [wording.less_stable(case.divergence, decision.alpha)] if is_shown else []
     reasons += [wording.does_not_fit(case.runs)] if case.runs.does_not_fit else []
     reasons += [
         axis.sentence for name, axis in case.axes.items() if name != "steps" and axis.status is Status.failed
@@ -49,6 +51,8 @@ def _against(case: Case) -> list[str]:
 def _too_small(case: Case, decision: DecisionRule) -> list[str]:
     """A sentence when even the good end of the interval is worse than wanted."""
     steps = case.axes.get("steps")
+    if case.effect.method == effects.SAME and (steps is None or steps.demand == SUPERIOR):
+        return [wording.changed_nothing(case, decision)]
     if case.effect.low is None or steps is None or not case.is_measured:
         return []
     if steps.demand != SUPERIOR:
@@ -59,7 +63,7 @@ def _too_small(case: Case, decision: DecisionRule) -> list[str]:
 
 
 def _shown(case: Case, decision: DecisionRule) -> bool:
-    enough = case.effect.n >= MIN_PAIRS and case.is_measured
+    enough = case.effect.n >= MIN_PAIRS and case.is_measured and not case.divergence.is_more
     return enough and case.p_corrected <= decision.alpha and _is_large(case.shrunken_gain, case, decision)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from sweepkit.analysis import calibration, power
+from sweepkit.analysis import calibration, effects, power
 from sweepkit.analysis.axes import Axis, Status
 from sweepkit.analysis.effects import Effect
 from sweepkit.analysis.replicates import Replicates
@@ -51,6 +51,8 @@ class Judged(Protocol):
     def num_variants(self) -> int: ...
     @property
     def scores(self) -> list[Score]: ...
+    @property
+    def divergence(self) -> Divergence: ...
 
 
 def number(value: float) -> str:
@@ -96,6 +98,13 @@ def shown_worse(case: Judged, decision: DecisionRule) -> str:
     return f"{measured(case, decision)}: worse than the reference"
 
 
+def changed_nothing(case: Judged, decision: DecisionRule) -> str:
+    return (
+        f"changed nothing: {decision.metric} of each of its {case.effect.n} runs equals the reference's of "
+        "the same seed to the last bit"
+    )
+
+
 def shown_small(case: Judged, decision: DecisionRule) -> str:
     return (
         f"{measured(case, decision)}: even the good end of the interval is short of min_effect "
@@ -128,11 +137,14 @@ def screened(case: Judged, decision: DecisionRule, climbs: bool, min_pairs: int)
 def undecided(case: Judged, decision: DecisionRule, min_pairs: int) -> list[str]:
     """Why nothing is shown either way, and what this comparison could have seen."""
     effect = case.effect
+    unstable = [less_stable(case.divergence, decision.alpha)] if case.divergence.is_more else []
     if effect.effect is None:
-        return [
+        return unstable or [
             f"no complete run to compare ({_missing(case.runs)})" if case.runs.missing else "no pair of runs"
         ]
     start = f"{measured(case, decision)}: "
+    if effect.method == effects.SAME:
+        return [changed_nothing(case, decision)]
     if effect.standard_error is None:
         return [
             start
@@ -146,7 +158,7 @@ def undecided(case: Judged, decision: DecisionRule, min_pairs: int) -> list[str]
         ]
     if effect.n < min_pairs:
         return [start + f"fewer than {min_pairs} complete pairs; run the missing seeds again"]
-    reasons = []
+    reasons = unstable
     if case.p_corrected > decision.alpha:
         steps = case.axes["steps"].p
         which = "" if steps is None or steps >= case.p else ", largest over the axes"
@@ -154,7 +166,7 @@ def undecided(case: Judged, decision: DecisionRule, min_pairs: int) -> list[str]
             start + f"p({case.correction} over {case.num_variants}{which}) = {case.p_corrected:.2g} > "
             f"α = {decision.alpha:g}"
         )
-    else:
+    elif not unstable:
         reasons.append(start + f"{_shrunk(effect, decision)} is short of min_effect {decision.min_effect:g}")
     reasons += [
         axis.sentence
@@ -224,12 +236,19 @@ def amended(amendment: Amendment, alpha: float) -> str:
     )
 
 
-def less_stable(rate: Divergence) -> str:
+def less_stable(rate: Divergence, alpha: float) -> str:
+    """That more of a variant's runs diverged, and whether that shows it to be less stable."""
     low, high = rate.interval(0.9)
     return (
         f"{rate.diverged} of {rate.runs} runs diverged, a rate of {rate.diverged / rate.runs:.0%} (90% "
         f"interval {low:.0%} to {high:.0%}); the reference {rate.reference_diverged} of "
-        f"{rate.reference_runs}; less stable with {rate.probability_worse:.0%} probability"
+        f"{rate.reference_runs}; "
+        + (
+            f"less stable: p(Boschloo) = {rate.p:.2g} ≤ α = {alpha:g}"
+            if rate.p <= alpha
+            else f"not shown to be less stable (p(Boschloo) = {rate.p:.2g} > α = {alpha:g}), but not "
+            "promoted while more of its runs diverge than of the reference's"
+        )
     )
 
 

@@ -8,7 +8,6 @@ out of the pool.
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +15,6 @@ from numpy.typing import NDArray
 from scipy import special
 
 from sweepkit.analysis import dunnett, shrinkage, spending
-from sweepkit.analysis.stability import Divergence
 from sweepkit.promotion.simulation import worlds
 from sweepkit.promotion.simulation.worlds import Array, Truth
 from sweepkit.sweep.decision import DecisionRule
@@ -32,7 +30,8 @@ class Runs:
 
     Attributes:
         loss_WSN, reference_WMN: the metric of every run.
-        stable_WS: whether no run diverged, or no more often than the reference's.
+        stable_WS: whether its runs diverged no more often than the reference's; others are never adopted, and
+            here do not climb either (the gate lets those climb that are not shown to be less stable).
     """
 
     loss_WSN: Array
@@ -75,7 +74,7 @@ def run(
     diverged_WS = np.asarray(rng.binomial(num_seeds, rate_WS))
     num_reference = num_seeds * reference_replicates
     reference_diverged_W1 = np.asarray(rng.binomial(num_reference, truth.world.divergence, (num_worlds, 1)))
-    stable_WS = ~_less_stable(num_seeds, num_reference)[diverged_WS, reference_diverged_W1]
+    stable_WS = diverged_WS * num_reference <= reference_diverged_W1 * num_seeds
     return Runs(effect_WS[:, :, None] + luck_WN[:, None, :] + own_WSN, reference_WMN, stable_WS)
 
 
@@ -102,20 +101,6 @@ def estimate(runs: Runs, active_WS: Mask, num_seeds: int) -> Estimates:
     # nothing is left where nobody is
     error_W = np.sqrt((1.0 + 1.0 / replicates) * np.maximum(variance_W, _NO_NOISE) / num_seeds)
     return Estimates(effect_WS, error_W, np.maximum(df_W, 1.0))
-
-
-@functools.cache
-def _less_stable(num_seeds: int, num_reference: int) -> Mask:
-    """The gate's answer for every number of diverged runs of a variant and of the reference."""
-    return np.asarray(
-        [
-            [
-                Divergence(diverged, num_seeds, reference_diverged, num_reference).is_less_stable
-                for reference_diverged in range(num_reference + 1)
-            ]
-            for diverged in range(num_seeds + 1)
-        ]
-    )
 
 
 def climb(runs: Runs, active_WS: Mask, num_seeds: int, decision: DecisionRule, keep: int) -> Index:
