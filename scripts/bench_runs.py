@@ -36,6 +36,7 @@ BASE = [
     "evaluation.sample_tokens=0",
     "logging.diagnostics_every_steps=0",
     "trainer.checkpoint_every_steps=0",
+    "trainer.checkpoint_every_min=0",
 ]
 SHORT = "horizon.num_steps=2"  # where only the first step matters
 SMOKE = [*SMALL, "tokenizer.vocab_size=512", "trainer.compile=false", SHORT]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class SweepkitError(ValueError):
@@ -31,7 +32,24 @@ class FrozenPlanError(SweepkitError):
 
 
 class StorageError(SweepkitError):
-    """The disk is full or not writable."""
+    """Storage that fails, or a place that is not ours to use."""
+
+
+class DiskFullError(StorageError):
+    """The disk, or a quota on it, is full."""
+
+
+class DamagedError(SweepkitError):
+    """A small file of ours that is not what was written.
+
+    Attributes:
+        path, why: which file, and what is wrong with it.
+    """
+
+    def __init__(self, path: Path, why: str, remedy: str = "") -> None:
+        self.path, self.why = path, why
+        remedy = remedy or "delete it and run the same command again (finished runs are kept)"
+        super().__init__(f"{path} is damaged ({why}), but must be as it was written; {remedy}")
 
 
 def invalid(field: str, value: object, contract: str, remedy: str) -> ConfigError:

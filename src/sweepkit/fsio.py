@@ -1,47 +1,51 @@
-"""Files that are either whole or absent, and hashes of JSON that do not depend on key order.
+"""Files that are either whole or absent, and readers that tell what was written from what became of it.
 
 Every file that someone may rely on is written to a temporary name in the same folder, fsynced and
-renamed. A full disk becomes a ``StorageError`` and leaves the previous content in place.
+renamed, and is sealed (``sealed.py``). A full disk becomes a ``DiskFullError`` and leaves the previous
+content in place; storage that fails for a moment is asked again (``patience.py``). Files and folders get the
+mode that the umask and the folder they lie in give them, so that a group can share them.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
-import json
-import math
 import os
-import tempfile
+import stat
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from sweepkit.errors import StorageError, SweepkitError
+from sweepkit import patience, sealed
+from sweepkit.errors import DamagedError, DiskFullError, StorageError, SweepkitError
+from sweepkit.sealed import canonical_json, digest, finite
 
 #: How the system says that a disk, or a quota on it, is full.
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+#: No small file of ours comes near this.
+_MAX_BYTES = 2**28
 #: How it says that a folder is none, or not ours to use.
 _NOT_OURS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR, errno.ENOTDIR, errno.EEXIST})
 
 
 @contextlib.contextmanager
 def explain_full_disk(path: Path) -> Iterator[None]:
-    """Turn "no space left" into a ``StorageError`` that names the file and the remedy."""
+    """Turn "no space left" into a ``DiskFullError`` that names the file and the remedy."""
     try:
         yield
     except OSError as error:
         if error.errno in DISK_FULL:
-            raise StorageError(
+            raise DiskFullError(
                 f"{path} could not be written: the disk is full; free some space and run the same "
                 "command again, it goes on from the last good state"
             ) from error
         raise
 
 
-def not_ours(error: OSError) -> str | None:
-    """What to tell the user of a place that is no folder, or not ours to use; None for any other error."""
-    return _unusable(error) if error.errno in _NOT_OURS else None
+def in_words(error: OSError) -> str | None:
+    """What to tell the user of storage that fails, or of a place that is not ours; None for other errors."""
+    return _unusable(error) if error.errno in _NOT_OURS else patience.in_words(error)
 
 
 def _unusable(error: OSError) -> str:
@@ -64,27 +68,49 @@ def make_folder(path: Path) -> None:
         raise StorageError(_unusable(error)) from error
 
 
+def make_temporary(path: Path) -> Path:
+    """A new folder beside ``path``, to be filled and renamed to it."""
+    make_folder(path.parent)
+    folder = _temporary(path)
+    folder.mkdir()
+    return folder
+
+
 def write_atomic(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Call ``write`` on a temporary file, then fsync and rename it to ``path``.
+    """Call ``write`` on a temporary file, then fsync and rename it to ``path``; again where storage fails.
 
     Raises:
-        StorageError: the disk is full; ``path`` keeps its previous content.
+        StorageError: the disk is full, or storage fails; ``path`` keeps its previous content.
     """
     make_folder(path.parent)
     with explain_full_disk(path):
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-        temporary = Path(name)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                write(file)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.chmod(0o644)
-            temporary.replace(path)
-        except BaseException:
+        patience.patiently(lambda: _put(path, write, _replace))
+
+
+def _put(
+    path: Path, write: Callable[[IO[bytes]], object], into_place: Callable[[Path, Path], object]
+) -> None:
+    temporary = _temporary(path)
+    try:
+        with temporary.open("xb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        into_place(temporary, path)
+    finally:
+        with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
-            raise
-        _sync_folder(path.parent)
+    _sync_folder(path.parent)
+
+
+def _replace(temporary: Path, path: Path) -> None:
+    temporary.replace(path)
+
+
+def _temporary(path: Path) -> Path:
+    """A name of its own beside ``path``, not too long for a file system that takes the name itself."""
+    start = path.name.encode()[:100].decode(errors="ignore")
+    return path.with_name(f".{start}.{uuid.uuid4().hex[:12]}.tmp")
 
 
 def _sync_folder(folder: Path) -> None:
@@ -102,41 +128,91 @@ def write_text(path: Path, text: str) -> None:
     write_atomic(path, lambda file: file.write(text.encode()))
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Atomically write ``value`` as indented JSON; NaN and infinity become null (missing)."""
-    write_text(path, json.dumps(finite(value), indent=1, allow_nan=False) + "\n")
+def write_json(path: Path, value: dict[str, Any]) -> None:
+    """Atomically write a sealed JSON object; NaN and infinity become null (missing)."""
+    write_text(path, sealed.dumps(value))
 
 
-def create_json(path: Path, value: Any) -> bool:
-    """Write a JSON file whole, but only if there is none of that name; False where there is.
+def create_json(path: Path, value: dict[str, Any]) -> bool:
+    """Write a sealed JSON object whole, but only if there is no file of that name; False where there is.
 
     Raises:
-        StorageError: the disk is full; nothing was created.
+        StorageError: the disk is full, or storage fails; nothing was created.
     """
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
-        written = Path(folder) / path.name
-        write_json(written, value)
-        try:
-            os.link(written, path)
-        except FileExistsError:
-            return False
-    _sync_folder(path.parent)
+    data = sealed.dumps(value).encode()
+    try:
+        with explain_full_disk(path):
+            patience.patiently(lambda: _put(path, lambda file: file.write(data), os.link))
+    except FileExistsError:
+        return False
     return True
 
 
-def read_text(path: Path) -> str:
-    """A file's text; read again where somebody replaced the file meanwhile, which NFS makes an error."""
+def read_bytes(path: Path) -> bytes:
+    """A small file's content; asked for again where storage fails for a moment.
+
+    Raises:
+        FileNotFoundError: there is none.
+        DamagedError: something else stands in its place (a pipe, a folder), or it is far too large.
+        StorageError: storage fails.
+    """
     try:
-        return path.read_text()
+        return patience.patiently(lambda: _read(path))
+    except NotADirectoryError as error:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path)) from error
+
+
+def read_from(path: Path, offset: int) -> bytes:
+    """What was appended to a growing file after its first ``offset`` bytes; nothing where there is none.
+
+    Raises:
+        DamagedError, StorageError: as ``read_bytes``.
+    """
+    try:
+        return patience.patiently(lambda: _read(path, offset))
+    except (FileNotFoundError, NotADirectoryError):
+        return b""
+
+
+def _read(path: Path, offset: int = 0) -> bytes:
+    try:
+        # a pipe would wait for a writer
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
-        if error.errno != errno.ESTALE:
+        if error.errno not in (errno.ELOOP, errno.ENXIO):  # links in a ring; a socket
             raise
-        return path.read_text()
+        raise DamagedError(path, "it is no file") from None
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise DamagedError(path, "it is no file")
+        if status.st_size - offset > _MAX_BYTES:
+            raise DamagedError(path, f"it has {status.st_size} bytes")
+        with open(descriptor, "rb", closefd=False) as file:
+            file.seek(offset)
+            return file.read()
+    finally:
+        os.close(descriptor)
 
 
-def read_json(path: Path) -> Any:
-    """Parse one JSON file."""
-    return json.loads(read_text(path))
+def read_json(path: Path) -> dict[str, Any]:
+    """What ``write_json`` or ``create_json`` was given.
+
+    Raises:
+        FileNotFoundError: there is none.
+        DamagedError: it is not what was written.
+    """
+    return sealed.loads(path, read_bytes(path))
+
+
+def read_open_json(path: Path) -> dict[str, Any]:
+    """A JSON object that anybody may write: a user's file, or one that is stale within a second.
+
+    Raises:
+        FileNotFoundError: there is none.
+        DamagedError: it is no JSON object.
+    """
+    return sealed.parse(path, read_bytes(path))
 
 
 def too_new(path: Path, content: Any, known: int) -> str | None:
@@ -165,47 +241,50 @@ def check_version(path: Path, content: Any, known: int) -> None:
         raise SweepkitError(reason)
 
 
-def append_line(path: Path, value: Any) -> None:
-    """Append one JSON line with a single ``write``; readers skip a torn last line."""
-    line = json.dumps(finite(value), separators=(",", ":"), allow_nan=False) + "\n"
+def append_line(path: Path, value: dict[str, Any]) -> None:
+    """Append one JSON line with its checksum; readers leave out a torn one."""
+    append(path, sealed.line(value))
+
+
+def append(path: Path, data: bytes) -> None:
+    """Append to a file that nobody else appends to, whole or not at all, with a single ``write``.
+
+    Raises:
+        DamagedError: something else stands in the file's place (a pipe, a folder).
+        StorageError: the disk is full, or storage fails.
+    """
     with explain_full_disk(path):
-        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        patience.patiently(lambda: _append(path, data))
+
+
+def _append(path: Path, data: bytes) -> None:
+    how = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
+    try:
+        descriptor = os.open(path, how, 0o666)
+    except OSError as error:
+        if error.errno not in (errno.ENXIO, errno.EISDIR, errno.ELOOP):
+            raise
+        raise DamagedError(path, "it is no file") from None
+    try:
+        size = os.fstat(descriptor).st_size
         try:
-            data = line.encode()
-            if os.write(descriptor, data) < len(
-                data
-            ):  # a full disk takes what fits and says so the next time
+            if os.write(descriptor, data) < len(data):  # a full disk takes what fits, and says so later
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        finally:
-            os.close(descriptor)
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.ftruncate(descriptor, size)
+            raise
+    finally:
+        os.close(descriptor)
 
 
-def read_lines(path: Path) -> list[Any]:
-    """All whole JSON lines of ``path``; a torn line (a killed writer) is skipped."""
-    rows = []
-    with contextlib.suppress(FileNotFoundError):
-        for line in path.read_text(errors="replace").splitlines():
-            with contextlib.suppress(json.JSONDecodeError):
-                rows.append(json.loads(line))
-    return rows
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """All whole lines that ``append_line`` wrote; torn and changed ones are left out."""
+    try:
+        lines = read_bytes(path).splitlines()
+    except FileNotFoundError:
+        return []
+    return [row for line in lines if (row := sealed.of_line(line)) is not None]
 
 
-def finite(value: Any) -> Any:
-    """``value`` with NaN and infinities replaced by None: missing is null, never 0."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(item) for item in value]
-    return value
-
-
-def canonical_json(value: Any) -> str:
-    """One spelling for one value: sorted keys, no spaces, shortest floats, no NaN."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
-
-
-def digest(value: Any) -> str:
-    """SHA-256 (hex) of the canonical JSON of ``value``."""
-    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+__all__ = ["canonical_json", "digest", "finite"]

@@ -12,6 +12,7 @@ import pytest
 from analysis_frames import runs
 from scipy import stats
 
+from sweepkit import fsio
 from sweepkit.analysis import calibration, calibration_file
 from sweepkit.analysis.calibration import CALIBRATED, OWN, SHRUNK, Calibration
 from sweepkit.analysis.effects import effects
@@ -126,6 +127,6 @@ def test_the_file_keeps_the_latest(tmp_path: Path) -> None:
     (tmp_path / calibration_file.NAME).write_text("{")
     with pytest.raises(SweepkitError, match="delete it"):
         calibration_file.read(tmp_path)
-    (tmp_path / calibration_file.NAME).write_text('{"schema_version": 2, "noise": []}')
+    fsio.write_json(tmp_path / calibration_file.NAME, {"schema_version": 2, "noise": []})
     with pytest.raises(SweepkitError, match="update sweepkit"):
         calibration_file.read(tmp_path)

@@ -19,13 +19,13 @@ import pytest
 from made_up_text import folder_config, sentences, write_parquet
 
 from sweepkit import fsio
-from sweepkit.data import cache, token_cache
+from sweepkit.data import block_check, cache, token_cache
 from sweepkit.data.documents import Documents
 from sweepkit.data.prepare import prepare
 from sweepkit.data.text_file import TextFile
 from sweepkit.data.token_cache import TokenCache
 from sweepkit.data.tokenizer import Tokenizer, train
-from sweepkit.errors import StorageError
+from sweepkit.errors import DataError, StorageError
 
 TEXTS = sentences(90)
 TOKENIZER = train(TEXTS, 300, 2, 10**9)
@@ -145,7 +145,9 @@ def test_large_files_are_checksummed_on_request(tmp_path: Path, monkeypatch: pyt
     path = entry / "tokens.bin"
     data = path.read_bytes()
     path.write_bytes(bytes([data[0] ^ 1]) + data[1:])
-    assert cache.read(entry) is not None and cache.read(entry, thorough=True) is None
+    later = ["tokens.bin"]
+    assert cache.read(entry, by_block=later) is not None
+    assert cache.read(entry, thorough=True, by_block=later) is None
     assert build(entry, source(), thorough=True).tokens[0] == TOKENIZER.bos_id
 
 
@@ -249,3 +251,33 @@ def test_more_text_in_one_file_is_another_cache(tmp_path: Path) -> None:
     write_parquet(tmp_path / "text" / "a.parquet", TEXTS)
     after = prepare(folder_config(tmp_path / "text")).tokens
     assert before.folder != after.folder and after.num_docs > before.num_docs
+
+
+def test_a_large_cache_is_checked_where_it_is_read_and_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache, "CHECK_BYTES", 1_000)
+    monkeypatch.setattr(block_check, "BLOCK_BYTES", 512)
+    whole = np.array(build(tmp_path / "whole", source()).tokens[:])
+    entry = tmp_path / "entry"
+    build(entry, source())
+    path = entry / "tokens.bin"
+    content = bytearray(path.read_bytes())
+    content[2_000] ^= 1
+    path.write_bytes(content)
+    tokens = build(entry, source()).tokens
+    assert isinstance(tokens, block_check.CheckedArray) and len(tokens) == len(whole)
+    assert np.array_equal(tokens[10:700], whole[10:700]), "the blocks before it are as they were"
+    assert np.array_equal(tokens[1_024:], whole[1_024:])
+    with pytest.raises(DataError, match=r"tokens\.bin is damaged between bytes 1536 and 2048, but must"):
+        tokens[900:1_100]
+    assert np.array_equal(build(entry, source()).tokens[:], whole), "made again"
+
+
+def test_a_document_that_cannot_be_tokenized_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sweepkit.data.tokenizer.pieces_of", lambda text: [text])
+    texts = [*TEXTS[:40], " " * 1_100_000, *TEXTS[41:]]
+    with pytest.raises(DataError, match=r"^1, row 2 of batch 4: .* cannot be tokenized"):
+        build(tmp_path / "entry", source(texts))

@@ -94,3 +94,27 @@ def test_impossible_settings_are_refused() -> None:
         train(TEXTS, 256, 2, 10**9)
     with pytest.raises(ConfigError, match=r"tokenizer\.max_digits is 0, but must"):
         train(TEXTS, 300, 0, 10**9)
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    return train(sentences(200), 300, 2, 10**9)
+
+
+@pytest.mark.parametrize("blank", [" ", "\t", "\u00a0", " \n", "\n "])
+@pytest.mark.parametrize("end", ["", "word"])
+def test_a_million_blanks_are_text_like_any_other(tokenizer: Tokenizer, blank: str, end: str) -> None:
+    text = "some text." + blank * (1_200_000 // len(blank)) + end
+    assert tokenizer.decode(tokenizer.encode(text)) == text
+    short = "some text." + blank * 1_000 + end
+    assert tokenizer.encode(short) == tokenizer._encoding.encode_ordinary(short)
+
+
+def test_what_the_library_gives_up_on_is_bad_data(
+    tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sweepkit.data.tokenizer.pieces_of", lambda text: [text])
+    with pytest.raises(DataError, match=r"' {10,}.* cannot be tokenized \(.*StackOverflow"):
+        tokenizer.encode(" " * 1_200_000)
+    with pytest.raises(DataError, match="the text that the tokenizer is trained on"):
+        train([" " * 1_200_000], 300, 2, 10**9)

@@ -79,7 +79,7 @@ def test_every_state_with_its_age_and_the_eta(own_results_dir: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", ""]) as dead:
         dead.wait()
     info = ClaimInfo("t", replace(process.current(), pid=dead.pid, started="0"), "d", 1, 0, "now")
-    lost.claim_path.write_text(json.dumps(info.to_json()))
+    fsio.write_json(lost.claim_path, info.to_json())
     held = [claims.claim(RunDir.of(own_results_dir, name)) for name in ("running", "starting")]
 
     found = one(own_results_dir)

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from promotion_worlds import EFFECTS, RULE, VARIANTS, World, climb, files, freeze, settled
 
+from sweepkit import fsio
 from sweepkit.errors import FrozenPlanError, StorageError, SweepkitError
 from sweepkit.promotion import gate, ladder, ledger
 from sweepkit.promotion.verdict import Final, Promotion, RungResult
@@ -55,7 +56,7 @@ def test_files_say_what_the_promotion_says(tmp_path: Path) -> None:
     world = World(freeze(tmp_path, VARIANTS), EFFECTS, on_disk=True)  # through the store
     promotion = climb(world)
     folder = world.frozen.sweep_dir
-    assert Promotion.from_json(json.loads((folder / "promotion.json").read_text())) == promotion
+    assert Promotion.from_json(fsio.read_json(folder / "promotion.json")) == promotion
     verdicts = json.loads((folder / "verdicts.json").read_text())
     assert [(v["rung"], v["variant"], v["outcome"]) for v in verdicts["verdicts"]] == [
         (result.rung, verdict.variant, verdict.outcome.value)
@@ -117,8 +118,8 @@ def test_decisions_of_a_newer_version_are_not_replaced(tmp_path: Path) -> None:
     world = World(freeze(tmp_path, VARIANTS), EFFECTS)
     climb(world)
     path = ledger.path(world.frozen)
-    newer = path.read_text().replace('"schema_version": 1', '"schema_version": 2')
-    path.write_text(newer)
+    fsio.write_json(path, fsio.read_json(path) | {"schema_version": 2})
+    newer = path.read_text()
     with pytest.raises(SweepkitError, match=r"verdicts\.json has schema_version 2, but must have 1 or less"):
         climb(world)
     assert path.read_text() == newer

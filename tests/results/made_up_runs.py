@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import random
 from pathlib import Path
 from typing import Any
 
-from sweepkit import fsio
+from sweepkit import fsio, sealed
 from sweepkit.config.schema import RungConfig
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.promotion import ladder
@@ -106,8 +107,11 @@ def cell(run: RunPlan, variant: str = "reference", rung: str = "d2", **changes: 
 
 
 def freeze(results_dir: Path, sweep: str, cells: list[dict[str, Any]]) -> None:
-    """Write ``plan.jsonl`` as the frozen plan has it."""
-    fsio.write_text(results_dir / sweep / "plan.jsonl", "".join(json.dumps(item) + "\n" for item in cells))
+    """Write ``plan.jsonl`` as the frozen plan has it, and ``frozen.json`` with its hash."""
+    plan = "".join(json.dumps(item) + "\n" for item in cells)
+    fsio.write_text(results_dir / sweep / "plan.jsonl", plan)
+    head = {"plan_sha256": hashlib.sha256(plan.encode()).hexdigest()}
+    fsio.write_json(results_dir / sweep / "frozen.json", head)
 
 
 def finish(results_dir: Path, run: RunPlan, effect: float = 0.0, cost: float = 1.0) -> RunRecord:
@@ -125,8 +129,8 @@ def finish(results_dir: Path, run: RunPlan, effect: float = 0.0, cost: float = 1
         row["train_time_s"] = step_time * (step + 1)
         if step % 10 == 9:
             row |= {"val_bpb": bpb * (1 + 0.3 * 0.9**step), "bpb_probe": 1.1 * bpb}
-        rows.append(json.dumps(row))
-    folder.metrics_path.write_text("\n".join(rows) + "\n")
+        rows.append(sealed.line(row))
+    folder.metrics_path.write_bytes(b"".join(rows))
     results = {
         "val_bpb": bpb,
         "bpb_validation": bpb,

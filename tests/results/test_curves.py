@@ -11,6 +11,7 @@ import pandas as pd
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sweepkit import sealed
 from sweepkit.results import columns, store
 from sweepkit.results.record import RunDir
 
@@ -19,7 +20,7 @@ def write_rows(results: Path, rows: list[dict], tail: str = "") -> None:
     run = made_up.plan()
     path = RunDir.of(results, run.run_id).metrics_path
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows) + tail)
+    path.write_bytes(b"".join(map(sealed.line, rows)) + tail.encode())
     made_up.freeze(results, "x", [made_up.cell(run)])
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,7 +23,7 @@ class Parser:
 
     def parse(self, path: Path) -> Any:
         self.calls += 1
-        return json.loads(path.read_text())
+        return fsio.read_json(path)
 
 
 @pytest.fixture
@@ -59,6 +58,17 @@ def test_a_replaced_source_is_parsed_again_even_with_the_same_time_and_size(
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     again = Parser()
     assert read(tmp_path, sources, again)["run7"] == {"value": 8}
+    assert again.calls == 1
+
+
+def test_a_digit_that_changed_in_the_cache_is_not_handed_out(
+    tmp_path: Path, sources: dict[str, Path]
+) -> None:
+    expected = read(tmp_path, sources, Parser())
+    cache = tmp_path / "cache.jsonl"
+    cache.write_text(cache.read_text().replace('"value":{"value":17}', '"value":{"value":71}'))
+    again = Parser()
+    assert read(tmp_path, sources, again) == expected
     assert again.calls == 1
 
 
@@ -124,11 +134,11 @@ def test_the_answer_is_always_what_the_files_say(steps: list[tuple[str, str, int
         sources = {name: root / f"{name}.json" for name in "abc"}
         for name, action, value in [*steps, ("a", "read", 0)]:
             if action == "write":
-                fsio.write_json(sources[name], value)
+                fsio.write_json(sources[name], {"value": value})
             elif action == "delete":
                 sources[name].unlink(missing_ok=True)
             elif action == "damage" and (root / "cache.jsonl").exists():
                 text = (root / "cache.jsonl").read_text()
                 (root / "cache.jsonl").write_text(text[: len(text) - value])
-            truth = {key: json.loads(path.read_text()) for key, path in sources.items() if path.exists()}
+            truth = {key: fsio.read_json(path) for key, path in sources.items() if path.exists()}
             assert read(root, sources, Parser(), write_from=1) == truth

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +12,7 @@ import pytest
 
 import sweepkit
 from sweepkit import fsio
-from sweepkit.errors import SweepkitError
+from sweepkit.errors import FrozenPlanError, SweepkitError
 from sweepkit.results import columns, store
 from sweepkit.results.record import FailureClass, RunDir, RunState
 
@@ -76,23 +75,24 @@ def test_an_unreadable_record_is_corrupt_with_a_warning(tmp_path: Path, content:
     path.parent.mkdir(parents=True)
     path.write_bytes(content.encode("latin-1"))
     frozen(tmp_path, made_up.cell(run))
-    with pytest.warns(UserWarning, match=r"record\.json cannot be read"):
+    with pytest.warns(UserWarning, match=r"record\.json is damaged"):
         row = store.load("x", tmp_path).iloc[0]
     assert row["state"] == "corrupt"
     assert "delete it" in row["failure_message"]
     assert row["depth"] == run.depth
 
 
-def test_a_value_of_the_wrong_type_is_missing_and_spoils_nothing_else(tmp_path: Path) -> None:
+def test_a_value_of_the_wrong_type_is_refused_and_spoils_nothing_else(tmp_path: Path) -> None:
     runs = [made_up.plan(seed=seed) for seed in (1, 2)]
     for run, tokens in zip(runs, ("fast", 12.5), strict=True):
         folder = RunDir.of(tmp_path, run.run_id)
         folder.write_record(made_up.record(run, results={"tokens_per_s": tokens, "val_bpb": 1.5}))
     frozen(tmp_path, *(made_up.cell(run) for run in runs))
     table = store.load("x", tmp_path)
-    assert pd.isna(table["tokens_per_s"].iloc[0])
+    assert list(table["state"]) == ["corrupt", "complete"]
+    assert "tokens_per_s is 'fast', but must be a number" in table["failure_message"].iloc[0]
     assert table["tokens_per_s"].iloc[1] == 12.5
-    assert list(table["val_bpb"]) == [1.5, 1.5]
+    assert table["val_bpb"].iloc[1] == 1.5
 
 
 def test_nan_in_a_record_is_missing_not_zero(tmp_path: Path) -> None:
@@ -124,21 +124,25 @@ def test_levels_come_from_labels_and_the_reference_fills_the_rest(tmp_path: Path
     assert list(table["level_x0"]) == ["reference", "b96", "b98"]
     assert list(table["level_optimizer.matrix.lr"]) == ["reference", "0.02", "reference"]
     sweep = {"axes": {"x0": {}, "optimizer.matrix.lr": {}}, "reference": {"x0": "b80"}}
-    fsio.write_json(tmp_path / "x" / "frozen.json", {"sweep": sweep})
+    path = tmp_path / "x" / "frozen.json"
+    fsio.write_json(path, fsio.read_json(path) | {"sweep": sweep})
     assert list(store.load("x", tmp_path)["level_x0"]) == ["b80", "b96", "b98"]
 
 
-def test_a_torn_line_of_a_plan_is_left_out_with_a_warning(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "content"), [("plan.jsonl", '{"variant": "refe'), ("trials.jsonl", '3\n{"cells": [1]}\n')]
+)
+def test_what_was_frozen_and_has_changed_is_refused(tmp_path: Path, name: str, content: str) -> None:
     frozen(tmp_path, made_up.cell(made_up.plan()))
-    with (tmp_path / "x" / "plan.jsonl").open("a") as file:
-        file.write('{"variant": "refe')
-    with pytest.warns(UserWarning, match="line 2"):
-        assert len(store.load("x", tmp_path)) == 1
+    with (tmp_path / "x" / name).open("a") as file:
+        file.write(content)
+    with pytest.raises(FrozenPlanError, match=f"{name} (was|is) edited"):
+        store.load("x", tmp_path)
 
 
 @pytest.mark.parametrize(
     ("name", "content"),
-    [("trials.jsonl", '3\n{"cells": [1]}\n'), ("amendment-1.json", ""), ("amendment-1.json", "[]")],
+    [("amendment-1.json", ""), ("amendment-1.json", "[]")],
 )
 def test_damage_beside_a_plan_is_left_out_with_a_warning(tmp_path: Path, name: str, content: str) -> None:
     frozen(tmp_path, made_up.cell(made_up.plan()))
@@ -205,8 +209,7 @@ def test_a_record_of_a_newer_version_still_loads(tmp_path: Path) -> None:
     run = made_up.plan()
     made_up.finish(tmp_path, run)
     path = RunDir.of(tmp_path, run.run_id).record_path
-    content = json.loads(path.read_text()) | {"invented_later": 1, "schema_version": 99}
-    path.write_text(json.dumps(content))
+    fsio.write_json(path, fsio.read_json(path) | {"invented_later": 1, "schema_version": 99})
     frozen(tmp_path, made_up.cell(run))
     assert store.load("x", tmp_path)["state"].iloc[0] == "complete"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import time
@@ -10,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sweepkit import fsio
+from sweepkit import fsio, sealed
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.results.record import FailureClass, RunDir, RunRecord, RunState
 from sweepkit.sweep import frozen
@@ -86,7 +85,7 @@ class FormulaSession:
 def _write(path: Path, value: Any) -> None:
     """Atomic, and without fsync quick: these tests kill processes, not machines."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(json.dumps(value))
+    temporary.write_text(sealed.dumps(value))
     temporary.replace(path)
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import stat
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
+import torch
 from training_runs import folder, losses, read, run, stop_after, tiny
 
 from sweepkit import fsio
@@ -18,6 +20,7 @@ from sweepkit.errors import StorageError
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.results.record import FailureClass, RunState
 from sweepkit.training import checkpoint
+from sweepkit.training.engine import Engine
 from sweepkit.training.journal import Journal
 from sweepkit.training.session import Session
 
@@ -108,9 +111,12 @@ def damage(path: Path, how: str) -> None:
         state.unlink()
     elif how == "no meta":
         (path / "meta.json").write_text("{")
+    elif how == "another step":
+        meta = path / "meta.json"
+        meta.write_text(meta.read_text().replace('"step": 8', '"step": 9'))
 
 
-@pytest.mark.parametrize("how", ["flipped", "truncated", "no state", "no meta"])
+@pytest.mark.parametrize("how", ["flipped", "truncated", "no state", "no meta", "another step"])
 def test_a_corrupt_checkpoint_is_passed_over(
     session: Session, tmp_path: Path, cut: tuple[RunPlan, list[Path]], how: str
 ) -> None:
@@ -261,3 +267,73 @@ def test_a_finished_run_whose_record_does_not_fit_keeps_its_checkpoints(
     assert resumed.state is RunState.complete
     assert read(folder(plan, tmp_path).attempts_path / "2.json")["first_step"] == 8
     assert not folder(plan, tmp_path).checkpoints_path.exists()
+
+
+def test_a_run_keeps_the_number_of_threads_that_it_was_begun_with(tmp_path: Path) -> None:
+    plan, here = tiny(EVERY_FOUR), torch.get_num_threads()
+    torch.set_num_threads(here + 1)
+    try:
+        uncut = run(Session(), plan, tmp_path / "uncut")
+        run(Session(), plan, tmp_path / "cut", should_stop=stop_after(7))
+    finally:
+        torch.set_num_threads(here)
+    resumed = run(Session(), plan, tmp_path / "cut", attempt=2)
+    assert torch.get_num_threads() == here
+    assert resumed.resolved["num_threads"] == here + 1
+    assert f"goes on with {here + 1} threads" in resumed.resolved["notes"][0]
+    assert resumed.environment_fingerprint == uncut.environment_fingerprint
+    assert losses(plan, tmp_path / "cut") == losses(plan, tmp_path / "uncut")
+    assert resumed.results["val_bpb"] == uncut.results["val_bpb"]
+
+
+def test_checkpoints_come_by_minutes_as_well(
+    session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved: list[int] = []
+    save = checkpoint.Checkpoints.save
+
+    def noted(self: checkpoint.Checkpoints, state: checkpoint.TrainState, engine: Engine) -> None:
+        saved.append(state.step)
+        save(self, state, engine)
+
+    monkeypatch.setattr(checkpoint.Checkpoints, "save", noted)
+    run(session, tiny("trainer.checkpoint_every_min=0"), tmp_path / "never")
+    assert saved == []
+    run(session, tiny("trainer.checkpoint_every_min=1e-9"), tmp_path / "always")
+    assert saved == list(range(1, 12))
+
+
+def test_a_checkpoint_has_the_mode_that_the_umask_gives(session: Session, tmp_path: Path) -> None:
+    before = os.umask(0o002)
+    try:
+        plan = tiny(EVERY_FOUR)
+        run(session, plan, tmp_path, should_stop=stop_after(6))
+    finally:
+        os.umask(before)
+    found = list(folder(plan, tmp_path).path.rglob("*"))
+    assert any(path.name == "state.safetensors" for path in found)
+    for path in found:
+        assert stat.S_IMODE(path.stat().st_mode) == (0o775 if path.is_dir() else 0o664), path
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.ESTALE])
+def test_storage_that_fails_for_long_is_no_crash(
+    session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    monkeypatch.setattr("sweepkit.patience.DELAYS_S", (0.0,))
+    calls, real = iter(range(1_000)), os.fsync
+
+    def fail(descriptor: int) -> None:
+        if next(calls) > 12:
+            raise OSError(code, os.strerror(code))
+        real(descriptor)
+
+    plan = tiny("trainer.checkpoint_every_steps=1")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", fail)
+        record = run(session, plan, tmp_path)
+    assert (record.state, record.failure_class) == (RunState.failed, FailureClass.storage)
+    assert "storage failed" in (record.failure_message or "")
+    resumed = run(session, plan, tmp_path, attempt=2)
+    assert resumed.state is RunState.complete
+    assert read(folder(plan, tmp_path).attempts_path / "2.json")["first_step"] > 0

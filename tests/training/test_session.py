@@ -53,7 +53,7 @@ def test_the_record_of_a_finished_run_is_complete(session: Session, tmp_path: Pa
     diagnosed = next(row for row in rows if row["step"] == 8)
     assert diagnosed["grad_norm"] > 0 and -5 < diagnosed["update_data_log10_matrix"] < 0
     assert {"attempt", "loss", "lr", "tokens_per_s", "mfu", "train_time_s"} <= set(diagnosed)
-    progress = read(run_dir.path / "progress.json")
+    progress = fsio.read_open_json(run_dir.path / "progress.json")
     assert {"step", "num_steps", "tokens_per_s", "eta_s", "loss", "phase", "updated_at"} <= set(progress)
     log = run_dir.log_path.read_text()
     assert "fp32 (precision.dtype=fp32)" in log and "eager (trainer.compile=false)" in log

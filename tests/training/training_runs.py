@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from sweepkit import fsio
 from sweepkit.config.compose import compose
 from sweepkit.plan.build import build
 from sweepkit.plan.run_plan import RunPlan
@@ -65,4 +65,4 @@ def stop_after(num_polls: int) -> Callable[[], bool]:
 
 
 def read(path: Path) -> Any:
-    return json.loads(path.read_text())
+    return fsio.read_json(path)

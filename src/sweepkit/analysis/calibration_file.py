@@ -8,31 +8,30 @@ from pathlib import Path
 
 from sweepkit import fsio
 from sweepkit.analysis.calibration import KEY, Calibration
-from sweepkit.errors import SweepkitError
+from sweepkit.errors import DamagedError
 
 NAME = "calibration.json"
 SCHEMA_VERSION = 1
+_REMEDY = "delete it and run sweepkit calibrate again (finished runs are kept)"
 
 
 def read(results_dir: Path) -> list[Calibration]:
     """All measurements; none where there is no file.
 
     Raises:
-        SweepkitError: the file is there and is none of ours, or of a newer version.
+        SweepkitError: the file is damaged, or of a newer version.
     """
     path = results_dir / NAME
-    content = None
     try:
         content = fsio.read_json(path)
+        fsio.check_version(path, content, SCHEMA_VERSION)
         return [Calibration.from_json(item) for item in content["calibrations"]]
     except FileNotFoundError:
         return []
-    except (ValueError, KeyError, TypeError) as error:
-        fsio.check_version(path, content, SCHEMA_VERSION)
-        raise SweepkitError(
-            f"{path} cannot be read ({error}), but must be as sweepkit calibrate wrote it; delete it and "
-            "calibrate again (finished runs are kept)"
-        ) from error
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DamagedError(path, f"{type(error).__name__}: {error}", _REMEDY) from error
+    except DamagedError as error:
+        raise DamagedError(path, error.why, _REMEDY) from error
 
 
 def add(results_dir: Path, measured: Sequence[Calibration]) -> None:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 
 from sweepkit import errors, fsio
 from sweepkit.plan import world
+from sweepkit.printable import printable
 
 USER_ERROR = 2
 INTERRUPTED = 130
@@ -117,12 +118,12 @@ def _main(argv: Sequence[str] | None) -> int:
     except errors.SweepkitError as error:
         if debug:
             raise
-        print(f"sweepkit: {error}", file=sys.stderr)
+        print(f"sweepkit: {printable(str(error))}", file=sys.stderr)
         return USER_ERROR
     except OSError as error:
-        if debug or (reason := fsio.not_ours(error)) is None:
+        if debug or (reason := fsio.in_words(error)) is None:
             raise
-        print(f"sweepkit: {reason}", file=sys.stderr)
+        print(f"sweepkit: {printable(reason)}", file=sys.stderr)
         return USER_ERROR
     except KeyboardInterrupt:
         print("\nsweepkit: interrupted; run the same command again, it goes on from there", file=sys.stderr)
@@ -131,7 +132,7 @@ def _main(argv: Sequence[str] | None) -> int:
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
     """A warning is for the user: without the line of ours that it came from."""
-    print(f"sweepkit: {message}", file=sys.stderr)
+    print(f"sweepkit: {printable(str(message))}", file=sys.stderr)
 
 
 def _dispatch(arguments: list[str]) -> int:

@@ -271,7 +271,9 @@ def _files(sweep: Frozen, results_dir: Path, is_new: bool) -> dict[str, Path]:
     }
 
 
-def _stored(sweep: Frozen) -> str | None:
+def _stored(sweep: Frozen) -> bytes | None:
     """The promotion as it was last written."""
+    from sweepkit import fsio
+
     path = sweep.sweep_dir / "promotion.json"
-    return path.read_text() if path.exists() else None
+    return fsio.read_bytes(path) if path.exists() else None

@@ -20,6 +20,7 @@ from sweepkit import errors
 from sweepkit.cli import running
 from sweepkit.config import paths
 from sweepkit.config.schema import RunConfig
+from sweepkit.printable import printable
 
 PROG = "sweepkit train"
 _SEARCH = ("search.", "search=")
@@ -81,7 +82,7 @@ def train(config: RunConfig) -> int:
         print(f"{'already complete' if was_complete else 'complete'}: {where}{result}")
         return running.DONE
     reason = record.failure_message or record.failure_class or ""
-    print(f"{record.state}: {where}{result}; {reason}", file=sys.stderr)
+    print(printable(f"{record.state}: {where}{result}; {reason}"), file=sys.stderr)
     if not answer.is_answer(record.state, record.failure_class):
         print("correct that and run the same command again", file=sys.stderr)
     elif record.state in (RunState.failed, RunState.diverged):

@@ -154,6 +154,7 @@ RANGES: dict[str, Range] = {
     "evaluation.max_bytes": _at_least(1, "201326592"),
     "evaluation.sample_tokens": _at_least(0, "64 (0: no sample)"),
     "trainer.checkpoint_every_steps": _at_least(0, "1000 (0: never)"),
+    "trainer.checkpoint_every_min": _at_least(0, "15 (0: never)"),
     "trainer.gc_every_steps": _at_least(1, "5000"),
     "trainer.max_loss_ratio": Range(
         lambda value: 1 < value < math.inf,

@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 from sweepkit import fsio
+from sweepkit.errors import DamagedError
 
 _FILE = "commit.json"
 
@@ -20,7 +21,11 @@ def write(folder: Path) -> None:
     """
     commit, dirty = git_state()
     path = folder / _FILE
-    if not path.exists() or (dirty is False and fsio.read_json(path)["dirty"] is not False):
+    try:
+        is_known = fsio.read_json(path)["dirty"] is False
+    except (FileNotFoundError, DamagedError):
+        is_known = False
+    if not path.exists() or (dirty is False and not is_known):
         fsio.write_json(path, {"commit": commit, "dirty": dirty})
 
 

@@ -260,6 +260,7 @@ class TrainerConfig:
     compile: bool = True
     attention: AttentionBackend = AttentionBackend.auto
     checkpoint_every_steps: int = 1_000  # 0: never
+    checkpoint_every_min: float = 15.0  # and whenever so many minutes have passed; 0: never
     keep_checkpoints: bool = False
     gc_every_steps: int = 5_000
     max_loss_ratio: float = field(default=1.5, metadata=INSIDE)  # × the loss at step 0: more is divergence

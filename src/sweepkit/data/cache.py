@@ -19,15 +19,17 @@ import os
 import shutil
 import sys
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
-from sweepkit import fsio
+from sweepkit import fsio, patience
 from sweepkit.config import paths
-from sweepkit.errors import StorageError
+from sweepkit.data import block_check
+from sweepkit.errors import DamagedError, StorageError
 
-#: Files up to this size are checksummed whenever they are opened (a few ms); larger ones by size alone.
+#: Files up to this size are checksummed whenever they are opened (a few ms); of larger ones those that are
+#: read in parts are checked by block, as they are read.
 CHECK_BYTES = 64 * 2**20
 META = "meta.json"
 
@@ -35,22 +37,25 @@ META = "meta.json"
 Build = Callable[[Path], dict[str, Any]]
 
 
-def ensure(entry: Path, build: Build, thorough: bool = False) -> dict[str, Any]:
+def ensure(
+    entry: Path, build: Build, thorough: bool = False, by_block: Collection[str] = ()
+) -> dict[str, Any]:
     """The entry's meta.json content; builds the entry if it is missing or corrupt.
 
     Args:
         entry: the folder.
         build: fills it.
         thorough: checksum files of any size.
+        by_block: files whose reader checks them by block where they are large (``block_check.py``).
 
     Raises:
         StorageError: the disk is full or the cache is not writable.
     """
-    meta = read(entry, thorough)
+    meta = read(entry, thorough, by_block)
     if meta is not None:
         return meta
     with lock(entry):
-        meta = read(entry, thorough)  # another process may have built it while we waited
+        meta = read(entry, thorough, by_block)  # another process may have built it while we waited
         if meta is not None:
             return meta
         if entry.exists():
@@ -58,12 +63,10 @@ def ensure(entry: Path, build: Build, thorough: bool = False) -> dict[str, Any]:
         shutil.rmtree(entry, ignore_errors=True)
         working = entry.with_name(entry.name + ".building")
         with fsio.explain_full_disk(entry):
-            working.mkdir(parents=True, exist_ok=True)
+            fsio.make_folder(working)
             content = build(working)
             content["files"] = {
-                path.name: {"size": path.stat().st_size, "crc32": _crc32(path)}
-                for path in sorted(working.iterdir())
-                if path.name != META
+                path.name: _checked(path) for path in sorted(working.iterdir()) if path.name != META
             }
             fsio.write_json(working / META, content)
             try:
@@ -75,19 +78,31 @@ def ensure(entry: Path, build: Build, thorough: bool = False) -> dict[str, Any]:
         return content
 
 
-def read(entry: Path, thorough: bool = False) -> dict[str, Any] | None:
+def read(entry: Path, thorough: bool = False, by_block: Collection[str] = ()) -> dict[str, Any] | None:
     """meta.json of a whole entry; None if a file is missing or does not match its size or checksum."""
     try:
-        meta: dict[str, Any] = fsio.read_json(entry / META)
+        meta = fsio.read_json(entry / META)
         for name, expected in meta["files"].items():
             path = entry / name
             if path.stat().st_size != expected["size"]:
                 return None
-            if (thorough or expected["size"] <= CHECK_BYTES) and _crc32(path) != expected["crc32"]:
+            is_later = name in by_block and expected["size"] > CHECK_BYTES and not thorough
+            if not is_later and _crc32(path) != expected["crc32"]:
                 return None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (FileNotFoundError, DamagedError, KeyError, TypeError, AttributeError):
         return None
     return meta
+
+
+def forget(entry: Path) -> None:
+    """Have the next one who needs the entry build it again."""
+    with contextlib.suppress(OSError):
+        (entry / META).unlink()
+
+
+def _checked(path: Path) -> dict[str, Any]:
+    whole, blocks = block_check.checksums(path)
+    return {"size": path.stat().st_size, "crc32": whole, "blocks": blocks}
 
 
 @contextlib.contextmanager
@@ -108,8 +123,8 @@ def lock(entry: Path) -> Iterator[None]:
     """Hold the entry's lock; waits for as long as its holder lives."""
     path = entry.with_name(entry.name + ".lock")
     with explain_unusable(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        fsio.make_folder(path.parent)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
@@ -118,8 +133,11 @@ def lock(entry: Path) -> Iterator[None]:
 
 
 def _crc32(path: Path) -> int:
-    checksum = 0
-    with path.open("rb") as file:
-        while block := file.read(2**20):
-            checksum = zlib.crc32(block, checksum)
-    return checksum
+    def read() -> int:
+        checksum = 0
+        with path.open("rb") as file:
+            while block := file.read(2**20):
+                checksum = zlib.crc32(block, checksum)
+        return checksum
+
+    return patience.patiently(read)

@@ -25,7 +25,7 @@ PROBE_SOURCE = "sqlite_text"
 @functools.cache
 def manifest() -> dict[str, Any]:
     """File name to sha256, num_docs and num_bytes."""
-    value: dict[str, Any] = fsio.read_json(CORPUS / "manifest.json")
+    value: dict[str, Any] = fsio.read_open_json(CORPUS / "manifest.json")
     return value
 
 

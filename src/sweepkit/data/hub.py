@@ -32,7 +32,7 @@ from sweepkit import fsio
 from sweepkit.config.schema import DatasetConfig
 from sweepkit.data import cache
 from sweepkit.data.text_file import TextFile, open_text
-from sweepkit.errors import DataError, invalid
+from sweepkit.errors import DamagedError, DataError, invalid
 
 _PASSWORD = re.compile(r"(?<=://)[^/@\s]+@")  # of a URL
 
@@ -125,7 +125,7 @@ def _listing(dataset: DatasetConfig, downloads: Path) -> tuple[str, list[Shard]]
     from huggingface_hub.hf_api import RepoFile
 
     kept = _repo_folder(dataset, downloads) / f"listing-{dataset.revision or 'main'}.json".replace("/", "--")
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+    with contextlib.suppress(FileNotFoundError, DamagedError):
         value = fsio.read_json(kept)
         return value["commit"], [Shard(**item) for item in value["shards"]]
     api = HfApi(endpoint=os.environ.get("HF_ENDPOINT"), library_name="sweepkit")
@@ -157,6 +157,8 @@ def _fetch(dataset: DatasetConfig, commit: str, shard: Shard, folder: Path) -> P
     file is ours (``NAME.part``), and only the request and its retries are huggingface_hub's.
     """
     path = folder / shard.path
+    if path.exists() and _intact(path, shard):
+        return path  # without a lock: the folder may be somebody else's, for reading
     with cache.lock(path), fsio.explain_full_disk(path):
         if path.exists() and _intact(path, shard):
             return path

@@ -6,6 +6,7 @@ size and modification time, and a file is hashed again only when one of these ch
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 from pathlib import Path
@@ -14,8 +15,7 @@ from typing import Any
 from sweepkit import fsio
 from sweepkit.config import paths, variables
 from sweepkit.config.schema import DatasetConfig, DatasetKind
-from sweepkit.data import cache
-from sweepkit.errors import DataError
+from sweepkit.errors import DamagedError, DataError, StorageError
 
 
 def parquet_files(folder: Path) -> list[Path]:
@@ -44,8 +44,8 @@ def folder_manifest(folder: str | Path) -> dict[str, Any]:
     root = Path(folder).expanduser().resolve()
     remembered_path = paths.cache_dir() / "data" / "manifests" / f"{fsio.digest(str(root))[:20]}.json"
     try:
-        remembered: dict[str, Any] = fsio.read_json(remembered_path)
-    except (OSError, ValueError):
+        remembered = fsio.read_json(remembered_path)
+    except (OSError, DamagedError):
         remembered = {}
     files: dict[str, dict[str, Any]] = {}
     for path in parquet_files(root):
@@ -55,7 +55,7 @@ def folder_manifest(folder: str | Path) -> dict[str, Any]:
             known = {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns, "sha256": _sha256(path)}
         files[path.name] = known
     if files != remembered:
-        with cache.explain_unusable(remembered_path):
+        with contextlib.suppress(OSError, StorageError):  # somebody else's cache: hash again the next time
             fsio.write_json(remembered_path, files)
     content = {name: {"size": known["size"], "sha256": known["sha256"]} for name, known in files.items()}
     return {"files": content, "digest": fsio.digest(content)}

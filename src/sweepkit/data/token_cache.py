@@ -13,7 +13,7 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,12 +23,15 @@ import numpy.typing as npt
 
 from sweepkit import fsio
 from sweepkit.data import cache
+from sweepkit.data.block_check import CheckedArray
 from sweepkit.data.documents import Documents, no_text
 from sweepkit.data.text_file import TextFile
 from sweepkit.data.tokenizer import Tokenizer
+from sweepkit.errors import DamagedError, DataError
 
 COMMIT_EVERY_S = 5.0
 _PROGRESS = "progress.json"
+_TOKENS = "tokens.bin"
 
 #: Called after each batch with the share of files begun before it, and documents and tokens so far.
 Report = Callable[[float, int, int], None]
@@ -51,11 +54,16 @@ class TokenCache:
     num_bytes: int
     text_digest: str
     commit: str | None = None
+    blocks: str = field(default="", repr=False)  # checksums of the blocks of the tokens
 
     @cached_property
-    def tokens(self) -> npt.NDArray[Any]:
-        """uint16 or uint32 [num_tokens], memory-mapped, read only."""
-        return np.memmap(self.folder / "tokens.bin", dtype=self.dtype, mode="r", shape=(self.num_tokens,))
+    def tokens(self) -> npt.NDArray[Any] | CheckedArray:
+        """uint16 or uint32 [num_tokens], memory-mapped, read only; checked by block where it is large."""
+        path = self.folder / _TOKENS
+        array = np.memmap(path, dtype=self.dtype, mode="r", shape=(self.num_tokens,))
+        if array.nbytes <= cache.CHECK_BYTES:
+            return array
+        return CheckedArray(path, array, self.blocks, lambda: cache.forget(self.folder))
 
     @cached_property
     def doc_lengths(self) -> npt.NDArray[np.int64]:
@@ -89,7 +97,7 @@ def ensure(
     def build(working: Path) -> dict[str, Any]:
         return _Writer(working, tokenizer()).run(source, report, max_bytes)
 
-    meta = cache.ensure(entry, build, thorough)
+    meta = cache.ensure(entry, build, thorough, by_block=[_TOKENS])
     return TokenCache(
         entry,
         np.dtype(meta["dtype"]),
@@ -98,6 +106,7 @@ def ensure(
         meta["num_bytes"],
         meta["text_digest"],
         meta.get("commit"),
+        meta["files"][_TOKENS]["blocks"],
     )
 
 
@@ -118,7 +127,13 @@ class _Writer:
             (self._working / "doc_lengths.bin").open("ab") as lengths,
         ):
             for file, batch, texts in _batches(files, state["file"], state["batch"]):
-                whole = self._append(texts, tokens, lengths, state, max_bytes)
+                try:
+                    whole = self._append(texts, tokens, lengths, state, max_bytes)
+                except DataError as error:
+                    row = next((row for row, text in enumerate(texts) if not self._takes(text)), 0)
+                    raise DataError(
+                        f"{files[file].name}, row {row + 1} of batch {batch + 1}: {error}"
+                    ) from None
                 state["file"], state["batch"] = file, batch + 1
                 report(file / len(files), state["num_docs"], state["num_tokens"])
                 if not whole:
@@ -150,7 +165,7 @@ class _Writer:
             found = fsio.read_json(self._working / _PROGRESS)
             if found.keys() == state.keys() and all(found[name] == text[name] for name in text):
                 state = found
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except (FileNotFoundError, DamagedError):
             pass
         for name, size in (
             ("tokens.bin", state["num_tokens"] * self._dtype.itemsize),
@@ -163,6 +178,13 @@ class _Writer:
                 return self._resume(commit)
             os.truncate(path, size)
         return state
+
+    def _takes(self, text: str) -> bool:
+        try:
+            self._tokenizer.encode(text)
+        except DataError:
+            return False
+        return True
 
     def _append(
         self, texts: list[str], tokens: Any, lengths: Any, state: dict[str, Any], limit: int | None

@@ -8,7 +8,10 @@ id; text that spells it is encoded as ordinary characters. ``vocab_size`` counts
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
+import itertools
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -18,12 +21,15 @@ import numpy as np
 import numpy.typing as npt
 
 from sweepkit import fsio
-from sweepkit.errors import DataError, invalid
+from sweepkit.errors import DamagedError, DataError, invalid
 
 if TYPE_CHECKING:
     import tiktoken
 
 BOS = "<|bos|>"
+#: Of white space that the pattern's engine takes at once; its stack ends at a million.
+_MAX_BLANKS = 400_000
+_LONG_BLANKS = re.compile(rf"\s{{{_MAX_BLANKS}}}(?=\s)")
 FORMAT = 1
 
 
@@ -73,11 +79,19 @@ class Tokenizer:
 
     def encode(self, text: str) -> list[int]:
         """Ids of ``text``, without BOS."""
-        return self._encoding.encode_ordinary(text)
+        return self.encode_batch([text], num_threads=1)[0]
 
     def encode_batch(self, texts: Sequence[str], num_threads: int = 2) -> list[list[int]]:
-        """Ids of each text, without BOS."""
-        return self._encoding.encode_ordinary_batch(list(texts), num_threads=num_threads)
+        """Ids of each text, without BOS.
+
+        Raises:
+            DataError: the library gives up on one of them.
+        """
+        pieces = [pieces_of(text) for text in texts]
+        flat = [piece for of_text in pieces for piece in of_text]
+        with _explained(f"{texts[0]!r:.60}" if len(texts) == 1 else "a document"):
+            encoded = iter(self._encoding.encode_ordinary_batch(flat, num_threads=num_threads))
+        return [[index for _ in of_text for index in next(encoded)] for of_text in pieces]
 
     def decode(self, ids: Iterable[int]) -> str:
         """Text of ``ids``; bytes that are no UTF-8 become U+FFFD, BOS shows as ``<|bos|>``."""
@@ -102,10 +116,32 @@ class Tokenizer:
             tokenizer = cls([base64.b64decode(token) for token in value["tokens"]], value["pattern"])
             intact = value["format"] == FORMAT and value["digest"] == tokenizer.digest
         except (ValueError, KeyError, TypeError) as error:
-            raise _corrupt(path, type(error).__name__) from error
+            raise _corrupt(path, error.why if isinstance(error, DamagedError) else repr(error)) from error
         if not intact:
             raise _corrupt(path, "digest or format mismatch")
         return tokenizer
+
+
+def pieces_of(text: str) -> list[str]:
+    """``text`` in one piece, or cut in runs of white space that the pattern's engine could not hold."""
+    if len(text) <= _MAX_BLANKS:
+        return [text]
+    cuts = [0, *(match.end() for match in _LONG_BLANKS.finditer(text)), len(text)]
+    return [text[begin:end] for begin, end in itertools.pairwise(cuts)]
+
+
+@contextlib.contextmanager
+def _explained(what: str) -> Iterator[None]:
+    """Turn a panic of the libraries, which are in Rust, into a DataError: to Python it is no Exception."""
+    try:
+        yield
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":
+            raise
+        raise DataError(
+            f"{what} cannot be tokenized ({str(error).splitlines()[0]:.200}), but must be text; leave out or "
+            "shorten the document"
+        ) from None
 
 
 def _corrupt(path: Path, what: str) -> DataError:
@@ -132,7 +168,8 @@ def train(texts: Iterable[str], vocab_size: int, max_digits: int, max_bytes: int
 
     pattern = split_pattern(max_digits)
     trainer = rustbpe.Tokenizer()
-    trainer.train_from_iterator(_first_bytes(texts, max_bytes), vocab_size - 1, pattern=pattern)
+    with _explained("the text that the tokenizer is trained on (tokenizer.corpus)"):
+        trainer.train_from_iterator(_first_bytes(texts, max_bytes), vocab_size - 1, pattern=pattern)
     ranks = sorted((rank, bytes(token)) for token, rank in trainer.get_mergeable_ranks())
     if len(ranks) < vocab_size - 1:
         raise DataError(
@@ -146,7 +183,7 @@ def train(texts: Iterable[str], vocab_size: int, max_digits: int, max_bytes: int
 def _first_bytes(texts: Iterable[str], max_bytes: int) -> Iterator[str]:
     seen = 0
     for text in texts:
-        yield text
+        yield from pieces_of(text)
         seen += len(text.encode())
         if seen >= max_bytes:
             return

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import tempfile
 import time
@@ -11,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sweepkit import fsio
+from sweepkit import fsio, sealed
+from sweepkit.errors import DamagedError
 from sweepkit.launch.process import ProcessId
 
 _NOWHERE = ProcessId("", "", "", 0, "")
@@ -50,13 +50,11 @@ def chain_of(path: Path) -> list[tuple[ClaimInfo, Path]]:
 
 def _read(file: Path) -> ClaimInfo | None:
     try:
-        text = fsio.read_text(file)
+        return ClaimInfo.from_json(fsio.read_json(file))
     except FileNotFoundError:
         return None
-    try:
-        return ClaimInfo.from_json(json.loads(text))
-    except (ValueError, TypeError, KeyError):  # torn by a power cut: its holder cannot be told
-        return ClaimInfo(f"torn-{len(text)}", _NOWHERE, "", 0, 0, "")
+    except (DamagedError, TypeError, KeyError):  # torn by a power cut: its holder cannot be told
+        return ClaimInfo(f"torn-{fsio.digest(file.name)[:12]}", _NOWHERE, "", 0, 0, "")
 
 
 def ticket(path: Path, token: str) -> Path:
@@ -79,9 +77,9 @@ def write(path: Path, info: ClaimInfo) -> tuple[int, Path]:
     """A claim file of its own name beside ``path``; returned open, for its heartbeat."""
     written = path.with_name(f".{path.name}.{info.token}.tmp")
     with fsio.explain_full_disk(path):
-        descriptor = os.open(written, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
+        descriptor = os.open(written, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
         try:
-            os.write(descriptor, json.dumps(info.to_json(), indent=1).encode())
+            os.write(descriptor, sealed.dumps(info.to_json()).encode())
         except BaseException:
             os.close(descriptor)
             written.unlink(missing_ok=True)

@@ -15,13 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sweepkit import fsio
+from sweepkit.errors import DamagedError
 from sweepkit.launch import claims, process, worker
 from sweepkit.launch.claim_files import ClaimInfo
 from sweepkit.launch.worker import Head
 from sweepkit.plan.run_plan import RunPlan
 
 _KEEP_S = 14 * 86_400
-_CLAIM, _LIST = "claim.json", "list.jsonl"
+_CLAIM, _LIST = "claim.json", "list.json"
 
 
 @dataclass
@@ -86,7 +87,7 @@ def live_drivers(results_dir: Path) -> list[LiveDriver]:
     for folder in _folders(results_dir / ".workers"):
         holder = claims.holder(folder / _CLAIM)
         if holder is not None and holder.alive:
-            with contextlib.suppress(OSError, ValueError):
+            with contextlib.suppress(FileNotFoundError, DamagedError):
                 _, plans = worker.read_list(folder / _LIST)
                 drivers.append(LiveDriver(holder.info, frozenset(plan.run_id for plan in plans)))
     return drivers

@@ -10,6 +10,7 @@ from __future__ import annotations
 import platform
 import shutil
 import threading
+import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import Protocol
 
 from sweepkit import fsio
-from sweepkit.errors import ConfigError, DataError, StorageError
+from sweepkit.errors import ConfigError, DataError, DiskFullError, StorageError
 from sweepkit.launch import claims
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.results.pruned import Pruner
@@ -28,6 +29,8 @@ _KILLED = (
     "out of memory (the kernel killed its process); lower horizon.device_batch_size or launcher.num_workers, "
     "or raise launcher.slurm.mem_gib"
 )
+#: Before a run that failed for its storage is tried again; what is read and written was patient itself.
+STORAGE_PAUSES_S = (2.0, 20.0)
 Stop = Callable[[], bool]
 #: Why the run that is being carried out is hopeless; None while it is not.
 Hopeless = Callable[[], str | None]
@@ -73,7 +76,7 @@ def carry_out(
         The run's record: final, or ``preempted`` when it was stopped.
 
     Raises:
-        StorageError: the disk is full; the run can go on from its last checkpoint once it is not.
+        StorageError: the disk is full, or storage fails; later the run can go on from its last checkpoint.
     """
     run_dir = RunDir.of(results_dir, plan.run_id)
     claim = claims.claim(run_dir, driver=driver, attempt=next_attempt(run_dir))
@@ -105,8 +108,15 @@ def carry_out(
             return bool(reasons) or cancelled.is_set() or claim.lost.is_set() or stop()
 
         record = _run(plan, run_dir, session, should_stop)
+        for pause_s in STORAGE_PAUSES_S:
+            if record.failure_class is not FailureClass.storage or should_stop():
+                break
+            time.sleep(pause_s)
+            record = _run(plan, run_dir, session, should_stop)
+        if record.failure_class is FailureClass.storage and not _is_recorded(record, run_dir):
+            raise StorageError(record.failure_message or f"{run_dir.path}: storage fails")
         if record.failure_class is FailureClass.disk_full:
-            raise StorageError(record.failure_message or f"{run_dir.path}: the disk is full")
+            raise DiskFullError(record.failure_message or f"{run_dir.path}: the disk is full")
         if cancelled.is_set() and not claim.lost.is_set() and record.state is RunState.preempted:
             return mark_cancelled(plan, run_dir)
         if pruning is not None and reasons and not claim.lost.is_set() and record.state is RunState.preempted:
@@ -123,8 +133,7 @@ def _run(plan: RunPlan, run_dir: RunDir, session: Runs, should_stop: Stop) -> Ru
         return session.run(plan, run_dir, attempt, should_stop)
     except Exception as error:
         trace = traceback.format_exc()
-        with run_dir.log_path.open("a") as log:
-            log.write(trace)
+        run_dir.say(trace)
         record = replace(
             _started(plan, run_dir),
             state=RunState.failed,
@@ -135,6 +144,11 @@ def _run(plan: RunPlan, run_dir: RunDir, session: Runs, should_stop: Stop) -> Ru
         )
         run_dir.write_record(record)
         return record
+
+
+def _is_recorded(record: RunRecord, run_dir: RunDir) -> bool:
+    there = run_dir.read_record()
+    return there is not None and there.state is record.state
 
 
 def next_attempt(run_dir: RunDir) -> int:
@@ -183,8 +197,7 @@ def refuse(plan: RunPlan, results_dir: Path, error: Exception) -> None:
     with claim:
         record = run_dir.read_record()
         if record is None or record.state not in FINAL_STATES:
-            with run_dir.log_path.open("a") as log:
-                log.write(f"{error}\n")
+            run_dir.say(str(error))
             mark_failed(plan, run_dir, _failure_class(error), str(error))
 
 
@@ -274,7 +287,10 @@ def _failure_class(error: Exception) -> FailureClass:
     classes: tuple[tuple[type[Exception], FailureClass], ...] = (
         (ConfigError, FailureClass.bad_config),
         (DataError, FailureClass.bad_data),
-        (StorageError, FailureClass.disk_full),
+        (DiskFullError, FailureClass.disk_full),
+        (StorageError, FailureClass.storage),
         (MemoryError, FailureClass.oom),
     )
+    if isinstance(error, OSError) and fsio.in_words(error):
+        return FailureClass.storage
     return next((name for kind, name in classes if isinstance(error, kind)), FailureClass.crash)

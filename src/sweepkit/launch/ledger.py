@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sweepkit import fsio
+from sweepkit.errors import SweepkitError
 from sweepkit.launch import claims
 from sweepkit.launch.claims import Holder
 from sweepkit.plan.run_plan import RunPlan
@@ -86,10 +87,9 @@ class Run:
     def progress(self) -> dict[str, Any]:
         """What the running process last said; empty where it has said nothing in this life."""
         try:
-            value = fsio.read_json(self.run_dir.path / "progress.json")
-        except (OSError, ValueError):
+            return fsio.read_open_json(self.run_dir.path / "progress.json")
+        except (OSError, SweepkitError):
             return {}
-        return value if isinstance(value, dict) else {}
 
 
 class Ledger:

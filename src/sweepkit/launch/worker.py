@@ -1,6 +1,6 @@
 """``python -m sweepkit.launch.worker LISTFILE``: a process that takes runs from a list until none is left.
 
-The list file's first line says who drives and where results are, every further line is one RunPlan.
+The list file says who drives, where results are, and what the plans are.
 Workers do not talk to each other or to the driver: they look at the run folders, claim one run at a time
 (``claims.py``), and prefer the compiled shapes they have (``choose.py``), which one Session keeps between
 runs. A worker ends when nothing is left that it could claim; when it is asked to (SIGTERM), or its driver
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import json
 import os
 import signal
 import sys
@@ -42,7 +41,7 @@ SessionFactory = Callable[[], Runs]
 
 @dataclass(frozen=True)
 class Head:
-    """First line of a list file."""
+    """Who drives, and where results are."""
 
     driver: str
     driver_process: ProcessId
@@ -76,14 +75,13 @@ class Head:
 
 def write_list(path: Path, head: Head, plans: Sequence[RunPlan]) -> None:
     """Write the list file of a launch."""
-    rows = [head.to_json(), *(plan.to_json() for plan in plans)]
-    fsio.write_text(path, "".join(json.dumps(row, separators=(",", ":")) + "\n" for row in rows))
+    fsio.write_json(path, {"head": head.to_json(), "plans": [plan.to_json() for plan in plans]})
 
 
 def read_list(path: Path) -> tuple[Head, list[RunPlan]]:
     """Read a list file back."""
-    head, *rows = (json.loads(line) for line in path.read_text().splitlines())
-    return Head.from_json(head), [RunPlan.from_json(row) for row in rows]
+    content = fsio.read_json(path)
+    return Head.from_json(content["head"]), [RunPlan.from_json(row) for row in content["plans"]]
 
 
 def real_session(processes_per_run: int = 1, concurrency: int | None = None) -> Runs:
@@ -134,7 +132,7 @@ def work_off(
             print(error, file=sys.stderr)
             return CANNOT_WRITE
         except OSError as error:
-            if (reason := fsio.not_ours(error)) is None:
+            if (reason := fsio.in_words(error)) is None:
                 raise
             print(reason, file=sys.stderr)
             return CANNOT_WRITE

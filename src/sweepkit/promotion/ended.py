@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from sweepkit import fsio
+from sweepkit.errors import DamagedError
 
 
 def has_ended(sweep_dir: Path) -> bool:
     """Whether a promotion ended here, so that cells without a run were not needed."""
     try:
         return fsio.read_json(sweep_dir / "promotion.json")["finished"] is True
-    except (OSError, ValueError, KeyError, TypeError):
+    except (FileNotFoundError, DamagedError, KeyError):
         return False

@@ -1,6 +1,6 @@
 """verdicts.json: every rung's decision, whole or absent, with a digest of what it was based on.
 
-The file also holds a digest of itself: decisions that were edited by hand are not used but made anew.
+Decisions that were damaged or edited by hand are not used but made anew.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from sweepkit import fsio
 from sweepkit.analysis import comparable
 from sweepkit.analysis.calibration import Calibration
 from sweepkit.config.schema import RungConfig
+from sweepkit.errors import DamagedError
 from sweepkit.promotion.gate import RULE_VERSION
 from sweepkit.promotion.verdict import RungResult, Verdict
 from sweepkit.sweep.frozen import Frozen
@@ -55,7 +56,7 @@ def write(frozen: Frozen, decided: Sequence[RungResult]) -> None:
             "verdicts": [verdict.to_json() for item in decided for verdict in item.verdicts],
         }
     )
-    fsio.write_json(path(frozen), content | {"sha256": fsio.digest(content)})
+    fsio.write_json(path(frozen), content)
 
 
 def read(frozen: Frozen, of_any_rule: bool = False) -> dict[str, RungResult]:
@@ -69,12 +70,11 @@ def read(frozen: Frozen, of_any_rule: bool = False) -> dict[str, RungResult]:
     """
     try:
         content = fsio.read_json(path(frozen))
-    except (OSError, ValueError):
+    except (FileNotFoundError, DamagedError):
         return {}
     fsio.check_version(path(frozen), content, SCHEMA_VERSION)
     try:
-        is_intact = content.pop("sha256") == fsio.digest(content)
-        if not is_intact or content["frozen_sha256"] != frozen.sha256:
+        if content["frozen_sha256"] != frozen.sha256:
             return {}
         if content["rule_version"] != RULE_VERSION and not of_any_rule:
             return {}

@@ -16,6 +16,7 @@ from sweepkit.analysis import replicates, transfer
 from sweepkit.analysis.transfer import TransferRow
 from sweepkit.config.schema import RungConfig
 from sweepkit.promotion.verdict import Final, FinalVerdict, Outcome, Promotion, RungResult
+from sweepkit.results import export
 from sweepkit.results.columns import is_reference
 from sweepkit.sweep import amendments
 from sweepkit.sweep.frozen import Frozen
@@ -58,9 +59,9 @@ def conclude(
 
 def write(sweep_dir: Path, promotion: Promotion, runs: pd.DataFrame) -> None:
     """Write the tables, then ``promotion.json``, which is there only when all of them are."""
-    fsio.write_text(sweep_dir / "runs.csv", runs.to_csv(index=False))
-    fsio.write_text(sweep_dir / "effects.csv", effects_table(promotion).to_csv(index=False))
-    fsio.write_text(sweep_dir / "costs.csv", costs_table(promotion).to_csv(index=False))
+    fsio.write_text(sweep_dir / "runs.csv", export.csv(runs))
+    fsio.write_text(sweep_dir / "effects.csv", export.csv(effects_table(promotion)))
+    fsio.write_text(sweep_dir / "costs.csv", export.csv(costs_table(promotion)))
     fsio.write_json(sweep_dir / "promotion.json", promotion.to_json())
 
 

@@ -16,7 +16,7 @@ from sweepkit.analysis import effects as analysis
 from sweepkit.analysis.frontier import without_horizons
 from sweepkit.analysis.transfer import TransferRow
 from sweepkit.config import paths
-from sweepkit.errors import SweepkitError, invalid
+from sweepkit.errors import DamagedError, SweepkitError, invalid
 from sweepkit.promotion.verdict import Promotion, Verdict
 from sweepkit.report.summary import COMPLETE
 from sweepkit.results import store
@@ -133,9 +133,10 @@ def _promotion(content: Content) -> Promotion | None:
         promotion = Promotion.from_json(fsio.read_json(path))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         remedy = f"`sweepkit promote {content.name}` writes it again"
-        content.problems.append(f"{path} cannot be read ({error}); {remedy}")
+        why = error.why if isinstance(error, DamagedError) else error
+        content.problems.append(f"{path} cannot be read ({why}); {remedy}")
         return None
     if content.frozen and promotion.frozen_sha256 != content.frozen.sha256:
         content.problems.append(f"{path} was decided by another frozen plan than the one that is here now.")

@@ -10,6 +10,7 @@ from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
+from sweepkit.printable import printable
 from sweepkit.report import fit
 from sweepkit.report.sheet import Cell, Mark, Sheet
 
@@ -44,7 +45,7 @@ class _Fitted:
             yield self._table(layout)
             if layout.left_out:
                 notes.append(f"no room for {', '.join(layout.left_out)}; a wider terminal shows more")
-        yield from (Text(note, style="dim") for note in notes)
+        yield from (Text(printable(note), style="dim") for note in notes)
 
     def _table(self, layout: fit.Fit) -> Table:
         table = Table(

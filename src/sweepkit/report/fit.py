@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from rich.cells import cell_len
 
+from sweepkit.printable import printable
 from sweepkit.report.sheet import Cell, Mark, Sheet
 
 #: Between two columns, where there is room and where there is none; and the margin on either side of a table.
@@ -96,7 +97,7 @@ def wrap(words: str, width: int) -> str:
 
 
 def text(cell: Cell) -> str:
-    return cell.text if isinstance(cell, Mark) else cell
+    return printable(cell.text if isinstance(cell, Mark) else cell)
 
 
 def _spare(least: list[int], kept: list[int], width: int, gap: int) -> int:

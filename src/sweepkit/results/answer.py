@@ -16,7 +16,7 @@ OWN = frozenset({FailureClass.diverged, FailureClass.oom, FailureClass.timeout, 
 #: the run's name.
 FROM_OUTSIDE = frozenset(
     {
-        *(FailureClass.bad_config, FailureClass.bad_data, FailureClass.disk_full),
+        *(FailureClass.bad_config, FailureClass.bad_data, FailureClass.disk_full, FailureClass.storage),
         *(FailureClass.preempted, FailureClass.node_failure, FailureClass.lost, FailureClass.cancelled),
     }
 )

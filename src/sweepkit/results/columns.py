@@ -8,6 +8,7 @@ and so on. Dtypes are pandas' nullable ones, so that a missing number is ``<NA>`
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import Enum
 
@@ -27,6 +28,25 @@ class Column:
     unit: str  # "" for none
     direction: Direction
     meaning: str
+    above: float | None = None  # what every number must exceed, by what it is
+    least: float | None = None  # and what it may be at least
+    most: float | None = None
+
+    def implausible(self, value: object) -> str | None:
+        """Why ``value`` cannot be one of this column's; None where it can."""
+        if self.dtype not in (INT, FLOAT):
+            return None
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return f"{value!r}, but must be a number"
+        if not math.isfinite(value):
+            return f"{value}, but must be finite"
+        if self.above is not None and value <= self.above:
+            return f"{value}, but must be above {self.above:g}"
+        if self.least is not None and value < self.least:
+            return f"{value}, but must be at least {self.least:g}"
+        if self.most is not None and value > self.most:
+            return f"{value}, but must be at most {self.most:g}"
+        return None
 
     @property
     def is_family(self) -> bool:
@@ -79,16 +99,21 @@ RUN_COLUMNS: tuple[Column, ...] = (
     Column(
         "pruned_by", TEXT, "", NO, "searches that stopped this run as hopeless; it has ended for those alone"
     ),
-    Column("attempt", INT, "", NO, "how many times the run was started"),
+    Column("attempt", INT, "", NO, "how many times the run was started", least=1),
     Column("failed_attempts", INT, "", NO, "attempts that ran out of memory or time, where the run did"),
     Column("failed_hosts", INT, "", NO, "on how many machines they did"),
-    Column("step", INT, "steps", NO, "last finished step"),
+    Column("step", INT, "steps", NO, "last finished step", least=0),
     # what came out
-    Column("val_bpb", FLOAT, "bits/byte", LOW, "final loss on the validation stream"),
-    Column("bpb_<stream>", FLOAT, "bits/byte", LOW, "final loss on that evaluation stream"),
+    Column("val_bpb", FLOAT, "bits/byte", LOW, "final loss on the validation stream", above=0),
+    Column("bpb_<stream>", FLOAT, "bits/byte", LOW, "final loss on that evaluation stream", above=0),
     Column("score_<name>", FLOAT, "", HIGH, "from scores.json in the run's folder, where somebody put one"),
     Column(
-        "final_train_loss", FLOAT, "nats/token", LOW, "training loss at the end; depends on the tokenizer"
+        "final_train_loss",
+        FLOAT,
+        "nats/token",
+        LOW,
+        "training loss at the end; depends on the tokenizer",
+        least=0,
     ),
     Column(
         "train_time_s",
@@ -97,39 +122,55 @@ RUN_COLUMNS: tuple[Column, ...] = (
         LOW,
         "time in training steps after the first 10 (or the first half of a shorter run), without compiling, "
         "evaluating, saving",
+        least=0,
     ),
-    Column("median_step_time_s", FLOAT, "s", LOW, "median time of a training step"),
-    Column("compile_time_s", FLOAT, "s", LOW, "time until the first step was done, less a usual step"),
-    Column("eval_time_s", FLOAT, "s", LOW, "time in evaluation"),
-    Column("checkpoint_time_s", FLOAT, "s", LOW, "time in saving checkpoints"),
-    Column("tokens_per_s", FLOAT, "tokens/s", HIGH, "training throughput"),
+    Column("median_step_time_s", FLOAT, "s", LOW, "median time of a training step", least=0),
     Column(
-        "mfu", FLOAT, "ratio", HIGH, "model FLOPs utilisation: achieved over the peak of the dtype that ran"
+        "compile_time_s", FLOAT, "s", LOW, "time until the first step was done, less a usual step", least=0
     ),
-    Column("mfu_fp8", FLOAT, "ratio", HIGH, "its part on FP8 units: FLOPs in FP8 over the FP8 peak"),
-    Column("mfu_rest", FLOAT, "ratio", HIGH, "beside FP8: the other FLOPs over the compute dtype's peak"),
+    Column("eval_time_s", FLOAT, "s", LOW, "time in evaluation", least=0),
+    Column("checkpoint_time_s", FLOAT, "s", LOW, "time in saving checkpoints", least=0),
+    Column("tokens_per_s", FLOAT, "tokens/s", HIGH, "training throughput", least=0),
+    Column(
+        "mfu",
+        FLOAT,
+        "ratio",
+        HIGH,
+        "model FLOPs utilisation: achieved over the peak of the dtype that ran",
+        least=0,
+    ),
+    Column("mfu_fp8", FLOAT, "ratio", HIGH, "its part on FP8 units: FLOPs in FP8 over the FP8 peak", least=0),
+    Column(
+        "mfu_rest", FLOAT, "ratio", HIGH, "beside FP8: the other FLOPs over the compute dtype's peak", least=0
+    ),
     Column(
         "communication_frac",
         FLOAT,
         "ratio",
         LOW,
         "several ranks: share of train_time_s in which a rank waits for others, mean over ranks",
+        least=0,
+        most=1,
     ),
-    Column("num_skipped_steps", INT, "steps", LOW, "steps skipped in fp16 because gradients overflowed"),
-    Column("peak_memory_gib", FLOAT, "GiB", LOW, "peak memory of the device or process"),
+    Column(
+        "num_skipped_steps", INT, "steps", LOW, "steps skipped in fp16 because gradients overflowed", least=0
+    ),
+    Column("peak_memory_gib", FLOAT, "GiB", LOW, "peak memory of the device or process", least=0),
     # what was planned
-    Column("depth", INT, "layers", NO, "the size dial"),
+    Column("depth", INT, "layers", NO, "the size dial", least=1),
     Column("width", INT, "channels", NO, "model width"),
     Column("num_heads", INT, "heads", NO, "query heads a layer"),
     Column("scaling_params", INT, "parameters", NO, "parameters the tokens:params ratio counts"),
     Column("total_params", INT, "parameters", NO, "all parameters"),
     Column("flops_per_token", INT, "FLOPs/token", NO, "training FLOPs a token, from the architecture"),
-    Column("sequence_len", INT, "tokens", NO, "tokens a row"),
-    Column("device_batch_size", INT, "rows", NO, "rows a device takes at once"),
-    Column("total_batch_size", INT, "tokens", NO, "tokens an optimizer step"),
-    Column("num_steps", INT, "steps", NO, "optimizer steps planned"),
-    Column("total_tokens", INT, "tokens", NO, "num_steps x total_batch_size"),
-    Column("total_flops", FLOAT, "FLOPs", LOW, "training FLOPs of the whole run, from the architecture"),
+    Column("sequence_len", INT, "tokens", NO, "tokens a row", least=1),
+    Column("device_batch_size", INT, "rows", NO, "rows a device takes at once", least=1),
+    Column("total_batch_size", INT, "tokens", NO, "tokens an optimizer step", least=1),
+    Column("num_steps", INT, "steps", NO, "optimizer steps planned", least=0),
+    Column("total_tokens", INT, "tokens", NO, "num_steps x total_batch_size", least=0),
+    Column(
+        "total_flops", FLOAT, "FLOPs", LOW, "training FLOPs of the whole run, from the architecture", least=0
+    ),
     Column("learning_rates_<group>", FLOAT, "", NO, "learning rate of that parameter group, after scaling"),
     Column("weight_decay", FLOAT, "", NO, "weight decay of the matrix group, after scaling"),
     Column("dataset", TEXT, "", NO, "name of the dataset recipe"),
@@ -183,21 +224,23 @@ _CURVE_IDENTITY = {"run_id", "variant", "role", "rung", "depth", "seed", "state"
 
 CURVE_COLUMNS: tuple[Column, ...] = (
     *(column for column in RUN_COLUMNS if column.name in _CURVE_IDENTITY),
-    Column("step", INT, "steps", NO, "optimizer step"),
-    Column("attempt", INT, "", NO, "attempt that logged the row; the last one wins"),
-    Column("tokens", INT, "tokens", NO, "tokens trained on after this step"),
-    Column("train_time_s", FLOAT, "s", LOW, "training time so far, counted as in the runs table"),
-    Column("flops", FLOAT, "FLOPs", LOW, "training FLOPs so far"),
-    Column("loss", FLOAT, "nats/token", LOW, "training loss of the step"),
-    Column("val_bpb", FLOAT, "bits/byte", LOW, "loss on the validation stream where it was evaluated"),
-    Column("bpb_<stream>", FLOAT, "bits/byte", LOW, "loss on that stream where it was evaluated"),
+    Column("step", INT, "steps", NO, "optimizer step", least=0),
+    Column("attempt", INT, "", NO, "attempt that logged the row; the last one wins", least=1),
+    Column("tokens", INT, "tokens", NO, "tokens trained on after this step", least=0),
+    Column("train_time_s", FLOAT, "s", LOW, "training time so far, counted as in the runs table", least=0),
+    Column("flops", FLOAT, "FLOPs", LOW, "training FLOPs so far", least=0),
+    Column("loss", FLOAT, "nats/token", LOW, "training loss of the step", least=0),
+    Column(
+        "val_bpb", FLOAT, "bits/byte", LOW, "loss on the validation stream where it was evaluated", above=0
+    ),
+    Column("bpb_<stream>", FLOAT, "bits/byte", LOW, "loss on that stream where it was evaluated", above=0),
     Column("lr", FLOAT, "ratio", NO, "learning rate as a factor of each group's peak"),
-    Column("tokens_per_s", FLOAT, "tokens/s", HIGH, "throughput of the step"),
-    Column("mfu", FLOAT, "ratio", HIGH, "model FLOPs utilisation of the step"),
-    Column("mfu_fp8", FLOAT, "ratio", HIGH, "its part on FP8 units"),
-    Column("mfu_rest", FLOAT, "ratio", HIGH, "its other part, where FP8 units took part"),
+    Column("tokens_per_s", FLOAT, "tokens/s", HIGH, "throughput of the step", least=0),
+    Column("mfu", FLOAT, "ratio", HIGH, "model FLOPs utilisation of the step", least=0),
+    Column("mfu_fp8", FLOAT, "ratio", HIGH, "its part on FP8 units", least=0),
+    Column("mfu_rest", FLOAT, "ratio", HIGH, "its other part, where FP8 units took part", least=0),
     Column("loss_scale", FLOAT, "", NO, "what the loss is multiplied by in fp16"),
-    Column("grad_norm", FLOAT, "", NO, "norm of the gradient, where diagnostics were taken"),
+    Column("grad_norm", FLOAT, "", NO, "norm of the gradient, where diagnostics were taken", least=0),
     Column("update_data_log10_<group>", FLOAT, "log10", NO, "size of the step over size of the weights"),
     Column("grad_data_log10_<group>", FLOAT, "log10", NO, "size of the gradient over size of the weights"),
 )

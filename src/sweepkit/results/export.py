@@ -12,7 +12,10 @@ import pandas as pd
 
 from sweepkit import fsio
 from sweepkit.errors import invalid
+from sweepkit.printable import printable
 
+#: What a spreadsheet runs instead of showing it.
+_FORMULA = ("=", "+", "-", "@", "\t")
 FORMATS = ("csv", "json", "markdown", "parquet")
 
 
@@ -26,7 +29,7 @@ def encode(frame: pd.DataFrame, format: str) -> bytes:
         buffer = io.BytesIO()
         frame.to_parquet(buffer, index=False)
         return buffer.getvalue()
-    encoders = {"csv": _csv, "json": _json, "markdown": _markdown}
+    encoders = {"csv": csv, "json": _json, "markdown": _markdown}
     if format not in encoders:
         raise invalid("--format", format, f"be one of {', '.join(FORMATS)}", "choose one of them")
     return encoders[format](frame).encode()
@@ -53,8 +56,26 @@ def text(value: object, digits: int = 6) -> str:
     return str(value)
 
 
-def _csv(frame: pd.DataFrame) -> str:
-    return frame.to_csv(index=False)
+def csv(frame: pd.DataFrame) -> str:
+    """UTF-8 with a header line; text that a spreadsheet would take for a formula begins with a quote."""
+    texts = frame.select_dtypes(exclude=["number", "bool", "datetime", "datetimetz"])
+    safe = frame.assign(**{str(name): values.map(_as_text) for name, values in texts.items()})
+    return safe.rename(columns=_as_text).to_csv(index=False)
+
+
+def _as_text(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    value = printable(value)
+    return f"'{value}" if value.startswith(_FORMULA) and not _is_number(value) else value
+
+
+def _is_number(value: str) -> bool:
+    try:
+        float(value)
+    except ValueError:
+        return False
+    return True
 
 
 def _json(frame: pd.DataFrame) -> str:
@@ -82,7 +103,9 @@ def _plain(value: Any) -> Any:
 
 def _markdown(frame: pd.DataFrame) -> str:
     def line(cells: list[str]) -> str:
-        return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+        return (
+            "| " + " | ".join(printable(cell).replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+        )
 
     numeric = [pd.api.types.is_numeric_dtype(dtype) for dtype in frame.dtypes]
     lines = [line(list(frame.columns)), "|" + "|".join("---:" if right else "---" for right in numeric) + "|"]

@@ -14,8 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from sweepkit import fsio
+from sweepkit.errors import DamagedError, SweepkitError
+from sweepkit.results import columns
 from sweepkit.results.columns import CORRUPT, REFERENCE
 from sweepkit.results.record import SCHEMA_VERSION, FailureClass, RunDir, RunState
+from sweepkit.sweep import frozen, trials
 
 Row = dict[str, Any]
 
@@ -126,25 +129,36 @@ def read_record(path: Path) -> Row | None:
     try:
         record = fsio.read_json(path)
         RunState(record["state"])
-        return record_row(record) | _retries(path.parent, record)
+        row = record_row(record)
+        _check_plausible(row)
+        return row | _retries(path.parent, record)
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         newer = fsio.too_new(path, record, SCHEMA_VERSION)
-        why = newer or f"{path} cannot be read ({error}); delete it and run again"
+        damaged = error if isinstance(error, DamagedError) else DamagedError(path, str(error))
+        why = newer or str(damaged)
         return {"state": CORRUPT, "failure_message": why}
+
+
+def _check_plausible(row: Row) -> None:
+    """Raises ValueError for a number that cannot be: it would rank first, or last, without a word."""
+    for name, value in row.items():
+        column = columns.find(name)
+        if column is not None and (why := column.implausible(value)):
+            raise ValueError(f"{name} is {why}")
 
 
 def read_scores(path: Path) -> Row:
     """``score_<name>`` of every number in a scores.json, which an evaluation of the user's leaves."""
     try:
-        content = fsio.read_json(path)
+        content = fsio.read_open_json(path)
         return {
             f"score_{name}": float(value)
             for name, value in content.items()
             if isinstance(value, int | float) and not isinstance(value, bool)
         }
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, SweepkitError, OverflowError) as error:
         warnings.warn(f"{path} is no mapping of names to numbers and is left out ({error})", stacklevel=2)
         return {}
 
@@ -168,29 +182,30 @@ def read_plan(path: Path) -> Row | None:
     """A plan file's row; None where it is missing or unreadable."""
     try:
         return plan_row(fsio.read_json(path))
-    except (OSError, ValueError, TypeError, AttributeError):
+    except (FileNotFoundError, DamagedError, TypeError, AttributeError):
         return None
 
 
 def read_cells(path: Path) -> list[Row]:
-    """All cells of a frozen plan. A line that is no cell is left out with a warning."""
-    rows: list[Row] = []
-    with path.open(encoding="utf-8", errors="replace") as file:
-        for number, line in enumerate(file, start=1):
-            if line.strip():
-                with _left_out(f"{path}, line {number}", "cell of a sweep"):
-                    rows.append(cell_row(json.loads(line)))
-    return rows
+    """All cells of a frozen plan.
+
+    Raises:
+        FrozenPlanError: it was edited, or is damaged.
+    """
+    return [cell_row(json.loads(line)) for line in frozen.plan_lines(path.parent)]
 
 
-def with_trials(rows: list[Row], path: Path) -> list[Row]:
-    """``rows`` and the cells of a search's trials, every run once; cells have the number of their trial."""
+def with_trials(rows: list[Row], sweep_dir: Path) -> list[Row]:
+    """``rows`` and the cells of a search's trials, every run once; cells have the number of their trial.
+
+    Raises:
+        FrozenPlanError: a trial was edited, or is damaged.
+    """
     known = {row["run_id"]: row for row in rows}
-    for trial in fsio.read_lines(path):
-        with _left_out(f"a line of {path}", "trial"):
-            for cell in [*trial.get("cells", []), *trial.get("above", [])]:
-                row = known.setdefault(cell["plan"]["run_id"], cell_row(cell))
-                row.setdefault("trial", trial["number"])
+    for trial in trials.load(sweep_dir):
+        for cell in (*trial.cells, *trial.above):
+            row = known.setdefault(cell.plan.run_id, cell_row(cell.to_json()))
+            row.setdefault("trial", trial.number)
     return list(known.values()) if len(known) > len(rows) else rows
 
 

@@ -1,9 +1,9 @@
 """A cache of parsed JSON files, so that ten thousand run directories load in a moment.
 
-``results/.index/NAME.jsonl`` holds one line a source file: its key, its signature (modification time,
-size, inode) and what ``parse`` made of it. A source is read again when its signature changed, which
-an atomic replacement always does; all are when the code of ``parse`` changed. The cache is only ever a
-copy: a missing, torn or corrupt one is rebuilt from the sources, one that cannot be written is done
+``results/.index/NAME.jsonl`` holds one line a source file: its key, its signature (modification time, size,
+inode) and what ``parse`` made of it, with a checksum. A source is read again when its signature changed,
+which an atomic replacement always does; all are when the code of ``parse`` changed. The cache is only ever a
+copy: a missing, torn or changed line is made again from its source, a cache that cannot be written is done
 without, and concurrent readers each replace it whole, so that the worst that a race can cost is parsing
 some files again.
 """
@@ -12,13 +12,12 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from sweepkit import fsio
-from sweepkit.errors import StorageError
+from sweepkit import fsio, sealed
+from sweepkit.errors import StorageError, SweepkitError
 
 #: Fewer changed sources than this are parsed again each time rather than rewriting the cache.
 WRITE_FROM = 32
@@ -73,22 +72,23 @@ def _head(parse: Callable[[Path], Any]) -> str:
 
 
 def _read(cache: Path, head: str) -> dict[str, tuple[Signature, Any]]:
-    """Entries of a cache file; torn or foreign lines are left out."""
+    """Entries of a cache file; torn, changed or foreign lines are left out."""
     entries: dict[str, tuple[Signature, Any]] = {}
-    with contextlib.suppress(OSError, UnicodeDecodeError), cache.open(encoding="utf-8") as file:
-        if file.readline().strip() != head:
+    with contextlib.suppress(OSError, SweepkitError):
+        first, *lines = fsio.read_bytes(cache).splitlines() or [b""]
+        if first != head.encode():
             return {}
-        for line in file:
-            with contextlib.suppress(ValueError, TypeError):
-                key, mtime_ns, size, inode, value = json.loads(line)
-                entries[key] = ((mtime_ns, size, inode), value)
+        for line in lines:
+            if (entry := sealed.of_line(line)) is not None:
+                mtime_ns, size, inode = entry["seen"]
+                entries[entry["key"]] = ((mtime_ns, size, inode), entry["value"])
     return entries
 
 
 def _write(cache: Path, head: str, entries: dict[str, tuple[Signature, Any]]) -> None:
-    lines = [head]
+    lines = [f"{head}\n".encode()]
     lines += [
-        json.dumps([key, *seen, value], separators=(",", ":")) for key, (seen, value) in entries.items()
+        sealed.line({"key": key, "seen": seen, "value": value}) for key, (seen, value) in entries.items()
     ]
     with contextlib.suppress(OSError, StorageError):  # a read-only or full disk: go without a cache
-        fsio.write_text(cache, "\n".join(lines) + "\n")
+        fsio.write_atomic(cache, lambda file: file.writelines(lines))

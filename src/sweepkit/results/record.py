@@ -12,12 +12,14 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from sweepkit import fsio
+from sweepkit.errors import DamagedError
 from sweepkit.plan.run_plan import RunPlan
 
 SCHEMA_VERSION = 1
@@ -45,6 +47,7 @@ class FailureClass(StrEnum):
     bad_config = "bad_config"
     bad_data = "bad_data"
     disk_full = "disk_full"
+    storage = "storage"  # it failed for longer than patience lasts, or is not ours to use
     crash = "crash"
     preempted = "preempted"  # and not started again within launcher.max_attempts; so are the next three
     timeout = "timeout"
@@ -150,7 +153,7 @@ class RunDir:
         """Once; again where it is damaged."""
         try:
             fsio.read_json(self.plan_path)
-        except (FileNotFoundError, ValueError):
+        except (FileNotFoundError, DamagedError):
             fsio.write_json(self.plan_path, plan.to_json())
 
     def read_plan(self) -> RunPlan:
@@ -165,11 +168,16 @@ class RunDir:
         Raises:
             SweepkitError: a newer version wrote it, and it cannot be read; it is not to be replaced.
         """
-        content = None
         try:
             content = fsio.read_json(self.record_path)
+        except FileNotFoundError:
+            return None
+        except DamagedError as error:
+            warnings.warn(f"{error.path} is damaged ({error.why}): the run is done again", stacklevel=2)
+            return None
+        try:
             return RunRecord.from_json(content)
-        except (FileNotFoundError, ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError):
             fsio.check_version(self.record_path, content, SCHEMA_VERSION)
             return None
 
@@ -179,14 +187,18 @@ class RunDir:
         logged = [row["step"] for row in self.metrics()]
         return max([*logged, *(int(step) for step in kept if step.isdecimal())], default=0)
 
+    def say(self, text: str) -> None:
+        """Append to the log that people read, a line or several."""
+        fsio.append(self.log_path, f"{text}\n".encode(errors="replace"))
+
     def attempts(self) -> dict[int, dict[str, Any]]:
         """Number of every attempt -> what its file says, oldest first; a damaged file is left out."""
         found = {}
         numbers = [int(path.stem) for path in self.attempts_path.glob("*.json") if path.stem.isdigit()]
         for number in sorted(numbers):
             try:
-                found[number] = dict(fsio.read_json(self.attempts_path / f"{number}.json"))
-            except (OSError, ValueError, TypeError):
+                found[number] = fsio.read_json(self.attempts_path / f"{number}.json")
+            except (OSError, DamagedError):
                 continue
         return found
 
@@ -194,6 +206,6 @@ class RunDir:
         """Rows by step, in order; where a step was logged twice the later attempt wins. No damaged ones."""
         rows: dict[int, dict[str, Any]] = {}
         for row in fsio.read_lines(self.metrics_path):
-            if isinstance(row, dict) and isinstance(row.get("step"), int):
+            if isinstance(row.get("step"), int):
                 rows[row["step"]] = rows.get(row["step"], {}) | row
         return [rows[step] for step in sorted(rows)]

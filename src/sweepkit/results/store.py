@@ -20,7 +20,7 @@ import pandas as pd
 
 from sweepkit import fsio
 from sweepkit.config import paths
-from sweepkit.errors import SweepkitError, did_you_mean
+from sweepkit.errors import DamagedError, SweepkitError, did_you_mean
 from sweepkit.results import columns, flatten, learning_curves, pruned
 from sweepkit.results.columns import CORRUPT, PLANNED, REFERENCE, Column
 from sweepkit.results.index import read_cached
@@ -50,7 +50,7 @@ def load(sweep: str | None = None, results_dir: Path | str | None = None) -> pd.
     index = results / ".index"
     cells = read_cached(index / f"sweep-{sweep}.jsonl", {sweep: plan_path}, flatten.read_cells, write_from=1)
     rows: list[flatten.Row] = cells.get(sweep, [])
-    rows = flatten.with_trials(rows, plan_path.with_name("trials.jsonl"))
+    rows = flatten.with_trials(rows, plan_path.parent)
     rows = flatten.with_amendments(rows, plan_path.parent)
     head = _head(results / sweep)
     _fill_levels(rows, head.get("sweep") or {})
@@ -157,10 +157,9 @@ def _all_rows(results: Path) -> list[flatten.Row]:
 def _head(sweep_dir: Path) -> dict[str, Any]:
     """What was frozen, hashes aside; empty where it cannot be read."""
     try:
-        content = fsio.read_json(sweep_dir / "frozen.json")
-    except (OSError, ValueError):
+        return fsio.read_json(sweep_dir / "frozen.json")
+    except (FileNotFoundError, DamagedError):
         return {}
-    return content if isinstance(content, dict) else {}
 
 
 def _fill_levels(rows: list[flatten.Row], sweep: Mapping[str, Any]) -> None:

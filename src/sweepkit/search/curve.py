@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
+
+from sweepkit import fsio, sealed
 
 _WINDOW = 0.05  # of the schedule: single steps are too noisy to compare
 
@@ -22,22 +23,12 @@ class Curve:
 
     def read(self) -> None:
         """Take in what was appended since the last call."""
-        try:
-            if self._path.stat().st_size <= self._offset:
-                return
-            with self._path.open("rb") as file:
-                file.seek(self._offset)
-                text = file.read()
-        except FileNotFoundError:
-            return
+        text = fsio.read_from(self._path, self._offset)
         whole = text[: text.rfind(b"\n") + 1]
         self._offset += len(whole)
         for line in whole.splitlines():
-            try:
-                row = json.loads(line)
-            except ValueError:  # a killed writer
-                continue
-            if row.get("loss") is not None:
+            row = sealed.of_line(line)  # None: a killed writer
+            if row is not None and row.get("loss") is not None:
                 self._losses[row["step"]] = float(row["loss"])
                 self.last_step = max(self.last_step, row["step"])
 

@@ -20,7 +20,7 @@ from sweepkit.search.curve import Curve
 from sweepkit.sweep.trials import Trial
 
 #: What decides nothing: the next launch goes on with the run.
-_GOES_ON = frozenset({FailureClass.cancelled, FailureClass.disk_full})
+_GOES_ON = frozenset({FailureClass.cancelled, FailureClass.disk_full, FailureClass.storage})
 #: What befell a run from outside; the trial is dead, not bad.
 _DEAD = answer.FROM_OUTSIDE | {FailureClass.timeout}
 

@@ -104,10 +104,9 @@ def load(sweep_dir: Path, frozen_sha256: str) -> tuple[Amendment, ...]:
         content = None
         try:
             content = fsio.read_json(path)
-            stated = content.pop("sha256")
-            is_intact = stated == fsio.digest(content) and content["previous"] == previous and place == number
-            amendment = Amendment.from_json(content | {"sha256": stated})
-        except (OSError, ValueError, KeyError, AttributeError, TypeError):
+            is_intact = content["previous"] == previous and place == number
+            amendment = Amendment.from_json(content | {"sha256": fsio.digest(content)})
+        except (FileNotFoundError, ValueError, KeyError, AttributeError, TypeError):
             is_intact = False
         fsio.check_version(path, content, SCHEMA_VERSION)
         if not is_intact:
@@ -186,7 +185,6 @@ def record(sweep_dir: Path, amendment: Amendment) -> None:
         FrozenPlanError: another amendment of that number was recorded meanwhile.
     """
     content = fsio.finite(amendment.to_json())
-    content["sha256"] = fsio.digest(content)
     path = sweep_dir / f"amendment-{amendment.number}.json"
     if not fsio.create_json(path, content) and fsio.read_json(path) != content:
         raise FrozenPlanError(

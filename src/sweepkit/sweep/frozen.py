@@ -14,8 +14,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
+import json
 import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +23,7 @@ from typing import Any
 
 from sweepkit import errors, fsio
 from sweepkit.config.schema import RungConfig
-from sweepkit.errors import FrozenPlanError
+from sweepkit.errors import DamagedError, FrozenPlanError
 from sweepkit.sweep import amendments, expand, fresh, last_rung, points, trials
 from sweepkit.sweep.amendments import Amendment, level
 from sweepkit.sweep.decision import DecisionRule
@@ -239,12 +239,9 @@ def _write(sweep_dir: Path, head: Mapping[str, Any], cells: Sequence[Cell]) -> N
     """Create both files in one step; losing the race to another driver is fine."""
     plan = "".join(fsio.canonical_json(fsio.finite(cell.to_json())) + "\n" for cell in cells)
     content = dict(head) | {"plan_sha256": hashlib.sha256(plan.encode()).hexdigest()}
-    content["sha256"] = fsio.digest(content)
     with fsio.explain_full_disk(sweep_dir):
-        fsio.make_folder(sweep_dir.parent)
-        folder = Path(tempfile.mkdtemp(dir=sweep_dir.parent, prefix=f".{sweep_dir.name}.", suffix=".tmp"))
+        folder = fsio.make_temporary(sweep_dir)
         try:
-            folder.chmod(0o755)
             fsio.write_text(folder / PLAN_FILE, plan)
             fsio.write_json(folder / FROZEN_FILE, content)
             with contextlib.suppress(OSError):  # another driver was first, or a stray file
@@ -264,27 +261,38 @@ def _read_head(sweep_dir: Path) -> dict[str, Any]:
     path = sweep_dir / FROZEN_FILE
     try:
         content = fsio.read_json(path)
-        stated = content.pop("sha256")
-        intact = stated == fsio.digest(content)
     except FileNotFoundError:
         raise _tampered(path, "missing") from None
-    except (ValueError, KeyError, AttributeError, TypeError):
-        raise _tampered(path, "no longer readable") from None
+    except DamagedError as error:
+        raise _tampered(path, f"damaged, or edited after it was frozen ({error.why})") from None
     fsio.check_version(path, content, SCHEMA_VERSION)
-    if not intact:
-        raise _tampered(path, "edited after it was frozen")
-    return {**content, "sha256": stated}
+    return {**content, "sha256": fsio.digest(content)}
 
 
 def _read_cells(sweep_dir: Path, head: Mapping[str, Any]) -> list[Cell]:
+    return [Cell.from_json(json.loads(line)) for line in _plan_lines(sweep_dir, head)]
+
+
+def plan_lines(sweep_dir: Path) -> list[bytes]:
+    """The lines of ``plan.jsonl``, a cell each, as they were frozen.
+
+    Raises:
+        FrozenPlanError: a frozen file was edited or is missing.
+    """
+    return _plan_lines(sweep_dir, _read_head(sweep_dir))
+
+
+def _plan_lines(sweep_dir: Path, head: Mapping[str, Any]) -> list[bytes]:
     path = sweep_dir / PLAN_FILE
     try:
-        content = path.read_bytes()
+        content = fsio.read_bytes(path)
     except FileNotFoundError:
         raise _tampered(path, "missing") from None
+    except DamagedError as error:
+        raise _tampered(path, f"damaged ({error.why})") from None
     if hashlib.sha256(content).hexdigest() != head["plan_sha256"]:
         raise _tampered(path, "edited after it was frozen")
-    return [Cell.from_json(row) for row in fsio.read_lines(path)]
+    return content.splitlines()
 
 
 def _frozen(sweep_dir: Path, head: Mapping[str, Any], cells: list[Cell]) -> Frozen:

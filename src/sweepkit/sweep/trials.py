@@ -70,12 +70,7 @@ class Reader:
     def new(self) -> list[Trial]:
         """Trials appended since the last call. Raises FrozenPlanError where a line was edited."""
         path = self.sweep_dir / FILE
-        try:
-            with path.open("rb") as file:
-                file.seek(self._offset)
-                text = file.read()
-        except FileNotFoundError:
-            return []
+        text = fsio.read_from(path, self._offset)
         whole = text[: text.rfind(b"\n") + 1]  # what follows is being written, or its writer was killed
         self._offset += len(whole)
         return [self._trial(line, path) for line in whole.splitlines()]
@@ -85,12 +80,12 @@ class Reader:
             content = json.loads(line)
             stated = content.pop(_CHAIN)
             self._chain, is_intact = stated, stated == _link(self._chain, content)
-        except (ValueError, KeyError, AttributeError, TypeError):
+        except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
             is_intact = False
         if not is_intact:
             raise FrozenPlanError(
-                f"{path} was edited, but must hold what was proposed, as it was; restore it, or delete "
-                f"{path.parent} and start the sweep again (finished runs are kept)"
+                f"{path} was edited or is damaged, but must hold what was proposed, as it was; restore it, "
+                f"or delete {path.parent} and start the sweep again (finished runs are kept)"
             )
         return Trial.from_json(content)
 
@@ -109,7 +104,8 @@ def append(sweep_dir: Path, trial: Trial) -> None:
     path = sweep_dir / FILE
     mend(path)
     content = fsio.finite(trial.to_json())
-    fsio.append_line(path, content | {_CHAIN: _link(_last_link(path), content)})
+    row = content | {_CHAIN: _link(_last_link(path), content)}
+    fsio.append(path, json.dumps(row, separators=(",", ":")).encode() + b"\n")
 
 
 def _last_link(path: Path) -> str:

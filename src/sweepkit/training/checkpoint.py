@@ -1,28 +1,30 @@
 """Checkpoints: whole or absent, checksummed, and no code in them.
 
 ``checkpoints/step_000100/`` holds ``state.safetensors`` (parameters and optimizer state, keyed by parameter
-name, unsharded) and ``meta.json`` (step, clocks, SHA-256 of the state). The folder is written under another
-name, fsynced and renamed, so a killed writer leaves nothing that looks like a checkpoint. The last two are
-kept while a run lives. ``restore`` takes the newest that is intact and says what it passed over; with none
-left the run starts again from step 0, which costs time but no correctness. Those passed over are later than
-what the run then saves: they go with its first save, so that they push out nothing that is of use.
+name, unsharded) and ``meta.json`` (step, clocks, SHA-256 of the state, and one of all that). The folder is
+written under another name, fsynced and renamed, so a killed writer leaves nothing that looks like a
+checkpoint. The last two are kept while a run lives. ``restore`` takes the newest that is intact and says what
+it passed over; with none left the run starts again from step 0, which costs time but no correctness. Those
+passed over are later than what the run then saves: they go with its first save, so that they push out nothing
+that is of use.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
-import json
 import os
+import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sweepkit import fsio
-from sweepkit.errors import CheckpointError, StorageError
+from torch import Tensor
+
+from sweepkit import fsio, patience
+from sweepkit.errors import CheckpointError, DamagedError, StorageError, SweepkitError
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.training.clock import Clock
 from sweepkit.training.engine import Engine
@@ -80,23 +82,21 @@ class Checkpoints:
             return
         target = self._folder / f"step_{state.step:06d}"
         temporary = self._folder / f".{target.name}.{os.getpid()}.tmp"
-        shutil.rmtree(temporary, ignore_errors=True)
         try:
             with fsio.explain_full_disk(target), state.clock.measure("checkpoint"):
-                temporary.mkdir(parents=True)
-                checksum = _write_tensors(temporary / _STATE, engine)
+                tensors = {name: tensor.contiguous() for name, tensor in engine.state_dict().items()}
+                checksum = patience.patiently(lambda: _write_tensors(temporary, tensors))
             meta = {
                 "schema_version": SCHEMA_VERSION,
                 "run_id": self._plan.run_id,
                 "compute_dtype": str(engine.key.compute_dtype),
-                "sha256": checksum,
+                "num_threads": engine.key.num_threads,
+                "state_sha256": checksum,
                 "state": state.to_json(),
             }
             fsio.write_json(temporary / _META, meta)
             with fsio.explain_full_disk(target):
-                shutil.rmtree(target, ignore_errors=True)
-                temporary.replace(target)
-                _sync(self._folder)
+                patience.patiently(lambda: _put(temporary, target))
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
@@ -105,6 +105,13 @@ class Checkpoints:
         newest = found.index(target)
         for other in found[:newest] + found[newest + NUM_KEPT :]:
             shutil.rmtree(other, ignore_errors=True)
+
+    def num_threads(self) -> int | None:
+        """Threads that the run has been computed with so far; None where nothing tells."""
+        for folder in self.found():
+            with contextlib.suppress(OSError, SweepkitError, KeyError):
+                return int(fsio.read_json(folder / _META)["num_threads"])
+        return None
 
     def restore(self, engine: Engine) -> TrainState | None:
         """Load the newest intact checkpoint into ``engine``; None when there is none.
@@ -156,33 +163,39 @@ def load(folder: Path, plan: RunPlan, engine: Engine) -> TrainState:
         )
 
     try:
-        meta = json.loads((folder / _META).read_text())
+        meta = fsio.read_json(folder / _META)
         if meta["run_id"] != plan.run_id:
             raise bad(f"is of run {meta['run_id']}", f"be of {plan.run_id}")
         if meta["compute_dtype"] != str(engine.key.compute_dtype):
             raise bad(f"is in {meta['compute_dtype']}", f"be in this node's {engine.key.compute_dtype}")
-        if _sha256(folder / _STATE) != meta["sha256"]:
+        if _sha256(folder / _STATE) != meta["state_sha256"]:
             raise bad("is corrupt (its content does not match its SHA-256)", "be as it was written")
         state = TrainState.from_json(meta["state"])
         engine.load_state_dict(load_file(folder / _STATE))
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-        if isinstance(error, CheckpointError):
+        if isinstance(error, CheckpointError | StorageError):
             raise
-        raise bad(f"cannot be read ({type(error).__name__}: {error})", "hold a whole checkpoint") from error
+        why = error.why if isinstance(error, DamagedError) else f"{type(error).__name__}: {error}"
+        raise bad(f"cannot be read ({why})", "hold a whole checkpoint") from error
     return state
 
 
-def _write_tensors(path: Path, engine: Engine) -> str:
-    """Write, fsync and hash; safetensors reports a full disk in its own way."""
+def _write_tensors(folder: Path, tensors: Mapping[str, Tensor]) -> str:
+    """Write into a new folder, fsync and hash; safetensors reports errors of the system in its own way."""
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    tensors = {name: tensor.contiguous() for name, tensor in engine.state_dict().items()}
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    path = folder / _STATE
+    path.touch()
+    mode = path.stat().st_mode  # as the umask has it; safetensors would make a file for its owner alone
     try:
-        save_file(tensors, path)
+        save_file(dict(tensors), path)
+        path.chmod(mode)
     except SafetensorError as error:
-        if any(f"os error {number}" in str(error) for number in fsio.DISK_FULL):
-            raise OSError(errno.ENOSPC, str(error)) from error
+        if said := re.search(r"os error (\d+)", str(error)):
+            raise OSError(int(said[1]), os.strerror(int(said[1])), str(path)) from error
         raise StorageError(
             f"{path} could not be written ({error}); check its permissions and limits on file sizes"
         ) from error
@@ -191,14 +204,24 @@ def _write_tensors(path: Path, engine: Engine) -> str:
 
 
 def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    def read() -> str:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    return patience.patiently(read)
+
+
+def _put(temporary: Path, target: Path) -> None:
+    if temporary.exists():
+        shutil.rmtree(target, ignore_errors=True)
+        temporary.replace(target)
+    with contextlib.suppress(OSError):
+        _sync(target.parent)
 
 
 def _sync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        with contextlib.suppress(OSError) if path.is_dir() else contextlib.nullcontext():
-            os.fsync(descriptor)
+        os.fsync(descriptor)
     finally:
         os.close(descriptor)

@@ -51,8 +51,8 @@ def compiling(key: EngineKey, should_stop: Callable[[], bool]) -> Iterator[None]
         yield
         return
     with _explain(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
+        fsio.make_folder(folder)
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     try:
         _wait_for(descriptor, should_stop)
         yield

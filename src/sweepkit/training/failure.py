@@ -9,7 +9,14 @@ from __future__ import annotations
 import torch
 
 from sweepkit import fsio
-from sweepkit.errors import CheckpointError, ConfigError, DataError, StorageError, SweepkitError
+from sweepkit.errors import (
+    CheckpointError,
+    ConfigError,
+    DataError,
+    DiskFullError,
+    StorageError,
+    SweepkitError,
+)
 from sweepkit.results.record import FailureClass, RunState
 
 
@@ -34,8 +41,10 @@ def classify(error: BaseException) -> tuple[RunState, FailureClass | None, str]:
 def _failure_class(error: BaseException) -> FailureClass:
     if is_out_of_memory(error):
         return FailureClass.oom
-    if isinstance(error, StorageError) or _is_full_disk(error):
+    if isinstance(error, DiskFullError) or _is_full_disk(error):
         return FailureClass.disk_full
+    if isinstance(error, StorageError) or (isinstance(error, OSError) and fsio.in_words(error)):
+        return FailureClass.storage
     if isinstance(error, DataError):
         return FailureClass.bad_data
     if isinstance(error, ConfigError):
@@ -63,4 +72,6 @@ def _message(error: BaseException, message: str) -> str:
         return f"out of memory ({first}); lower horizon.device_batch_size or launcher.num_workers"
     if isinstance(error, SweepkitError | CheckpointError):
         return message
+    if isinstance(error, OSError) and (reason := fsio.in_words(error)):
+        return reason
     return f"{type(error).__name__}: {message}"

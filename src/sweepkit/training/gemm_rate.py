@@ -8,8 +8,10 @@ time.
 
 from __future__ import annotations
 
+import contextlib
 import platform
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +21,7 @@ import torch
 from sweepkit import fsio
 from sweepkit.config import paths
 from sweepkit.data import cache
+from sweepkit.errors import StorageError, SweepkitError
 from sweepkit.training import device as devices
 
 # Large enough for one core and for many; a CPU without fp16 units would take seconds for these.
@@ -52,14 +55,24 @@ def best_known(dtype: torch.dtype, again: bool = False) -> GemmRate:
     path = _folder() / f"{fsio.digest(recipe)[:16]}.json"
     kept = _read(path)
     if kept is None or path not in _measured or again:
-        with cache.lock(path):  # workers that start together would disturb each other
+        with _alone(path):
             measured = GemmRate(measure(dtype), datetime.now(UTC).isoformat(timespec="seconds"))
             kept = _read(path)
             if kept is None or measured.flops_per_s > kept.flops_per_s:
                 kept = measured
-                fsio.write_json(path, {"recipe": recipe, **vars(kept)})
+                with contextlib.suppress(OSError, StorageError):  # a cache to read from: kept by this process
+                    fsio.write_json(path, {"recipe": recipe, **vars(kept)})
         _measured.add(path)
     return kept
+
+
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Workers that start together would disturb each other; where nothing can be written they may."""
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError, StorageError):
+            stack.enter_context(cache.lock(path))
+        yield
 
 
 def _folder() -> Path:
@@ -70,7 +83,7 @@ def _read(path: Path) -> GemmRate | None:
     try:
         value = fsio.read_json(path)
         return GemmRate(float(value["flops_per_s"]), str(value["measured_at"]))
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, SweepkitError, ValueError, KeyError, TypeError):
         return None
 
 

@@ -13,7 +13,7 @@ import time
 from datetime import UTC, datetime
 from typing import Any
 
-from sweepkit import fsio
+from sweepkit import fsio, patience
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.results.record import RunDir, RunRecord, RunState
 
@@ -82,8 +82,7 @@ class Journal:
         """One line for people."""
         if not self._leads:
             return
-        with fsio.explain_full_disk(self.run_dir.log_path), self.run_dir.log_path.open("a") as log:
-            log.write(f"{datetime.now().strftime('%H:%M:%S')} {line}\n")
+        self.run_dir.say(f"{datetime.now().strftime('%H:%M:%S')} {line}")
 
     def note(self, line: str) -> None:
         """A line that the record keeps too."""
@@ -122,9 +121,13 @@ class Journal:
         path = self.run_dir.path / "progress.json"
         temporary = path.with_name(f".progress.{os.getpid()}.tmp")
         with fsio.explain_full_disk(path):
-            # No fsync: it is stale within a second anyway.
-            temporary.write_text(json.dumps(fsio.finite(value)))
-            temporary.replace(path)
+            # No fsync, and once: it is stale within a second anyway.
+            try:
+                temporary.write_text(json.dumps(fsio.finite(value)))
+                temporary.replace(path)
+            except OSError as error:
+                if error.errno not in patience.TRANSIENT:
+                    raise
 
     def _write_attempt(self) -> None:
         if not self._leads:
@@ -163,9 +166,5 @@ def _slurm_job() -> str | None:
 def _end_torn_line(run_dir: RunDir) -> None:
     """A killed writer may leave half a row: end it, so that the next row stands on its own."""
     path = run_dir.metrics_path
-    if not path.exists() or path.stat().st_size == 0:
-        return
-    with path.open("rb+") as file:
-        file.seek(-1, os.SEEK_END)
-        if file.read(1) != b"\n":
-            file.write(b"\n")
+    if path.exists() and not (fsio.read_bytes(path) or b"\n").endswith(b"\n"):
+        fsio.append(path, b"\n")

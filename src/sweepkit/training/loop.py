@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -49,6 +49,7 @@ class Loop:
     display: Display
     utilisation: Utilisation
     should_stop: Callable[[], bool]
+    saved_at: float = field(default_factory=time.monotonic)  # or begun
 
     def run(self) -> None:
         """Train and evaluate to the end.
@@ -225,5 +226,15 @@ class Loop:
         if state.step == self.plan.num_steps:
             if trainer.keep_checkpoints:
                 self.checkpoints.save(state, self.engine)
-        elif trainer.checkpoint_every_steps and state.step % trainer.checkpoint_every_steps == 0:
+        elif self._is_save_due():
             self.checkpoints.save(state, self.engine)
+            self.saved_at = time.monotonic()
+
+    def _is_save_due(self) -> bool:
+        """By steps, or by the leader's clock; all ranks say the same."""
+        trainer = self.config.trainer
+        if trainer.checkpoint_every_steps and self.state.step % trainer.checkpoint_every_steps == 0:
+            return True
+        if not trainer.checkpoint_every_min:
+            return False
+        return self.engine.ranks.agreed(time.monotonic() - self.saved_at >= 60 * trainer.checkpoint_every_min)

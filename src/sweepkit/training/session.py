@@ -152,10 +152,30 @@ class Session:
             torch.cuda.empty_cache()
 
     def _run(self, plan: RunPlan, run_dir: RunDir, journal: Journal, should_stop: Callable[[], bool]) -> None:
+        """With as many threads as the run was begun with: other sums would be other bits."""
+        world.check(plan, self._team.ranks.size)
+        checkpoints = Checkpoints(run_dir.checkpoints_path, plan, journal.note)
+        here = torch.get_num_threads()
+        begun = self._team.ranks.word(checkpoints.num_threads()) or here
+        if begun != here:
+            journal.note(f"goes on with {begun} threads, as it was begun, instead of {here}")
+            torch.set_num_threads(begun)
+        try:
+            self._train(plan, run_dir, journal, should_stop, checkpoints)
+        finally:
+            torch.set_num_threads(here)
+
+    def _train(
+        self,
+        plan: RunPlan,
+        run_dir: RunDir,
+        journal: Journal,
+        should_stop: Callable[[], bool],
+        checkpoints: Checkpoints,
+    ) -> None:
         record = journal.record
         config = codec.from_json(plan.config)
         ranks = self._team.ranks
-        world.check(plan, ranks.size)
         clock = Clock(plan.num_steps)
         with clock.measure("setup"):
             device = devices.choose(config.trainer.device, ranks)
@@ -179,7 +199,6 @@ class Session:
         record.environment_fingerprint = environment.fingerprint(record.environment, record.resolved)
         outcome.note_data(record, data)
         engine.renew(plan)
-        checkpoints = Checkpoints(run_dir.checkpoints_path, plan, journal.note)
         state = _restored(checkpoints, engine, plan, clock, self._concurrency)
         # Losses do not depend on it and clocks do, so it is no part of the fingerprint.
         record.environment["concurrency"] = state.concurrency

@@ -6,7 +6,6 @@ is named by its content, so that the same runs are the same shard whoever submit
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from sweepkit import fsio
 from sweepkit.config.schema import LauncherConfig
+from sweepkit.errors import DamagedError
 from sweepkit.launch.choose import grouped, outlast_compiling
 from sweepkit.plan.run_plan import RunPlan
 
@@ -107,15 +107,15 @@ def resources(shard: Shard, launcher: LauncherConfig) -> Resources:
 
 
 def write(shard: Shard, folder: Path) -> str:
-    """Write a shard's plans to a file of its name, one a line; an existing file is the same shard."""
-    path = folder / f"{shard.name}.jsonl"
-    if not path.exists():
-        rows = (json.dumps(plan.to_json(), separators=(",", ":")) for plan in shard.plans)
-        fsio.write_text(path, "\n".join(rows) + "\n")
+    """Write a shard's plans to a file of its name; an intact one that is there is the same shard."""
+    path = folder / f"{shard.name}.json"
+    try:
+        fsio.read_json(path)
+    except (FileNotFoundError, DamagedError):
+        fsio.write_json(path, {"plans": [plan.to_json() for plan in shard.plans]})
     return path.name
 
 
 def read(path: Path) -> Shard:
-    """The shard of a file."""
-    rows = path.read_text().splitlines()
-    return Shard(tuple(RunPlan.from_json(json.loads(row)) for row in rows))
+    """The shard of a file. Raises DamagedError where it is not what was written."""
+    return Shard(tuple(RunPlan.from_json(row) for row in fsio.read_json(path)["plans"]))

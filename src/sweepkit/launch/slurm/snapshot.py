@@ -11,7 +11,6 @@ import contextlib
 import hashlib
 import shlex
 import shutil
-import tempfile
 from pathlib import Path
 
 import sweepkit
@@ -30,11 +29,9 @@ def take(root: Path) -> Path:
     if folder.is_dir():
         commits.write(folder)
         return folder
-    root.mkdir(parents=True, exist_ok=True)
     with fsio.explain_full_disk(folder):
-        temporary = Path(tempfile.mkdtemp(dir=root, prefix=".snapshot.", suffix=".tmp"))
+        temporary = fsio.make_temporary(folder)
         try:
-            temporary.chmod(0o755)
             shutil.copytree(package, temporary / _PACKAGE, ignore=_SKIPPED)
             shutil.copytree(conf, temporary / "conf", ignore=_SKIPPED)
             commits.write(temporary)

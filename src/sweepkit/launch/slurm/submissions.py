@@ -13,10 +13,15 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from sweepkit import fsio
+from sweepkit.errors import DamagedError
 from sweepkit.launch.slurm import cluster
 from sweepkit.launch.slurm.cluster import ClusterError, QueuedTask
 
 FOLDER = ".slurm"
+_NO_ID = (
+    "cancel the jobs of this results folder that wait or run (squeue --me, scancel), delete it and run the "
+    "same command again (finished runs are kept)"
+)
 
 
 @dataclass(frozen=True)
@@ -90,10 +95,13 @@ def log_folder(results_dir: Path, name: str) -> Path:
 def folder_id(results_dir: Path) -> str:
     """A random name that this results folder has, and no other."""
     path = folder(results_dir) / "id.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
+    fsio.make_folder(path.parent)
     if not path.exists():
         fsio.create_json(path, {"id": uuid.uuid4().hex})
-    return str(fsio.read_json(path)["id"])
+    try:
+        return str(fsio.read_json(path)["id"])
+    except DamagedError as error:
+        raise DamagedError(path, error.why, _NO_ID) from None
 
 
 def write(results_dir: Path, submission: Submission) -> None:
@@ -135,9 +143,10 @@ def look(results_dir: Path) -> dict[str, list[Place]]:
 def _read(path: Path) -> Submission:
     try:
         return Submission(**fsio.read_json(path))
-    except (ValueError, TypeError) as error:
+    except (DamagedError, TypeError) as error:
+        why = error.why if isinstance(error, DamagedError) else error
         raise ClusterError(
-            f"{path} cannot be read ({error}), but must say what was submitted; cancel its jobs (scancel "
+            f"{path} cannot be read ({why}), but must say what was submitted; cancel its jobs (scancel "
             f"--name {path.stem}), delete it and run the same command again"
         ) from None
 

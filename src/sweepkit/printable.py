@@ -1,0 +1,11 @@
+"""Text that was read from a file, made safe to show: control characters become visible ones."""
+
+from __future__ import annotations
+
+#: Line breaks and tabs stay. Escape, and C1's one-byte forms of its sequences, would command the terminal.
+_VISIBLE = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"}
+
+
+def printable(text: str) -> str:
+    """``text`` with ``\\x1b`` for an escape, and so on; what a terminal or a table shows is what is there."""
+    return text.translate(_VISIBLE)

@@ -1,0 +1,119 @@
+"""JSON objects with a digest of themselves, made from bytes that may have become anything.
+
+Whatever a number or a decision comes from is *sealed*: the object's last key is the SHA-256 of the others. A
+bit that turned, an edit and half a file are all told from what was written, before anything is used. Lines of
+a growing file carry a checksum each, so that one that was cut or changed is left out alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import zlib
+from pathlib import Path
+from typing import Any, NoReturn
+
+from sweepkit.errors import DamagedError
+
+KEY = "sha256"
+_LINE_KEY = b',"crc32":"'
+_LINE_END = len(_LINE_KEY) + 8 + len(b'"}')
+
+
+def dumps(value: dict[str, Any]) -> str:
+    """``value`` as indented JSON under its seal; NaN and infinity become null (missing)."""
+    content = finite(value)
+    content.pop(KEY, None)
+    content[KEY] = digest(content)
+    return json.dumps(content, indent=1, allow_nan=False) + "\n"
+
+
+def loads(path: Path, data: bytes) -> dict[str, Any]:
+    """The object in ``data``, without its seal.
+
+    Args:
+        path: where it was read, for the error.
+
+    Raises:
+        DamagedError: it is no JSON object, or not the one that was written.
+    """
+    content = parse(path, data)
+    stated = content.pop(KEY, None)
+    if stated is None:
+        raise DamagedError(path, f"it has no {KEY} of its content")
+    try:
+        is_intact = stated == digest(content)
+    except (ValueError, RecursionError) as error:
+        raise DamagedError(path, f"{type(error).__name__}: {error}") from None
+    if not is_intact:
+        raise DamagedError(path, f"its content does not match its {KEY}")
+    return content
+
+
+def parse(path: Path, data: bytes) -> dict[str, Any]:
+    """The JSON object in ``data``, whoever wrote it.
+
+    Raises:
+        DamagedError: it is none: cut, not UTF-8, nested too deeply, another type, a key twice, NaN.
+    """
+    try:
+        content = json.loads(data.decode(), parse_constant=_no_number, object_pairs_hook=_once)
+    except (ValueError, RecursionError) as error:
+        raise DamagedError(
+            path, f"{type(error).__name__}: {error}" if data.strip() else "it is empty"
+        ) from None
+    if not isinstance(content, dict):
+        raise DamagedError(path, f"it holds a {type(content).__name__}, not an object")
+    return content
+
+
+def line(value: dict[str, Any]) -> bytes:
+    """``value`` as one JSON line that ends in a checksum of what stands before it."""
+    body = json.dumps(finite(value), separators=(",", ":"), allow_nan=False).encode()[:-1]
+    return body + _LINE_KEY + b'%08x"}\n' % zlib.crc32(body)
+
+
+def of_line(data: bytes) -> dict[str, Any] | None:
+    """What ``line`` was given; None where the line was cut or changed."""
+    data = data.rstrip(b"\n")
+    body, end = data[:-_LINE_END], data[-_LINE_END:]
+    if end != _LINE_KEY + b'%08x"}' % zlib.crc32(body):
+        return None
+    try:
+        content = json.loads(body + b"}")
+    except (ValueError, RecursionError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def finite(value: Any) -> Any:
+    """``value`` with NaN and infinities replaced by None: missing is null, never 0. Keys become strings."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key if isinstance(key, str) else str(key): finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    return value
+
+
+def canonical_json(value: Any) -> str:
+    """One spelling for one value: sorted keys, no spaces, shortest floats, no NaN."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def digest(value: Any) -> str:
+    """SHA-256 (hex) of the canonical JSON of ``value``."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+def _no_number(token: str) -> NoReturn:
+    raise ValueError(f"{token} is no number")
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        raise ValueError("a key stands there twice")
+    return content

@@ -1,0 +1,149 @@
+"""Every small file × every damage × every command: the undisturbed answer, or a line that names the file."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytest
+from cli_fakes import FakeLauncher
+
+from sample import sample
+from sweepkit import fsio
+from sweepkit.cli.main import main
+from sweepkit.launch import claim_files, process
+from sweepkit.launch.claim_files import ClaimInfo
+from sweepkit.launch.slurm import submissions
+from sweepkit.results.record import RunDir
+
+Captured = pytest.CaptureFixture[str]
+SWEEP = """\
+axes: {rate: {tenth: [optimizer.matrix.lr=0.002], up: [optimizer.matrix.lr=0.04]}}
+seeds: [1, 2, 3]
+decision: {alpha: 0.1, min_effect: 0.001, num_unselected: 0}
+ladder: mini
+"""
+FILES = [
+    "runs/RUN/record.json", "runs/RUN/plan.json", "runs/RUN/claim.json", "runs/RUN/attempts/1.json",
+    "runs/RUN/metrics.jsonl", "runs/RUN/progress.json", "runs/RUN/scores.json", "runs/RUN/cancel",
+    "mine/frozen.json", "mine/plan.jsonl", "mine/verdicts.json", "mine/promotion.json", "mine/report.html",
+    "calibration.json", ".slurm/id.json", ".slurm/jobs/old.json", ".index/records.jsonl",
+    ".index/sweep-mine.jsonl", ".workers/old/claim.json", ".workers/old/list.json",
+]  # fmt: skip
+DAMAGES = ["cut", "short", "byte", "no text", "empty", "wrong type", "deep", "pipe", "folder", "device"]
+COMMANDS = [
+    ["status"], ["status", "mine", "--runs"], ["results", "mine", "--format", "csv"], ["report", "mine"],
+    ["sweep", "mine"], ["promote", "mine"], ["resume", "mine"], ["cancel", "mine"],
+]  # fmt: skip
+CASES = [(file, damage, command) for file in FILES for damage in DAMAGES for command in COMMANDS]
+LIMIT_S = 120
+
+
+def damage(path: Path, how: str) -> None:
+    data = path.read_bytes() if path.exists() else b"{}"
+    middle = len(data) // 2
+    new = {
+        "cut": data[:middle],
+        "short": data[:-2],
+        "byte": data[:middle] + bytes([data[middle] ^ 4]) + data[middle + 1 :],
+        "no text": data[:middle] + b"\xff" + data[middle:],
+        "empty": b"",
+        "wrong type": b'["a", 1]\n',
+        "deep": b"[" * 100_000,
+    }.get(how)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    if new is not None:
+        path.write_bytes(new)
+    elif how == "pipe":
+        os.mkfifo(path)
+    elif how == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to("/dev/zero")
+
+
+@pytest.fixture
+def undisturbed(tmp_path: Path, own_results_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The results of a finished promotion, with every small file that there is."""
+    (tmp_path / "sweeps").mkdir()
+    (tmp_path / "sweeps" / "mine.yaml").write_text(SWEEP)
+    monkeypatch.chdir(tmp_path)
+    assert main(["promote", "mine"]) == 0
+    run_dir = RunDir(sorted((own_results_dir / "runs").iterdir())[0])
+    info = ClaimInfo("t", process.current(), "d", 1, 0, "now", released=True)
+    for path in (run_dir.claim_path, own_results_dir / ".workers" / "old" / "claim.json"):
+        fsio.write_json(path, info.to_json())
+    fsio.write_json(run_dir.attempts_path / "1.json", {"attempt": 1})
+    fsio.append_line(run_dir.metrics_path, {"step": 1, "loss": 2.0})
+    for name in ("progress.json", "scores.json"):
+        (run_dir.path / name).write_text("{}")
+    fsio.write_json(own_results_dir / "calibration.json", {"schema_version": 1, "calibrations": []})
+    submissions.folder_id(own_results_dir)
+    submissions.write(own_results_dir, submissions.Submission("old", "mine", 10))
+    return own_results_dir
+
+
+@pytest.fixture(autouse=True)
+def no_hanging() -> Iterator[None]:
+    """A pipe that is opened in the ordinary way waits for a writer for ever."""
+
+    def give_up(number: int, frame: FrameType | None) -> None:
+        raise AssertionError("it hangs")
+
+    before = signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(LIMIT_S)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+def says(arguments: list[str], capsys: Captured) -> tuple[int, str, str]:
+    capsys.readouterr()
+    status = main(arguments)
+    out, err = capsys.readouterr()
+    return status, out, err
+
+
+@pytest.mark.parametrize("chunk", range(4))
+def test_a_damaged_file_is_made_again_or_named(
+    launcher: FakeLauncher, undisturbed: Path, capsys: Captured, chunk: int
+) -> None:
+    kept = undisturbed.with_name("kept")
+    for command in COMMANDS:
+        if command[0] not in ("sweep", "promote", "cancel", "resume"):
+            says(command, capsys)  # what they cache is there
+    shutil.copytree(undisturbed, kept)
+    cases: list[Any] = sample(CASES, 48)
+    for file, how, command in cases[chunk::4]:
+        run_id = sorted((kept / "runs").iterdir())[0].name
+        path = undisturbed / file.replace("RUN", run_id)
+        expected = says(command, capsys)
+        shutil.rmtree(undisturbed)
+        shutil.copytree(kept, undisturbed)
+        damage(path, how)
+        status, out, err = says(command, capsys)
+        where = f"{file}, {how}, {' '.join(command)}: {out[-500:]}{err[-800:]}"
+        named = path.name in out + err or path.parent.name in err or "scores.json" in err
+        same = (status, sorted(out.split())) == (expected[0], sorted(expected[1].split()))
+        assert status in (0, 1, 2), where
+        assert same or named, where
+        if status == 2:
+            assert len(err.strip().splitlines()) <= 3, where
+        if not path.is_file():
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)
+        shutil.rmtree(undisturbed)
+        shutil.copytree(kept, undisturbed)
+
+
+def test_a_claim_torn_twice_over_ends_the_chain(tmp_path: Path) -> None:
+    path = tmp_path / "claim.json"
+    path.write_text("{")
+    ((first, _),) = claim_files.chain_of(path)
+    claim_files.ticket(path, first.token).write_text("{")
+    assert len(claim_files.chain_of(path)) == 2
