@@ -2,7 +2,9 @@
 
 Each axis answers its demand with ``met``, ``failed`` or ``unresolved``, a one-sided p and a sentence.
 
-* steps: the metric's effect. ``superior``: below zero. ``not_worse``: not above the margin.
+* steps: the metric's effect. ``superior``: below zero. ``not_worse``: not above the margin. A variant that
+  took more steps than the reference has shown nothing at equal steps: it is held against the frontier where
+  there is one, counts where its FLOPs are known not to be higher (a smaller batch), and else is unresolved.
 * wall clock: median step time × steps, so that compiling, evaluating and checkpointing stay apart; compared
   as a ratio, with hosts and moments in the error of its logarithm (``step_time.py``), among runs of one
   hardware and concurrency alone. "Not worse" has to be shown (non-inferiority at alpha) and so does "worse";
@@ -55,7 +57,8 @@ class Axis:
         ratio, low, high: variant over reference with its interval; None where not measured.
         sentence: all of this in words.
         matched: the variant on the reference's frontier, where the reference was run at other horizons.
-        is_at_equal_cost: whether that decided, instead of the ratio.
+        is_at_equal_cost: whether the metric at equal cost decided, instead of a ratio of costs; of steps,
+            whether both took as many.
     """
 
     name: str
@@ -134,9 +137,37 @@ def at_equal_cost(
             continue
         plain = replace(plain, matched=item)
         settled = plain.by_construction and plain.status is Status.met and plain.demand != SUPERIOR
-        decided = item.axis != "steps" and not settled
+        decided = not settled and (item.axis != "steps" or not plain.is_at_equal_cost)
         found[item.axis][item.variant] = _at_equal_cost(plain, item, alpha) if decided else plain
     return found
+
+
+def at_own_steps(
+    judged: dict[str, dict[str, Axis]], rows: pd.DataFrame, reference: str = REFERENCE
+) -> dict[str, dict[str, Axis]]:
+    """Axis → variant → axis, with the steps of those that took other steps than the reference in words.
+
+    Args:
+        rows: of one rung; where they have no ``num_steps``, equal steps are taken for granted.
+    """
+    if "num_steps" not in rows:
+        return judged
+    taken = {str(name): float(steps) for name, steps in rows.groupby("variant")["num_steps"].mean().items()}
+    base = taken.get(reference, math.nan)
+    found = dict(judged["steps"])
+    for name, axis in judged["steps"].items():
+        mine = taken.get(name, math.nan)
+        if mine == base or math.isnan(mine) or math.isnan(base):
+            continue
+        flops_axis = judged.get("flops", {}).get(name)
+        is_paid = flops_axis is not None and flops_axis.status is Status.met
+        said = f"after {mine:,.0f} steps, the reference after {base:,.0f}"
+        now = replace(axis, is_at_equal_cost=False)
+        if mine > base and not is_paid and axis.status is Status.met:
+            said += "; not compared at equal steps, and not shown to cost no more FLOPs"
+            now = replace(now, status=Status.unresolved, p=None)
+        found[name] = replace(now, sentence="; ".join(filter(None, (axis.sentence, said))))
+    return judged | {"steps": found}
 
 
 def _at_equal_cost(plain: Axis, item: Matched, alpha: float) -> Axis:
@@ -170,13 +201,16 @@ def _steps(effect: Effect, demand: str, margin: float, alpha: float, reference_m
     bound = 0.0 if demand == SUPERIOR else margin * abs(reference_mean or 0.0)
     if effect.method == SAME and demand != SUPERIOR:
         said = "metric not worse: every run equals the reference's"
-        return Axis("steps", demand, margin, Status.met, 0.0, True, 1.0, None, None, said)
+        return Axis(
+            "steps", demand, margin, Status.met, 0.0, True, 1.0, None, None, said, is_at_equal_cost=True
+        )
     status = _status(effect, bound, alpha)
     sentence = "" if demand == SUPERIOR else f"metric not worse by more than {margin:.1%}: {status.value}"
     ratio = None
     if reference_mean and effect.effect is not None:
         ratio = 1.0 + effect.effect / reference_mean
-    return Axis("steps", demand, margin, status, effect.p_below(bound), False, ratio, None, None, sentence)
+    p = effect.p_below(bound)
+    return Axis("steps", demand, margin, status, p, False, ratio, None, None, sentence, is_at_equal_cost=True)
 
 
 def _wall_clock(timed: StepTime, demand: str, margin: float, alpha: float, same_work: bool) -> Axis:

@@ -143,6 +143,7 @@ def _axes(
         )  # fmt: skip
     if "flops" in demand:
         judged["flops"] = axes.flops(rows, demand["flops"], margin.get("flops", 0.0))
+    judged = axes.at_own_steps(judged, complete)
     held = matched.matched(complete, decision.metric, decision.alpha, margin, known=known)
     return axes.at_equal_cost(judged, held, decision.alpha)
 

@@ -77,7 +77,9 @@ def estimate(effect: Effect) -> str:
 
 def measured(case: Judged, decision: DecisionRule) -> str:
     """The metric and what it changed by, in its own direction; judging has it as a loss."""
-    return f"{decision.metric} {estimate(case.effect.turned(decision.sign))}"
+    steps = case.axes.get("steps")
+    unlike = f" {steps.sentence}" if steps and steps.demand == SUPERIOR and steps.sentence else ""
+    return f"{decision.metric} {estimate(case.effect.turned(decision.sign))}{unlike}"
 
 
 def shown_better(case: Judged, decision: DecisionRule) -> str:

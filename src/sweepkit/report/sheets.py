@@ -179,7 +179,8 @@ def _axis_header(name: str, rows: Sequence[Verdict], decision: DecisionRule) -> 
     """What an axis' numbers are, with their units: ``bits/byte at equal time``, ``× time``."""
     unit = decision.unit_in_words or decision.metric
     if name == "steps":
-        return f"{unit} at equal steps"
+        axes = [verdict.evidence.get(name) or {} for verdict in rows]
+        return unit + (" at equal steps" if all(axis.get("is_at_equal_cost", True) for axis in axes) else "")
     cost = COSTS[name]
     decided = {bool((verdict.evidence.get(name) or {}).get("is_at_equal_cost")) for verdict in rows}
     kinds = {True: f"{unit} at equal {cost}", False: f"× {cost}"}
