@@ -26,7 +26,12 @@ DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 #: No small file of ours comes near this.
 _MAX_BYTES = 2**28
 #: How it says that a folder is none, or not ours to use.
-_NOT_OURS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR, errno.ENOTDIR, errno.EEXIST})
+_NOT_OURS = frozenset(
+    {
+        *(errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR, errno.ENOTDIR, errno.EEXIST),
+        *(errno.ENAMETOOLONG, errno.ELOOP),
+    }
+)
 
 
 @contextlib.contextmanager

@@ -5,10 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 import pytest
 from cli_fakes import FakeLauncher
@@ -89,23 +87,20 @@ def undisturbed(tmp_path: Path, own_results_dir: Path, monkeypatch: pytest.Monke
     return own_results_dir
 
 
-@pytest.fixture(autouse=True)
-def no_hanging() -> Iterator[None]:
-    """A pipe that is opened in the ordinary way waits for a writer for ever."""
-
-    def give_up(number: int, frame: FrameType | None) -> None:
-        raise AssertionError("it hangs")
-
-    before = signal.signal(signal.SIGALRM, give_up)
-    signal.alarm(LIMIT_S)
-    yield
-    signal.alarm(0)
-    signal.signal(signal.SIGALRM, before)
+def give_up(number: int, frame: FrameType | None) -> None:
+    raise AssertionError("it hangs")
 
 
 def says(arguments: list[str], capsys: Captured) -> tuple[int, str, str]:
+    """Exit status, output and errors. A pipe that is opened in the ordinary way waits for ever."""
     capsys.readouterr()
-    status = main(arguments)
+    before = signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(LIMIT_S)
+    try:
+        status = main(arguments)
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
     out, err = capsys.readouterr()
     return status, out, err
 
@@ -115,17 +110,17 @@ def test_a_damaged_file_is_made_again_or_named(
     launcher: FakeLauncher, undisturbed: Path, capsys: Captured, chunk: int
 ) -> None:
     kept = undisturbed.with_name("kept")
-    for command in COMMANDS:
-        if command[0] not in ("sweep", "promote", "cancel", "resume"):
-            says(command, capsys)  # what they cache is there
+    says(COMMANDS[2], capsys)  # what it caches is there
     shutil.copytree(undisturbed, kept)
-    cases: list[Any] = sample(CASES, 48)
-    for file, how, command in cases[chunk::4]:
+    answers = {}
+    for file, how, command in sample(CASES, 32)[chunk::4]:
         run_id = sorted((kept / "runs").iterdir())[0].name
         path = undisturbed / file.replace("RUN", run_id)
-        expected = says(command, capsys)
-        shutil.rmtree(undisturbed)
-        shutil.copytree(kept, undisturbed)
+        if str(command) not in answers:
+            answers[str(command)] = says(command, capsys)
+            shutil.rmtree(undisturbed)
+            shutil.copytree(kept, undisturbed)
+        expected = answers[str(command)]
         damage(path, how)
         status, out, err = says(command, capsys)
         where = f"{file}, {how}, {' '.join(command)}: {out[-500:]}{err[-800:]}"
@@ -135,8 +130,6 @@ def test_a_damaged_file_is_made_again_or_named(
         assert same or named, where
         if status == 2:
             assert len(err.strip().splitlines()) <= 3, where
-        if not path.is_file():
-            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)
         shutil.rmtree(undisturbed)
         shutil.copytree(kept, undisturbed)
 

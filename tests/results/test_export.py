@@ -157,3 +157,18 @@ def test_a_missing_sweep_lists_what_there_is(table: pd.DataFrame) -> None:
         run()
     with pytest.raises(SweepkitError, match="did you mean 'demo'"):
         run("dem")
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1 and more", "-x", "@sum", "\tx"])
+def test_a_spreadsheet_shows_formulas_instead_of_running_them(text: str) -> None:
+    frame = pd.DataFrame({"variant": [text, "-0.5", "plain"], "number": [-1.5, 2.0, -3.0]})
+    rows = list(csv.reader(io.StringIO(export.csv(frame))))
+    assert [row[0] for row in rows[1:]] == [f"'{text}", "-0.5", "plain"]
+    assert [float(row[1]) for row in rows[1:]] == [-1.5, 2.0, -3.0]
+
+
+@pytest.mark.parametrize("format", ["csv", "markdown", "json"])
+def test_commands_to_a_terminal_are_shown_instead_of_obeyed(format: str) -> None:
+    frame = pd.DataFrame({"variant": ["a\x1b[2Jb\x9b1m"]})
+    text = export.encode(frame, format).decode()
+    assert not {"\x1b", "\x9b"} & set(text)

@@ -153,7 +153,6 @@ def climb(sweep: Frozen, how: running.How, overrides: Sequence[str], allow_mixed
             climbing = ", ".join(result.survivors) or "no variant"
             console.print(f"{result.rung} is decided; to the next rung: {climbing}", style="bold")
 
-    before = _stored(sweep)
     promotion = ladder.promote(
         sweep,
         run_rung,
@@ -164,7 +163,7 @@ def climb(sweep: Frozen, how: running.How, overrides: Sequence[str], allow_mixed
     )
     if left and not promotion.finished:
         return running.leave(sweep, how, left[-1], options)
-    _show(sweep, promotion, how.results_dir, is_new=_stored(sweep) != before)
+    _show(sweep, promotion, how.results_dir)
     return running.DONE if promotion.finished else running.RUNS_FAILED
 
 
@@ -219,7 +218,7 @@ def _check_climbs(sweep: Frozen) -> None:
         )
 
 
-def _show(sweep: Frozen, promotion: Promotion, results_dir: Path, is_new: bool) -> None:
+def _show(sweep: Frozen, promotion: Promotion, results_dir: Path) -> None:
     """Results, verdicts with reasons, the transfer story, and where it all is."""
     from sweepkit.promotion.verdict import Final
     from sweepkit.report import drawing, tables, terminal
@@ -253,13 +252,15 @@ def _show(sweep: Frozen, promotion: Promotion, results_dir: Path, is_new: bool) 
         if labels:
             console.print(f"{outcome.value:<13}{', '.join(labels)}", style=drawing.STYLES[outcome.value])
     console.print(promotion.message)
-    console.print(tables.files(running.near(_files(sweep, results_dir, is_new))))
+    console.print(tables.files(running.near(_files(sweep, results_dir))))
 
 
-def _files(sweep: Frozen, results_dir: Path, is_new: bool) -> dict[str, Path]:
-    """Where things are; the report is written again only where the promotion has changed."""
+def _files(sweep: Frozen, results_dir: Path) -> dict[str, Path]:
+    """Where things are; the report is written again only where it shows another promotion."""
+    from sweepkit.report import stamp
+
     report = sweep.sweep_dir / "report.html"
-    if is_new or not report.exists():
+    if not stamp.is_current(report, sweep.sweep_dir):
         from sweepkit.report import html
 
         report = html.write(sweep.name, results_dir)
@@ -269,11 +270,3 @@ def _files(sweep: Frozen, results_dir: Path, is_new: bool) -> dict[str, Path]:
         "table": sweep.sweep_dir / "runs.csv",
         "runs": results_dir / "runs",
     }
-
-
-def _stored(sweep: Frozen) -> bytes | None:
-    """The promotion as it was last written."""
-    from sweepkit import fsio
-
-    path = sweep.sweep_dir / "promotion.json"
-    return fsio.read_bytes(path) if path.exists() else None

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from sweepkit import fsio
-from sweepkit.errors import DamagedError
-from sweepkit.launch import claims, process, worker
+from sweepkit.errors import DamagedError, SweepkitError
+from sweepkit.launch import claim_files, claims, process, worker
 from sweepkit.launch.claim_files import ClaimInfo
+from sweepkit.launch.process import Liveness
 from sweepkit.launch.worker import Head
 from sweepkit.plan.run_plan import RunPlan
 
@@ -63,9 +63,9 @@ def driver_dir(
     root = results_dir / ".workers"
     folder = DriverDir(root / driver.replace(":", "-").replace("/", "-"), driver)
     fsio.make_folder(folder.path)
-    _prune(root)
     claim = claims.acquire(folder.path / _CLAIM, driver=driver)
     try:
+        _prune(root, folder.path)
         head = Head(driver, process.current(), results_dir, max_attempts, processes_per_run, concurrency)
         worker.write_list(folder.list_path, head, plans)
         yield folder
@@ -93,12 +93,22 @@ def live_drivers(results_dir: Path) -> list[LiveDriver]:
     return drivers
 
 
-def _prune(root: Path) -> None:
+def _prune(root: Path, own: Path) -> None:
+    """Remove old folders of launches that are known to be over; age goes by the file system's clock alone.
+
+    A clock that jumps makes everything old: silence is no proof of an end, a process that is gone is.
+    """
+    now = claim_files.now_there(own)
     for folder in _folders(root):
-        with contextlib.suppress(OSError):
-            holder = claims.holder(folder / _CLAIM)
-            if time.time() - folder.stat().st_mtime > _KEEP_S and not (holder and holder.alive):
+        with contextlib.suppress(OSError, SweepkitError):
+            if folder != own and now - folder.stat().st_mtime > _KEEP_S and _is_over(folder):
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_over(folder: Path) -> bool:
+    holder = claims.holder(folder / _CLAIM)
+    gone = (Liveness.gone, Liveness.rebooted)
+    return holder is None or (not holder.alive and process.liveness(holder.info.process) in gone)
 
 
 def _folders(root: Path) -> list[Path]:

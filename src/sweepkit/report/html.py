@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sweepkit import fsio
 from sweepkit.promotion.verdict import Final
-from sweepkit.report import numbers, plots, sections, sheets
+from sweepkit.report import numbers, plots, sections, sheets, stamp
 from sweepkit.report.content import NOT_RUN, Content, gather
 from sweepkit.report.markup import code, facts, figure, table, tree
 from sweepkit.sweep import last_rung
@@ -31,7 +31,7 @@ def write(sweep: str, results_dir: Path | None = None, output: Path | None = Non
     """
     content = gather(sweep, results_dir)
     path = output or content.sweep_dir / "report.html"
-    fsio.write_text(path, render(content))
+    fsio.write_text(path, stamp.stamped(render(content), content.sweep_dir))
     return path
 
 

@@ -15,17 +15,23 @@ ALL = "all"
 AUTO = "auto"
 MAX_REPLICATES = 32
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
+_MAX_NAME_LENGTH = 128  # a file system takes 255 bytes, and files are named after it
 _NUMBER = re.compile(r"-?[0-9.]+(e[-+]?[0-9]+)?")
 _RESERVED = frozenset({"runs", "all"})  # results/runs holds the run directories, "all" means every run
 
 
 def check_name(name: object) -> str:
-    """A name that can be a folder and part of a label."""
-    if not isinstance(name, str) or not _NAME.fullmatch(name) or name in _RESERVED:
+    """A name that can be a folder, part of a file's name and of a label."""
+    if (
+        not isinstance(name, str)
+        or not _NAME.fullmatch(name)
+        or name in _RESERVED
+        or len(name) > _MAX_NAME_LENGTH
+    ):
         raise errors.invalid(
             "sweep name",
             name,
-            "be letters, digits and _ . + - (and not 'runs' or 'all')",
+            f"be at most {_MAX_NAME_LENGTH} letters, digits and _ . + - (and not 'runs' or 'all')",
             "rename the sweep file",
         )
     return name
