@@ -2,9 +2,11 @@
 
 ``results/runs/<run_id>/``
     plan.json         the RunPlan, written when the run is first claimed
-    metrics.jsonl     one row a logged step, append only; rows carry attempt and step, the last wins
+    metrics.jsonl     one row a logged step, append only; rows carry attempt and step, the last wins, and a
+                      checksum of themselves
     attempts/N.json   start, end, host and outcome of every attempt
     record.json       replaced atomically; ``state`` tells how the run ended
+                      (plan, record and attempts are sealed: ``sealed.py``)
     checkpoints/      step_NNNNNN folders, the last two while the run lives
     log.txt           what the run printed
     pruned.json       the searches that stopped it as hopeless, if any

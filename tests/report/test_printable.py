@@ -1,0 +1,23 @@
+"""What a record says reaches the terminal as text, never as a command to it."""
+
+from __future__ import annotations
+
+import pytest
+
+from sweepkit.report import drawing, terminal
+from sweepkit.report.sheet import Mark, Sheet
+
+COMMANDS = ("\x1b[2J", "\x1b]0;title\x07", "\x9b1m", "\x08\x08", "\r", "\x7f", "\x00")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_no_control_character_is_printed(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    sheet = Sheet(("run", ">loss"))
+    sheet.add(f"a{command}b", Mark(f"c{command}d", "failed"))
+    sheet.notes.append(f"note {command}")
+    console = terminal.console()
+    console.print(drawing.draw(sheet))
+    console.print(f"line {command} end")
+    out = capsys.readouterr().out
+    assert not {character for character in out if ord(character) < 32 or 127 <= ord(character) < 160} - {"\n"}
+    assert "line" in out and "end" in out
