@@ -11,7 +11,7 @@ import pytest
 from sweepkit.cli.main import main
 from sweepkit.config.schema import LauncherConfig
 from sweepkit.launch import execute, job
-from sweepkit.launch.slurm import cluster, command, shards, submissions, submit
+from sweepkit.launch.slurm import cluster, endings, patience, shards, submissions, submit
 from sweepkit.launch.slurm.cluster import Limits, QueuedTask
 from sweepkit.launch.slurm.submissions import Submission
 
@@ -39,6 +39,9 @@ class MadeUpSlurm:
             for index in range(max(1, len(item.tasks)))
         ]
 
+    def final_states(self, full_ids: list[str], started: set[str]) -> dict[str, str]:
+        return {full_id: self.endings.get(full_id, "COMPLETED") for full_id in full_ids}
+
     def carry_out(self, results_dir: Path, monkeypatch: pytest.MonkeyPatch) -> int:
         """Everything, and what gates submit, until the queue is empty; the last gate's exit status."""
         status = 0
@@ -49,7 +52,7 @@ class MadeUpSlurm:
                 execute.execute(plans, LauncherConfig(), results_dir=results_dir, unattended=True)
             if job_.is_gate:
                 with monkeypatch.context() as patch:
-                    patch.setenv(command.IS_JOB, "1")
+                    patch.setenv(patience.IS_JOB, "1")
                     status = main(job_.command)
         return status
 
@@ -62,8 +65,7 @@ def install(monkeypatch: pytest.MonkeyPatch) -> MadeUpSlurm:
     monkeypatch.setattr(cluster, "limits", lambda: Limits(1000, None))
     monkeypatch.setattr(cluster, "queue", slurm.queue)
     monkeypatch.setattr(cluster, "job_of_name", lambda name: None)
-    monkeypatch.setattr(
-        cluster, "final_states", lambda ids: {item: slurm.endings.get(item, "COMPLETED") for item in ids}
-    )
+    monkeypatch.setattr(cluster, "max_time_min", lambda partition: None)
+    monkeypatch.setattr(endings, "final_states", slurm.final_states)
     monkeypatch.setattr(submit, "place", slurm.place)
     return slurm

@@ -12,6 +12,7 @@ import json
 import shutil
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ import sample
 from sweepkit import fsio
 from sweepkit.cli.main import main
 from sweepkit.launch import execute
-from sweepkit.launch.slurm import command
+from sweepkit.launch.slurm import patience
 from sweepkit.report import html
 from sweepkit.results import answer
 from sweepkit.results.record import FailureClass, RunDir, RunState
@@ -114,9 +115,10 @@ def plant(run_dir: RunDir, state: str, why: str | None) -> None:
     elif state == "an unknown state":
         fsio.write_json(path, record | {"state": "finished"})
     else:
-        results = record["results"] if state == "complete" else {}
-        ended = {"state": state, "failure_class": why, "failure_message": "made up", "results": results}
-        fsio.write_json(path, record | ended)
+        before = run_dir.read_record()
+        assert before is not None
+        failure = FailureClass(why) if why else None
+        run_dir.write_record(replace(before, state=RunState(state), failure_class=failure, results={}))
 
 
 def promotion(results: Path) -> dict[str, Any]:
@@ -160,9 +162,9 @@ def test_a_run_without_an_answer_is_run_again_or_named(
     plant(RunDir.of(results, run_id), state, why)
 
     if name == "gate":
-        monkeypatch.setenv(command.IS_JOB, "1")
+        monkeypatch.setenv(patience.IS_JOB, "1")
     status = main([*COMMANDS[name], f"launcher={launcher}"])
-    monkeypatch.delenv(command.IS_JOB, raising=False)
+    monkeypatch.delenv(patience.IS_JOB, raising=False)
     if slurm.waiting:
         status = slurm.carry_out(results, monkeypatch)
     said = capsys.readouterr().out

@@ -14,15 +14,26 @@ from hypothesis import strategies as st
 from launch_fakes import make_plan
 
 from sweepkit import fsio
-from sweepkit.errors import StorageError
+from sweepkit.config.schema import SlurmConfig
+from sweepkit.errors import ConfigError, StorageError
 from sweepkit.launch.execute import Failure, LaunchSummary
 from sweepkit.launch.ledger import Run
-from sweepkit.launch.slurm import cluster, elsewhere, losses, place, shards, snapshot, submissions
-from sweepkit.launch.slurm.cluster import ClusterError
+from sweepkit.launch.slurm import (
+    cluster,
+    elsewhere,
+    endings,
+    losses,
+    patience,
+    place,
+    shards,
+    snapshot,
+    submissions,
+)
 from sweepkit.launch.slurm.command import Command
+from sweepkit.launch.slurm.patience import ClusterError
 from sweepkit.launch.slurm.submissions import Submission
 from sweepkit.launch.slurm.task import Task
-from sweepkit.results.record import FailureClass, RunDir
+from sweepkit.results.record import FailureClass, RunDir, RunState
 
 
 @dataclass
@@ -65,7 +76,7 @@ ACCOUNTING = """\
 
 def test_a_step_that_a_control_group_killed_makes_its_job_out_of_memory(commands: Commands) -> None:
     commands.answer("sacct", f"cat <<'END'\n{ACCOUNTING}\nEND")
-    assert cluster.final_states(["7", "8_0", "8_1", "8_2", "8_3", "8_4", "9"]) == {
+    assert endings.final_states(["7", "8_0", "8_1", "8_2", "8_3", "8_4", "9"]) == {
         "7": "OUT_OF_MEMORY",
         "8_0": "OUT_OF_MEMORY",
         "8_1": "CANCELLED",
@@ -73,6 +84,116 @@ def test_a_step_that_a_control_group_killed_makes_its_job_out_of_memory(commands
         "8_3": "FAILED",
         "8_4": "OUT_OF_MEMORY",  # held nearly all of what it had asked for
     }
+
+
+def test_a_row_of_tasks_that_never_started_is_all_of_them(commands: Commands) -> None:
+    """As a cluster answers whose user cancelled the rest of an array, a whole one, one task of a third."""
+    rows = "157_0|COMPLETED|0:0||4G\n157_[1,3-11%2]|CANCELLED by 0|0:0||4G\n158|CANCELLED by 0|0:0||4G"
+    commands.answer(
+        "sacct",
+        f"printf '{rows.replace('%', '%%')}\n159_0|COMPLETED|0:0||4G\n159_[2-3%%2]|PENDING|0:0||4G\n'",
+    )
+    asked = [*(f"157_{task}" for task in range(12)), "158_0", "158_1", "159_0", "159_1", "159_2"]
+    assert endings.final_states(asked) == {
+        "157_0": "COMPLETED",
+        **{f"157_{task}": "CANCELLED" for task in (1, *range(3, 12))},
+        "158_0": "CANCELLED",
+        "158_1": "CANCELLED",
+        "159_0": "COMPLETED",
+    }
+
+
+@given(st.lists(st.integers(0, 30), min_size=1, unique=True), st.integers(1, 40))
+def test_every_way_to_write_a_list_of_tasks_is_read(tasks: list[int], limit: int) -> None:
+    tasks.sort()
+    runs: list[list[int]] = []
+    for task in tasks:
+        if runs and task == runs[-1][-1] + 1:
+            runs[-1].append(task)
+        else:
+            runs.append([task])
+    written = ",".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
+    for row in (f"9_[{written}]", f"9_[{written}%{limit}]"):
+        assert list(endings.tasks_of(row)) == [f"9_{task}" for task in tasks]
+
+
+def test_a_task_that_was_cancelled_alone_before_it_started_leaves_no_trace_and_is_cancelled(
+    commands: Commands, tmp_path: Path
+) -> None:
+    commands.answer("sacct", "echo '7_0|COMPLETED|0:0||4G'")
+    runs = {name: Run(make_plan(name), RunDir.of(tmp_path, name)) for name in ("begun", "waited")}
+    array = Submission("a", "s", 10, [["x"], ["begun"], ["waited"]], job_id="7", submitted_at="2026-01-01")
+    log = submissions.log_folder(tmp_path, "a") / "7_1_0_log.err"  # Slurm makes it when the task starts
+    log.parent.mkdir(parents=True)
+    log.touch()
+    found = losses.find(list(runs.values()), submissions.places([array], []), tmp_path)
+    assert [loss.failure_class for loss in found] == [FailureClass.lost, FailureClass.cancelled]
+    assert not losses.give_up(found[0], 3, tmp_path), "its job vanished: it is submitted again"
+    assert losses.give_up(found[1], 3, tmp_path)
+    record = runs["waited"].run_dir.read_record()
+    assert record is not None and record.state is RunState.cancelled
+
+
+def test_jobs_that_each_got_further_do_not_use_up_the_tries(commands: Commands, tmp_path: Path) -> None:
+    commands.answer("sacct", 'for n in 1 2 3 4; do echo "$n|NODE_FAIL|1:0||4G"; done')
+    run = Run(make_plan("a"), RunDir.of(tmp_path, "a"))
+    jobs = [
+        Submission(f"j{n}", "s", 10, [["a"]], job_id=str(n), submitted_at=f"2026-01-0{n}")
+        for n in range(1, 5)
+    ]
+    for number, steps in ((1, (1, 5)), (2, (3, 9)), (3, (8, 12)), (4, (11, 12))):
+        fsio.make_folder(run.run_dir.attempts_path)
+        fsio.write_json(run.run_dir.attempts_path / f"{number}.json", {"attempt": number, "job": str(number)})
+        for step in steps:
+            fsio.append_line(run.run_dir.metrics_path, {"step": step, "attempt": number})
+        (loss,) = losses.find([run], submissions.places(jobs[:number], []), tmp_path)
+        assert loss.num_jobs == (1 if number < 4 else 2)
+
+
+def test_a_question_is_asked_again_and_a_refusal_is_not(
+    commands: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited: list[float] = []
+    monkeypatch.setattr(patience, "sleep", waited.append)
+    once = commands.folder / "once"
+    commands.answer("squeue", f"if mkdir {once} 2>/dev/null; then echo 'Unable to contact' >&2; exit 1; fi")
+    assert cluster.queue() == [] and waited == [1.0]
+    commands.answer("squeue", "echo no >&2; exit 1")
+    del waited[:]
+    with pytest.raises(ClusterError, match="squeue"):
+        cluster.queue()
+    assert sum(waited) <= 6.0, "a person waits some seconds"
+    del waited[:]
+    monkeypatch.setenv(patience.IS_JOB, "1")
+    with pytest.raises(ClusterError):
+        cluster.queue()
+    assert 500.0 < sum(waited) <= 600.0 and max(waited) == 60.0, "a gate, ten minutes"
+    del waited[:]
+    commands.answer("scontrol", "echo 'Job is no longer pending execution' >&2; exit 1")
+    assert not cluster.requeue("7") and waited == []
+
+
+def test_a_folder_that_jobs_cannot_take_is_refused_and_others_are_not() -> None:
+    for name in ("with space", "qu'ote", 'double"quote', "ünïcode", "a,b=c#d;e", "$HOME", "a*b"):
+        place.check_folder(Path("/data") / name)
+    for name in ("50%", "%j", "back\\slash", "co:lon", "new\nline"):
+        with pytest.raises(ConfigError, match=r"SWEEPKIT_RESULTS_DIR .* choose another folder"):
+            place.check_folder(Path("/data") / name)
+
+
+def test_a_longer_time_than_the_partition_gives_is_refused(commands: Commands) -> None:
+    said = (
+        "PartitionName=main Default=YES MaxTime=UNLIMITED State=UP\n"
+        "PartitionName=short Default=NO MaxTime=04:00:00 State=UP"
+    )
+    commands.answer("scontrol", f"printf '{said}\n'")
+    cluster.max_time_min.cache_clear()
+    assert place.check_time(SlurmConfig()) is None
+    assert place.check_time(SlurmConfig(partition="short")) == 240
+    assert place.check_time(SlurmConfig(partition="short", time_min=60)) == 60
+    with pytest.raises(ConfigError, match="time_min is 300, but must be at most 240"):
+        place.check_time(SlurmConfig(partition="short", time_min=300))
+    cluster.max_time_min.cache_clear()
 
 
 def test_a_job_out_of_memory_speaks_only_of_the_runs_it_had_begun(commands: Commands, tmp_path: Path) -> None:
@@ -117,7 +238,8 @@ def test_what_a_user_has_squeue_leave_out_is_asked_for_all_the_same(
     assert (task.full_id, task.state, task.reason) == ("3_0", "PENDING", "Resources")
 
 
-def test_a_command_that_fails_says_what_to_do(commands: Commands) -> None:
+def test_a_command_that_fails_says_what_to_do(commands: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience, "sleep", lambda seconds: None)
     commands.answer("squeue", "echo 'slurm_load_jobs error: Unable to contact slurm controller' >&2; exit 1")
     with pytest.raises(ClusterError, match=r"Unable to contact .* but must work .* sinfo .* again"):
         cluster.queue()
@@ -192,7 +314,10 @@ def test_a_snapshot_is_found_whatever_its_folder_is_called(name: str) -> None:
     assert said.split("\n") == [f"{folder}:/x", str(folder / "conf")]
 
 
-def test_where_no_cluster_answers_it_is_said_in_one_line(commands: Commands) -> None:
+def test_where_no_cluster_answers_it_is_said_in_one_line(
+    commands: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "sleep", lambda seconds: None)
     commands.answer(
         "squeue", "printf 'squeue: error: Unknown host\\n\\nsqueue: fatal: no configuration\\n' >&2; exit 1"
     )

@@ -81,3 +81,48 @@ def test_a_run_alone_has_the_time_it_needs_however_many_could_run_beside_it() ->
     assert shards.resources(shards.Shard((plan(0, "a", 2.0),)), launcher).time_min == 130
     eight = shards.Shard(tuple(plan(index, "a", 1.0) for index in range(8)))
     assert shards.resources(eight, launcher).time_min == 130
+
+
+def seeds_of(num_variants: int, num_seeds: int, hours: float | None) -> tuple[list[RunPlan], dict[str, str]]:
+    """Reference and variants, each of another shape, in the order of a sweep: variant by variant."""
+    some = [
+        replace(plan(1000 * variant + seed, f"shape{variant}", hours), seed=seed)
+        for variant in range(num_variants + 1)
+        for seed in range(num_seeds)
+    ]
+    return some, {item.run_id: f"d12 {item.seed}" for item in some}
+
+
+@given(st.integers(1, 6), st.integers(1, 5), st.one_of(st.none(), st.floats(0.01, 3.0)), st.integers(1, 240))
+def test_where_time_is_judged_a_seeds_runs_share_a_task_whatever_they_last(
+    num_variants: int, num_seeds: int, hours: float | None, minutes: int
+) -> None:
+    some, together = seeds_of(num_variants, num_seeds, hours)
+    packed = shards.pack(some, LauncherConfig(slurm=SlurmConfig(task_min=minutes)), together)
+    assert sorted(run for shard in packed for run in shard.run_ids) == sorted(item.run_id for item in some)
+    assert shards.split_groups(packed, together) == set()
+    for shard in packed:
+        if len({item.seed for item in shard.plans}) > 1:
+            assert hours is not None and len(shard.plans) * hours * 60 <= minutes + 1e-6
+
+
+def test_runs_of_42_minutes_are_packed_seed_by_seed() -> None:
+    """As the shipped GPU sweeps: a task each would be a host each, and no verdict on time."""
+    some, together = seeds_of(3, 3, 0.7)
+    packed = shards.pack(some, LauncherConfig(slurm=SlurmConfig()), together)
+    assert [[item.seed for item in shard.plans] for shard in packed] == [[0] * 4, [1] * 4, [2] * 4]
+    assert shards.resources(packed[0], LauncherConfig(slurm=SlurmConfig())).time_min == 4 * 84 + 10
+    assert len(shards.pack(some, LauncherConfig(slurm=SlurmConfig()))) == 12, "where it is not judged"
+    own = LauncherConfig(slurm=SlurmConfig(runs_per_task=2))
+    assert [len(shard.plans) for shard in shards.pack(some, own, together)] == [2] * 6, "the user's number"
+
+
+def test_a_task_fits_its_time_limit_and_what_does_not_is_known() -> None:
+    some, together = seeds_of(3, 2, 1.0)
+    slurm = LauncherConfig(slurm=SlurmConfig())
+    packed = shards.pack(some, slurm, together, max_min=370)  # 3 runs of an hour, twice, and ten minutes
+    assert [[item.seed for item in shard.plans] for shard in packed] == [[0] * 3, [0], [1] * 3, [1]]
+    assert shards.split_groups(packed, together) == {"d12 0", "d12 1"}
+    assert [shards.resources(shard, slurm, 370).time_min for shard in packed] == [370, 130, 370, 130]
+    (longer,) = shards.pack(some[:1], slurm, together, max_min=60)  # goes on after a requeue
+    assert shards.resources(longer, slurm, 60).time_min == 60

@@ -157,11 +157,11 @@ def test_killed_between_two_sbatch_calls_nothing_is_submitted_twice_or_forgotten
 ) -> None:
     name = write_sweep(user.folder, seeds=1, ladder="none")
     path = fake_sbatch(user.folder, 'sbatch "$@" >/dev/null; kill -9 $PPID')
-    done = user.sweepkit("sweep", name, *LAUNCHER, check=False, extra=path)
+    done = user.sweepkit("sweep", name, *LAUNCHER, "launcher.slurm.runs_per_task=1", check=False, extra=path)
     assert done.returncode == -signal.SIGKILL
     (intent,) = user.submissions()
     assert intent["job_id"] is None and len(intent["tasks"]) == 2
-    said = user.sweepkit("sweep", name, *LAUNCHER, extra=path).stdout
+    said = user.sweepkit("sweep", name, *LAUNCHER, "launcher.slurm.runs_per_task=1", extra=path).stdout
     assert "2 queued before" in said and "submitted in" not in said
     cluster.wait_until_idle()
     assert {row["state"] for row in user.table(name)} == {"complete"}

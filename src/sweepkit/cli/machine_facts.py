@@ -24,6 +24,7 @@ def machine(device: torch.device) -> Iterator[tuple[str, str]]:
 
     from sweepkit.launch import machine as cores
     from sweepkit.launch.slurm import cluster
+    from sweepkit.launch.slurm.patience import ClusterError
     from sweepkit.training import device as devices
     from sweepkit.training import environment, wandb_log
 
@@ -45,7 +46,7 @@ def machine(device: torch.device) -> Iterator[tuple[str, str]]:
     try:
         cluster.check_available()
         yield "Slurm", str(shutil.which("sbatch"))
-    except cluster.ClusterError:
+    except ClusterError:
         yield "Slurm", "no sbatch on the PATH: launcher=inline or local"
     for name, folder in (("results", paths.results_dir()), ("cache", paths.cache_dir())):
         free = shutil.disk_usage(_existing(folder)).free / 2**30

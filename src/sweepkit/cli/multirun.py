@@ -18,7 +18,7 @@ def run(arguments: Sequence[str], search: Mapping[str, Any] | None = None) -> in
     how = running.How(results_dir, running.launcher_of(frozen.cells[0].plan), _launcher(arguments))
     if frozen.search:
         return searching.run(frozen, how, [item for item in arguments if override.is_execution(item)])
-    if submitted := running.run_cells(frozen.cells, how, frozen.name):
+    if submitted := running.run_cells(frozen, frozen.cells, how, frozen.name):
         return running.leave(frozen, how, submitted, [])
     return running.conclude(frozen, results_dir, frozen.cells)
 

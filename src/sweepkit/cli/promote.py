@@ -145,7 +145,7 @@ def climb(sweep: Frozen, how: running.How, overrides: Sequence[str], allow_mixed
             return  # it was searched
         console.rule(f"{rung}: {running.describe(cells)}", align="left")
         running.reopen_to_retry(sweep, how.results_dir, cells)
-        if submitted := running.run_cells(cells, how, f"{sweep.name} {rung}"):
+        if submitted := running.run_cells(sweep, cells, how, f"{sweep.name} {rung}"):
             left.append(submitted)
 
     def tell(result: RungResult) -> None:

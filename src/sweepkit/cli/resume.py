@@ -78,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
         for cell in sweep.cells
         if cell.rung == first or RunDir.of(results_dir, cell.plan.run_id).path.exists()
     ]
-    if submitted := running.run_cells(cells, how, sweep.name):
+    if submitted := running.run_cells(sweep, cells, how, sweep.name):
         return running.leave(sweep, how, submitted, [])
     return running.conclude(sweep, results_dir, cells)
 

@@ -9,6 +9,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from sweepkit.results.record import RunState
@@ -86,17 +87,27 @@ def how(args: argparse.Namespace, results_dir: Path, plan: RunPlan) -> How:
     )
 
 
-def run_cells(cells: Sequence[Cell], how: How, title: str) -> Submitted | None:
-    """Have the cells run; a finished run is never run again, whoever asked for it.
+def run_cells(sweep: Frozen, cells: Sequence[Cell], how: How, title: str) -> Submitted | None:
+    """Have cells of a sweep run; a finished run is never run again, whoever asked for it.
+
+    Where the sweep judges time, Slurm gets each seed's runs as one task, on one host.
 
     Returns:
         What Slurm still has to do, where it is the launcher and this process does not wait for it.
     """
     labels = {cell.plan.run_id: cell.label for cell in cells}
-    return run_plans([cell.plan for cell in cells], how, title, labels)
+    is_timed = "wall_clock" in sweep.decision.axes
+    together = {cell.plan.run_id: f"{cell.rung} {cell.plan.seed}" for cell in cells if is_timed}
+    return run_plans([cell.plan for cell in cells], how, title, labels, together)
 
 
-def run_plans(plans: Sequence[RunPlan], how: How, title: str, labels: Mapping[str, str]) -> Submitted | None:
+def run_plans(
+    plans: Sequence[RunPlan],
+    how: How,
+    title: str,
+    labels: Mapping[str, str],
+    together: Mapping[str, str] = MappingProxyType({}),
+) -> Submitted | None:
     """``run_cells`` for plans."""
     from sweepkit.config.dtype_override import dtype_override
 
@@ -114,11 +125,13 @@ def run_plans(plans: Sequence[RunPlan], how: How, title: str, labels: Mapping[st
         )
         return None
     from sweepkit.launch.ledger import Ledger
-    from sweepkit.launch.slurm import command, wait
+    from sweepkit.launch.slurm import patience, wait
     from sweepkit.launch.slurm.submit import submit
 
-    asking = functools.partial(submit, plans, how.launcher, results_dir=how.results_dir, title=title)
-    submitted = asking(retry_failed=how.retry_failed, automatic=command.IS_JOB in os.environ)
+    asking = functools.partial(
+        submit, plans, how.launcher, results_dir=how.results_dir, title=title, together=together
+    )
+    submitted = asking(retry_failed=how.retry_failed, automatic=patience.IS_JOB in os.environ)
     print(f"{title}: {submitted}")
     if not how.wait or not submitted.is_pending:
         return submitted if submitted.is_pending else None
@@ -201,7 +214,7 @@ def check_power(sweep: SweepFile, overrides: Sequence[str], results_dir: Path, i
 def leave(sweep: Frozen, how: How, submitted: Submitted, command: Sequence[str]) -> int:
     """Submit the gate that goes on from here, and say how to follow it; returns the exit status."""
     from sweepkit.launch.slurm import submit
-    from sweepkit.launch.slurm.cluster import ClusterError
+    from sweepkit.launch.slurm.patience import ClusterError
 
     line = ["resume", sweep.name, *command, *how.overrides]
     try:

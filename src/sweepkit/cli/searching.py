@@ -43,7 +43,7 @@ def carry_out(sweep: Frozen, how: running.How, overrides: Sequence[str]) -> Subm
         print(f"search: {sweep.search.sampler}, {trials} in total, over {fields}")
     if how.is_slurm:
         return _submit(sweep, how)
-    from sweepkit.launch.slurm.command import IS_JOB
+    from sweepkit.launch.slurm.patience import IS_JOB
     from sweepkit.search import drive
 
     drive.search(
@@ -93,7 +93,7 @@ def _of_dead_trials(ledger: TrialLedger) -> set[str]:
 def _submit(sweep: Frozen, how: running.How) -> Submitted | None:
     """Have array tasks search together, each with the local launcher on its node."""
     from sweepkit.launch.slurm import wait
-    from sweepkit.launch.slurm.command import IS_JOB
+    from sweepkit.launch.slurm.patience import IS_JOB
     from sweepkit.search.trial_ledger import TrialLedger
     from sweepkit.sweep import trials
 

@@ -7,6 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from sweepkit.config import paths
+from sweepkit.launch.slurm.goes_on import CLIMB
 from sweepkit.promotion.ended import has_ended
 
 if TYPE_CHECKING:
@@ -50,6 +51,9 @@ def run(args: argparse.Namespace) -> int:
     from sweepkit.launch.status import status
 
     statuses = status(paths.results_dir(), args.sweep)
+    for item in statuses:
+        if item.go_on is not None and _is_left_alone(item):
+            item.notes.append(f"no gate waits: run {item.go_on}")
     if args.format == "json":
         print(json.dumps([item.to_json() for item in statuses], indent=1))
         return 0
@@ -62,6 +66,13 @@ def run(args: argparse.Namespace) -> int:
     for item in statuses:
         _print_sweep(console, item, detailed, args.runs)
     return 0
+
+
+def _is_left_alone(sweep: SweepStatus) -> bool:
+    """Whether there is more to do than what is running or queued: runs, or a promotion's next decision."""
+    if f" {CLIMB}" in (sweep.go_on or ""):
+        return not has_ended(paths.results_dir() / sweep.name)
+    return any(run.state in ("planned", "preempted", "lost", "running", "queued") for run in sweep.runs)
 
 
 def _print_sweep(console: Console, sweep: SweepStatus, detailed: bool, every_run: bool) -> None:

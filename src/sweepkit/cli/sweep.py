@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     if len(sweep.rungs) > 1:
         print(f"rung {rung}: {running.describe(cells)}")
     how = running.how(args, results_dir, cells[0].plan)
-    if submitted := running.run_cells(cells, how, sweep.name):
+    if submitted := running.run_cells(sweep, cells, how, sweep.name):
         return running.leave(sweep, how, submitted, [])
     status = running.conclude(sweep, results_dir, cells)
     if len(sweep.rungs) > 1:

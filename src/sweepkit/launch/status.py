@@ -17,9 +17,10 @@ from sweepkit.errors import SweepkitError
 from sweepkit.launch.drivers import LiveDriver, live_drivers
 from sweepkit.launch.ledger import LOST, PLANNED, Run
 from sweepkit.launch.pace import Pace, seconds_since, seconds_spent
-from sweepkit.launch.slurm import cluster, submissions
-from sweepkit.launch.slurm.cluster import ClusterError
-from sweepkit.launch.slurm.submissions import Place
+from sweepkit.launch.slurm import cluster, goes_on, submissions
+from sweepkit.launch.slurm.cluster import QueuedTask
+from sweepkit.launch.slurm.patience import ClusterError
+from sweepkit.launch.slurm.submissions import Place, Submission
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.results.pruned import Pruner
 from sweepkit.results.record import FINAL_STATES, RunDir, RunState
@@ -74,6 +75,7 @@ class SweepStatus:
     device_hours_spent: float = 0.0  # as runs measured them; without queueing and lost work
     device_hours_to_come: float | None = None  # for runs that were asked for; None: nothing to judge by
     notes: list[str] = field(default_factory=list)  # what could not be known
+    go_on: str | None = None  # what to run, where Slurm was asked and no gate waits
     runs: list[RunStatus] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
@@ -117,21 +119,25 @@ class _Asked:
     drivers: list[LiveDriver]
     queued: dict[str, Place]  # run id → its task in the queue
     notes: list[str]
+    submitted: list[Submission] = field(default_factory=list)
+    queue: list[QueuedTask] = field(default_factory=list)
 
     @classmethod
     def look(cls, results_dir: Path) -> _Asked:
         drivers = live_drivers(results_dir)
         try:
-            placed = submissions.look(results_dir)
+            submitted = submissions.read_all(results_dir)
+            queue = cluster.queue([item.name for item in submitted])
         except ClusterError as error:
             return cls(drivers, {}, [f"Slurm's queue is not known: {error}"])
+        placed = submissions.places(submitted, queue)
         queued = {
             run_id: item for run_id, places in placed.items() for item in places if item.queued is not None
         }
         notes = []
         if placed and not cluster.has_accounting():
             notes.append("no accounting (sacct): how jobs ended is known for some minutes only")
-        return cls(drivers, queued, notes)
+        return cls(drivers, queued, notes, submitted, queue)
 
 
 def _frozen(sweep: Frozen, results_dir: Path, asked: _Asked) -> SweepStatus:
@@ -179,6 +185,7 @@ def _sweep(
         device_hours_spent=sum(seconds_spent(run) for run in runs.values()) / 3600,
         device_hours_to_come=None if left is None else sum(left) / 3600,
         notes=list(asked.notes),
+        go_on=None if mine else goes_on.unattended(name, asked.submitted, asked.queue),
         runs=rows,
     )
 

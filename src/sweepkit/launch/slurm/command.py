@@ -18,9 +18,7 @@ from types import FrameType
 from submitit.helpers import DelayedSubmission
 
 from sweepkit.launch.slurm import task
-
-#: Set where a job, and no person, calls sweepkit.
-IS_JOB = "SWEEPKIT_JOB"
+from sweepkit.launch.slurm.patience import IS_JOB
 
 
 @dataclass(frozen=True)

@@ -23,9 +23,10 @@ from submitit.core.utils import DelayedSubmission, FailedJobError, FailedSubmiss
 from sweepkit import fsio
 from sweepkit.config import variables
 from sweepkit.config.schema import SlurmConfig
+from sweepkit.errors import invalid
 from sweepkit.launch import claims, job
 from sweepkit.launch.slurm import calls, cluster, snapshot, submissions
-from sweepkit.launch.slurm.cluster import ClusterError
+from sweepkit.launch.slurm.patience import ClusterError, patient
 from sweepkit.launch.slurm.shards import Resources
 from sweepkit.launch.slurm.submissions import Submission
 
@@ -36,6 +37,12 @@ _NAMES = ("partition", "account", "qos", "constraint")
 _OF_A_JOB = ("SLURM_", "SBATCH_CPU_BIND", "SBATCH_MEM_BIND", "SUBMITIT_")
 _OF_THE_CLUSTER = frozenset({"SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_CLUSTERS"})
 _LOOK_AGAIN_S = (0.0, 2.0, 5.0)
+#: How sbatch refuses what it would refuse again.
+_REFUSED = re.compile(
+    r"invalid|not available|denied|not permitted|limit|violates|unrecogni|exceed|no such file|unknown",
+    re.IGNORECASE,
+)
+_UNUSABLE = frozenset("%\\:")
 
 
 def place(submission: Submission, parameters: dict[str, Any], results_dir: Path) -> Submission:
@@ -45,17 +52,55 @@ def place(submission: Submission, parameters: dict[str, Any], results_dir: Path)
         ClusterError: sbatch refused, and no job of that name has come to be.
     """
     submissions.write(results_dir, submission)
-    executor = SlurmExecutor(folder=submissions.log_folder(results_dir, submission.name))
-    executor.update_parameters(job_name=submission.name, **parameters)
-    try:
-        with _from_outside(), executor.batch():
-            jobs = [executor.submit(call) for call in calls.of(submission, results_dir)]
-    except (FailedJobError, FailedSubmissionError, subprocess.SubprocessError, OSError) as error:
-        found = _found(submission.name)
-        if found is None:
-            raise ClusterError(_refusal(submission, error)) from error
-        return _adopt(submission, found, results_dir)
-    return _placed(submission, jobs[0].job_id.split("_")[0], results_dir)
+
+    def submit() -> Submission:
+        executor = SlurmExecutor(folder=submissions.log_folder(results_dir, submission.name))
+        executor.update_parameters(job_name=submission.name, **parameters)
+        try:
+            with _from_outside(), executor.batch():
+                jobs = [executor.submit(call) for call in calls.of(submission, results_dir)]
+        except (FailedJobError, FailedSubmissionError, subprocess.SubprocessError, OSError) as error:
+            found = _found(submission.name)
+            if found is None:
+                raise ClusterError(_refusal(submission, error)) from error
+            return _adopt(submission, found, results_dir)
+        return _placed(submission, jobs[0].job_id.split("_")[0], results_dir)
+
+    return patient(submit, is_refusal=lambda error: _REFUSED.search(str(error.__cause__)) is not None)
+
+
+def check_folder(results_dir: Path) -> None:
+    """Raises ConfigError where jobs could not be started from a folder of that name, or write into it.
+
+    sbatch replaces ``%`` and ``\\`` in the names of logs, and PYTHONPATH is split at colons.
+    """
+    bad = sorted({item for item in str(results_dir) if item in _UNUSABLE or not item.isprintable()})
+    if bad:
+        raise invalid(
+            "SWEEPKIT_RESULTS_DIR",
+            str(results_dir),
+            f"have no {' and no '.join(map(repr, bad))} in it, which Slurm's jobs cannot take",
+            "choose another folder",
+        )
+
+
+def check_time(slurm: SlurmConfig) -> int | None:
+    """The longest time limit, in minutes, that a task may have; None where there is none.
+
+    Raises:
+        ConfigError: it is asked for more than the partition gives; such a job would wait for ever.
+    """
+    longest_min = cluster.max_time_min(slurm.partition)
+    if not isinstance(slurm.time_min, int):
+        return longest_min
+    if longest_min is not None and slurm.time_min > longest_min:
+        raise invalid(
+            "launcher.slurm.time_min",
+            slurm.time_min,
+            f"be at most {longest_min}, the limit of the partition",
+            "leave it at auto (what takes longer goes on after a requeue), or name another partition",
+        )
+    return slurm.time_min
 
 
 def settle_intents(results_dir: Path) -> None:

@@ -7,9 +7,10 @@ is named by its content, so that the same runs are the same shard whoever submit
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from sweepkit import fsio
 from sweepkit.config.schema import LauncherConfig
@@ -50,35 +51,88 @@ class Resources:
     processes_per_node: int = 1  # each with ``cpus``
 
 
-def pack(plans: Sequence[RunPlan], launcher: LauncherConfig) -> list[Shard]:
+def pack(
+    plans: Sequence[RunPlan],
+    launcher: LauncherConfig,
+    together: Mapping[str, str] = MappingProxyType({}),
+    max_min: int | None = None,
+) -> list[Shard]:
     """Shards for runs that are to be submitted, runs of one compiled shape next to each other; long ones seed
     by seed, so that a task has the reference beside its variants.
 
     With ``runs_per_task: auto`` a task is filled up to ``task_min`` estimated minutes; runs whose time is
-    not known stand alone.
+    not known stand alone. Where time is judged, runs of one group share a task whatever they last, as long as
+    its time limit holds them; that a number of runs is asked for comes first.
+
+    Args:
+        together: run id → its group; runs that are in none stand for themselves.
+        max_min: the longest time limit that a task may have, in minutes; None: there is none.
     """
     slurm = launcher.slurm
+    is_counted = isinstance(slurm.runs_per_task, int)
+    are_mixed = outlast_compiling(plans) or bool(together and not is_counted)
     shards: list[list[RunPlan]] = []
     minutes = 0.0
-    are_long = outlast_compiling(plans)
-    for plan in plans if are_long else grouped(plans):
-        estimate = minutes_of(plan, launcher)
+    ordered = list(plans) if are_mixed else grouped(plans)
+    for unit in _units(ordered, {} if is_counted else together, launcher, _room_min(launcher, max_min)):
+        estimate = _minutes(unit, launcher)
         fits = (
             shards
-            and (are_long or shards[-1][-1].compile_key == plan.compile_key)
+            and (are_mixed or shards[-1][-1].compile_key == unit[0].compile_key)
             and (
                 len(shards[-1]) < slurm.runs_per_task
                 if isinstance(slurm.runs_per_task, int)
-                else estimate is not None and minutes + estimate <= slurm.task_min * slurm.workers_per_task
+                else minutes + estimate <= slurm.task_min * slurm.workers_per_task
             )
         )
         if fits:
-            shards[-1].append(plan)
+            shards[-1].extend(unit)
         else:
-            shards.append([plan])
+            shards.append(unit)
             minutes = 0.0
-        minutes += math.inf if estimate is None else estimate
+        minutes += estimate
     return [Shard(tuple(shard)) for shard in shards]
+
+
+def split_groups(shards: Sequence[Shard], together: Mapping[str, str]) -> set[str]:
+    """The groups that no single task took."""
+    tasks: dict[str, set[str]] = {}
+    for shard in shards:
+        for run_id in shard.run_ids:
+            tasks.setdefault(together.get(run_id, run_id), set()).add(shard.name)
+    return {group for group, names in tasks.items() if len(names) > 1}
+
+
+def _units(
+    plans: Sequence[RunPlan], together: Mapping[str, str], launcher: LauncherConfig, room_min: float
+) -> list[list[RunPlan]]:
+    """What is not to be taken apart: groups, or as much of one as fits into a time limit, and single runs."""
+    groups: dict[str, list[RunPlan]] = {}
+    for plan in plans:
+        groups.setdefault(together.get(plan.run_id, plan.run_id), []).append(plan)
+    units: list[list[RunPlan]] = []
+    for group in groups.values():
+        unit: list[RunPlan] = []
+        for plan in group:
+            minutes = _minutes([*unit, plan], launcher)
+            if unit and math.isfinite(minutes) and minutes > room_min:
+                units.append(unit)
+                unit = []
+            unit.append(plan)
+        units.append(unit)
+    return units
+
+
+def _room_min(launcher: LauncherConfig, max_min: int | None) -> float:
+    """Estimated minutes of runs that fit into one task; no limit is taken to be one where none is known."""
+    if max_min is None:
+        return math.inf
+    return (max_min - _START_MIN) / launcher.slurm.time_margin * launcher.slurm.workers_per_task
+
+
+def _minutes(plans: Sequence[RunPlan], launcher: LauncherConfig) -> float:
+    """Of all of them together; infinite where one is not known."""
+    return sum(math.inf if (found := minutes_of(plan, launcher)) is None else found for plan in plans)
 
 
 def minutes_of(plan: RunPlan, launcher: LauncherConfig) -> float | None:
@@ -87,8 +141,9 @@ def minutes_of(plan: RunPlan, launcher: LauncherConfig) -> float | None:
     return None if hours is None or launcher.slurm.gpus == 0 else hours * 60 / launcher.processes_per_run
 
 
-def resources(shard: Shard, launcher: LauncherConfig) -> Resources:
-    """What the configuration says, with ``auto`` worked out from the plans."""
+def resources(shard: Shard, launcher: LauncherConfig, max_min: int | None = None) -> Resources:
+    """What the configuration says, with ``auto`` worked out from the plans; no longer than ``max_min``, for
+    what takes longer goes on after a requeue."""
     slurm = launcher.slurm
     processes_per_node = launcher.processes_per_run // slurm.nodes
     time_min = slurm.time_min
@@ -99,6 +154,7 @@ def resources(shard: Shard, launcher: LauncherConfig) -> Resources:
         needed = max(sum(known) / slurm.workers_per_task, *known, 0.0)
         is_known = len(known) == len(estimates)
         time_min = math.ceil(needed * slurm.time_margin + _START_MIN) if is_known else _UNKNOWN_MIN
+        time_min = time_min if max_min is None else min(time_min, max_min)
     mem_gib = slurm.mem_gib
     if not isinstance(mem_gib, int):
         largest = max(plan.estimated_peak_memory_gib for plan in shard.plans)

@@ -15,7 +15,8 @@ from pathlib import Path
 from sweepkit import fsio
 from sweepkit.errors import DamagedError
 from sweepkit.launch.slurm import cluster
-from sweepkit.launch.slurm.cluster import ClusterError, QueuedTask
+from sweepkit.launch.slurm.cluster import QueuedTask
+from sweepkit.launch.slurm.patience import ClusterError
 
 FOLDER = ".slurm"
 _NO_ID = (

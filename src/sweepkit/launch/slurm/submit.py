@@ -10,9 +10,10 @@ that submit into one results folder take turns.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from sweepkit import fsio
@@ -20,8 +21,16 @@ from sweepkit.config.schema import LauncherConfig, SlurmConfig
 from sweepkit.launch.ledger import Ledger
 from sweepkit.launch.reopen import reopen
 from sweepkit.launch.slurm import calls, cluster, elsewhere, losses, shards, submissions
-from sweepkit.launch.slurm.cluster import ClusterError
-from sweepkit.launch.slurm.place import job_name, parameters, place, settle_intents, turn
+from sweepkit.launch.slurm.patience import ClusterError
+from sweepkit.launch.slurm.place import (
+    check_folder,
+    check_time,
+    job_name,
+    parameters,
+    place,
+    settle_intents,
+    turn,
+)
 from sweepkit.launch.slurm.shards import Resources, Shard
 from sweepkit.launch.slurm.submissions import Submission
 from sweepkit.plan.run_plan import RunPlan
@@ -40,6 +49,7 @@ class Submitted:
     held_back: int = 0  # over the cluster's submit limit; the next call, or the gate, submits them
     given_up: list[str] = field(default_factory=list)
     jobs: list[str] = field(default_factory=list)  # ids of the arrays that are still to end
+    notes: list[str] = field(default_factory=list)  # what whoever asked should know
     seconds: float = 0.0
 
     @property
@@ -56,7 +66,8 @@ class Submitted:
             (len(self.given_up), "given up"),
         ]
         words = [f"{number} {what}" for number, what in parts if number] or ["nothing to submit"]
-        return "; ".join(words) + (f" (jobs {', '.join(self.jobs)})" if self.jobs else "")
+        said = "; ".join(words) + (f" (jobs {', '.join(self.jobs)})" if self.jobs else "")
+        return "\n".join([said, *self.notes])
 
 
 def submit(
@@ -65,6 +76,7 @@ def submit(
     *,
     results_dir: Path,
     title: str,
+    together: Mapping[str, str] = MappingProxyType({}),
     retry_failed: bool = False,
     automatic: bool = False,
 ) -> Submitted:
@@ -73,15 +85,19 @@ def submit(
     Args:
         plans: the runs wanted; equal run_ids count once.
         title: the sweep's name, or the run's; names of jobs begin with it.
+        together: run id → group; runs of one are timed beside each other, so they share a task.
         retry_failed: start failed runs again too.
         automatic: nobody asked just now: runs that have ended stay so, and lost ones have a limit.
 
     Raises:
         ClusterError: no Slurm here, no answer, or a refusal; nothing is submitted twice when tried again.
+        ConfigError: the results folder's name, or a time limit, that a job cannot have.
     """
     started = time.monotonic()
     cluster.check_available()
     results_dir = results_dir.absolute()
+    check_folder(results_dir)
+    longest_min = check_time(launcher.slurm)
     with turn(results_dir):
         settle_intents(results_dir)
         ledger = Ledger(plans, results_dir)
@@ -98,7 +114,7 @@ def submit(
         wanted = [run.plan for run in free if not run.is_final]
         for not_on, alike in elsewhere.apart(wanted, results_dir).items():
             packing = elsewhere.alone(launcher) if not_on else launcher
-            for resources, some in _arrays(alike, packing, result):
+            for resources, some in _arrays(alike, packing, result, together, longest_min):
                 array = _new_array(title, some, resources, launcher, results_dir)
                 _place(array, parameters(launcher.slurm, resources, results_dir), not_on, results_dir)
                 result.submitted += sum(len(shard.plans) for shard in some)
@@ -141,10 +157,21 @@ def submit_gate(
 
 
 def _arrays(
-    plans: Sequence[RunPlan], launcher: LauncherConfig, result: Submitted
+    plans: Sequence[RunPlan],
+    launcher: LauncherConfig,
+    result: Submitted,
+    together: Mapping[str, str],
+    longest_min: int | None,
 ) -> Iterator[tuple[Resources, list[Shard]]]:
     """Shards that ask for the same, in arrays no larger than the cluster takes."""
-    packed = shards.pack(plans, launcher)
+    packed = shards.pack(plans, launcher, together, longest_min)
+    if together and (split := shards.split_groups(packed, together)):
+        limit = "launcher.slurm.runs_per_task" if longest_min is None else f"a limit of {longest_min} minutes"
+        result.notes.append(
+            f"the runs of {len(split)} seeds do not fit into one task each ({limit}): a variant's time may "
+            "get no verdict where it ran on other hosts than the reference; raise the limit, leave "
+            "runs_per_task at auto, or have fewer variants"
+        )
     limits = cluster.limits()
     if limits.max_submit is not None:
         room = max(0, limits.max_submit - len(cluster.queue()) - 1)  # one is the gate's
@@ -152,7 +179,7 @@ def _arrays(
         packed = packed[:room]
     alike: dict[Resources, list[Shard]] = {}
     for shard in packed:
-        alike.setdefault(shards.resources(shard, launcher), []).append(shard)
+        alike.setdefault(shards.resources(shard, launcher, longest_min), []).append(shard)
     for resources, some in alike.items():
         for start in range(0, len(some), limits.max_array_size):
             yield resources, some[start : start + limits.max_array_size]

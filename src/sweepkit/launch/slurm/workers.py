@@ -10,8 +10,16 @@ from pathlib import Path
 from sweepkit.config.schema import LauncherConfig
 from sweepkit.errors import invalid
 from sweepkit.launch.slurm import cluster, shards, submissions
-from sweepkit.launch.slurm.cluster import ClusterError
-from sweepkit.launch.slurm.place import job_name, parameters, place, settle_intents, turn
+from sweepkit.launch.slurm.patience import ClusterError
+from sweepkit.launch.slurm.place import (
+    check_folder,
+    check_time,
+    job_name,
+    parameters,
+    place,
+    settle_intents,
+    turn,
+)
 from sweepkit.launch.slurm.shards import Shard
 from sweepkit.launch.slurm.submissions import Submission
 from sweepkit.launch.slurm.submit import Submitted
@@ -45,7 +53,9 @@ def submit_workers(
     started = time.monotonic()
     cluster.check_available()
     results_dir = results_dir.absolute()
+    check_folder(results_dir)
     slurm = launcher.slurm
+    longest_min = check_time(slurm)
     if slurm.nodes > 1:
         raise invalid(
             "launcher.slurm.nodes", slurm.nodes, "be 1 for a search (a run stays on the node of its worker)",
@@ -66,10 +76,11 @@ def submit_workers(
                 f"{len(idle)} times workers of {title} ended without finishing a trial, but must finish one "
                 f"(launcher.max_attempts); see {where}, correct what they say and resume the sweep"
             )
-        needed = shards.resources(Shard((plan,)), launcher)
+        needed = shards.resources(Shard((plan,)), launcher, longest_min)
         # A worker is one task, which starts the other processes of its runs itself.
         cpus = needed.cpus * needed.processes_per_node
         time_min = max(needed.time_min, slurm.task_min)
+        time_min = time_min if longest_min is None else min(time_min, longest_min)
         needed = replace(needed, time_min=time_min, cpus=cpus, processes_per_node=1)
         settings = {"max_requeues": slurm.max_requeues, "num_done": num_done}
         name = f"{job_name(title, results_dir)}-search-{sum(item.job_id is not None for item in before) + 1}"
