@@ -270,7 +270,7 @@ def _print_power(overrides: Sequence[str]) -> None:
     """What the sweep's verdicts could show."""
     from sweepkit.analysis import calibration_file
     from sweepkit.config import paths
-    from sweepkit.promotion import expected
+    from sweepkit.promotion import expected, foresight
     from sweepkit.report import terminal
     from sweepkit.sweep import expand, last_rung
 
@@ -286,6 +286,8 @@ def _print_power(overrides: Sequence[str]) -> None:
         console.print(f"\n{said}", markup=False)
     found = expected.of(cells, rungs, sweep.decision, known)
     console.print(f"\n{expected.describe(found, sweep.decision)}".replace("NAME", name), markup=False)
+    if sentence := foresight.foreseen(found, sweep.decision, name):
+        console.print(sentence, markup=False)
     if not found.is_enough:
         console.print("underpowered: sweep and promote ask for --underpowered")
 

@@ -108,7 +108,7 @@ def run(args: argparse.Namespace) -> int:
         _check_last_text(expand.expand_all(asked, args.overrides)[-1].plan)
     sweep = frozen.freeze(asked, results_dir, args.overrides, args.reuse_runs)
     if args.amend_to is not None:
-        sweep = _amended(sweep, args.amend_to, args.amend_variant)
+        sweep = _amended(sweep, args.amend_to, args.amend_variant, args.underpowered)
     elif args.amend_variant:
         raise invalid(
             "--amend-variant", args.amend_variant[0], "come with --amend-to", "add --amend-to SEEDS"
@@ -189,15 +189,21 @@ def _check_last_text(plan: RunPlan) -> None:
         prepare(top)
 
 
-def _amended(sweep: Frozen, to_seeds: int, variants: Sequence[str]) -> Frozen:
-    """The sweep with the amendment that is asked for."""
+def _amended(sweep: Frozen, to_seeds: int, variants: Sequence[str], is_accepted: bool) -> Frozen:
+    """The sweep with the amendment that is asked for, if it can be of use."""
     from dataclasses import replace
 
-    from sweepkit.promotion import amend
+    from sweepkit.promotion import amend, foresight, ladder
     from sweepkit.sweep import frozen
 
-    whole = frozen.load_frozen(sweep.sweep_dir.parent, sweep.name)
-    amendment = amend.amend(whole, to_seeds, variants)
+    results_dir = sweep.sweep_dir.parent
+    whole = frozen.load_frozen(results_dir, sweep.name)
+
+    def check(wanted: Sequence[str]) -> None:
+        known = ladder.serving(whole, running.load(whole, results_dir))
+        foresight.check_amendment(whole, to_seeds, wanted, known, is_accepted)
+
+    amendment = amend.amend(whole, to_seeds, variants, check)
     if amendment is None:
         print(f"{sweep.name}: there are {amend.seeds_so_far(sweep)} seeds already, so none are added")
         return sweep

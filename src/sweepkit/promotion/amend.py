@@ -7,7 +7,7 @@ next stage, whoever climbs it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from sweepkit import errors
 from sweepkit.promotion import deferred, ledger
@@ -19,13 +19,19 @@ from sweepkit.sweep.frozen import Frozen
 from sweepkit.sweep.seen import Past
 
 
-def amend(frozen: Frozen, to_seeds: int, variants: Sequence[str] = ()) -> Amendment | None:
+def amend(
+    frozen: Frozen,
+    to_seeds: int,
+    variants: Sequence[str] = (),
+    check: Callable[[Sequence[str]], None] = lambda variants: None,
+) -> Amendment | None:
     """Record the next amendment of a sweep whose last rung is decided.
 
     Args:
         frozen: the sweep, as it was just loaded.
         to_seeds: how many seeds every variant shall have had on the last rung, amendments counted.
         variants: labels; none: all that are inconclusive there.
+        check: raises where an amendment for these variants would be of no use.
 
     Returns:
         What was recorded; None where there are that many seeds already.
@@ -51,6 +57,7 @@ def amend(frozen: Frozen, to_seeds: int, variants: Sequence[str] = ()) -> Amendm
         )
     wanted = _wanted(frozen, to_seeds, variants)
     amendments.check_count(to_seeds, there)
+    check(wanted)
     amendment = amendments.propose(
         frozen.cells,
         frozen.amendments,

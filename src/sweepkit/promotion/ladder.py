@@ -141,6 +141,16 @@ def unanswered(rows: pd.DataFrame, cells: Sequence[Cell]) -> dict[str, str]:
     return {run_id: found.get(run_id, PLANNED) for run_id in ids if run_id in found or run_id not in there}
 
 
+def serving(frozen: Frozen, frame: pd.DataFrame) -> list[Calibration]:
+    """The calibration that fresh seeds of the last rung would be judged with, if there is one by now."""
+    rung = frozen.rungs[-1].name
+    rows = frame[(frame["rung"] == rung) & (frame["variant"] == REFERENCE)]
+    rows = rows[rows["state"] == RunState.complete]
+    known = calibration_file.read(frozen.sweep_dir.parent)
+    found = calibration.fitting(known, rows, frozen.rule_on(rung).metric)
+    return [found] if found else []
+
+
 def _rows(
     frozen: Frozen, frame: pd.DataFrame, rung: RungConfig, variants: Sequence[str], cells: Sequence[Cell]
 ) -> pd.DataFrame:

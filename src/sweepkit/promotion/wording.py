@@ -23,10 +23,10 @@ _SOURCES = {
     calibration.SHRUNK: ", shrunk towards the calibration",
     calibration.CALIBRATED: ", of the calibration alone",
 }
-#: What measures the noise; a plan is frozen, so its last rung gets seeds as an amendment.
+#: What measures the noise. A plan is frozen and its runs are seen, so that its last rung gets fresh seeds.
 _MORE_SEEDS = (
-    "more seeds do (on a last rung that is decided: sweepkit promote NAME --amend-to SEEDS), or sweepkit "
-    "calibrate sweep=NAME"
+    "fresh seeds do (of a last rung that is decided: sweepkit promote NAME --amend-to SEEDS, which says how "
+    "many it takes; fewer where sweepkit calibrate sweep=NAME has measured the noise by then)"
 )
 
 
@@ -43,6 +43,8 @@ class Judged(Protocol):
     def p(self) -> float: ...
     @property
     def p_corrected(self) -> float: ...
+    @property
+    def metric_p_corrected(self) -> float: ...
     @property
     def correction(self) -> str: ...
     @property
@@ -175,7 +177,21 @@ def undecided(case: Judged, decision: DecisionRule, min_pairs: int) -> list[str]
         for name, axis in case.axes.items()
         if name != "steps" and axis.status is Status.unresolved
     ]
-    return [*reasons, _power(case, decision)]
+    is_shown = case.metric_p_corrected <= decision.alpha < case.p_corrected
+    return [*reasons, _other_axes(case) if is_shown else _power(case, decision)]
+
+
+def _other_axes(case: Judged) -> str:
+    """Of a metric that is shown to be better: what holds the verdict up, which more seeds do not change."""
+    open_axes = [
+        name for name, axis in case.axes.items() if name != "steps" and axis.status is not Status.met
+    ]
+    held_by = " and ".join(name.replace("_", " ") for name in open_axes) or "the correction over all axes"
+    return (
+        f"the metric alone is shown to be better (p = {case.metric_p_corrected:.2g}): what holds the verdict "
+        f"up is {held_by}, not a lack of seeds; measure costs on one kind of machine with one "
+        "launcher.num_workers, or switch an axis off in a new sweep (decision.axes.wall_clock: ignore)"
+    )
 
 
 def _power(case: Judged, decision: DecisionRule) -> str:

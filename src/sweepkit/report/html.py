@@ -16,6 +16,7 @@ from sweepkit.report import numbers, plots, sections, sheets, stamp
 from sweepkit.report.content import NOT_RUN, Content, gather
 from sweepkit.report.markup import code, facts, figure, table, tree
 from sweepkit.sweep import last_rung
+from sweepkit.sweep.decision import AXES
 from sweepkit.sweep.frozen import Frozen
 
 
@@ -126,6 +127,8 @@ def _rule(content: Content) -> str:
             f" by more than {numbers.percent(margin)}" if margin is not None and demand == "not_worse" else ""
         )
         found.append((f"on {sheets.AXIS_NAMES.get(axis, axis)}", escape(words.get(demand, demand) + by)))
+    left_out = [sheets.AXIS_NAMES.get(axis, axis) for axis in AXES if axis not in rule.axes]
+    found += [("not judged", escape(", ".join(left_out)))] if left_out else []
     for rung in content.frozen.rungs:
         overrides = " ".join(rung.overrides)
         found.append((f"rung {rung.name}", code(overrides) if overrides else "as the sweep file says"))

@@ -19,6 +19,8 @@ from sweepkit.sweep import override
 AXES = ("steps", "wall_clock", "flops")
 SUPERIOR = "superior"
 NOT_WORSE = "not_worse"
+#: In words, of a cost axis that is not judged; such an axis is absent from the rule.
+IGNORE = "ignore"
 _FEW_UNSELECTED, _MANY_UNSELECTED, _VARIANTS_AN_UNSELECTED = 2, 8, 5
 _TEXTS = {"metric": "val_bpb", "last_metric": "val_bpb", "direction": "lower", "unit": "bits/byte"}
 DEFAULT_AXES = {"steps": SUPERIOR, "wall_clock": NOT_WORSE, "flops": NOT_WORSE}
@@ -37,7 +39,7 @@ class DecisionRule:
             a rung below and such text (``last_rung.py``).
         alpha: family-wise error rate over a rung's variants.
         min_effect: smallest improvement worth having, in the metric's unit.
-        axes: per axis ``superior`` or ``not_worse``.
+        axes: per axis that is judged ``superior`` or ``not_worse``; ``ignore`` in a file switches one off.
         num_unselected: how many variants that lost climb all the same, drawn at random and never adopted, so
             that transfer is measured without selection; None: 2, one in five from 10 variants, 8 from 40.
         margins: per cost axis, how much worse (as a ratio, 0.02 is 2%) still counts as not worse.
@@ -95,8 +97,8 @@ class DecisionRule:
                 raise errors.invalid(
                     f"decision.axes.{axis}",
                     demand,
-                    f"be {SUPERIOR} or {NOT_WORSE}",
-                    errors.did_you_mean(str(demand), (SUPERIOR, NOT_WORSE)),
+                    f"be {SUPERIOR} or {NOT_WORSE}" + ("" if axis == "steps" else f", or {IGNORE}"),
+                    errors.did_you_mean(str(demand), (SUPERIOR, NOT_WORSE, IGNORE)),
                 )
         for name, margin in self.scores.items():
             if not margin >= 0.0:
@@ -171,7 +173,8 @@ class DecisionRule:
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
-        return asdict(self) | {"looks": list(self.looks)}
+        axes = {axis: self.axes.get(axis, IGNORE) for axis in AXES if axis in self.axes or axis != "steps"}
+        return asdict(self) | {"axes": axes, "looks": list(self.looks)}
 
     @classmethod
     def amended(cls, overrides: Sequence[str], base: DecisionRule | None = None) -> DecisionRule:
@@ -209,7 +212,10 @@ class DecisionRule:
                 given[key] = _number(f"decision.{key}", given[key])
         _check_columns(given)
         if "axes" in given:
-            given["axes"] = DEFAULT_AXES | dict(_mapping("decision.axes", given["axes"]))
+            asked = DEFAULT_AXES | dict(_mapping("decision.axes", given["axes"]))
+            given["axes"] = {
+                axis: demand for axis, demand in asked.items() if demand != IGNORE or axis == "steps"
+            }
         if "margins" in given:
             margins = _mapping("decision.margins", given["margins"])
             given["margins"] = DEFAULT_MARGINS | {
