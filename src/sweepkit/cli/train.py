@@ -126,8 +126,8 @@ def compose_with_hydra(arguments: Sequence[str]) -> RunConfig | None:
             app()
         except errors.SweepkitError:
             raise
-        except (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError) as error:
-            # model=null is a ValueError
+        except (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError, OverflowError) as error:
+            # model=null is a ValueError, a float with a thousand digits overflows
             _explain(arguments)
             raise errors.ConfigError(_cause(error)) from error
     if not composed:
@@ -208,15 +208,15 @@ def _explain(arguments: Sequence[str]) -> None:
 
 
 def _cause(error: BaseException) -> str:
-    """Hydra's message with what lies behind it, which Hydra's first line hides."""
+    """Hydra's message with what lies behind it, which Hydra's first line hides; in one line."""
     lines: list[str] = []
     cause: BaseException | None = error
     while cause is not None:
-        text = str(cause).strip()
+        text = " ".join(str(cause).split())
         if text and not any(text in line for line in lines):
             lines.append(text)
         cause = cause.__cause__
-    return "\n".join(lines)
+    return "; ".join(lines)
 
 
 @contextlib.contextmanager

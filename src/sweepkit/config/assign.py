@@ -151,7 +151,7 @@ def _converted(schema: type, name: str, override: Override, current: Any, shown:
             return current  # its turn comes when all values are known
         node = scratch[name]
         found = OmegaConf.to_object(node) if OmegaConf.is_config(node) else node
-    except OmegaConfBaseException as error:
+    except (OmegaConfBaseException, OverflowError) as error:  # of a float with a thousand digits
         raise wrong() from error
     if (
         isinstance(found, str)

@@ -27,6 +27,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from sweepkit import fsio
 from sweepkit.config.schema import DatasetConfig
@@ -124,7 +125,7 @@ def _listing(dataset: DatasetConfig, downloads: Path) -> tuple[str, list[Shard]]
     from huggingface_hub import HfApi
     from huggingface_hub.hf_api import RepoFile
 
-    kept = _repo_folder(dataset, downloads) / f"listing-{dataset.revision or 'main'}.json".replace("/", "--")
+    kept = _repo_folder(dataset, downloads) / f"listing-{quote(dataset.revision or 'main', safe='')}.json"
     with contextlib.suppress(FileNotFoundError, DamagedError):
         value = fsio.read_json(kept)
         return value["commit"], [Shard(**item) for item in value["shards"]]
