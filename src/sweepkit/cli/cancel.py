@@ -13,8 +13,8 @@ examples:
   sweepkit cancel d12-0123456789ab-s1          one run
   sweepkit cancel x0_beta1 --wait 0            ask them to stop and return
 
-Running ones, on any host, end with a checkpoint. Nothing is lost: launch the sweep again (sweepkit sweep or
-promote NAME) and it goes on from there.
+Running ones, on any host, end with a checkpoint. Nothing is lost, and nothing is decided without them: launch
+the sweep again (sweepkit sweep or promote NAME) and it goes on from there.
 """
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 EPILOG = f"""\
 examples:
-  sweepkit resume x0_beta1                     what is missing, or failed for its device, data or disk
+  sweepkit resume x0_beta1                     what has no answer: missing, cancelled, lost, no device or disk
   sweepkit resume x0_beta1 --failed            failed runs too
   sweepkit resume x0_beta1 --only timeout,node_failure    failed runs of these classes
   sweepkit resume x0_beta1 --climb launcher=slurm         and up the ladder, as promote does
