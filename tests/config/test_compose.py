@@ -54,7 +54,7 @@ def test_precedence_schema_group_experiment_command_line() -> None:
     # an experiment wins over a group that it differs from
     constant = compose(["schedule=constant", "experiment=mini"]).schedule
     assert constant.weight_decay is WeightDecaySchedule.constant
-    assert constant.warmup_ratio == 0.02
+    assert constant.warmup_ratio == 0.1
 
 
 def test_values_of_every_kind() -> None:

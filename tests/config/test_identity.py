@@ -25,17 +25,17 @@ SMALL = (
     "horizon.sequence_len=256",
 )
 GOLDEN = {
-    (): "d12-2c06b5da37db-s1",
+    (): "d12-190ecf33cc65-s1",
     (
         "model=d20",
         "dataset.kind=hub",
         "dataset.repo=a/b",
         "dataset.shard_pattern=x",
         "precision=bf16",
-    ): "d20-0932bb06aee2-s1",
-    (*SMALL, "model=d2", "horizon.num_steps=50", "seed=3"): "d2-38a2c719cb77-s3",
-    (*SMALL, "model=d4", "optimizer=adamw", "packing=stream"): "d4-b3b94840d49a-s1",
-    (*FOLDER, "horizon=num_steps", "horizon.num_steps=77"): "d12-2a62b5f4a47b-s1",
+    ): "d20-834218f08fee-s1",
+    (*SMALL, "model=d2", "horizon.num_steps=50", "seed=3"): "d2-27d36099cc8a-s3",
+    (*SMALL, "model=d4", "optimizer=adamw", "packing=stream"): "d4-293717430dd7-s1",
+    (*FOLDER, "horizon=num_steps", "horizon.num_steps=77"): "d12-5bdf3c187c91-s1",
 }
 
 

@@ -94,3 +94,16 @@ def test_step_0_has_exactly_the_zero_gradients_of_the_specification() -> None:
         assert parameter.grad is not None, name
         zero = not parameter.grad.any()
         assert zero == (name.endswith(cut) or name.startswith("value_embeds")), name
+
+
+def test_weights_moved_by_a_share_differ_by_it_and_by_nothing_else() -> None:
+    plain, moved = tiny_plan(), tiny_plan("model.init_moved_by=1e-4")
+    models = [build_model(plan, torch.float32, "cpu") for plan in (plain, moved)]
+    for model in models:
+        model.initialize(1)
+    for (name, before), after in zip(models[0].named_parameters(), models[1].parameters(), strict=True):
+        share = (after / before - 1)[before != 0]
+        assert torch.equal(after == 0, before == 0), name
+        assert not (share.abs() > 6e-4).any(), name
+        if share.numel() > 1000:
+            assert share.std().item() == pytest.approx(1e-4, rel=0.05), name

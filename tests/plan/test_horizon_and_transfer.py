@@ -146,7 +146,20 @@ def test_schedules_in_steps() -> None:
     assert found.warmdown_steps == round(0.65 * found.num_steps)
     assert plan("horizon.num_steps=10").warmup_steps == 40  # a smoke test may end before
     mini = plan("experiment=mini", "horizon.num_steps=200")
-    assert (mini.warmup_steps, mini.momentum_warmup_steps) == (4, 40)
+    assert (mini.warmup_steps, mini.momentum_warmup_steps) == (20, 40)
+
+
+@pytest.mark.parametrize("num_steps", [1, 2, 7, 24, 49, 50])
+def test_a_fraction_of_a_short_run_is_a_step_at_least(num_steps: int) -> None:
+    """2% of 24 steps used to come out as no warm-up."""
+    found = plan(
+        "schedule=short",
+        "schedule.momentum_warmup_ratio=0.001",
+        f"horizon.num_steps={num_steps}",
+    )
+    assert (found.warmup_steps, found.momentum_warmup_steps) == (1, 1)
+    without = plan("schedule=short", "schedule.warmup_ratio=0", f"horizon.num_steps={num_steps}")
+    assert without.warmup_steps == 0
 
 
 @pytest.mark.parametrize("depth", [2, 4, 6])

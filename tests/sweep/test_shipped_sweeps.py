@@ -35,7 +35,7 @@ def test_the_demo_has_what_it_promises() -> None:
     assert len(sweep.seeds) >= 3
     assert sweep.decision.alpha == 0.1
     assert sweep.ladder == "mini"
-    known_to_hurt = [["optimizer.unembedding.lr=0.0008"]]  # a tenth of the default
+    known_to_hurt = [["optimizer.unembedding.lr=0.0008"]]  # a tenth of the reference's
     assert [list(v.overrides) for v in variants if v.label == "change=unembedding_0.1x"] == known_to_hurt
 
 

@@ -31,6 +31,8 @@ examples:
 The spread of the final loss over seeds, with its degrees of freedom and age, is kept in
 results/calibration.json for the same depth, dataset, precision, hardware and horizon. Verdicts shrink a
 sweep's own noise towards it, and sweepkit plan sweep=NAME works out the power with it.
+Two of the seeds run twice, the second time from weights moved by 1e-7: where that changes the loss by more
+than a third of min_effect, rounding decides, and this command and every verdict say so.
 """
 
 
@@ -51,7 +53,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run what is missing, measure and keep; the exit status is 1 where too few runs completed."""
-    from sweepkit.analysis import calibration, calibration_file
+    from sweepkit.analysis import calibration, calibration_file, rounding
     from sweepkit.results import store
 
     if args.seeds < calibration.MIN_SEEDS:
@@ -59,30 +61,45 @@ def run(args: argparse.Namespace) -> int:
             "--seeds", args.seeds, f"be at least {calibration.MIN_SEEDS}", "fewer do not measure an SD"
         )
     results_dir = paths.results_dir()
-    plans, metrics = plans_of(args.overrides, args.seeds)
+    plans, metrics, min_effect = plans_of(args.overrides, args.seeds)
+    pairs = _pairs(plans)
     how = running.how(args, results_dir, plans[0])
     labels = {plan.run_id: f"d{plan.depth} seed {plan.seed}" for plan in plans}
-    if running.run_plans(plans, how, "calibrate", labels):
+    moved = {plan.run_id: f"d{plan.depth} seed {plan.seed}, weights moved by 1e-7" for plan, _ in pairs}
+    if running.run_plans([*plans, *(plan for plan, _ in pairs)], how, "calibrate", labels | moved):
         print("when the jobs have ended, run the same command again: it measures what they left")
         return running.DONE
     rows = store.load("all", results_dir)
-    rows = rows[rows["run_id"].isin(labels)]
-    found = [item for metric in metrics if metric in rows for item in calibration.measure(rows, metric)]
-    calibration_file.add(results_dir, found)
+    rows = rows[rows["run_id"].isin([*labels, *moved])]
+    seeds = rows[rows["run_id"].isin(labels)]
+    measured = [metric for metric in metrics if metric in rows]
+    found = [item for metric in measured for item in calibration.measure(seeds, metric)]
+    beside = {plan.run_id: plain.run_id for plan, plain in pairs}
+    apart = [(metric, item) for metric in measured for item in rounding.measure(rows, metric, beside)]
+    calibration_file.add(results_dir, [*found, *(item for _, item in apart)])
     _show(rows, found)
+    for metric, item in apart:
+        if min_effect is not None and rounding.is_chaotic(item, min_effect):
+            print(f"d{item.depth}: {rounding.chaotic(item, metric, min_effect)}")
+        else:
+            print(f"d{item.depth}: {rounding.measured(item, metric)}")
     print(f"kept in {running.shown(results_dir / calibration_file.NAME)}")
     known = {item.depth for item in found if item.metric == metrics[0] and item.df >= calibration.MIN_DF}
     return running.DONE if known >= {plan.depth for plan in plans} else running.RUNS_FAILED
 
 
-def plans_of(overrides: list[str], num_seeds: int) -> tuple[list[RunPlan], list[str]]:
-    """The reference on every rung with seeds of its own; the metric of the sweep, and its last rung's."""
+def plans_of(overrides: list[str], num_seeds: int) -> tuple[list[RunPlan], list[str], float | None]:
+    """The reference on every rung with seeds of its own.
+
+    Returns:
+        The plans; the metric of the sweep, and its last rung's; the sweep's min_effect, None without one.
+    """
     from sweepkit.config import codec, compose
     from sweepkit.plan import build
     from sweepkit.sweep import expand, file, last_rung
 
     name, others = running.split_sweep(overrides)
-    metrics = ["val_bpb"]
+    metrics, min_effect = ["val_bpb"], None
     rungs: list[Callable[..., RunConfig]] = []
     if name is not None:
         sweep = dataclasses.replace(file.load(name), seeds=(1,))
@@ -91,11 +108,27 @@ def plans_of(overrides: list[str], num_seeds: int) -> tuple[list[RunPlan], list[
         rungs += [functools.partial(stack.config, own) for stack in expand.stacks(sweep, others)]
         ladder = expand.rungs_of(expand.ladder_of(sweep, others))
         last = last_rung.metric(sweep.decision, ladder, codec.to_json(rungs[-1]()))
-        metrics = list(dict.fromkeys([sweep.decision.metric, last]))
+        metrics, min_effect = list(dict.fromkeys([sweep.decision.metric, last])), sweep.decision.min_effect
     else:
         rungs.append(lambda seed: compose.compose([*others, f"seed={seed}"]))
     seeds = range(FIRST_SEED, FIRST_SEED + num_seeds)
-    return [build.build(composed(seed=seed)) for composed in rungs for seed in seeds], metrics
+    plans = [build.build(composed(seed=seed)) for composed in rungs for seed in seeds]
+    return plans, metrics, min_effect
+
+
+def _pairs(plans: list[RunPlan]) -> list[tuple[RunPlan, RunPlan]]:
+    """The first seeds of every rung with moved weights, each with the plan that it is like but for that."""
+    from sweepkit.analysis import rounding
+    from sweepkit.config import codec
+    from sweepkit.plan import build
+
+    found = []
+    for plan in plans:
+        if plan.seed < FIRST_SEED + rounding.NUM_PAIRS:
+            config = codec.from_json(plan.config)
+            model = dataclasses.replace(config.model, init_moved_by=rounding.MOVED_BY)
+            found.append((build.build(dataclasses.replace(config, model=model)), plan))
+    return found
 
 
 def _show(rows: pd.DataFrame, found: list[Calibration]) -> None:

@@ -102,6 +102,7 @@ RANGES: dict[str, Range] = {
     "model.x0_lambda_last": _finite("0.05"),
     "model.smear_lambda_init": _finite("0"),
     "model.backout_lambda_init": _finite("0.2"),
+    "model.init_moved_by": _at_least(0, "1e-7"),
     "dataset.name": _named("dataset.name=my_text"),
     "dataset.text_column": _named("dataset.text_column=text"),
     "dataset.num_train_shards": _at_least(1, "8"),

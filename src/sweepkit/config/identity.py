@@ -48,6 +48,7 @@ _INIT_FIELDS = (
     "x0_lambda_last",
     "smear_lambda_init",
     "backout_lambda_init",
+    "init_moved_by",
 )
 _SAMPLE_FIELDS = ("sample_tokens", "sample_prompt")
 _MATRIX_SWITCHES = ("kind", "num_iterations", "row_equilibration", "frobenius_reset", "cautious_weight_decay")

@@ -125,6 +125,9 @@ class ModelConfig:
     x0_lambda_last: float = 0.05
     smear_lambda_init: float = 0.0
     backout_lambda_init: float = 0.2
+    init_moved_by: float = (
+        0.0  # share by which all initial weights are moved at random (analysis/rounding.py)
+    )
 
 
 @dataclass

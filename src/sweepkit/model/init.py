@@ -49,6 +49,10 @@ def initialize(gpt: GPT, seed: int) -> None:
         gpt.smear_lambda.fill_(config.smear_lambda_init)
     if gpt.backout_lambda is not None:
         gpt.backout_lambda.fill_(config.backout_lambda_init)
+    if config.init_moved_by:
+        for parameter in gpt.parameters():
+            share = torch.empty(parameter.shape).normal_(0.0, config.init_moved_by, generator=generator)
+            _copy(parameter, parameter.float().cpu() * (1 + share))
 
 
 def _copy(target: Tensor, value: Tensor) -> None:

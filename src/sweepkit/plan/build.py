@@ -112,6 +112,8 @@ def _schedule_steps(config: RunConfig, num_steps: int) -> dict[str, int]:
 def _warmup(schedule: ScheduleConfig, name: str, num_steps: int) -> int:
     """Steps of a warm-up: its fraction of the run where that is set, which replaces the number.
 
+    A fraction above 0 is one step at least: a short run would have no warm-up without a word.
+
     Raises:
         ConfigError: both are set, and differ.
     """
@@ -119,7 +121,7 @@ def _warmup(schedule: ScheduleConfig, name: str, num_steps: int) -> int:
     ratio: float | None = getattr(schedule, f"{name}_ratio")
     if ratio is None:
         return steps
-    replaced_by = round(ratio * num_steps)
+    replaced_by = max(1, round(ratio * num_steps)) if ratio else 0
     if steps not in (replaced_by, getattr(ScheduleConfig, f"{name}_steps")):
         raise errors.invalid(
             f"schedule.{name}_steps",

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from sweepkit.analysis import calibration, calibration_file, replicates
+from sweepkit.analysis import calibration, calibration_file, replicates, rounding
 from sweepkit.analysis.calibration import Calibration
 from sweepkit.config.schema import RungConfig
 from sweepkit.errors import FrozenPlanError
@@ -215,7 +215,8 @@ class _Judge:
 
         in_time = hindsight.in_time(known, rows)
         used, late = serving(in_time), serving([item for item in known if item not in in_time])
-        return used, hindsight.too_late(late)
+        chaotic = rounding.said(known, rows[mine], self.rule.metric, self.rule.min_effect)
+        return used, [*chaotic, *hindsight.too_late(late)]
 
     def _verdicts(self, rows: pd.DataFrame, known: Sequence[Calibration]) -> list[Verdict]:
         frozen, rung, is_last = self.frozen, self.stage.rung, self.stage.is_last
