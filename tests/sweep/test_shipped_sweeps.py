@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
-from sweepkit.config import paths
+from sweepkit.config import codec, paths
 from sweepkit.sweep import expand, file, horizons
 
+PUBLISHED = Path(__file__).parents[2] / "results" / "published" / "tune_mini"
 SHIPPED = sorted(path.stem for path in paths.sweeps_dir().glob("*.yaml"))
 
 
@@ -53,3 +55,29 @@ def test_x0_beta1_is_the_published_sweep(tmp_path: Path) -> None:
     betas = {cell.plan.config["optimizer"]["x0"]["beta1"] for cell in cells}
     assert betas == {0.80, 0.90, 0.94, 0.96, 0.97, 0.98}
     assert {cell.plan.depth for cell in cells} == {12, 20, 24}
+
+
+def test_minis_published_table_is_of_its_constants_and_nothing_in_it_is_better() -> None:
+    """Every variant of the sweep that tuned them, with every seed; the reference as mini is now."""
+    sweep = file.load("tune_mini")
+    cells = expand.expand_all(sweep)
+    table = pd.read_csv(PUBLISHED / "runs.csv")
+    assert set(table["state"]) == {"complete"}
+    found = set(zip(table["variant"], table["seed"], strict=True))
+    assert found == {(cell.variant, cell.plan.seed) for cell in cells}
+    rates = {name.removeprefix("learning_rates_"): name for name in table if "learning_rates_" in name}
+    by_variant = table.groupby("variant")
+    for cell in cells:
+        row = by_variant.get_group(cell.variant).iloc[0]
+        assert (row["num_steps"], row["total_batch_size"]) == (
+            cell.plan.num_steps,
+            cell.plan.total_batch_size,
+        )
+        assert {group: row[name] for group, name in rates.items()} == pytest.approx(cell.plan.learning_rates)
+    assert {codec.from_json(cell.plan.config).precision.dtype.name for cell in cells} == {"fp32"}
+    loss = by_variant["val_bpb"].mean()
+    same_batch = [name for name in loss.index if not name.startswith("batch=")]
+    assert loss[same_batch].min() > loss["reference"] - sweep.decision.min_effect
+    verdicts = pd.read_csv(PUBLISHED / "verdicts.csv")
+    assert set(verdicts["variant"]) == set(loss.index) - {"reference"}
+    assert not set(verdicts["outcome"]) & {"adopt", "promote"}

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from sweepkit.training.compile_lock import compiling
+from sweepkit.training.compile_lock import compiling, use_folder
 from sweepkit.training.engine import EngineKey
 from sweepkit.training.failure import Stopped
 
@@ -71,7 +71,19 @@ def test_all_that_is_compiled_is_kept_in_one_folder(tmp_path: Path, monkeypatch:
     told = "from torch._inductor import codecache; print(codecache.cache_dir(), codecache._HEADER_DIR)"
     program = f"from sweepkit.training import compile_lock; compile_lock.keep_headers(); {told}"
     done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
-    assert done.stdout.split() == [
-        str(tmp_path / "inductor"),
-        str(tmp_path / "inductor/precompiled_headers"),
-    ]
+    own = tmp_path / "inductor" / torch.backends.cpu.get_cpu_capability().lower()
+    assert done.stdout.split() == [str(own), str(own / "precompiled_headers")]
+
+
+def test_every_instruction_set_has_compiled_code_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SWEEPKIT_CACHE_DIR", str(tmp_path))
+    folders = []
+    for capability in ("AVX2", "AVX512"):
+        monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
+        monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda found=capability: found)
+        folders.append(use_folder())
+    assert folders == [tmp_path / "inductor" / "avx2", tmp_path / "inductor" / "avx512"]
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "elsewhere"))
+    assert use_folder() == tmp_path / "elsewhere"

@@ -63,8 +63,13 @@ def compiling(key: EngineKey, should_stop: Callable[[], bool]) -> Iterator[None]
 
 
 def use_folder() -> Path:
-    """Have the compiler keep its code beside sweepkit's other caches, unless it was told another place."""
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(paths.cache_dir() / "inductor"))
+    """Have the compiler keep its code beside sweepkit's other caches, unless it was told another place.
+
+    A folder of its own for every instruction set: the compiler's cache holds code by what it was made from,
+    and machines that share the cache (or ``ATEN_CPU_CAPABILITY``) differ. AVX-512's code gave NaN under AVX2.
+    """
+    own = paths.cache_dir() / "inductor" / torch.backends.cpu.get_cpu_capability().lower()
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(own))
     return Path(os.environ["TORCHINDUCTOR_CACHE_DIR"])
 
 
