@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sweepkit.cli import running
-from sweepkit.results.columns import REFERENCE, is_reference
+from sweepkit.results.columns import INFEASIBLE, REFERENCE, is_reference
 from sweepkit.results.record import RunState
 
 if TYPE_CHECKING:
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from sweepkit.sweep.frozen import Frozen
 
 _SHOWN = 10
-_FINE = frozenset({RunState.complete.value, RunState.diverged.value, RunState.pruned.value})
+_INVALID_SHOWN = 20
+_FINE = frozenset({RunState.complete.value, RunState.diverged.value, RunState.pruned.value, INFEASIBLE})
 
 
 def run(sweep: Frozen, how: running.How, overrides: Sequence[str]) -> int:
@@ -146,6 +147,7 @@ def conclude(sweep: Frozen, results_dir: Path) -> int:
     """Print the best trials beside the reference, and where files are; returns the exit status."""
     from sweepkit.report import tables, terminal
     from sweepkit.search.trial_ledger import TrialLedger
+    from sweepkit.sweep import trials
 
     console = terminal.console()
     frame = running.load(sweep, results_dir)
@@ -154,13 +156,15 @@ def conclude(sweep: Frozen, results_dir: Path) -> int:
     console.print(tables.summary(best(frame[where], metric), metric))
     ledger = TrialLedger(sweep, results_dir)
     counts: dict[str, int] = {}
-    for found in ledger.outcomes.values():
-        counts[found.state.value] = counts.get(found.state.value, 0) + 1
-    words = ", ".join(f"{number} {state}" for state, number in counts.items())
-    console.print(f"{running.count(len(ledger.trials), 'trial')}: {words}")
     for number, found in ledger.outcomes.items():
-        if not ledger.trials[number].cells:
-            console.print(f"trial {number} is no valid configuration: {found.reason}")
+        if ledger.trials[number].counts:
+            counts[found.state.value] = counts.get(found.state.value, 0) + 1
+    words = ", ".join(f"{number} {state}" for state, number in counts.items())
+    console.print(f"{running.count(sum(counts.values()), 'trial')}: {words}", markup=False)
+    console.print(trials.said(sweep.sweep_dir, ledger.spec.n_trials), markup=False)
+    for number, found in list(ledger.outcomes.items())[-_INVALID_SHOWN:]:
+        if ledger.trials[number].error is not None:
+            console.print(f"proposal {number} is no valid configuration: {found.reason}", markup=False)
     ended = frame["run_id"].isin([run.run_id for run in ledger.runs.values()])
     failed = frame[ended & ~frame["state"].isin(_FINE)]
     if len(failed):
@@ -183,7 +187,8 @@ def worth_showing(frame: pd.DataFrame, metric: str, promotion: Promotion) -> set
 
 def best(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
     """The rows of the reference and of the ten variants with the lowest mean, best first."""
-    means = frame[frame[metric].notna()].groupby("variant")[metric].mean().sort_values()
+    answered = frame[metric].notna() & (frame["state"] == RunState.complete)
+    means = frame[answered].groupby("variant")[metric].mean().sort_values()
     names = [str(name) for name in means.index if not is_reference(str(name))][:_SHOWN]
     rows = frame[frame["variant"].isin([*names, REFERENCE])]
     order = {name: place for place, name in enumerate([REFERENCE, *names])}

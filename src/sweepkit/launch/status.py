@@ -143,8 +143,9 @@ class _Asked:
 def _frozen(sweep: Frozen, results_dir: Path, asked: _Asked) -> SweepStatus:
     found = _sweep(sweep.name, sweep.cells, results_dir, asked, Pruner.of(sweep))
     if sweep.search:
-        asked_for, total = len(trials.load(sweep.sweep_dir)), sweep.search.n_trials
-        found.notes.append(f"search ({sweep.search.sampler}): {asked_for} of {total} trials proposed")
+        found.notes.append(
+            f"search ({sweep.search.sampler}): {trials.said(sweep.sweep_dir, sweep.search.n_trials)}"
+        )
     return found
 
 

@@ -69,6 +69,9 @@ REFERENCE = "reference"
 #: State of a run whose record.json is there but cannot be read.
 CORRUPT = "corrupt"
 
+#: State of a complete run of a search's trial that took more memory than the search allows.
+INFEASIBLE = "infeasible"
+
 RUN_COLUMNS: tuple[Column, ...] = (
     # which run this is
     Column("run_id", TEXT, "", NO, "name of the run's folder; two cells may share one run"),
@@ -91,8 +94,9 @@ RUN_COLUMNS: tuple[Column, ...] = (
         TEXT,
         "",
         NO,
-        "planned (no record yet), running, complete, pruned, diverged, failed, preempted, cancelled, "
-        "or corrupt (record.json cannot be read; failure_message says what to do)",
+        "planned (no record yet), running, complete, pruned, infeasible (complete, over a search's memory "
+        "limit), diverged, failed, preempted, cancelled, or corrupt (record.json cannot be read; "
+        "failure_message says what to do)",
     ),
     Column("failure_class", TEXT, "", NO, "why a run did not complete: diverged, oom, bad_data, crash, ..."),
     Column("failure_message", TEXT, "", NO, "the failure in words"),

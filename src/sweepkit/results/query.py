@@ -23,6 +23,7 @@ from typing import Any
 import pandas as pd
 
 from sweepkit.errors import SweepkitError, did_you_mean, invalid
+from sweepkit.results.columns import INFEASIBLE, Direction, find
 
 _TOKEN = re.compile(
     r"""\s*(?:(?P<op><=|>=|==|!=|<>|=|<|>)
@@ -51,10 +52,24 @@ def keep(frame: pd.DataFrame, expression: str) -> pd.DataFrame:
 def order_by(frame: pd.DataFrame, keys: str) -> pd.DataFrame:
     """``frame`` sorted by comma-separated columns; ``-column`` is descending; missing values come last.
 
+    So do infeasible runs, where a column has a better end: they rank with nothing.
+
     Raises:
         SweepkitError: unknown column.
     """
     names = [key.strip() for key in keys.split(",") if key.strip()]
+    if any(_is_better_or_worse(name.removeprefix("-")) for name in names) and "state" in frame:
+        ranked = frame["state"] != INFEASIBLE
+        return pd.concat([_ordered(frame[ranked], names), _ordered(frame[~ranked], names)])
+    return _ordered(frame, names)
+
+
+def _is_better_or_worse(name: str) -> bool:
+    column = find(name)
+    return column is not None and column.direction is not Direction.none
+
+
+def _ordered(frame: pd.DataFrame, names: list[str]) -> pd.DataFrame:
     columns = [check_column(frame, name.removeprefix("-"), "--sort") for name in names]
     if not columns:
         return frame

@@ -22,9 +22,10 @@ from sweepkit import fsio
 from sweepkit.config import paths
 from sweepkit.errors import DamagedError, SweepkitError, did_you_mean
 from sweepkit.results import columns, flatten, learning_curves, pruned
-from sweepkit.results.columns import CORRUPT, PLANNED, REFERENCE, Column
+from sweepkit.results.columns import CORRUPT, INFEASIBLE, PLANNED, REFERENCE, Column
 from sweepkit.results.index import read_cached
-from sweepkit.results.record import RunDir
+from sweepkit.results.record import RunDir, RunState
+from sweepkit.sweep.expand import VARIANT
 
 #: ``load(ALL)`` reads every run directory.
 ALL = "all"
@@ -60,7 +61,8 @@ def load(sweep: str | None = None, results_dir: Path | str | None = None) -> pd.
         entries = prunings.get(run_id, {})
         seen = pruned.as_seen(records.get(run_id, {}), entries, sweep, str(head.get("identity")))
         records[run_id] = seen | ({"pruned_by": ", ".join(entries)} if entries else {})
-    return _frame([_joined(row, records.get(row["run_id"])) for row in rows])
+    joined = [_joined(row, records.get(row["run_id"])) for row in rows]
+    return _frame([_feasible(row, head) for row in joined])
 
 
 def curves(sweep: str | None = None, results_dir: Path | str | None = None) -> pd.DataFrame:
@@ -129,6 +131,19 @@ def _records(results: Path, run_ids: dict[str, None]) -> dict[str, flatten.Row]:
     ).items():
         records[run_id] = (records.get(run_id) or {}) | found
     return {run_id: record for run_id, record in records.items() if record}
+
+
+def _feasible(row: flatten.Row, head: Mapping[str, Any]) -> flatten.Row:
+    """A trial's row, where it was searched; one over the search's memory limit is no answer."""
+    search, rungs = (head.get("sweep") or {}).get("search") or {}, head.get("rungs") or [{}]
+    limit_gib, peak_gib = search.get("max_peak_memory_gib"), row.get("peak_memory_gib")
+    is_trial = row.get("role") == VARIANT and row.get("rung") == rungs[0].get("name")
+    if limit_gib is None or peak_gib is None or not is_trial or row["state"] != RunState.complete:
+        return row
+    if peak_gib <= limit_gib:
+        return row
+    why = f"{peak_gib:.2f} GiB at its peak, more than max_peak_memory_gib={limit_gib:g}"
+    return row | {"state": INFEASIBLE, "failure_message": why}
 
 
 def _prunings(results: Path, run_ids: dict[str, None]) -> dict[str, dict[str, Any]]:

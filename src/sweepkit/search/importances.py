@@ -1,7 +1,7 @@
 """Which parameter of a search mattered: PED-ANOVA (Watanabe, Bansal, Hutter 2023), by Optuna.
 
 It asks how differently a parameter is distributed among the better trials than among all, so that it needs
-no model and no further library. Trials that failed or were pruned take no part.
+no model and no further library. Trials that are infeasible or were pruned take no part.
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ def table(results_dir: Path, name: str) -> pd.DataFrame:
         raise invalid(
             "--importances", name, "name a sweep that searches", "give its sweep file a search: block"
         )
+    import optuna
     from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
     from optuna.trial import TrialState
 
     from sweepkit.search import study as studies
 
-    study = studies.load(sweep.sweep_dir) if (sweep.sweep_dir / studies.FILE).exists() else None
-    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)) if study else []
-    if study is None or len(complete) < _LEAST:
+    known = studies.load(sweep.sweep_dir) if (sweep.sweep_dir / studies.FILE).exists() else None
+    every = known.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)) if known else []
+    complete = [trial for trial in every if all(excess <= 0 for excess in trial.constraints.values())]
+    if len(complete) < _LEAST:
         remedy = f"run: sweepkit resume {name}"
         contract = f"have at least {_LEAST} complete trials (it has {len(complete)})"
         raise invalid("--importances", name, contract, remedy)
+    study = optuna.create_study()  # in memory, without those that stand in for a value
+    study.add_trials(complete)
     shares = get_param_importances(study, evaluator=PedAnovaImportanceEvaluator())
-    try:
-        best = study.best_params  # of the feasible ones
-    except ValueError:
-        best = {}
-    rows = [(key, share, str(best[key]) if best else None) for key, share in shares.items()]
+    rows = [(key, share, str(study.best_params[key])) for key, share in shares.items()]
     return pd.DataFrame(rows, columns=["parameter", "importance", "best"])

@@ -1,9 +1,11 @@
 """What a trial came to, judged by its run folders alone, and what of it Optuna is told.
 
-The value is the mean of the decision metric over the trial's seeds. Nothing is ever told as infinity, which
-Optuna would take for a number: a trial that diverged, ran out of memory or crashed has failed, one that was
-stopped as hopeless is pruned, one that needed more memory than allowed is infeasible. A trial whose process
-was lost says nothing about its point: it is dead, counts for nothing, and another is asked for.
+The value is the mean of the decision metric over the trial's seeds. A trial that its own point made fail
+(it diverged, ran out of memory, crashed, or measured more memory than allowed) is infeasible, as is a point
+that is no valid configuration: the sampler has to learn to keep away. One that was stopped as hopeless is
+pruned. A trial whose process was lost, or whose device or text was not there, says nothing about its point: it
+is dead, counts for nothing, and another is asked for. A full disk or a cancel decides nothing: the next launch
+goes on with it.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from sweepkit.search.curve import Curve
 from sweepkit.sweep.trials import Trial
 
 #: What decides nothing: the next launch goes on with the run.
-_GOES_ON = frozenset({FailureClass.cancelled, FailureClass.disk_full, FailureClass.storage})
+_UNDECIDED = frozenset({FailureClass.cancelled, FailureClass.disk_full, FailureClass.storage})
 #: What befell a run from outside; the trial is dead, not bad.
 _DEAD = answer.FROM_OUTSIDE | {FailureClass.timeout}
 
@@ -28,7 +30,8 @@ _DEAD = answer.FROM_OUTSIDE | {FailureClass.timeout}
 class TrialState(StrEnum):
     complete = "complete"
     pruned = "pruned"
-    failed = "failed"
+    infeasible = "infeasible"
+    invalid = "invalid"  # no valid configuration
     dead = "dead"
 
 
@@ -37,9 +40,9 @@ class Outcome:
     """How a trial ended.
 
     Attributes:
-        value: of a complete trial.
+        value: of a complete trial, and of one that is infeasible for its memory alone.
         loss_at: of a pruned trial: per cent of the schedule, and the training loss there.
-        excess_gib: measured peak memory less the limit; above 0 is infeasible. None without a limit.
+        excess_gib: measured peak memory less the limit; above 0 is infeasible. None where not known.
         reason: of a trial that is not complete, in words.
     """
 
@@ -54,14 +57,13 @@ class Outcome:
 def decide(trial: Trial, runs: Sequence[Run], metric: str, max_memory_gib: float | None) -> Outcome | None:
     """The outcome; None while runs are missing that could still change it.
 
-    One bad seed decides: the trial's other runs are then not needed. A cancelled run, or one that a full disk
-    stopped, decides nothing, for the next launch goes on with it.
+    One bad seed decides: the trial's other runs are then not needed.
     """
     if not trial.cells:
-        return Outcome(TrialState.failed, reason=trial.error or "no runs")
+        return Outcome(TrialState.invalid, reason=trial.error or "no runs")
     run_ids = tuple(run.run_id for run in runs)
     for run in runs:
-        if run.record is None or not run.is_final or run.record.failure_class in _GOES_ON:
+        if run.record is None or not run.is_final or run.record.failure_class in _UNDECIDED:
             continue
         why = f"{run.run_id}: {run.record.failure_message or run.record.failure_class or run.state}"
         if run.is_pruned:
@@ -69,7 +71,7 @@ def decide(trial: Trial, runs: Sequence[Run], metric: str, max_memory_gib: float
         if run.record.failure_class in _DEAD:
             return Outcome(TrialState.dead, reason=why, run_ids=run_ids)
         if run.record.state in (RunState.failed, RunState.diverged):
-            return Outcome(TrialState.failed, reason=why, run_ids=run_ids)
+            return Outcome(TrialState.infeasible, reason=why, run_ids=run_ids)
     rows = [
         flatten.record_row(run.record.to_json())
         for run in runs
@@ -80,10 +82,13 @@ def decide(trial: Trial, runs: Sequence[Run], metric: str, max_memory_gib: float
     values = [row.get(metric) for row in rows]
     numbers = [float(value) for value in values if value is not None and math.isfinite(value)]
     if len(numbers) < len(values):
-        return Outcome(TrialState.failed, reason=f"complete without {metric}", run_ids=run_ids)
+        return Outcome(TrialState.infeasible, reason=f"complete without {metric}", run_ids=run_ids)
     peaks = [float(row["peak_memory_gib"]) for row in rows if row.get("peak_memory_gib") is not None]
     excess = max(peaks) - max_memory_gib if max_memory_gib is not None and peaks else None
     mean = math.fsum(numbers) / len(numbers)
+    if excess is not None and excess > 0:
+        why = f"{max(peaks):.2f} GiB at its peak, more than max_peak_memory_gib={max_memory_gib:g}"
+        return Outcome(TrialState.infeasible, mean, excess_gib=excess, reason=why, run_ids=run_ids)
     return Outcome(TrialState.complete, mean, excess_gib=excess, run_ids=run_ids)
 
 

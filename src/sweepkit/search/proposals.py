@@ -1,14 +1,17 @@
 """Asking: one more trial, written down with its runs before anybody starts them.
 
-Askers take turns, by a claim in the sweep's folder that outlives no process. In its turn an asker first tells
-Optuna what has ended, whoever ran it, then counts: ``n_trials`` in total, however often and by however many
-the search is resumed. Trials that others are still running are in the study as running, and the sampler lies
-about them (TPE) or spreads (GP, QMC), so that a slot is refilled as soon as its run ends.
+Askers take turns, by a claim in the sweep's folder that outlives no process. In its turn an asker first
+tells Optuna what has ended, whoever ran it, then counts: ``n_trials`` in total, however often and by
+however many the search is resumed. A point that was tried is not tried again, and neither it nor a point
+that is no valid configuration is one of the ``n_trials``. Trials that others are still running are in the
+study as running, and the sampler lies about them (TPE) or spreads (GP, QMC), so that a slot is refilled as
+soon as its run ends.
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from sweepkit.errors import ConfigError
 from sweepkit.launch import claims
+from sweepkit.search import earlier, untried
 from sweepkit.search.trial_ledger import TrialLedger, spec_of
 from sweepkit.sweep import expand, points, trials
 from sweepkit.sweep.frozen import Frozen
@@ -26,6 +30,8 @@ from sweepkit.sweep.trials import Trial
 if TYPE_CHECKING:
     from sweepkit.search.study import Study
 
+#: So many proposals in a row without a run of their own end a search.
+_MOST_IDLE = 200
 _POLL_S = (0.002, 0.02)
 
 
@@ -58,12 +64,13 @@ class Proposals:
                 return False
             ledger, study = self._ledger, self._open()
             ledger.refresh()
+            self._take_over()
             study.catch_up(ledger.trials, ledger.outcomes)
             if ledger.num_to_ask <= 0:
                 return False
             trial = self._propose(study, len(ledger.trials))
             trials.append(self._sweep.sweep_dir, trial)
-            return True
+            return trial.end is None
 
     def settle(self) -> None:
         """Tell Optuna what has ended."""
@@ -78,10 +85,46 @@ class Proposals:
             self._study = Study(self._sweep.sweep_dir, self._spec)
         return self._study
 
+    def _take_over(self) -> None:
+        """Before anything is proposed, runs of this space that have ended already become its trials."""
+        if any(not trial.is_earlier for trial in self._ledger.trials):
+            return
+        tried = {untried.key(trial.params) for trial in self._ledger.trials}
+        tried |= {untried.key(point) for point in self._named}  # they come first, and find their runs
+        for params in earlier.points_of(self._sweep, self._overrides, self._ledger.results_dir):
+            if self._ledger.num_to_ask <= len(self._named):
+                break
+            trial = self._trial(len(self._ledger.trials), params, None)
+            if untried.key(params) not in tried and trial.counts and self._ledger.would_be_answered(trial):
+                trials.append(self._sweep.sweep_dir, dataclasses.replace(trial, is_earlier=True))
+                tried.add(untried.key(params))
+                self._ledger.refresh()
+
     def _propose(self, study: Study, number: int) -> Trial:
-        done = {trial.point for trial in self._ledger.trials}
+        """The next trial; a line that is none where there are no more."""
+        known = self._ledger.trials
+        done = {trial.point for trial in known}
         point = next((index for index in range(len(self._named)) if index not in done), None)
-        params: Params = dict(self._named[point]) if point is not None else study.ask(number)
+        if point is not None:
+            return self._trial(number, dict(self._named[point]), point)
+        idle = next((back for back, trial in enumerate(reversed(known)) if trial.counts), len(known))
+        if idle >= _MOST_IDLE:
+            why = f"{idle} proposals in a row were no valid configuration, or the runs of another trial"
+            return Trial(number, {}, end=f"{why}; narrow the space")
+        tried = {untried.key(trial.params) for trial in known}
+        left = untried.points(self._spec.space, tried)
+        if left is not None and not left:
+            return Trial(number, {}, end="every point of the space was tried")
+        params, repeats = study.ask(
+            number, lambda proposed: untried.key(proposed) in tried, is_endless=left is None
+        )
+        if params is None and left:
+            params = untried.draw(left, self._spec.seed, number)
+        if params is None:
+            return Trial(number, {}, end=f"the sampler repeated points {repeats} times in a row")
+        return dataclasses.replace(self._trial(number, params, None), repeats=repeats)
+
+    def _trial(self, number: int, params: Params, point: int | None) -> Trial:
         labels = {cell.variant: cell.variant_key for item in self._ledger.trials for cell in item.cells}
         try:
             cells = points.cells(
@@ -95,6 +138,8 @@ class Proposals:
             return Trial(number, params, point, error=str(error))
         first = self._sweep.rungs[0].name
         here = tuple(cell for cell in cells if cell.rung == first)
+        if (same := self._ledger.trial_of(here)) is not None:
+            return Trial(number, params, point, same_as=same)
         return Trial(number, params, point, here, above=tuple(cell for cell in cells if cell.rung != first))
 
 

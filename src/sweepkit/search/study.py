@@ -7,6 +7,9 @@ before it wrote the trial down. So a deleted journal is made anew, and a kill co
 Optuna's own lock would make everybody wait half a minute for a holder that was killed, so nothing here locks:
 the caller holds the search's claim, which notices at once.
 
+A trial without a value of its own (it diverged, say) is told as infeasible, with the worst value that a trial
+before it has had: Optuna's samplers ignore what has failed, and take infinity for the best.
+
 The sampler is made anew for every trial, seeded by the search's seed and the trial's number: what is proposed
 is a function of those and of what has been told, whichever process asks.
 """
@@ -15,7 +18,8 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,13 +42,75 @@ if TYPE_CHECKING:
 
 FILE = "study.journal"
 NUMBER = "trial"  # user attribute: the number in trials.jsonl
-CONSTRAINT = "peak_memory_gib"
-_STATES = {
-    TrialState.complete: OptunaState.COMPLETE,
-    TrialState.pruned: OptunaState.PRUNED,
-    TrialState.failed: OptunaState.FAIL,
-    TrialState.dead: OptunaState.FAIL,
-}
+#: Constraints, above 0 where a trial is infeasible: it has no value of its own; it needs too much memory.
+ENDS, MEMORY = "ends", "peak_memory_gib"
+_HOLDS, _BROKEN = -1.0, 1.0
+
+
+#: How often a sampler is asked for a point that is new. Only those without a model have more to say.
+_TRIES = {"tpe": 5, "gp": 3, "qmc": 200, "random": 200}
+_DRAWS = 200
+
+
+@dataclass(frozen=True)
+class Told:
+    """What Optuna is told of a trial, in its own terms."""
+
+    state: OptunaState
+    value: float | None = None
+    constraints: dict[str, float] = field(default_factory=dict)
+    loss_at: tuple[int, float] | None = None
+    attributes: dict[str, Any] = field(default_factory=dict)  # what the dashboard shows beside the value
+    has_own_value: bool = False
+
+    def differs(self, there: FrozenTrial) -> bool:
+        """Whether the study says something else; what stands in for a value may be any."""
+        if there.state != self.state:
+            return True
+        return self.state == OptunaState.COMPLETE and (
+            there.constraints != self.constraints or (self.has_own_value and there.value != self.value)
+        )
+
+
+def told_as(outcome: Outcome | None, worst: float | None, max_memory_gib: float | None) -> Told:
+    """An outcome as it is told.
+
+    Args:
+        worst: what stands in for the value of an infeasible trial without one; None: no scale is known yet,
+            and the trial is left out until there is.
+        max_memory_gib: the search's limit. All trials must have the same constraints.
+    """
+    if outcome is None:
+        return Told(OptunaState.RUNNING)
+    attributes: dict[str, Any] = {"runs": list(outcome.run_ids)} if outcome.run_ids else {}
+    attributes |= {"reason": outcome.reason} if outcome.reason else {}
+    if outcome.state is TrialState.pruned:
+        return Told(OptunaState.PRUNED, loss_at=outcome.loss_at, attributes=attributes)
+    value = worst if outcome.value is None else outcome.value
+    if outcome.state is TrialState.dead or value is None:
+        return Told(OptunaState.FAIL, attributes=attributes)
+    constraints = {ENDS: _BROKEN if outcome.value is None else _HOLDS}
+    if max_memory_gib is not None:
+        constraints[MEMORY] = _HOLDS if outcome.excess_gib is None else outcome.excess_gib
+    return Told(
+        OptunaState.COMPLETE,
+        value,
+        constraints,
+        attributes=attributes,
+        has_own_value=outcome.value is not None,
+    )
+
+
+def _worst_before(known: Sequence[Trial], outcomes: Mapping[int, Outcome]) -> list[float | None]:
+    """For every trial the highest value of those before it, else the first after it; None without any."""
+    values = [found.value if (found := outcomes.get(trial.number)) else None for trial in known]
+    worst = next((value for value in values if value is not None), None)
+    found_so_far = []
+    for value in values:
+        found_so_far.append(worst)
+        if worst is not None and value is not None:
+            worst = max(worst, value)
+    return found_so_far
 
 
 class _Unlocked:
@@ -75,7 +141,6 @@ class Study:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._path = sweep_dir / FILE
         self._spec = spec
-        self._told: dict[int, Outcome] = {}
         self._distributions = space.distributions(spec.space)
         with fsio.explain_full_disk(self._path):
             trials.mend(self._path)
@@ -85,13 +150,25 @@ class Study:
             except KeyError:
                 self._study = optuna.create_study(storage=storage, study_name=name, direction="minimize")
 
-    def ask(self, number: int) -> dict[str, Any]:
-        """The sampler's proposal for trial ``number``."""
+    def ask(
+        self, number: int, is_tried: Callable[[dict[str, Any]], bool], is_endless: bool
+    ) -> tuple[dict[str, Any] | None, int]:
+        """The sampler's first proposal for trial ``number`` that is new, and how many before it were not.
+
+        A model proposes its optimum again whatever its seed. In an endless space one is then drawn at random;
+        None where that gives nothing new either, or the caller knows what is left.
+        """
+        asked = [self._spec.sampler] * _TRIES[self._spec.sampler] + ["random"] * (_DRAWS if is_endless else 0)
         with fsio.explain_full_disk(self._path):
-            self._study.sampler = sampler(self._spec, number)
-            trial = self._study.ask(fixed_distributions=self._distributions)
-            trial.set_user_attr(NUMBER, number)
-        return {key: trial.params[key] for key in self._spec.space}
+            for repeats, name in enumerate(asked):
+                self._study.sampler = sampler(self._spec, number, repeats, name)
+                trial = self._study.ask(fixed_distributions=self._distributions)
+                params = {key: trial.params[key] for key in self._spec.space}
+                if not is_tried(params):
+                    trial.set_user_attr(NUMBER, number)
+                    return params, repeats
+                self._study.tell(trial, state=OptunaState.FAIL)
+        return None, len(asked)
 
     def catch_up(self, known: Sequence[Trial], outcomes: Mapping[int, Outcome]) -> None:
         """Bring the study to what ``trials.jsonl`` and the run folders say."""
@@ -108,45 +185,41 @@ class Study:
             for item in asked:
                 if item.number not in live:
                     self._study.tell(item.number, state=OptunaState.FAIL)
-            for trial in known:
-                outcome = outcomes.get(trial.number)
-                if outcome is None or self._told.get(trial.number) is not outcome:
-                    self._update(trial, there.get(trial.number), outcome)
-                    self._told |= {trial.number: outcome} if outcome else {}
+            for trial, worst in zip(known, _worst_before(known, outcomes), strict=True):
+                told = told_as(outcomes.get(trial.number), worst, self._spec.max_peak_memory_gib)
+                self._update(trial, there.get(trial.number), told)
 
-    def _update(self, trial: Trial, there: FrozenTrial | None, outcome: Outcome | None) -> None:
-        wanted = _STATES[outcome.state] if outcome else OptunaState.RUNNING
-        if there is not None and there.state == wanted:
-            return
-        if there is not None and there.state == OptunaState.RUNNING and outcome is not None:
-            self._tell(there, outcome)
-        elif there is None or outcome is not None:  # a failed run that was run again has another outcome now
-            self._add(trial, outcome)
+    def _update(self, trial: Trial, there: FrozenTrial | None, told: Told) -> None:
+        if there is None:
+            self._add(trial, told)
+        elif there.state == OptunaState.RUNNING != told.state:
+            self._tell(there, told)
+        elif told.state != OptunaState.RUNNING and told.differs(there):
+            self._add(trial, told)  # a run that failed was run again, and has another outcome now
 
-    def _tell(self, there: FrozenTrial, outcome: Outcome) -> None:
+    def _tell(self, there: FrozenTrial, told: Told) -> None:
         trial = optuna.trial.Trial(self._study, there._trial_id)
-        for name, value in _attributes(outcome).items():
+        for name, value in told.attributes.items():
             trial.set_user_attr(name, value)
-        if outcome.loss_at is not None:
-            trial.report(outcome.loss_at[1], outcome.loss_at[0])
-        if outcome.excess_gib is not None:
-            trial.set_constraint(CONSTRAINT, outcome.excess_gib)
-        if outcome.state is TrialState.complete:
-            self._study.tell(trial, outcome.value)
+        if told.loss_at is not None:
+            trial.report(told.loss_at[1], told.loss_at[0])
+        for name, excess in told.constraints.items():
+            trial.set_constraint(name, excess)
+        if told.state == OptunaState.COMPLETE:
+            self._study.tell(trial, told.value)
         else:
-            self._study.tell(trial, state=_STATES[outcome.state])
+            self._study.tell(trial, state=told.state)
 
-    def _add(self, trial: Trial, outcome: Outcome | None) -> None:
-        excess = outcome.excess_gib if outcome else None
+    def _add(self, trial: Trial, told: Told) -> None:
         self._study.add_trial(
             optuna.trial.create_trial(
-                state=_STATES[outcome.state] if outcome else OptunaState.RUNNING,
-                value=outcome.value if outcome else None,
+                state=told.state,
+                value=told.value,
                 params=trial.params,
                 distributions=self._distributions,
-                user_attrs={NUMBER: trial.number} | (_attributes(outcome) if outcome else {}),
-                intermediate_values=dict([outcome.loss_at]) if outcome and outcome.loss_at else None,
-                constraints={CONSTRAINT: excess} if excess is not None else None,
+                user_attrs={NUMBER: trial.number} | told.attributes,
+                intermediate_values=dict([told.loss_at]) if told.loss_at else None,
+                constraints=told.constraints or None,
             )
         )
 
@@ -156,25 +229,20 @@ def load(sweep_dir: Path) -> optuna.Study:
     return optuna.load_study(storage=_storage(sweep_dir / FILE), study_name=sweep_dir.name)
 
 
-def sampler(spec: SearchSpec, number: int) -> BaseSampler:
-    """The sampler for trial ``number``."""
-    seed = int(fsio.digest([spec.seed, number])[:8], 16)
-    if spec.sampler == "tpe":
+def sampler(spec: SearchSpec, number: int, repeats: int = 0, name: str | None = None) -> BaseSampler:
+    """The sampler for trial ``number``, asked again after so many repeats; ``name``: another than it has."""
+    seed = int(fsio.digest([spec.seed, number, *([repeats] if repeats else [])])[:8], 16)
+    name = name or spec.sampler
+    if name == "tpe":
         return TPESampler(seed=seed, multivariate=True, constant_liar=True)
-    if spec.sampler == "gp":
+    if name == "gp":
         return GPSampler(seed=seed)
-    if spec.sampler == "qmc":  # one sequence for all trials, so one seed; its place in it is in the study
+    if name == "qmc":  # one sequence for all trials, so one seed; its place in it is in the study
         first = RandomSampler(seed=seed)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             return QMCSampler(seed=spec.seed, scramble=True, independent_sampler=first)
     return RandomSampler(seed=seed)
-
-
-def _attributes(outcome: Outcome) -> dict[str, Any]:
-    """What the dashboard shows beside the value."""
-    runs = {"runs": list(outcome.run_ids)} if outcome.run_ids else {}
-    return runs | ({"reason": outcome.reason} if outcome.reason else {})
 
 
 def _storage(path: Path) -> JournalStorage:

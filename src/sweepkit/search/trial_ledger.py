@@ -31,7 +31,8 @@ class TrialLedger(Ledger):
         labels: run_id → what to call it, filled as trials come.
 
     Attributes:
-        trials: in the order of proposing.
+        trials: all proposals, in their order.
+        end: why nothing more is proposed, where that is written down.
         outcomes: trial number → how it ended, for those that have.
         num_to_ask: how many trials are still to be proposed.
     """
@@ -42,9 +43,11 @@ class TrialLedger(Ledger):
         self.metric = sweep.decision.metric
         self.sweep_dir = sweep.sweep_dir
         self.trials: list[Trial] = []
+        self.end: str | None = None
         self.outcomes: dict[int, Outcome] = {}
         self.num_to_ask = 0
         self._num_dead = 0
+        self._number_of: dict[tuple[str, ...], int] = {}
         self._num_seeds = max(1, len(sweep.stacks[0].seeds))
         self._live: dict[str, Run] = {}
         self._undecided: dict[int, list[Run]] = {}
@@ -62,8 +65,13 @@ class TrialLedger(Ledger):
     def refresh(self, everything: bool = False) -> None:
         """Look again, for new trials too."""
         for trial in self._reader.new():
+            if trial.end is not None:
+                self.end = trial.end
+                continue
             self.trials.append(trial)
             plans = [cell.plan for cell in trial.cells]
+            if plans:
+                self._number_of.setdefault(tuple(plan.run_id for plan in plans), trial.number)
             for cell in trial.cells:
                 self._labels.setdefault(cell.plan.run_id, _label(cell, f"trial {trial.number} "))
             self.add(plan for plan in plans if plan.run_id not in self._of_trials)
@@ -76,14 +84,19 @@ class TrialLedger(Ledger):
             super().refresh(everything)
             self._live = {run.run_id: run for run in self.runs.values() if not run.is_final}
         for number, runs in list(self._undecided.items()):
-            found = outcome.decide(self.trials[number], runs, self.metric, self.spec.max_peak_memory_gib)
+            found = self._outcome(self.trials[number], runs)
             if found is not None:
                 self.outcomes[number] = found
-                self._num_dead += found.state is TrialState.dead
+                self._num_dead += found.state is TrialState.dead and self.trials[number].counts
                 del self._undecided[number]
                 self._drop(runs)
         self.num_to_ask = self._num_to_ask()
         self.to_come = self.num_to_ask * self._num_seeds
+
+    def _outcome(self, trial: Trial, runs: Sequence[Run]) -> Outcome | None:
+        if trial.same_as is not None:
+            return self.outcomes.get(trial.same_as)
+        return outcome.decide(trial, runs, self.metric, self.spec.max_peak_memory_gib)
 
     def add(self, plans: Iterable[RunPlan]) -> None:
         """Take further runs into the list."""
@@ -105,10 +118,22 @@ class TrialLedger(Ledger):
 
     def _num_to_ask(self) -> int:
         """Dead trials are made up for, at most as many as were wanted in the first place."""
-        if (self.sweep_dir / trials.STOP_FILE).exists():
+        if self.end is not None or (self.sweep_dir / trials.STOP_FILE).exists():
             return 0
         wanted = self.spec.n_trials + min(self._num_dead, self.spec.n_trials)
-        return max(0, wanted - len(self.trials))
+        return max(0, wanted - sum(trial.counts for trial in self.trials))
+
+    def trial_of(self, cells: Sequence[Cell]) -> int | None:
+        """The number of the trial that has these very runs, if there is one."""
+        return self._number_of.get(tuple(cell.plan.run_id for cell in cells))
+
+    def would_be_answered(self, trial: Trial) -> bool:
+        """Whether the runs there are decide that trial, one way or the other."""
+        runs = [Run(cell.plan, RunDir.of(self.results_dir, cell.plan.run_id)) for cell in trial.cells]
+        for run in runs:
+            run.refresh()
+        found = self._outcome(trial, runs)
+        return found is not None and found.state in (TrialState.complete, TrialState.infeasible)
 
     def is_judged(self, run_id: str) -> bool:
         """Whether a pruning rule may stop this run: not the reference, nor a variant of a fixed axis."""

@@ -143,7 +143,7 @@ def named(spec: SearchSpec, reference: Mapping[str, Value]) -> list[Params]:
     Only the reference may lie outside: it is run, but the sampler does not learn from it.
     """
     given = [dict(override.split(item, "search.enqueue") for item in point) for point in spec.enqueue]
-    found = [_typed(spec, dict(reference) | point) for point in [{}, *given]]
+    found = [typed(spec, dict(reference) | point) for point in [{}, *given]]
     outside = [
         (index, key, point[key])
         for index, point in enumerate(found)
@@ -217,7 +217,7 @@ def check_unchanged(stacks: Sequence[Stack], extra: Sequence[str], fixed: Sequen
             )
 
 
-def _typed(spec: SearchSpec, point: Mapping[str, Value]) -> Params:
+def typed(spec: SearchSpec, point: Mapping[str, Value]) -> Params:
     """Values as the space spells them: whole numbers whole, others floats, in the order of the space."""
     found: Params = {}
     for key, parameter in spec.space.items():

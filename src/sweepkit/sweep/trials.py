@@ -32,7 +32,7 @@ _CHAIN, _CHAIN_LEN = "chain", 32
 
 @dataclass(frozen=True)
 class Trial:
-    """One proposal.
+    """One proposal; it counts as a trial where it has runs of its own.
 
     Attributes:
         number: from 0, in the order of proposing.
@@ -41,6 +41,10 @@ class Trial:
         cells: its runs where it is searched, one a seed; empty where it is no valid configuration.
         above: its runs on the further rungs of a ladder, in case it climbs.
         error: why it is none.
+        same_as: the number of the trial that has these very runs under another point.
+        repeats: proposals in its place that had been tried before, and were dropped.
+        is_earlier: whether its runs had ended before the search began.
+        end: of a last line, which is no trial: why nothing more is proposed.
     """
 
     number: int
@@ -49,6 +53,15 @@ class Trial:
     cells: tuple[Cell, ...] = ()
     error: str | None = None
     above: tuple[Cell, ...] = ()
+    same_as: int | None = None
+    repeats: int = 0
+    is_earlier: bool = False
+    end: str | None = None
+
+    @property
+    def counts(self) -> bool:
+        """Whether it is one of the ``n_trials``."""
+        return bool(self.cells)
 
     def to_json(self) -> dict[str, Any]:
         return vars(self) | {name: [cell.to_json() for cell in getattr(self, name)] for name in _CELLS}
@@ -140,8 +153,23 @@ def mend(path: Path) -> None:
 
 
 def load(sweep_dir: Path) -> list[Trial]:
-    """All trials of a sweep; none for one that does not search."""
-    return Reader(sweep_dir).new()
+    """All proposals of a sweep; none for one that does not search."""
+    return [trial for trial in Reader(sweep_dir).new() if trial.end is None]
+
+
+def said(sweep_dir: Path, n_trials: int) -> str:
+    """What was tried of what was asked, in words."""
+    lines = Reader(sweep_dir).new()
+    known = [trial for trial in lines if trial.end is None]
+    parts = [f"{sum(trial.counts for trial in known)} of {n_trials} trials proposed"]
+    for number, what in (
+        (sum(trial.is_earlier for trial in known), "of them had ended before the search began"),
+        (sum(trial.error is not None for trial in known), "proposals were no valid configuration"),
+        (sum(trial.same_as is not None for trial in known), "were the runs of another trial"),
+        (sum(trial.repeats for trial in known), "repeated a point and were dropped"),
+    ):
+        parts += [f"{number} {what}"] if number else []
+    return "; ".join([*parts, *(f"it has ended: {trial.end}" for trial in lines if trial.end)])
 
 
 def with_trials(cells: list[Cell], trials: Iterable[Trial]) -> list[Cell]:
