@@ -17,3 +17,5 @@ SHELL = {"instead_of_variables": "write $NAME in the line, which the task's shel
 HOLDS_OVERRIDES = {"holds_overrides": True}
 #: Minutes, or a time as Slurm writes it.
 SLURM_TIME = LIMIT | {"read": slurm_time.minutes}
+#: What a loss is measured on: the text of the run's own dataset, or every text (``measured.py``).
+OWN_TEXT, EVERY_TEXT = {"measured": "own"}, {"measured": "every"}

@@ -13,7 +13,17 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Optional, Union  # OmegaConf reads these at run time
 
-from sweepkit.config.marks import HOLDS_OVERRIDES, INSIDE, LIMIT, NAMES_VARIABLES, OUTSIDE, SHELL, SLURM_TIME
+from sweepkit.config.marks import (
+    EVERY_TEXT,
+    HOLDS_OVERRIDES,
+    INSIDE,
+    LIMIT,
+    NAMES_VARIABLES,
+    OUTSIDE,
+    OWN_TEXT,
+    SHELL,
+    SLURM_TIME,
+)
 
 
 class DatasetKind(Enum):
@@ -133,16 +143,22 @@ class ModelConfig:
 @dataclass
 class DatasetConfig:
     name: str = "embedded"
-    kind: DatasetKind = DatasetKind.embedded
+    kind: DatasetKind = field(default=DatasetKind.embedded, metadata=OWN_TEXT)
     sources: list[str] = field(default_factory=list)  # embedded: which sources; empty: all
-    path: Optional[str] = field(default=None, metadata=NAMES_VARIABLES)  # parquet_folder: the folder
-    text_column: str = "text"
-    repo: Optional[str] = None  # hub: owner/name of a dataset repository
-    revision: Optional[str] = None  # hub: a commit, so that the recipe stays what it was
-    shard_pattern: Optional[str] = None  # hub: file name with {index}, or a glob
+    path: Optional[str] = field(
+        default=None, metadata=NAMES_VARIABLES | OWN_TEXT
+    )  # parquet_folder: the folder
+    text_column: str = field(default="text", metadata=OWN_TEXT)
+    repo: Optional[str] = field(default=None, metadata=OWN_TEXT)  # hub: owner/name of a dataset repository
+    revision: Optional[str] = field(default=None, metadata=OWN_TEXT)  # hub: a commit
+    shard_pattern: Optional[str] = field(
+        default=None, metadata=OWN_TEXT
+    )  # hub: file name with {index}, or a glob
     num_train_shards: Optional[int] = None  # hub: how many shards to train on; None: all
-    validation_shards: int = 1  # hub and folder: the last shards, held out
-    manifest_digest: Optional[str] = None  # parquet_folder: pins the content of path
+    validation_shards: int = field(default=1, metadata=OWN_TEXT)  # hub and folder: the last shards, held out
+    manifest_digest: Optional[str] = field(
+        default=None, metadata=OWN_TEXT
+    )  # parquet_folder: pins the content of path
 
 
 @dataclass
@@ -240,7 +256,7 @@ class HorizonConfig:
     target_tokens: Optional[int] = None
     total_batch_size: Union[int, str] = "auto"  # tokens
     device_batch_size: int = 32  # rows
-    sequence_len: int = 2048
+    sequence_len: int = field(default=2048, metadata=EVERY_TEXT)
     reference_depth: int = 12
     reference_batch_size: int = 524_288  # tokens
     batch_exponent: float = 0.383
@@ -250,7 +266,7 @@ class HorizonConfig:
 class EvaluationConfig:
     streams: list[str] = field(default_factory=lambda: ["validation", "probe"])
     every_steps: int = 250  # 0: only at the end
-    max_bytes: int = 201_326_592  # 80 × 2^19 tokens at 4.8 bytes a token
+    max_bytes: int = field(default=201_326_592, metadata=EVERY_TEXT)  # 80 × 2^19 tokens at 4.8 bytes a token
     sample_tokens: int = field(default=64, metadata=OUTSIDE)  # 0: no sample
     sample_prompt: str = field(default="The capital of", metadata=OUTSIDE)
 

@@ -9,7 +9,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sweepkit.errors import invalid
+from sweepkit.analysis import comparable
+from sweepkit.errors import SweepkitError, invalid
+from sweepkit.results import store
+from sweepkit.results.record import RunState
 from sweepkit.sweep import frozen
 
 if TYPE_CHECKING:
@@ -23,6 +26,7 @@ def table(results_dir: Path, name: str) -> pd.DataFrame:
 
     Raises:
         ConfigError: the sweep does not search, or too few of its trials are complete.
+        SweepkitError: trials were measured on different text.
     """
     import pandas as pd
 
@@ -32,6 +36,11 @@ def table(results_dir: Path, name: str) -> pd.DataFrame:
             "--importances", name, "name a sweep that searches", "give its sweep file a search: block"
         )
     import optuna
+
+    runs = store.load(name, results_dir)
+    runs = runs[(runs["state"] == RunState.complete) & (runs["rung"] == sweep.rungs[0].name)]
+    if (problem := comparable.difference(runs, sweep.decision.metric)) is not None:
+        raise SweepkitError(f"--importances: {problem}")
     from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
     from optuna.trial import TrialState
 

@@ -14,11 +14,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sweepkit import errors
-from sweepkit.config import codec, compose
+from sweepkit.config import codec, compose, measured
 from sweepkit.config import override as overriding
+from sweepkit.config.schema import RunConfig
 from sweepkit.errors import ConfigError, FrozenPlanError
 from sweepkit.plan import build
-from sweepkit.sweep import conflicts, expand, fields, override, reference_runs
+from sweepkit.sweep import conflicts, expand, fields, last_rung, override, reference_runs
 from sweepkit.sweep import labels as names
 from sweepkit.sweep.expand import Cell, Stack
 from sweepkit.sweep.search_space import Choices, Interval, Value
@@ -62,6 +63,7 @@ def check(spec: SearchSpec, stacks: Sequence[Stack], fixed: Sequence[Cell], extr
                 "drop it, or change the sweep file",
             )
     references = {cell.rung: conflicts.flatten(cell.plan.config) for cell in reversed(fixed)}
+    base_of = {cell.rung: cell.plan.config for cell in reversed(fixed)}
     configs = list(references.values())
     _check_all_tried(spec, [*stacks[0].below, *expand.above(extra)], fixed[0].plan.config)
     owned = {name for name in configs[0] if any(it.get(name) != configs[0][name] for it in configs)}
@@ -78,6 +80,8 @@ def check(spec: SearchSpec, stacks: Sequence[Stack], fixed: Sequence[Cell], extr
                     build.build(config)
                 except ConfigError as error:
                     raise ConfigError(f"search.space.{key}: {error}") from error
+                metric = stack.decision.metric
+                _check_comparable(key, item, config, codec.from_json(base_of[stack.rung]), metric)
                 _check_not_owned(
                     key, item, conflicts.flatten(codec.to_json(config)), references[stack.rung], owned
                 )
@@ -101,6 +105,26 @@ def _check_all_tried(spec: SearchSpec, base: Sequence[str], config: Mapping[str,
                 "name every point once, and not the reference",
                 "delete the repeated one",
             )
+
+
+def _check_comparable(key: str, item: str, config: RunConfig, reference: RunConfig, metric: str) -> None:
+    """A point is measured on what the reference is, else the lowest loss is the easiest text's."""
+    stream = last_rung.stream_of(metric)
+    mine, base = (measured.measured_on(each, stream) for each in (config, reference))
+    differing = [name for name in {**mine, **base} if mine.get(name) != base.get(name)]
+    if not differing:
+        return
+    name = differing[0]
+    shared = "bpb_probe"
+    stays = measured.measured_on(config, "probe") == measured.measured_on(reference, "probe")
+    remedy = f"decide by a text that all share (decision: {{metric: {shared}}}), or take" if stays else "take"
+    raise errors.invalid(
+        f"search.space.{key}",
+        item,
+        f"leave what {metric} is measured on ({name} would be {mine.get(name)} instead of {base.get(name)}): "
+        "losses on other text, bytes or rows do not compare",
+        f"{remedy} it out of the space",
+    )
 
 
 def _check_not_owned(
