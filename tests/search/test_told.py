@@ -22,6 +22,8 @@ from sweepkit.sweep import frozen, trials
 from sweepkit.sweep.file import SweepFile
 from sweepkit.sweep.frozen import Frozen
 
+#: They stop the launch.
+SET_ASIDE = {FailureClass.disk_full, FailureClass.storage}
 STEPS = {LR: {"low": 0.01, "high": 0.05, "step": 0.01}}
 
 
@@ -55,7 +57,7 @@ class Failing(FormulaSession):
         return record
 
 
-@pytest.mark.parametrize("failure_class", sorted(set(FailureClass) - {FailureClass.disk_full, FailureClass.storage}))
+@pytest.mark.parametrize("failure_class", sorted(set(FailureClass) - SET_ASIDE))
 def test_only_what_its_own_values_made_fail_is_held_against_a_point(
     failure_class: FailureClass, results: Path
 ) -> None:

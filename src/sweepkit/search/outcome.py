@@ -3,9 +3,9 @@
 The value is the mean of the decision metric over the trial's seeds. A trial that its own point made fail
 (it diverged, ran out of memory, crashed, or measured more memory than allowed) is infeasible, as is a point
 that is no valid configuration: the sampler has to learn to keep away. One that was stopped as hopeless is
-pruned. A trial whose process was lost, or whose device or text was not there, says nothing about its point: it
-is dead, counts for nothing, and another is asked for. A full disk or a cancel decides nothing: the next launch
-goes on with it.
+pruned. A trial whose process was lost, or whose device or text was not there, says nothing about its point:
+it is dead, counts for nothing, and another is asked for. A full disk or a cancel decides nothing: the next
+launch goes on with it.
 """
 
 from __future__ import annotations
