@@ -240,6 +240,23 @@ def test_a_ladder_may_come_from_the_command_line_and_is_frozen_with_its_limit(tm
     assert sweep.rungs[0].max_promoted == 7
 
 
+def test_with_one_seed_only_points_that_beat_the_reference_climb(tmp_path: Path, quiet: Session) -> None:
+    search = {"space": SPACE, "n_trials": 9, "sampler": "random", "num_promoted": 6}
+    search |= {"enqueue": [[f"{LR}=0.03"], [f"{LR}=0.021"]]}
+    given = {
+        "name": "s", "base": BASE, "search": search, "seeds": [1], "ladder": "mini",
+        "decision": {"alpha": 0.1, "min_effect": 0.001},
+    }  # fmt: skip
+    sweep = frozen.freeze(SweepFile.from_json(given), tmp_path)
+    promotion = climb(sweep)
+    assert promotion is not None
+    lines = trials.load(sweep.sweep_dir)
+    loss = {trial.cells[0].variant: loss_of(trial.cells[0].plan) for trial in lines}
+    better = {name for name, value in loss.items() if value <= loss["reference"] - 0.001}
+    assert set(promotion.rungs[0].survivors) == better
+    assert 2 <= len(better) < 6
+
+
 def test_plan_status_results_and_report_know_it(
     tmp_path: Path, session: Session, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -20,7 +20,17 @@ from sweepkit.analysis import calibration, calibration_file, replicates, roundin
 from sweepkit.analysis.calibration import Calibration
 from sweepkit.config.schema import RungConfig
 from sweepkit.errors import FrozenPlanError
-from sweepkit.promotion import deferred, gate, hindsight, ledger, looks, outcome, unselected, wording
+from sweepkit.promotion import (
+    deferred,
+    gate,
+    hindsight,
+    ledger,
+    looks,
+    outcome,
+    searched,
+    unselected,
+    wording,
+)
 from sweepkit.promotion.verdict import Promotion, RungResult, Verdict
 from sweepkit.results.columns import PLANNED, REFERENCE, is_reference
 from sweepkit.results.record import FailureClass, RunState
@@ -233,6 +243,8 @@ class _Judge:
             usual=frozen.decision.metric,
         )
         found = [deferred.undecided(verdict, waiting, is_last) for verdict in found]
+        if frozen.search and rung.name == frozen.rungs[0].name:
+            found = [searched.only_if_better(verdict, self.rule) for verdict in found]
         found = hindsight.Hindsight.of(frozen, rung.name).marked(found, list(rows["run_id"]))
         verdicts = [verdict for verdict in found if verdict.variant not in self.carried]
         measured = [verdict for verdict in found if verdict.variant in self.carried]

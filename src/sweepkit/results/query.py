@@ -9,8 +9,9 @@ A small language of its own rather than ``DataFrame.query``, which evaluates Pyt
                | ["not"] "in" "[" VALUE ("," VALUE)* "]"
                | "is" ["not"] "missing"
 
-A value is a number, a quoted string or a bare word; it is read as the column's dtype asks. As in SQL, a
-missing number satisfies no comparison; ask for it with ``is missing``.
+A value is a number, a quoted string or a bare word; it is read as the column's dtype asks. Levels are text;
+where one is compared with a number, those that are numbers compare as such. As in SQL, a missing number
+satisfies no comparison; ask for it with ``is missing``.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ _COMPARE: dict[str, Callable[[Any, Any], Any]] = {
     "==": operator.eq, "=": operator.eq, "!=": operator.ne, "<>": operator.ne,
     "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
 }  # fmt: skip
+LEVEL = "level_"
 _EXAMPLE = "write it like: val_bpb < 0.9 and rung == d2"
 
 
@@ -159,8 +161,19 @@ class _Parser:
         symbol = self._next("a comparison")
         if symbol not in _COMPARE:
             raise self._error(f"{symbol!r} is no comparison (==, !=, <, <=, >, >=, in, is missing)")
-        mask: pd.Series[Any] = _COMPARE[symbol](column, self._value(column)).astype("boolean")
+        column, value = self._compared(column)
+        mask: pd.Series[Any] = _COMPARE[symbol](column, value).astype("boolean")
         return mask.where(column.notna())
+
+    def _compared(self, column: pd.Series[Any]) -> tuple[pd.Series[Any], Any]:
+        """Column and value; a level beside a number is a number too, or compares with nothing."""
+        value = self._value(column)
+        if not (isinstance(value, str) and str(column.name).startswith(LEVEL)):
+            return column, value
+        try:
+            return pd.to_numeric(column, errors="coerce").astype("Float64"), float(value)
+        except ValueError:
+            return column, value
 
     def _value(self, column: pd.Series[Any]) -> Any:
         text = self._next("a value")

@@ -2,8 +2,9 @@
 
 A listed seed with which a run of the sweep was seen (``seen.py``) is replaced, for all variants of its rung
 alike so that pairs stay pairs, by the next integer that the sweep does not use and with which nothing was
-seen either. On the rungs above a search it is not known yet which points come there, so there a seed is fresh
-where nothing at all was trained at that depth with it.
+seen either. On the rungs above a search it is not known yet which points come there, so there a seed is
+fresh where nothing at all was trained at that depth with it. Where it is searched nothing is decided, so
+that what was seen there is only of use.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ def with_fresh_seeds(sweep: SweepFile, results_dir: Path, extra: Sequence[str] =
     while True:
         cells = expand.expand_all(sweep, extra)
         above = {cell.rung for cell in cells[1:] if sweep.search and cell.rung != cells[0].rung}
-        seen = {cell.plan.seed for cell in cells if past.seen(cell.plan, of_any_training=cell.rung in above)}
+        judged = [cell for cell in cells if not sweep.search or cell.rung in above]
+        seen = {cell.plan.seed for cell in judged if past.seen(cell.plan, of_any_training=cell.rung in above)}
         if not seen:
             return sweep
         taken = {seed: [cell for cell in cells if cell.plan.seed == seed] for seed in sorted(seen)}
