@@ -125,7 +125,9 @@ def fp8_table() -> tuple[pd.DataFrame, DecisionRule]:
                 {"variant": name, "seed": seed, "depth": 24, "val_bpb": loss, "num_steps": steps,
                  "train_time_s": time, "total_flops": 1e15 * steps}
             )  # fmt: skip
-    frame = pd.DataFrame(rows)
+    frame = pd.DataFrame(rows).sort_values("seed", kind="stable", ignore_index=True)
+    end = pd.Timestamp("2026-01-01", tz="UTC") + pd.to_timedelta(frame["train_time_s"].cumsum(), unit="s")
+    frame = frame.assign(started_at=end - pd.to_timedelta(frame["train_time_s"], unit="s"), ended_at=end)
     rule = DecisionRule(
         axes={"steps": "not_worse", "wall_clock": "superior", "flops": "not_worse"},
         margins={"steps": 0.01, "flops": 0.02},
