@@ -201,7 +201,7 @@ def _sentence(found: Retention) -> str:
         said = f"{found.lower} → {found.upper}: retention cannot be told ({why})"
     else:
         interval = (
-            "no bounded interval"
+            "no bounded interval; more variants drawn at random would give one (decision.num_unselected)"
             if found.low is None or found.high is None
             else f"{found.confidence:.0%} interval {found.low:.0%} to {found.high:.0%}"
         )

@@ -105,9 +105,9 @@ def _widened(effect: Effect, alpha: float) -> Effect:
     error = math.hypot(effect.standard_error, UNTIMED_SD)
     df = effect.df * (error / effect.standard_error) ** 4
     half = float(special.stdtrit(df, 1.0 - alpha)) * error
-    ends = {"low": effect.effect - half, "high": effect.effect + half}
     p = float(special.stdtr(df, effect.effect / error))
-    return replace(effect, standard_error=error, df=df, p=p, **ends)
+    low, high = effect.effect - half, effect.effect + half
+    return replace(effect, standard_error=error, df=df, low=low, high=high, p=p)
 
 
 def _timed(rows: pd.DataFrame, variant: str, reference: str) -> pd.DataFrame:

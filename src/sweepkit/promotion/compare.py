@@ -179,12 +179,15 @@ def _transfer(rows: pd.DataFrame, verdicts: Sequence[Verdict]) -> list[TransferR
         for rung, group in rows.groupby("rung")
     }
     names = dict.fromkeys(verdict.variant for verdict in verdicts)
+    # who ran the rest of them deeper too has selected nobody
+    deepest = max(depths, key=lambda rung: depths[rung] or 0)
+    is_selected = {verdict.variant for verdict in verdicts if verdict.rung == deepest} != set(names)
     return [
         row
         for name in names
         for row in transfer.story(
             [
-                (verdict.rung, depths[verdict.rung], verdict.followed)
+                (verdict.rung, depths[verdict.rung], verdict.followed, is_selected)
                 for verdict in verdicts
                 if verdict.variant == name
             ]

@@ -130,7 +130,7 @@ def _final(name: str, decided: Sequence[RungResult], pending: bool, is_amended: 
 
 def _transfer(name: str, decided: Sequence[RungResult]) -> list[TransferRow]:
     steps = [
-        (result.rung, result.depth, verdict.followed)
+        (result.rung, result.depth, verdict.followed, verdict.climbs and not verdict.unselected)
         for result in decided
         for verdict in result.verdicts
         if verdict.variant == name and not result.amendment
