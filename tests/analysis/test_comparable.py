@@ -24,6 +24,23 @@ def test_one_environment_and_one_evaluation_are_fine() -> None:
     comparable.check(runs({"a": 0.0})[["run_id", "variant", "val_bpb"]], "val_bpb")
 
 
+def test_runs_of_other_code_are_refused_unless_accepted_or_allowed() -> None:
+    frame = changed("sources", "b" * 16)
+    frame["sources"] = frame["sources"].fillna("a" * 16) if "sources" in frame else "a" * 16
+    with pytest.raises(SweepkitError, match=r"sources is a{16} .* and b{16} .*--rerun.*--accept-code"):
+        comparable.check(frame, "val_bpb")
+    comparable.check(frame, "val_bpb", allow_mixed_environments=True)
+    taken = frame["sources"] == "b" * 16
+    frame = frame.assign(sources="a" * 16, accepted_from=frame["sources"].where(taken))
+    comparable.check(frame, "val_bpb")
+    said = comparable.accepted(frame)
+    assert said and f"{taken.sum()} of {len(frame)} runs" in said and "b" * 16 in said
+    assert comparable.accepted(frame.assign(accepted_from=None)) is None
+    frame["sources"] = frame["sources"].where(~taken)  # says nothing: like any other fingerprint
+    with pytest.raises(SweepkitError, match=r"sources is .*missing"):
+        comparable.check(frame, "val_bpb")
+
+
 def test_losses_on_different_text_are_refused() -> None:
     with pytest.raises(
         SweepkitError, match=r"evaluation_fingerprint is evaluation for d2-reference-s1 and other"

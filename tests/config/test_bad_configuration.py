@@ -98,7 +98,6 @@ def message(*overrides: str) -> str:
             ["kind embedded does not read it", "dataset=climbmix, or leave it out"],
         ),
         ("dataset.revision=abc", ["dataset.revision", "kind embedded does not read it"]),
-        ("dataset.manifest_digest=abc", ["dataset.manifest_digest", "add dataset=parquet_folder"]),
         ("evaluation.streams=[validaton]", ["evaluation.streams", "did you mean 'validation'"]),
         ("evaluation.streams=[probe]", ["evaluation.streams", "val_bpb"]),
         ("evaluation.streams=[validation,validation]", ["evaluation.streams", "twice"]),
@@ -177,7 +176,6 @@ def test_every_number_has_a_range() -> None:
         "dataset.repo",
         "dataset.revision",
         "dataset.shard_pattern",
-        "dataset.manifest_digest",
         "evaluation.sample_prompt",  # any text
         "model.backout",  # true, false or null
         "logging.entity",

@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sweepkit.config import codec
-from sweepkit.config.compose import apply, compose
-from sweepkit.config.neutral import NEUTRAL
+from sweepkit.config.compose import compose
 from sweepkit.config.schema import RunConfig, RungConfig
 from sweepkit.errors import ConfigError
 
@@ -38,12 +37,6 @@ def test_nothing_is_shared() -> None:
     back.evaluation.streams.append("x")
     assert config.evaluation.streams == ["validation", "probe"]
     assert isinstance(back.ladder.rungs[0], RungConfig)
-
-
-def test_an_older_file_reads_new_fields_as_neutral() -> None:
-    value = codec.to_json(apply(compose(), ["dataset.manifest_digest=abc"]))
-    del value["dataset"]["manifest_digest"]
-    assert codec.from_json(value).dataset.manifest_digest is NEUTRAL["dataset.manifest_digest"]
 
 
 def test_unknown_fields_and_names_are_refused() -> None:

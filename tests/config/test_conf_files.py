@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from sweepkit.config import paths
@@ -33,8 +35,9 @@ def test_promised_options_exist(group: str, names: str) -> None:
 
 
 @pytest.mark.parametrize(("group", "name"), OPTIONS)
-def test_every_option_plans(group: str, name: str) -> None:
-    path = ["dataset.path=somewhere"] if name == "parquet_folder" else []
+def test_every_option_plans(group: str, name: str, tmp_path: Path) -> None:
+    (tmp_path / "text.parquet").touch()
+    path = [f"dataset.path={tmp_path}"] if name == "parquet_folder" else []
     plan = build(compose([f"{group}={name}", *path]))
     assert plan.num_steps > 0
     if group == "model":

@@ -7,10 +7,12 @@ import types
 import typing
 from collections.abc import Iterator
 from enum import Enum
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import sweepkit
 from sweepkit.config import schema
 from sweepkit.config.compose import compose
 from sweepkit.config.schema import RunConfig
@@ -18,7 +20,8 @@ from sweepkit.errors import SweepkitError
 from sweepkit.plan.build import build
 
 HUB = ("dataset=climbmix",)
-FOLDER = ("dataset=parquet_folder", "dataset.path=/data/my_text")
+CORPUS = Path(sweepkit.__file__).parent / "data" / "corpus"  # a folder of parquet files like any other
+FOLDER = ("dataset=parquet_folder", f"dataset.path={CORPUS}")
 #: Configurations in which every field that a run is computed from is read by something.
 BASES = (
     (),

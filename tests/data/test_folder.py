@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 import shutil
 from pathlib import Path
 
@@ -15,7 +14,6 @@ from made_up_text import folder_config, sentences, write_parquet
 
 from sweepkit.config.schema import DatasetConfig, DatasetKind, RunConfig
 from sweepkit.data.documents import documents
-from sweepkit.data.manifest import folder_manifest, pin
 from sweepkit.data.prepare import prepare
 from sweepkit.data.text_file import open_text
 from sweepkit.errors import ConfigError, DataError
@@ -55,26 +53,18 @@ def test_the_recipe_follows_content_and_not_place(folder: Path, tmp_path: Path) 
     assert documents(folder_config(moved).dataset, "train", tmp_path).recipe != here
 
 
-def test_the_manifest_rehashes_only_what_changed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = folder_manifest(folder)
-    hashed: list[Path] = []
-    monkeypatch.setattr("sweepkit.data.manifest._sha256", lambda path: hashed.append(path) or "0" * 64)
-    assert folder_manifest(folder) == first and not hashed
-    os.utime(folder / "part1.parquet")
-    assert folder_manifest(folder)["digest"] != first["digest"] and [p.name for p in hashed] == [
-        "part1.parquet"
-    ]
-
-
-def test_a_pinned_folder_that_changed_is_refused(folder: Path) -> None:
+def test_a_file_that_changes_between_its_digest_and_its_end_is_refused(folder: Path) -> None:
+    """Or tokens of the new text would be kept under the digest of the old one."""
     config = folder_config(folder)
-    config.dataset = pin(config.dataset)
-    assert config.dataset.manifest_digest == folder_manifest(folder)["digest"]
-    assert texts_of(config, "train")
+    before = documents(config.dataset, "train", folder)
     write_parquet(folder / "part0.parquet", ["changed"])
-    with pytest.raises(DataError, match=r"dataset\.manifest_digest is '.*', but must be '.*they changed"):
-        texts_of(config, "train")
-    assert pin(DatasetConfig()) == DatasetConfig()
+    with pytest.raises(DataError, match=r"part0\.parquet was changed while it was read"):
+        list(before.texts())
+    during = documents(config.dataset, "train", folder).texts()
+    next(during)
+    write_parquet(folder / "part0.parquet", ["changed again"])
+    with pytest.raises(DataError, match=r"part0\.parquet was changed while it was read"):
+        list(during)
 
 
 def test_json_lines_can_be_read_plain_and_compressed(tmp_path: Path) -> None:
@@ -108,7 +98,8 @@ def test_no_path_is_refused() -> None:
 
 def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
-        DataError, match=r"dataset\.path is '.*nowhere', which does not exist, but must .*; check"
+        DataError,
+        match=r"dataset\.path is '.*nowhere', which does not exist on this machine, but must .*Check",
     ):
         prepare(wrong(str(tmp_path / "nowhere")))
 

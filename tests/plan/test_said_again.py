@@ -55,7 +55,7 @@ LENGTHS = ("horizon.num_steps", "horizon.target_tokens", "horizon.target_flops")
 #: Open in a plan, for only the node, the data or nothing at all says what they become.
 LEFT_OPEN = {
     "dataset.path", "dataset.repo", "dataset.revision", "dataset.shard_pattern",
-    "dataset.num_train_shards", "dataset.manifest_digest",
+    "dataset.num_train_shards",
 }  # fmt: skip
 
 

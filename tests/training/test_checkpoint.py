@@ -16,6 +16,7 @@ import torch
 from training_runs import folder, losses, read, run, stop_after, tiny
 
 from sweepkit import fsio
+from sweepkit.config import sources
 from sweepkit.errors import StorageError
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.results.record import FailureClass, RunState
@@ -152,6 +153,22 @@ def test_a_checkpoint_in_another_dtype_is_not_used(
     record = run(session, plan, tmp_path, attempt=2)
     assert record.state is RunState.complete
     assert any("torch.float32" in note for note in record.resolved["notes"])
+
+
+def test_checkpoints_of_other_code_are_not_continued(
+    session: Session, tmp_path: Path, cut: tuple[RunPlan, list[Path]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From step 0, to the numbers of a run that nobody stopped, and the log says why."""
+    plan, _ = cut
+    written = sources.digest()
+    monkeypatch.setattr(sources, "digest", lambda: "f" * 16)
+    record = run(session, plan, tmp_path, attempt=2)
+    assert record.state is RunState.complete and record.sources == "f" * 16
+    log = folder(plan, tmp_path).log_path.read_text()
+    assert f"was written by other code (sources {written})" in log and "starting again from step 0" in log
+    whole = tmp_path / "whole"
+    run(session, plan, whole)
+    assert losses(plan, tmp_path) == losses(plan, whole)
 
 
 def test_a_full_disk_leaves_the_last_good_checkpoint(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -131,11 +132,18 @@ def test_a_loss_that_is_not_a_number_ends_as_diverged(
 
 
 def test_bad_data_and_bad_configuration_end_in_the_record(session: Session, tmp_path: Path) -> None:
-    plan = tiny("dataset=parquet_folder", f"dataset.path={tmp_path / 'nowhere'}")
+    text = tmp_path / "mine"
+    text.mkdir()
+    (text / "part.parquet").touch()
+    plan = tiny("dataset=parquet_folder", f"dataset.path={text}")
+    (text / "part.parquet").write_text("edited since")
     record = run(session, plan, tmp_path)
     assert record.state is RunState.failed
-    assert record.failure_class in (FailureClass.bad_data, FailureClass.bad_config)
-    assert "nowhere" in (record.failure_message or "")
+    assert record.failure_class is FailureClass.bad_data
+    assert "must be the one it was planned with" in (record.failure_message or "")
+    shutil.rmtree(text)
+    record = run(session, plan, tmp_path)
+    assert record.failure_class is FailureClass.bad_data and f"{text}" in (record.failure_message or "")
     assert "Traceback" in folder(plan, tmp_path).log_path.read_text()
 
 

@@ -21,10 +21,11 @@ class SweepkitSweeper(Sweeper):
     Args:
         search: the options of a search, as in a sweep file's ``search:`` block; ``search.x=1`` on sweepkit's
             command line is ``hydra.sweeper.search.x=1`` here.
+        other_sources: what is done with finished runs that other code made.
     """
 
-    def __init__(self, search: Any = None) -> None:
-        self._search = search
+    def __init__(self, search: Any = None, other_sources: str = "refuse") -> None:
+        self._search, self._other_sources = search, other_sources
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Nothing to keep: plans hold all that a run needs."""
@@ -36,7 +37,7 @@ class SweepkitSweeper(Sweeper):
         search = self._search
         if isinstance(search, DictConfig):
             search = OmegaConf.to_container(search, resolve=True)
-        status = multirun.run(arguments, search or None)
+        status = multirun.run(arguments, search or None, self._other_sources)
         if status:
             raise SystemExit(status)
 

@@ -41,6 +41,7 @@ class Calibration:
         df: runs less one.
         measured_at: ISO 8601 UTC, end of the last run.
         run_ids: the complete runs it is made of.
+        sources: digest of the code that it is the noise of; empty where the table does not say.
     """
 
     depth: int
@@ -53,6 +54,7 @@ class Calibration:
     df: int
     measured_at: str
     run_ids: tuple[str, ...]
+    sources: str = ""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -82,19 +84,20 @@ def measure(rows: pd.DataFrame, metric: str) -> list[Calibration]:
 
     Args:
         rows: runs with the columns of ``KEY``, variant_id, state, ended_at and ``metric``. Only complete
-            runs count: a diverged one has no loss. Groups that differ in any column of ``KEY`` are kept
-            apart, and nothing is pooled over datasets.
+            runs count: a diverged one has no loss. Groups that differ in any column of ``KEY``, or in the
+            code, are kept apart, and nothing is pooled over datasets.
 
     Returns:
         One a group with at least two complete runs and any difference between them.
     """
     complete = rows[(rows["state"] == RunState.complete) & rows[metric].notna()]
+    complete = complete.assign(sources=_sources(complete))
     found = []
-    for key, group in complete.groupby([*KEY, "variant_id"], sort=True):
+    for key, group in complete.groupby([*KEY, "variant_id", "sources"], sort=True):
         values = group[metric].astype(float)
         if len(group) < 2 or float(values.std()) == 0.0:
             continue
-        depth, dataset, dtype, hardware, total_tokens, _ = (str(part) for part in key)
+        depth, dataset, dtype, hardware, total_tokens, _, sources = (str(part) for part in key)
         found.append(
             Calibration(
                 depth=int(depth),
@@ -107,6 +110,7 @@ def measure(rows: pd.DataFrame, metric: str) -> list[Calibration]:
                 df=len(group) - 1,
                 measured_at=str(pd.to_datetime(group["ended_at"]).max().isoformat()),
                 run_ids=tuple(sorted(str(name) for name in group["run_id"])),
+                sources=sources,
             )
         )
     return found
@@ -116,6 +120,8 @@ def fitting(known: Sequence[Calibration], rows: pd.DataFrame, metric: str) -> Ca
     """The measurement that serves all of ``rows``: the one with most degrees of freedom, then the latest."""
     if rows.empty or any(name not in rows for name in KEY):
         return None
+    if len(code := set(_sources(rows))) != 1:
+        return None
     keys = rows[list(KEY)].drop_duplicates()
     if len(keys) != 1 or keys.isna().any(axis=None):
         return None
@@ -123,9 +129,18 @@ def fitting(known: Sequence[Calibration], rows: pd.DataFrame, metric: str) -> Ca
     serving = [
         item
         for item in known
-        if item.metric == metric and tuple(getattr(item, name) for name in KEY) == wanted
+        if item.metric == metric
+        and item.sources in code
+        and tuple(getattr(item, name) for name in KEY) == wanted
     ]
     return max(serving, key=lambda item: (item.df, item.measured_at), default=None)
+
+
+def _sources(rows: pd.DataFrame) -> pd.Series:
+    """The code of every run; empty where the table does not say."""
+    if "sources" not in rows:
+        return pd.Series("", index=rows.index)
+    return rows["sources"].fillna("").astype(str)
 
 
 def settle(sd: float | None, df: float, calibration: Calibration | None) -> Noise | None:

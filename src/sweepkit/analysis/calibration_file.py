@@ -42,4 +42,4 @@ def add(results_dir: Path, measured: Sequence[Calibration]) -> None:
 
 
 def _place(item: Calibration) -> tuple[object, ...]:
-    return (item.metric, item.measured_at, *(getattr(item, name) for name in KEY))
+    return (item.metric, item.measured_at, item.sources, *(getattr(item, name) for name in KEY))

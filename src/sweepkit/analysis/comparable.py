@@ -37,6 +37,7 @@ def check(rows: pd.DataFrame, metric: str, allow_mixed_environments: bool = Fals
         raise SweepkitError(found)
     _check_text(rows)
     if not allow_mixed_environments:
+        _check_sources(rows)
         _check_environment(rows)
 
 
@@ -98,6 +99,29 @@ def _check_text(rows: pd.DataFrame) -> None:
                 "changed between two machines' downloads; set dataset.revision to one of the commits in the "
                 "sweep's base and run it under a new name"
             )
+
+
+def accepted(rows: pd.DataFrame) -> str | None:
+    """A sentence on results that were taken from other code with --accept-code; None where there are none."""
+    if "accepted_from" not in rows or not rows["accepted_from"].notna().any():
+        return None
+    taken = rows[rows["accepted_from"].notna()]
+    others = ", ".join(sorted(set(taken["accepted_from"])))
+    return (
+        f"{taken['run_id'].nunique()} of {rows['run_id'].nunique()} runs were made by other code (sources "
+        f"{others}) and taken for this one with --accept-code"
+    )
+
+
+def _check_sources(rows: pd.DataFrame) -> None:
+    """Refuse runs that other code made, unless somebody has accepted them for the code of the others."""
+    for first, other in _disagreeing(rows, "sources"):
+        raise SweepkitError(
+            f"sources is {_show(first, 'sources')} for {first['run_id']} and {_show(other, 'sources')} for "
+            f"{other['run_id']}, but must be one for all runs compared: code that computes was edited "
+            "between them; run the same command with --rerun (old records are kept aside) or --accept-code "
+            "(the records say so), or say that mixing is fine with --allow-mixed-environments"
+        )
 
 
 def _check_environment(rows: pd.DataFrame) -> None:

@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
             "--seeds", args.seeds, f"be at least {calibration.MIN_SEEDS}", "fewer do not measure an SD"
         )
     results_dir = paths.results_dir()
-    plans, metrics, min_effect = plans_of(args.overrides, args.seeds)
+    plans, metrics, min_effect = running.knowing_text(lambda: plans_of(args.overrides, args.seeds))
     pairs = _pairs(plans)
     how = running.how(args, results_dir, plans[0])
     labels = {plan.run_id: f"d{plan.depth} seed {plan.seed}" for plan in plans}
@@ -95,7 +95,7 @@ def plans_of(overrides: list[str], num_seeds: int) -> tuple[list[RunPlan], list[
         The plans; the metric of the sweep, and its last rung's; the sweep's min_effect, None without one.
     """
     from sweepkit.config import codec, compose
-    from sweepkit.plan import build
+    from sweepkit.plan import build, text
     from sweepkit.sweep import expand, file, last_rung
 
     name, others = running.split_sweep(overrides)
@@ -112,7 +112,7 @@ def plans_of(overrides: list[str], num_seeds: int) -> tuple[list[RunPlan], list[
     else:
         rungs.append(lambda seed: compose.compose([*others, f"seed={seed}"]))
     seeds = range(FIRST_SEED, FIRST_SEED + num_seeds)
-    plans = [build.build(composed(seed=seed)) for composed in rungs for seed in seeds]
+    plans = [text.known(build.build(composed(seed=seed))) for composed in rungs for seed in seeds]
     return plans, metrics, min_effect
 
 

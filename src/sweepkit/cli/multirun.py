@@ -10,12 +10,15 @@ from sweepkit.config import paths
 from sweepkit.sweep import multirun, override
 
 
-def run(arguments: Sequence[str], search: Mapping[str, Any] | None = None) -> int:
+def run(
+    arguments: Sequence[str], search: Mapping[str, Any] | None = None, other_sources: str = "refuse"
+) -> int:
     """Run a multirun's overrides; returns the exit status. Raises SweepkitError for a wrong request."""
     results_dir = paths.results_dir()
-    frozen = multirun.freeze(arguments, results_dir, search)
+    frozen = running.knowing_text(lambda: multirun.freeze(arguments, results_dir, search))
     running.introduce(frozen)
-    how = running.How(results_dir, running.launcher_of(frozen.cells[0].plan), _launcher(arguments))
+    launcher = running.launcher_of(frozen.cells[0].plan)
+    how = running.How(results_dir, launcher, _launcher(arguments), other_sources=other_sources)
     if frozen.search:
         return searching.run(frozen, how, [item for item in arguments if override.is_execution(item)])
     if submitted := running.run_cells(frozen, frozen.cells, how, frozen.name):

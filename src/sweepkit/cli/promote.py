@@ -92,6 +92,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Promote; the exit status is 1 while runs are missing that nobody was asked for."""
+    from sweepkit.plan import text
     from sweepkit.sweep import expand, frozen
 
     if args.simulate:
@@ -104,9 +105,13 @@ def run(args: argparse.Namespace) -> int:
         return replaying.run(args.name, args.overrides, results_dir, args.allow_mixed_environments)
     asked = running.load_sweep(args.name, args.overrides, results_dir)
     running.check_power(asked, args.overrides, results_dir, args.underpowered)
-    if asked.name not in frozen.frozen_names(results_dir):
-        _check_last_text(expand.expand_all(asked, args.overrides)[-1].plan)
-    sweep = frozen.freeze(asked, results_dir, args.overrides, args.reuse_runs)
+
+    def freeze() -> Frozen:
+        if asked.name not in frozen.frozen_names(results_dir):
+            _check_last_text(text.known(expand.expand_all(asked, args.overrides)[-1].plan))
+        return frozen.freeze(asked, results_dir, args.overrides, args.reuse_runs)
+
+    sweep = running.knowing_text(freeze)
     if args.amend_to is not None:
         sweep = _amended(sweep, args.amend_to, args.amend_variant, args.underpowered)
     elif args.amend_variant:
@@ -226,6 +231,7 @@ def _check_climbs(sweep: Frozen) -> None:
 
 def _show(sweep: Frozen, promotion: Promotion, results_dir: Path) -> None:
     """Results, verdicts with reasons, the transfer story, and where it all is."""
+    from sweepkit.analysis import comparable
     from sweepkit.promotion.verdict import Final
     from sweepkit.report import drawing, tables, terminal
     from sweepkit.results.columns import PLANNED
@@ -258,6 +264,8 @@ def _show(sweep: Frozen, promotion: Promotion, results_dir: Path) -> None:
         if labels:
             console.print(f"{outcome.value:<13}{', '.join(labels)}", style=drawing.STYLES[outcome.value])
     console.print(promotion.message)
+    if taken := comparable.accepted(frame):
+        console.print(taken)
     console.print(tables.files(running.near(_files(sweep, results_dir))))
 
 

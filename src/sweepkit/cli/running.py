@@ -6,12 +6,13 @@ import argparse
 import functools
 import os
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
+from sweepkit.config import paths
 from sweepkit.results.record import RunState
 
 if TYPE_CHECKING:
@@ -26,6 +27,12 @@ if TYPE_CHECKING:
 
 DONE, RUNS_FAILED = 0, 1
 _SWEEP = "sweep="
+#: Options for finished runs that other code made: what is done with them, and how to say it.
+OTHER_SOURCES = {
+    "--rerun": ("rerun", "run again what other code finished; its records are kept aside"),
+    "--accept-code": ("accept", "take what other code finished; its records say so"),
+}
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -35,6 +42,7 @@ class How:
     Attributes:
         overrides: the launcher's, as they were written; a gate goes on with them.
         wait: with Slurm, stay until the runs have ended.
+        other_sources: what is done with finished runs that other code made: refuse, rerun or accept.
     """
 
     results_dir: Path
@@ -42,6 +50,7 @@ class How:
     overrides: tuple[str, ...] = ()
     retry_failed: bool = False
     wait: bool = False
+    other_sources: str = "refuse"
 
     @property
     def is_slurm(self) -> bool:
@@ -56,6 +65,11 @@ def add_launch_arguments(parser: argparse.ArgumentParser, retry: str = "--retry-
     parser.add_argument(
         "--wait", action="store_true", help="with launcher=slurm, stay until the runs have ended"
     )
+    other = parser.add_mutually_exclusive_group()
+    for option, (answer, text) in OTHER_SOURCES.items():
+        other.add_argument(
+            option, action="store_const", const=answer, default="refuse", dest="other_sources", help=text
+        )
 
 
 def add_reuse_argument(parser: argparse.ArgumentParser) -> None:
@@ -84,6 +98,7 @@ def how(args: argparse.Namespace, results_dir: Path, plan: RunPlan) -> How:
         tuple(item for item in args.overrides if override.block(item) == "launcher"),
         args.retry_failed,
         args.wait,
+        args.other_sources,
     )
 
 
@@ -110,7 +125,9 @@ def run_plans(
 ) -> Submitted | None:
     """``run_cells`` for plans."""
     from sweepkit.config.dtype_override import dtype_override
+    from sweepkit.launch.other_sources import OtherSources
 
+    other_sources = OtherSources(how.other_sources)
     dtype_override()  # a slip there must not end every run as failed
     if not how.is_slurm:
         from sweepkit.launch.execute import execute
@@ -122,6 +139,7 @@ def run_plans(
             title=title,
             labels=labels,
             retry_failed=how.retry_failed,
+            other_sources=other_sources,
         )
         return None
     from sweepkit.launch.ledger import Ledger
@@ -131,7 +149,8 @@ def run_plans(
     asking = functools.partial(
         submit, plans, how.launcher, results_dir=how.results_dir, title=title, together=together
     )
-    submitted = asking(retry_failed=how.retry_failed, automatic=patience.IS_JOB in os.environ)
+    automatic = patience.IS_JOB in os.environ
+    submitted = asking(retry_failed=how.retry_failed, automatic=automatic, other_sources=other_sources)
     print(f"{title}: {submitted}")
     if not how.wait or not submitted.is_pending:
         return submitted if submitted.is_pending else None
@@ -152,6 +171,23 @@ def reopen_to_retry(sweep: Frozen, results_dir: Path, cells: Sequence[Cell]) -> 
         if cell.plan.run_id in again:
             print(f"{cell.plan.run_id} ran out of memory or time; one more try before that counts against it")
             job.reopen(cell.plan, results_dir)
+
+
+def knowing_text(act: Callable[[], Result]) -> Result:
+    """What ``act`` gives, which plans runs, after asking the hub for commits that it lacks.
+
+    Raises:
+        DataError: the hub cannot be reached, or has no such dataset.
+    """
+    from sweepkit.plan import text
+
+    while True:
+        try:
+            return act()
+        except text.UnknownTextError as unknown:
+            from sweepkit.data import hub
+
+            hub.look_up(unknown.dataset, paths.cache_dir() / "data" / "downloads")
 
 
 def split_sweep(overrides: Sequence[str]) -> tuple[str | None, list[str]]:
@@ -275,13 +311,15 @@ def load(frozen: Frozen, results_dir: Path) -> pd.DataFrame:
 
 def conclude(frozen: Frozen, results_dir: Path, cells: Sequence[Cell]) -> int:
     """Print the summary of the cells that were to run and where files are; returns the exit status."""
-    from sweepkit.analysis import replicates
+    from sweepkit.analysis import comparable, replicates
     from sweepkit.report import tables, terminal
 
     frame = load(frozen, results_dir)
     frame = frame[frame["run_id"].isin([cell.plan.run_id for cell in cells])]
     console = terminal.console()
     console.print(tables.summary(frame, frozen.decision.metric))
+    if taken := comparable.accepted(frame):
+        console.print(taken)
     failed = frame[~frame["state"].isin([RunState.complete.value, RunState.diverged.value])]
     if len(failed):
         console.print(tables.runs(failed))

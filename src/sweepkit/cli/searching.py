@@ -44,6 +44,7 @@ def carry_out(sweep: Frozen, how: running.How, overrides: Sequence[str]) -> Subm
         print(f"search: {sweep.search.sampler}, {trials} in total, over {fields}")
     if how.is_slurm:
         return _submit(sweep, how)
+    from sweepkit.launch.other_sources import OtherSources
     from sweepkit.launch.slurm.patience import IS_JOB
     from sweepkit.search import drive
 
@@ -54,6 +55,7 @@ def carry_out(sweep: Frozen, how: running.How, overrides: Sequence[str]) -> Subm
         overrides=overrides,
         retry_failed=how.retry_failed,
         unattended=IS_JOB in os.environ,
+        other_sources=OtherSources(how.other_sources),
     )
     return None
 
@@ -93,6 +95,7 @@ def _of_dead_trials(ledger: TrialLedger) -> set[str]:
 
 def _submit(sweep: Frozen, how: running.How) -> Submitted | None:
     """Have array tasks search together, each with the local launcher on its node."""
+    from sweepkit.launch.other_sources import OtherSources, settle
     from sweepkit.launch.slurm import wait
     from sweepkit.launch.slurm.patience import IS_JOB
     from sweepkit.search.trial_ledger import TrialLedger
@@ -103,6 +106,8 @@ def _submit(sweep: Frozen, how: running.How) -> Submitted | None:
         (sweep.sweep_dir / trials.STOP_FILE).unlink(missing_ok=True)
     labels: dict[str, str] = {}
     ledger = TrialLedger(sweep, how.results_dir, labels)
+    if not automatic and settle(ledger.runs.values(), OtherSources(how.other_sources)):
+        ledger = TrialLedger(sweep, how.results_dir, labels)
     submitted = _submit_workers(sweep, how, ledger, automatic)
     if submitted is None:
         return None

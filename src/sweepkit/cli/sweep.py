@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     results_dir = paths.results_dir()
     asked = running.load_sweep(args.name, args.overrides, results_dir)
     running.check_power(asked, args.overrides, results_dir, args.underpowered)
-    sweep = frozen.freeze(asked, results_dir, args.overrides, args.reuse_runs)
+    sweep = running.knowing_text(lambda: frozen.freeze(asked, results_dir, args.overrides, args.reuse_runs))
     if sweep.search:
         running.introduce(sweep)
         how = running.how(args, results_dir, sweep.cells[0].plan)

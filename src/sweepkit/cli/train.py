@@ -35,15 +35,33 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Carry out one Hydra command line; the exit status is 1 where the run did not complete."""
-    config = compose_with_hydra(args.arguments)
-    return 0 if config is None else train(config)
+    arguments, other_sources = _other_sources(args.arguments)
+    if other_sources != "refuse" and {"-m", "--multirun"}.intersection(arguments):
+        place = next((index for index, item in enumerate(arguments) if "=" in item), len(arguments))
+        arguments.insert(place, f"++hydra.sweeper.other_sources={other_sources}")  # beside the overrides
+    config = compose_with_hydra(arguments)
+    return 0 if config is None else train(config, other_sources)
 
 
-def train(config: RunConfig) -> int:
+def _other_sources(arguments: Sequence[str]) -> tuple[list[str], str]:
+    """What Hydra is to see of a command line, and what is done with finished runs that other code made.
+
+    Raises:
+        ConfigError: two answers.
+    """
+    options = list(dict.fromkeys(item for item in arguments if item in running.OTHER_SOURCES))
+    if len(options) > 1:
+        raise errors.invalid(options[0], "on", f"not come with {options[1]}", "leave one of them out")
+    others = [item for item in arguments if item not in options]
+    return others, running.OTHER_SOURCES[options[0]][0] if options else "refuse"
+
+
+def train(config: RunConfig, other_sources: str = "refuse") -> int:
     """Run one configuration unless it has been run; 0 when it is complete.
 
     Raises:
         ConfigError: it names a ladder, which one run cannot climb.
+        SweepkitError: other code has run it.
     """
     if config.ladder.rungs:
         raise errors.invalid(
@@ -52,19 +70,23 @@ def train(config: RunConfig) -> int:
             "be none for one run",
             "add -m to run every rung, or use sweepkit promote SWEEP",
         )
-    from sweepkit.plan import build
+    from sweepkit.launch.ledger import Run
+    from sweepkit.launch.other_sources import OtherSources, settle
+    from sweepkit.plan import build, text
     from sweepkit.results import answer
     from sweepkit.results.record import RunDir, RunState
 
-    plan = build.build(config)
+    plan = running.knowing_text(lambda: text.known(build.build(config)))
     results_dir = paths.results_dir()
     run_dir = RunDir.of(results_dir, plan.run_id)
     where = running.shown(run_dir.path)
-    before = run_dir.read_record()
+    how = running.How(results_dir, config.launcher, other_sources=other_sources)
+    if (before := run_dir.read_record()) is not None and before.state == RunState.complete:
+        settle([Run.of(plan, results_dir)], OtherSources(other_sources))
+        before = run_dir.read_record()
     was_complete = before is not None and before.state == RunState.complete
     if not was_complete:
         print(f"{plan.run_id}: {plan.num_steps} steps of {plan.total_batch_size} tokens, {where}")
-        how = running.How(results_dir, config.launcher)
         if running.run_plans([plan], how, plan.run_id, {}) is not None:
             print(f"follow: sweepkit status; the run's folder is {where}")
             return running.DONE

@@ -1,7 +1,6 @@
 """RunConfig to plain JSON and back, without Hydra: what plans and frozen sweeps hold.
 
-Enums go by name. A field that an older file lacks is read as its neutral value (``identity.NEUTRAL``),
-which is what the code did before the field existed, and else as the schema's default.
+Enums go by name. A field that a file lacks is read as the schema's default.
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ from functools import lru_cache
 from typing import Any
 
 from sweepkit import errors
-from sweepkit.config.neutral import NEUTRAL
 from sweepkit.config.schema import RunConfig
 
 
@@ -57,10 +55,7 @@ def _decoded(schema: Any, value: Any, prefix: str) -> Any:
             f"{name} is not a field of this version of sweepkit; the file was written by another version, "
             "use that one, or plan the run again"
         )
-    missing = {name: NEUTRAL[f"{prefix}{name}"] for name in kinds if f"{prefix}{name}" in NEUTRAL}
-    arguments = {
-        name: _decoded_field(kinds[name], item, f"{prefix}{name}") for name, item in (missing | value).items()
-    }
+    arguments = {name: _decoded_field(kinds[name], item, f"{prefix}{name}") for name, item in value.items()}
     return schema(**arguments)
 
 

@@ -28,7 +28,6 @@ EMBEDDED_SOURCES = ("books", "encyclopedia", "factbook", "speeches")
 _OWN_FIELDS = {
     "sources": (DatasetKind.embedded, "dataset=embedded"),
     "path": (DatasetKind.parquet_folder, "dataset=parquet_folder"),
-    "manifest_digest": (DatasetKind.parquet_folder, "dataset=parquet_folder"),
     "repo": (DatasetKind.hub, "dataset.kind=hub"),
     "revision": (DatasetKind.hub, "a hub dataset, as dataset=climbmix"),
     "shard_pattern": (DatasetKind.hub, "a hub dataset, as dataset=climbmix"),

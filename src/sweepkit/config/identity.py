@@ -3,28 +3,21 @@
 ``variant_id`` hashes everything that training and evaluation depend on *after* resolution (the width that
 depth gives, the scaled learning rates), so that two ways of asking for the same run find each other.
 Seeds, launcher, logging, ladder, paths and what the trainer does stay out, but for the ratio of losses at
-which a run ends as diverged: what can end a run names it. Floats are hashed to 12 significant digits: the
-last bit of a power differs between C libraries. Golden ids in the tests keep old runs found.
+which a run ends as diverged: what can end a run names it. A text is what is in it (``plan/text.py``). Code is
+no part of it: records say which sources made them (``config/sources.py``). Floats are hashed to 12
+significant digits: the last bit of a power differs between C libraries.
 
 All functions take the configuration as plain JSON (``codec.to_json``), as a plan holds it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import PurePath
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sweepkit import fsio
 from sweepkit.config.cross_checks import EMBEDDED_SOURCES
-from sweepkit.config.neutral import NEUTRAL
 from sweepkit.config.schema import DatasetKind, Dtype, PackingAlgorithm
-
-#: Bump by hand when the same configuration trains to other numbers (model, optimizer, data order, corpus).
-#: 2: the loss and its gradient are made chunk by chunk; the weight's gradient is summed in fp32.
-#: 3: precision=fp8 holds for the vocabulary projection too.
-#: 4: fp16: skipped steps no longer count in AdamW's bias correction; fp8: tensors below 1e-12 are scaled.
-NUMERICS_VERSION = 4
 
 _ID_DIGITS = 12
 #: Fields that stand in the identity as what they come out as.
@@ -54,7 +47,7 @@ _SAMPLE_FIELDS = ("sample_tokens", "sample_prompt")
 _MATRIX_SWITCHES = ("kind", "num_iterations", "row_equilibration", "frobenius_reset", "cautious_weight_decay")
 _DATASET_FIELDS = {
     DatasetKind.embedded: ("sources",),
-    DatasetKind.parquet_folder: ("name", "text_column", "validation_shards", "manifest_digest"),
+    DatasetKind.parquet_folder: ("text_column", "validation_shards"),
     DatasetKind.hub: (
         "repo",
         "revision",
@@ -64,9 +57,11 @@ _DATASET_FIELDS = {
         "text_column",
     ),
 }
-#: ``dataset.name`` of a parquet folder that nobody named (``conf/dataset/parquet_folder.yaml``).
-UNNAMED_FOLDER = "parquet_folder"
+#: The text that only evaluation reads (``plan/text.py``).
+_PROBE = "probe"
 Json = dict[str, Any]
+#: Which text → its digest or commit; None where it is not known.
+Texts = Mapping[str, str | None]
 
 
 def run_id(depth: int, variant: str, seed: int, init_seed: int | None = None) -> str:
@@ -78,6 +73,7 @@ def run_id(depth: int, variant: str, seed: int, init_seed: int | None = None) ->
 def variant_id(
     config: Json,
     *,
+    texts: Texts,
     shape: Json,
     horizon: Json,
     learning_rates: dict[str, float],
@@ -88,14 +84,15 @@ def variant_id(
 
     Args:
         config: the configuration.
-        shape: depth, width, heads, windows per layer: what sizes come out as.
+        texts: what its texts come out as.
+        shape: depth, width, heads, windows per layer, ...: what sizes come out as.
         horizon: steps, batch, sequence length: what the horizon comes out as.
         learning_rates: per group, after scaling.
         weight_decays: per group, after scaling.
         schedule: warm-ups and warm-down in steps.
     """
-    trained = _training(config, shape, horizon, learning_rates, weight_decays, schedule)
-    measured = _without(without_neutral(config)["evaluation"], _SAMPLE_FIELDS)
+    trained = _training(config, texts, shape, horizon, learning_rates, weight_decays, schedule)
+    measured = _without(config["evaluation"], _SAMPLE_FIELDS) | {"probe": texts.get(_PROBE)}
     ends = {"max_loss_ratio": config["trainer"]["max_loss_ratio"]}
     return _short_hash(trained | {"evaluation": measured, "ends": ends})
 
@@ -103,6 +100,7 @@ def variant_id(
 def training_id(
     config: Json,
     *,
+    texts: Texts,
     shape: Json,
     horizon: Json,
     learning_rates: dict[str, float],
@@ -115,38 +113,36 @@ def training_id(
     that whoever has seen one of these runs has seen the others. Arguments as for ``variant_id``.
     """
     steps = _without(horizon, ("device_batch_size",))
-    return _short_hash(_training(config, shape, steps, learning_rates, weight_decays, schedule))
+    return _short_hash(_training(config, texts, shape, steps, learning_rates, weight_decays, schedule))
 
 
 def _training(
     config: Json,
+    texts: Texts,
     shape: Json,
     horizon: Json,
     learning_rates: dict[str, float],
     weight_decays: dict[str, float],
     schedule: Json,
 ) -> Json:
-    kept = without_neutral(config)
     optimizer = {
         group: block | {"lr": learning_rates[group], "weight_decay": weight_decays[group]}
-        for group, block in kept["optimizer"].items()
+        for group, block in config["optimizer"].items()
         if isinstance(block, dict)
     }
     return {
-        "numerics_version": NUMERICS_VERSION,
-        "model": _without(kept["model"], _RESOLVED_MODEL) | shape,
-        "data": data_recipe(config),
+        "model": _without(config["model"], _RESOLVED_MODEL) | shape,
+        "data": data_recipe(config, texts),
         "optimizer": optimizer,
-        "schedule": _without(kept["schedule"], _RESOLVED_SCHEDULE) | schedule,
+        "schedule": _without(config["schedule"], _RESOLVED_SCHEDULE) | schedule,
         "precision": _precision(config),
         "horizon": horizon,
     }
 
 
-def pair_key(config: Json, total_batch_size: int) -> str:
+def pair_key(config: Json, texts: Texts, total_batch_size: int) -> str:
     """Equal for runs that see the same tokens in the same order."""
-    content = data_recipe(config) | {
-        "numerics_version": NUMERICS_VERSION,
+    content = data_recipe(config, texts) | {
         "seed": config["seed"],
         "total_batch_size": total_batch_size,
         "sequence_len": config["horizon"]["sequence_len"],
@@ -160,10 +156,9 @@ def compile_key(config: Json, *, shape: Json, device_batch_size: int) -> str:
     Learning rates, betas, momentum, weight decay, schedules and the number of steps reach compiled code as
     tensors, and initial values are no code, so all of them stay out.
     """
-    model = without_neutral(config["model"], "model.")
     matrix = config["optimizer"]["matrix"]
     content = {
-        "model": _without(model, (*_RESOLVED_MODEL, *_INIT_FIELDS)) | shape,
+        "model": _without(config["model"], (*_RESOLVED_MODEL, *_INIT_FIELDS)) | shape,
         "vocab_size": config["tokenizer"]["vocab_size"],
         "device_batch_size": device_batch_size,
         "sequence_len": config["horizon"]["sequence_len"],
@@ -171,63 +166,42 @@ def compile_key(config: Json, *, shape: Json, device_batch_size: int) -> str:
         "matrix": {name: matrix[name] for name in _MATRIX_SWITCHES},
         "compile": config["trainer"]["compile"],
         "device": config["trainer"]["device"],
+        "attention": config["trainer"]["attention"],
     }
-    if config["trainer"]["attention"] != NEUTRAL["trainer.attention"]:
-        content["attention"] = config["trainer"]["attention"]
     return _short_hash(content)
 
 
 def _precision(config: Json) -> Json:
     """The dtype, and for FP8 how; other dtypes do not read that block, and a permission computes nothing."""
-    precision = without_neutral(config["precision"], "precision.")
-    block = _without(precision.pop("fp8", {}), ("allow_eager",))
-    return precision | {"fp8": block} if block and precision["dtype"] == Dtype.fp8.name else precision
+    precision = _without(config["precision"], ("fp8",))
+    if precision["dtype"] != Dtype.fp8.name:
+        return precision
+    return precision | {"fp8": _without(config["precision"]["fp8"], ("allow_eager",))}
 
 
-def data_recipe(config: Json) -> Json:
+def data_recipe(config: Json, texts: Texts) -> Json:
     """Which text, tokenizer and packing: what the order of tokens depends on besides seed and batch."""
-    packing = without_neutral(config["packing"], "packing.")
+    packing = config["packing"]
     if packing["algorithm"] != PackingAlgorithm.best_fit.name:
         packing = _without(packing, ("buffer_docs",))
     return {
         "dataset": _dataset_recipe(config["dataset"]),
-        "tokenizer": _without(without_neutral(config["tokenizer"], "tokenizer."), ("name",)),
+        "texts": _without(dict(texts), (_PROBE,)),
+        "tokenizer": _without(config["tokenizer"], ("name",)),
         "packing": packing,
     }
 
 
 def _dataset_recipe(dataset: Json) -> Json:
-    """The fields that name the text of a dataset of this kind, and no path."""
+    """Which part of its text a dataset of this kind is, and no path."""
     kind = DatasetKind[dataset["kind"]]
-    named = {name: dataset[name] for name in _DATASET_FIELDS[kind]}
-    kept = {name: value for name, value in without_neutral(dataset, "dataset.").items() if name in named}
-    if kind is DatasetKind.parquet_folder:
-        kept["name"] = folder_name(dataset["name"], dataset["path"])
+    kept = {name: dataset[name] for name in _DATASET_FIELDS[kind]}
     if kind is DatasetKind.embedded:
         sources = set(dataset["sources"])
         kept["sources"] = (
             sorted(sources) if sources != set(EMBEDDED_SOURCES) else []
         )  # as if none were named: all
     return kept | {"kind": kind.name}
-
-
-def folder_name(name: str, path: str | None) -> str:
-    """What a folder of text is called wherever it lies: the name it was given, else the folder's own."""
-    return PurePath(path).name if name == UNNAMED_FOLDER and path else name
-
-
-def without_neutral(config: Json, prefix: str = "") -> Json:
-    """The JSON of a configuration (or its block ``prefix``) without fields that have their neutral value."""
-    kept: Json = {}
-    for name, value in config.items():
-        dotted = f"{prefix}{name}"
-        if isinstance(value, dict):
-            block = without_neutral(value, f"{dotted}.")
-            if block or not value:  # a block of neutral fields is one that was added later
-                kept[name] = block
-        elif dotted not in NEUTRAL or NEUTRAL[dotted] != value:
-            kept[name] = value
-    return kept
 
 
 def _without(block: Json, names: Sequence[str]) -> Json:

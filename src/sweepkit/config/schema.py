@@ -156,9 +156,6 @@ class DatasetConfig:
     )  # hub: file name with {index}, or a glob
     num_train_shards: Optional[int] = None  # hub: how many shards to train on; None: all
     validation_shards: int = field(default=1, metadata=OWN_TEXT)  # hub and folder: the last shards, held out
-    manifest_digest: Optional[str] = field(
-        default=None, metadata=OWN_TEXT
-    )  # parquet_folder: pins the content of path
 
 
 @dataclass

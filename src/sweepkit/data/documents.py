@@ -72,5 +72,7 @@ def documents(dataset: DatasetConfig, split: str, downloads: Path) -> Documents:
         sources = tuple(dataset.sources) if split == "train" else ()
         return Documents(embedded.recipe(split, sources), lambda: embedded.files(split, sources))
     if dataset.kind is DatasetKind.parquet_folder:
-        return Documents(folder.recipe(dataset, split), lambda: folder.files(dataset, split))
+        recipe = folder.recipe(dataset, split)
+        digests = [digest for digest, _ in recipe["parts"]]
+        return Documents(recipe, lambda: folder.files(dataset, split, digests))
     return Documents(hub.recipe(dataset, split), lambda: hub.files(dataset, split, downloads))

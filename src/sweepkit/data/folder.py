@@ -6,15 +6,15 @@ text, or, where there is only one file, the last 5% of its documents.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sweepkit.config import variables
 from sweepkit.config.schema import DatasetConfig
-from sweepkit.data.manifest import folder_manifest, parquet_files
 from sweepkit.data.text_file import TextFile, open_text
 from sweepkit.errors import DataError, invalid
+from sweepkit.plan import folder_text
 
 VALIDATION_FRAC = 0.05  # of a single file's documents
 
@@ -25,31 +25,49 @@ def recipe(dataset: DatasetConfig, split: str) -> dict[str, Any]:
     """Names the text by the content of the files, not by where they are.
 
     Raises:
-        DataError: the folder is missing, has no parquet file, is not what ``manifest_digest`` pins, or would
-            be evaluated on a copy of what it is trained on.
+        DataError: the folder is missing, has no parquet file, or would be evaluated on a copy of what it is
+            trained on.
     """
-    parts = _parts(dataset, split)
-    manifest = folder_manifest(_folder(dataset))
-    if dataset.manifest_digest not in (None, manifest["digest"]):
-        raise DataError(
-            f"dataset.manifest_digest is {dataset.manifest_digest!r}, but must be {manifest['digest']!r}, "
-            f"the digest of the files in {dataset.path}; they changed since it was pinned: restore them, or "
-            "drop the pin and count what follows as another dataset"
-        )
-    digests = manifest["files"]
+    digests = folder_text.file_digests(_path(dataset))
     _refuse_copies(dataset, digests)
     return {
         "kind": "parquet_folder",
         "text_column": dataset.text_column,
-        "parts": [[digests[path.name]["sha256"], list(rows)] for path, rows in parts],
+        "parts": [[digests[path.name], list(rows)] for path, rows in _parts(dataset, split)],
     }
 
 
-def _refuse_copies(dataset: DatasetConfig, digests: dict[str, Any]) -> None:
+def files(dataset: DatasetConfig, split: str, digests: Sequence[str]) -> list[TextFile]:
+    """The files of a split, in order.
+
+    Args:
+        digests: of the files, as ``recipe`` had them; text that is not of these is refused when it is read.
+    """
+    return [
+        TextFile(path.name, partial(_read, dataset, path, rows, digest))
+        for (path, rows), digest in zip(_parts(dataset, split), digests, strict=True)
+    ]
+
+
+def _read(dataset: DatasetConfig, path: Path, rows: tuple[float, float], digest: str) -> Iterator[list[str]]:
+    _check_unchanged(dataset, path, digest)
+    yield from open_text(path, dataset.text_column, rows)
+    _check_unchanged(dataset, path, digest)
+
+
+def _check_unchanged(dataset: DatasetConfig, path: Path, digest: str) -> None:
+    if folder_text.file_digests(_path(dataset)).get(path.name) != digest:
+        raise DataError(
+            f"{path} was changed while it was read, but must stay as it is while runs are prepared; run the "
+            "same command again once it is whole"
+        )
+
+
+def _refuse_copies(dataset: DatasetConfig, digests: dict[str, str]) -> None:
     """Raise DataError where a validation file is trained on too, under another name."""
-    trained = {digests[path.name]["sha256"]: path.name for path, _ in _parts(dataset, "train")}
+    trained = {digests[path.name]: path.name for path, _ in _parts(dataset, "train")}
     for path, _ in _parts(dataset, "validation"):
-        twin = trained.get(digests[path.name]["sha256"], path.name)
+        twin = trained.get(digests[path.name], path.name)
         if twin != path.name:
             raise DataError(
                 f"{path} is validation text, but must not be trained on too ({twin} has the same content); "
@@ -57,37 +75,16 @@ def _refuse_copies(dataset: DatasetConfig, digests: dict[str, Any]) -> None:
             )
 
 
-def files(dataset: DatasetConfig, split: str) -> list[TextFile]:
-    """The files of a split, in order."""
-    return [
-        TextFile(path.name, partial(open_text, path, dataset.text_column, rows))
-        for path, rows in _parts(dataset, split)
-    ]
-
-
-def _folder(dataset: DatasetConfig) -> Path:
+def _path(dataset: DatasetConfig) -> str:
     if dataset.path is None:
         raise invalid(
             "dataset.path", None, "name a folder of parquet files", "add dataset.path=FOLDER to the command"
         )
-    folder = Path(variables.filled(dataset.path)).expanduser()
-    if not folder.is_dir():
-        state = "is not a folder" if folder.exists() else "does not exist"
-        raise DataError(
-            f"dataset.path is {dataset.path!r}, which {state}, but must be a folder of *.parquet files; "
-            "check the spelling, or use an absolute path"
-        )
-    return folder
+    return dataset.path
 
 
 def _parts(dataset: DatasetConfig, split: str) -> list[Part]:
-    folder = _folder(dataset)
-    paths = parquet_files(folder)
-    if not paths:
-        raise DataError(
-            f"dataset.path is {dataset.path!r}, which holds no *.parquet file, but must hold at least one; "
-            f"put files with a column {dataset.text_column!r} there"
-        )
+    paths = folder_text.parquet_files(_path(dataset))
     held_out = dataset.validation_shards
     if len(paths) == 1:
         rows = (0.0, 1 - VALIDATION_FRAC) if split == "train" else (1 - VALIDATION_FRAC, 1.0)

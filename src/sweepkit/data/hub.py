@@ -27,13 +27,13 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from sweepkit import fsio
 from sweepkit.config.schema import DatasetConfig
 from sweepkit.data import cache
 from sweepkit.data.text_file import TextFile, open_text
 from sweepkit.errors import DamagedError, DataError, invalid
+from sweepkit.plan import text
 
 _PASSWORD = re.compile(r"(?<=://)[^/@\s]+@")  # of a URL
 
@@ -70,6 +70,12 @@ def files(dataset: DatasetConfig, split: str, downloads: Path) -> list[TextFile]
     folder = _repo_folder(dataset, downloads) / commit
     chosen = _choose(dataset, split, listed)
     return [TextFile(shard.path, partial(_read, dataset, commit, shard, folder), commit) for shard in chosen]
+
+
+def look_up(dataset: DatasetConfig, downloads: Path) -> str:
+    """The commit of a dataset's revision, which this cache keeps from now on. Raises what ``files`` does."""
+    _check(dataset)
+    return _listing(dataset, downloads)[0]
 
 
 def _check(dataset: DatasetConfig) -> None:
@@ -125,10 +131,12 @@ def _listing(dataset: DatasetConfig, downloads: Path) -> tuple[str, list[Shard]]
     from huggingface_hub import HfApi
     from huggingface_hub.hf_api import RepoFile
 
-    kept = _repo_folder(dataset, downloads) / f"listing-{quote(dataset.revision or 'main', safe='')}.json"
-    with contextlib.suppress(FileNotFoundError, DamagedError):
-        value = fsio.read_json(kept)
-        return value["commit"], [Shard(**item) for item in value["shards"]]
+    kept = text.listing_path(dataset, downloads)
+    for path in (kept, *sorted(kept.parent.glob("listing-*.json"))):  # a branch's may be of this commit
+        with contextlib.suppress(FileNotFoundError, DamagedError):
+            value = fsio.read_json(path)
+            if path == kept or value["commit"] == dataset.revision:
+                return value["commit"], [Shard(**item) for item in value["shards"]]
     api = HfApi(endpoint=os.environ.get("HF_ENDPOINT"), library_name="sweepkit")
     repo = str(dataset.repo)
     try:

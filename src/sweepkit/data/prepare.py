@@ -1,8 +1,8 @@
 """From a RunConfig to data a run can read: tokenizer, tokens, packing index, evaluation streams.
 
-Each is a cache entry named by the digest of its recipe and is built by the first process that needs it;
-with everything in place ``prepare`` reads a few small files. Recipes chain: dataset → tokenizer → tokens →
-packing index, so two runs share exactly what they have in common.
+Each is a cache entry named by the digests of its recipe and of the code in this room, and is built by the
+first process that needs it; with everything in place ``prepare`` reads a few small files. Recipes chain:
+dataset → tokenizer → tokens → packing index, so two runs share exactly what they have in common.
 
     <cache>/data/tokenizers/<key>/tokenizer.json
     <cache>/data/tokens/<key>/tokens.bin, doc_lengths.bin
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache as cache_once
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,9 @@ import numpy as np
 import numpy.typing as npt
 
 from sweepkit import fsio
-from sweepkit.config import holdout, paths
-from sweepkit.config.schema import DatasetConfig, PackingAlgorithm, RunConfig, TokenizerCorpus
-from sweepkit.data import cache, progress, token_cache
+from sweepkit.config import holdout, paths, sources
+from sweepkit.config.schema import DatasetConfig, DatasetKind, PackingAlgorithm, RunConfig, TokenizerCorpus
+from sweepkit.data import cache, hub, progress, token_cache
 from sweepkit.data.behind import behind
 from sweepkit.data.documents import Documents, documents
 from sweepkit.data.loader import TrainLoader
@@ -32,9 +33,8 @@ from sweepkit.data.packing import PackingIndex, Stats, pack
 from sweepkit.data.streams import EvalStream
 from sweepkit.data.token_cache import TokenCache
 from sweepkit.data.tokenizer import FORMAT, Tokenizer, train
+from sweepkit.plan import text
 
-#: Bump when the content of cache entries changes for the same recipe.
-CACHE_VERSION = 2
 _PACKING_ARRAYS = ("row_first", "segment_start", "segment_len")
 
 
@@ -118,8 +118,8 @@ def prepare(config: RunConfig, thorough: bool = False) -> PreparedData:
         StorageError: the cache cannot be written.
     """
     root = paths.cache_dir() / "data"
-    dataset = config.dataset
-    source = documents(dataset, "train", root / "downloads")
+    config = _pinned(config, root)
+    source = documents(config.dataset, "train", root / "downloads")
     tokenizer, tokenizer_recipe = _tokenizer(config, source, root)
     recipe = {"text": source.recipe, "tokenizer": tokenizer_recipe}
     with progress.task("tokens of the training text") as report:
@@ -128,16 +128,16 @@ def prepare(config: RunConfig, thorough: bool = False) -> PreparedData:
         )
     streams: list[EvalStream] = []
     for name in config.evaluation.streams:
-        text, first_byte = _text(config, name, streams, root)
+        source, first_byte = _text(config, name, streams, root)
         stream_recipe = {
-            "text": text.recipe,
+            "text": source.recipe,
             "tokenizer": tokenizer_recipe,
             "max_bytes": config.evaluation.max_bytes,
         }
         with progress.task(f"tokens of the {name} text") as report:
             stream_tokens = token_cache.ensure(
                 _entry(root, "tokens", stream_recipe),
-                text,
+                source,
                 lambda: tokenizer,
                 report,
                 config.evaluation.max_bytes,
@@ -148,6 +148,15 @@ def prepare(config: RunConfig, thorough: bool = False) -> PreparedData:
     prepared = PreparedData(config, root, recipe, tokenizer, tokens, streams)
     prepared.packing(config.horizon.sequence_len)
     return prepared
+
+
+def _pinned(config: RunConfig, root: Path) -> RunConfig:
+    """A hub dataset at one commit: looked up where this cache has not asked before."""
+    pinned = text.pinned(config)
+    if pinned.dataset.kind is not DatasetKind.hub or text.known_commit(pinned.dataset, root / "downloads"):
+        return pinned
+    hub.look_up(pinned.dataset, root / "downloads")
+    return text.pinned(pinned)
 
 
 def _text(config: RunConfig, name: str, before: list[EvalStream], root: Path) -> tuple[Documents, int]:
@@ -187,7 +196,13 @@ def _tokenizer(config: RunConfig, source: Documents, root: Path) -> tuple[Tokeni
 
 
 def _entry(root: Path, kind: str, recipe: dict[str, Any]) -> Path:
-    return root / kind / fsio.digest({"version": CACHE_VERSION, "recipe": recipe})[:20]
+    return root / kind / fsio.digest({"sources": _sources(), "recipe": recipe})[:20]
+
+
+@cache_once
+def _sources() -> str:
+    """The code that makes entries: what it made before an edit is not what it makes now."""
+    return sources.digest_of(Path(__file__).resolve().parents[1], ("data",))
 
 
 def _write_npy(path: Path, array: npt.NDArray[Any]) -> None:
@@ -198,8 +213,8 @@ def _write_npy(path: Path, array: npt.NDArray[Any]) -> None:
 
 
 def _counted(texts: Iterator[str], report: progress.Report) -> Iterator[str]:
-    for number, text in enumerate(texts):
-        yield text
+    for number, document in enumerate(texts):
+        yield document
         if number % 1_000 == 0:
             report(0.0, number, 0)
 

@@ -25,11 +25,12 @@ from sweepkit.launch.display import display
 from sweepkit.launch.drivers import DriverDir, driver_dir
 from sweepkit.launch.ledger import Ledger
 from sweepkit.launch.local import WORKER_COMMAND, Pool
+from sweepkit.launch.other_sources import OtherSources, settle
 from sweepkit.launch.reopen import reopen
 from sweepkit.launch.stopping import Stopping, on_signals
 from sweepkit.launch.view import Viewer
 from sweepkit.launch.worker import SessionFactory, Work
-from sweepkit.plan import world
+from sweepkit.plan import text, world
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.results.record import FailureClass, RunState
 
@@ -76,6 +77,7 @@ def execute(
     worker_command: Sequence[str] = WORKER_COMMAND,
     prepare: Prepare | None = None,
     unattended: bool = False,
+    other_sources: OtherSources = OtherSources.refuse,
 ) -> LaunchSummary:
     """Run every plan that has no final record yet.
 
@@ -91,6 +93,7 @@ def execute(
         prepare: builds the data of a configuration; by default ``data.prepare.prepare``.
         unattended: nobody is there to correct anything: runs that have ended stay so, and runs whose data
             cannot be prepared fail, without holding up the others.
+        other_sources: what is done with finished runs that other code made.
 
     Returns:
         Counts by state and failures of all runs of the list.
@@ -98,7 +101,7 @@ def execute(
     Raises:
         KeyboardInterrupt: stopped by a signal, after checkpoints.
         LaunchCancelledError: runs were cancelled meanwhile.
-        SweepkitError: the data cannot be prepared, or workers cannot start.
+        SweepkitError: the data cannot be prepared, workers cannot start, or other code has finished runs.
     """
     results_dir = results_dir.absolute()
     return look_after(
@@ -111,6 +114,7 @@ def execute(
         worker_command=worker_command,
         prepare=prepare,
         unattended=unattended,
+        other_sources=other_sources,
     )
 
 
@@ -126,6 +130,7 @@ def look_after(
     worker_command: Sequence[str] = WORKER_COMMAND,
     prepare: Prepare | None = None,
     unattended: bool = False,
+    other_sources: OtherSources = OtherSources.refuse,
 ) -> LaunchSummary:
     """``execute`` for runs that a ledger knows, which may be more by and by.
 
@@ -137,8 +142,10 @@ def look_after(
     """
     started = time.monotonic()
     ledger = make_ledger()
-    if not unattended and reopen(ledger, retry_failed):
-        ledger = make_ledger()
+    if not unattended:
+        is_reopened = bool(reopen(ledger, retry_failed))
+        if settle(ledger.runs.values(), other_sources) or is_reopened:
+            ledger = make_ledger()
     if not (ledger.open() or ledger.to_come):
         return _summary(ledger, len(ledger.runs), started)
     num_ranks = world.num_ranks(launcher)
@@ -250,9 +257,11 @@ def _data_problems(
     recipes: dict[str, list[RunPlan]] = {}
     for plan in plans:
         parts = [plan.config.get(name) for name in ("dataset", "tokenizer", "packing", "evaluation")]
-        recipes.setdefault(fsio.digest([parts, plan.sequence_len]), []).append(plan)
+        recipes.setdefault(fsio.digest([parts, plan.sequence_len, plan.texts]), []).append(plan)
     for alike in recipes.values():
         try:
+            if alike[0].texts:
+                text.check(alike[0])
             prepare(_config(alike[0]))
         except (ConfigError, DataError) as error:
             yield alike, error

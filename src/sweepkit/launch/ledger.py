@@ -40,6 +40,13 @@ class Run:
     pruner: Pruner | None = None
     is_pruned: bool = False
 
+    @classmethod
+    def of(cls, plan: RunPlan, results_dir: Path) -> Run:
+        """A run as its folder is now."""
+        run = cls(plan, RunDir.of(results_dir, plan.run_id))
+        run.refresh()
+        return run
+
     @property
     def run_id(self) -> str:
         return self.plan.run_id

@@ -6,7 +6,7 @@ frozen sweep lists. ``plan/build.py`` makes it from a RunConfig; nothing else do
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 SCHEMA_VERSION = 1
@@ -54,6 +54,8 @@ class RunPlan:
     estimated_peak_memory_gib: float
     estimated_gpu_hours: float | None  # None: no peak known for that device
     config: dict[str, Any]  # the RunConfig as plain JSON
+    # which text → its digest or commit (plan/text.py); None: not known yet
+    texts: dict[str, str | None] = field(default_factory=dict)
     # hash of the training alone: runs of one seed and training come out alike, however they are evaluated
     training_id: str = ""
     schema_version: int = SCHEMA_VERSION

@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 from sweepkit import errors
-from sweepkit.analysis import transfer
+from sweepkit.analysis import comparable, transfer
 from sweepkit.analysis.transfer import TransferRow
 from sweepkit.promotion import gate, table
 from sweepkit.promotion.verdict import Outcome, Verdict
@@ -129,6 +129,7 @@ def compare(
         )
     ]
     notes += said
+    notes += [taken] if (taken := comparable.accepted(rows)) else []
     return Comparison(reference, rule, verdicts, _transfer(rows, verdicts), notes)
 
 

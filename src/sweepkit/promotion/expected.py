@@ -18,7 +18,9 @@ from scipy import special
 from sweepkit import errors
 from sweepkit.analysis import calibration_file, dunnett, power
 from sweepkit.analysis.calibration import Calibration
+from sweepkit.config import sources
 from sweepkit.config.schema import RungConfig
+from sweepkit.plan import text
 from sweepkit.results.columns import REFERENCE, is_reference
 from sweepkit.sweep import expand, fields, frozen, last_rung, reference_runs
 from sweepkit.sweep.decision import DecisionRule
@@ -153,7 +155,9 @@ def _serving(
     """The measurement that fits the reference's plan; hardware and dtype are the runs' to find out."""
     plan = next(cell.plan for cell in here if cell.variant == REFERENCE)
     metric = last_rung.metric(decision, rungs, plan.config)
-    wanted = (metric, plan.depth, plan.config["dataset"]["name"], plan.total_tokens)
+    dataset = text.label(plan.config["dataset"], plan.texts.get(text.DATASET))
+    wanted = (metric, plan.depth, dataset, plan.total_tokens)
+    known = [item for item in known if item.sources in ("", sources.digest())]
     fitting = [item for item in known if (item.metric, item.depth, item.dataset, item.total_tokens) == wanted]
     return max(fitting, key=lambda item: (item.df, item.measured_at), default=None)
 

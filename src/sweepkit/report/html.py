@@ -11,6 +11,7 @@ from html import escape
 from pathlib import Path
 
 from sweepkit import fsio
+from sweepkit.analysis import comparable
 from sweepkit.promotion.verdict import Final
 from sweepkit.report import numbers, plots, sections, sheets, stamp
 from sweepkit.report.content import NOT_RUN, Content, gather
@@ -226,6 +227,7 @@ def _environment(content: Content) -> str:
         ("device", "device"),
         ("dtype", "dtype"),
         ("commit", "git_commit"),
+        ("sources", "sources"),
         ("environment", "environment_fingerprint"),
         ("evaluation", "evaluation_fingerprint"),
     ):
@@ -235,4 +237,6 @@ def _environment(content: Content) -> str:
             found.append((title, ", ".join(shown)))
     if started["git_dirty"].fillna(False).any():
         found.append(("checkout", "had changes that were not committed"))
+    if taken := comparable.accepted(runs):
+        found.append(("accepted", taken))
     return facts(found) if found else ""

@@ -200,6 +200,10 @@ RUN_COLUMNS: tuple[Column, ...] = (
         "runs that the machine could train at a time: the launch's workers, in a Slurm task times how many "
         "tasks of its size the node has cores for; wall clock is compared among equals only",
     ),
+    Column(
+        "sources", TEXT, "", NO, "digest of the code that computes, as made or accepted; compare only equals"
+    ),
+    Column("accepted_from", TEXT, "", NO, "digest of the code that made a run which --accept-code took"),
     Column("git_commit", TEXT, "", NO, "commit of the code"),
     Column("git_dirty", BOOL, "", NO, "whether the checkout had uncommitted changes"),
     Column(

@@ -15,6 +15,7 @@ from typing import Any
 
 from sweepkit import fsio
 from sweepkit.errors import DamagedError, SweepkitError
+from sweepkit.plan import text
 from sweepkit.results import columns
 from sweepkit.results.columns import CORRUPT, REFERENCE
 from sweepkit.results.record import SCHEMA_VERSION, FailureClass, RunDir, RunState
@@ -46,7 +47,7 @@ def plan_row(plan: dict[str, Any]) -> Row:
     for group, rate in (plan.get("learning_rates") or {}).items():
         row[f"learning_rates_{group}"] = rate
     config = plan.get("config") or {}
-    row["dataset"] = (config.get("dataset") or {}).get("name")
+    row["dataset"] = text.label(config.get("dataset") or {}, (plan.get("texts") or {}).get(text.DATASET))
     if config.get("init_seed") not in (None, plan.get("seed")):
         row["init_seed"] = config["init_seed"]
     return row
@@ -76,6 +77,7 @@ def record_row(record: dict[str, Any]) -> Row:
     compiled = resolved.get("compile")
     versions = environment.get("versions")
     trained_on = (record.get("texts") or {}).get("train") or {}
+    accepted = [item["sources"] for item in record.get("accepted") or ()]
     git = environment.get("git")
     git = git if isinstance(git, dict) else {"commit": git}
     row |= {
@@ -88,6 +90,8 @@ def record_row(record: dict[str, Any]) -> Row:
         "hardware": _text(environment.get("hardware")),
         "num_ranks": resolved.get("num_ranks"),
         "torch": _text(versions.get("torch")) if isinstance(versions, dict) else None,
+        "sources": accepted[-1] if accepted else _text(environment.get("sources")),
+        "accepted_from": _text(environment.get("sources")) if accepted else None,
         "host": _text(environment.get("host")),
         "concurrency": environment.get("concurrency"),
         "git_commit": _text(environment.get("git_commit") or git.get("commit")),

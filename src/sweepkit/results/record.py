@@ -88,7 +88,19 @@ class RunRecord:
     packing: dict[str, Any] = field(default_factory=dict)
     sample: str | None = None
     wandb: dict[str, Any] = field(default_factory=dict)
+    # {sources, at}: other code that took this result for its own, because somebody said so
+    accepted: list[dict[str, str]] = field(default_factory=list)
     schema_version: int = SCHEMA_VERSION
+
+    @property
+    def sources(self) -> str | None:
+        """Digest of the code that made it (``config/sources.py``); None where the record does not say."""
+        found = self.environment.get("sources")
+        return None if found is None else str(found)
+
+    def is_of(self, sources: str) -> bool:
+        """Whether these sources made it, or it was accepted for them, or it does not say."""
+        return self.sources in (None, sources) or sources in [item.get("sources") for item in self.accepted]
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -13,6 +13,7 @@ from pathlib import Path
 from sweepkit.config.schema import LauncherConfig
 from sweepkit.launch import execute
 from sweepkit.launch.execute import LaunchSummary, Prepare
+from sweepkit.launch.other_sources import OtherSources
 from sweepkit.launch.stopping import Stopping
 from sweepkit.launch.worker import SessionFactory, Work
 from sweepkit.search import worker
@@ -35,13 +36,15 @@ def search(
     worker_command: Sequence[str] = WORKER_COMMAND,
     prepare: Prepare | None = None,
     unattended: bool = False,
+    other_sources: OtherSources = OtherSources.refuse,
 ) -> LaunchSummary:
     """Run the frozen cells, then trials until ``n_trials`` have been.
 
     Args:
         sweep: a frozen sweep that searches.
         overrides: the command line's, with which trials are composed.
-        retry_failed, session_factory, worker_command, prepare, unattended: as ``execute`` takes them.
+        retry_failed, session_factory, worker_command, prepare, unattended, other_sources: as ``execute``
+            takes them.
 
     Returns:
         Counts by state and failures of all runs, those of trials included.
@@ -66,6 +69,7 @@ def search(
         worker_command=[*worker_command, sweep.name, *overrides],
         prepare=prepare,
         unattended=unattended,
+        other_sources=other_sources,
     )
     Proposals(sweep, overrides, TrialLedger(sweep, results_dir)).settle()
     return summary

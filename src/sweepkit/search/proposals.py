@@ -19,7 +19,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sweepkit.errors import ConfigError
-from sweepkit.launch import claims
+from sweepkit.launch import claims, other_sources
+from sweepkit.launch.ledger import Run
+from sweepkit.launch.other_sources import OtherSources
 from sweepkit.search import earlier, untried
 from sweepkit.search.trial_ledger import TrialLedger, spec_of
 from sweepkit.sweep import expand, points, trials
@@ -69,6 +71,8 @@ class Proposals:
             if ledger.num_to_ask <= 0:
                 return False
             trial = self._propose(study, len(ledger.trials))
+            found = [Run.of(cell.plan, self._sweep.sweep_dir.parent) for cell in trial.cells]
+            other_sources.settle(found, OtherSources.rerun)  # nobody is there to ask, and nothing is lost
             trials.append(self._sweep.sweep_dir, trial)
             return trial.end is None
 

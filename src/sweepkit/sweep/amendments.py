@@ -172,10 +172,21 @@ def propose(
 
 
 def with_seed(plan: RunPlan, seed: int, number: int) -> RunPlan:
-    """The plan of another replicate; ``number`` counts the reference's runs of one seed."""
+    """The plan of another replicate; ``number`` counts the reference's runs of one seed.
+
+    Raises:
+        FrozenPlanError: its text, or what this version computes, is no longer what was frozen.
+    """
     config = codec.from_json(plan.config)
     own_weights = config.init_seed is not None
-    return reference_runs.plan(reference_runs.reseeded(config), seed, own_weights, number)
+    found = reference_runs.plan(reference_runs.reseeded(config), seed, own_weights, number)
+    if found.variant_id != plan.variant_id:
+        raise FrozenPlanError(
+            f"another seed of {plan.run_id} comes out as variant {found.variant_id}, but must be a replicate "
+            f"of {plan.variant_id}, which was frozen; restore the files of dataset.path or the version of "
+            "sweepkit that planned it, or give the sweep file a new name"
+        )
+    return found
 
 
 def record(sweep_dir: Path, amendment: Amendment) -> None:

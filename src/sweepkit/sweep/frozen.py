@@ -24,6 +24,7 @@ from typing import Any
 from sweepkit import errors, fsio
 from sweepkit.config.schema import RungConfig
 from sweepkit.errors import DamagedError, FrozenPlanError
+from sweepkit.plan import text
 from sweepkit.sweep import amendments, expand, fresh, last_rung, points, trials
 from sweepkit.sweep.amendments import Amendment, level
 from sweepkit.sweep.decision import DecisionRule
@@ -120,6 +121,7 @@ def freeze(
     Raises:
         ConfigError: the sweep file or an override is wrong.
         FrozenPlanError: a frozen file was edited, or the sweep now expands to something else.
+        UnknownTextError: a hub dataset's commit is not known here.
     """
     asked = as_frozen(sweep, results_dir, extra, reuse_runs)
     rungs = expand.rungs_of(expand.ladder_of(asked, extra))
@@ -166,6 +168,8 @@ def freeze_cells(
         rungs = sweep.search.limited(rungs)
         points.check(sweep.search, expand.stacks(sweep, extra), cells, extra)
     head = _head(sweep, rungs, cells, extra)
+    for cell in cells:
+        text.known(cell.plan)
     if not _exists(sweep_dir):
         seen = fresh.look(cells, sweep.replaced_seeds, Past(results_dir, sweep.name))
         _write(sweep_dir, head | {"seen": seen.to_json()}, cells)

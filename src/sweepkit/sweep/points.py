@@ -237,7 +237,8 @@ def check_unchanged(stacks: Sequence[Stack], extra: Sequence[str], fixed: Sequen
         if found != frozen.variant_id:
             raise FrozenPlanError(
                 f"the reference comes out as {found}, but must be {frozen.variant_id} as it was frozen; "
-                "restore the configuration folder, or give the sweep file a new name"
+                "restore the configuration folder and the files of dataset.path, or give the sweep file a "
+                "new name"
             )
 
 

@@ -24,6 +24,7 @@ from typing import Any
 from torch import Tensor
 
 from sweepkit import fsio, patience
+from sweepkit.config import sources
 from sweepkit.errors import CheckpointError, DamagedError, StorageError, SweepkitError
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.training.clock import Clock
@@ -89,6 +90,7 @@ class Checkpoints:
             meta = {
                 "schema_version": SCHEMA_VERSION,
                 "run_id": self._plan.run_id,
+                "sources": sources.digest(),
                 "compute_dtype": str(engine.key.compute_dtype),
                 "num_threads": engine.key.num_threads,
                 "state_sha256": checksum,
@@ -151,8 +153,8 @@ def load(folder: Path, plan: RunPlan, engine: Engine) -> TrainState:
     """Load one checkpoint into ``engine``.
 
     Raises:
-        CheckpointError: it is incomplete, corrupt, or of another run or dtype; a corrupt one is found by its
-            checksum before anything is loaded.
+        CheckpointError: it is incomplete, corrupt, or of another run, dtype or code; a corrupt one is found
+            by its checksum before anything is loaded.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -166,6 +168,11 @@ def load(folder: Path, plan: RunPlan, engine: Engine) -> TrainState:
         meta = fsio.read_json(folder / _META)
         if meta["run_id"] != plan.run_id:
             raise bad(f"is of run {meta['run_id']}", f"be of {plan.run_id}")
+        if meta["sources"] != sources.digest():
+            raise bad(
+                f"was written by other code (sources {meta['sources']})",
+                f"be of the sources that go on with it ({sources.digest()})",
+            )
         if meta["compute_dtype"] != str(engine.key.compute_dtype):
             raise bad(f"is in {meta['compute_dtype']}", f"be in this node's {engine.key.compute_dtype}")
         if _sha256(folder / _STATE) != meta["state_sha256"]:

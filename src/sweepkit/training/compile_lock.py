@@ -22,7 +22,7 @@ from pathlib import Path
 import torch
 
 from sweepkit import fsio
-from sweepkit.config import paths
+from sweepkit.config import paths, sources
 from sweepkit.data import cache
 from sweepkit.training.engine import EngineKey
 from sweepkit.training.failure import Stopped
@@ -44,7 +44,7 @@ def compiling(key: EngineKey, should_stop: Callable[[], bool]) -> Iterator[None]
     keep_headers()
     folder = use_folder() / "sweepkit"
     names = [key.compile_key, str(key.device), str(key.compute_dtype), str(key.fp8), key.num_threads]
-    names.append(torch.__version__)
+    names += [torch.__version__, sources.digest()]
     name = fsio.digest(names)
     marker, lock = folder / f"{name[:20]}.done", folder / f"{name[:20]}.lock"
     if marker.exists():
@@ -65,10 +65,11 @@ def compiling(key: EngineKey, should_stop: Callable[[], bool]) -> Iterator[None]
 def use_folder() -> Path:
     """Have the compiler keep its code beside sweepkit's other caches, unless it was told another place.
 
-    A folder of its own for every instruction set: the compiler's cache holds code by what it was made from,
-    and machines that share the cache (or ``ATEN_CPU_CAPABILITY``) differ. AVX-512's code gave NaN under AVX2.
+    A folder of its own for the sources, so that an edit never runs code that was compiled before it, and for
+    every instruction set: the compiler's cache holds code by what it was made from, and machines that share
+    the cache (or ``ATEN_CPU_CAPABILITY``) differ. AVX-512's code gave NaN under AVX2.
     """
-    own = paths.cache_dir() / "inductor" / torch.backends.cpu.get_cpu_capability().lower()
+    own = paths.cache_dir() / "inductor" / torch.backends.cpu.get_cpu_capability().lower() / sources.digest()
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(own))
     return Path(os.environ["TORCHINDUCTOR_CACHE_DIR"])
 

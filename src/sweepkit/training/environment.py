@@ -15,11 +15,10 @@ from typing import Any
 import torch
 
 from sweepkit import fsio
-from sweepkit.config import commits
+from sweepkit.config import commits, sources
 from sweepkit.training import device as devices
 
 _PACKAGES = ("sweepkit", "torch", "numpy", "safetensors", "tiktoken", "rustbpe", "hydra-core", "triton")
-_FIRST_ATTENTION = "sdpa"
 _VARIABLES = (
     "OMP_NUM_THREADS",
     "MKL_NUM_THREADS",
@@ -37,6 +36,7 @@ def describe(device: torch.device) -> dict[str, Any]:
     value: dict[str, Any] = {
         "git_commit": commit,
         "git_dirty": dirty,
+        "sources": sources.digest(),
         "versions": versions(),
         "host": platform.node(),
         "platform": platform.platform(),
@@ -60,7 +60,7 @@ def fingerprint(environment: dict[str, Any], resolved: dict[str, Any]) -> str:
     """16 hex digits of what matters for comparing wall-clock and numerics.
 
     Hardware, device, dtype, FP8 and attention backends, torch version, whether the run was compiled,
-    threads, ranks. Not the commit: ``identity.NUMERICS_VERSION`` is what says that code computes the same.
+    threads, ranks. Not the sources, which are compared for themselves: they may be accepted one by one.
     """
     matters = {
         "hardware": environment["hardware"],
@@ -69,14 +69,10 @@ def fingerprint(environment: dict[str, Any], resolved: dict[str, Any]) -> str:
         "dtype": resolved["dtype"],
         "compile": resolved["compile"]["used"],
         "num_threads": resolved["num_threads"],
+        "num_ranks": resolved.get("num_ranks", 1),
+        "attention": resolved.get("attention"),
+        "fp8": resolved.get("fp8", {}).get("backend"),
     }
-    # What was added later is left out where it is what all did before.
-    if "num_ranks" in resolved:
-        matters["num_ranks"] = resolved["num_ranks"]
-    if resolved.get("attention", _FIRST_ATTENTION) != _FIRST_ATTENTION:
-        matters["attention"] = resolved["attention"]
-    if "fp8" in resolved:
-        matters["fp8"] = resolved["fp8"]["backend"]
     return fsio.digest(matters)[:16]
 
 

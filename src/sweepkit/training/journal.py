@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sweepkit import fsio, patience
+from sweepkit.config import sources
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.results.record import RunDir, RunRecord, RunState
 
@@ -38,6 +39,7 @@ class Journal:
             attempt=attempt,
             started_at=_now(),
             num_steps=plan.num_steps,
+            environment={"sources": sources.digest()},
         )
         self.notes: list[str] = []
         self._started = time.monotonic()

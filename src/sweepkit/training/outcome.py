@@ -102,6 +102,7 @@ def alike(ranks: Ranks, record: RunRecord) -> dict[str, Any]:
     mine = [
         environment["hardware"],
         environment["versions"]["torch"],
+        environment["sources"],
         resolved["dtype"],
         resolved["attention"],
     ]
@@ -110,8 +111,8 @@ def alike(ranks: Ranks, record: RunRecord) -> dict[str, Any]:
     if len({tuple(other[1:]) for other in others}) > 1:
         shown = "; ".join(f"rank {rank}: {', '.join(other)}" for rank, other in enumerate(others))
         raise ConfigError(
-            f"the ranks of this run are unlike ({shown}), but must have one hardware, torch, dtype and "
-            "attention; choose like nodes (launcher.slurm.constraint)"
+            f"the ranks of this run are unlike ({shown}), but must have one hardware, torch, code, dtype "
+            "and attention; choose like nodes (launcher.slurm.constraint)"
         )
     return {"num_ranks": ranks.size, "hosts": list(dict.fromkeys(other[0] for other in others))}
 

@@ -28,7 +28,7 @@ from sweepkit.data.prepare import PreparedData, prepare
 from sweepkit.distributed.team import Report, Team
 from sweepkit.errors import StorageError
 from sweepkit.model import attend
-from sweepkit.plan import fit, world
+from sweepkit.plan import fit, text, world
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.precision.policy import Precision, refuse_slow_fp8, resolve
 from sweepkit.results.record import FailureClass, RunDir, RunRecord, RunState
@@ -189,7 +189,7 @@ class Session:
             utilisation = throughput.utilisation(plan, precision, device, ranks.size)
             memory = PeakMemory(device)
             record.environment = environment.describe(device)
-            data = self._prepared(config, journal)
+            data = self._prepared(plan, config, journal)
         with clock.measure("compile"):
             engine = self._ready_engine(plan, config, device, precision, attention[0], journal, should_stop)
         eager = self._no_compile_reason(config, device)
@@ -233,11 +233,16 @@ class Session:
             record.results = outcome.results(plan, state, utilisation, by_rank)
             display.finish(record.results, failed)
 
-    def _prepared(self, config: RunConfig, journal: Journal) -> PreparedData:
-        """The data of ``config``; the last one is kept, most runs of a session share it."""
+    def _prepared(self, plan: RunPlan, config: RunConfig, journal: Journal) -> PreparedData:
+        """The data of ``config``; the last one is kept, most runs of a session share it.
+
+        Raises:
+            DataError: the text is not the one that the plan is named by.
+        """
+        text.check(plan)
         value = codec.to_json(config)
         parts = ("dataset", "tokenizer", "packing", "evaluation")
-        key = fsio.digest([*(value[part] for part in parts), config.horizon.sequence_len])
+        key = fsio.digest([*(value[part] for part in parts), config.horizon.sequence_len, plan.texts])
         if self._data is None or self._data[0] != key:
             self._data = None
             journal.progress("preparing data", force=True)

@@ -19,6 +19,7 @@ from typing import Any
 from sweepkit import fsio
 from sweepkit.config.schema import LauncherConfig, SlurmConfig
 from sweepkit.launch.ledger import Ledger
+from sweepkit.launch.other_sources import OtherSources, settle
 from sweepkit.launch.reopen import reopen
 from sweepkit.launch.slurm import calls, cluster, elsewhere, losses, shards, submissions
 from sweepkit.launch.slurm.patience import ClusterError
@@ -79,6 +80,7 @@ def submit(
     together: Mapping[str, str] = MappingProxyType({}),
     retry_failed: bool = False,
     automatic: bool = False,
+    other_sources: OtherSources = OtherSources.refuse,
 ) -> Submitted:
     """Submit every run that is not done and not queued.
 
@@ -88,6 +90,7 @@ def submit(
         together: run id → group; runs of one are timed beside each other, so they share a task.
         retry_failed: start failed runs again too.
         automatic: nobody asked just now: runs that have ended stay so, and lost ones have a limit.
+        other_sources: what is done with finished runs that other code made.
 
     Raises:
         ClusterError: no Slurm here, no answer, or a refusal; nothing is submitted twice when tried again.
@@ -103,6 +106,7 @@ def submit(
         ledger = Ledger(plans, results_dir)
         if not automatic:
             reopen(ledger, retry_failed)
+            settle(ledger.runs.values(), other_sources)
         placed = submissions.look(results_dir)
         result = Submitted(done=len(ledger.runs) - len(ledger.open()))
         queued = {run_id for run_id, places in placed.items() if any(item.queued for item in places)}
