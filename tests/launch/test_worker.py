@@ -24,7 +24,7 @@ def test_a_run_folder_that_is_not_ours_is_one_line_and_a_status(
     worker.write_list(listed, worker.Head("driver", process.current(), tmp_path, 3), [make_plan("a")])
     assert worker.main([str(listed)], FakeSession) == exit_status.CANNOT_WRITE
     (line,) = capsys.readouterr().err.splitlines()
-    assert "runs/a/claim.json cannot be used (Not a directory), but must be a place to read and write" in line
+    assert "runs/a cannot be used (File exists), but must be a place to read and write" in line
 
 
 def test_threads_that_wait_sleep_soon_unless_the_user_says_otherwise() -> None:
