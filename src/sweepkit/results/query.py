@@ -60,9 +60,10 @@ def order_by(frame: pd.DataFrame, keys: str) -> pd.DataFrame:
         SweepkitError: unknown column.
     """
     names = [key.strip() for key in keys.split(",") if key.strip()]
-    if any(_is_better_or_worse(name.removeprefix("-")) for name in names) and "state" in frame:
-        ranked = frame["state"] != INFEASIBLE
-        return pd.concat([_ordered(frame[ranked], names), _ordered(frame[~ranked], names)])
+    if "state" in frame and any(_is_better_or_worse(name.removeprefix("-")) for name in names):
+        is_out = (frame["state"] == INFEASIBLE).fillna(False).astype(bool)
+        if is_out.any():
+            return pd.concat([_ordered(frame[~is_out], names), _ordered(frame[is_out], names)])
     return _ordered(frame, names)
 
 
