@@ -1,10 +1,14 @@
-"""Noise that was measured beforehand: seeds of the reference, nothing else changed.
+"""Noise that was measured beforehand: of pairs of runs that share their seed, and of single runs.
+
+Runs of one seed share luck, which a paired comparison cancels; single runs of the reference can so differ a
+hundred times as much as pairs do. ``PAIRS`` is what is left of the reference beside a variant after variant
+and seed are taken out, as a verdict measures it, and serves where seeds are shared; ``LEVELS`` is the spread
+of single runs, for variants that share no tokens with the reference.
 
 An SD from five seeds is right to a factor of 0.6 to 2.9, so it is never taken as known: it keeps its
 degrees of freedom, and a sweep's own residual variance is shrunk towards it in proportion to both. Losses
 scatter differently at another depth, dataset, precision, hardware or horizon, so a measurement serves
-only its own. It holds the luck of seeds too, which a paired comparison cancels: where the sweep's own
-residual is significantly off, the sweep's own is used alone.
+only its own. Where the sweep's own residual is significantly off, the sweep's own is used alone.
 """
 
 from __future__ import annotations
@@ -17,6 +21,7 @@ from typing import Any
 import pandas as pd
 from scipy import special
 
+from sweepkit.analysis import noise
 from sweepkit.results.record import RunState
 
 #: Fewer degrees of freedom than this, and a residual does not count as measured.
@@ -27,6 +32,7 @@ MIN_SEEDS = MIN_DF + 1
 KEY = ("depth", "dataset", "dtype", "hardware", "total_tokens")
 _MISFIT = 0.02  # two-sided level at which a residual is called off
 
+PAIRS, LEVELS = "pairs", "single runs"
 OWN, SHRUNK, CALIBRATED = "residual", "residual and calibration", "calibration"
 
 
@@ -42,6 +48,7 @@ class Calibration:
         measured_at: ISO 8601 UTC, end of the last run.
         run_ids: the complete runs it is made of.
         sources: digest of the code that it is the noise of; empty where the table does not say.
+        of: ``PAIRS`` or ``LEVELS``.
     """
 
     depth: int
@@ -55,6 +62,7 @@ class Calibration:
     measured_at: str
     run_ids: tuple[str, ...]
     sources: str = ""
+    of: str = PAIRS
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -111,13 +119,52 @@ def measure(rows: pd.DataFrame, metric: str) -> list[Calibration]:
                 measured_at=str(pd.to_datetime(group["ended_at"]).max().isoformat()),
                 run_ids=tuple(sorted(str(name) for name in group["run_id"])),
                 sources=sources,
+                of=LEVELS,
+            )
+        )
+    return found
+
+
+def measure_pairs(rows: pd.DataFrame, metric: str) -> list[Calibration]:
+    """The noise of the reference beside another variant, with seed and variant taken out.
+
+    Args:
+        rows: as for ``measure``, of two variants or more that saw the same tokens, with pair_key.
+
+    Returns:
+        One a group of equal ``KEY`` in which anything is left over.
+    """
+    complete = rows[(rows["state"] == RunState.complete) & rows[metric].notna()]
+    complete = complete.assign(sources=_sources(complete))
+    found = []
+    for key, group in complete.groupby([*KEY, "sources"], sort=True):
+        if group["variant_id"].nunique() < 2:
+            continue
+        labels, blocks = ([str(item) for item in group[name]] for name in ("variant_id", "pair_key"))
+        fit = noise.fit_two_way(labels, blocks, [float(value) for value in group[metric]])
+        if fit.sd is None:
+            continue
+        depth, dataset, dtype, hardware, total_tokens, sources = (str(part) for part in key)
+        found.append(
+            Calibration(
+                depth=int(depth),
+                dataset=dataset,
+                dtype=dtype,
+                hardware=hardware,
+                total_tokens=int(total_tokens),
+                metric=metric,
+                sd=fit.sd,
+                df=fit.df,
+                measured_at=str(pd.to_datetime(group["ended_at"]).max().isoformat()),
+                run_ids=tuple(sorted(str(name) for name in group["run_id"])),
+                sources=sources,
             )
         )
     return found
 
 
 def fitting(known: Sequence[Calibration], rows: pd.DataFrame, metric: str) -> Calibration | None:
-    """The measurement that serves all of ``rows``: the one with most degrees of freedom, then the latest."""
+    """The measurement that serves all of ``rows``: of pairs first, then by degrees of freedom and date."""
     if rows.empty or any(name not in rows for name in KEY):
         return None
     if len(code := set(_sources(rows))) != 1:
@@ -133,7 +180,7 @@ def fitting(known: Sequence[Calibration], rows: pd.DataFrame, metric: str) -> Ca
         and item.sources in code
         and tuple(getattr(item, name) for name in KEY) == wanted
     ]
-    return max(serving, key=lambda item: (item.df, item.measured_at), default=None)
+    return max(serving, key=lambda item: (item.of == PAIRS, item.df, item.measured_at), default=None)
 
 
 def _sources(rows: pd.DataFrame) -> pd.Series:

@@ -42,4 +42,5 @@ def add(results_dir: Path, measured: Sequence[Calibration]) -> None:
 
 
 def _place(item: Calibration) -> tuple[object, ...]:
-    return (item.metric, item.measured_at, item.sources, *(getattr(item, name) for name in KEY))
+    place = (item.metric, item.of, item.measured_at, item.sources)
+    return (*place, *(getattr(item, name) for name in KEY))

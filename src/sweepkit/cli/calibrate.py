@@ -24,13 +24,14 @@ FIRST_SEED = 1_000_001
 
 EPILOG = """\
 examples:
-  sweepkit calibrate sweep=demo               five seeds of the reference on every rung of a sweep's ladder
+  sweepkit calibrate sweep=demo               five seeds of the reference and its first variant, on every rung
   sweepkit calibrate model=d12 --seeds 8      of one configuration
   sweepkit calibrate sweep=x0_beta1 launcher=slurm --wait
 
 The spread of the final loss over seeds, with its degrees of freedom and age, is kept in
-results/calibration.json for the same depth, dataset, precision, hardware and horizon. Verdicts shrink a
-sweep's own noise towards it, and sweepkit plan sweep=NAME works out the power with it.
+results/calibration.json for the same depth, dataset, precision, hardware and horizon: of pairs (what is left
+when variant and seed are taken out) and of single runs. Verdicts shrink a sweep's own noise towards it where
+it was measured before their first run ended, and sweepkit plan sweep=NAME works out the power with it.
 Two of the seeds run twice, the second time from weights moved by 1e-7: where that changes the loss by more
 than a third of min_effect, rounding decides, and this command and every verdict say so.
 """
@@ -63,17 +64,24 @@ def run(args: argparse.Namespace) -> int:
     results_dir = paths.results_dir()
     plans, metrics, min_effect = running.knowing_text(lambda: plans_of(args.overrides, args.seeds))
     pairs = _pairs(plans)
+    partner, besides = partners(args.overrides, args.seeds)
     how = running.how(args, results_dir, plans[0])
     labels = {plan.run_id: f"d{plan.depth} seed {plan.seed}" for plan in plans}
     moved = {plan.run_id: f"d{plan.depth} seed {plan.seed}, weights moved by 1e-7" for plan, _ in pairs}
-    if running.run_plans([*plans, *(plan for plan, _ in pairs)], how, "calibrate", labels | moved):
+    others = {plan.run_id: f"d{plan.depth} {partner} seed {plan.seed}" for plan in besides}
+    if besides:
+        print(f"pairs: the reference beside {partner}, with seeds that no decision uses")
+    asked = [*plans, *(plan for plan, _ in pairs), *besides]
+    if running.run_plans(asked, how, "calibrate", labels | moved | others):
         print("when the jobs have ended, run the same command again: it measures what they left")
         return running.DONE
     rows = store.load("all", results_dir)
-    rows = rows[rows["run_id"].isin([*labels, *moved])]
+    rows = rows[rows["run_id"].isin([*labels, *moved, *others])]
     seeds = rows[rows["run_id"].isin(labels)]
     measured = [metric for metric in metrics if metric in rows]
     found = [item for metric in measured for item in calibration.measure(seeds, metric)]
+    paired = rows[rows["run_id"].isin([*labels, *others])]
+    found += [item for metric in measured for item in calibration.measure_pairs(paired, metric)]
     beside = {plan.run_id: plain.run_id for plan, plain in pairs}
     apart = [(metric, item) for metric in measured for item in rounding.measure(rows, metric, beside)]
     calibration_file.add(results_dir, [*found, *(item for _, item in apart)])
@@ -131,11 +139,41 @@ def _pairs(plans: list[RunPlan]) -> list[tuple[RunPlan, RunPlan]]:
     return found
 
 
+def partners(overrides: list[str], num_seeds: int) -> tuple[str, list[RunPlan]]:
+    """A sweep's first variant that sees the reference's tokens on every rung, and its runs; none without.
+
+    A sweep's verdicts are measured against what is left of pairs of runs, which single runs do not tell.
+    """
+    from sweepkit.plan import build
+    from sweepkit.sweep import expand, file
+
+    name, others = running.split_sweep(overrides)
+    if name is None:
+        return "", []
+    sweep = dataclasses.replace(file.load(name), seeds=(1,))
+    reference, *variants = expand.variants(sweep)
+    stacks = expand.stacks(sweep, others)
+    above = expand.above(others)
+    for variant in variants:
+        plans = []
+        for stack in stacks:
+            for seed in range(FIRST_SEED, FIRST_SEED + num_seeds):
+                mine, base = (
+                    build.build(stack.config([*item.overrides, *above], seed=seed))
+                    for item in (variant, reference)
+                )
+                if mine.pair_key == base.pair_key:
+                    plans.append(mine)
+        if len(plans) == num_seeds * len(stacks):
+            return variant.label, plans
+    return "", []
+
+
 def _show(rows: pd.DataFrame, found: list[Calibration]) -> None:
     from sweepkit.report import drawing, terminal
     from sweepkit.report.sheet import Sheet
 
-    headers = ("depth", "dataset", "dtype", ">tokens", "metric", ">runs", ">SD", "95% interval")
+    headers = ("depth", "dataset", "dtype", ">tokens", "metric", "of", ">df", ">SD", "95% interval")
     sheet = Sheet(headers, optional=("dtype", "tokens", "metric"))
     for item in found:
         low, high = item.sd_interval()
@@ -145,7 +183,8 @@ def _show(rows: pd.DataFrame, found: list[Calibration]) -> None:
             item.dtype,
             f"{item.total_tokens:,}",
             item.metric,
-            str(item.df + 1),
+            item.of,
+            str(item.df),
             f"{item.sd:.5f}",
             f"{low:.5f} to {high:.5f}",
         )

@@ -17,7 +17,7 @@ from scipy import special
 
 from sweepkit import errors
 from sweepkit.analysis import calibration_file, dunnett, power
-from sweepkit.analysis.calibration import Calibration
+from sweepkit.analysis.calibration import LEVELS, PAIRS, Calibration
 from sweepkit.config import sources
 from sweepkit.config.schema import RungConfig
 from sweepkit.plan import text
@@ -45,6 +45,7 @@ class Power:
         adopted: chance that an effect of twice min_effect is shown and reaches min_effect when shrunken.
         seeds_needed: replicates for ``shown`` to be 80%; None where more than ``MAX_SEEDS`` would be.
         seeds_needed_auto: the same with ``reference_replicates: auto``.
+        unused: why no measurement serves although there are some.
     """
 
     rung: str
@@ -56,6 +57,7 @@ class Power:
     adopted: float | None
     seeds_needed: int | None
     seeds_needed_auto: int | None = None
+    unused: str = ""
 
     @property
     def is_enough(self) -> bool:
@@ -83,7 +85,8 @@ def of(
     own = max(cell.number for cell in reference) + 1
     noise = _serving(here, rungs, decision, known)
     if noise is None or num_variants == 0 or decision.min_effect == 0.0:
-        return Power(last.name, num_variants, seeds, own, noise, None, None, None)
+        why = _unused(here, rungs, decision, known) if noise is None else ""
+        return Power(last.name, num_variants, seeds, own, noise, None, None, None, unused=why)
 
     def shown(n: int, replicates: int = own) -> float:
         return chance(decision.min_effect, n, num_variants, noise, decision.alpha, 0.0, replicates)
@@ -159,7 +162,37 @@ def _serving(
     wanted = (metric, plan.depth, dataset, plan.total_tokens)
     known = [item for item in known if item.sources in ("", sources.digest())]
     fitting = [item for item in known if (item.metric, item.depth, item.dataset, item.total_tokens) == wanted]
+    fitting = [item for item in fitting if item.of == (PAIRS if _is_paired(here) else LEVELS)]
     return max(fitting, key=lambda item: (item.df, item.measured_at), default=None)
+
+
+def _is_paired(here: Sequence[Cell]) -> bool:
+    """Whether any variant sees the tokens of the reference."""
+    base = {cell.plan.pair_key for cell in here if cell.variant == REFERENCE}
+    return any(cell.plan.pair_key in base for cell in here if not is_reference(cell.variant))
+
+
+def _unused(
+    here: Sequence[Cell], rungs: Sequence[RungConfig], decision: DecisionRule, known: Sequence[Calibration]
+) -> str:
+    """Why none of the measurements serves; nothing where there are none."""
+    plan = next(cell.plan for cell in here if cell.variant == REFERENCE)
+    wanted = {
+        "metric": last_rung.metric(decision, rungs, plan.config),
+        "depth": plan.depth,
+        "dataset": text.label(plan.config["dataset"], plan.texts.get(text.DATASET)),
+        "total_tokens": plan.total_tokens,
+        "of": PAIRS if _is_paired(here) else LEVELS,
+    }
+    if not known:
+        return ""
+    nearest = max(known, key=lambda item: sum(getattr(item, name) == wanted[name] for name in wanted))
+    apart = [
+        f"{name.replace('total_', '')} {getattr(nearest, name)} instead of {value}"
+        for name, value in wanted.items()
+        if getattr(nearest, name) != value
+    ]
+    return f"the nearest calibration (SD {nearest.sd:.5f}) is of {', '.join(apart)}"
 
 
 def describe(found: Power, decision: DecisionRule) -> str:
@@ -169,8 +202,9 @@ def describe(found: Power, decision: DecisionRule) -> str:
         start += f" (the reference runs {found.reference_replicates} times with each)"
     if found.noise is None:
         return (
-            f"{start}; power unknown, for the noise was not measured\n"
-            "measure it: sweepkit calibrate sweep=NAME (a verdict needs it, or four degrees of freedom)"
+            f"{start}; power unknown, for the noise was not measured"
+            + (f" under its conditions: {found.unused}\n" if found.unused else "\n")
+            + "measure it: sweepkit calibrate sweep=NAME (a verdict needs it, or four degrees of freedom)"
         )
     if found.shown is None or found.adopted is None:
         return f"{start}; min_effect is 0, so there is no effect to have power for"

@@ -245,6 +245,7 @@ class _Judge:
         found = [deferred.undecided(verdict, waiting, is_last) for verdict in found]
         if frozen.search and rung.name == frozen.rungs[0].name:
             found = [searched.only_if_better(verdict, self.rule) for verdict in found]
+        found = [_with_left_out(verdict, known) for verdict in found]
         found = hindsight.Hindsight.of(frozen, rung.name).marked(found, list(rows["run_id"]))
         verdicts = [verdict for verdict in found if verdict.variant not in self.carried]
         measured = [verdict for verdict in found if verdict.variant in self.carried]
@@ -265,6 +266,20 @@ class _Judge:
             return []
         found = last_rung.said(self.frozen.decision, self.frozen.rungs, here[0].plan.config)
         return [found] if found else []
+
+
+def _with_left_out(verdict: Verdict, known: Sequence[Calibration]) -> Verdict:
+    """With a note where a calibration would have served, and these runs' own noise is too far from it."""
+    effect = verdict.effect
+    near = [item for item in known if item.metric == verdict.evidence["metric"]]
+    if not near or effect.noise_source != calibration.OWN or effect.noise_sd is None:
+        return verdict
+    said = (
+        f"the calibration of {near[0].of} of {near[0].measured_at[:10]} (SD {near[0].sd:.3g}, {near[0].df} "
+        f"degrees of freedom) is left out: significantly apart from the noise of these runs, or of another "
+        f"kind (SD {effect.noise_sd:.3g}, {effect.df:.3g})"
+    )
+    return replace(verdict, notes=[*verdict.notes, said])
 
 
 def _verify(frozen: Frozen) -> None:
