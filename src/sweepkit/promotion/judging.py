@@ -19,7 +19,7 @@ def screen(case: Case, decision: DecisionRule, max_promoted: int | None) -> Find
     against = _against(case, decision) or _too_small(case, decision)
     if against:
         return Outcome.reject, False, against
-    if _shown(case, decision):
+    if shown(case, decision):
         return Outcome.promote, True, [wording.shown_better(case, decision)]
     if max_promoted is not None and case.effect.n < MIN_PAIRS and case.effect.effect is not None:
         return Outcome.inconclusive, True, [wording.ranked(case, decision, max_promoted)]
@@ -31,7 +31,7 @@ def adopt(case: Case, decision: DecisionRule) -> Finding:
     against = _against(case, decision) or _too_small(case, decision)
     if against:
         return Outcome.reject, False, against
-    if _shown(case, decision):
+    if shown(case, decision):
         return Outcome.adopt, False, [wording.shown_better(case, decision)]
     return Outcome.inconclusive, False, wording.undecided(case, decision, MIN_PAIRS)
 
@@ -62,7 +62,7 @@ def _too_small(case: Case, decision: DecisionRule) -> list[str]:
     return [wording.shown_small(case, decision)] if case.effect.low > -decision.min_effect else []
 
 
-def _shown(case: Case, decision: DecisionRule) -> bool:
+def shown(case: Case, decision: DecisionRule) -> bool:
     enough = case.effect.n >= MIN_PAIRS and case.is_measured and not case.divergence.is_more
     return enough and case.p_corrected <= decision.alpha and _is_large(case.shrunken_gain, case, decision)
 
