@@ -4,6 +4,7 @@
 # make test    setup, then lint, types, import rules and all tests
 # make test-avx2   the same as on a CPU that has AVX2 and neither AVX-512 nor bf16
 # make test-full   the same with all generated cases instead of a sample of them
+# make simulate-verdicts   error rates of one rung's verdicts in the frozen worlds, into results/published
 # make bench   the reference workload's speed beside the committed baseline (half an hour; a quiet machine)
 # make slurm-packages   as root, on Debian: the Slurm that tests/slurm start a cluster of
 #
@@ -84,6 +85,11 @@ SLURM_PACKAGES := slurmctld slurmd slurm-client munge slurmdbd mariadb-server-co
 slurm-packages:
 	apt-get update -qq
 	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(SLURM_PACKAGES)
+
+# WORLDS=400 for a quick look; 4,000 take some minutes on two quiet cores.
+WORLDS ?= 4000
+simulate-verdicts: $(VENV)/.setup
+	$(BIN)/python scripts/simulate_verdicts.py --worlds $(WORLDS) --out results/published/error_rates/verdicts.csv
 
 wheel: $(VENV)/.test-setup
 	$(BIN)/python -m build --wheel --no-isolation

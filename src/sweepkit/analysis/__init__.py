@@ -16,6 +16,7 @@ def compare(
     reference: str = "reference",
     decision: DecisionRule | None = None,
     allow_mixed_environments: bool = False,
+    seeds: str | None = None,
 ) -> Comparison:
     """Judge every variant of a table of runs against its reference, by the rule that promotion uses.
 
@@ -27,6 +28,7 @@ def compare(
         reference: the variant that all others are compared with.
         decision: the rule; by default sweepkit's.
         allow_mixed_environments: compare across hardware, versions and threads.
+        seeds: ``shared`` (runs of one seed are paired) or ``independent``; None: as the table says.
 
     Returns:
         An object with ``outcome`` (promote, reject or inconclusive) and every verdict with its evidence.
@@ -36,4 +38,4 @@ def compare(
     """
     from sweepkit.promotion.compare import compare as judged
 
-    return judged(frame, reference, decision, allow_mixed_environments)
+    return judged(frame, reference, decision, allow_mixed_environments, seeds)

@@ -2,10 +2,11 @@
 
 An effect is variant minus reference in the metric's unit; for bits per byte negative is better. Variants
 that saw the reference's tokens (equal ``pair_key``) are paired with it by block, and the noise is the
-pooled residual of ``noise.py``, shrunk towards a calibration where there is one. A variant with other
-tokens (another dataset, batch or sequence length) shares no luck with the reference: it is compared
-unpaired, by Welch's t test on its own spread. Where the reference ran several times a seed, the pooled fit
-takes every run; the other two take each seed's mean, for its runs share luck. Intervals are two-sided at
+pooled residual of ``noise.py``, shrunk towards a calibration where there is one; where the reference or the
+variants have a noise of their own, that of ``unequal.py``. A variant with other tokens (another dataset,
+batch or sequence length) or other seeds shares no luck with the reference: it is compared unpaired
+(``one_way.py``). Where the reference ran several times a seed, the two-way fit takes every run; a variant's
+own differences and unpaired ones take each seed's mean, for its runs share luck. Intervals are two-sided at
 ``1 - 2 alpha``, so that one excludes zero exactly when the one-sided p is at most alpha.
 """
 
@@ -20,12 +21,16 @@ import numpy as np
 import pandas as pd
 from scipy import special  # Student's t without the overhead of scipy.stats
 
-from sweepkit.analysis import calibration, noise, shrinkage
+from sweepkit.analysis import calibration, noise, shrinkage, unequal
 from sweepkit.analysis.calibration import Calibration
+from sweepkit.analysis.one_way import Groups
+from sweepkit.analysis.unequal import Kind, Spread
 from sweepkit.results.columns import REFERENCE
 
-POOLED, OWN, UNPAIRED, NONE = "pooled", "own", "unpaired", "none"
-SAME = "same"
+POOLED, OWN, MODERATED, SAME, NONE = "pooled", "own", "moderated", "same", "none"
+ONE_WAY, WELCH = "one-way", "Welch"
+#: Compared with the reference by means alone.
+UNPAIRED = frozenset({ONE_WAY, WELCH})
 
 
 @dataclass(frozen=True)
@@ -41,13 +46,16 @@ class Effect:
         p: one-sided, of "the variant is not below the reference".
         noise_sd: standard deviation of one run's noise behind the standard error.
         method: ``pooled`` (paired, the rung's pooled noise), ``own`` (paired, its own differences, because
-            its noise is out of line), ``unpaired`` (Welch), ``same`` (equal to the reference bit for bit, so
-            that it changed nothing) or ``none``.
+            its noise is out of line), ``moderated`` (paired, because no two variants are equally noisy),
+            ``one-way`` (unpaired, pooled noise), ``Welch`` (unpaired, its own spread), ``same`` (equal to the
+            reference bit for bit, so that it changed nothing) or ``none``.
         shrunk: the effect with its luck taken out, as ``shrinkage`` estimates it from all variants of the
             rung.
         noise_source: the sweep's ``residual``, a ``calibration`` or both.
         rho: smallest correlation of a pooled comparison with any other pooled one (1 / (1 + m) with m runs of
             the reference a seed, without missing runs).
+        reference_sd: of one run of the reference, where it was found to be noisier than its variants.
+        seeds: that the reference's noise was seen with.
     """
 
     variant: str
@@ -64,6 +72,8 @@ class Effect:
     shrunk: float | None = None
     noise_source: str = ""
     rho: float = 0.5
+    reference_sd: float | None = None
+    seeds: int = 0
 
     @classmethod
     def unknown(cls, variant: str, confidence: float, n: int = 0) -> Effect:
@@ -126,31 +136,38 @@ def effects(
     labels = [str(name) for name in rows["variant"]]
     blocks = block_names(rows)
     values = [float(value) for value in rows[column]]
-    copies = _copies(labels, blocks, values, reference)
+    copies = copies_of(labels, blocks, values, reference)
     # a copy has no noise of its own, and would thin the pool's
-    own = [place for place, label in enumerate(labels) if label not in copies]
-    pooled = noise.pool(
+    own = [i for i, label in enumerate(labels) if label not in copies]
+    noisy = (
         [labels[place] for place in own],
         [blocks[place] for place in own],
         [values[place] for place in own],
-        reference,
     )
+    pooled = noise.pool(*noisy, reference)
+    spread = unequal.spread(*noisy, reference, pooled)
     groups = noise.block_means(labels, blocks, values)
     # blocks as planned, so that a pair lost to a failure does not make a paired variant unpaired
     planned: dict[str, set[str]] = {}
     for name, block in zip(frame["variant"], block_names(frame), strict=True):
         planned.setdefault(str(name), set()).add(block)
     confidence = 1.0 - 2.0 * alpha
+    base = groups.get(reference, {})
+    apart_from_it = [
+        name for name in names if not planned[name] & planned.get(reference, set()) and name not in copies
+    ]
+    unpaired = {name: list(groups[name].values()) for name in [reference, *apart_from_it] if name in groups}
+    beside = Groups.of(unpaired, reference, len(base) < labels.count(reference))
     found = []
     for name in names:
-        mine, base = groups.get(name, {}), groups.get(reference, {})
+        mine = groups.get(name, {})
         if name in copies:
             continue
-        if planned[name] & planned.get(reference, set()):
-            found.append(_paired(name, mine, base, pooled, reference, confidence, known))
+        if name in apart_from_it:
+            found.append(_unpaired(name, beside, confidence))
         else:
-            found.append(_unpaired(name, list(mine.values()), list(base.values()), confidence))
-    found = _related(found, pooled.fit, reference)
+            found.append(_paired(name, mine, base, pooled, spread, reference, confidence, known))
+    found = [replace(item, seeds=len(base)) for item in _related(found, spread, reference, beside)]
     shrunk = {
         item.variant: item
         for are_apart in (False, True)
@@ -163,7 +180,7 @@ def effects(
     return [shrunk[name] for name in names]
 
 
-def _copies(
+def copies_of(
     labels: Sequence[str], blocks: Sequence[str], values: Sequence[float], reference: str
 ) -> dict[str, str]:
     """Variant → the one that it equals bit for bit in two runs or more; the reference first."""
@@ -191,20 +208,22 @@ def block_names(frame: pd.DataFrame) -> list[str]:
     ]
 
 
-def _related(found: list[Effect], fit: noise.TwoWay, reference: str) -> list[Effect]:
-    """The pooled ones with their smallest correlation."""
-    names = [effect.variant for effect in found if effect.method == POOLED and effect.p is not None]
-    if len(names) < 2:
-        return found
-    covariance = fit.covariance(names, reference)
-    scale = np.sqrt(np.diag(covariance))
-    smallest = (covariance / np.outer(scale, scale)).min(axis=1)
-    rho = dict(zip(names, smallest, strict=True))
+def _related(found: list[Effect], spread: Spread, reference: str, beside: Groups) -> list[Effect]:
+    """Those that share one noise with their smallest correlation."""
+    rho: dict[str, float] = {}
+    paired = [item.variant for item in found if item.method == POOLED and item.p is not None]
+    if len(paired) > 1 and spread.kind is Kind.equal:
+        covariance = spread.fit.covariance(paired, reference)
+        scale = np.sqrt(np.diag(covariance))
+        rho |= dict(zip(paired, (covariance / np.outer(scale, scale)).min(axis=1), strict=True))
+    elif len(paired) > 1:
+        rho |= spread.correlations(paired, reference)
+    unpaired = [item.variant for item in found if item.method == ONE_WAY and item.p is not None]
+    if unpaired:
+        rho |= dict.fromkeys(unpaired, beside.rho(unpaired))
     return [
-        replace(effect, rho=min(max(float(rho[effect.variant]), 0.0), 0.99))
-        if effect.variant in rho
-        else effect
-        for effect in found
+        replace(item, rho=min(max(float(rho[item.variant]), 0.0), 0.99)) if item.variant in rho else item
+        for item in found
     ]
 
 
@@ -237,13 +256,16 @@ def _paired(
     mine: Mapping[str, float],
     base: Mapping[str, float],
     pooled: noise.Pool,
+    spread: Spread,
     reference: str,
     confidence: float,
     known: Calibration | None,
 ) -> Effect:
     n = len(mine.keys() & base.keys())
-    fit, method = pooled.fit, POOLED
-    if name in pooled.excluded:
+    fit, method = spread.fit, POOLED
+    if spread.kind is Kind.everybody:
+        method = MODERATED
+    elif name in pooled.excluded:
         labels = [name] * len(mine) + [reference] * len(base)
         fit = noise.fit_two_way(labels, [*mine, *base], [*mine.values(), *base.values()])
         method, known = OWN, None
@@ -251,30 +273,31 @@ def _paired(
     if contrast is None:
         return Effect.unknown(name, confidence, n)
     estimate, leverage = contrast
+    if method == MODERATED or (method == POOLED and spread.kind is Kind.reference):
+        error = spread.error(name, reference)
+        assert error is not None
+        sd = math.sqrt(error.value / leverage)
+        effect = _measured(name, n, estimate, math.sqrt(error.value), error.df, confidence, sd, method)
+        return replace(effect, reference_sd=math.sqrt(spread.variances[reference].value))
     settled = calibration.settle(fit.sd, fit.df, known)
     if settled is None:
         return Effect(name, n, estimate, None, 0, None, None, confidence, None, None, method)
-    error = settled.sd * math.sqrt(leverage)
-    effect = _measured(name, n, estimate, error, settled.df, confidence, settled.sd, method)
+    error_of_mean = settled.sd * math.sqrt(leverage)
+    effect = _measured(name, n, estimate, error_of_mean, settled.df, confidence, settled.sd, method)
     return replace(effect, noise_source=settled.source)
 
 
-def _unpaired(name: str, mine: list[float], base: list[float], confidence: float) -> Effect:
-    """Welch's t: Satterthwaite degrees of freedom, each group's own variance."""
+def _unpaired(name: str, beside: Groups, confidence: float) -> Effect:
+    mine, base = (beside.values.get(key, ()) for key in (name, beside.reference))
     n = min(len(mine), len(base))
     if n == 0:
         return Effect.unknown(name, confidence, n)
-    estimate = math.fsum(mine) / len(mine) - math.fsum(base) / len(base)
-    if n < 2:
-        return Effect(name, n, estimate, None, 0, None, None, confidence, None, None, UNPAIRED)
-    parts = [pd.Series(group).var(ddof=1) / len(group) for group in (mine, base)]
-    total = float(sum(parts))
-    weights = sum(part**2 / (len(group) - 1) for part, group in zip(parts, (mine, base), strict=True))
-    if total == 0.0:
-        return Effect(name, n, estimate, None, 0, None, None, confidence, None, None, UNPAIRED)
-    df = total**2 / float(weights)
-    sd = math.sqrt(total / (1 / len(mine) + 1 / len(base)))
-    return _measured(name, n, estimate, math.sqrt(total), df, confidence, sd, UNPAIRED)
+    method = WELCH if beside.pooled is None else ONE_WAY
+    estimate, error = beside.difference(name), beside.error(name)
+    if error is None:
+        return Effect(name, n, estimate, None, 0, None, None, confidence, None, None, method)
+    sd = math.sqrt(error.value / (1 / len(mine) + 1 / len(base)))
+    return _measured(name, n, estimate, math.sqrt(error.value), error.df, confidence, sd, method)
 
 
 def _measured(

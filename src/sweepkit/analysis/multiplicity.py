@@ -1,8 +1,9 @@
 """Correcting for having tried several variants at once.
 
-Variants that are measured by one pooled noise and compared with one reference are corrected by Dunnett's
-distribution, which knows how much they have in common. Where some have a noise of their own (Welch, own
-differences) there is no joint distribution to use, and all are corrected by Holm's method, which needs none.
+Variants that are measured by one pooled noise, all paired or all unpaired, and compared with one reference
+are corrected by Dunnett's distribution, which knows how much they have in common. Where some have a noise of
+their own (Welch, own differences, moderated) there is no joint distribution to use, and all are corrected by
+Holm's method, which needs none.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sweepkit.analysis import dunnett
-from sweepkit.analysis.effects import POOLED, Effect
+from sweepkit.analysis.effects import ONE_WAY, POOLED, Effect
 
 DUNNETT, HOLM = "Dunnett", "Holm"
 
@@ -23,10 +24,11 @@ def correct(found: Sequence[Effect], p_values: Sequence[float]) -> tuple[list[fl
         p_values: one a variant, of its own; 1 where nothing was measured.
     """
     measured = [effect for effect in found if effect.p is not None]
-    if not measured or any(effect.method != POOLED for effect in measured):
+    methods = {effect.method for effect in measured}
+    if methods not in ({POOLED}, {ONE_WAY}):
         return holm(p_values), HOLM
-    rho = min(effect.rho for effect in measured)
-    return dunnett.adjust(p_values, measured[0].df, rho), DUNNETT
+    rho, df = min(effect.rho for effect in measured), min(effect.df for effect in measured)
+    return dunnett.adjust(p_values, df, rho), DUNNETT
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -41,6 +41,9 @@ class _Part:
 
     n: int
     mean: float
+    blocks: tuple[str, ...]  # of its runs, r
+    centred_rb: Array  # design of the block effects, centred
+    values_r: Array  # y, centred
     share_b: Array  # share of the variant's runs in each block
     gram_bb: Array  # Bᵀ M B with M the centring within the variant
     cross_b: Array  # Bᵀ M y
@@ -95,6 +98,21 @@ class TwoWay:
         own = sum(weight**2 / part.n for part, weight in chosen)
         return estimate, own + float(unlike_b @ self.inverse_bb @ unlike_b)
 
+    def weights(self, variant: str, reference: str) -> dict[str, Array]:
+        """Variant → weights of its runs in the estimate of ``variant - reference``, which has to exist."""
+        sign = {variant: 1.0, reference: -1.0}
+        unlike_b = self.inverse_bb @ (self.parts[variant].share_b - self.parts[reference].share_b)
+        return {
+            name: sign.get(name, 0.0) / part.n - part.centred_rb @ unlike_b
+            for name, part in self.parts.items()
+        }
+
+    def residuals(self, name: str) -> tuple[Array, Array]:
+        """Residuals of the runs of one variant, and their leverages (variance is 1 - leverage)."""
+        part = self.parts[name]
+        leverage = 1.0 / part.n + np.einsum("rb,bc,rc->r", part.centred_rb, self.inverse_bb, part.centred_rb)
+        return part.values_r - part.centred_rb @ self.block_effects_b, leverage
+
     def covariance(self, variants: Sequence[str], reference: str) -> Array:
         """Covariance of the contrasts of ``variants`` with the reference, per unit of noise variance."""
         base = self.parts[reference]
@@ -129,6 +147,11 @@ def pool(variants: Sequence[str], blocks: Sequence[str], values: Sequence[float]
         parts = _without(parts, worst)
 
 
+def without(fit: TwoWay, left_out: str, values: Sequence[float]) -> TwoWay:
+    """The fit of all others; what ``sse`` and ``df`` lose is the residual of the one left out."""
+    return _solve(_without(fit.parts, left_out), _floor(values))
+
+
 def block_means(
     variants: Sequence[str], blocks: Sequence[str], values: Sequence[float]
 ) -> dict[str, dict[str, float]]:
@@ -159,6 +182,9 @@ def _parts(variants: Sequence[str], blocks: Sequence[str], values: Sequence[floa
         parts[name] = _Part(
             n=len(own),
             mean=float(y.mean()),
+            blocks=tuple(row[1] for row in own),
+            centred_rb=centred,
+            values_r=y_centred,
             share_b=design.mean(axis=0),
             gram_bb=centred.T @ centred,
             cross_b=centred.T @ y_centred,

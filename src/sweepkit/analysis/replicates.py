@@ -34,6 +34,11 @@ class Replicates:
     unfinished: list[str]
 
     @property
+    def total(self) -> int:
+        """All runs that have ended."""
+        return len(self.complete) + len(self.against) + len(self.missing)
+
+    @property
     def divergence(self) -> tuple[int, int]:
         """How many runs diverged, of how many that showed whether they would."""
         diverged = sum(what == _DIVERGED for what in self.against.values())

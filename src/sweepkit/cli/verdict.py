@@ -27,8 +27,9 @@ examples:
 
 columns: variant, seed, val_bpb; where present depth, train_time_s, num_steps, total_flops, hardware, state
 (diverged counts against its variant, as an infinite loss does), and any other column of the runs table
-(sweepkit results --columns). A run without a loss is missing, a planned one is left out. Runs of one seed
-count as paired; the reference may have several rows of a seed (other initial weights, same data order). Rows
+(sweepkit results --columns). A run without a loss is missing, a planned one is left out. Runs of one seed are
+paired where the table says that they share it (seeds=shared in a column, or --seeds shared: the same data
+order), else nothing is; the reference may have several rows of a seed (other initial weights). Rows
 of variant BASELINE@0.5x with num_steps are the reference at other horizons; then time and FLOPs are compared
 at equal cost. The deepest runs go by bpb_validation_holdout where all have it (decision.last_metric names
 another column). decision.scores.COLUMN=MARGIN lets a score that is better when higher hold a variant back.
@@ -53,6 +54,12 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--reference", metavar="VARIANT", required=True, help="what all others are compared with"
     )
+    parser.add_argument(
+        "--seeds",
+        choices=("shared", "independent"),
+        help="whether runs of one seed share their data order (default: as the table's column seeds or "
+        "pair_key says, else independent); a mere number of the run is no seed",
+    )
     parser.add_argument("--format", choices=("table", "json"), default="table", help="default: table")
     parser.add_argument(
         "--allow-mixed-environments",
@@ -68,7 +75,11 @@ def run(args: argparse.Namespace) -> int:
     from sweepkit.sweep.decision import DecisionRule
 
     found = compare.compare(
-        _read(args.runs), args.reference, DecisionRule.amended(args.overrides), args.allow_mixed_environments
+        _read(args.runs),
+        args.reference,
+        DecisionRule.amended(args.overrides),
+        args.allow_mixed_environments,
+        args.seeds,
     )
     if args.format == "json":
         from sweepkit import fsio

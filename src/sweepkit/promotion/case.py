@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from sweepkit.analysis import axes, calibration, effects, matched, multiplicity, replicates
+from sweepkit.analysis import axes, calibration, effects, matched, multiplicity, replicates, suspicion
 from sweepkit.analysis import scores as scoring
 from sweepkit.analysis.axes import Axis
 from sweepkit.analysis.calibration import Calibration
@@ -19,7 +19,8 @@ from sweepkit.analysis.effects import Effect
 from sweepkit.analysis.replicates import Replicates
 from sweepkit.analysis.scores import Score
 from sweepkit.analysis.stability import Divergence
-from sweepkit.promotion import looks
+from sweepkit.promotion import doubts, looks
+from sweepkit.promotion.doubts import Doubts
 from sweepkit.results.columns import REFERENCE
 from sweepkit.sweep.decision import NOT_WORSE, SUPERIOR, DecisionRule
 
@@ -39,6 +40,7 @@ class Case:
     correction: str  # Dunnett or Holm
     num_variants: int
     scores: list[Score]  # on the last rung, those that the rule names
+    doubts: Doubts
 
     @property
     def gain(self) -> float:
@@ -55,6 +57,12 @@ class Case:
         """Whether the noise is known well enough to judge by."""
         known = self.effect.noise_source != calibration.OWN or self.effect.method != effects.POOLED
         return known or self.effect.df >= calibration.MIN_DF
+
+    @property
+    def is_reference_seen(self) -> bool:
+        """Whether the reference's own runs would have shown that it is off, or it was calibrated."""
+        is_calibrated = self.effect.noise_source in (calibration.SHRUNK, calibration.CALIBRATED)
+        return is_calibrated or self.effect.seeds >= doubts.MIN_SEEDS
 
 
 def cases(
@@ -89,6 +97,8 @@ def cases(
             return _p_values(there, _axes(part, done, there, decision, known), is_last)
 
         p_of |= looks.sequential(rows, decision.looks, p_at)
+    suspect = suspicion.suspect(rows, decision.metric)
+    left_out = doubts.without_each(rows, decision, known, apart)
     scored = [
         scoring.scores(rows, name, margin, decision.alpha)
         for name, margin in (decision.scores.items() if is_last else ())
@@ -115,6 +125,7 @@ def cases(
                 correction=method,
                 num_variants=len(family),
                 scores=[result[item.variant] for result in scored],
+                doubts=Doubts.of(runs[item.variant], base, suspect, left_out.get(item.variant, [])),
             )
     return [built[item.variant] for item in found]
 

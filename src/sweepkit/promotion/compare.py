@@ -17,9 +17,9 @@ import pandas as pd
 from sweepkit import errors
 from sweepkit.analysis import comparable, transfer
 from sweepkit.analysis.transfer import TransferRow
-from sweepkit.promotion import gate, table
+from sweepkit.promotion import gate, shared_seeds, table
 from sweepkit.promotion.verdict import Outcome, Verdict
-from sweepkit.results.columns import REFERENCE, is_reference
+from sweepkit.results.columns import PLANNED, REFERENCE, is_reference
 from sweepkit.results.record import RunState
 from sweepkit.sweep import last_rung
 from sweepkit.sweep import metric as metrics
@@ -84,6 +84,7 @@ def compare(
     reference: str = REFERENCE,
     decision: DecisionRule | None = None,
     allow_mixed_environments: bool = False,
+    seeds: str | None = None,
 ) -> Comparison:
     """Judge every variant of a table against its reference.
 
@@ -97,6 +98,8 @@ def compare(
         reference: the variant that all others are compared with.
         decision: the rule; by default sweepkit's. Axes that the table has no column for are not judged.
         allow_mixed_environments: compare across hardware, versions and threads.
+        seeds: ``shared`` where runs of one seed have the data order in common, so that they are paired, or
+            ``independent``; None: as the table's column seeds or its pair_key says, else independent.
 
     Raises:
         ConfigError: a column is missing, a cell cannot be read, a run is there twice, or there is no such
@@ -104,8 +107,8 @@ def compare(
         SweepkitError: the runs cannot be compared; the error names what differs.
     """
     rule = decision or DecisionRule()
-    rows = table.read(frame, reference, rule)
-    num_planned = len(frame) - len(rows)
+    rows = table.read(frame, reference, rule, seeds)
+    num_planned = int((frame["state"] == PLANNED).sum()) if "state" in frame else 0
     rule, notes = _measured(rows, rule)
     notes += (
         [f"{num_planned} rows of runs that were planned and never run are left out"] if num_planned else []
@@ -128,7 +131,7 @@ def compare(
             usual=rule.metric,
         )
     ]
-    notes += said
+    notes += [*said, *shared_seeds.note(shared_seeds.declared(frame, seeds))]
     notes += [taken] if (taken := comparable.accepted(rows)) else []
     return Comparison(reference, rule, verdicts, _transfer(rows, verdicts), notes)
 

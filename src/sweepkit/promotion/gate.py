@@ -40,7 +40,7 @@ from sweepkit.sweep.decision import DecisionRule
 
 #: Raised by hand when the same runs may be judged differently, or evidence changes shape; older stored
 #: decisions are then made anew.
-RULE_VERSION = 5
+RULE_VERSION = 6
 
 
 def decide(
@@ -202,6 +202,7 @@ def _evidence(case: Case, base: Replicates, decision: DecisionRule) -> dict[str,
         "p_corrected": case.p_corrected,
         "metric_p_corrected": case.metric_p_corrected,
         "correction": case.correction,
+        **case.doubts.to_json(decision.sign),
         **scores,
         **{name: axis.to_json() for name, axis in case.axes.items()},
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sweepkit.analysis import effects
 from sweepkit.analysis.axes import Status
-from sweepkit.promotion import wording
+from sweepkit.promotion import doubts, wording
 from sweepkit.promotion.case import Case
 from sweepkit.promotion.verdict import Outcome
 from sweepkit.sweep.decision import SUPERIOR, DecisionRule
@@ -16,24 +16,43 @@ Finding = tuple[Outcome, bool, list[str]]  # outcome, whether it climbs, decisiv
 
 
 def screen(case: Case, decision: DecisionRule, max_promoted: int | None) -> Finding:
-    against = _against(case, decision) or _too_small(case, decision)
+    climbs = _is_large(case.gain, case, decision) and bool(case.runs.complete)
+    what_follows = wording.whether_climbs(decision, climbs)
+    against = _against(case, decision)
+    if not against and case.doubts.suspect:
+        return Outcome.inconclusive, climbs, [*_waits(case, decision), what_follows]
+    against = against or _too_small(case, decision)
     if against:
         return Outcome.reject, False, against
     if shown(case, decision):
-        return Outcome.promote, True, [wording.shown_better(case, decision)]
+        return Outcome.promote, True, _shown_better(case, decision)
     if max_promoted is not None and case.effect.n < MIN_PAIRS and case.effect.effect is not None:
         return Outcome.inconclusive, True, [wording.ranked(case, decision, max_promoted)]
-    climbs = _is_large(case.gain, case, decision) and bool(case.runs.complete)
-    return Outcome.inconclusive, climbs, wording.screened(case, decision, climbs, MIN_PAIRS)
+    return Outcome.inconclusive, climbs, [*wording.undecided(case, decision, MIN_PAIRS), what_follows]
 
 
 def adopt(case: Case, decision: DecisionRule) -> Finding:
-    against = _against(case, decision) or _too_small(case, decision)
+    against = _against(case, decision)
+    if not against and case.doubts.suspect:
+        return Outcome.inconclusive, False, _waits(case, decision)
+    against = against or _too_small(case, decision)
     if against:
         return Outcome.reject, False, against
     if shown(case, decision):
-        return Outcome.adopt, False, [wording.shown_better(case, decision)]
+        return Outcome.adopt, False, _shown_better(case, decision)
     return Outcome.inconclusive, False, wording.undecided(case, decision, MIN_PAIRS)
+
+
+def _waits(case: Case, decision: DecisionRule) -> list[str]:
+    assert case.doubts.suspect is not None
+    return [
+        doubts.waiting(case.doubts.suspect, decision.unit_in_words, decision.sign),
+        wording.measured(case, decision),
+    ]
+
+
+def _shown_better(case: Case, decision: DecisionRule) -> list[str]:
+    return [wording.shown_better(case, decision), *doubts.leaning(case.doubts, True)]
 
 
 def _against(case: Case, decision: DecisionRule) -> list[str]:
@@ -63,8 +82,12 @@ def _too_small(case: Case, decision: DecisionRule) -> list[str]:
 
 
 def shown(case: Case, decision: DecisionRule) -> bool:
-    enough = case.effect.n >= MIN_PAIRS and case.is_measured and not case.divergence.is_more
-    return enough and case.p_corrected <= decision.alpha and _is_large(case.shrunken_gain, case, decision)
+    """Whether it is shown to be better, and nothing stands in the way of saying so."""
+    if case.effect.n < MIN_PAIRS or not case.is_measured or not case.is_reference_seen:
+        return False
+    if case.divergence.is_more or case.doubts.suspect or case.doubts.lost_more:
+        return False
+    return case.p_corrected <= decision.alpha and _is_large(case.shrunken_gain, case, decision)
 
 
 def _is_large(gain: float, case: Case, decision: DecisionRule) -> bool:

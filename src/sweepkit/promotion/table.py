@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from sweepkit import errors
+from sweepkit.promotion import shared_seeds
 from sweepkit.results.columns import CORRUPT, PLANNED, REFERENCE, is_reference
 from sweepkit.results.record import RunState
 from sweepkit.sweep import last_rung, metric
@@ -27,18 +28,20 @@ _STATES = (*(state.value for state in RunState), PLANNED, CORRUPT)
 _EMPTY = "leave the cell empty where nothing was measured"
 
 
-def read(frame: pd.DataFrame, reference: str, rule: DecisionRule) -> pd.DataFrame:
+def read(frame: pd.DataFrame, reference: str, rule: DecisionRule, seeds: str | None = None) -> pd.DataFrame:
     """The runs, smallest depth first, in an order of their own; the reference is called ``REFERENCE``.
 
     Rows in state planned are no runs and are left out.
 
     Args:
-        frame, reference: as for ``compare.compare``.
+        frame, reference, seeds: as for ``compare.compare``.
         rule: its metrics and scores are the columns that have to be there.
 
     Raises:
         ConfigError: a column is missing, a cell cannot be what it is there for, or a run is there twice.
     """
+    said = shared_seeds.declared(frame, seeds)
+    frame = shared_seeds.numbered(frame, said)
     for name in filter(None, (*_NEEDED, rule.metric, rule.last_metric)):
         if name not in frame:
             raise errors.invalid(
@@ -68,7 +71,13 @@ def read(frame: pd.DataFrame, reference: str, rule: DecisionRule) -> pd.DataFram
         REFERENCE + name.removeprefix(reference) if is_reference(name, reference) else name
         for name in rows["variant"]
     ]
-    rows = rows.assign(_depth=depth).sort_values(["_depth", "variant", "seed"], kind="stable")
+    rows = shared_seeds.paired(rows, said)
+    if said == shared_seeds.SHARED:
+        planned = frame[frame["state"] == PLANNED] if "state" in frame else frame.iloc[:0]
+        rows = shared_seeds.absent(rows, planned[list(_NEEDED)])
+    order = {ALL_DEPTHS: -1} | {f"d{value}": value for value in depth.dropna()}
+    rows = rows.assign(_depth=rows["rung"].map(order))
+    rows = rows.sort_values(["_depth", "variant", "seed"], kind="stable")
     return _completed(rows.drop(columns="_depth"), metrics(rule))
 
 
@@ -166,9 +175,9 @@ def _states(rows: pd.DataFrame, metrics: Sequence[str]) -> pd.Series[str]:
 
 def _completed(rows: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
     """With run ids and step times where the table has none; without infinite losses, which are none."""
-    if "run_id" not in rows:
-        number = rows.groupby(["rung", "variant", "seed"]).cumcount()
-        rows["run_id"] = _run_ids(rows, list(number))
+    number = rows.groupby(["rung", "variant", "seed"]).cumcount()
+    made = pd.Series(_run_ids(rows, list(number)), rows.index, dtype="string")
+    rows["run_id"] = rows["run_id"].astype("string").fillna(made) if "run_id" in rows else made
     for name in metrics:
         if name in rows:
             rows[name] = rows[name].mask(rows[name].abs() == math.inf)

@@ -10,6 +10,8 @@ from sweepkit.analysis.effects import Effect
 from sweepkit.analysis.replicates import Replicates
 from sweepkit.analysis.scores import Score
 from sweepkit.analysis.stability import Divergence
+from sweepkit.promotion import doubts
+from sweepkit.promotion.doubts import Doubts
 from sweepkit.sweep import amendments
 from sweepkit.sweep.amendments import Amendment
 from sweepkit.sweep.decision import SUPERIOR, DecisionRule
@@ -17,7 +19,10 @@ from sweepkit.sweep.decision import SUPERIOR, DecisionRule
 _METHODS = {
     "pooled": "pooled residual of variant + seed",
     "own": "its own paired differences, because it is noisier than the pool",
-    "unpaired": "unpaired, because it saw other tokens than the reference",
+    "moderated": "its own and the reference's, drawn towards what all have in common, because no two are "
+    "equally noisy",
+    "one-way": "pooled over groups that share no seeds: nothing is paired",
+    "Welch": "its own spread and the reference's, because they share no seeds and groups differ in noise",
 }
 _SOURCES = {
     calibration.SHRUNK: ", shrunk towards the calibration",
@@ -49,6 +54,10 @@ class Judged(Protocol):
     def correction(self) -> str: ...
     @property
     def is_measured(self) -> bool: ...
+    @property
+    def is_reference_seen(self) -> bool: ...
+    @property
+    def doubts(self) -> Doubts: ...
     @property
     def num_variants(self) -> int: ...
     @property
@@ -128,14 +137,13 @@ def ranked(case: Judged, decision: DecisionRule, max_promoted: int) -> str:
     )
 
 
-def screened(case: Judged, decision: DecisionRule, climbs: bool, min_pairs: int) -> list[str]:
-    """Why a screen is inconclusive, and what follows from it."""
-    what = (
+def whether_climbs(decision: DecisionRule, climbs: bool) -> str:
+    """What follows from a screen that is inconclusive."""
+    return (
         f"climbs: its estimate reaches min_effect {decision.min_effect:g} and nothing is shown against it"
         if climbs
         else f"does not climb: its estimate does not reach min_effect {decision.min_effect:g}"
     )
-    return [*undecided(case, decision, min_pairs), what]
 
 
 def undecided(case: Judged, decision: DecisionRule, min_pairs: int) -> list[str]:
@@ -162,7 +170,15 @@ def undecided(case: Judged, decision: DecisionRule, min_pairs: int) -> list[str]
         ]
     if effect.n < min_pairs:
         return [start + f"fewer than {min_pairs} complete pairs; run the missing seeds again"]
+    if case.p_corrected <= decision.alpha and not case.is_reference_seen:
+        return [
+            start + f"no verdict, because {effect.seeds} seeds cannot tell whether a run of the reference is "
+            f"off, or it is noisier than its variants (at least {doubts.MIN_SEEDS}); {_MORE_SEEDS}"
+        ]
+    if case.doubts.lost_more and case.p_corrected <= decision.alpha:
+        return [*unstable, doubts.lost_more(case.doubts), start.removesuffix(": ")]
     reasons = unstable
+    reasons += [doubts.lost_runs(case.doubts)] if case.doubts.lost else []
     if case.p_corrected > decision.alpha:
         steps = case.axes["steps"].p
         which = "" if steps is None or steps >= case.p else ", largest over the axes"
@@ -178,7 +194,8 @@ def undecided(case: Judged, decision: DecisionRule, min_pairs: int) -> list[str]
         if name != "steps" and axis.status is Status.unresolved
     ]
     is_shown = case.metric_p_corrected <= decision.alpha < case.p_corrected
-    return [*reasons, _other_axes(case) if is_shown else _power(case, decision)]
+    what_helps = _other_axes(case) if is_shown else _power(case, decision)
+    return [*reasons, *doubts.leaning(case.doubts, False), what_helps]
 
 
 def _other_axes(case: Judged) -> str:
@@ -225,12 +242,19 @@ def notes(case: Judged, reference: Replicates, decision: DecisionRule) -> list[s
             + f" a run with {effect.df:.3g} degrees of freedom "
             f"({_METHODS.get(effect.method, effect.method)}{_SOURCES.get(effect.noise_source, '')})"
         )
+    if effect.reference_sd is not None:
+        reasons.append(
+            f"the reference's own noise is {size(effect.reference_sd)} a run, unlike its variants': what is "
+            "compared with it carries that, with the degrees of freedom it has"
+        )
     reasons += [
         axis.sentence for name, axis in case.axes.items() if name != "steps" and axis.status is Status.met
     ]
     reasons += [score.sentence for score in case.scores if score.status is not Status.failed]
     if runs.missing and effect.effect is not None:
         reasons.append(f"missing, not counted: {_missing(runs)}")
+    if case.doubts.lost:
+        reasons.append(doubts.lost_runs(case.doubts))
     lost = reference.against | reference.missing
     if lost and reference.complete:
         reasons.append(f"the reference lost runs: {', '.join(f'{run} {why}' for run, why in lost.items())}")

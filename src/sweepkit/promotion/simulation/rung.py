@@ -2,8 +2,8 @@
 
 The same rule as ``promotion/gate.py`` for runs that are complete and paired by seed, in arrays: W worlds,
 S variants on the rung, N seeds, M runs of the reference a seed. ``tests/promotion`` holds it against the
-gate. Left out is what needs no measuring of error rates: cost axes, calibrations, and taking noisy variants
-out of the pool.
+gate where it finds the noise equal and the reference in line. What the gate does else is measured by
+``verdicts.py``; cost axes and calibrations are left out too.
 """
 
 from __future__ import annotations

@@ -1,13 +1,14 @@
 """How often one rung's verdicts are wrong, where noise is not what the rule would like it to be.
 
-The worlds and the bars are in ``verdict_worlds.yaml``. Every world is one table of runs, judged by the code
-that judges real ones: ``effects``, ``multiplicity`` and ``judging``. Arrays carry their axes as suffixes: W
-worlds, Q runs (the reference's first, then each variant's, by seed).
+The worlds and the bars are in ``verdict_worlds.yaml``. Every world is one table of runs. ``judge`` hands it
+to the code that judges real ones, ``effects``, ``multiplicity`` and ``judging``; where no run is lost,
+``verdict_arrays.py`` does the same for all worlds at once. Axes: W worlds, Q runs (the reference's first,
+then each variant's, by seed), V variants, N seeds, M runs of the reference a seed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -17,16 +18,20 @@ import pandas as pd
 import yaml  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
-from sweepkit.analysis import axes, effects, multiplicity, replicates
+from sweepkit.analysis import axes, effects, multiplicity, replicates, suspicion
 from sweepkit.analysis.stability import Divergence
 from sweepkit.promotion import judging
 from sweepkit.promotion.case import Case
+from sweepkit.promotion.doubts import Doubts
+from sweepkit.promotion.simulation import verdict_arrays
 from sweepkit.results.columns import REFERENCE
-from sweepkit.results.record import FailureClass, RunState
-from sweepkit.sweep.decision import NOT_WORSE, SUPERIOR, DecisionRule
+from sweepkit.results.record import FailureClass
+from sweepkit.sweep.decision import SUPERIOR, DecisionRule
 
 FILE = Path(__file__).with_name("verdict_worlds.yaml")
 METRIC = "val_bpb"
+#: Worlds with lost runs are judged one by one, which takes so much longer.
+LOST_FEWER = 8
 Array = NDArray[np.float64]
 
 
@@ -116,20 +121,30 @@ def _design(written: int | str) -> tuple[int, int]:
 
 
 def measure(cell: Cell, num_worlds: int, seed: int) -> Rates:
-    """Judge ``num_worlds`` worlds; the same arguments give the same rates."""
+    """Judge so many worlds, or one in ``LOST_FEWER`` where runs are lost; same arguments, same rates."""
+    if cell.rung.worst_lost:
+        num_worlds = max(1, num_worlds // LOST_FEWER)
     words = f"{cell.rung.name} {cell.design} {cell.num_better}".encode()
     rng = np.random.default_rng([seed, *words])
     loss_WQ, frame = draw(cell, num_worlds, rng)
     rule = DecisionRule(alpha=cell.rung.alpha, min_effect=0.0, axes={"steps": SUPERIOR})
-    wrong, right, waiting = 0, 0, 0
-    for loss_Q in loss_WQ:
-        promoted, waits = judge(frame.assign(**{METRIC: loss_Q}), rule)
-        better = [name for name in promoted if int(name[1:]) < cell.num_better]
-        right += len(better)
-        wrong += len(better) < len(promoted)
-        waiting += waits
-    shown = right / (num_worlds * cell.num_better) if cell.num_better else None
-    return Rates(cell, num_worlds, wrong / num_worlds, shown, waiting / num_worlds)
+    if cell.rung.worst_lost:
+        judged = [judge(frame.assign(**{METRIC: loss_Q}), rule) for loss_Q in loss_WQ]
+        names = [f"v{place}" for place in range(cell.rung.num_variants)]
+        promoted_WV = np.asarray([[name in promoted for name in names] for promoted, _ in judged])
+        waits_W = np.asarray([waits for _, waits in judged])
+    else:
+        promoted_WV, waits_W = verdict_arrays.judge(*split(cell, loss_WQ), cell.rung.alpha)
+    shown = float(promoted_WV[:, : cell.num_better].mean()) if cell.num_better else None
+    wrong_W = promoted_WV[:, cell.num_better :].any(axis=1)
+    return Rates(cell, num_worlds, float(wrong_W.mean()), shown, float(waits_W.mean()))
+
+
+def split(cell: Cell, loss_WQ: Array) -> tuple[Array, Array]:
+    """Losses of the reference [W, M, N] and of the variants [W, V, N]."""
+    own = cell.replicates * cell.seeds
+    reference_WMN = loss_WQ[:, :own].reshape(-1, cell.replicates, cell.seeds)
+    return reference_WMN, loss_WQ[:, own:].reshape(-1, cell.rung.num_variants, cell.seeds)
 
 
 def draw(cell: Cell, num_worlds: int, rng: np.random.Generator) -> tuple[Array, pd.DataFrame]:
@@ -158,8 +173,9 @@ def judge(frame: pd.DataFrame, rule: DecisionRule) -> tuple[list[str], bool]:
     """Variants that the rule promotes on one rung, and whether the verdict waits."""
     found = effects.effects(frame, METRIC, rule.alpha)
     p_values = [1.0 if item.p is None else item.p for item in found]
-    if min(p_values) > rule.alpha:  # correcting makes them larger
-        return [], False
+    suspect = suspicion.suspect(frame, METRIC)
+    if suspect is not None or min(p_values) > rule.alpha:  # correcting makes them larger
+        return [], suspect is not None
     corrected, method = multiplicity.correct(found, p_values)
     steps = axes.steps(found, SUPERIOR, 0.0, rule.alpha, None)
     promoted = [
@@ -178,4 +194,21 @@ def _case(
     lost = {f"{item.variant}-{place}": FailureClass.lost.value for place in losses.index[losses.isna()]}
     runs = replicates.Replicates(complete, {}, lost, [])
     none = Divergence(0, len(complete), 0, len(complete))
-    return Case(item.variant, runs, item, {"steps": steps}, none, p, p_corrected, p_corrected, method, 8, [])
+    losses = frame.loc[frame["variant"] == REFERENCE, METRIC]
+    base = replicates.Replicates([f"reference-{place}" for place in losses.index], {}, {}, [])
+    doubts = Doubts.of(runs, base, None, [])
+    size = frame["variant"].nunique() - 1
+    return Case(
+        item.variant,
+        runs,
+        item,
+        {"steps": steps},
+        none,
+        p,
+        p_corrected,
+        p_corrected,
+        method,
+        size,
+        [],
+        doubts,
+    )

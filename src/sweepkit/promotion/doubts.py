@@ -1,0 +1,147 @@
+"""Why a rung's numbers may not be what they seem: the reference, lost runs, a single seed.
+
+* A run of the reference that is out of line (``analysis/suspicion.py``): the verdict waits.
+* A variant that lost a larger share of its runs than the reference is not promoted: they may be its worst.
+* What would be shown without each of the seeds. That is evidence and decides nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pandas as pd
+
+from sweepkit.analysis import effects, multiplicity
+from sweepkit.analysis.calibration import Calibration
+from sweepkit.analysis.replicates import Replicates
+from sweepkit.analysis.suspicion import Suspect
+from sweepkit.results.columns import REFERENCE
+from sweepkit.sweep.decision import DecisionRule
+
+#: Two seeds cannot tell which of the reference's runs is off, nor whether it is noisier than its variants.
+MIN_SEEDS = 3
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """The metric without one seed: effect (as a loss), corrected p, and whether that would show it."""
+
+    seed: str
+    effect: float | None
+    p_corrected: float
+    shown: bool
+
+
+@dataclass(frozen=True)
+class Doubts:
+    """Of one variant.
+
+    Attributes:
+        suspect: the reference's run that is out of line.
+        lost, runs: how many of its runs have no answer through no fault of theirs, of how many.
+        reference_lost, reference_runs: the same of the reference.
+        left_out: one a seed; empty with fewer than ``MIN_SEEDS``.
+    """
+
+    suspect: Suspect | None
+    lost: int
+    runs: int
+    reference_lost: int
+    reference_runs: int
+    left_out: list[LeftOut]
+
+    @classmethod
+    def of(
+        cls, runs: Replicates, base: Replicates, suspect: Suspect | None, left_out: list[LeftOut]
+    ) -> Doubts:
+        return cls(suspect, len(runs.missing), runs.total, len(base.missing), base.total, left_out)
+
+    @property
+    def lost_more(self) -> bool:
+        """Whether it lost a larger share than the reference."""
+        return self.lost * max(self.reference_runs, 1) > self.reference_lost * max(self.runs, 1)
+
+    def to_json(self, sign: int) -> dict[str, Any]:
+        """``sign``: the rule's, which turns losses back into the metric."""
+        told = [
+            asdict(item) | {"effect": None if item.effect is None else sign * item.effect}
+            for item in self.left_out
+        ]
+        return {
+            "suspect": None if self.suspect is None else self.suspect.to_json(sign),
+            "lost": {
+                "variant": [self.lost, self.runs],
+                "reference": [self.reference_lost, self.reference_runs],
+            },
+            "without_seed": told,
+        }
+
+
+def without_each(
+    rows: pd.DataFrame, decision: DecisionRule, known: Calibration | None, apart: Sequence[str]
+) -> dict[str, list[LeftOut]]:
+    """Variant → the metric's verdict without each of the reference's seeds."""
+    seeds = sorted(set(rows.loc[(rows["variant"] == REFERENCE) & rows[decision.metric].notna(), "seed"]))
+    told: dict[str, list[LeftOut]] = {}
+    for seed in seeds if len(seeds) >= MIN_SEEDS else ():
+        rest = rows[rows["seed"] != seed]
+        found = effects.effects(rest, decision.metric, decision.alpha, known=known, apart=apart)
+        for are_apart in (False, True):
+            family = [item for item in found if (item.variant in apart) is are_apart]
+            corrected, _ = multiplicity.correct(family, [1.0 if e.p is None else e.p for e in family])
+            for item, p in zip(family, corrected, strict=True):
+                is_large = item.shrunk is not None and -item.shrunk >= decision.min_effect
+                shown = p <= decision.alpha and is_large
+                told.setdefault(item.variant, []).append(LeftOut(str(seed), item.effect, p, shown))
+    return told
+
+
+def waiting(suspect: Suspect, unit: str, sign: int) -> str:
+    """What is wrong with the reference, and what to do."""
+    off = sign * suspect.difference
+    amount = f"{abs(off):.3g} {unit}".rstrip()
+    how = f"by {amount}, {suspect.size_sd:.1f} SDs of a run's noise (p = {suspect.p:.1g})"
+    if len(suspect.seeds) > 1:
+        what = (
+            f"the reference's runs with seeds {' and '.join(suspect.seeds)} disagree {how}: one of them is "
+            "out of line, and nobody can say which"
+        )
+    else:
+        makes = "better" if suspect.difference > 0.0 else "worse"
+        what = (
+            f"the reference's run with seed {suspect.seeds[0]} is too {'high' if off > 0.0 else 'low'} "
+            f"{how}, beside its other seeds and this seed's other runs; it makes every variant look {makes}"
+        )
+    return (
+        f"{what}: the verdict waits for fresh seeds of the reference and of every variant, judged without "
+        "these (a last rung's come with sweepkit promote NAME --amend-to SEEDS)"
+    )
+
+
+def lost_runs(doubts: Doubts) -> str:
+    """How many runs were lost."""
+    return (
+        f"lost {doubts.lost} of {doubts.runs} runs, the reference {doubts.reference_lost} of "
+        f"{doubts.reference_runs}"
+    )
+
+
+def lost_more(doubts: Doubts) -> str:
+    return (
+        f"{lost_runs(doubts)}: not promoted until they have been run again, for the lost ones may be its "
+        "worst (a sweep's with sweepkit promote NAME --retry-failed)"
+    )
+
+
+def leaning(doubts: Doubts, shown: bool) -> list[str]:
+    """On which seeds the verdict leans."""
+    other = [item.seed for item in doubts.left_out if item.shown is not shown]
+    if not doubts.left_out or (not other and not shown):
+        return []
+    if not other:
+        return ["holds without any one of its seeds"]
+    seeds = f"seed{'s' if len(other) > 1 else ''} {', '.join(other)}"
+    each = " (each left out alone)" if len(other) > 1 else ""
+    return [f"would {'not ' if shown else ''}be shown without {seeds}{each}"]
