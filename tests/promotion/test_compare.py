@@ -201,7 +201,9 @@ def test_a_diverged_run_counts_and_a_missing_one_does_not() -> None:
     last = frame.index[-1]
     frame.loc[last, "val_bpb"] = np.nan
     frame.loc[last, "state"] = "failed"
-    assert compare(frame, "baseline").outcome is Outcome.promote
+    waiting = compare(frame, "baseline").final["it"]
+    assert waiting.outcome is Outcome.inconclusive
+    assert "lost 1 of 7 runs, the reference 0 of 7: not promoted until" in waiting.reasons[0]
     assert compare(frame.drop(columns="state"), "baseline").final["it"].evidence["missing"]
     frame.loc[last, "state"] = "diverged"
     assert compare(frame, "baseline").final["it"].evidence["against"]
