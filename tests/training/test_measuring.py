@@ -131,6 +131,18 @@ def test_results_of_a_run_agree_with_its_rows(session: Session, tmp_path: Path) 
     assert 0 < results["mfu"] < 1
 
 
+def test_peak_memory_is_the_runs_own_whatever_its_worker_ran_before(session: Session, tmp_path: Path) -> None:
+    small, large = (
+        tiny("horizon.num_steps=4"),
+        tiny("horizon.num_steps=4", "model.aspect_ratio=256", "seed=3"),
+    )
+    first = run(session, small, tmp_path / "a").results["peak_memory_gib"]
+    between = run(session, large, tmp_path / "b").results["peak_memory_gib"]
+    again = run(session, small, tmp_path / "c").results["peak_memory_gib"]
+    assert again == pytest.approx(first, abs=0.015), "but for what a process loads once"
+    assert between > first + 0.05
+
+
 def test_clocks_skip_the_first_steps_and_survive_json() -> None:
     clock = Clock(num_steps=30)
     for step in range(1, 31):

@@ -179,6 +179,10 @@ class Optimizer:
         for _, tensor in self._state():
             tensor.zero_()
 
+    def kept(self) -> list[Tensor]:
+        """Its state, not copied."""
+        return [tensor for _, tensor in self._state()]
+
     def state_dict(self) -> dict[str, Tensor]:
         """Copies of this rank's state, flat: ``{parameter}.{momentum|second_moment|exp_avg|exp_avg_sq}``."""
         return {key: tensor.detach().clone() for key, tensor in self._state()}

@@ -87,6 +87,12 @@ class Engine:
     def device(self) -> torch.device:
         return self.key.device
 
+    def kept(self) -> list[Tensor]:
+        """Tensors that are held from step to step: parameters, gradients, buffers, optimizer state."""
+        parameters = list(self.model.parameters())
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        return [*parameters, *gradients, *self.model.buffers(), *self.optimizer.kept()]
+
     def renew(self, plan: RunPlan) -> None:
         """Make model and optimizer those of a fresh process with this plan, in place, bit for bit."""
         # Fields that are not traced (initial values) may differ within a key; the object stays the same,

@@ -1,31 +1,43 @@
-"""Peak memory of a run: of the device where torch keeps count, else of the process."""
+"""Peak memory of a run: of the device where torch keeps count, else what training adds to the process.
+
+A process holds much that is not its run's: libraries, the compiler, what an earlier run of the same worker
+has left to the allocator. So on a processor the tensors that training keeps are counted, and what the process
+grew by meanwhile is added: the number is the run's own, whatever its worker ran before.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import gc
 import resource
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 
 class PeakMemory:
     """Peak memory from now on, and where the number comes from."""
 
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
+    def __init__(self, device: torch.device, kept: Iterable[Tensor] = ()) -> None:
+        """``kept``: tensors that training holds all the while (parameters, gradients, optimizer state)."""
         self._read: Callable[[], float]
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
             self._read = lambda: float(torch.cuda.max_memory_allocated(device))
             self.source = "device: most bytes allocated by torch"
-        elif _reset_high_water_mark():
-            self._read = _high_water_mark
-            self.source = "process: most resident memory since the run began"
-        else:
-            self._read = _max_resident
-            self.source = "process: most resident memory since the process began"
+            return
+        kept_bytes = float(sum({id(tensor): tensor.nbytes for tensor in kept}.values()))
+        gc.collect()
+        with contextlib.suppress(OSError, AttributeError):  # glibc: freed memory back to the system
+            ctypes.CDLL(None).malloc_trim(0)
+        peak = _high_water_mark if _reset_high_water_mark() else _max_resident
+        before = peak()
+        self._read = lambda: kept_bytes + max(0.0, peak() - before)
+        self.source = "process: the run's tensors, and what it grew by while training"
 
     def gib(self) -> float:
         return self._read() / 2**30

@@ -187,18 +187,18 @@ class Session:
                 config.trainer.attention, device, precision.compute_dtype, plan.head_dim
             )
             utilisation = throughput.utilisation(plan, precision, device, ranks.size)
-            memory = PeakMemory(device)
             record.environment = environment.describe(device)
             data = self._prepared(plan, config, journal)
         with clock.measure("compile"):
             engine = self._ready_engine(plan, config, device, precision, attention[0], journal, should_stop)
+            engine.renew(plan)
+        memory = PeakMemory(device, engine.kept())
         eager = self._no_compile_reason(config, device)
         record.resolved |= outcome.resolved(engine, precision, attention[1], eager, utilisation, memory)
         record.resolved |= outcome.alike(ranks, record)
         engine.gradients.agree()
         record.environment_fingerprint = environment.fingerprint(record.environment, record.resolved)
         outcome.note_data(record, data)
-        engine.renew(plan)
         state = _restored(checkpoints, engine, plan, clock, self._concurrency)
         # Losses do not depend on it and clocks do, so it is no part of the fingerprint.
         record.environment["concurrency"] = state.concurrency

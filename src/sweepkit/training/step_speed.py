@@ -53,13 +53,13 @@ def _measure(plan: RunPlan, key: EngineKey, utilisation: Utilisation) -> StepSpe
     gc.collect()  # compiled models are in reference cycles; the one before would count as this one's memory
     if key.device.type == "cuda":
         torch.cuda.empty_cache()
-    memory = PeakMemory(key.device)
     started = time.perf_counter()
     engine = Engine(plan, key)
     engine.warm_up(plan)
     devices.synchronize(key.device)
     compile_time_s = time.perf_counter() - started
     engine.renew(plan)
+    memory = PeakMemory(key.device, engine.kept())
     shape = (plan.device_batch_size, plan.sequence_len + 1)
     rows = torch.randint(0, engine.model.vocab_size, shape, dtype=torch.int32).to(key.device)
     inputs_BT, targets_BT = rows[:, :-1].contiguous(), rows[:, 1:].contiguous()

@@ -92,7 +92,7 @@ def _residuals(reference_WMN: Array, loss_WVN: Array, kept_WV: Mask) -> Array:
 def _kept(reference_WMN: Array, loss_WVN: Array) -> Mask:
     """Without the variants that are too noisy for the pool, as ``noise.pool`` leaves them out one by one."""
     n = reference_WMN.shape[2]
-    kept_WV = np.ones(loss_WVN.shape[:2], dtype=bool)
+    kept_WV: Mask = np.ones(loss_WVN.shape[:2], dtype=bool)
     while True:
         sse_W, _ = _residual(reference_WMN, loss_WVN, kept_WV)
         p_WV = np.ones(kept_WV.shape)
