@@ -17,7 +17,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from sweepkit.config.schema import LauncherConfig, LauncherKind
+from sweepkit.config.choices import LauncherKind
+from sweepkit.config.schema import LauncherConfig
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.results.record import RunDir, RunRecord, RunState
 from sweepkit.search import drive, worker

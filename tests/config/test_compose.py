@@ -10,15 +10,9 @@ from pathlib import Path
 import pytest
 
 from sweepkit.config import paths
+from sweepkit.config.choices import DatasetKind, Dtype, MatrixOptimizer, TokenizerCorpus, WeightDecaySchedule
 from sweepkit.config.compose import apply, compose, is_group_override, register_schema
-from sweepkit.config.schema import (
-    DatasetKind,
-    Dtype,
-    MatrixOptimizer,
-    RungConfig,
-    TokenizerCorpus,
-    WeightDecaySchedule,
-)
+from sweepkit.config.schema import RungConfig
 from sweepkit.errors import ConfigError
 
 

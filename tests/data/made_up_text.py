@@ -7,7 +7,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sweepkit.config.schema import DatasetConfig, DatasetKind, RunConfig
+from sweepkit.config.choices import DatasetKind
+from sweepkit.config.schema import DatasetConfig, RunConfig
 
 
 def write_parquet(path: Path, texts: list[str | None], column: str = "text") -> Path:

@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 from made_up_text import folder_config, sentences, write_parquet
 
-from sweepkit.config.schema import DatasetConfig, DatasetKind, RunConfig
+from sweepkit.config.choices import DatasetKind
+from sweepkit.config.schema import DatasetConfig, RunConfig
 from sweepkit.data.documents import documents
 from sweepkit.data.prepare import prepare
 from sweepkit.data.text_file import open_text

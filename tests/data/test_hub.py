@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 from fake_hub import FakeHub
 
-from sweepkit.config.schema import DatasetConfig, DatasetKind, RunConfig
+from sweepkit.config.choices import DatasetKind
+from sweepkit.config.schema import DatasetConfig, RunConfig
 from sweepkit.data import hub
 from sweepkit.data.documents import documents
 from sweepkit.data.prepare import prepare

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from made_up_text import folder_config, sentences, write_parquet
 from scipy import stats
 
-from sweepkit.config.schema import PackingAlgorithm
+from sweepkit.config.choices import PackingAlgorithm
 from sweepkit.data.permutation import key_of, permute
 from sweepkit.data.prepare import PreparedData, prepare
 from sweepkit.errors import ConfigError, DataError

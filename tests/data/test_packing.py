@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweepkit.config.schema import PackingAlgorithm
+from sweepkit.config.choices import PackingAlgorithm
 from sweepkit.data.length_index import LengthIndex
 from sweepkit.data.packing import PackingIndex, pack
 

@@ -13,7 +13,7 @@ import pytest
 from made_up_text import folder_config
 
 from sweepkit import fsio
-from sweepkit.config.schema import PackingAlgorithm, TokenizerCorpus
+from sweepkit.config.choices import PackingAlgorithm, TokenizerCorpus
 from sweepkit.data import cache
 from sweepkit.data import prepare as prepare_module
 from sweepkit.data.prepare import PreparedData, prepare

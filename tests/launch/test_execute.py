@@ -18,7 +18,8 @@ from typing import Any
 import pytest
 from launch_fakes import FakeSession, make_plan, ran
 
-from sweepkit.config.schema import LauncherConfig, LauncherKind
+from sweepkit.config.choices import LauncherKind
+from sweepkit.config.schema import LauncherConfig
 from sweepkit.errors import StorageError, SweepkitError
 from sweepkit.launch import claims, job
 from sweepkit.launch.execute import LaunchSummary, execute

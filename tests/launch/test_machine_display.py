@@ -11,7 +11,8 @@ from launch_fakes import FakeSession, make_plan
 from rich.console import Console
 
 from sweepkit import fsio
-from sweepkit.config.schema import Device, LauncherConfig, LauncherKind
+from sweepkit.config.choices import Device, LauncherKind
+from sweepkit.config.schema import LauncherConfig
 from sweepkit.errors import ConfigError
 from sweepkit.launch import cgroup, claims, job, machine
 from sweepkit.launch.display import LiveDisplay, PlainDisplay, display

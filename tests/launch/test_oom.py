@@ -9,7 +9,8 @@ import pytest
 from launch_fakes import make_plan
 
 from sweepkit import fsio
-from sweepkit.config.schema import LauncherConfig, LauncherKind, RunConfig, SlurmConfig
+from sweepkit.config.choices import LauncherKind
+from sweepkit.config.schema import LauncherConfig, RunConfig, SlurmConfig
 from sweepkit.launch import cgroup, execute, job, oom
 from sweepkit.launch.ledger import Run
 from sweepkit.launch.slurm import cluster, elsewhere, losses, submit

@@ -10,7 +10,8 @@ from launch_fakes import FakeSession, make_plan, ran
 
 from sweepkit import fsio
 from sweepkit.config import sources
-from sweepkit.config.schema import LauncherConfig, LauncherKind
+from sweepkit.config.choices import LauncherKind
+from sweepkit.config.schema import LauncherConfig
 from sweepkit.errors import SweepkitError
 from sweepkit.launch import claims
 from sweepkit.launch.execute import execute

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from plain_attention import plain_attention
 from torch import Tensor
 
-from sweepkit.config.schema import AttentionBackend
+from sweepkit.config.choices import AttentionBackend
 from sweepkit.errors import ConfigError
 from sweepkit.model import attend, flash3
 from sweepkit.model.attend import Attend, band

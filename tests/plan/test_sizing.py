@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from sweepkit.config.choices import ParameterCount
 from sweepkit.config.compose import compose
-from sweepkit.config.schema import ParameterCount
 from sweepkit.plan.sizing import Sizing, size
 
 

@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
 from sweepkit.config import checks, codec
+from sweepkit.config.choices import Dtype, Fp8Backend
 from sweepkit.config.schema import (
-    Dtype,
-    Fp8Backend,
     Fp8Config,
     HorizonConfig,
     ModelConfig,

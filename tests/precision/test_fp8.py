@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from sweepkit.config.schema import Fp8Backend
+from sweepkit.config.choices import Fp8Backend
 from sweepkit.precision import fp8
 
 TOKENS, INPUTS, OUTPUTS = 64, 256, 384

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from sweepkit.config.schema import Dtype, Fp8Backend, Fp8Config, PrecisionConfig
+from sweepkit.config.choices import Dtype, Fp8Backend
+from sweepkit.config.schema import Fp8Config, PrecisionConfig
 from sweepkit.errors import ConfigError
 from sweepkit.precision import policy
 from sweepkit.training import selfcheck

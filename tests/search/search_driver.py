@@ -3,7 +3,8 @@
 import sys
 from pathlib import Path
 
-from sweepkit.config.schema import LauncherConfig, LauncherKind
+from sweepkit.config.choices import LauncherKind
+from sweepkit.config.schema import LauncherConfig
 from sweepkit.search import drive
 from sweepkit.sweep import frozen
 

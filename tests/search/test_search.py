@@ -24,6 +24,7 @@ from sweepkit.results import query, store
 from sweepkit.results.record import FailureClass, RunDir
 from sweepkit.search import drive, study
 from sweepkit.sweep import frozen, trials
+from sweepkit.sweep.decision import DecisionRule
 from sweepkit.sweep.file import SweepFile
 from sweepkit.sweep.frozen import Frozen
 
@@ -188,7 +189,7 @@ def test_what_needs_too_much_memory_is_infeasible(results: Path) -> None:
     assert set(frame.loc[~is_over, "state"]) == {"complete"}
     ranked = query.order_by(frame, "val_bpb")
     assert list(ranked["state"]) == sorted(ranked["state"]), "what is infeasible ranks behind all others"
-    first = searching.best(frame, "val_bpb")
+    first = searching.best(frame, DecisionRule())
     assert set(first["state"]) == {"complete"}
     assert study.load(sweep.sweep_dir).best_params[LR] <= 0.025, "the best feasible one, not the best"
 

@@ -21,6 +21,7 @@ from sweepkit.results import store
 from sweepkit.search import drive
 from sweepkit.search.trial_ledger import TrialLedger
 from sweepkit.sweep import frozen, trials
+from sweepkit.sweep.decision import DecisionRule
 from sweepkit.sweep.file import SweepFile
 from sweepkit.sweep.frozen import Frozen
 
@@ -137,7 +138,7 @@ def test_points_that_climb_are_held_against_the_references_frontier(
     assert held["cost_ratio"] == 1.0
     assert held["effect"] == pytest.approx(climbed.evidence["effect"]["effect"], rel=1e-3)
     assert not any(item.variant.startswith("reference") for rung in promotion.rungs for item in rung.verdicts)
-    best = searching.best(store.load("s", tmp_path), "val_bpb")
+    best = searching.best(store.load("s", tmp_path), DecisionRule())
     assert "reference@2x" not in set(best["variant"])
     assert main(["results", "s", "--analysis", "frontier"]) == 0
     said = " ".join(capsys.readouterr().out.split())

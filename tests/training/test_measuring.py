@@ -16,7 +16,7 @@ from torch import nn
 from training_runs import run, tiny
 
 from sweepkit.config import codec
-from sweepkit.config.schema import Device
+from sweepkit.config.choices import Device
 from sweepkit.data.prepare import prepare
 from sweepkit.distributed.ranks import Ranks
 from sweepkit.errors import ConfigError, DataError, DiskFullError, StorageError

@@ -8,7 +8,7 @@ import pytest
 import torch
 from training_runs import folder, losses, run, stop_after, tiny
 
-from sweepkit.config.schema import Fp8Backend
+from sweepkit.config.choices import Fp8Backend
 from sweepkit.optim.adamw import AdamWGroup
 from sweepkit.results.record import FailureClass, RunState
 from sweepkit.training.engine import Engine, EngineKey

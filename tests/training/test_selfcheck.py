@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from training_runs import tiny
 
-from sweepkit.config.schema import AttentionBackend, Fp8Backend
+from sweepkit.config.choices import AttentionBackend, Fp8Backend
 from sweepkit.model import attend
 from sweepkit.optim.adamw import AdamWGroup
 from sweepkit.optim.muon import muon_step

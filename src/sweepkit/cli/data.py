@@ -136,7 +136,7 @@ def _summary(prepared: PreparedData) -> dict[str, Any]:
 
 
 def _stats(args: argparse.Namespace) -> int:
-    from sweepkit.config.schema import PackingAlgorithm
+    from sweepkit.config.choices import PackingAlgorithm
     from sweepkit.data.prepare import prepare
 
     config = _compose(args.overrides)

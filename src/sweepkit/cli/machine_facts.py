@@ -12,7 +12,8 @@ from sweepkit.config import paths
 if TYPE_CHECKING:
     import torch
 
-    from sweepkit.config.schema import AttentionBackend, RunConfig
+    from sweepkit.config.choices import AttentionBackend
+    from sweepkit.config.schema import RunConfig
     from sweepkit.precision.policy import Precision
 
 

@@ -182,7 +182,7 @@ def _check_last_text(plan: RunPlan) -> None:
         DataError: too little is held back behind what the rungs below are evaluated on.
     """
     from sweepkit.config import codec, holdout
-    from sweepkit.config.schema import DatasetKind, LauncherKind
+    from sweepkit.config.choices import DatasetKind, LauncherKind
 
     top = codec.from_json(plan.config)
     is_known = top.dataset.kind is DatasetKind.embedded
@@ -241,7 +241,7 @@ def _show(sweep: Frozen, promotion: Promotion, results_dir: Path) -> None:
     verdicts = [item for result in promotion.rungs for item in result.verdicts]
     told = promotion.transfer
     if sweep.search:  # of hundreds of points, the best and those that were run on further rungs
-        few = searching.worth_showing(frame, sweep.decision.metric, promotion)
+        few = searching.worth_showing(frame, sweep.decision, promotion)
         frame = frame[frame["variant"].isin(few)]
         verdicts = [item for item in verdicts if item.variant in few]
         told = [row for row in told if row.variant in few]

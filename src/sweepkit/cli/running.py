@@ -54,7 +54,7 @@ class How:
 
     @property
     def is_slurm(self) -> bool:
-        from sweepkit.config.schema import LauncherKind
+        from sweepkit.config.choices import LauncherKind
 
         return self.launcher.kind is LauncherKind.slurm
 

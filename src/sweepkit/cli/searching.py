@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sweepkit.launch.slurm.submit import Submitted
     from sweepkit.promotion.verdict import Promotion
     from sweepkit.search.trial_ledger import TrialLedger
+    from sweepkit.sweep.decision import DecisionRule
     from sweepkit.sweep.frozen import Frozen
 
 _SHOWN = 10
@@ -158,7 +159,7 @@ def conclude(sweep: Frozen, results_dir: Path) -> int:
     frame = running.load(sweep, results_dir)
     metric = sweep.decision.metric
     where = frame["rung"] == sweep.rungs[0].name
-    console.print(tables.summary(best(frame[where], metric), metric))
+    console.print(tables.summary(best(frame[where], sweep.decision), metric))
     ledger = TrialLedger(sweep, results_dir)
     counts: dict[str, int] = {}
     for number, found in ledger.outcomes.items():
@@ -183,17 +184,18 @@ def conclude(sweep: Frozen, results_dir: Path) -> int:
     return running.RUNS_FAILED if len(failed) or ledger.num_to_ask else running.DONE
 
 
-def worth_showing(frame: pd.DataFrame, metric: str, promotion: Promotion) -> set[str]:
+def worth_showing(frame: pd.DataFrame, rule: DecisionRule, promotion: Promotion) -> set[str]:
     """Labels of the best points where it was searched, and of all that were run on a further rung."""
     first = promotion.rungs[0].rung if promotion.rungs else None
     above = {item.variant for result in promotion.rungs[1:] for item in result.verdicts}
-    return above | set(best(frame[frame["rung"] == first], metric)["variant"])
+    return above | set(best(frame[frame["rung"] == first], rule)["variant"])
 
 
-def best(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """The rows of the reference and of the ten variants with the lowest mean, best first."""
+def best(frame: pd.DataFrame, rule: DecisionRule) -> pd.DataFrame:
+    """The rows of the reference and of the ten variants with the best mean, best first."""
+    metric = rule.metric
     answered = frame[metric].notna() & (frame["state"] == RunState.complete)
-    means = frame[answered].groupby("variant")[metric].mean().sort_values()
+    means = frame[answered].groupby("variant")[metric].mean().sort_values(ascending=rule.sign > 0)
     names = [str(name) for name in means.index if not is_reference(str(name))][:_SHOWN]
     rows = frame[frame["variant"].isin([*names, REFERENCE])]
     order = {name: place for place, name in enumerate([REFERENCE, *names])}

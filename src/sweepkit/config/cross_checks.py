@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from sweepkit import errors
 from sweepkit.config import dimensions, holdout
+from sweepkit.config.choices import DatasetKind, Dtype, LauncherKind, MatrixOptimizer
 from sweepkit.config.schema import (
     DatasetConfig,
-    DatasetKind,
-    Dtype,
     HorizonConfig,
     LauncherConfig,
-    LauncherKind,
     MatrixGroupConfig,
-    MatrixOptimizer,
     ModelConfig,
     RunConfig,
     ScheduleConfig,

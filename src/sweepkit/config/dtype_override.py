@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from sweepkit.config.schema import Dtype
+from sweepkit.config.choices import Dtype
 from sweepkit.errors import invalid
 
 ENVIRONMENT_VARIABLE = "SWEEPKIT_DTYPE"

@@ -7,7 +7,8 @@ neither live curves nor pruning see them. A ladder asks for one on its last rung
 
 from __future__ import annotations
 
-from sweepkit.config.schema import DatasetKind, RunConfig
+from sweepkit.config.choices import DatasetKind
+from sweepkit.config.schema import RunConfig
 
 SUFFIX = "_holdout"
 #: A holdout has at least this part of the bytes that its stream scores: a short text measures chance.

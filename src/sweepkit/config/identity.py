@@ -16,8 +16,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sweepkit import fsio
+from sweepkit.config.choices import DatasetKind, Dtype, PackingAlgorithm
 from sweepkit.config.cross_checks import EMBEDDED_SOURCES
-from sweepkit.config.schema import DatasetKind, Dtype, PackingAlgorithm
 
 _ID_DIGITS = 12
 #: Fields that stand in the identity as what they come out as.

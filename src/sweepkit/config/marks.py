@@ -6,7 +6,7 @@ from sweepkit.config import slurm_time
 
 #: Metadata of fields, or of whole blocks, that stay out of a run's identity: names, places, how fast.
 OUTSIDE = {"identity": False}
-#: Of those, the ones that can end a run without a result; verdicts say where they were changed on the way.
+#: Of those, the ones that can end a run without a result; they may differ from start to start.
 LIMIT = {"identity": False, "limit": True}
 #: Of a field that is in the identity although its block is not.
 INSIDE = {"identity": True}

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from sweepkit.config import holdout
-from sweepkit.config.schema import DatasetKind, RunConfig
+from sweepkit.config.choices import DatasetKind
+from sweepkit.config.schema import RunConfig
 
 #: A text that ships with the package, whatever the dataset.
 _SHARED = "probe"

@@ -10,9 +10,22 @@ in its metadata (``marks.py``).
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import Enum
 from typing import Optional, Union  # OmegaConf reads these at run time
 
+from sweepkit.config.choices import (
+    AttentionBackend,
+    DatasetKind,
+    Device,
+    Dtype,
+    Fp8Backend,
+    LauncherKind,
+    MatrixOptimizer,
+    PackingAlgorithm,
+    ParameterCount,
+    TokenizerCorpus,
+    WandbMode,
+    WeightDecaySchedule,
+)
 from sweepkit.config.marks import (
     EVERY_TEXT,
     HOLDS_OVERRIDES,
@@ -24,87 +37,6 @@ from sweepkit.config.marks import (
     SHELL,
     SLURM_TIME,
 )
-
-
-class DatasetKind(Enum):
-    embedded = "embedded"
-    parquet_folder = "parquet_folder"
-    hub = "hub"
-
-
-class TokenizerCorpus(Enum):
-    """What the BPE is trained on: the run's own dataset, or the embedded corpus for all."""
-
-    dataset = "dataset"
-    embedded = "embedded"
-
-
-class PackingAlgorithm(Enum):
-    best_fit = "best_fit"
-    greedy_crop = "greedy_crop"
-    stream = "stream"
-
-
-class MatrixOptimizer(Enum):
-    muon = "muon"
-    adamw = "adamw"
-
-
-class WeightDecaySchedule(Enum):
-    cosine = "cosine"
-    constant = "constant"
-
-
-class Dtype(Enum):
-    auto = "auto"
-    bf16 = "bf16"
-    fp16 = "fp16"
-    fp32 = "fp32"
-    fp8 = "fp8"  # bf16 with the large matrix products in FP8
-
-
-class Fp8Backend(Enum):
-    """What multiplies FP8: the device's own units, or fp32 after rounding to FP8 (same errors, no speed)."""
-
-    auto = "auto"
-    native = "native"
-    emulated = "emulated"
-
-
-class AttentionBackend(Enum):
-    """Which kernel attends (model/attend.py); all compute the same."""
-
-    auto = "auto"
-    flash3 = "flash3"
-    banded = "banded"
-    sdpa = "sdpa"
-
-
-class ParameterCount(Enum):
-    """Which parameters the tokens:params ratio counts (methodology, Kaplan or Chinchilla style)."""
-
-    kaplan = "kaplan"
-    chinchilla = "chinchilla"
-    transformer_only = "transformer_only"
-
-
-class LauncherKind(Enum):
-    inline = "inline"
-    local = "local"
-    slurm = "slurm"
-
-
-class WandbMode(Enum):
-    disabled = "disabled"
-    offline = "offline"
-    online = "online"
-
-
-class Device(Enum):
-    auto = "auto"
-    cpu = "cpu"
-    cuda = "cuda"
-    mps = "mps"
 
 
 @dataclass

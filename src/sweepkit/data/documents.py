@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sweepkit.config.schema import DatasetConfig, DatasetKind
+from sweepkit.config.choices import DatasetKind
+from sweepkit.config.schema import DatasetConfig
 from sweepkit.data import embedded, folder, hub
 from sweepkit.data.text_file import TextFile
 from sweepkit.errors import DataError, did_you_mean, invalid

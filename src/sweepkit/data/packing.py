@@ -25,7 +25,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from sweepkit.config.schema import PackingAlgorithm
+from sweepkit.config.choices import PackingAlgorithm
 from sweepkit.data.length_index import LengthIndex
 
 Stats = dict[str, float]

@@ -24,7 +24,8 @@ import numpy.typing as npt
 
 from sweepkit import fsio
 from sweepkit.config import holdout, paths, sources
-from sweepkit.config.schema import DatasetConfig, DatasetKind, PackingAlgorithm, RunConfig, TokenizerCorpus
+from sweepkit.config.choices import DatasetKind, PackingAlgorithm, TokenizerCorpus
+from sweepkit.config.schema import DatasetConfig, RunConfig
 from sweepkit.data import cache, hub, progress, token_cache
 from sweepkit.data.behind import behind
 from sweepkit.data.documents import Documents, documents

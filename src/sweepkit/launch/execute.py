@@ -18,7 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sweepkit import fsio
-from sweepkit.config.schema import LauncherConfig, LauncherKind, RunConfig
+from sweepkit.config.choices import LauncherKind
+from sweepkit.config.schema import LauncherConfig, RunConfig
 from sweepkit.errors import ConfigError, DataError, SweepkitError, invalid
 from sweepkit.launch import inline, job, machine, worker
 from sweepkit.launch.display import display

@@ -14,7 +14,8 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from sweepkit.config.schema import Device, LauncherConfig
+from sweepkit.config.choices import Device
+from sweepkit.config.schema import LauncherConfig
 from sweepkit.errors import invalid
 from sweepkit.launch import cgroup
 from sweepkit.plan.run_plan import RunPlan

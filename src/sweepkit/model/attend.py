@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sweepkit.config.schema import AttentionBackend
+from sweepkit.config.choices import AttentionBackend
 from sweepkit.errors import invalid
 from sweepkit.model import flash3
 

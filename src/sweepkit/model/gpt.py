@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from sweepkit.config import codec, dimensions
-from sweepkit.config.schema import AttentionBackend, ModelConfig
+from sweepkit.config.choices import AttentionBackend
+from sweepkit.config.schema import ModelConfig
 from sweepkit.model import init
 from sweepkit.model.attend import Attend
 from sweepkit.model.block import Block

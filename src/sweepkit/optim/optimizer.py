@@ -20,7 +20,8 @@ import torch
 from torch import Tensor, nn
 
 from sweepkit.config import codec
-from sweepkit.config.schema import AdamGroupConfig, MatrixGroupConfig, MatrixOptimizer
+from sweepkit.config.choices import MatrixOptimizer
+from sweepkit.config.schema import AdamGroupConfig, MatrixGroupConfig
 from sweepkit.distributed.ranks import Ranks
 from sweepkit.errors import CheckpointError
 from sweepkit.optim import schedule

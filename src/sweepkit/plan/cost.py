@@ -7,7 +7,8 @@ the allocator's fragmentation and what the compiler saves outside the loss.
 
 from __future__ import annotations
 
-from sweepkit.config.schema import Dtype, MatrixOptimizer, RunConfig
+from sweepkit.config.choices import Dtype, MatrixOptimizer
+from sweepkit.config.schema import RunConfig
 from sweepkit.plan.sizing import Sizing
 
 _T = 1e12

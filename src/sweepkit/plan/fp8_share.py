@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from sweepkit.config.schema import Dtype, Fp8Config, RunConfig
+from sweepkit.config.choices import Dtype
+from sweepkit.config.schema import Fp8Config, RunConfig
 from sweepkit.plan.sizing import FLOPS_PER_PARAM, Sizing
 
 

@@ -11,7 +11,8 @@ import dataclasses
 from dataclasses import dataclass
 
 from sweepkit.config import dimensions
-from sweepkit.config.schema import ModelConfig, ParameterCount, RunConfig
+from sweepkit.config.choices import ParameterCount
+from sweepkit.config.schema import ModelConfig, RunConfig
 
 #: short_window "auto": a quarter of T, rounded up to a multiple of this.
 WINDOW_MULTIPLE = 128

@@ -19,7 +19,8 @@ from urllib.parse import quote
 import sweepkit
 from sweepkit import fsio
 from sweepkit.config import codec, holdout, paths
-from sweepkit.config.schema import DatasetConfig, DatasetKind, RunConfig, TokenizerCorpus
+from sweepkit.config.choices import DatasetKind, TokenizerCorpus
+from sweepkit.config.schema import DatasetConfig, RunConfig
 from sweepkit.errors import DamagedError, DataError, StorageError
 from sweepkit.plan import folder_text
 from sweepkit.plan.run_plan import RunPlan

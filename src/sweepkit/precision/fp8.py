@@ -25,7 +25,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sweepkit.config.schema import Fp8Backend
+from sweepkit.config.choices import Fp8Backend
 
 E4M3, E5M2 = torch.float8_e4m3fn, torch.float8_e5m2
 _TENSORWISE = F.ScalingType.TensorWise

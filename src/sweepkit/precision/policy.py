@@ -16,8 +16,9 @@ from pathlib import Path
 
 import torch
 
+from sweepkit.config.choices import Dtype, Fp8Backend
 from sweepkit.config.dtype_override import ENVIRONMENT_VARIABLE, dtype_override
-from sweepkit.config.schema import Dtype, Fp8Backend, Fp8Config, PrecisionConfig
+from sweepkit.config.schema import Fp8Config, PrecisionConfig
 from sweepkit.errors import ConfigError, invalid
 
 # Linux names of "this CPU multiplies bf16": AVX-512 and AMX on x86, the bf16 extension on Arm.

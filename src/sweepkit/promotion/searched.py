@@ -17,7 +17,12 @@ def only_if_better(verdict: Verdict, rule: DecisionRule) -> Verdict:
     """A verdict of the searched rung: by single runs, only a point that is better by min_effect climbs."""
     effect = verdict.evidence.get("effect") or {}
     estimate = effect.get("effect")
-    if not verdict.climbs or effect.get("n", 0) > 1 or estimate is None or -estimate >= rule.min_effect:
+    if (
+        not verdict.climbs
+        or effect.get("n", 0) > 1
+        or estimate is None
+        or -rule.sign * estimate >= rule.min_effect
+    ):
         return verdict
     reason = (
         f"its single run is not better than the reference's by min_effect ({rule.min_effect:g}), as points "

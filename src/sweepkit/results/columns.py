@@ -9,6 +9,7 @@ and so on. Dtypes are pandas' nullable ones, so that a missing number is ``<NA>`
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
@@ -282,3 +283,11 @@ def order(names: list[str], columns: tuple[Column, ...] = RUN_COLUMNS) -> list[s
         )
 
     return sorted(dict.fromkeys(names), key=key)
+
+
+def check_plausible(row: Mapping[str, object]) -> None:
+    """Raises ValueError for a number that cannot be: it would rank first, or last, without a word."""
+    for name, value in row.items():
+        column = find(name)
+        if column is not None and value is not None and (why := column.implausible(value)):
+            raise ValueError(f"{name} is {why}")

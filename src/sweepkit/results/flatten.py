@@ -134,7 +134,7 @@ def read_record(path: Path) -> Row | None:
         record = fsio.read_json(path)
         RunState(record["state"])
         row = record_row(record)
-        _check_plausible(row)
+        columns.check_plausible(row)
         return row | _retries(path.parent, record)
     except FileNotFoundError:
         return None
@@ -143,14 +143,6 @@ def read_record(path: Path) -> Row | None:
         damaged = error if isinstance(error, DamagedError) else DamagedError(path, str(error))
         why = newer or str(damaged)
         return {"state": CORRUPT, "failure_message": why}
-
-
-def _check_plausible(row: Row) -> None:
-    """Raises ValueError for a number that cannot be: it would rank first, or last, without a word."""
-    for name, value in row.items():
-        column = columns.find(name)
-        if column is not None and (why := column.implausible(value)):
-            raise ValueError(f"{name} is {why}")
 
 
 def read_scores(path: Path) -> Row:

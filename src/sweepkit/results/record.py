@@ -23,6 +23,7 @@ from typing import Any
 from sweepkit import fsio
 from sweepkit.errors import DamagedError
 from sweepkit.plan.run_plan import RunPlan
+from sweepkit.results import columns
 
 SCHEMA_VERSION = 1
 
@@ -190,9 +191,12 @@ class RunDir:
             warnings.warn(f"{error.path} is damaged ({error.why}): the run is done again", stacklevel=2)
             return None
         try:
-            return RunRecord.from_json(content)
-        except (ValueError, TypeError, KeyError):
+            record = RunRecord.from_json(content)
+            columns.check_plausible(record.results)
+            return record
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
             fsio.check_version(self.record_path, content, SCHEMA_VERSION)
+            warnings.warn(f"{self.record_path}: {error}: the run is done again", stacklevel=2)
             return None
 
     def reached(self) -> int:

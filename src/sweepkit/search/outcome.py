@@ -19,6 +19,7 @@ from sweepkit.launch.ledger import Run
 from sweepkit.results import answer, flatten
 from sweepkit.results.record import FailureClass, RunState
 from sweepkit.search.curve import Curve
+from sweepkit.sweep.decision import DecisionRule
 from sweepkit.sweep.trials import Trial
 
 #: What decides nothing: the next launch goes on with the run.
@@ -54,8 +55,10 @@ class Outcome:
     run_ids: tuple[str, ...] = field(default=())
 
 
-def decide(trial: Trial, runs: Sequence[Run], metric: str, max_memory_gib: float | None) -> Outcome | None:
-    """The outcome; None while runs are missing that could still change it.
+def decide(
+    trial: Trial, runs: Sequence[Run], rule: DecisionRule, max_memory_gib: float | None
+) -> Outcome | None:
+    """The outcome, its value as of a loss; None while runs are missing that could still change it.
 
     One bad seed decides: the trial's other runs are then not needed.
     """
@@ -79,13 +82,13 @@ def decide(trial: Trial, runs: Sequence[Run], metric: str, max_memory_gib: float
     ]
     if len(rows) < len(runs):
         return None
-    values = [row.get(metric) for row in rows]
+    values = [row.get(rule.metric) for row in rows]
     numbers = [float(value) for value in values if value is not None and math.isfinite(value)]
     if len(numbers) < len(values):
-        return Outcome(TrialState.infeasible, reason=f"complete without {metric}", run_ids=run_ids)
+        return Outcome(TrialState.infeasible, reason=f"complete without {rule.metric}", run_ids=run_ids)
     peaks = [float(row["peak_memory_gib"]) for row in rows if row.get("peak_memory_gib") is not None]
     excess = max(peaks) - max_memory_gib if max_memory_gib is not None and peaks else None
-    mean = math.fsum(numbers) / len(numbers)
+    mean = rule.sign * math.fsum(numbers) / len(numbers)
     if excess is not None and excess > 0:
         why = f"{max(peaks):.2f} GiB at its peak, more than max_peak_memory_gib={max_memory_gib:g}"
         return Outcome(TrialState.infeasible, mean, excess_gib=excess, reason=why, run_ids=run_ids)

@@ -40,7 +40,7 @@ class TrialLedger(Ledger):
     def __init__(self, sweep: Frozen, results_dir: Path, labels: dict[str, str] | None = None) -> None:
         self.spec = spec_of(sweep)
         self.pruner = Pruner(sweep.name, sweep.identity, self.spec.pruning.to_json())
-        self.metric = sweep.decision.metric
+        self.rule = sweep.decision
         self.sweep_dir = sweep.sweep_dir
         self.trials: list[Trial] = []
         self.end: str | None = None
@@ -96,7 +96,7 @@ class TrialLedger(Ledger):
     def _outcome(self, trial: Trial, runs: Sequence[Run]) -> Outcome | None:
         if trial.same_as is not None:
             return self.outcomes.get(trial.same_as)
-        return outcome.decide(trial, runs, self.metric, self.spec.max_peak_memory_gib)
+        return outcome.decide(trial, runs, self.rule, self.spec.max_peak_memory_gib)
 
     def add(self, plans: Iterable[RunPlan]) -> None:
         """Take further runs into the list."""

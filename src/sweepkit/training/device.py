@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from sweepkit.config.schema import Device
+from sweepkit.config.choices import Device
 from sweepkit.distributed.ranks import Ranks
 from sweepkit.errors import ConfigError, invalid
 

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from sweepkit.config import codec
-from sweepkit.config.schema import AttentionBackend, Fp8Backend
+from sweepkit.config.choices import AttentionBackend, Fp8Backend
 from sweepkit.distributed.ranks import Ranks
 from sweepkit.model.gpt import GPT, build_model
 from sweepkit.model.layers import Linear

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from sweepkit.config import compose
-from sweepkit.config.schema import AttentionBackend, Fp8Backend
+from sweepkit.config.choices import AttentionBackend, Fp8Backend
 from sweepkit.distributed import exchange_check
 from sweepkit.model import flash3
 from sweepkit.model.attend import Attend

@@ -23,7 +23,8 @@ import torch
 
 from sweepkit import fsio
 from sweepkit.config import codec
-from sweepkit.config.schema import AttentionBackend, RunConfig
+from sweepkit.config.choices import AttentionBackend
+from sweepkit.config.schema import RunConfig
 from sweepkit.data.prepare import PreparedData, prepare
 from sweepkit.distributed.team import Report, Team
 from sweepkit.errors import StorageError

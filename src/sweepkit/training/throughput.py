@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 
 from sweepkit.config import codec
-from sweepkit.config.schema import Fp8Backend
+from sweepkit.config.choices import Fp8Backend
 from sweepkit.plan import cost, fp8_share, sizing
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.precision.policy import Precision

@@ -23,7 +23,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from sweepkit.config import variables
-from sweepkit.config.schema import LoggingConfig, WandbMode
+from sweepkit.config.choices import WandbMode
+from sweepkit.config.schema import LoggingConfig
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.results.record import RunDir
 

@@ -21,7 +21,8 @@ from typing import NoReturn
 
 from submitit.helpers import DelayedSubmission
 
-from sweepkit.config.schema import LauncherConfig, LauncherKind
+from sweepkit.config.choices import LauncherKind
+from sweepkit.config.schema import LauncherConfig
 from sweepkit.errors import SweepkitError
 from sweepkit.exit_status import STOPPED
 from sweepkit.launch.slurm import cluster, elsewhere, shards
