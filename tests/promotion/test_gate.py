@@ -138,7 +138,7 @@ def test_too_few_seeds_left_is_inconclusive_and_not_a_rejection(tmp_path: Path) 
 def test_without_degrees_of_freedom_there_is_no_verdict(tmp_path: Path) -> None:
     found = judged(tmp_path, EFFECTS, seeds=1)
     assert {verdict.outcome for verdict in found.values()} == {Outcome.inconclusive}
-    assert "more seeds do (on a last rung that is decided: sweepkit promote" in found["better"].reasons[0]
+    assert "fresh seeds do (of a last rung that is decided: sweepkit promote" in found["better"].reasons[0]
     assert found["better"].climbs
     assert not found["worse"].climbs
     last = judged(tmp_path / "last", EFFECTS, seeds=1, is_last=True)

@@ -175,7 +175,9 @@ def effects(
     }
     for name, twin in copies.items():
         shrunk[name] = (
-            _same(name, groups, confidence) if twin == reference else replace(shrunk[twin], variant=name)
+            replace(_same(name, groups, confidence), seeds=len(base))
+            if twin == reference
+            else replace(shrunk[twin], variant=name)
         )
     return [shrunk[name] for name in names]
 
