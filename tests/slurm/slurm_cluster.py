@@ -54,7 +54,8 @@ class Cluster:
     def run(self, *args: str, check: bool = True) -> str:
         """What a command of Slurm's printed."""
         environment = os.environ | self.environment
-        done = subprocess.run(args, env=environment, capture_output=True, text=True, check=check, timeout=60)
+        done = subprocess.run(args, env=environment, capture_output=True, text=True, check=False, timeout=60)
+        assert not check or done.returncode == 0, f"{' '.join(args)}: {done.stderr}{done.stdout}"
         return done.stdout.strip()
 
     def queue(self) -> list[str]:

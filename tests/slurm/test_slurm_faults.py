@@ -130,6 +130,10 @@ def test_cancel_empties_the_queue_and_keeps_checkpoints(cluster: Cluster, user: 
     name = write_sweep(user.folder, seeds=4, num_steps=2000, ladder="none")
     user.sweepkit("sweep", name, *LAUNCHER)
     user.wait_for_step(10)
+    (array,) = [item for item in user.submissions() if item["tasks"]]
+    seeds = [{run_id.rsplit("-", 1)[1] for run_id in task} for task in array["tasks"]]
+    assert seeds == [{f"s{seed}"} for seed in range(1, 5)], "time is judged: a task has a seed's runs"
+    assert {len(task) for task in array["tasks"]} == {2}
     before = user.status(name)
     waits = {run["waits_for"] for run in before["runs"] if run["state"] == "queued"}
     assert "JobArrayTaskLimit" in waits

@@ -17,6 +17,7 @@ pytestmark = pytest.mark.slow
 
 ENFORCING = "AccountingStorageEnforce=limits,qos"
 MAX_SUBMIT = 4
+EACH_ALONE = "launcher.slurm.runs_per_task=1"  # by itself a seed's runs share a task
 
 
 def test_runs_side_by_side_on_a_node_and_those_it_has_no_memory_for(cluster: Cluster, user: User) -> None:
@@ -71,7 +72,7 @@ def test_a_job_that_slurm_kills_over_its_memory_is_out_of_memory(cluster: Cluste
     )
     cluster.wait_until_idle()
     asking = (
-        f"from sweepkit.launch.slurm import cluster; print(cluster.final_states(['{job_id}', '{innocent}']))"
+        f"from sweepkit.launch.slurm import endings; print(endings.final_states(['{job_id}', '{innocent}']))"
     )
     until = time.monotonic() + 20  # accounting lags
     while True:
@@ -84,13 +85,13 @@ def test_a_job_that_slurm_kills_over_its_memory_is_out_of_memory(cluster: Cluste
 def test_three_hundred_runs_split_at_the_array_limit(cluster: Cluster, user: User) -> None:
     with cluster.held():
         name = write_sweep(user.folder, seeds=150, ladder="none")
-        said = user.sweepkit("sweep", name, *LAUNCHER).stdout
+        said = user.sweepkit("sweep", name, *LAUNCHER, EACH_ALONE).stdout
         assert "300 submitted" in said
         arrays = [item for item in user.submissions() if item["tasks"]]
         assert sorted(len(item["tasks"]) for item in arrays) == [49, 251]
         assert len({run for item in arrays for task in item["tasks"] for run in task}) == 300
         assert len(cluster.queue()) == 301  # and the gate
-        assert "300 queued before" in user.sweepkit("sweep", name, *LAUNCHER).stdout
+        assert "300 queued before" in user.sweepkit("sweep", name, *LAUNCHER, EACH_ALONE).stdout
         user.sweepkit("cancel", name)
         assert not cluster.queue()
 
@@ -118,7 +119,7 @@ def test_accounts_and_the_submit_limit(
     assert refused.returncode == 2
     assert "sbatch refused" in refused.stderr and "account" in refused.stderr
 
-    given = (*LAUNCHER, "launcher.slurm.account=lab", "launcher.slurm.qos=quick")
+    given = (*LAUNCHER, EACH_ALONE, "launcher.slurm.account=lab", "launcher.slurm.qos=quick")
     said = user.sweepkit("sweep", name, *given).stdout
     assert f"{MAX_SUBMIT - 1} submitted" in said and "1 held back by the cluster's submit limit" in said
     assert len(enforcing_cluster.queue()) <= MAX_SUBMIT
@@ -140,7 +141,7 @@ def test_without_accounting(bare_cluster: Cluster, tmp_path: Path, shared_cache:
     (tmp_path / "home").mkdir()
     user = User(bare_cluster, tmp_path, shared_cache)
     name = write_sweep(user.folder, seeds=1, num_steps=150, ladder="none")
-    user.sweepkit("sweep", name, *LAUNCHER)
+    user.sweepkit("sweep", name, *LAUNCHER, EACH_ALONE)
     user.wait_for_step(20)
     (array,) = [item for item in user.submissions() if item["tasks"]]
     bare_cluster.run("scancel", "-s", "KILL", f"{array['job_id']}_0.0")

@@ -98,6 +98,8 @@ def test_a_single_run_and_a_multirun_are_submitted_too(cluster: Cluster, user: U
 
 def test_broken_runs_fail_alone_and_only_they_are_run_again(cluster: Cluster, user: User) -> None:
     text = user.folder / "text"
+    text.mkdir()
+    (text / "part.parquet").write_text("not parquet")  # it is there to be planned with, and cannot be read
     axes = (
         "{data: {embedded: [dataset=embedded], "
         f"folder: [dataset=parquet_folder, dataset.path={text}, tokenizer=shared]}}}}"
