@@ -122,8 +122,8 @@ def test_broken_runs_fail_alone_and_only_they_are_run_again(cluster: Cluster, us
 
 
 def test_a_search_is_carried_out_by_array_tasks_and_its_best_climb(cluster: Cluster, user: User) -> None:
-    space = "{optimizer.unembedding.lr: {low: 0.002, high: 0.03}}"
-    enqueued = "[[optimizer.unembedding.lr=0.016]]"  # better than the reference's half of it
+    space = "{optimizer.unembedding.lr: {low: 0.002, high: 0.1}}"
+    enqueued = "[[optimizer.unembedding.lr=0.064]]"  # better than the reference's 0.032
     search = f"search: {{sampler: random, n_trials: 5, space: {space}, enqueue: {enqueued}, num_promoted: 1}}"
     write_sweep(user.folder, seeds=1, axes="{}", reference="{}", num_unselected=1, more=search)
     packed = (*LAUNCHER, "launcher.slurm.runs_per_task=3")
