@@ -3,7 +3,8 @@
     python scripts/simulate_verdicts.py --worlds 2000 --out results/published/error_rates/verdicts.csv
 
 A row a cell: world, design, how many variants are truly better, worlds, share with a false promotion and its
-bar, share of the better ones shown, share that waits; ± is the 95% Monte-Carlo error of either share.
+bar, share of the better ones shown, share that waits; half the 95% Monte-Carlo interval of the share that
+counts; and the first two shares by the rule that takes noise as equal and suspects nobody.
 """
 
 from __future__ import annotations
@@ -55,10 +56,16 @@ def _row(content: dict[str, Any], found: verdicts.Rates) -> dict[str, Any]:
         "worlds": found.num_worlds,
         "false_promotion": round(found.promoted, 4),
         "bar": "" if bar is None else bar,
-        "shown": "" if found.shown is None else round(found.shown, 4),
+        "shown": _rounded(found.shown),
         "waits": round(found.waits, 4),
         "error": round(1.96 * math.sqrt(share * (1 - share) / found.num_worlds), 4),
+        "trusting_false_promotion": _rounded(found.trusting_promoted),
+        "trusting_shown": _rounded(found.trusting_shown),
     }
+
+
+def _rounded(share: float | None) -> float | str:
+    return "" if share is None else round(share, 4)
 
 
 if __name__ == "__main__":

@@ -20,20 +20,29 @@ Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 
-def judge(reference_WMN: Array, loss_WVN: Array, alpha: float) -> tuple[Mask, Mask]:
-    """Who is promoted [W, V] without a smallest effect, and whose verdict waits [W]."""
+def judge(
+    reference_WMN: Array, loss_WVN: Array, alpha: float, *, is_trusting: bool = False
+) -> tuple[Mask, Mask]:
+    """Who is promoted [W, V] without a smallest effect, and whose verdict waits [W].
+
+    ``is_trusting``: by the rule to compare with, which takes noise as equal but for variants that are too
+    noisy for the pool, suspects no run of the reference, and promotes on two seeds.
+    """
     num_worlds, m, n = reference_WMN.shape
     promoted_WV = np.zeros(loss_WVN.shape[:2], dtype=bool)
     kept_WV = _kept(reference_WMN, loss_WVN)
-    waits_W = _waits(reference_WMN, loss_WVN, kept_WV)
-    if n < doubts.MIN_SEEDS:
-        return promoted_WV, waits_W
+    waits_W = np.zeros(num_worlds, dtype=bool)
+    if not is_trusting:
+        waits_W = _waits(reference_WMN, loss_WVN, kept_WV)
+        if n < doubts.MIN_SEEDS:
+            return promoted_WV, waits_W
     gain_WV = reference_WMN.mean(axis=(1, 2))[:, None] - loss_WVN.mean(axis=2)
-    everybody_W = _differ(loss_WVN)
+    everybody_W = np.zeros(num_worlds, dtype=bool) if is_trusting else _differ(loss_WVN)
     sse_W, df_W = _residual(reference_WMN, loss_WVN, kept_WV)
     theirs_W, theirs_df_W, mine_W, mine_df = _apart(reference_WMN, loss_WVN, kept_WV)
     ratio_W = mine_W / theirs_W
     noisier_W = special.fdtrc(mine_df, theirs_df_W, ratio_W) < unequal.REFERENCE_LEVEL
+    noisier_W &= not is_trusting
     for world in range(num_worlds):
         if waits_W[world]:
             continue
@@ -187,8 +196,14 @@ def _dunnett(p_V: Array, df: float, rho: float, alpha: float) -> Mask:
     """Step-down; stops at the first that is not shown."""
     shown_V = np.zeros(len(p_V), dtype=bool)
     for rank, place in enumerate(np.argsort(p_V)):
-        t = -special.stdtrit(df, p_V[place])
-        if p_V[place] > alpha or dunnett.upper_tail(t, len(p_V) - rank, df, rho) > alpha:
+        if p_V[place] > alpha:
+            break
+        t, left = -special.stdtrit(df, p_V[place]), len(p_V) - rank
+        if float(df).is_integer():  # few different ones: their critical values are kept
+            is_shown = t >= dunnett.critical(alpha, left, df, rho)
+        else:
+            is_shown = dunnett.upper_tail(t, left, df, rho) <= alpha
+        if not is_shown:
             break
         shown_V[place] = True
     return shown_V

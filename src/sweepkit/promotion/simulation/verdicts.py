@@ -75,6 +75,8 @@ class Rates:
         promoted: share of worlds in which a variant without an effect was promoted.
         shown: share of the variants with an effect that were promoted; None where none has one.
         waits: share of worlds whose verdict waits, for a run of the reference is out of line.
+        trusting_promoted, trusting_shown: the first two by the rule that takes noise as equal and suspects
+            nobody, in the same worlds; None where runs are lost.
     """
 
     cell: Cell
@@ -82,6 +84,8 @@ class Rates:
     promoted: float
     shown: float | None
     waits: float
+    trusting_promoted: float | None
+    trusting_shown: float | None
 
 
 def load(path: Path = FILE) -> dict[str, Any]:
@@ -128,16 +132,26 @@ def measure(cell: Cell, num_worlds: int, seed: int) -> Rates:
     rng = np.random.default_rng([seed, *words])
     loss_WQ, frame = draw(cell, num_worlds, rng)
     rule = DecisionRule(alpha=cell.rung.alpha, min_effect=0.0, axes={"steps": SUPERIOR})
+    trusting_promoted, trusting_shown = None, None
     if cell.rung.worst_lost:
         judged = [judge(frame.assign(**{METRIC: loss_Q}), rule) for loss_Q in loss_WQ]
         names = [f"v{place}" for place in range(cell.rung.num_variants)]
         promoted_WV = np.asarray([[name in promoted for name in names] for promoted, _ in judged])
         waits_W = np.asarray([waits for _, waits in judged])
     else:
-        promoted_WV, waits_W = verdict_arrays.judge(*split(cell, loss_WQ), cell.rung.alpha)
-    shown = float(promoted_WV[:, : cell.num_better].mean()) if cell.num_better else None
+        losses = split(cell, loss_WQ)
+        promoted_WV, waits_W = verdict_arrays.judge(*losses, cell.rung.alpha)
+        trusting_WV, _ = verdict_arrays.judge(*losses, cell.rung.alpha, is_trusting=True)
+        trusting_promoted, trusting_shown = _shares(cell, trusting_WV)
+    promoted, shown = _shares(cell, promoted_WV)
+    return Rates(cell, num_worlds, promoted, shown, float(waits_W.mean()), trusting_promoted, trusting_shown)
+
+
+def _shares(cell: Cell, promoted_WV: NDArray[np.bool_]) -> tuple[float, float | None]:
+    """Of worlds with a false promotion, and of the better variants that are promoted."""
     wrong_W = promoted_WV[:, cell.num_better :].any(axis=1)
-    return Rates(cell, num_worlds, float(wrong_W.mean()), shown, float(waits_W.mean()))
+    shown = float(promoted_WV[:, : cell.num_better].mean()) if cell.num_better else None
+    return float(wrong_W.mean()), shown
 
 
 def split(cell: Cell, loss_WQ: Array) -> tuple[Array, Array]:
