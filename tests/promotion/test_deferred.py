@@ -58,7 +58,3 @@ def test_divergence_still_counts(tmp_path: Path) -> None:
 def test_depths_are_whole_numbers(given: Any) -> None:
     with pytest.raises(ConfigError, match=r"decision\.scale_sensitive"):
         DecisionRule.from_json({"scale_sensitive": given})
-
-
-def test_a_rule_without_them_is_written_as_before() -> None:
-    assert "scale_sensitive" not in RULE.to_json()

@@ -1,0 +1,115 @@
+"""Variants that share no seed with the reference, against scipy and simulated maxima."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from sweepkit.analysis import multiplicity
+from sweepkit.analysis.effects import Effect, effects
+
+ALPHA = 0.05
+
+
+def frame_of(groups: Sequence[np.ndarray]) -> pd.DataFrame:
+    """Runs that have no data order in common; the reference's are the first group."""
+    rows = [
+        {"variant": f"v{place}" if place else "reference", "seed": seed, "val_bpb": value}
+        for place, group in enumerate(groups)
+        for seed, value in enumerate(group)
+    ]
+    frame = pd.DataFrame(rows)
+    return frame.assign(pair_key=[f"run-{number}" for number in range(len(frame))])
+
+
+def judged(groups: Sequence[np.ndarray]) -> tuple[list[Effect], list[float], str]:
+    found = effects(frame_of(groups), "val_bpb", ALPHA)
+    corrected, method = multiplicity.correct(found, [1.0 if item.p is None else item.p for item in found])
+    return found, corrected, method
+
+
+def are_pooled(groups: Sequence[np.ndarray]) -> bool:
+    """By scipy's Bartlett test at 5%, and an F test of the reference against the variants at 10%."""
+    theirs = [group for group in groups[1:] if len(group) > 1]
+    df = sum(len(group) - 1 for group in theirs)
+    common = sum(group.var(ddof=1) * (len(group) - 1) for group in theirs) / df
+    ratio = groups[0].var(ddof=1) / common
+    noisier = stats.f.sf(ratio, len(groups[0]) - 1, df) < 0.1
+    return not noisier and bool(stats.bartlett(*(g for g in groups if len(g) > 1)).pvalue >= 0.05)
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.7])
+def test_every_comparison_is_scipys(spread: float) -> None:
+    """Group sizes, effects and (with a spread) noise differ; pooled or not is for scipy's tests to say."""
+    rng = np.random.default_rng(11)
+    kinds = set()
+    for _ in range(25):
+        sizes = rng.integers(2, 6, 1 + int(rng.integers(2, 7)))
+        sd = np.exp(spread * rng.standard_normal(len(sizes)))
+        groups = [5.0 + s * rng.standard_normal(n) for s, n in zip(sd, sizes, strict=True)]
+        found, _, method = judged(groups)
+        is_pooled = are_pooled(groups)
+        kinds.add(is_pooled)
+        assert method == ("Dunnett" if is_pooled else "Holm")
+        df = sum(sizes) - len(sizes)
+        within = sum(group.var(ddof=1) * (len(group) - 1) for group in groups) / df
+        for item, group in zip(found, groups[1:], strict=True):
+            if is_pooled:
+                error = math.sqrt(within * (1 / len(group) + 1 / len(groups[0])))
+                p = stats.t.cdf((group.mean() - groups[0].mean()) / error, df)
+            else:
+                p = stats.ttest_ind(group, groups[0], equal_var=False, alternative="less").pvalue
+            assert item.method == ("one-way" if is_pooled else "Welch")
+            assert item.effect == pytest.approx(group.mean() - groups[0].mean())
+            assert item.p == pytest.approx(p)
+    assert kinds == ({True, False} if spread else kinds | {True})
+
+
+def test_the_correction_is_dunnetts_over_all_variants_step_by_step() -> None:
+    """The first p is scipy's; the others are held against simulated maxima of those that are left."""
+    rng = np.random.default_rng(4)
+    shift = [0.0, -2.0, -1.4, -0.8, 0.3]
+    groups = [rng.standard_normal(4) + s for s in shift]
+    while not are_pooled(groups):
+        groups = [rng.standard_normal(4) + s for s in shift]
+    found, corrected, _ = judged(groups)
+    theirs = stats.dunnett(*groups[1:], control=groups[0], alternative="less", rng=np.random.default_rng(1))
+    best = int(np.argmin(corrected))
+    assert corrected[best] == pytest.approx(theirs.pvalue.min(), abs=2e-3)
+    draws, df = 400_000, 15
+    mean_DG = rng.standard_normal((draws, 5)) / 2.0
+    sd_D = np.sqrt(rng.chisquare(df, draws) / df)
+    t_DV = (mean_DG[:, :1] - mean_DG[:, 1:]) / (sd_D * math.sqrt(0.5))[:, None]
+    order, running = np.argsort([item.p for item in found]), 0.0
+    for rank, place in enumerate(order):
+        effect, error = found[place].effect, found[place].standard_error
+        assert effect is not None and error is not None
+        running = max(running, float((t_DV[:, rank:].max(axis=1) >= -effect / error).mean()))
+        assert corrected[place] == pytest.approx(running, abs=4e-3)
+
+
+def test_pooling_finds_what_welch_alone_does_not() -> None:
+    """8 variants, 3 seeds, one better by 3 SD; pooling whatever the noise bounds the power."""
+    rng = np.random.default_rng(6)
+    worlds = 2000 if os.environ.get("SWEEPKIT_TEST_FULL") else 120
+    null_DG = rng.standard_normal((200_000, 9)) / math.sqrt(3)
+    scale_D = np.sqrt(rng.chisquare(18, len(null_DG)) / 18 * 2 / 3)
+    critical = np.quantile((null_DG[:, :1] - null_DG[:, 1:]).max(axis=1) / scale_D, 1.0 - ALPHA)
+    shown, unasked, welch = 0, 0, 0
+    for _ in range(worlds):
+        groups = [rng.standard_normal(3) - (3.0 if place == 1 else 0.0) for place in range(9)]
+        better, base = groups[1], groups[0]
+        shown += judged(groups)[1][0] <= ALPHA
+        error = math.sqrt(np.mean([group.var(ddof=1) for group in groups]) * 2 / 3)
+        unasked += bool((base.mean() - better.mean()) / error >= critical)
+        apart = [stats.ttest_ind(g, base, equal_var=False, alternative="less").pvalue for g in groups[1:]]
+        welch += bool(multiplicity.holm(apart)[0] <= ALPHA)
+    print(f"shown {shown / worlds:.3f}, pooled unasked {unasked / worlds:.3f}, Welch {welch / worlds:.3f}")
+    assert shown >= welch + 0.3 * worlds
+    assert shown >= unasked - 0.2 * worlds
