@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import hashlib
 import subprocess
 import sys
 import tempfile
@@ -39,7 +40,7 @@ def make(results: Path, num_runs: int) -> None:
         plan = dataclasses.replace(template, run_id=run_id, seed=seed, pair_key=f"pair{seed}")
         folder = RunDir.of(results, run_id)
         folder.path.mkdir(parents=True)
-        folder.plan_path.write_text(fsio.canonical_json(plan.to_json()))
+        folder.write_plan(plan)
         record = RunRecord(
             run_id=run_id,
             variant_id=plan.variant_id,
@@ -56,10 +57,13 @@ def make(results: Path, num_runs: int) -> None:
             results={"val_bpb": 1 + seed / num_runs, "bpb_probe": 1.5, "tokens_per_s": 1e4, "mfu": 0.3},
             sample="text " * 40,
         )
-        folder.record_path.write_text(fsio.canonical_json(record.to_json()))
+        folder.write_record(record)
         cell = {"variant": "reference", "variant_key": "k", "role": "reference", "rung": "d2"}
         lines.append(fsio.canonical_json(cell | {"plan": plan.to_json()}))
-    fsio.write_text(results / "bench" / "plan.jsonl", "\n".join(lines) + "\n")
+    plan_lines = "\n".join(lines) + "\n"
+    fsio.write_text(results / "bench" / "plan.jsonl", plan_lines)
+    head = {"plan_sha256": hashlib.sha256(plan_lines.encode()).hexdigest()}
+    fsio.write_json(results / "bench" / "frozen.json", head)
 
 
 def main() -> None:
