@@ -25,6 +25,11 @@ def timed(ratio: float, spread: float = 0.001, compile_key: str = "another progr
     ]
     frame["median_step_time_s"] = times
     frame.loc[frame["variant"] == "a", "compile_key"] = compile_key
+    # seed by seed, one run after the other: a clock without times is not believed so far
+    order = frame.sort_values("seed", kind="stable").index
+    start = pd.Timestamp("2026-01-01", tz="UTC") + pd.to_timedelta(range(len(frame)), unit="min")
+    frame.loc[order, "started_at"] = start
+    frame.loc[order, "ended_at"] = start + pd.Timedelta(seconds=58)
     return frame
 
 
