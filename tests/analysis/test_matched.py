@@ -60,7 +60,12 @@ def runs(
     for name, (worth, time) in variants.items():
         start, shared = (first_seed, luck) if paired else (first_seed + 100, rng.normal(0.0, 0.002, seeds))
         add(name, 1000, loss(worth, floor), time, start, shared)
-    return pd.DataFrame(rows)
+    frame = pd.DataFrame(rows)
+    order = frame.assign(place=frame.groupby("variant").cumcount()).sort_values("place", kind="stable").index
+    begun = pd.Timestamp("2026-01-01", tz="UTC") + pd.to_timedelta(range(len(frame)), unit="min")
+    frame.loc[order, "started_at"] = begun  # seed by seed, one run after the other
+    frame.loc[order, "ended_at"] = begun + pd.Timedelta(seconds=58)
+    return frame
 
 
 def of(found: list[Matched], variant: str) -> dict[str, Matched]:
