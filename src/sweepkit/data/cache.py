@@ -14,6 +14,7 @@ else: both write the same bytes and the second rename finds the entry there and 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import shutil
@@ -111,10 +112,15 @@ def explain_unusable(path: Path) -> Iterator[None]:
     try:
         with fsio.explain_full_disk(path):
             yield
-    except OSError as error:
+    except (OSError, StorageError) as error:
+        cause = error if isinstance(error, OSError) else error.__cause__
+        if not isinstance(cause, OSError) or (
+            isinstance(error, StorageError) and cause.errno != errno.ENOENT
+        ):
+            raise  # it says more than that the folder is of no use
         raise StorageError(
             f"SWEEPKIT_CACHE_DIR is {str(paths.cache_dir())!r}, but must be a folder that can be written to "
-            f"({error.strerror}); set it to a folder of yours with room for the token cache"
+            f"({cause.strerror}); set it to a folder of yours with room for the token cache"
         ) from error
 
 
