@@ -16,7 +16,7 @@ from sweepkit.promotion.verdict import Outcome
 from sweepkit.report import sheets
 from sweepkit.sweep.decision import DecisionRule
 
-HIGHER = {"metric": "accuracy", "direction": "higher", "unit": "ratio"}
+HIGHER = {"metric": "accuracy", "direction": "higher", "unit": "ratio", "min_effect": 0.001}
 
 
 def as_accuracy(frame: pd.DataFrame) -> pd.DataFrame:

@@ -152,7 +152,8 @@ def at_own_steps(
     """
     if "num_steps" not in rows:
         return judged
-    taken = {str(name): float(steps) for name, steps in rows.groupby("variant")["num_steps"].mean().items()}
+    means = rows.groupby("variant")["num_steps"].mean().astype("Float64")
+    taken = {str(name): math.nan if pd.isna(steps) else float(steps) for name, steps in means.items()}
     base = taken.get(reference, math.nan)
     found = dict(judged["steps"])
     for name, axis in judged["steps"].items():

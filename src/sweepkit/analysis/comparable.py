@@ -126,6 +126,14 @@ def _check_sources(rows: pd.DataFrame) -> None:
 
 def _check_environment(rows: pd.DataFrame) -> None:
     known = [name for name in _PARTS if name in rows]
+    if (
+        known
+        and len(rows)
+        and ("environment_fingerprint" not in rows or rows["environment_fingerprint"].isna().all())
+    ):
+        # a table of somebody else's: what it says of the environment is its fingerprint
+        parts_said = rows[known].astype("string").fillna("missing").agg(", ".join, axis=1)
+        rows = rows.assign(environment_fingerprint=parts_said)
     within = [name for name in known if name in _OWN and _differs_within_a_variant(rows, name)]
     for first, other in _disagreeing(rows, "environment_fingerprint"):
         parts = [name for name in known if _show(first, name) != _show(other, name)]

@@ -101,7 +101,8 @@ def train(config: RunConfig, other_sources: str = "refuse") -> int:
     for note in record.resolved.get("notes", ()):
         print(note)
     if record.state == RunState.complete:
-        print(f"{'already complete' if was_complete else 'complete'}: {where}{result}")
+        taken = ", computed by other code and taken with --accept-code" if record.accepted else ""
+        print(f"{'already complete' if was_complete else 'complete'}: {where}{result}{taken}")
         return running.DONE
     reason = record.failure_message or record.failure_class or ""
     print(printable(f"{record.state}: {where}{result}; {reason}"), file=sys.stderr)

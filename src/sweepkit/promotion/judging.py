@@ -38,9 +38,10 @@ def adopt(case: Case, decision: DecisionRule) -> Finding:
     against = against or _too_small(case, decision)
     if against:
         return Outcome.reject, False, against
-    if shown(case, decision):
+    unrecorded = [score.sentence for score in case.scores if score.n < case.effect.n]
+    if shown(case, decision) and not unrecorded:
         return Outcome.adopt, False, _shown_better(case, decision)
-    return Outcome.inconclusive, False, wording.undecided(case, decision, MIN_PAIRS)
+    return Outcome.inconclusive, False, [*unrecorded, *wording.undecided(case, decision, MIN_PAIRS)]
 
 
 def _waits(case: Case, decision: DecisionRule) -> list[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -25,6 +26,9 @@ _NEEDED = ("variant", "seed")
 _COSTS = ("train_time_s", "median_step_time_s", "num_steps", "total_flops")
 _TEXT = ("variant", "state", "failure_class", "hardware", "dtype", "device", "pair_key", "compile_key")
 _STATES = (*(state.value for state in RunState), PLANNED, CORRUPT)
+_MOST_LAYERS = 1e6
+_LARGEST = 1e100  # squares of what is larger are no numbers
+_OPEN = (RunState.running.value, RunState.preempted.value)
 _EMPTY = "leave the cell empty where nothing was measured"
 
 
@@ -40,15 +44,22 @@ def read(frame: pd.DataFrame, reference: str, rule: DecisionRule, seeds: str | N
     Raises:
         ConfigError: a column is missing, a cell cannot be what it is there for, or a run is there twice.
     """
+    _check_columns(frame)
     said = shared_seeds.declared(frame, seeds)
     frame = shared_seeds.numbered(frame, said)
     for name in filter(None, (*_NEEDED, rule.metric, rule.last_metric)):
         if name not in frame:
+            known = [str(column) for column in frame.columns]
+            asked = name not in _NEEDED
+            remedy = f"{errors.did_you_mean(name, known)} or rename yours" + (
+                ", or name another metric in the rule (decision.metric=bpb_probe)" if asked else ""
+            )
+            raise errors.invalid("column", name, f"be in the table (it has {', '.join(known)})", remedy)
+    for name in rule.scores:
+        if name not in frame:
+            known = [str(column) for column in frame.columns]
             raise errors.invalid(
-                "column",
-                name,
-                f"be in the table (it has {', '.join(map(str, frame.columns))})",
-                "rename yours, or name the metric in the rule (decision.metric=bpb_probe)",
+                "decision.scores", name, "be a column of the table", errors.did_you_mean(name, known)
             )
     rows = frame.copy()
     for name in _TEXT:
@@ -59,10 +70,14 @@ def read(frame: pd.DataFrame, reference: str, rule: DecisionRule, seeds: str | N
     _check_reference(list(dict.fromkeys(rows["variant"].dropna())), reference)
     for name in _NEEDED:
         _check(rows, name, rows[name].isna(), "be there in every row", "fill it in, or delete the row")
+    is_padded = rows["variant"] != rows["variant"].str.strip()
+    _check(rows, "variant", is_padded, "have no blanks around it", "take them out: they name another variant")
     for name in (*metrics(rule), *rule.scores, *_COSTS):
         if name in rows:
             rows[name] = _numbers(rows, name, rule)
     rows["state"] = _states(rows, metrics(rule))
+    is_open = rows["state"].isin(_OPEN)
+    _check(rows, "state", is_open, "have ended before anything is judged", "wait for the run to end")
     rows["seed"] = _seeds(rows)
     depth = _depths(rows)
     rows["rung"] = [ALL_DEPTHS if pd.isna(value) else f"d{value}" for value in depth]
@@ -104,8 +119,12 @@ def _check_reference(names: Sequence[str], reference: str) -> None:
 
 def _numbers(rows: pd.DataFrame, name: str, rule: DecisionRule) -> pd.Series[float]:
     """A column as numbers; only a metric may be infinite, in the direction in which it diverges."""
-    found = pd.to_numeric(rows[name], errors="coerce").astype("Float64")
+    found = _as_numbers(rows[name])
     _check(rows, name, found.isna() & rows[name].notna(), "be a number", _EMPTY)
+    is_beyond = (found.abs() > _LARGEST) & (found.abs() != math.inf)
+    _check(rows, name, is_beyond, f"be at most {_LARGEST:g}", _EMPTY)
+    if name == "num_steps":
+        _check(rows, name, found % 1 != 0, "be a whole number", "write the steps that were taken")
     known = metric.known(name)
     if name in _COSTS or (known is not None and known.is_positive):
         _check(rows, name, found <= 0.0, "be above 0", _EMPTY)
@@ -117,11 +136,34 @@ def _numbers(rows: pd.DataFrame, name: str, rule: DecisionRule) -> pd.Series[flo
     return found
 
 
+def _as_numbers(values: pd.Series[Any]) -> pd.Series[float]:
+    """Numbers, and what people write as one; no truth values, dates or durations, which pandas counts too."""
+    if pd.api.types.is_bool_dtype(values) or values.map(lambda value: isinstance(value, bool)).any():
+        return pd.Series(pd.NA, values.index, dtype="Float64")
+    if not pd.api.types.is_numeric_dtype(values) and values.dtype.kind not in "OTSU":
+        return pd.Series(pd.NA, values.index, dtype="Float64")
+    try:
+        return pd.to_numeric(values, errors="coerce").astype("Float64")
+    except (TypeError, ValueError, OverflowError):
+        return pd.Series(pd.NA, values.index, dtype="Float64")
+
+
+def _check_columns(frame: pd.DataFrame) -> None:
+    names = [str(name) for name in frame.columns]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise errors.invalid("column", twice, "be there once", "rename or delete the other one")
+    if len(names) == 1 and any(mark in names[0] for mark in ";\t|"):
+        raise errors.invalid(
+            "table", names[0], "separate its columns by commas", "export it as CSV with commas"
+        )
+
+
 def _seeds(rows: pd.DataFrame) -> pd.Series[int]:
     """Seeds as whole numbers, 0 or more: what pairs runs is not to be rounded or guessed."""
-    found = pd.to_numeric(rows["seed"], errors="coerce")
+    found = _as_numbers(rows["seed"])
     is_whole = (found % 1 == 0) & (found >= 0) & (found.abs() < 2**63)
-    _check(rows, "seed", ~is_whole, "be a whole number, 0 or more", "number the seeds: 1, 2, 3")
+    _check(rows, "seed", ~is_whole.fillna(False), "be a whole number, 0 or more", "number the seeds: 1, 2, 3")
     return found.astype("Int64")
 
 
@@ -129,10 +171,9 @@ def _depths(rows: pd.DataFrame) -> pd.Series[int]:
     if "depth" not in rows or rows["depth"].isna().all():
         return pd.Series(pd.NA, rows.index, dtype="Int64")
     _check(rows, "depth", rows["depth"].isna(), "be there in every row, or in none", "fill it in")
-    depth = pd.to_numeric(rows["depth"], errors="coerce")
-    _check(
-        rows, "depth", ~((depth % 1 == 0) & (depth > 0)), "be a whole number of layers", "write 12 for d12"
-    )
+    depth = _as_numbers(rows["depth"])
+    is_depth = (depth % 1 == 0) & (depth > 0) & (depth < _MOST_LAYERS)
+    _check(rows, "depth", ~is_depth.fillna(False), "be a whole number of layers", "write 12 for d12")
     return depth.astype("Int64")
 
 

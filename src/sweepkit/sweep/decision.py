@@ -7,6 +7,7 @@ more than a margin" (methodology §2). The rule is data; ``promotion/`` carries 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
@@ -22,6 +23,7 @@ NOT_WORSE = "not_worse"
 #: In words, of a cost axis that is not judged; such an axis is absent from the rule.
 IGNORE = "ignore"
 _FEW_UNSELECTED, _MANY_UNSELECTED, _VARIANTS_AN_UNSELECTED = 2, 8, 5
+_SMALLEST_ALPHA = 1e-9  # quantiles below are those of no data
 _TEXTS = {"metric": "val_bpb", "last_metric": "val_bpb", "direction": "lower", "unit": "bits/byte"}
 DEFAULT_AXES = {"steps": SUPERIOR, "wall_clock": NOT_WORSE, "flops": NOT_WORSE}
 DEFAULT_MARGINS = {"wall_clock": 0.02, "flops": 0.02}
@@ -66,13 +68,15 @@ class DecisionRule:
 
     def __post_init__(self) -> None:
         self._check_direction()
-        if not 0.0 < self.alpha < 0.5:
-            raise errors.invalid("decision.alpha", self.alpha, "lie between 0 and 0.5", "0.05 is usual")
-        if not self.min_effect >= 0.0:
+        if not _SMALLEST_ALPHA <= self.alpha < 0.5:
+            raise errors.invalid(
+                "decision.alpha", self.alpha, f"lie between {_SMALLEST_ALPHA:g} and 0.5", "0.05 is usual"
+            )
+        if not 0.0 <= self.min_effect < math.inf:
             raise errors.invalid(
                 "decision.min_effect",
                 self.min_effect,
-                "be 0 or more, in the metric's unit",
+                "be 0 or more and finite, in the metric's unit",
                 "0.0003 is about one seed's noise at d12",
             )
         if self.num_unselected is not None and (
@@ -183,7 +187,7 @@ class DecisionRule:
         Raises:
             ConfigError: an override is none of the rule's, or its value breaks the contract.
         """
-        value = (base or cls()).to_json()
+        value: dict[str, Any] = base.to_json() if base else {}
         for item in overrides:
             key, setting = override.split(item, "command line")
             if not key.startswith("decision."):
@@ -207,6 +211,13 @@ class DecisionRule:
                     f"decision.{key}", value[key], "be a known key", errors.did_you_mean(str(key), known)
                 )
         given: dict[str, Any] = dict(value)
+        if "min_effect" not in given and not metrics.is_stream(str(given.get("metric", "val_bpb"))):
+            raise errors.invalid(
+                "decision.min_effect",
+                None,
+                f"be given for {given['metric']}: the default is one of bits per byte",
+                "write decision.min_effect=VALUE, the smallest improvement worth having in its unit",
+            )
         for key in ("alpha", "min_effect"):
             if key in given:
                 given[key] = _number(f"decision.{key}", given[key])
@@ -245,6 +256,13 @@ def _set(value: dict[str, Any], dotted: str, item: Any) -> None:
     *blocks, last = dotted.split(".")
     for block in blocks:
         value = value.setdefault(block, {})
+        if not isinstance(value, dict):
+            raise errors.invalid(
+                f"decision.{dotted}",
+                item,
+                f"name a setting ({block} holds none)",
+                f"write decision.{block}=VALUE",
+            )
     value[last] = item
 
 
