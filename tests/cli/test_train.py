@@ -48,7 +48,7 @@ def test_help_is_hydras(capsys: pytest.CaptureFixture[str]) -> None:
     assert leave.value.code == 0
     text = capsys.readouterr().out
     assert text.startswith("sweepkit train")
-    assert "ladder: gpt2, mini, none" in text
+    assert "ladder: demo, gpt2, mini, none" in text
 
 
 @pytest.mark.parametrize(

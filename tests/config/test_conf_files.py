@@ -24,7 +24,7 @@ GROUPS = {
     "evaluation": "default",
     "launcher": "inline local slurm",
     "logging": "disabled offline online",
-    "ladder": "none mini gpt2",
+    "ladder": "none demo mini gpt2",
     "experiment": "baseline mini",
 }
 
@@ -53,11 +53,11 @@ def test_a_horizon_sets_one_length(horizon: str) -> None:
     assert given == {horizon}
 
 
-@pytest.mark.parametrize("ladder", ["mini", "gpt2"])
+@pytest.mark.parametrize("ladder", ["demo", "mini", "gpt2"])
 def test_every_rung_of_a_ladder_plans(ladder: str) -> None:
     found = compose([f"ladder={ladder}"]).ladder
     depths = [build(compose([*found.base, *rung.overrides])).depth for rung in found.rungs]
-    assert depths == {"mini": [2, 4, 6], "gpt2": [12, 20, 24]}[ladder]
+    assert depths == {"demo": [2, 3, 4], "mini": [2, 4, 6], "gpt2": [12, 20, 24]}[ladder]
 
 
 def test_files_open_with_what_they_are_and_name_no_code() -> None:

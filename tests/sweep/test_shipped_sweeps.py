@@ -36,7 +36,11 @@ def test_the_demo_has_what_it_promises() -> None:
     assert len(variants) >= 5, "a baseline and four variants"
     assert len(sweep.seeds) >= 3
     assert sweep.decision.alpha == 0.1
-    assert sweep.ladder == "mini"
+    assert sweep.ladder == "demo"
+    rungs = expand.rungs_of(expand.ladder_of(sweep))
+    assert [rung.max_promoted for rung in rungs[:-1]] == [2, 2], (
+        "one climber's seeds are too few to measure noise by"
+    )
     known_to_hurt = [["optimizer.unembedding.lr=0.0008"]]  # a tenth of the reference's
     assert [list(v.overrides) for v in variants if v.label == "change=unembedding_0.1x"] == known_to_hurt
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _MANY = 20  # names on a line
 EPILOG = """\
 examples:
-  sweepkit promote demo                        d2 → d4 → d6 on the embedded text
+  sweepkit promote demo                        d2 → d3 → d4 on the embedded text
   sweepkit promote x0_beta1 ladder=gpt2 launcher=slurm    submits, and leaves the rest to a gate job
   sweepkit promote x0_beta1 --simulate         how often this sweep would be wrong; runs nothing
   sweepkit promote x0_beta1 --simulate --gpu-hours 64    what to do with 64 GPU-hours
