@@ -265,7 +265,7 @@ def test_plan_status_results_and_report_know_it(
     results = tmp_path / "results"
     promotion = climb(freeze(results, n_trials=14))
     assert promotion is not None
-    few = searching.worth_showing(store.load("s", results), "val_bpb", promotion)
+    few = searching.worth_showing(store.load("s", results), DecisionRule(), promotion)
     assert {"reference", *promotion.rungs[0].survivors, *promotion.rungs[0].unselected} <= few
     assert len(few) < 14, "of many points the best are shown"
     said = capsys.readouterr().out

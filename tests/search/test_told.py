@@ -176,7 +176,7 @@ def test_runs_of_other_sweeps_in_the_space_are_found_and_others_are_not(results:
     """Of two groups and a field: what lies outside, or differs beside the space, is left alone."""
     space = {LR: {"low": 0.005, "high": 0.2, "log": True}, "model": ["d2", "d4"]}
     axes = {
-        "lr": {"in": [f"{LR}=0.05"], "out": [f"{LR}=0.5"], "other": ["optimizer.x0.lr=0.1", f"{LR}=0.06"]}
+        "lr": {"in": [f"{LR}=0.05"], "out": [f"{LR}=0.5"], "other": ["optimizer.x0.lr=0.2", f"{LR}=0.06"]}
     }
     axes["size"] = {"d4": ["model=d4"]}
     grid = frozen.freeze(SweepFile.from_json({"name": "grid", "base": BASE, "axes": axes}), results)

@@ -17,7 +17,7 @@ from training_runs import folder, losses, read, run, stop_after, tiny
 
 from sweepkit import fsio
 from sweepkit.config import sources
-from sweepkit.errors import StorageError
+from sweepkit.errors import DiskFullError, StorageError
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.results.record import FailureClass, RunState
 from sweepkit.training import checkpoint
@@ -179,7 +179,8 @@ def test_a_full_disk_leaves_the_last_good_checkpoint(
 
     def full(path: Path, engine: object) -> str:
         if next(calls) == 2:
-            path.write_bytes(b"half")
+            path.mkdir()
+            (path / "state.safetensors").write_bytes(b"half")
             raise OSError(28, "No space left on device")
         return real(path, engine)  # type: ignore[arg-type]
 
@@ -217,7 +218,7 @@ def test_a_disk_too_full_for_metrics_ends_the_run_without_raising(
     session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(path: Path, value: object) -> None:
-        raise StorageError(f"{path} could not be written: the disk is full")
+        raise DiskFullError(f"{path} could not be written: the disk is full")
 
     monkeypatch.setattr(fsio, "append_line", full)
     record = run(session, tiny(), tmp_path)

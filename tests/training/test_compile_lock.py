@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from sweepkit.config import sources
 from sweepkit.training.compile_lock import compiling, use_folder
 from sweepkit.training.engine import EngineKey
 from sweepkit.training.failure import Stopped
@@ -71,7 +72,7 @@ def test_all_that_is_compiled_is_kept_in_one_folder(tmp_path: Path, monkeypatch:
     told = "from torch._inductor import codecache; print(codecache.cache_dir(), codecache._HEADER_DIR)"
     program = f"from sweepkit.training import compile_lock; compile_lock.keep_headers(); {told}"
     done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
-    own = tmp_path / "inductor" / torch.backends.cpu.get_cpu_capability().lower()
+    own = tmp_path / "inductor" / torch.backends.cpu.get_cpu_capability().lower() / sources.digest()
     assert done.stdout.split() == [str(own), str(own / "precompiled_headers")]
 
 
@@ -84,6 +85,6 @@ def test_every_instruction_set_has_compiled_code_of_its_own(
         monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
         monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda found=capability: found)
         folders.append(use_folder())
-    assert folders == [tmp_path / "inductor" / "avx2", tmp_path / "inductor" / "avx512"]
+    assert folders == [tmp_path / "inductor" / name / sources.digest() for name in ("avx2", "avx512")]
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "elsewhere"))
     assert use_folder() == tmp_path / "elsewhere"

@@ -40,7 +40,7 @@ def test_the_record_of_a_finished_run_is_complete(session: Session, tmp_path: Pa
     stored = read(run_dir.record_path)
     assert stored == json.loads(json.dumps(record.to_json()))
     missing = {name for name, value in stored.items() if value in (None, {}, [])}
-    assert missing == {"failure_class", "failure_message"}
+    assert missing == {"failure_class", "failure_message", "accepted"}
     assert {name for name, value in stored["results"].items() if value is None} == set()
     assert stored["results"]["val_bpb"] == stored["results"]["bpb_validation"]
     assert stored["resolved"]["dtype"] == "fp32" and stored["resolved"]["compile"]["used"] is False
