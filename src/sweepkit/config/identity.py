@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sweepkit import fsio
-from sweepkit.config.choices import DatasetKind, Dtype, PackingAlgorithm
+from sweepkit.config.choices import DatasetKind, Dtype, MatrixOptimizer, PackingAlgorithm
 from sweepkit.config.cross_checks import EMBEDDED_SOURCES
 
 _ID_DIGITS = 12
@@ -59,6 +59,14 @@ _DATASET_FIELDS = {
 }
 #: The text that only evaluation reads (``plan/text.py``).
 _PROBE = "probe"
+#: Switch of the model, what its other fields begin with, and the parameter group that comes with it.
+_SWITCHES = (
+    ("smear", "smear_", "smear"),
+    ("value_embeddings", "value_gate_", "value_embedding"),
+)
+_OF_BOTH = ("kind", "lr", "weight_decay", "beta2")
+_OF_MUON = (*_OF_BOTH, "momentum_start", "momentum", "momentum_end", *_MATRIX_SWITCHES[1:])
+_OF_ADAMW = (*_OF_BOTH, "beta1", "eps")
 Json = dict[str, Any]
 #: Which text → its digest or commit; None where it is not known.
 Texts = Mapping[str, str | None]
@@ -109,11 +117,29 @@ def training_id(
 ) -> str:
     """12 hex digits of the training alone: equal where runs of one seed come out alike but for rounding.
 
-    How a run is evaluated, when it counts as diverged and how a step is cut into micro-batches stay out, so
-    that whoever has seen one of these runs has seen the others. Arguments as for ``variant_id``.
+    How a run is evaluated, when it counts as diverged, how a step is cut into micro-batches and what nothing
+    reads stay out, so that whoever has seen one of these runs has seen the others: a field that changes no
+    number makes no run unseen. Arguments as for ``variant_id``.
     """
     steps = _without(horizon, ("device_batch_size",))
-    return _short_hash(_training(config, texts, shape, steps, learning_rates, weight_decays, schedule))
+    content = _training(config, texts, shape, steps, learning_rates, weight_decays, schedule)
+    return _short_hash(_as_read(content))
+
+
+def _as_read(content: Json) -> Json:
+    """What is trained without the fields that nothing reads under its switches."""
+    model, optimizer = dict(content["model"]), dict(content["optimizer"])
+    model.pop("init_moved_by")  # by rounding, as two machines differ
+    for switch, prefix, group in _SWITCHES:
+        if not model[switch]:
+            model = {name: value for name, value in model.items() if not name.startswith(prefix)}
+            optimizer.pop(group)
+    read = _OF_MUON if optimizer["matrix"]["kind"] == MatrixOptimizer.muon.name else _OF_ADAMW
+    optimizer["matrix"] = {name: optimizer["matrix"][name] for name in read}
+    data = content["data"]
+    # a limit above the text's size reads all of it; one below is left out too, on the safe side
+    data = data | {"tokenizer": _without(data["tokenizer"], ("max_train_bytes",))}
+    return content | {"model": model, "optimizer": optimizer, "data": data}
 
 
 def _training(

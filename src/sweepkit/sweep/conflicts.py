@@ -153,6 +153,20 @@ def check_metric(metric: str, cells: Sequence[Cell]) -> None:
             )
 
 
+def check_scale_sensitive(names: Sequence[str], cells: Sequence[Cell]) -> None:
+    """Every name is a field or a block of the configuration: a typo would protect nothing."""
+    fields = flatten(cells[0].plan.config)
+    blocks = {".".join(name.split(".")[:depth]) for name in fields for depth in range(1, name.count(".") + 1)}
+    for name in names:
+        if name not in fields and name not in blocks:
+            raise errors.invalid(
+                "decision.scale_sensitive",
+                name,
+                "be a field or a block of the configuration",
+                errors.did_you_mean(name, [*fields, *blocks]),
+            )
+
+
 def check_owned_fields(cells: Sequence[Cell], ladder: LadderConfig | None, rung: RungConfig) -> None:
     """No level reaches what the rungs differ in through a group (``experiment=...``) either."""
     if ladder is None:
