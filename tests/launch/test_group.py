@@ -111,6 +111,6 @@ def test_what_is_not_the_groups_can_be_read_and_is_refused_as_such(shared: Path)
     said = act(shared, go_on, 50_002, 0o022)
     if os.geteuid() == 0:
         assert "Permission denied" in said or "cannot be used" in said or "be written to" in said
-        assert "full" not in said
+        assert "disk is full" not in said
     else:
         assert not said, "it is our own"

@@ -88,7 +88,9 @@ def test_a_curve_is_read_as_it_grows(tmp_path: Path) -> None:
     assert curve.loss_at(0.4) == np.mean([36, 37, 38, 39, 40])
     assert curve.loss_at(0.41) is None
     with path.open("a") as file:
-        file.write('ss": 41.0}\n{"step": 40, "loss": 0.0}\n{"step": 41, "val_bpb": 1.0}\n')
+        file.write('ss": 41.0}\n')
+    fsio.append_line(path, {"step": 40, "loss": 0.0})
+    fsio.append_line(path, {"step": 41, "val_bpb": 1.0})
     curve.read()
     assert curve.loss_at(0.4) == np.mean([36, 37, 38, 39, 0]), "the later attempt's row counts"
 

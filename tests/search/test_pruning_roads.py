@@ -59,7 +59,8 @@ def rate(plan: RunPlan) -> str:
 
 
 def sweep_of(results: Path, name: str, **given: Any) -> Frozen:
-    return frozen.freeze(SweepFile.from_json({"name": name, "base": BASE} | given), results)
+    """Frozen over the run that was pruned, which is otherwise left for a fresh seed."""
+    return frozen.freeze(SweepFile.from_json({"name": name, "base": BASE} | given), results, reuse_runs=True)
 
 
 def by_train(results: Path, plan: RunPlan) -> None:
