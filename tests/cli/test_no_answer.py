@@ -162,7 +162,10 @@ def test_a_run_without_an_answer_is_run_again_or_named(
 
     if name == "gate":
         monkeypatch.setenv(patience.IS_JOB, "1")
-    status = main([*COMMANDS[name], f"launcher={launcher}"])
+    try:
+        status = main([*COMMANDS[name], f"launcher={launcher}"])
+    except SystemExit as ended:  # the only way in which Hydra lets a multirun say that runs failed
+        status = int(str(ended.code))
     monkeypatch.delenv(patience.IS_JOB, raising=False)
     if slurm.waiting:
         status = slurm.carry_out(results, monkeypatch)
