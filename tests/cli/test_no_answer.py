@@ -58,7 +58,7 @@ STATES = [
     *((damage, None) for damage in ("gone", "emptied", "cut", "a list", "no state", "an unknown state")),
 ]
 #: Ended, so that a gate, which nobody asked just now, leaves it alone.
-ENDED = [(state, why) for state, why in STATES if state in ("cancelled", "pruned") or (
+ENDED = [(state, why) for state, why in STATES if state == "cancelled" or (
     state == "failed" and why in {item.value for item in answer.FROM_OUTSIDE})]  # fmt: skip
 LAUNCHERS = ("inline", "local", "slurm")
 CASES = [  # of the reference and of a variant in turn
