@@ -13,6 +13,7 @@ from promotion_worlds import HOLDOUT, RULE, World, climb, freeze, settled, with_
 
 from sweepkit.analysis import calibration_file
 from sweepkit.analysis.calibration import Calibration
+from sweepkit.errors import ConfigError
 from sweepkit.promotion import ledger, replay, story
 from sweepkit.promotion.compare import compare
 from sweepkit.promotion.verdict import Final, Outcome, Promotion
@@ -143,9 +144,14 @@ def test_a_score_can_hold_back_and_never_promote(tmp_path: Path) -> None:
     assert plain.outcome_of("fits") is scored.outcome_of("fits") is Outcome.reject, (
         "a good score saves nothing"
     )
-    wide = compare(frame, "reference", replace(RULE, scores={"core": 0.1, "other": 0.0}))
+    wide = compare(frame, "reference", replace(RULE, scores={"core": 0.1}))
     assert wide.outcome_of("holds") is Outcome.promote
     notes = wide.final["holds"].notes
     assert any("not lower by more than the margin 0.1" in note for note in notes)
-    assert "other was not recorded by enough runs: not checked" in notes
+    other = replace(RULE, scores={"other": 0.0})
+    with pytest.raises(ConfigError, match=r"decision\.scores.*other"):
+        compare(frame, "reference", other)
+    unmeasured = compare(frame.assign(other=pd.NA), "reference", other)
+    assert unmeasured.outcome_of("holds") is Outcome.inconclusive, "a guard that was not measured holds back"
+    assert "other was not recorded by enough runs: not checked" in unmeasured.final["holds"].reasons[0]
     assert wide.final["holds"].evidence["scores"][0]["status"] == "met"

@@ -23,7 +23,7 @@ NOT_WORSE = "not_worse"
 #: In words, of a cost axis that is not judged; such an axis is absent from the rule.
 IGNORE = "ignore"
 _FEW_UNSELECTED, _MANY_UNSELECTED, _VARIANTS_AN_UNSELECTED = 2, 8, 5
-_SMALLEST_ALPHA = 1e-9  # quantiles below are those of no data
+_SMALLEST_ALPHA = 1e-12  # quantiles below are those of no data
 _TEXTS = {"metric": "val_bpb", "last_metric": "val_bpb", "direction": "lower", "unit": "bits/byte"}
 DEFAULT_AXES = {"steps": SUPERIOR, "wall_clock": NOT_WORSE, "flops": NOT_WORSE}
 DEFAULT_MARGINS = {"wall_clock": 0.02, "flops": 0.02}
