@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import pandas as pd
@@ -105,23 +105,8 @@ def measure(rows: pd.DataFrame, metric: str) -> list[Calibration]:
         values = group[metric].astype(float)
         if len(group) < 2 or float(values.std()) == 0.0:
             continue
-        depth, dataset, dtype, hardware, total_tokens, _, sources = (str(part) for part in key)
-        found.append(
-            Calibration(
-                depth=int(depth),
-                dataset=dataset,
-                dtype=dtype,
-                hardware=hardware,
-                total_tokens=int(total_tokens),
-                metric=metric,
-                sd=float(values.std(ddof=1)),
-                df=len(group) - 1,
-                measured_at=str(pd.to_datetime(group["ended_at"]).max().isoformat()),
-                run_ids=tuple(sorted(str(name) for name in group["run_id"])),
-                sources=sources,
-                of=LEVELS,
-            )
-        )
+        measured = _of_group(group, key[: len(KEY)], metric, float(values.std(ddof=1)), len(group) - 1)
+        found.append(replace(measured, of=LEVELS))
     return found
 
 
@@ -144,23 +129,26 @@ def measure_pairs(rows: pd.DataFrame, metric: str) -> list[Calibration]:
         fit = noise.fit_two_way(labels, blocks, [float(value) for value in group[metric]])
         if fit.sd is None:
             continue
-        depth, dataset, dtype, hardware, total_tokens, sources = (str(part) for part in key)
-        found.append(
-            Calibration(
-                depth=int(depth),
-                dataset=dataset,
-                dtype=dtype,
-                hardware=hardware,
-                total_tokens=int(total_tokens),
-                metric=metric,
-                sd=fit.sd,
-                df=fit.df,
-                measured_at=str(pd.to_datetime(group["ended_at"]).max().isoformat()),
-                run_ids=tuple(sorted(str(name) for name in group["run_id"])),
-                sources=sources,
-            )
-        )
+        found.append(_of_group(group, key[: len(KEY)], metric, fit.sd, fit.df))
     return found
+
+
+def _of_group(group: pd.DataFrame, key: Sequence[object], metric: str, sd: float, df: int) -> Calibration:
+    """What was measured over runs that are alike in ``KEY`` and in their code."""
+    depth, dataset, dtype, hardware, total_tokens = (str(part) for part in key)
+    return Calibration(
+        depth=int(depth),
+        dataset=dataset,
+        dtype=dtype,
+        hardware=hardware,
+        total_tokens=int(total_tokens),
+        metric=metric,
+        sd=sd,
+        df=df,
+        measured_at=str(pd.to_datetime(group["ended_at"]).max().isoformat()),
+        run_ids=tuple(sorted(str(name) for name in group["run_id"])),
+        sources=str(group["sources"].iloc[0]),
+    )
 
 
 def fitting(known: Sequence[Calibration], rows: pd.DataFrame, metric: str) -> Calibration | None:

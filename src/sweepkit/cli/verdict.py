@@ -34,7 +34,8 @@ of variant BASELINE@0.5x with num_steps are the reference at other horizons; the
 at equal cost. The deepest runs go by bpb_validation_holdout where all have it (decision.last_metric names
 another column). decision.scores.COLUMN=MARGIN lets a score that is better when higher hold a variant back.
 
-Any other metric works too, decision.metric=accuracy decision.direction=higher decision.unit=ratio.
+Any other metric works too: decision.metric=accuracy decision.direction=higher decision.unit=ratio
+decision.min_effect=0.01 (the default is one of bits per byte, and not taken for others).
 
 exit status: 0 some variant meets the rule, 1 all are rejected, 3 inconclusive, 2 the request was wrong.
 """
