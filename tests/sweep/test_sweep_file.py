@@ -111,7 +111,7 @@ AXES = "axes: {a: {x: [optimizer.x0.lr=0.1]}}\n"
         (AXES + "decision: {alpha: 2}", r"decision\.alpha is 2\.0, but must lie between"),
         (AXES + "decision: {alpha: low}", r"decision\.alpha is 'low', but must be a number"),
         (AXES + "decision: {min_effect: -1}", r"decision\.min_effect"),
-        (AXES + "decision: {metric: loss}", r"decision\.metric"),
+        (AXES + "decision: {metric: loss}", r"decision\.min_effect is None, but must be given for loss"),
         (AXES + "decision: {axes: {time: superior}}", r"decision\.axes is 'time'"),
         (AXES + "decision: {axes: {steps: better}}", r"decision\.axes\.steps is 'better'"),
         (AXES + "decision: {margins: {flops: 2}}", r"decision\.margins\.flops"),

@@ -47,8 +47,12 @@ class _Loader(yaml.SafeLoader):  # type: ignore[misc]
 for _tag, _expression, _first in (
     ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
     ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
-    ("int", r"[-+]?[0-9][0-9_]*|[-+]?0x[0-9a-fA-F]+|[-+]?0o[0-7]+", list("-+0123456789")),
-    ("float", r"[-+]?(?:\.[0-9]+|[0-9][0-9_]*(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?", list("-+.0123456789")),
+    ("int", r"[-+]?[0-9]+(?:_[0-9]+)*|[-+]?0x[0-9a-fA-F]+|[-+]?0o[0-7]+", list("-+0123456789")),
+    (
+        "float",
+        r"[-+]?(?:\.[0-9]+|[0-9]+(?:_[0-9]+)*(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?",
+        list("-+.0123456789"),
+    ),
     ("float", r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)", list("-+.")),
 ):
     _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"(?:{_expression})$"), _first)
@@ -64,10 +68,7 @@ def read(text: str) -> Any:
     """
     try:
         return yaml.load(text, Loader=_Loader)
-    except (
-        ValueError,
-        RecursionError,
-    ) as error:  # of a number with a thousand digits, of a thousand brackets
+    except (ValueError, RecursionError) as error:  # a number of a thousand digits, a thousand brackets
         raise yaml.YAMLError(str(error)) from error
 
 
