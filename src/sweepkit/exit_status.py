@@ -9,6 +9,8 @@ DONE = 0
 VANISHED = 71
 #: The disk is full, or a folder is not ours.
 CANNOT_WRITE = 74
+#: No other process could do it either: a person has to say how to go on.
+REFUSED = 78
 #: Not done, but nothing is wrong with the work: start another process.
 STOPPED = 75
 

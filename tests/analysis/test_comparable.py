@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pandas as pd
 import pytest
 from analysis_frames import runs
@@ -31,14 +33,26 @@ def test_runs_of_other_code_are_refused_unless_accepted_or_allowed() -> None:
         comparable.check(frame, "val_bpb")
     comparable.check(frame, "val_bpb", allow_mixed_environments=True)
     taken = frame["sources"] == "b" * 16
-    frame = frame.assign(sources="a" * 16, accepted_from=frame["sources"].where(taken))
+    frame["accepted_by"] = pd.Series("a" * 16, index=frame.index).where(taken)
     comparable.check(frame, "val_bpb")
     said = comparable.accepted(frame)
     assert said and f"{taken.sum()} of {len(frame)} runs" in said and "b" * 16 in said
-    assert comparable.accepted(frame.assign(accepted_from=None)) is None
-    frame["sources"] = frame["sources"].where(~taken)  # says nothing: like any other fingerprint
+    assert comparable.accepted(frame.assign(accepted_by=None)) is None
+    frame = frame.assign(sources=frame["sources"].where(~taken), accepted_by=None)  # says nothing: like any other fingerprint
     with pytest.raises(SweepkitError, match=r"sources is .*missing"):
         comparable.check(frame, "val_bpb")
+
+
+def test_runs_share_code_where_one_stands_for_all() -> None:
+    """Against sets written out by hand, over every pair of ways in which two runs can stand."""
+    ways = {
+        (made, tuple(taken)): {made, *taken} for made in ("a", "b", "") for taken in ([], ["b"], ["b", "c"])
+    }
+    for (one, first), (two, second) in itertools.product(ways.items(), repeat=2):
+        made, taken = (one[0], two[0]), [", ".join(some[1]) or None for some in (one, two)]
+        frame = pd.DataFrame({"sources": [name or None for name in made], "accepted_by": taken})
+        assert comparable.shared_sources(frame) == first & second, (one, two)
+    assert comparable.shared_sources(pd.DataFrame({"run_id": ["x"]})) == {""}
 
 
 def test_losses_on_different_text_are_refused() -> None:

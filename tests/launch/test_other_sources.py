@@ -98,7 +98,7 @@ def test_acceptance_is_recorded_and_holds_for_this_code_alone(
         and [item["sources"] for item in found.accepted] == [sources.digest()]
     )
     row = flatten.record_row(found.to_json())
-    assert (row["sources"], row["accepted_from"]) == (sources.digest(), OTHER)
+    assert (row["sources"], row["accepted_by"]) == (OTHER, sources.digest())
     monkeypatch.setattr(sources, "digest", lambda: "f" * 16)
     with pytest.raises(SweepkitError, match="f" * 16):
         launch(plan, tmp_path)

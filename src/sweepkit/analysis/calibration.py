@@ -21,7 +21,7 @@ from typing import Any
 import pandas as pd
 from scipy import special
 
-from sweepkit.analysis import noise
+from sweepkit.analysis import comparable, noise
 from sweepkit.results.record import RunState
 
 #: Fewer degrees of freedom than this, and a residual does not count as measured.
@@ -155,8 +155,7 @@ def fitting(known: Sequence[Calibration], rows: pd.DataFrame, metric: str) -> Ca
     """The measurement that serves all of ``rows``: of pairs first, then by degrees of freedom and date."""
     if rows.empty or any(name not in rows for name in KEY):
         return None
-    if len(code := set(_sources(rows))) != 1:
-        return None
+    code = comparable.shared_sources(rows)
     keys = rows[list(KEY)].drop_duplicates()
     if len(keys) != 1 or keys.isna().any(axis=None):
         return None
@@ -172,10 +171,10 @@ def fitting(known: Sequence[Calibration], rows: pd.DataFrame, metric: str) -> Ca
 
 
 def _sources(rows: pd.DataFrame) -> pd.Series:
-    """The code of every run; empty where the table does not say."""
-    if "sources" not in rows:
-        return pd.Series("", index=rows.index)
-    return rows["sources"].fillna("").astype(str)
+    """The code of every run, one for all that were made by it or accepted; empty where a table is silent."""
+    made = rows.reindex(columns=["sources"])["sources"].astype("string").fillna("")
+    shared = comparable.shared_sources(rows)
+    return pd.Series(min(shared - set(made) or shared), index=rows.index) if shared else made
 
 
 def settle(sd: float | None, df: float, calibration: Calibration | None) -> Noise | None:

@@ -103,18 +103,30 @@ def _check_text(rows: pd.DataFrame) -> None:
 
 def accepted(rows: pd.DataFrame) -> str | None:
     """A sentence on results that were taken from other code with --accept-code; None where there are none."""
-    if "accepted_from" not in rows or not rows["accepted_from"].notna().any():
+    if "accepted_by" not in rows or not rows["accepted_by"].notna().any():
         return None
-    taken = rows[rows["accepted_from"].notna()]
-    others = ", ".join(sorted(set(taken["accepted_from"])))
+    taken = rows[rows["accepted_by"].notna()]
+    others = ", ".join(sorted(set(taken["sources"].dropna())))
     return (
         f"{taken['run_id'].nunique()} of {rows['run_id'].nunique()} runs were made by other code (sources "
-        f"{others}) and taken for this one with --accept-code"
+        f"{others}) and taken with --accept-code for {', '.join(sorted(set(taken['accepted_by'])))}"
+    )
+
+
+def shared_sources(rows: pd.DataFrame) -> set[str]:
+    """Digests of code that made every run, or took it with --accept-code; ``""`` where a run does not say."""
+    if rows.empty:
+        return set()
+    both = rows.reindex(columns=["sources", "accepted_by"]).astype("string").fillna("").drop_duplicates()
+    return set.intersection(
+        *({made, *filter(None, taken.split(", "))} for made, taken in both.itertuples(index=False))
     )
 
 
 def _check_sources(rows: pd.DataFrame) -> None:
     """Refuse runs that other code made, unless somebody has accepted them for the code of the others."""
+    if shared_sources(rows):
+        return
     for first, other in _disagreeing(rows, "sources"):
         raise SweepkitError(
             f"sources is {_show(first, 'sources')} for {first['run_id']} and {_show(other, 'sources')} for "

@@ -44,7 +44,7 @@ def carry_out(sweep: Frozen, how: running.How, overrides: Sequence[str]) -> Subm
         trials = running.count(sweep.search.n_trials, "trial")
         print(f"search: {sweep.search.sampler}, {trials} in total, over {fields}")
     if how.is_slurm:
-        return _submit(sweep, how)
+        return _submit(sweep, how, overrides)
     from sweepkit.launch.other_sources import OtherSources
     from sweepkit.launch.slurm.patience import IS_JOB
     from sweepkit.search import drive
@@ -94,11 +94,12 @@ def _of_dead_trials(ledger: TrialLedger) -> set[str]:
     return dead - needed
 
 
-def _submit(sweep: Frozen, how: running.How) -> Submitted | None:
+def _submit(sweep: Frozen, how: running.How, overrides: Sequence[str]) -> Submitted | None:
     """Have array tasks search together, each with the local launcher on its node."""
     from sweepkit.launch.other_sources import OtherSources, settle
     from sweepkit.launch.slurm import wait
     from sweepkit.launch.slurm.patience import IS_JOB
+    from sweepkit.search.proposals import Proposals
     from sweepkit.search.trial_ledger import TrialLedger
     from sweepkit.sweep import trials
 
@@ -107,7 +108,10 @@ def _submit(sweep: Frozen, how: running.How) -> Submitted | None:
         (sweep.sweep_dir / trials.STOP_FILE).unlink(missing_ok=True)
     labels: dict[str, str] = {}
     ledger = TrialLedger(sweep, how.results_dir, labels)
-    if not automatic and settle(ledger.runs.values(), OtherSources(how.other_sources)):
+    if not automatic:
+        other_sources = OtherSources(how.other_sources)
+        settle(ledger.runs.values(), other_sources)
+        Proposals(sweep, overrides, ledger, other_sources).begin()
         ledger = TrialLedger(sweep, how.results_dir, labels)
     submitted = _submit_workers(sweep, how, ledger, automatic)
     if submitted is None:
@@ -139,6 +143,7 @@ def _submit_workers(
             "launcher=local",
             f"launcher.num_workers={side_by_side}",
             f"launcher.processes_per_run={how.launcher.processes_per_run}",
+            *(name for name, (word, _) in running.OTHER_SOURCES.items() if word == how.other_sources),
         ],
         -(-wanted // side_by_side),
         len(ledger.outcomes),

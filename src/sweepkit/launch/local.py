@@ -85,7 +85,7 @@ class Pool:
 
         Raises:
             StorageError: a worker found the disk full, or a folder that is not ours.
-            SweepkitError: workers cannot start.
+            SweepkitError: workers cannot start, or one of them says what only a person can settle.
         """
         asked = 0
         try:
@@ -147,6 +147,8 @@ class Pool:
         log = self._folder.log_path(item.slot)
         if code == exit_status.CANNOT_WRITE:
             raise StorageError(_last_lines(log, 1).strip())
+        if code == exit_status.REFUSED:
+            raise SweepkitError(_last_lines(log, 1).strip())
         if item.held is not None:
             held = [
                 run

@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from sweepkit import fsio
-from sweepkit.errors import StorageError
-from sweepkit.exit_status import CANNOT_WRITE, DONE, STOPPED
+from sweepkit.errors import StorageError, SweepkitError
+from sweepkit.exit_status import CANNOT_WRITE, DONE, REFUSED, STOPPED
 from sweepkit.launch import job, machine, process
 from sweepkit.launch.choose import next_run
 from sweepkit.launch.job import Pruning, Runs
@@ -120,7 +120,7 @@ def work_off(
     """Have ``take`` do what a list file asks for, until asked to stop or the driver is gone.
 
     Returns:
-        An exit status: ``DONE``, ``STOPPED`` when stopped before that, ``CANNOT_WRITE``.
+        An exit status: ``DONE``, ``STOPPED`` when stopped before that, ``CANNOT_WRITE``, ``REFUSED``.
     """
     head, plans = read_list(list_file)
     make_session = session_factory or (lambda: real_session(head.processes_per_run, head.concurrency))
@@ -131,6 +131,9 @@ def work_off(
         except StorageError as error:
             print(error, file=sys.stderr)
             return CANNOT_WRITE
+        except SweepkitError as error:
+            print(error, file=sys.stderr)
+            return REFUSED
         except OSError as error:
             if (reason := fsio.in_words(error)) is None:
                 raise

@@ -26,8 +26,8 @@ SCHEMA_VERSION = 1
 #: Columns a decision depends on, beside the metric and the fingerprint of what it was measured on.
 _INPUTS = (
     "run_id", "variant", "seed", "pair_key", "compile_key", "state", "failure_class", "median_step_time_s",
-    "num_steps", "total_flops", "environment_fingerprint", "sources", "hardware", "dtype", "failed_attempts",
-    "failed_hosts", "host",
+    "num_steps", "total_flops", "environment_fingerprint", "sources", "accepted_by", "hardware", "dtype",
+    "failed_attempts", "failed_hosts", "host",
 )  # fmt: skip
 
 

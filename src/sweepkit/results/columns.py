@@ -202,9 +202,9 @@ RUN_COLUMNS: tuple[Column, ...] = (
         "tasks of its size the node has cores for; wall clock is compared among equals only",
     ),
     Column(
-        "sources", TEXT, "", NO, "digest of the code that computes, as made or accepted; compare only equals"
+        "sources", TEXT, "", NO, "digest of the code that computed it; compare equals, or what was accepted"
     ),
-    Column("accepted_from", TEXT, "", NO, "digest of the code that made a run which --accept-code took"),
+    Column("accepted_by", TEXT, "", NO, "digests of other code that took it with --accept-code"),
     Column("git_commit", TEXT, "", NO, "commit of the code"),
     Column("git_dirty", BOOL, "", NO, "whether the checkout had uncommitted changes"),
     Column(

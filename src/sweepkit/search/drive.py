@@ -57,16 +57,16 @@ def search(
     labels: dict[str, str] = {}
     if not unattended:
         (sweep.sweep_dir / trials.STOP_FILE).unlink(missing_ok=True)
-    Proposals(sweep, overrides, TrialLedger(sweep, results_dir))  # what is wrong shows before anything starts
+    Proposals(sweep, overrides, TrialLedger(sweep, results_dir), other_sources).begin()
     summary = execute.look_after(
         lambda: TrialLedger(sweep, results_dir, labels),
         launcher,
         title=sweep.name,
         labels=labels,
         retry_failed=retry_failed,
-        work=_work(sweep, overrides),
+        work=_work(sweep, overrides, other_sources),
         session_factory=session_factory,
-        worker_command=[*worker_command, sweep.name, *overrides],
+        worker_command=[*worker_command, sweep.name, other_sources, *overrides],
         prepare=prepare,
         unattended=unattended,
         other_sources=other_sources,
@@ -75,7 +75,7 @@ def search(
     return summary
 
 
-def _work(sweep: Frozen, overrides: Sequence[str]) -> Work:
+def _work(sweep: Frozen, overrides: Sequence[str], other_sources: OtherSources) -> Work:
     def work(
         ledger: TrialLedger,
         session_factory: SessionFactory,
@@ -84,7 +84,7 @@ def _work(sweep: Frozen, overrides: Sequence[str]) -> Work:
         driver: str,
         max_attempts: int,
     ) -> None:
-        proposals = Proposals(sweep, overrides, ledger)
+        proposals = Proposals(sweep, overrides, ledger, other_sources)
         worker.work(ledger, proposals, session_factory, stop, driver=driver, max_attempts=max_attempts)
 
     return work

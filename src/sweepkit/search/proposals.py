@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -43,24 +44,46 @@ class Proposals:
     Args:
         overrides: the command line's; of them only how runs are carried out may differ from what was frozen.
         ledger: this process's view of the search.
+        other_sources: what is done with finished runs that other code made and a trial asks for.
 
     Raises:
         FrozenPlanError: the configuration folder has changed since the sweep was frozen.
     """
 
-    def __init__(self, sweep: Frozen, overrides: Sequence[str], ledger: TrialLedger) -> None:
+    def __init__(
+        self,
+        sweep: Frozen,
+        overrides: Sequence[str],
+        ledger: TrialLedger,
+        other_sources: OtherSources = OtherSources.refuse,
+    ) -> None:
         self._spec = spec_of(sweep)
         self._sweep = sweep
         self._overrides = tuple(overrides)
         self._ledger = ledger
+        self._other_sources = other_sources
         self._study: Study | None = None  # importing Optuna takes a moment; not every process asks
         points.check_unchanged(sweep.stacks, self._overrides, sweep.fixed)
         given = [*sweep.stacks[0].below, *expand.above(self._overrides)]
         reference = points.reference(self._spec, given, sweep.fixed[0].plan.config)
         self._named = points.named(self._spec, reference)
 
+    def begin(self) -> None:
+        """Before anything is started, take over what there is already.
+
+        Raises:
+            SweepkitError: other code has finished some of it, and nobody has said what to do.
+        """
+        with _turn(self._sweep.sweep_dir, lambda: False):
+            self._ledger.refresh()
+            self._take_over()
+
     def ask(self, stop: Callable[[], bool]) -> bool:
-        """Propose one more trial; False when none is wanted any more, or asked to stop."""
+        """Propose one more trial; False when none is wanted any more, or asked to stop.
+
+        Raises:
+            SweepkitError: other code has finished runs of it, and nobody has said what to do.
+        """
         with _turn(self._sweep.sweep_dir, stop) as held:
             if not held:
                 return False
@@ -71,8 +94,7 @@ class Proposals:
             if ledger.num_to_ask <= 0:
                 return False
             trial = self._propose(study, len(ledger.trials))
-            found = [Run.of(cell.plan, self._sweep.sweep_dir.parent) for cell in trial.cells]
-            other_sources.settle(found, OtherSources.rerun)  # nobody is there to ask, and nothing is lost
+            other_sources.settle(self._runs([trial]), self._other_sources)
             trials.append(self._sweep.sweep_dir, trial)
             return trial.end is None
 
@@ -93,16 +115,33 @@ class Proposals:
         """Before anything is proposed, runs of this space that have ended already become its trials."""
         if any(not trial.is_earlier for trial in self._ledger.trials):
             return
+        if self._other_sources is OtherSources.refuse:
+            room = max(0, self._ledger.num_to_ask - len(self._named))
+            named = [self._trial(number, dict(point), number) for number, point in enumerate(self._named)]
+            there = itertools.islice(self._there(), room)
+            other_sources.settle(self._runs([*named, *there]), self._other_sources)
+        for trial in self._there():
+            if self._ledger.num_to_ask <= len(self._named):
+                break
+            runs = self._runs([trial])
+            if self._other_sources is OtherSources.accept:
+                other_sources.settle(runs, self._other_sources)
+            if not any(map(other_sources.is_of_other, runs)):  # to be run again where they are proposed
+                trials.append(self._sweep.sweep_dir, trial)
+                self._ledger.refresh()
+
+    def _there(self) -> Iterator[Trial]:
+        """Points that have ended already, each once; whoever takes one over does so before the next."""
         tried = {untried.key(trial.params) for trial in self._ledger.trials}
         tried |= {untried.key(point) for point in self._named}  # they come first, and find their runs
         for params in earlier.points_of(self._sweep, self._overrides, self._ledger.results_dir):
-            if self._ledger.num_to_ask <= len(self._named):
-                break
             trial = self._trial(len(self._ledger.trials), params, None)
             if untried.key(params) not in tried and trial.counts and self._ledger.would_be_answered(trial):
-                trials.append(self._sweep.sweep_dir, dataclasses.replace(trial, is_earlier=True))
                 tried.add(untried.key(params))
-                self._ledger.refresh()
+                yield dataclasses.replace(trial, is_earlier=True)
+
+    def _runs(self, some: Sequence[Trial]) -> list[Run]:
+        return [Run.of(cell.plan, self._ledger.results_dir) for trial in some for cell in trial.cells]
 
     def _propose(self, study: Study, number: int) -> Trial:
         """The next trial; a line that is none where there are no more."""

@@ -1,5 +1,5 @@
-"""``python -m sweepkit.search.worker SWEEP [OVERRIDE...] LISTFILE``: a process that runs trials until none is
-left.
+"""``python -m sweepkit.search.worker SWEEP OTHER_SOURCES [OVERRIDE...] LISTFILE``: a process that runs trials
+until none is left.
 
 Like ``launch/worker.py``, of which it is started and looked after in place, it takes runs that nobody holds.
 When there is none it asks for one more trial instead of ending. A run whose process died, in this search or
@@ -15,6 +15,7 @@ from pathlib import Path
 from sweepkit.launch import worker
 from sweepkit.launch.job import Pruning
 from sweepkit.launch.ledger import Run
+from sweepkit.launch.other_sources import OtherSources
 from sweepkit.launch.stopping import Stopping
 from sweepkit.launch.worker import Head, SessionFactory
 from sweepkit.plan.run_plan import RunPlan
@@ -27,12 +28,12 @@ from sweepkit.sweep.pruning_rule import NONE
 
 def main(argv: Sequence[str] | None = None, session_factory: SessionFactory | None = None) -> int:
     """Run trials until none is left; returns what ``launch.worker.work_off`` does."""
-    name, *overrides, list_file = sys.argv[1:] if argv is None else argv
+    name, other_sources, *overrides, list_file = sys.argv[1:] if argv is None else argv
 
     def take(head: Head, _: list[RunPlan], make_session: SessionFactory, stop: Stopping) -> None:
         sweep = frozen.load_frozen(head.results_dir, name)
         ledger = TrialLedger(sweep, head.results_dir)
-        proposals = Proposals(sweep, overrides, ledger)
+        proposals = Proposals(sweep, overrides, ledger, OtherSources(other_sources))
         work(ledger, proposals, make_session, stop, driver=head.driver, max_attempts=head.max_attempts)
 
     return worker.work_off(Path(list_file), take, session_factory)
