@@ -38,7 +38,9 @@ def test_runs_of_other_code_are_refused_unless_accepted_or_allowed() -> None:
     said = comparable.accepted(frame)
     assert said and f"{taken.sum()} of {len(frame)} runs" in said and "b" * 16 in said
     assert comparable.accepted(frame.assign(accepted_by=None)) is None
-    frame = frame.assign(sources=frame["sources"].where(~taken), accepted_by=None)  # says nothing: like any other fingerprint
+    frame = frame.assign(
+        sources=frame["sources"].where(~taken), accepted_by=None
+    )  # says nothing: like any other fingerprint
     with pytest.raises(SweepkitError, match=r"sources is .*missing"):
         comparable.check(frame, "val_bpb")
 

@@ -119,7 +119,7 @@ def _settings(rows: pd.DataFrame, reference: str) -> dict[str, frozenset[Setting
             (axis, str(level))
             for axis, level in levels.items()
             if not pd.isna(level) and (pd.isna(base[axis]) or str(level) != str(base[axis]))
-        )
+        ) | {(axis, "null") for axis in axes if f"{axis}=null" in str(name).split(",")}
     return chosen
 
 

@@ -82,7 +82,9 @@ RUN_COLUMNS: tuple[Column, ...] = (
     Column("role", TEXT, "", NO, "reference, variant, or horizon (the reference at another horizon)"),
     Column("rung", TEXT, "", NO, "step of the ladder"),
     Column("trial", INT, "", NO, "number of the search's first trial that proposed this cell"),
-    Column("level_<axis>", TEXT, "", NO, "level this cell has on that axis of the sweep"),
+    Column(
+        "level_<axis>", TEXT, "", NO, "level of the cell on that axis; a number where it is a field's number"
+    ),
     Column("seed", INT, "", NO, "replicate: data order, and initialisation where init_seed is missing"),
     Column("init_seed", INT, "", NO, "what the initial weights were drawn from, where it is not the seed"),
     Column(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from sweepkit.plan import text
 from sweepkit.results import columns
 from sweepkit.results.columns import CORRUPT, REFERENCE
 from sweepkit.results.record import SCHEMA_VERSION, FailureClass, RunDir, RunState
-from sweepkit.sweep import frozen, trials
+from sweepkit.sweep import frozen, labels, trials
 
 Row = dict[str, Any]
 
@@ -38,6 +38,7 @@ _RESULT_COLUMNS = (
     "num_skipped_steps", "peak_memory_gib", "total_flops",
 )  # fmt: skip
 
+_NO_FIELD = object()
 _RESOURCES = (FailureClass.oom.value, FailureClass.timeout.value)
 
 
@@ -104,14 +105,23 @@ def record_row(record: dict[str, Any]) -> Row:
     return {name: value for name, value in row.items() if value is not None}
 
 
-def cell_row(cell: dict[str, Any]) -> Row:
-    """Columns of one line of a frozen plan: the cell's own and its plan's."""
+def cell_row(cell: dict[str, Any], axes: Iterable[str] = ()) -> Row:
+    """Columns of one line of a frozen plan: the cell's own and its plan's.
+
+    Args:
+        axes: of the sweep; the value of those that are fields is told of cells that name no level of theirs.
+    """
     row = plan_row(cell["plan"])
     row |= {
         name: cell[name] for name in ("variant", "variant_key", "role", "rung") if cell.get(name) is not None
     }
-    for axis, level in cell_levels(cell).items():
-        row[f"level_{axis}"] = str(level)
+    named, config = cell_levels(cell), cell["plan"].get("config") or {}
+    for axis in dict.fromkeys([*axes, *named]):
+        value = _field(config, axis)
+        if axis in named:
+            row[f"level_{axis}"] = _level(named[axis], value)
+        elif value is not _NO_FIELD and isinstance(cell.get("levels"), dict):
+            row[f"level_{axis}"] = labels.of_value(value) if isinstance(value, str | bool) else value
     return row
 
 
@@ -125,6 +135,26 @@ def cell_levels(cell: dict[str, Any]) -> dict[str, str]:
         return {}
     pairs = (part.partition("=") for part in label.split(","))
     return {axis: level for axis, equals, level in pairs if equals}
+
+
+def _field(config: Mapping[str, Any], axis: str) -> Any:
+    """What a field came out as that an axis is named after; ``_NO_FIELD`` where it is a group or a name."""
+    value: Any = config
+    for part in axis.split("."):
+        if not isinstance(value, Mapping) or part not in value:
+            return _NO_FIELD
+        value = value[part]
+    return _NO_FIELD if isinstance(value, Mapping | list) else value
+
+
+def _level(name: str, value: Any) -> str | float | None:
+    """A level as the table has it: the field's number where its name is that number, else its name."""
+    if value is None and name == labels.of_value(None):
+        return None
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        with contextlib.suppress(ValueError):
+            return value if float(name) == value else name
+    return name
 
 
 def read_record(path: Path) -> Row | None:
@@ -188,7 +218,12 @@ def read_cells(path: Path) -> list[Row]:
     Raises:
         FrozenPlanError: it was edited, or is damaged.
     """
-    return [cell_row(json.loads(line)) for line in frozen.plan_lines(path.parent)]
+    cells = [json.loads(line) for line in frozen.plan_lines(path.parent)]
+    axes = dict.fromkeys(axis for cell in cells for axis in cell_levels(cell))
+    with contextlib.suppress(FileNotFoundError, DamagedError, KeyError, TypeError, AttributeError):
+        search = fsio.read_json(path.with_name(frozen.FROZEN_FILE))["sweep"].get("search") or {}
+        axes |= dict.fromkeys(search.get("space") or {})
+    return [cell_row(cell, axes) for cell in cells]
 
 
 def with_trials(rows: list[Row], sweep_dir: Path) -> list[Row]:
@@ -197,21 +232,29 @@ def with_trials(rows: list[Row], sweep_dir: Path) -> list[Row]:
     Raises:
         FrozenPlanError: a trial was edited, or is damaged.
     """
-    known = {row["run_id"]: row for row in rows}
+    known, axes = {row["run_id"]: row for row in rows}, axes_of(rows)
     for trial in trials.load(sweep_dir):
         for cell in (*trial.cells, *trial.above):
-            row = known.setdefault(cell.plan.run_id, cell_row(cell.to_json()))
+            row = known.setdefault(cell.plan.run_id, cell_row(cell.to_json(), axes))
             row.setdefault("trial", trial.number)
     return list(known.values()) if len(known) > len(rows) else rows
 
 
 def with_amendments(rows: list[Row], sweep_dir: Path) -> list[Row]:
     """``rows`` and the cells of the amendments, in order."""
+    axes = axes_of(rows)
     paths = {int(path.stem.rpartition("-")[2]): path for path in sweep_dir.glob("amendment-[1-9]*.json")}
     for number in sorted(paths):
         with _left_out(str(paths[number]), "amendment of a sweep"):
-            rows = [*rows, *map(cell_row, fsio.read_json(paths[number])["cells"])]
+            cells = fsio.read_json(paths[number])["cells"]
+            rows = [*rows, *(cell_row(cell, axes) for cell in cells)]
     return rows
+
+
+def axes_of(rows: Iterable[Row]) -> list[str]:
+    """The axes that any row has a level of."""
+    names = dict.fromkeys(name for row in rows for name in row if name.startswith("level_"))
+    return [name.removeprefix("level_") for name in names]
 
 
 @contextlib.contextmanager

@@ -62,7 +62,7 @@ def load(sweep: str | None = None, results_dir: Path | str | None = None) -> pd.
         seen = pruned.as_seen(records.get(run_id, {}), entries, sweep, str(head.get("identity")))
         records[run_id] = seen | ({"pruned_by": ", ".join(entries)} if entries else {})
     joined = [_joined(row, records.get(row["run_id"])) for row in rows]
-    return _frame([_feasible(row, head) for row in joined])
+    return _with_numbers(_frame([_feasible(row, head) for row in joined]), rows)
 
 
 def curves(sweep: str | None = None, results_dir: Path | str | None = None) -> pd.DataFrame:
@@ -180,14 +180,23 @@ def _head(sweep_dir: Path) -> dict[str, Any]:
 def _fill_levels(rows: list[flatten.Row], sweep: Mapping[str, Any]) -> None:
     """Give every axis a cell's label does not name its reference level: "reference" if that has no name."""
     try:
-        axes = {f"level_{axis}": sweep["reference"].get(axis, REFERENCE) for axis in sweep["axes"]}
+        axes = {axis: sweep["reference"].get(axis, REFERENCE) for axis in sweep["axes"]}
     except (KeyError, TypeError, AttributeError):
         axes = {}
-    named = (name for row in rows for name in row if name.startswith("level_"))
-    axes = dict.fromkeys(named, REFERENCE) | axes
-    for row in rows:
-        for axis, level in axes.items():
-            row.setdefault(axis, level)
+    for axis, level in (dict.fromkeys(flatten.axes_of(rows), REFERENCE) | axes).items():
+        for row in rows:
+            row.setdefault(f"level_{axis}", level)
+
+
+def _with_numbers(frame: pd.DataFrame, rows: list[flatten.Row]) -> pd.DataFrame:
+    """``frame`` with numbers where the levels of an axis are a field's numbers, not text."""
+    for axis in flatten.axes_of(rows):
+        values = [row[f"level_{axis}"] for row in rows]
+        there = [value for value in values if value is not None]
+        if there and not any(isinstance(value, str) for value in there):
+            dtype = columns.INT if all(isinstance(value, int) for value in there) else columns.FLOAT
+            frame[f"level_{axis}"] = pd.array(values, dtype=dtype)
+    return frame
 
 
 def _folder(results_dir: Path | str | None) -> Path:

@@ -17,6 +17,12 @@ def cleaned(text: str) -> str:
     return _OTHERS.sub("_", text.strip("'\"")).strip("_") or "value"
 
 
+def of_value(value: object) -> str:
+    """The name of a plain YAML value."""
+    spelled = {None: "null", True: "true", False: "false"}
+    return spelled[value] if value is None or isinstance(value, bool) else cleaned(str(value))
+
+
 def names(texts: Sequence[str]) -> list[str]:
     """A name for each of several different texts: the cleaned text, and a hash of it where two are alike."""
     assert len(set(texts)) == len(texts)

@@ -1,0 +1,110 @@
+"""Columns of levels: numbers where an axis is a field of numbers, the reference's own value among them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from sweepkit.analysis import combinations
+from sweepkit.config import codec, compose
+from sweepkit.results import query, store
+from sweepkit.sweep import frozen, trials
+from sweepkit.sweep.conflicts import flatten
+from sweepkit.sweep.file import SweepFile
+from sweepkit.sweep.trials import Trial
+
+BASE = ["experiment=mini", "model=d4", "horizon.num_steps=20", "horizon.total_batch_size=8192"]
+LR = "optimizer.matrix.lr"
+#: Axis → its levels as a sweep file writes them, and the column's dtype.
+FIELDS: dict[str, tuple[list[Any], str]] = {
+    LR: ([0.01, 47.5, 5], "Float64"),
+    "optimizer.x0.beta1": (["1e-1", ".25"], "Float64"),
+    "schedule.final_lr_frac": ([0.5], "Float64"),
+    "horizon.num_steps": ([10, 1_000, None], "Int64"),
+    "model.num_kv_heads": ([1, 2], "Int64"),
+    "evaluation.max_bytes": ([1000, 2000], "Int64"),
+    "model.window_pattern": (["L", "SL"], "string"),
+    "model.smear": ([False], "string"),
+}
+
+
+def freeze(tmp_path: Path, **content: Any) -> pd.DataFrame:
+    sweep = SweepFile.from_json({"name": "x", "base": BASE, **content})
+    frozen.freeze(sweep, tmp_path, reuse_runs=True)
+    return store.load("x", tmp_path)
+
+
+def value_of(axis: str, *own: str) -> Any:
+    """What a configuration says by itself."""
+    return flatten(codec.to_json(compose.compose([*BASE, *own])))[axis]
+
+
+def spelled(value: Any) -> str:
+    return {None: "null", False: "false"}.get(value, str(value))
+
+
+def plain(values: pd.Series) -> list[Any]:
+    return [None if pd.isna(value) else value for value in values]
+
+
+@pytest.mark.parametrize("axis", FIELDS)
+def test_a_field_of_numbers_is_a_column_of_numbers(axis: str, tmp_path: Path) -> None:
+    levels, dtype = FIELDS[axis]
+    table = freeze(tmp_path, axes={axis: levels})
+    column = table[f"level_{axis}"]
+    assert column.dtype == dtype
+    wanted = [value_of(axis), *(value_of(axis, f"{axis}={spelled(level)}") for level in levels)]
+    if dtype == "string":
+        wanted = [str(value).lower() if isinstance(value, bool) else value for value in wanted]
+    assert plain(column) == wanted
+    for limit in (5, 47.5, 0) if dtype != "string" else ():
+        kept = query.keep(table, f"level_{axis} > {limit}")[f"level_{axis}"]
+        assert list(kept) == [value for value in wanted if value is not None and value > limit]
+
+
+def test_with_two_axes_every_cell_has_both_numbers(tmp_path: Path) -> None:
+    """Of a variant that leaves an axis alone it is the reference's; choices and named levels are text."""
+    axes = {LR: [0.01], "horizon.num_steps": [10], "optimizer": ["adamw"], "size": {"big": ["model=d6"]}}
+    table = freeze(tmp_path, axes=axes).set_index("variant")
+    assert dict(table[f"level_{LR}"].drop("optimizer=adamw")) == {
+        "reference": 0.02, f"{LR}=0.01": 0.01, "horizon.num_steps=10": 0.02, "size=big": 0.02
+    }  # fmt: skip
+    assert set(table["level_horizon.num_steps"]) == {20, 10}
+    assert set(table["level_optimizer"]) == {"reference", "adamw"}
+    assert set(table["level_size"]) == {"reference", "big"}
+
+
+def test_levels_that_are_names_of_their_own_stay_text(tmp_path: Path) -> None:
+    axes = {LR: {"low": [f"{LR}=0.01"], "2": [f"{LR}=0.03"]}}
+    assert list(freeze(tmp_path, axes=axes)[f"level_{LR}"]) == ["0.02", "low", "2"]
+
+
+def test_a_search_has_numbers_in_all_of_its_rows(tmp_path: Path) -> None:
+    space = {LR: {"low": 0.001, "high": 1.0}, "horizon.num_steps": {"low": 10, "high": 30}}
+    freeze(tmp_path, search={"space": space, "n_trials": 3}, axes={"x0": {"b8": ["optimizer.x0.beta1=0.8"]}})
+    sweep = frozen.load_frozen(tmp_path, "x")
+    from sweepkit.sweep import points
+
+    params = {LR: 0.123456789012345, "horizon.num_steps": 17}
+    cells = points.cells(params, stacks=sweep.stacks, extra=(), fixed=sweep.fixed, labels={})
+    trials.append(sweep.sweep_dir, Trial(0, params, None, tuple(cells)))
+    table = store.load("x", tmp_path)
+    assert list(table[f"level_{LR}"]) == [0.02, 0.02, 0.123456789012345]
+    assert list(table["level_horizon.num_steps"]) == [20, 20, 17]
+    assert table["level_horizon.num_steps"].dtype == "Int64"
+    assert list(table["level_x0"]) == ["reference", "b8", "reference"]
+
+
+def test_combinations_read_numbers_and_missing_ones_as_levels(tmp_path: Path) -> None:
+    axes = {LR: [0.01], "horizon.num_steps": [None]}
+    table = freeze(tmp_path, axes=axes, combine="all", seeds=[1, 2, 3])
+    effects = {"reference": 0.0, f"{LR}=0.01": -0.1, "horizon.num_steps=null": -0.2}
+    noise = pd.Series([0.001, -0.001, 0.002] * 4)
+    table["val_bpb"] = table["variant"].map(lambda name: effects.get(name, -0.3)) + noise[: len(table)]
+    found = {term.name: term.effect for term in combinations.terms(table, "val_bpb", 0.05)}
+    assert found[f"{LR}=0.01"] == pytest.approx(-0.1, abs=0.01)
+    assert found["horizon.num_steps=null"] == pytest.approx(-0.2, abs=0.01)
+    assert len(found) == 3
