@@ -135,3 +135,34 @@ def test_another_pipe_that_breaks_is_an_error_like_any_other(monkeypatch: pytest
     monkeypatch.setattr(cli, "_dispatch", broken)
     with pytest.raises(BrokenPipeError):
         main(["sweep", "demo"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["resume"], "the following arguments are required: SWEEP"),
+        (["cancel", "x", "--wait", "soon"], "argument --wait: invalid float value: 'soon'"),
+        (["sweep", "x", "--rerun", "--accept-code"], "not allowed with argument"),
+        (["plan", "--format", "xml"], "invalid choice: 'xml'"),
+        (["data"], "required"),
+    ],
+)
+def test_wrong_arguments_are_one_line(
+    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("sweepkit: ") and said.count("\n") == 1
+    assert words in said and f"see sweepkit {arguments[0]}" in said and "--help" in said
+
+
+def test_a_sweep_that_plan_is_given_bare_is_proposed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for given, meant in {"demo": "demo", "dmo": "demo", "x0_bta1": "x0_beta1"}.items():
+        assert main(["plan", given]) == 2
+        said = capsys.readouterr().err
+        assert f"override is {given!r}" in said and f"did you mean 'sweep={meant}'?" in said, said
+    assert main(["plan", "./mine.yaml"]) == 2
+    assert "sweep=./mine.yaml" in capsys.readouterr().err

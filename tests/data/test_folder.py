@@ -93,7 +93,7 @@ def wrong(path: str | None, **changes: object) -> RunConfig:
 
 
 def test_no_path_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"dataset\.path is None, but must name a folder"):
+    with pytest.raises(ConfigError, match=r"dataset\.path is not set, but must name a folder"):
         prepare(wrong(None))
 
 

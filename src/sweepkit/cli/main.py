@@ -16,6 +16,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NoReturn
 
 from sweepkit import errors, fsio
 from sweepkit.plan import world
@@ -150,9 +151,16 @@ def _dispatch(arguments: list[str]) -> int:
     if name not in COMMANDS:
         raise errors.invalid("command", name, "be a sweepkit command", errors.did_you_mean(name, COMMANDS))
     module = importlib.import_module(f"sweepkit.cli.{name}")
-    parser = argparse.ArgumentParser(prog="sweepkit")
+    parser = _Parser(prog="sweepkit")
     module.add_parser(parser.add_subparsers(dest="command", required=True))
     return int(module.run(_parse(parser, arguments)))
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser, and those of commands, whose errors are one line like all others."""
+
+    def error(self, message: str) -> NoReturn:
+        raise errors.SweepkitError(f"{self.prog}: {message}; see {self.prog} --help")
 
 
 def _parse(parser: argparse.ArgumentParser, arguments: list[str]) -> argparse.Namespace:

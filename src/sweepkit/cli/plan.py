@@ -88,6 +88,7 @@ def rows(overrides: Sequence[str]) -> list[Row]:
         ConfigError: an override is wrong, or two sweeps are named.
     """
     name, others = running.split_sweep(overrides)
+    _refuse_bare_names(others)
     if name is not None:
         from sweepkit.config import paths
         from sweepkit.sweep import expand, points
@@ -105,6 +106,22 @@ def rows(overrides: Sequence[str]) -> list[Row]:
     from sweepkit.plan.build import build
 
     return [Row(build(compose(others)))]
+
+
+def _refuse_bare_names(overrides: Sequence[str]) -> None:
+    """Raise ConfigError where a sweep is named as other commands have it, or nearly."""
+    bare = next((item for item in overrides if "=" not in item), None)
+    if bare is None:
+        return
+    from sweepkit import errors
+    from sweepkit.sweep import file
+
+    names = [f"sweep={name}" for name in file.available()]
+    hint = (
+        f"sweep={bare}" if bare.endswith((".yaml", ".yml")) else errors.did_you_mean(f"sweep={bare}", names)
+    )
+    hint = hint if "?" in hint else f"write for example optimizer.matrix.lr=0.02, or {hint}"
+    raise errors.invalid("override", bare, "be key=value, or name a sweep", hint)
 
 
 def _row(cell: Cell) -> Row:

@@ -105,8 +105,8 @@ def _check_dataset(dataset: DatasetConfig) -> None:
                 f"add {choice}, or leave it out",
             )
     if dataset.kind is DatasetKind.parquet_folder and not dataset.path:
-        raise errors.invalid(
-            "dataset.path", dataset.path, "name a folder of parquet files", "add dataset.path=FOLDER"
+        raise errors.ConfigError(
+            "dataset.path is not set, but must name a folder of parquet files; add dataset.path=FOLDER"
         )
     if dataset.kind is DatasetKind.hub:
         if not dataset.repo or dataset.repo.count("/") != 1:

@@ -13,7 +13,7 @@ from typing import Any
 
 from sweepkit.config.schema import DatasetConfig
 from sweepkit.data.text_file import TextFile, open_text
-from sweepkit.errors import DataError, invalid
+from sweepkit.errors import ConfigError, DataError
 from sweepkit.plan import folder_text
 
 VALIDATION_FRAC = 0.05  # of a single file's documents
@@ -77,8 +77,8 @@ def _refuse_copies(dataset: DatasetConfig, digests: dict[str, str]) -> None:
 
 def _path(dataset: DatasetConfig) -> str:
     if dataset.path is None:
-        raise invalid(
-            "dataset.path", None, "name a folder of parquet files", "add dataset.path=FOLDER to the command"
+        raise ConfigError(
+            "dataset.path is not set, but must name a folder of parquet files; add dataset.path=FOLDER"
         )
     return dataset.path
 
@@ -89,10 +89,6 @@ def _parts(dataset: DatasetConfig, split: str) -> list[Part]:
     if len(paths) == 1:
         rows = (0.0, 1 - VALIDATION_FRAC) if split == "train" else (1 - VALIDATION_FRAC, 1.0)
         return [(paths[0], rows)]
-    if not 1 <= held_out < len(paths):
-        raise invalid(
-            "dataset.validation_shards", held_out,
-            f"be at least 1 and leave one of the {len(paths)} files to train on", "lower it or add files",
-        )  # fmt: skip
+    folder_text.check_split(len(paths), held_out)
     chosen = paths[:-held_out] if split == "train" else paths[-held_out:]
     return [(path, (0.0, 1.0)) for path in chosen]

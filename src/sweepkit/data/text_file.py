@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sweepkit.errors import DataError, did_you_mean
+from sweepkit.errors import DataError
+from sweepkit.plan import text_column as column
 
 _LINES_A_BATCH = 1_000
 
@@ -54,13 +55,7 @@ def _parquet(path: Path, text_column: str, rows: tuple[float, float]) -> Iterato
 
     try:
         with pq.ParquetFile(path) as file:
-            names = file.schema_arrow.names
-            if text_column not in names:
-                raise _no_column(path, text_column, names)
-            kinds = {field.name: field.type for field in file.schema_arrow}
-            texts = [name for name, kind in kinds.items() if _is_text(kind)]
-            if text_column not in texts:
-                raise _no_text(path, text_column, str(kinds[text_column]), texts)
+            column.check(path, file.schema_arrow, text_column)
             num_rows = file.metadata.num_rows
             first, stop = (_boundary(part, num_rows) for part in rows)
             position = 0
@@ -68,21 +63,13 @@ def _parquet(path: Path, text_column: str, rows: tuple[float, float]) -> Iterato
                 size = file.metadata.row_group(group).num_rows
                 low, high = max(first, position), min(stop, position + size)
                 if low < high:
-                    column = file.read_row_group(group, columns=[text_column]).column(0)
-                    yield column.slice(low - position, high - low).to_pylist()
+                    texts = file.read_row_group(group, columns=[text_column]).column(0)
+                    yield texts.slice(low - position, high - low).to_pylist()
                 position += size
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         if isinstance(error, FileNotFoundError):
             raise
         raise _unreadable(path, "a readable parquet file", error) from error
-
-
-def _is_text(kind: Any) -> bool:
-    """Whether an Arrow type is text, in any of its layouts."""
-    from pyarrow import types
-
-    kind = kind.value_type if types.is_dictionary(kind) else kind
-    return any(is_one(kind) for is_one in (types.is_string, types.is_large_string, types.is_string_view))
 
 
 def _json_lines(path: Path, text_column: str) -> Iterator[list[str]]:
@@ -99,11 +86,11 @@ def _json_lines(path: Path, text_column: str) -> Iterator[list[str]]:
                 if not isinstance(row, dict):
                     raise _unreadable(path, "one JSON object a line", TypeError(f"it has {line.strip():.40}"))
                 if text_column not in row:
-                    raise _no_column(path, text_column, list(row))
+                    raise column.missing(path, text_column, list(row))
                 text = row[text_column]
                 if not isinstance(text, str | None):
                     texts = [name for name, value in row.items() if isinstance(value, str)]
-                    raise _no_text(path, text_column, type(text).__name__, texts)
+                    raise column.no_text(path, text_column, type(text).__name__, texts)
                 batch.append(_encodable(text or ""))
                 if len(batch) == _LINES_A_BATCH:
                     yield batch
@@ -128,20 +115,6 @@ def _encodable(text: str) -> str:
     except UnicodeEncodeError:
         return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return text
-
-
-def _no_text(path: Path, text_column: str, kind: str, texts: list[str]) -> DataError:
-    remedy = did_you_mean(text_column, texts) if texts else "write that column as strings"
-    return DataError(
-        f"dataset.text_column is {text_column!r}, of type {kind} in {path}, but must be text; {remedy}"
-    )
-
-
-def _no_column(path: Path, text_column: str, names: list[str]) -> DataError:
-    return DataError(
-        f"dataset.text_column is {text_column!r}, but must name a column of {path}; "
-        f"{did_you_mean(text_column, names)}"
-    )
 
 
 def _unreadable(path: Path, what: str, error: Exception) -> DataError:

@@ -8,6 +8,7 @@ was hashed is not remembered: within the resolution of its times it could change
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import os
 import sys
@@ -19,7 +20,9 @@ from typing import Any
 
 from sweepkit import fsio
 from sweepkit.config import paths, variables
-from sweepkit.errors import DamagedError, DataError, StorageError
+from sweepkit.config.schema import DatasetConfig
+from sweepkit.errors import DamagedError, DataError, StorageError, invalid
+from sweepkit.plan import text_column
 
 _SETTLED_NS = 2 * 10**9  # the coarsest times of a file system
 _SAID_BYTES = 2**30  # reading this much takes long enough to say so
@@ -40,6 +43,12 @@ def parquet_files(path: str) -> list[Path]:
             "Check the spelling, use an absolute path, or plan on a machine that has the folder"
         )
     found = sorted(folder.glob("*.parquet"))
+    if (nested := _nested(folder)) is not None:
+        raise DataError(
+            f"dataset.path is {path!r}, which holds {nested.relative_to(folder)}, but must hold all of its "
+            "*.parquet files itself: those in folders of it would not be read; name the folder that has the "
+            "text, or move files up or away"
+        )
     if not found:
         raise DataError(
             f"dataset.path is {path!r}, which holds no *.parquet file, but must hold at least one; put files "
@@ -53,6 +62,48 @@ def parquet_files(path: str) -> list[Path]:
                 "dataset.path, or move it away"
             )
     return found
+
+
+def _nested(folder: Path) -> Path | None:
+    """The first parquet file in a folder of this one, if there is one; what is hidden is nobody's text."""
+    for inner, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        if Path(inner) != folder:
+            for name in sorted(names):
+                if name.endswith(".parquet") and not name.startswith("."):
+                    return Path(inner) / name
+    return None
+
+
+def check(dataset: DatasetConfig) -> None:
+    """Refuse what training would, as far as names and the first file's columns tell.
+
+    Raises:
+        ConfigError: ``dataset.validation_shards`` leaves nothing to train on.
+        DataError: see ``parquet_files``; or ``dataset.text_column`` is no text of the first file.
+    """
+    files = parquet_files(str(dataset.path))
+    check_split(len(files), dataset.validation_shards)
+    _check_column(files[0], tuple(mark(files[0])), dataset.text_column)
+
+
+def check_split(num_files: int, validation_shards: int) -> None:
+    """Raises ConfigError where held-out files leave none to train on; a single file is split by its rows."""
+    if num_files > 1 and not 1 <= validation_shards < num_files:
+        raise invalid(
+            "dataset.validation_shards", validation_shards,
+            f"be at least 1 and leave one of the {num_files} files to train on", "lower it or add files",
+        )  # fmt: skip
+
+
+@functools.lru_cache(maxsize=1024)
+def _check_column(file: Path, mark: tuple[int, ...], name: str) -> None:
+    """Once for a file as it is; one that cannot be read is refused where its text is."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with contextlib.suppress(pa.ArrowException, OSError):
+        text_column.check(file, pq.read_schema(file), name)
 
 
 def file_digests(path: str) -> dict[str, str]:

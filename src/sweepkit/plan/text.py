@@ -144,5 +144,6 @@ def _of_dataset(dataset: DatasetConfig) -> str | None:
     if dataset.kind is DatasetKind.embedded:
         return embedded_digest()
     if dataset.kind is DatasetKind.parquet_folder:
+        folder_text.check(dataset)
         return folder_text.digest(str(dataset.path))
     return dataset.revision if dataset.revision and _COMMIT.fullmatch(dataset.revision) else None

@@ -10,8 +10,8 @@ A small language of its own rather than ``DataFrame.query``, which evaluates Pyt
                | "is" ["not"] "missing"
 
 A value is a number, a quoted string or a bare word; it is read as the column's dtype asks. Levels of a
-field of numbers are numbers; where others are compared with one, those that read as numbers do. As in SQL, a missing number
-satisfies no comparison; ask for it with ``is missing``.
+field of numbers are numbers; where others are compared with one, those that read as numbers do. As in SQL,
+a missing number satisfies no comparison; ask for it with ``is missing``.
 """
 
 from __future__ import annotations

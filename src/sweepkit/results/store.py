@@ -194,8 +194,9 @@ def _with_numbers(frame: pd.DataFrame, rows: list[flatten.Row]) -> pd.DataFrame:
         values = [row[f"level_{axis}"] for row in rows]
         there = [value for value in values if value is not None]
         if there and not any(isinstance(value, str) for value in there):
-            dtype = columns.INT if all(isinstance(value, int) for value in there) else columns.FLOAT
-            frame[f"level_{axis}"] = pd.array(values, dtype=dtype)
+            is_whole = all(isinstance(value, int) for value in there)
+            dtype = pd.Int64Dtype() if is_whole else pd.Float64Dtype()
+            frame[f"level_{axis}"] = pd.Series(values, index=frame.index, dtype=object).astype(dtype)
     return frame
 
 

@@ -32,6 +32,7 @@ from sweepkit.training.journal import Journal
 from sweepkit.training.low_mfu import MfuWatch
 from sweepkit.training.prefetch import Prefetcher
 from sweepkit.training.throughput import Utilisation
+from sweepkit.training.time_left import TimeLeft
 from sweepkit.training.wandb_log import Display
 
 
@@ -65,6 +66,14 @@ class Loop:
             self.engine.device,
             self.engine.key.compile,
             plan.device_batch_size,
+        )
+        between = [stream for stream in self.data.streams if not stream.is_holdout]
+        self.time_left = TimeLeft(
+            plan.num_steps,
+            plan.total_batch_size // plan.sequence_len,
+            self.config.evaluation.every_steps,
+            sum(stream.num_rows for stream in between),
+            sum(stream.num_rows for stream in self.data.streams),
         )
         loader = self.data.train(plan.seed, plan.total_batch_size, plan.sequence_len)
         batches = Prefetcher(
@@ -169,7 +178,7 @@ class Loop:
             "training",
             loss=loss,
             tokens_per_s=plan.total_batch_size / usual,
-            eta_s=(plan.num_steps - step) * usual,
+            eta_s=self.time_left.seconds(step, usual, is_evaluated=False),
         )
         if problem:
             raise Diverged(problem)
@@ -198,7 +207,9 @@ class Loop:
         due = state.step == self.plan.num_steps or (every and state.step and state.step % every == 0)
         if not due or state.evaluated_step == state.step:
             return
-        self.journal.progress("evaluating", force=True, loss=state.last_loss)
+        usual = state.clock.mean_step_time_s
+        eta_s = None if usual is None else self.time_left.seconds(state.step, usual, is_evaluated=False)
+        self.journal.progress("evaluating", force=True, loss=state.last_loss, eta_s=eta_s)
         at_end = state.step == self.plan.num_steps
         streams = [stream for stream in self.data.streams if at_end or not stream.is_holdout]
         before = state.clock.eval_time_s
@@ -214,6 +225,7 @@ class Loop:
         if bad:
             raise Diverged(f"{bad[0]} is {bpb[bad[0]]} at step {state.step}; {self._remedy()}")
         state.bpb, state.evaluated_step = bpb, state.step
+        self.time_left.evaluated(state.clock.eval_time_s - before, at_end)
         row = {"step": state.step, **bpb, "eval_time_s": state.clock.eval_time_s - before}
         self.display.log(self.journal.metrics(row))
         shown = ", ".join(f"{name} {value:.4f}" for name, value in bpb.items())
