@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from sweepkit.optim.adamw import AdamRule, AdamWGroup
+from sweepkit.optim.schedule import Now
 
 
 @settings(max_examples=25, deadline=None)
@@ -40,7 +41,7 @@ def test_fp32_equals_torchs_adamw(
         ours.grad = torch.randn(shape, generator=generator)
         theirs.grad = ours.grad.clone()
         reference.param_groups[0]["lr"] = lr * factor
-        group.set_step(step, factor, 1.0)
+        group.set_step(Now(step, factor))
         group.step()
         reference.step()
         torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
@@ -59,7 +60,7 @@ def test_bf16_storage_fp32_arithmetic() -> None:
         second = 0.995 * group.exp_avg_sqs[0].float() + 0.005 * g * g
         root = (second / (1 - 0.995 ** (step + 1))).sqrt() + 1e-10
         p = p * (1 - 0.3 * 0.001) - 0.3 * (first / (1 - 0.8 ** (step + 1))) / root
-        group.set_step(step, 1.0, 1.0)
+        group.set_step(Now(step))
         group.step()
         for stored, exact in ((table, p), (group.exp_avgs[0], first), (group.exp_avg_sqs[0], second)):
             torch.testing.assert_close(stored.detach().float(), exact, atol=1e-8, rtol=2**-8)
@@ -70,6 +71,6 @@ def test_scheduled_decay_only_where_asked_for() -> None:
         parameter = nn.Parameter(torch.ones(3))
         group = AdamWGroup([("p", parameter)], AdamRule(0.1, 0.8, 0.9, 1e-10, 0.5, scheduled))
         parameter.grad = torch.zeros(3)
-        group.set_step(0, 1.0, 0.25)
+        group.set_step(Now(0, weight_decay=0.25))
         group.step()
         torch.testing.assert_close(parameter.detach(), torch.full((3,), expected))

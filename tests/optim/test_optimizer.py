@@ -10,11 +10,14 @@ from plain_muon import PlainMuon
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from sweepkit.config import codec
+from sweepkit.config.choices import MatrixOptimizer
 from sweepkit.config.compose import compose
 from sweepkit.errors import CheckpointError
 from sweepkit.optim import schedule
 from sweepkit.optim.optimizer import Optimizer, build_optimizer
 from sweepkit.plan.build import build
+from sweepkit.plan.roles import update_rule
 from sweepkit.plan.run_plan import RunPlan
 
 Roles = dict[str, list[tuple[str, nn.Parameter]]]
@@ -105,6 +108,20 @@ def test_state_is_keyed_by_parameter_and_does_not_know_stacks() -> None:
     assert state["wte.exp_avg"].dtype == state["ve.exp_avg_sq"].dtype == torch.bfloat16
     assert state["head.exp_avg"].dtype == torch.float32
     assert state["lambda.exp_avg"].shape == ()
+
+
+@pytest.mark.parametrize("kind", MatrixOptimizer)
+def test_every_rule_keeps_what_it_describes(kind: MatrixOptimizer) -> None:
+    """The memory of a plan is counted from the description."""
+    plan, roles = mini(f"optimizer.matrix.kind={kind.name}"), made_up_roles()
+    optimizer = codec.from_json(plan.config).optimizer
+    described = {
+        f"{name}.{key}": shape
+        for role, named in roles.items()
+        for name, parameter in named
+        for key, shape in update_rule(role, optimizer).state(tuple(parameter.shape)).items()
+    }
+    assert {key: tuple(t.shape) for key, t in built(plan, roles).state_dict().items()} == described
 
 
 def test_saved_state_is_a_copy() -> None:

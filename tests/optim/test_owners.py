@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from sweepkit.config.schema import OptimizerConfig
 from sweepkit.optim import owners
 
 
@@ -16,7 +17,7 @@ from sweepkit.optim import owners
 )
 def test_ownership_is_a_balanced_partition(shapes: list[tuple[int, int]], num_ranks: int) -> None:
     named = [(f"m{i}", nn.Parameter(torch.empty(shape, device="meta"))) for i, shape in enumerate(shapes)]
-    found = owners.assign({"matrix": named, "x0": []}, num_ranks)
+    found = owners.assign({"matrix": named, "x0": []}, OptimizerConfig(), num_ranks)
     assert found.keys() == {name for name, _ in named}
     assert set(found.values()) <= set(range(num_ranks))
     costs = {name: p.numel() * min(p.shape) for name, p in named}
@@ -29,7 +30,8 @@ def test_kinds_are_spread_apart() -> None:
     def parameters(name: str, num: int, *shape: int) -> list[tuple[str, nn.Parameter]]:
         return [(f"{name}{i}", nn.Parameter(torch.empty(shape, device="meta"))) for i in range(num)]
 
-    found = owners.assign({"matrix": parameters("m", 8, 64, 64), "embedding": parameters("e", 4, 512, 64)}, 4)
+    roles = {"matrix": parameters("m", 8, 64, 64), "embedding": parameters("e", 4, 512, 64)}
+    found = owners.assign(roles, OptimizerConfig(), 4)
     for rank in range(4):
         assert sum(found[f"m{i}"] == rank for i in range(8)) == 2
         assert sum(found[f"e{i}"] == rank for i in range(4)) == 1

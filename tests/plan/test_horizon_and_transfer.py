@@ -11,8 +11,8 @@ import pytest
 from sweepkit.config.compose import compose
 from sweepkit.errors import ConfigError
 from sweepkit.plan.build import build
+from sweepkit.plan.roles import ROLES
 from sweepkit.plan.run_plan import RunPlan
-from sweepkit.plan.transfer import GROUPS
 
 HERE = Path(__file__).parents[2] / "docs" / "reference"
 
@@ -93,7 +93,7 @@ def test_learning_rates_by_hand() -> None:
             "smear": 0.2,
         }
     )
-    assert set(plan().learning_rates) == set(GROUPS)
+    assert set(plan().learning_rates) == set(ROLES)
 
 
 def test_steps_from_the_ratio() -> None:

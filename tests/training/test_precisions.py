@@ -10,6 +10,7 @@ from training_runs import folder, losses, run, stop_after, tiny
 
 from sweepkit.config.choices import Fp8Backend
 from sweepkit.optim.adamw import AdamWGroup
+from sweepkit.optim.schedule import Now
 from sweepkit.results.record import FailureClass, RunState
 from sweepkit.training.engine import Engine, EngineKey
 from sweepkit.training.session import Session
@@ -118,9 +119,9 @@ def test_fp16_skips_a_step_that_overflows_and_gives_up_when_all_do(
 
     set_step, updates = AdamWGroup.set_step, set()
 
-    def count(self: AdamWGroup, step: int, *factors: float) -> None:
-        updates.add(step)
-        set_step(self, step, *factors)
+    def count(self: AdamWGroup, now: Now) -> None:
+        updates.add(now.num_updates)
+        set_step(self, now)
 
     monkeypatch.setattr(Engine, "backward", overflow)
     monkeypatch.setattr(AdamWGroup, "set_step", count)

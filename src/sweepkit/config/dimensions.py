@@ -6,6 +6,8 @@ from sweepkit.config.schema import HorizonConfig, ModelConfig
 
 #: Rows of the embedding tables are padded to a multiple of this.
 VOCAB_MULTIPLE = 64
+#: short_window "auto": a quarter of T, rounded up to a multiple of this.
+WINDOW_MULTIPLE = 128
 #: Below, the residual that backout keeps is the last block's: x − λx is x to the final norm, whatever λ is.
 MIN_BACKOUT_DEPTH = 3
 
@@ -26,15 +28,34 @@ def num_kv_heads(model: ModelConfig) -> int:
     return num_heads(model) if model.num_kv_heads is None else model.num_kv_heads
 
 
+def kv_width(model: ModelConfig) -> int:
+    """Channels of all key/value heads."""
+    return num_kv_heads(model) * model.head_dim
+
+
+def value_embedding_layers(model: ModelConfig) -> tuple[int, ...]:
+    """Every second layer, the last among them; none where they are switched off."""
+    return tuple(i for i in range(model.depth) if i % 2 == (model.depth - 1) % 2 and model.value_embeddings)
+
+
+def windows(model: ModelConfig, sequence_len: int) -> tuple[int, ...]:
+    """Window of every layer in tokens, at most T; the last layer always sees everything."""
+    short = model.short_window
+    if not isinstance(short, int):
+        short = -(-sequence_len // (4 * WINDOW_MULTIPLE)) * WINDOW_MULTIPLE
+    pattern = [model.window_pattern[i % len(model.window_pattern)] for i in range(model.depth)]
+    pattern[-1] = "L"
+    return tuple(sequence_len if letter == "L" else min(short, sequence_len) for letter in pattern)
+
+
 def device_rows(horizon: HorizonConfig, batch: int) -> int:
     """Rows of a micro-batch: ``device_batch_size``, or all of a batch of ``batch`` tokens that has fewer."""
     return min(horizon.device_batch_size, max(1, batch // horizon.sequence_len))
 
 
-def has_backout(model: ModelConfig, depth: int | None = None) -> bool:
+def has_backout(model: ModelConfig) -> bool:
     """Whether there is backout: unless switched off, from ``MIN_BACKOUT_DEPTH`` on."""
-    depth = model.depth if depth is None else depth
-    return model.backout is not False and depth >= MIN_BACKOUT_DEPTH
+    return model.backout is not False and model.depth >= MIN_BACKOUT_DEPTH
 
 
 def padded_vocab_size(vocab_size: int) -> int:

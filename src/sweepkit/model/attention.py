@@ -7,32 +7,34 @@ Shapes: B batch, T time, D width, H query heads, G key/value heads, K head size.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
 from sweepkit.config.schema import ModelConfig
-from sweepkit.model.layers import Linear, norm, rotate
-from sweepkit.plan.run_plan import RunPlan
+from sweepkit.model.layers import Linear, add_linears, norm, rotate
+from sweepkit.plan.parts import Weight
 
 
 class Attention(nn.Module):
-    """One layer's attention; ``value_embedding`` adds the gate of that layer's value table."""
+    """One layer's attention; a layer with a value table has a ``value_gate`` among its weights."""
+
+    q: Linear
+    k: Linear
+    v: Linear
+    out: Linear
+    value_gate: Linear | None
 
     def __init__(
-        self, model: ModelConfig, plan: RunPlan, value_embedding: bool, device: torch.device | str | None
+        self, model: ModelConfig, weights: Mapping[str, Weight], device: torch.device | str | None
     ) -> None:
         super().__init__()
-        self.num_heads, self.num_kv_heads, self.head_dim = plan.num_heads, plan.num_kv_heads, plan.head_dim
-        self.qk_scale = model.qk_scale
+        self.head_dim, self.qk_scale = model.head_dim, model.qk_scale
         self.gate_channels, self.gate_scale = model.value_gate_channels, model.value_gate_scale
-        query_width, kv_width = plan.num_heads * plan.head_dim, plan.num_kv_heads * plan.head_dim
-        self.q = Linear(plan.width, query_width, device)
-        self.k = Linear(plan.width, kv_width, device)
-        self.v = Linear(plan.width, kv_width, device)
-        self.out = Linear(query_width, plan.width, device)
-        self.value_gate = (
-            Linear(model.value_gate_channels, plan.num_kv_heads, device) if value_embedding else None
-        )
+        add_linears(self, weights, device)
+        if "value_gate.weight" not in weights:
+            self.register_module("value_gate", None)
 
     def project(
         self, x_BTD: Tensor, ve_BTE: Tensor | None, cos_T1k: Tensor, sin_T1k: Tensor

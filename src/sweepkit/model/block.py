@@ -11,6 +11,7 @@ Shapes: B batch, T time, D width, E key/value width, k half of the head size.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -21,18 +22,18 @@ from sweepkit.model.attend import Attend
 from sweepkit.model.attention import Attention
 from sweepkit.model.layers import norm
 from sweepkit.model.mlp import MLP
-from sweepkit.plan.run_plan import RunPlan
+from sweepkit.plan.parts import Weight, within
 
 
 class Block(nn.Module):
     """Residual mix, attention, MLP."""
 
     def __init__(
-        self, model: ModelConfig, plan: RunPlan, value_embedding: bool, device: torch.device | str | None
+        self, model: ModelConfig, weights: Mapping[str, Weight], device: torch.device | str | None
     ) -> None:
         super().__init__()
-        self.attention = Attention(model, plan, value_embedding, device)
-        self.mlp = MLP(plan.width, model.mlp_ratio, device)
+        self.attention = Attention(model, within(weights, "attention."), device)
+        self.mlp = MLP(within(weights, "mlp."), device)
 
     def compile_pieces(self, **options: Any) -> None:
         """Compile ``before`` and ``after``; ``options`` go to ``torch.compile``."""

@@ -1,6 +1,7 @@
 """The GPT of the baseline: embeddings, smear, blocks with x0 and value embeddings, backout, head.
 
-A model is built from a RunPlan, which has settled every size. It is built uninitialised (on the meta
+A model is built from a RunPlan, which has settled every size, and from the descriptions of its parts
+(``plan/parts.py``), which name every parameter and its shape. It is built uninitialised (on the meta
 device too, where it only counts); ``initialize(seed)`` fills it in place. ``compile_regions`` compiles the
 pieces of the blocks and the loss, not the whole: four small graphs whatever the depth.
 
@@ -9,15 +10,14 @@ Shapes: B batch, T time, D width, E key/value width, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
 
-from sweepkit.config import codec, dimensions
+from sweepkit.config import codec
 from sweepkit.config.choices import AttentionBackend
-from sweepkit.config.schema import ModelConfig
+from sweepkit.config.schema import RunConfig
 from sweepkit.model import init
 from sweepkit.model.attend import Attend
 from sweepkit.model.block import Block
@@ -30,19 +30,9 @@ from sweepkit.model.loss import (
     softcap,
     token_nats,
 )
+from sweepkit.plan import parts
+from sweepkit.plan.roles import ROLES
 from sweepkit.plan.run_plan import RunPlan
-
-Role = Literal["matrix", "embedding", "unembedding", "value_embedding", "resid", "x0", "smear"]
-# The first part of a parameter's name decides its optimizer group.
-_ROLE_PREFIXES: dict[Role, tuple[str, ...]] = {
-    "matrix": ("blocks",),
-    "embedding": ("wte",),
-    "unembedding": ("lm_head",),
-    "value_embedding": ("value_embeds",),
-    "resid": ("resid_lambdas",),
-    "x0": ("x0_lambdas",),
-    "smear": ("smear_gate", "smear_lambda", "backout_lambda"),
-}
 
 
 def build_model(
@@ -59,9 +49,7 @@ def build_model(
         device: where it lives; "meta" allocates nothing.
         attention: the kernel, not auto.
     """
-    config = codec.from_json(plan.config)
-    vocab_size = config.tokenizer.vocab_size
-    return GPT(config.model, plan, vocab_size, compute_dtype, torch.device(device), attention)
+    return GPT(codec.from_json(plan.config), plan, compute_dtype, torch.device(device), attention)
 
 
 class GPT(nn.Module):
@@ -75,39 +63,33 @@ class GPT(nn.Module):
 
     def __init__(
         self,
-        config: ModelConfig,
+        config: RunConfig,
         plan: RunPlan,
-        vocab_size: int,
         compute_dtype: torch.dtype,
         device: torch.device,
         attention: AttentionBackend,
     ) -> None:
         super().__init__()
-        self.config, self.compute_dtype, self.vocab_size = config, compute_dtype, vocab_size
-        self.depth, self.width, self.sequence_len = plan.depth, plan.width, plan.sequence_len
-        self.backout_layer = plan.depth // 2
-        self.wte = Embedding(plan.padded_vocab_size, plan.width, compute_dtype, device)
-        with_values = set(plan.value_embedding_layers)
-        self.blocks = nn.ModuleList(Block(config, plan, i in with_values, device) for i in range(plan.depth))
-        kv_width = plan.num_kv_heads * plan.head_dim
-        self.value_embeds = nn.ModuleDict(
-            {
-                str(i): Embedding(plan.padded_vocab_size, kv_width, compute_dtype, device)
-                for i in sorted(with_values)
-            }
+        self.run_config, self.compute_dtype = config, compute_dtype
+        self.config, self.vocab_size = config.model, config.tokenizer.vocab_size
+        self.weights = parts.by_parameter(parts.describe(config))  # of every parameter, by its name
+        self.sequence_len, self.backout_layer = plan.sequence_len, plan.depth // 2
+        self.wte = self._table("wte", device)
+        self.blocks = nn.ModuleList(
+            Block(config.model, parts.within(self.weights, f"blocks.{i}."), device) for i in range(plan.depth)
         )
-        self.lm_head = Linear(plan.width, plan.padded_vocab_size, device)
-        self.resid_lambdas = nn.Parameter(torch.empty(plan.depth, device=device))
-        self.x0_lambdas = nn.Parameter(torch.empty(plan.depth, device=device))
-        self.smear_gate: Linear | None = None
-        self.smear_lambda: nn.Parameter | None = None
-        if config.smear:
-            self.smear_gate = Linear(config.smear_channels, 1, device)
-            self.smear_lambda = nn.Parameter(torch.empty((), device=device))
-        self.backout_lambda: nn.Parameter | None = None
-        if dimensions.has_backout(config, plan.depth):
-            self.backout_lambda = nn.Parameter(torch.empty((), device=device))
-        cos, sin = rotary_tables(plan.sequence_len, plan.head_dim, config.rope_base, compute_dtype, device)
+        self.value_embeds = nn.ModuleDict(
+            {str(i): self._table(f"value_embeds.{i}", device) for i in plan.value_embedding_layers}
+        )
+        self.lm_head = self._linear("lm_head", device)
+        self.resid_lambdas = self._factor("resid_lambdas", device)
+        self.x0_lambdas = self._factor("x0_lambdas", device)
+        has_smear, has_backout = ("smear_lambda" in self.weights, "backout_lambda" in self.weights)
+        self.smear_gate = self._linear("smear_gate", device) if has_smear else None
+        self.smear_lambda = self._factor("smear_lambda", device) if has_smear else None
+        self.backout_lambda = self._factor("backout_lambda", device) if has_backout else None
+        base, length = config.model.rope_base, plan.sequence_len
+        cos, sin = rotary_tables(length, plan.head_dim, base, compute_dtype, device)
         self.register_buffer("cos", cos, persistent=False)
         self.register_buffer("sin", sin, persistent=False)
         self.training_project = None
@@ -121,17 +103,21 @@ class GPT(nn.Module):
             }
         )
 
-    def layers(self) -> Iterator[Block]:
-        """The blocks, first to last."""
-        return (cast(Block, block) for block in self.blocks)
+    def _table(self, name: str, device: torch.device) -> Embedding:
+        rows, width = self.weights[f"{name}.weight"].shape
+        return Embedding(rows, width, self.compute_dtype, device)
 
-    def value_tables(self) -> Iterator[Embedding]:
-        """The value-embedding tables, first layer to last."""
-        return (cast(Embedding, table) for table in self.value_embeds.values())
+    def _linear(self, name: str, device: torch.device) -> Linear:
+        rows, columns = self.weights[f"{name}.weight"].shape
+        return Linear(columns, rows, device)
+
+    def _factor(self, name: str, device: torch.device) -> nn.Parameter:
+        return nn.Parameter(torch.empty(self.weights[name].shape, device=device))
 
     def initialize(self, seed: int) -> None:
         """Fill every parameter in place from ``seed``: the same bits every time, on every device."""
-        init.initialize(self, seed)
+        weights = parts.by_parameter(parts.describe(self.run_config))
+        init.initialize(self, weights, seed, self.config.init_moved_by)
         self.zero_grad(set_to_none=True)
 
     def compile_regions(self, **options: Any) -> None:
@@ -140,8 +126,8 @@ class GPT(nn.Module):
         The graphs are traced for one shape [B, T] with gradients. Evaluation goes through the same graphs, so
         that nothing is compiled twice. ``options`` go to ``torch.compile``.
         """
-        for block in self.layers():
-            block.compile_pieces(**options)
+        for block in self.blocks:
+            cast(Block, block).compile_pieces(**options)
         self._nats_and_gradient = torch.compile(nats_and_gradient, **options)
         self._compiled = True
 
@@ -207,10 +193,9 @@ class GPT(nn.Module):
         )
         return torch.cat((x_BTD[:, :1], later_BTD + gate_BT1 * x_BTD[:, :-1]), dim=1)
 
-    def parameter_roles(self) -> dict[Role, list[tuple[str, nn.Parameter]]]:
+    def parameter_roles(self) -> dict[str, list[tuple[str, nn.Parameter]]]:
         """Every parameter once, by the optimizer group it belongs to, in a fixed order."""
-        roles: dict[Role, list[tuple[str, nn.Parameter]]] = {role: [] for role in _ROLE_PREFIXES}
-        role_of = {prefix: role for role, prefixes in _ROLE_PREFIXES.items() for prefix in prefixes}
+        roles: dict[str, list[tuple[str, nn.Parameter]]] = {role: [] for role in ROLES}
         for name, parameter in self.named_parameters():
-            roles[role_of[name.split(".")[0]]].append((name, parameter))
+            roles[self.weights[name].role].append((name, parameter))
         return roles

@@ -8,12 +8,14 @@ Shapes: B batch, T time, D width, H heads, K head size, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from sweepkit.plan.parts import Weight
 
 
 def norm(x: Tensor) -> Tensor:
@@ -39,6 +41,13 @@ class Linear(nn.Module):
         if self.training_product is not None and self.training:
             return self.training_product(x, self.weight)
         return F.linear(x, self.weight.to(x.dtype))
+
+
+def add_linears(module: nn.Module, weights: Mapping[str, Weight], device: torch.device | str | None) -> None:
+    """Give ``module`` a Linear for each of its weights, under the weight's name."""
+    for name, weight in weights.items():
+        rows, columns = weight.shape
+        module.add_module(name.removesuffix(".weight"), Linear(columns, rows, device))
 
 
 class _Lookup(torch.autograd.Function):

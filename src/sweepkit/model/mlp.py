@@ -1,21 +1,26 @@
-"""The feed-forward half of a block: D → mlp_ratio·D, ReLU², back to D."""
+"""The feed-forward half of a block: D → hidden, ReLU², back to D."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sweepkit.model.layers import Linear
+from sweepkit.model.layers import Linear, add_linears
+from sweepkit.plan.parts import Weight
 
 
 class MLP(nn.Module):
     """ReLU² feed-forward layer without biases."""
 
-    def __init__(self, width: int, mlp_ratio: int, device: torch.device | str | None) -> None:
+    up: Linear
+    down: Linear
+
+    def __init__(self, weights: Mapping[str, Weight], device: torch.device | str | None) -> None:
         super().__init__()
-        self.up = Linear(width, mlp_ratio * width, device)
-        self.down = Linear(mlp_ratio * width, width, device)
+        add_linears(self, weights, device)
 
     def forward(self, x_BTD: Tensor) -> Tensor:
         """[B, T, D] → [B, T, D]."""

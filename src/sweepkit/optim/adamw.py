@@ -7,11 +7,16 @@ CPU, CUDA and MPS and is not compiled, so LR, betas and decay are plain numbers 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+
+from sweepkit.config import codec
+from sweepkit.optim.schedule import Now
+from sweepkit.optim.update import Members, Setting
+from sweepkit.plan.roles import ADAMW, ROLES
 
 
 @dataclass(frozen=True)
@@ -23,37 +28,41 @@ class AdamRule:
     beta2: float
     eps: float
     weight_decay: float
-    scheduled_decay: bool = False  # only the matrix group's decay follows a schedule
+    scheduled_decay: bool = False
 
 
 class AdamWGroup:
     """Parameters that share hyperparameters, with their first and second moments."""
 
-    def __init__(self, named: list[tuple[str, nn.Parameter]], rule: AdamRule) -> None:
+    def __init__(self, named: Members, rule: AdamRule) -> None:
         self.names = [name for name, _ in named]
         self.parameters = [parameter for _, parameter in named]
         self.rule = rule
-        self.exp_avgs = [torch.zeros_like(p, requires_grad=False) for p in self.parameters]
-        self.exp_avg_sqs = [torch.zeros_like(p, requires_grad=False) for p in self.parameters]
+        kept = [ADAMW.state(tuple(p.shape)) for p in self.parameters]
+        self.exp_avgs, self.exp_avg_sqs = (
+            [
+                torch.zeros(s[key], dtype=p.dtype, device=p.device)
+                for p, s in zip(self.parameters, kept, strict=True)
+            ]
+            for key in ("exp_avg", "exp_avg_sq")
+        )
         # Float counters, one a parameter: the kernel reads the step for the bias correction there.
         self._steps = [torch.zeros((), dtype=torch.float32, device=p.device) for p in self.parameters]
         self._lr = rule.lr
         self._weight_decay = rule.weight_decay
 
-    def set_step(self, step: int, lr_factor: float, weight_decay_factor: float) -> None:
-        """Prepare step ``step`` (from 0), not counting any that were skipped."""
-        self._lr = self.rule.lr * lr_factor
+    def set_step(self, now: Now) -> None:
+        """Set this step's scheduled values; the moments are corrected for the updates that were made."""
+        self._lr = self.rule.lr * now.lr
         self._weight_decay = self.rule.weight_decay
         if self.rule.scheduled_decay:
-            self._weight_decay *= weight_decay_factor
+            self._weight_decay *= now.weight_decay
         torch._foreach_zero_(self._steps)
-        torch._foreach_add_(self._steps, step + 1)
+        torch._foreach_add_(self._steps, now.num_updates + 1)
 
     @torch.no_grad()
     def step(self) -> None:
         """Update every parameter from its gradient."""
-        if not self.parameters:
-            return
         torch._fused_adamw_(
             [p.detach() for p in self.parameters],
             [_gradient(name, p) for name, p in zip(self.names, self.parameters, strict=True)],
@@ -75,6 +84,20 @@ class AdamWGroup:
         for name, first, second in zip(self.names, self.exp_avgs, self.exp_avg_sqs, strict=True):
             yield f"{name}.exp_avg", first
             yield f"{name}.exp_avg_sq", second
+
+
+def groups(role: str, device: torch.device, setting: Setting) -> Callable[[Members], AdamWGroup]:
+    """What makes the groups of a role."""
+    block, plan = getattr(codec.from_json(setting.plan.config).optimizer, role), setting.plan
+    rule = AdamRule(
+        lr=plan.learning_rates[role],
+        beta1=block.beta1,
+        beta2=block.beta2,
+        eps=block.eps,
+        weight_decay=plan.weight_decays[role],
+        scheduled_decay=ROLES[role].decay_is_scheduled,
+    )
+    return lambda members: AdamWGroup(members, rule)
 
 
 def _gradient(name: str, parameter: nn.Parameter) -> Tensor:

@@ -20,18 +20,19 @@ import torch
 from torch import Tensor, nn
 
 from sweepkit.config import codec
-from sweepkit.config.choices import MatrixOptimizer
-from sweepkit.config.schema import AdamGroupConfig, MatrixGroupConfig
 from sweepkit.distributed.ranks import Ranks
 from sweepkit.errors import CheckpointError
-from sweepkit.optim import schedule
-from sweepkit.optim.adamw import AdamRule, AdamWGroup
-from sweepkit.optim.muon import MuonRule, muon_step
-from sweepkit.optim.muon_stack import MuonStack
+from sweepkit.optim import adamw, muon_stack, schedule
 from sweepkit.optim.owners import Owners
+from sweepkit.optim.update import Members, Setting, Update
+from sweepkit.plan.roles import update_rule
 from sweepkit.plan.run_plan import RunPlan
 
-NamedParameters = Sequence[tuple[str, nn.Parameter]]
+#: Name of a rule (``plan/roles.py``) → what makes its updates for a role on a device.
+_RULES: dict[str, Callable[[str, torch.device, Setting], Callable[[Members], Update]]] = {
+    "adamw": adamw.groups,
+    "muon": muon_stack.stacks,
+}
 
 
 @dataclass(frozen=True)
@@ -43,12 +44,12 @@ class Part:
         update: has those that this rank owns; None where it owns none.
     """
 
-    named: NamedParameters
-    update: AdamWGroup | MuonStack | None
+    named: Members
+    update: Update | None
 
 
 def build_optimizer(
-    roles: Mapping[str, NamedParameters],
+    roles: Mapping[str, Members],
     plan: RunPlan,
     compute_dtype: torch.dtype,
     compile_options: Mapping[str, Any] | None,
@@ -60,70 +61,31 @@ def build_optimizer(
     Args:
         roles: parameter group → its named parameters, as the model lists them.
         plan: scaled learning rates, weight decays, schedules.
-        compute_dtype: Polar Express iterates in bf16 where this is bf16, else in fp32.
-        compile_options: for ``torch.compile`` of Muon's step, one graph a matrix shape, where that pays (not
-            on a CPU); None: do not compile.
+        compute_dtype: of activations.
+        compile_options: for ``torch.compile``, where a rule gains by it; None: do not compile.
         ranks: those that train together; None: this process alone.
         owners: which rank owns which parameter (``owners.assign``); with several ranks.
     """
     ranks, owners = ranks or Ranks(), owners or {}
+    setting = Setting(plan, compute_dtype, compile_options)
     config = codec.from_json(plan.config).optimizer
-    parts: list[Part] = []
-    stacks: list[Part] = []
-
-    def mine(named: NamedParameters) -> list[tuple[str, nn.Parameter]]:
-        return [item for item in named if owners.get(item[0], ranks.rank) == ranks.rank]
-
+    parts: dict[bool, list[Part]] = {False: [], True: []}  # stacks come last
     for role, named in roles.items():
-        if role == "matrix" and config.matrix.kind is MatrixOptimizer.muon:
-            make = _stack_factory(named, config.matrix, plan, compute_dtype, compile_options)
-            for members in _by_shape(named):
-                stacks.append(Part(members, make(mine(members)) if mine(members) else None))
-        elif named:
-            block: AdamGroupConfig | MatrixGroupConfig = getattr(config, role)
-            rule = AdamRule(
-                lr=plan.learning_rates[role],
-                beta1=block.beta1,
-                beta2=block.beta2,
-                eps=block.eps,
-                weight_decay=plan.weight_decays[role],
-                scheduled_decay=role == "matrix",
-            )
-            parts.append(Part(named, AdamWGroup(mine(named), rule) if mine(named) else None))
-    return Optimizer([*parts, *stacks], plan, ranks, owners)
+        if not named:
+            continue
+        rule = update_rule(role, config)
+        make = _RULES[rule.name](role, named[0][1].device, setting)
+        for together in _by_shape(named) if rule.is_stacked else [named]:
+            mine = [item for item in together if owners.get(item[0], ranks.rank) == ranks.rank]
+            parts[rule.is_stacked].append(Part(together, make(mine) if mine else None))
+    return Optimizer([*parts[False], *parts[True]], plan, ranks, owners)
 
 
-def _by_shape(named: NamedParameters) -> list[list[tuple[str, nn.Parameter]]]:
+def _by_shape(named: Members) -> list[Members]:
     by_shape: dict[torch.Size, list[tuple[str, nn.Parameter]]] = defaultdict(list)
     for name, parameter in named:
         by_shape[parameter.shape].append((name, parameter))
     return list(by_shape.values())
-
-
-def _stack_factory(
-    named: NamedParameters,
-    config: MatrixGroupConfig,
-    plan: RunPlan,
-    compute_dtype: torch.dtype,
-    compile_options: Mapping[str, Any] | None,
-) -> Callable[[list[tuple[str, nn.Parameter]]], MuonStack]:
-    rule = MuonRule(
-        num_iterations=config.num_iterations,
-        row_equilibration=config.row_equilibration,
-        frobenius_reset=config.frobenius_reset,
-        cautious_weight_decay=config.cautious_weight_decay,
-        iteration_dtype=torch.bfloat16 if compute_dtype is torch.bfloat16 else torch.float32,
-    )
-    # On a CPU the step is matmuls for the most part: compiling it takes 10 s a model and gains 2% of a step.
-    on_cpu = all(parameter.device.type == "cpu" for _, parameter in named)
-    compiled = compile_options is not None and not on_cpu
-    step_function = torch.compile(muon_step, **compile_options or {}) if compiled else muon_step
-
-    def make(members: list[tuple[str, nn.Parameter]]) -> MuonStack:
-        lr = plan.learning_rates["matrix"]
-        return MuonStack(members, lr, plan.weight_decay, config.beta2, rule, step_function)
-
-    return make
 
 
 class Optimizer:
@@ -131,9 +93,7 @@ class Optimizer:
 
     def __init__(self, parts: Sequence[Part], plan: RunPlan, ranks: Ranks, owners: Owners) -> None:
         self.plan, self._parts, self._ranks, self._owners = plan, parts, ranks, owners
-        updates = [part.update for part in parts]
-        self.groups = [update for update in updates if isinstance(update, AdamWGroup)]
-        self.stacks = [update for update in updates if isinstance(update, MuonStack)]
+        self._updates = [part.update for part in parts if part.update is not None]
         self._ready = False
 
     def set_step(self, step: int, num_skipped: int = 0) -> None:
@@ -143,13 +103,9 @@ class Optimizer:
             num_skipped: of the steps before, those in which nothing was updated (fp16): schedules count them,
                 the corrections of AdamW's moments do not.
         """
-        lr_factor = schedule.lr_factor(step, self.plan)
-        decay_factor = schedule.weight_decay_factor(step, self.plan)
-        momentum = schedule.momentum(step, self.plan)
-        for group in self.groups:
-            group.set_step(step - num_skipped, lr_factor, decay_factor)
-        for stack in self.stacks:
-            stack.set_step(lr_factor, decay_factor, momentum)
+        now = schedule.at(step, self.plan, num_skipped)
+        for update in self._updates:
+            update.set_step(now)
         self._ready = True
 
     def step(self, send: bool = True) -> None:
@@ -217,6 +173,5 @@ class Optimizer:
             tensor.copy_(state[key])
 
     def _state(self) -> Iterator[tuple[str, Tensor]]:
-        for part in self._parts:
-            if part.update is not None:
-                yield from part.update.state()
+        for update in self._updates:
+            yield from update.state()

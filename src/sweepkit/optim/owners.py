@@ -1,37 +1,31 @@
 """Which rank owns which parameter: the owner alone keeps its optimizer state and computes its update.
 
 Whole parameters, so that a matrix is orthogonalised in one place. The costliest first, each to the rank
-that has the least to do. A matrix costs what its orthogonalisation does, rows × columns × the smaller of
-both, any other parameter its elements; each kind is spread on its own, because one is bound by arithmetic
-and the other by memory.
+that has the least to do. Costs are what update rules say of themselves (``plan/roles.py``); the parameters of
+each rule are spread on their own, because one is bound by arithmetic and another by memory.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
-from torch import nn
+from sweepkit.config.schema import OptimizerConfig
+from sweepkit.optim.update import Members
+from sweepkit.plan.roles import UpdateRule, update_rule
 
 Owners = dict[str, int]
 
 
-def assign(roles: Mapping[Any, Sequence[tuple[str, nn.Parameter]]], num_ranks: int) -> Owners:
+def assign(roles: Mapping[str, Members], optimizer: OptimizerConfig, num_ranks: int) -> Owners:
     """Parameter name → rank, the same on every rank."""
+    work: dict[UpdateRule, dict[str, int]] = {}
+    for role, named in roles.items():
+        rule = update_rule(role, optimizer)
+        work.setdefault(rule, {}).update((name, rule.work(tuple(p.shape))) for name, p in named)
     owners: Owners = {}
-    matrices = list(roles.get("matrix", ()))
-    others = [item for role, named in roles.items() if role != "matrix" for item in named]
-    for named, cost in ((matrices, _orthogonalisation), (others, _size)):
+    for costs in work.values():
         load = [0] * num_ranks
-        for name, parameter in sorted(named, key=lambda item: (-cost(item[1]), item[0])):
+        for name in sorted(costs, key=lambda name: (-costs[name], name)):
             owners[name] = min(range(num_ranks), key=lambda rank: load[rank])
-            load[owners[name]] += cost(parameter)
+            load[owners[name]] += costs[name]
     return owners
-
-
-def _orthogonalisation(parameter: nn.Parameter) -> int:
-    return parameter.numel() * min(parameter.shape)
-
-
-def _size(parameter: nn.Parameter) -> int:
-    return parameter.numel()

@@ -1,4 +1,4 @@
-"""The three schedules as pure functions of step and plan: learning rate, momentum, weight decay.
+"""The schedules as pure functions of step and plan: learning rate, momentum, weight decay.
 
 Steps count from 0. The plan has already turned ratios into steps. Source: the baseline model's
 "Schedules" (linear warm-up, constant, linear warm-down; momentum up, then down again; cosine decay).
@@ -7,8 +7,31 @@ Steps count from 0. The plan has already turned ratios into steps. Source: the b
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 from sweepkit.plan.run_plan import RunPlan
+
+
+class Now(NamedTuple):
+    """One step's scheduled values: all that an update rule is told of time.
+
+    Attributes:
+        num_updates: how often anything was updated before.
+        lr: what learning rates are multiplied by.
+        weight_decay: what weight decays that follow the schedule are multiplied by.
+        momentum: the matrices'.
+    """
+
+    num_updates: int
+    lr: float = 1.0
+    weight_decay: float = 1.0
+    momentum: float = 0.0
+
+
+def at(step: int, plan: RunPlan, num_skipped: int = 0) -> Now:
+    """The values of step ``step``, before which ``num_skipped`` steps updated nothing."""
+    factors = lr_factor(step, plan), weight_decay_factor(step, plan), momentum(step, plan)
+    return Now(step - num_skipped, *factors)
 
 
 def lr_factor(step: int, plan: RunPlan) -> float:

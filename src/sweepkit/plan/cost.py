@@ -7,8 +7,12 @@ the allocator's fragmentation and what the compiler saves outside the loss.
 
 from __future__ import annotations
 
-from sweepkit.config.choices import Dtype, MatrixOptimizer
+import math
+from collections import Counter
+
+from sweepkit.config.choices import Dtype
 from sweepkit.config.schema import RunConfig
+from sweepkit.plan.roles import UpdateRule, update_rule
 from sweepkit.plan.sizing import Sizing
 
 _T = 1e12
@@ -103,7 +107,7 @@ def peak_memory_gib(config: RunConfig, sizing: Sizing, device_batch_size: int) -
     """Peak bytes of one training process / 2^30.
 
     Args:
-        config: gives dtype, optimizer, MLP ratio, and whether the loss is compiled.
+        config: gives dtype, optimizer, and whether the loss is compiled.
         sizing: the model.
         device_batch_size: rows in flight.
     """
@@ -113,30 +117,29 @@ def peak_memory_gib(config: RunConfig, sizing: Sizing, device_batch_size: int) -
 
 
 def _state_bytes(config: RunConfig, sizing: Sizing, compute: int) -> int:
-    """Parameters, gradients, optimizer state: tables and moments in the compute dtype, rest fp32."""
-    groups = sizing.param_groups
+    """Parameters, gradients and what their update rules keep and hold.
+
+    Tables, their gradients and moments are in the compute dtype (under fp16 in fp32), all else is fp32.
+    """
     table = 4 if config.precision.dtype is Dtype.fp16 else compute
-    tables = (groups["wte"] + groups["value_embeds"]) * 4 * table  # weight, gradient, two moments
-    adam = (groups["lm_head"] + groups["scalars"]) * 16
-    if config.optimizer.matrix.kind is MatrixOptimizer.adamw:
-        return tables + adam + groups["transformer_matrices"] * 16
-    # Muon: one momentum, and the stack of one shape in flight: the look-ahead and two iterates
-    largest = max(4, config.model.mlp_ratio) / (4 + 2 * config.model.mlp_ratio)
-    in_flight = int(groups["transformer_matrices"] * largest * (4 + 2 * compute))
-    return tables + adam + groups["transformer_matrices"] * 12 + in_flight
+    state, stacks = 0, Counter[tuple[UpdateRule, tuple[int, ...]]]()
+    for weight in sizing.weights:
+        rule = update_rule(weight.role, config.optimizer)
+        kept = sum(math.prod(shape) for shape in rule.state(weight.shape).values())
+        state += (2 * weight.num_params + weight.count * kept) * (table if weight.use == "lookup" else 4)
+        stacks[rule, weight.shape] += weight.num_params
+    return state + max(
+        size * (4 * rule.held[0] + compute * rule.held[1]) for (rule, _), size in stacks.items()
+    )
 
 
 def _activation_bytes(config: RunConfig, sizing: Sizing, rows: int, compute: int) -> int:
     """What one micro-batch keeps for its backward pass.
 
-    Channels a layer, in units of the width: block input, two norms, q and k before and after rotary and
-    norm, v, attention output, block middle (9, key/value parts by their share), MLP hidden before and after
-    ReLU² (2 × mlp_ratio). Logits exist for a chunk of tokens at a time (``model/loss.py``): in the compute
-    dtype, and in fp32 what softcap and softmax keep, two arrays when compiled and five when not.
+    Logits exist for a chunk of tokens at a time (``model/loss.py``): in the compute dtype, and in fp32 what
+    softcap and softmax keep, two arrays when compiled and five when not.
     """
     tokens = rows * config.horizon.sequence_len
-    kv_share = sizing.num_kv_heads / sizing.num_heads
-    channels = 6 + 3 * kv_share + 2 * config.model.mlp_ratio
-    layers = int(sizing.depth * channels * sizing.width * compute)
+    channels = sum(part.channels for part in sizing.parts)
     logit = compute + 4 * (2 if config.trainer.compile else 5)
-    return tokens * layers + min(tokens * sizing.padded_vocab_size, _CHUNK_LOGITS) * logit
+    return tokens * channels * compute + min(tokens * sizing.padded_vocab_size, _CHUNK_LOGITS) * logit

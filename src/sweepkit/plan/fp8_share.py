@@ -4,27 +4,18 @@ from __future__ import annotations
 
 from sweepkit.config.choices import Dtype
 from sweepkit.config.schema import Fp8Config, RunConfig
-from sweepkit.plan.sizing import FLOPS_PER_PARAM, Sizing
+from sweepkit.plan.parts import FLOPS_PER_PARAM, Weight
+from sweepkit.plan.sizing import Sizing
 
 
-def in_fp8(rows: int, columns: int, rule: Fp8Config) -> bool:
-    """Whether a Linear with a weight [rows, columns] multiplies in FP8."""
+def in_fp8(weight: Weight, rule: Fp8Config) -> bool:
+    """Whether a weight is multiplied in FP8: both of its sizes are large enough, padding left out."""
+    if weight.use != "product":
+        return False
+    rows, columns = weight.shape[0] - weight.padding, weight.shape[1]
     return (
         min(rows, columns) >= rule.min_size and rows % rule.size_multiple == columns % rule.size_multiple == 0
     )
-
-
-def linear_shapes(config: RunConfig, sizes: Sizing) -> list[tuple[int, int, int]]:
-    """Every kind of Linear that training multiplies by: rows and columns of its weight, and how many."""
-    model, depth, width = config.model, sizes.depth, sizes.width
-    kv_width = sizes.num_kv_heads * model.head_dim
-    return [
-        (width, width, 2 * depth),  # queries, output
-        (kv_width, width, 2 * depth),  # keys, values
-        (model.mlp_ratio * width, width, 2 * depth),  # MLP up and, transposed, down
-        (sizes.num_kv_heads, model.value_gate_channels, len(sizes.value_embedding_layers)),
-        (config.tokenizer.vocab_size, width, 1),  # without the rows that only pad it
-    ]
 
 
 def fp8_flops_per_token(config: RunConfig, sizes: Sizing) -> int:
@@ -35,9 +26,8 @@ def fp8_flops_per_token(config: RunConfig, sizes: Sizing) -> int:
     """
     if config.precision.dtype is not Dtype.fp8:
         return 0
-    rule = config.precision.fp8
-    return FLOPS_PER_PARAM * sum(
-        rows * columns * count
-        for rows, columns, count in linear_shapes(config, sizes)
-        if in_fp8(rows, columns, rule)
+    return sum(
+        weight.flops_per_token - FLOPS_PER_PARAM * weight.padding * weight.shape[1]
+        for weight in sizes.weights
+        if in_fp8(weight, config.precision.fp8)
     )

@@ -11,11 +11,9 @@ import math
 
 from sweepkit.config.schema import RunConfig
 from sweepkit.plan.horizon import Horizon
+from sweepkit.plan.roles import ROLES
 from sweepkit.plan.sizing import Sizing
 
-GROUPS = ("matrix", "embedding", "unembedding", "value_embedding", "resid", "x0", "smear")
-_SCALED_BY_WIDTH = frozenset({"embedding", "unembedding", "value_embedding"})
-_UNSCALED_BY_BATCH = frozenset({"smear"})
 WIDTH_EXPONENT = -0.5
 
 
@@ -25,16 +23,18 @@ def learning_rates(config: RunConfig, sizing: Sizing, horizon: Horizon) -> dict[
     by_width = (sizing.width / optimizer.reference_width) ** WIDTH_EXPONENT
     by_batch = math.sqrt(horizon.total_batch_size / config.horizon.reference_batch_size)
     return {
-        group: getattr(optimizer, group).lr
-        * (by_width if group in _SCALED_BY_WIDTH else 1.0)
-        * (1.0 if group in _UNSCALED_BY_BATCH else by_batch)
-        for group in GROUPS
+        name: getattr(optimizer, name).lr
+        * (by_width if role.lr_by_width else 1.0)
+        * (by_batch if role.lr_by_batch else 1.0)
+        for name, role in ROLES.items()
     }
 
 
 def weight_decays(config: RunConfig, horizon: Horizon) -> dict[str, float]:
     """Weight decay of every group; the matrices' before its schedule."""
-    decays: dict[str, float] = {group: getattr(config.optimizer, group).weight_decay for group in GROUPS}
     by_batch = math.sqrt(horizon.total_batch_size / config.horizon.reference_batch_size)
-    decays["matrix"] *= by_batch * horizon.reference_tokens / horizon.transfer_tokens
-    return decays
+    scaled = by_batch * horizon.reference_tokens / horizon.transfer_tokens
+    return {
+        name: getattr(config.optimizer, name).weight_decay * (scaled if role.decay_is_scheduled else 1.0)
+        for name, role in ROLES.items()
+    }

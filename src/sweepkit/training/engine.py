@@ -16,7 +16,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -60,7 +60,8 @@ class Engine:
         self.model: GPT = build_model(plan, key.compute_dtype, key.device, key.attention)
         self.num_fp8_layers = self._use_fp8(plan, key.fp8) if key.fp8 else 0
         self.roles: Any = self.model.parameter_roles()  # group → its named parameters
-        self.owners = owners.assign(self.roles, self.ranks.size)
+        optimizer = codec.from_json(plan.config).optimizer
+        self.owners = owners.assign(self.roles, optimizer, self.ranks.size)
         named = list(self.model.named_parameters())
         self.gradients = GradientExchange(named, self.owners, self.ranks)
         self.optimizer: Optimizer = self._new_optimizer(plan)
@@ -71,17 +72,17 @@ class Engine:
     def _use_fp8(self, plan: RunPlan, backend: Fp8Backend) -> int:
         """Let the Linear layers that are large enough multiply in FP8; returns how many."""
         rule = codec.from_json(plan.config).precision.fp8
-        layers = [module for module in self.model.blocks.modules() if isinstance(module, Linear)]
-        chosen = [layer for layer in layers if in_fp8(layer.weight.size(0), layer.weight.size(1), rule)]
-        for layer in chosen:
-            layer.training_product = fp8.LINEAR[backend]
-        if not in_fp8(self.model.vocab_size, plan.width, rule):
-            return len(chosen)
-        native = backend is Fp8Backend.native
-        fuse = native and self.key.compile  # emulation gains nothing by it
-        quantize = torch.compile(fp8.quantize, **COMPILE_OPTIONS) if fuse else fp8.quantize
-        self.model.training_project = partial(fp8.Projection, native=native, quantize=quantize)
-        return len(chosen) + 1
+        chosen = [name for name, weight in self.model.weights.items() if in_fp8(weight, rule)]
+        for name in chosen:
+            if name != "lm_head.weight":
+                layer = self.model.get_submodule(name.removesuffix(".weight"))
+                cast(Linear, layer).training_product = fp8.LINEAR[backend]
+                continue
+            native = backend is Fp8Backend.native  # the head's products are the loss's
+            fuse = native and self.key.compile  # emulation gains nothing by it
+            quantize = torch.compile(fp8.quantize, **COMPILE_OPTIONS) if fuse else fp8.quantize
+            self.model.training_project = partial(fp8.Projection, native=native, quantize=quantize)
+        return len(chosen)
 
     @property
     def device(self) -> torch.device:

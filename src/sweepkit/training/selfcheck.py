@@ -25,6 +25,7 @@ from sweepkit.model.attend import Attend
 from sweepkit.model.gpt import GPT, build_model
 from sweepkit.optim.adamw import AdamRule, AdamWGroup
 from sweepkit.optim.muon import MuonRule, input_scale, muon_step, polar_express
+from sweepkit.optim.schedule import Now
 from sweepkit.plan.build import build
 from sweepkit.precision import fp8
 from sweepkit.precision.loss_scaler import LossScaler
@@ -250,7 +251,7 @@ def _adamw(device: torch.device, dtype: torch.dtype) -> float:
     table = nn.Parameter(torch.zeros(64, 32, device=device, dtype=dtype))
     table.grad = _random(64, 32, device=device, dtype=dtype, seed=0)
     group = AdamWGroup([("table", table)], AdamRule(0.1, 0.8, 0.95, 1e-10, 0.1))
-    group.set_step(0, 1.0, 1.0)
+    group.set_step(Now(0))
     group.step()
     return _difference(table, -0.1 * table.grad.sign().cpu().double())
 

@@ -1,0 +1,242 @@
+"""The parts of the model, each described once and without torch: weights, products, activations.
+
+A part says which weights it has: shape, role, how tokens use them and what they begin as. All that is known
+of a model before it is built follows from that: parameters, FLOPs, what FP8 carries, memory. So does what is
+built: modules in ``model/`` take their shapes from here, and initial values and optimizer groups go by the
+names that parameters have here. Sources: methodology §3 (FLOPs), the baseline model's specification.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from itertools import groupby
+from typing import Literal, NamedTuple
+
+from sweepkit.config import dimensions
+from sweepkit.config.schema import RunConfig
+
+#: Training costs 2 FLOPs a parameter forward and 4 backward.
+FLOPS_PER_PARAM = 6
+#: Scores and weighted values: 2 × 2 FLOPs forward, twice that backward, a channel and visible position.
+FLOPS_PER_ATTENTION_CHANNEL = 12
+
+
+class Normal(NamedTuple):
+    """Drawn from a normal distribution around 0."""
+
+    std: float
+
+
+class Uniform(NamedTuple):
+    """Drawn evenly between two bounds."""
+
+    low: float
+    high: float
+
+
+class Line(NamedTuple):
+    """Evenly from ``first`` to ``last`` along the only axis; ``first`` where it has one element."""
+
+    first: float
+    last: float
+
+
+class Constant(NamedTuple):
+    """One value everywhere."""
+
+    value: float
+
+
+Init = Normal | Uniform | Line | Constant
+ZERO = Constant(0.0)
+
+
+class Weight(NamedTuple):
+    """One parameter, or one in each of several layers.
+
+    Attributes:
+        name: the parameter's in the model; ``*`` stands for the layer.
+        shape: [rows, columns] of what is multiplied or looked up; λs have fewer axes.
+        role: its group of the optimizer (``roles.py``).
+        use: how tokens use it: a matrix product, a lookup of one row, or a factor of activations. Tables of
+            lookups are kept in the compute dtype, all else in fp32.
+        layers: that have one; None: the model has one.
+        padding: rows that no token uses.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    role: str
+    init: Init
+    use: Literal["product", "lookup", "factor"] = "product"
+    layers: tuple[int, ...] | None = None
+    padding: int = 0
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return 1 if self.layers is None else len(self.layers)
+
+    @property
+    def num_params(self) -> int:
+        """Elements of all of them."""
+        return math.prod(self.shape) * self.count
+
+    @property
+    def flops_per_token(self) -> int:
+        """Training FLOPs; lookups and factors count 0."""
+        return FLOPS_PER_PARAM * self.num_params if self.use == "product" else 0
+
+
+class Part(NamedTuple):
+    """One part of the architecture.
+
+    Attributes:
+        channels: numbers a token that are kept for the backward pass, over all layers, in the compute dtype.
+        product_flops: training FLOPs a token of products without weights.
+    """
+
+    weights: tuple[Weight, ...]
+    channels: int = 0
+    product_flops: int = 0
+
+
+def describe(config: RunConfig) -> tuple[Part, ...]:
+    """The parts of the configured model, in the order in which initial values are drawn."""
+    return (
+        _embedding(config),
+        _head(config),
+        _attention(config),
+        _mlp(config),
+        _value_embeddings(config),
+        _lambdas(config),
+        _smear(config),
+        _backout(config),
+    )
+
+
+def by_parameter(parts: Iterable[Part]) -> dict[str, Weight]:
+    """The full name of every parameter → its weight: parts in order, blocks layer by layer."""
+    found: dict[str, Weight] = {}
+    weights = [weight for part in parts for weight in part.weights]
+    for _, members in groupby(weights, lambda weight: weight.name.partition(".")[0]):
+        together = list(members)
+        for layer in sorted({layer for weight in together for layer in weight.layers or (0,)}):
+            for weight in together:
+                if layer in (weight.layers or (0,)):
+                    found[weight.name.replace("*", str(layer))] = weight
+    return found
+
+
+def within(weights: Mapping[str, Weight], prefix: str) -> dict[str, Weight]:
+    """The parameters whose names begin with ``prefix``, by the rest of their names."""
+    return {name[len(prefix) :]: weight for name, weight in weights.items() if name.startswith(prefix)}
+
+
+def _bound(width: int) -> float:
+    """Of a uniform distribution with standard deviation 1/√width."""
+    return math.sqrt(3.0 / width)
+
+
+def _embedding(config: RunConfig) -> Part:
+    shape = dimensions.padded_vocab_size(config.tokenizer.vocab_size), dimensions.width(config.model)
+    init = Normal(config.model.embedding_init_std)
+    return Part((Weight("wte.weight", shape, "embedding", init, "lookup"),))
+
+
+def _head(config: RunConfig) -> Part:
+    vocab_size = config.tokenizer.vocab_size
+    rows = dimensions.padded_vocab_size(vocab_size)
+    init, shape = Normal(config.model.unembedding_init_std), (rows, dimensions.width(config.model))
+    return Part((Weight("lm_head.weight", shape, "unembedding", init, padding=rows - vocab_size),))
+
+
+def _attention(config: RunConfig) -> Part:
+    """Activations: the normed input, q and k before and after rotary and norm, v, the output."""
+    model = config.model
+    width, kv_width = dimensions.width(model), dimensions.kv_width(model)
+    drawn = Uniform(-_bound(width), _bound(width))
+    layers = tuple(range(model.depth))
+    visible = dimensions.windows(model, config.horizon.sequence_len)
+    return Part(
+        tuple(
+            Weight(f"blocks.*.attention.{name}.weight", (rows, width), "matrix", init, layers=layers)
+            for name, rows, init in (
+                ("q", width, drawn), ("k", kv_width, drawn), ("v", kv_width, drawn), ("out", width, ZERO),
+            )
+        ),
+        channels=model.depth * (4 * width + 3 * kv_width),
+        product_flops=FLOPS_PER_ATTENTION_CHANNEL * width * sum(visible),
+    )  # fmt: skip
+
+
+def _mlp(config: RunConfig) -> Part:
+    """Activations: the block's middle, its norm, the hidden layer before and after ReLU²."""
+    model = config.model
+    width = dimensions.width(model)
+    hidden = model.mlp_ratio * width
+    bound = model.mlp_init_scale * _bound(width)
+    layers = tuple(range(model.depth))
+    return Part(
+        (
+            Weight(
+                "blocks.*.mlp.up.weight", (hidden, width), "matrix", Uniform(-bound, bound), layers=layers
+            ),
+            Weight("blocks.*.mlp.down.weight", (width, hidden), "matrix", ZERO, layers=layers),
+        ),
+        channels=model.depth * (2 * width + 2 * hidden),
+    )
+
+
+def _value_embeddings(config: RunConfig) -> Part:
+    """A gate per key/value head and a table, on alternating layers."""
+    model = config.model
+    layers = dimensions.value_embedding_layers(model)
+    if not layers:
+        return Part(())
+    bound = _bound(dimensions.width(model))
+    gate = (dimensions.num_kv_heads(model), model.value_gate_channels)
+    table = (dimensions.padded_vocab_size(config.tokenizer.vocab_size), dimensions.kv_width(model))
+    drawn = Uniform(0.0, model.gate_init_max)
+    return Part(
+        (
+            Weight("blocks.*.attention.value_gate.weight", gate, "matrix", drawn, layers=layers),
+            Weight(
+                "value_embeds.*.weight", table, "value_embedding", Uniform(-bound, bound), "lookup", layers
+            ),
+        )
+    )
+
+
+def _lambdas(config: RunConfig) -> Part:
+    """λ of the residual and of x0, one a layer."""
+    model = config.model
+    resid = Line(model.resid_lambda_first, model.resid_lambda_last)
+    x0 = Line(model.x0_lambda_first, model.x0_lambda_last)
+    return Part(
+        (
+            Weight("resid_lambdas", (model.depth,), "resid", resid, "factor"),
+            Weight("x0_lambdas", (model.depth,), "x0", x0, "factor"),
+        )
+    )
+
+
+def _smear(config: RunConfig) -> Part:
+    model = config.model
+    if not model.smear:
+        return Part(())
+    gate = Uniform(0.0, model.gate_init_max)
+    return Part(
+        (
+            Weight("smear_gate.weight", (1, model.smear_channels), "smear", gate),
+            Weight("smear_lambda", (), "smear", Constant(model.smear_lambda_init), "factor"),
+        )
+    )
+
+
+def _backout(config: RunConfig) -> Part:
+    if not dimensions.has_backout(config.model):
+        return Part(())
+    init = Constant(config.model.backout_lambda_init)
+    return Part((Weight("backout_lambda", (), "smear", init, "factor"),))
