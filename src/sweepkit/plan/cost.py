@@ -126,7 +126,7 @@ def _state_bytes(config: RunConfig, sizing: Sizing, compute: int) -> int:
     for weight in sizing.weights:
         rule = update_rule(weight.role, config.optimizer)
         kept = sum(math.prod(shape) for shape in rule.state(weight.shape).values())
-        state += (2 * weight.num_params + weight.count * kept) * (table if weight.use == "lookup" else 4)
+        state += (2 * weight.num_params + weight.num_alike * kept) * (table if weight.use == "lookup" else 4)
         stacks[rule, weight.shape] += weight.num_params
     return state + max(
         size * (4 * rule.held[0] + compute * rule.held[1]) for (rule, _), size in stacks.items()

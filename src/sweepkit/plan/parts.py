@@ -74,14 +74,14 @@ class Weight(NamedTuple):
     padding: int = 0
 
     @property
-    def count(self) -> int:
+    def num_alike(self) -> int:
         """How many there are."""
         return 1 if self.layers is None else len(self.layers)
 
     @property
     def num_params(self) -> int:
         """Elements of all of them."""
-        return math.prod(self.shape) * self.count
+        return math.prod(self.shape) * self.num_alike
 
     @property
     def flops_per_token(self) -> int:
