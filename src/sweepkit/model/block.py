@@ -22,7 +22,7 @@ from sweepkit.model.attend import Attend
 from sweepkit.model.attention import Attention
 from sweepkit.model.layers import norm
 from sweepkit.model.mlp import MLP
-from sweepkit.plan.parts import Weight, within
+from sweepkit.plan.weights import Weight, within
 
 
 class Block(nn.Module):

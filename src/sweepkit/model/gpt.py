@@ -30,7 +30,7 @@ from sweepkit.model.loss import (
     softcap,
     token_nats,
 )
-from sweepkit.plan import parts
+from sweepkit.plan import parts, weights
 from sweepkit.plan.roles import ROLES
 from sweepkit.plan.run_plan import RunPlan
 
@@ -72,11 +72,12 @@ class GPT(nn.Module):
         super().__init__()
         self.run_config, self.compute_dtype = config, compute_dtype
         self.config, self.vocab_size = config.model, config.tokenizer.vocab_size
-        self.weights = parts.by_parameter(parts.describe(config))  # of every parameter, by its name
+        self.weights = weights.by_parameter(parts.describe(config))  # of every parameter, by its name
         self.sequence_len, self.backout_layer = plan.sequence_len, plan.depth // 2
         self.wte = self._table("wte", device)
         self.blocks = nn.ModuleList(
-            Block(config.model, parts.within(self.weights, f"blocks.{i}."), device) for i in range(plan.depth)
+            Block(config.model, weights.within(self.weights, f"blocks.{i}."), device)
+            for i in range(plan.depth)
         )
         self.value_embeds = nn.ModuleDict(
             {str(i): self._table(f"value_embeds.{i}", device) for i in plan.value_embedding_layers}
@@ -116,8 +117,8 @@ class GPT(nn.Module):
 
     def initialize(self, seed: int) -> None:
         """Fill every parameter in place from ``seed``: the same bits every time, on every device."""
-        weights = parts.by_parameter(parts.describe(self.run_config))
-        init.initialize(self, weights, seed, self.config.init_moved_by)
+        described = weights.by_parameter(parts.describe(self.run_config))
+        init.initialize(self, described, seed, self.config.init_moved_by)
         self.zero_grad(set_to_none=True)
 
     def compile_regions(self, **options: Any) -> None:

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sweepkit.plan.parts import Weight
+from sweepkit.plan.weights import Weight
 
 
 def norm(x: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sweepkit.model.layers import Linear, add_linears
-from sweepkit.plan.parts import Weight
+from sweepkit.plan.weights import Weight
 
 
 class MLP(nn.Module):

@@ -14,8 +14,8 @@ from sweepkit.config import dimensions
 from sweepkit.config.choices import ParameterCount
 from sweepkit.config.schema import RunConfig
 from sweepkit.plan import parts
-from sweepkit.plan.parts import Part, Weight
 from sweepkit.plan.roles import ROLES
+from sweepkit.plan.weights import Part, Weight
 
 
 @dataclass(frozen=True)
