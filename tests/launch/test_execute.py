@@ -254,20 +254,6 @@ def _drive_slowly(results: Path) -> None:
     launch([make_plan(name, num_steps=500, step_s=0.02) for name in ("a", "b")], results, local())
 
 
-def test_data_is_prepared_once_per_recipe_and_its_errors_come_first(own_results_dir: Path) -> None:
-    plans = [make_plan("a", dataset="x"), make_plan("b", dataset="x"), make_plan("c", dataset="y")]
-    calls: list[object] = []
-    launch(plans, own_results_dir, prepare=calls.append)
-    assert len(calls) == 2
-
-    def fail(config: object) -> None:
-        raise SweepkitError("dataset.path is '/nowhere'")
-
-    with pytest.raises(SweepkitError, match="nowhere"):
-        launch([make_plan("d")], own_results_dir, prepare=fail)
-    assert not RunDir.of(own_results_dir, "d").path.exists()
-
-
 def test_a_finished_launch_imports_no_torch(own_results_dir: Path) -> None:
     launch([make_plan("a")], own_results_dir)
     code = (

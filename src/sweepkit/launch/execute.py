@@ -3,7 +3,8 @@
 A run is named by its content, so a list may hold runs that are done, runs somebody else is doing and
 runs that were cut short; only what is missing is started. All state is in the run folders: a launch that
 is killed at any moment is resumed by launching the same list again. Data is prepared first, so that a
-missing folder is reported before anything expensive starts. With everything done already this returns
+missing folder is reported before anything expensive starts; where only some runs lack theirs, those fail and
+do not hold up the others. With everything done already this returns
 at once, without importing torch.
 
 A run that was cancelled, or that failed by what was around it (``reopen.py``), is started again by the next
@@ -92,8 +93,7 @@ def execute(
         session_factory: makes the Session of the inline launcher; by default ``worker.real_session``.
         worker_command: starts a worker of the local launcher.
         prepare: builds the data of a configuration; by default ``data.prepare.prepare``.
-        unattended: nobody is there to correct anything: runs that have ended stay so, and runs whose data
-            cannot be prepared fail, without holding up the others.
+        unattended: nobody is there to correct anything: runs that have ended stay so.
         other_sources: what is done with finished runs that other code made.
 
     Returns:
@@ -102,7 +102,8 @@ def execute(
     Raises:
         KeyboardInterrupt: stopped by a signal, after checkpoints.
         LaunchCancelledError: runs were cancelled meanwhile.
-        SweepkitError: the data cannot be prepared, workers cannot start, or other code has finished runs.
+        SweepkitError: the data of no run can be prepared, workers cannot start, or other code has finished
+            runs.
     """
     results_dir = results_dir.absolute()
     return look_after(
@@ -152,9 +153,10 @@ def look_after(
     num_ranks = world.num_ranks(launcher)
     _check_ranks(ledger, launcher, num_ranks, unattended)
     skipped = len(ledger.runs) - len(ledger.open())
-    for broken, error in _data_problems([run.plan for run in ledger.open()], prepare or _real_prepare):
-        if not unattended:
-            raise error
+    problems = list(_data_problems([run.plan for run in ledger.open()], prepare or _real_prepare))
+    if problems and not unattended and sum(len(broken) for broken, _ in problems) == len(ledger.open()):
+        raise problems[0][1]  # nothing is left to go on with
+    for broken, error in problems:
         for plan in broken:
             job.refuse(plan, ledger.results_dir, error)
     is_inline = launcher.kind is LauncherKind.inline
@@ -169,6 +171,8 @@ def look_after(
     ):
         shown = make_ledger() if is_inline else ledger  # looked at from another thread
         screen = _Screen(shown, folder, title, labels or {}, stop, is_inline)
+        for broken, error in problems:
+            screen.note(f"{len(broken)} of {len(ledger.runs)} runs are not started: {error}")
         try:
             if is_inline:
                 inline.run(
