@@ -116,3 +116,21 @@ def test_a_name_from_the_environment_stays_a_name(
     said = capsys.readouterr().out
     assert "${oc.env:TOKEN}" in said
     assert SECRET not in said
+
+
+@pytest.mark.parametrize("command", [["plan"], ["train"], ["train", "-m", "seed=1,2"]])
+@pytest.mark.parametrize(
+    "item",
+    [
+        "optimizer.x0.lr=${oc.env:NOT_SET}",
+        "logging.entity=a/${oc.env:NOT_SET}",
+        "horizon.num_steps=${model.depth} model.depth=${oc.env:NOT_SET}",
+    ],
+)
+def test_a_variable_that_is_not_set_is_to_be_exported(
+    command: list[str], item: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*command, *BASE, *item.split()]) == USER_ERROR
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "the environment variable NOT_SET is not set here" in said and "export NOT_SET=..." in said

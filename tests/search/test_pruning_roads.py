@@ -13,10 +13,13 @@ from search_fakes import BASE, LR, FormulaSession, freeze, loss_of, ran
 
 from sweepkit import fsio
 from sweepkit.cli import main
+from sweepkit.config.choices import LauncherKind
 from sweepkit.config.schema import LauncherConfig
 from sweepkit.launch import execute
 from sweepkit.launch.cancel import cancel
 from sweepkit.launch.ledger import Ledger
+from sweepkit.launch.slurm import patience, workers
+from sweepkit.launch.slurm.submit import Submitted
 from sweepkit.launch.status import status
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.results import pruned, store
@@ -127,6 +130,35 @@ def test_every_other_road_to_a_pruned_run_gives_its_result(
     search(frozen.load_frozen(results, "s"))
     again = store.load("s", results).set_index("run_id")
     pd.testing.assert_frame_equal(again, frame)
+
+
+def test_workers_on_slurm_prune_as_local_ones_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the array tasks are told to run, run here: the same rule, and the search takes what it pruned."""
+    results = tmp_path / "results"
+    monkeypatch.setenv("SWEEPKIT_RESULTS_DIR", str(results))
+    freeze(results, n_trials=10, sampler="random", pruning={"kind": "halving", "min_frac": 0.1})
+    plain = drive.search
+    fakes = {"session_factory": FormulaSession, "prepare": lambda config: None}
+
+    def inline(sweep: Frozen, launcher: LauncherConfig, **given: Any) -> Any:
+        assert launcher.kind is LauncherKind.local
+        return plain(sweep, LauncherConfig(), **given, **fakes)
+
+    def carry_out(title: str, command: list[str], num_workers: int, *_: Any, **__: Any) -> Submitted:
+        assert num_workers >= 1
+        with monkeypatch.context() as patch:
+            patch.setenv(patience.IS_JOB, "1")
+            assert main.main(command) == 0
+        return Submitted(submitted=num_workers, jobs=["7"])
+
+    monkeypatch.setattr(drive, "search", inline)
+    monkeypatch.setattr(workers, "submit_workers", carry_out)
+    assert main.main(["resume", "s", "launcher=slurm", "--wait"]) == 0
+    frame = store.load("s", results)
+    assert set(frame["state"]) == {"complete", "pruned"} and len(frame) == 10
+    there = tmp_path / "there"
+    search(freeze(there, n_trials=10, sampler="random", pruning={"kind": "halving", "min_frac": 0.1}))
+    pd.testing.assert_series_equal(frame["state"], store.load("s", there)["state"])
 
 
 def test_what_another_sweep_sees_of_it_is_a_run_that_was_stopped_half_way(

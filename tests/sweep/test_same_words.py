@@ -56,6 +56,7 @@ REFUSED = (
     "leave alone what was swept before it",  # the block would undo a sweep
     "set a field that axis",  # two axes set one field
     "differ from",  # two variants are one run
+    "be left out of a multirun",  # weights that do not follow the seed
 )
 
 
@@ -74,6 +75,8 @@ def values_of(key: str) -> st.SearchStrategy[str]:
         return several(WHOLE_VALUES) | st.just("range(300,302)")
     if key == "seed":
         return st.sampled_from(["1", "2,3", "range(4,6)", "5", "3,3"])
+    if key == "init_seed":
+        return st.sampled_from(["${seed}", "null", "3", "1,2"])
     if key == BLOCK:
         return NUMBER_VALUES.map(lambda value: f"{{lr: '{value}'}}")
     return several(NUMBER_VALUES)
@@ -82,7 +85,11 @@ def values_of(key: str) -> st.SearchStrategy[str]:
 @st.composite
 def lines(draw: st.DrawFn) -> list[str]:
     """A command line behind ``train -m``."""
-    keys = draw(st.lists(st.sampled_from([*WHOLE, *NUMBER, *GROUPS, "seed", BLOCK]), min_size=1, max_size=4))
+    keys = draw(
+        st.lists(
+            st.sampled_from([*WHOLE, *NUMBER, *GROUPS, "seed", "init_seed", BLOCK]), min_size=1, max_size=4
+        )
+    )
     if (
         BLOCK in keys
     ):  # Hydra's sweeper moves a repeated key to where it stood first, and its single run does not

@@ -21,6 +21,7 @@ from sweepkit.config.override import Override
 from sweepkit.config.schema import RunConfig
 
 _HYDRAS_OWN = re.compile(r"\$\{\s*hydra:")
+_UNSET = re.compile(r"Environment variable '([^']*)' not found")
 _MISSING = "???"
 
 
@@ -126,11 +127,15 @@ def _selected(tree: DictConfig, key: str, written: Any) -> Any:
 def _unresolved(key: str, written: Any, error: Exception) -> errors.ConfigError:
     """Says why, but never a value that was found: it may be a secret."""
     message = " ".join(str(error).split())
-    said = (
-        isinstance(error, InterpolationKeyError)
-        or "Environment variable" in message
-        or "Recursive" in message
-    )
+    if (unset := _UNSET.search(message)) is not None:
+        name = unset[1]
+        return errors.invalid(
+            key,
+            written,
+            f"resolve (the environment variable {name} is not set here)",
+            f"export {name}=..., or write the value out",
+        )
+    said = isinstance(error, InterpolationKeyError) or "Recursive" in message
     detail = f" ({message.partition(' full_key')[0]})" if said else " to a value of the field's type"
     return errors.invalid(
         key, written, f"resolve{detail}", "name a field that exists, or write the value out"

@@ -44,7 +44,7 @@ def filled(text: str) -> str:
     except OmegaConfBaseException as error:
         raise errors.ConfigError(
             f"{text} names an environment variable that is not set here, but must be set on the machine that "
-            "uses it; set it, or write the text out"
+            "uses it; export it there, or write the text out"
         ) from error
 
 

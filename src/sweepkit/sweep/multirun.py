@@ -71,6 +71,8 @@ def parse(arguments: Sequence[str], options: Mapping[str, Any] | None = None) ->
         key, text = item.get_key_element(), str(item.input_line)
         if key == "seed":
             seeds = _seeds(item)
+        elif key == "init_seed":
+            _check_follows_seed(item)
         elif not item.is_sweep_override():
             (extra if override.is_execution(text) or key == "ladder" else base).append(text)
         elif search:
@@ -164,6 +166,17 @@ def _meaning(key: str, text: str) -> str:
     if compose.is_group_override(f"{key}={text}"):
         return text.strip("'\"")
     return fsio.canonical_json(override.split(f"{key}={text}", "multirun")[1])
+
+
+def _check_follows_seed(item: Override) -> None:
+    """Refuse weights that do not follow the seed; ``init_seed=${seed}`` says what is done anyway."""
+    if item.is_sweep_override() or item.value() not in (None, "${seed}"):
+        raise errors.invalid(
+            "init_seed",
+            item.get_value_string(),
+            "be left out of a multirun, whose runs draw their weights from their own seed",
+            "leave it out, or start those runs one by one (sweepkit train without -m)",
+        )
 
 
 def _seeds(item: Override) -> tuple[int, ...]:
