@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sweepkit.config import checks
 from sweepkit.config.compose import compose
-from sweepkit.config.schema import RunConfig
 from sweepkit.errors import ConfigError
 from sweepkit.plan.build import build
 
@@ -167,32 +165,3 @@ def test_two_lengths() -> None:
 def test_a_value_that_is_no_text_is_refused() -> None:
     with pytest.raises(ConfigError, match="key=value"):
         compose([3])  # type: ignore[list-item]
-
-
-def test_every_number_has_a_range() -> None:
-    """A field added to the schema gets a range, or stands here with the reason why it has none."""
-    free = {
-        "dataset.path",  # checked with the kind
-        "dataset.repo",
-        "dataset.revision",
-        "dataset.shard_pattern",
-        "evaluation.sample_prompt",  # any text
-        "model.backout",  # true, false or null
-        "logging.entity",
-        "ladder.name",
-    }
-    missing = set()
-    for field, value in _leaves(RunConfig(), ""):
-        if not isinstance(value, bool | list) and type(value).__module__ == "builtins":
-            missing |= {field} - free - set(checks.RANGES)
-    assert missing == set()
-
-
-def _leaves(block: object, prefix: str) -> list[tuple[str, object]]:
-    found: list[tuple[str, object]] = []
-    for name, value in vars(block).items():
-        if type(value).__module__ == RunConfig.__module__ and hasattr(value, "__dataclass_fields__"):
-            found += _leaves(value, f"{prefix}{name}.")
-        else:
-            found.append((f"{prefix}{name}", value))
-    return found

@@ -15,6 +15,7 @@ from sweepkit.config.facts import (
     Identity,
     block,
     check_ranges,
+    either,
     fact,
     fields_of,
     spelled,
@@ -162,7 +163,11 @@ def test_ranges(limits: object, inside: list[object], outside: list[object]) -> 
 def test_conditions_and_values_in_words() -> None:
     (only,), (other,) = when("a.b", Colour.red, Colour.blue), unless("c", None, 0.0)
     assert (str(only), str(other)) == ("a.b=red or blue", "c is not null or 0")
-    assert only.holds(Colour.red) and other.holds(0.1) and not other.holds(None) and not other.holds(0)
+    values = {"a.b": Colour.red, "c": 0.0}.__getitem__
+    assert only.holds(values) and not other.holds(values) and other.holds(lambda _: 0.1)
+    (one,) = either(when("a.b", Colour.blue), unless("c", 1))
+    assert str(one) == "a.b=blue or c is not 1"
+    assert one.holds(values) and not one.holds(lambda _: 1)
     assert [spelled(value) for value in (True, 1e-10, 100_000.0, ["a", "b"], None, "x")] == [
         "true", "1e-10", "100000", "[a,b]", "null", "x",
     ]  # fmt: skip

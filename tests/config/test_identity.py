@@ -64,7 +64,6 @@ def test_what_stays_out(override: str) -> None:
         "dataset=embedded_books",
         "tokenizer.vocab_size=16384",
         "tokenizer.max_digits=1",
-        "tokenizer=shared",
         "packing=stream",
         "packing.buffer_docs=1000",
         "optimizer.matrix.lr=0.021",
@@ -112,6 +111,36 @@ def test_the_same_run_asked_for_in_other_words() -> None:
     ):
         assert plan(*overrides).run_id == first.run_id, overrides
     assert plan("dataset.sources=[books,speeches]").run_id == plan("dataset.sources=[speeches,books]").run_id
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["tokenizer=shared", "tokenizer.name=bpe"],
+        ["dataset.sources=[books,speeches,factbook,encyclopedia]", "tokenizer=shared"],
+        ["tokenizer.max_train_bytes=3000000000"],
+        ["tokenizer.max_train_bytes=8000000"],  # the corpus has 7.8 MB
+    ],
+)
+def test_a_tokenizer_of_the_same_text_is_the_same(overrides: list[str]) -> None:
+    assert plan(*overrides).run_id == plan().run_id
+
+
+def test_a_tokenizer_of_other_text_is_another() -> None:
+    books = plan("dataset=embedded_books")
+    assert plan("dataset=embedded_books", "tokenizer=shared").run_id != books.run_id
+    assert plan("dataset=embedded_books", "tokenizer.max_train_bytes=3000000").run_id == books.run_id
+    for limit in (2_000_000, 7_000_000):
+        shared = plan("dataset=embedded_books", "tokenizer=shared", f"tokenizer.max_train_bytes={limit}")
+        assert shared.run_id != plan("dataset=embedded_books", "tokenizer=shared").run_id
+
+
+def test_what_backout_reads_is_read_without_smear() -> None:
+    """The λ of backout is in the optimizer's group smear."""
+    for key in ("optimizer.smear.lr=0.3", "optimizer.smear.beta1=0.7"):
+        assert plan("model.smear=false", key).training_id != plan("model.smear=false").training_id
+        neither = ("model.smear=false", "model.backout=false")
+        assert plan(*neither, key).run_id == plan(*neither).run_id
 
 
 def test_a_hub_dataset_is_its_repository_commit_and_shards() -> None:
@@ -193,7 +222,7 @@ def test_which_layers_are_in_fp8_counts_and_a_permission_does_not() -> None:
 
 
 def test_the_last_bits_of_a_float_do_not_matter() -> None:
-    assert identity._rounded({"lr": 0.1 + 0.2, "n": 2.0}) == identity._rounded({"lr": 0.3, "n": 2})
+    assert identity._plain({"lr": 0.1 + 0.2, "n": 2.0}) == identity._plain({"lr": 0.3, "n": 2})
 
 
 def test_other_weights_are_another_run_of_the_same_variant_and_data() -> None:

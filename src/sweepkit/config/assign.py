@@ -20,9 +20,9 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from sweepkit import errors
-from sweepkit.config import field_facts, interpolations
+from sweepkit.config import facts, interpolations
 from sweepkit.config.override import Override
-from sweepkit.config.schema import RunConfig
+from sweepkit.config.schema import RunConfig, field_at
 
 _TYPE_NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
 _ITEM_NAMES = {str: "texts", float: "numbers"}
@@ -61,28 +61,33 @@ def assign(cfg: DictConfig, base: RunConfig | None, overrides: Iterable[Override
         config = RunConfig()
         for item in interpolations.resolve(cfg, singly):
             _set(config, Override(item.key, item.value, ""), item.shown)
-    for key in field_facts.read_from_text():
-        _read(config, key)
+    for field in _read_from_text():
+        _read(config, field)
     return config
 
 
 def _singly(override: Override) -> Iterator[Override]:
     """A block of values as its single fields: ``x0={lr: 1}`` is ``x0.lr=1``."""
-    if isinstance(override.value, dict) and override.value and not field_facts.at(override.key):
+    if isinstance(override.value, dict) and override.value and not field_at(override.key):
         for key, value in override.value.items():
             yield from _singly(Override(f"{override.key}.{key}", value, str(value)))
     else:
         yield override
 
 
-def _read(config: RunConfig, key: str) -> None:
-    """Text of a field that people write in another form, as its unit."""
-    *parents, name = key.split(".")
+@lru_cache(maxsize=1)
+def _read_from_text() -> tuple[facts.Field, ...]:
+    """The fields that people write in another form than their unit."""
+    return tuple(field for field in facts.fields_of(RunConfig).values() if field.facts.read)
+
+
+def _read(config: RunConfig, field: facts.Field) -> None:
+    """Text of such a field, as its unit."""
+    *parents, name = field.key.split(".")
     block = functools.reduce(getattr, parents, config)
-    facts, value = field_facts.at(key), getattr(block, name)
-    assert facts and facts.read
-    if isinstance(value, str) and value != "auto":
-        setattr(block, name, facts.read(value))
+    value, read = getattr(block, name), field.facts.read
+    if read and isinstance(value, str) and value != "auto":
+        setattr(block, name, read(value))
 
 
 def _set(config: RunConfig, override: Override, shown: Any = None) -> None:
@@ -125,7 +130,7 @@ def _converted(schema: type, name: str, override: Override, current: Any, shown:
     """The value as the field's type; ``current`` is what it replaces, the example of an error."""
     scratch, value = _scratch(schema), override.value
     hint = _hints(schema)[name]
-    kinds = field_facts.alternatives(hint)
+    kinds = facts.alternatives(hint)
     wrong = functools.partial(_wrong_type, hint, override.key, value if shown is None else shown, current)
     if value == "???":
         raise errors.invalid(override.key, value, "be given", f"add {override.key}=VALUE")
@@ -165,13 +170,13 @@ def _converted(schema: type, name: str, override: Override, current: Any, shown:
 
 def _is_number_field(hint: Any) -> bool:
     """Whether a bool would silently count as 0 or 1."""
-    kinds = field_facts.alternatives(hint)
+    kinds = facts.alternatives(hint)
     return bool not in kinds and not {int, float}.isdisjoint(kinds)
 
 
 def _wrong_type(hint: Any, dotted: str, value: Any, current: Any) -> errors.ConfigError:
-    kinds = [kind for kind in field_facts.alternatives(hint) if kind is not type(None)]
-    null = " or null" if type(None) in field_facts.alternatives(hint) else ""
+    kinds = [kind for kind in facts.alternatives(hint) if kind is not type(None)]
+    null = " or null" if type(None) in facts.alternatives(hint) else ""
     if isinstance(kinds[0], type) and issubclass(kinds[0], Enum):
         names = [member.name for member in kinds[0]]
         close = errors.did_you_mean(str(value), names)
@@ -196,25 +201,13 @@ def _wrong_type(hint: Any, dotted: str, value: Any, current: Any) -> errors.Conf
 def _unknown(block: Any, prefix: str, keys: list[str]) -> errors.ConfigError:
     """The remedy names the field that was meant: by its end (x0.beta1), else by its spelling."""
     dotted, rest = f"{prefix}{keys[0]}", ".".join(keys)
-    meant = [field for field in _all_fields() if f".{field}".endswith(f".{rest}")]
+    meant = [field for field in facts.fields_of(RunConfig) if f".{field}".endswith(f".{rest}")]
     if meant:
         remedy = f"did you mean {' or '.join(map(repr, meant))}?"
     else:
         remedy = errors.did_you_mean(dotted, [f"{prefix}{field}" for field in vars(block)])
     where = f"a field of {prefix[:-1]}" if prefix else "a field or a group of the configuration"
     return errors.ConfigError(f"{dotted} is not {where}; {remedy}")
-
-
-@lru_cache(maxsize=1)
-def _all_fields() -> tuple[str, ...]:
-    def walk(block: Any, prefix: str) -> Iterable[str]:
-        for name, value in vars(block).items():
-            if dataclasses.is_dataclass(value):
-                yield from walk(value, f"{prefix}{name}.")
-            else:
-                yield f"{prefix}{name}"
-
-    return tuple(walk(RunConfig(), ""))
 
 
 @lru_cache(maxsize=64)

@@ -53,22 +53,44 @@ class When:
     values: tuple[Any, ...]
     is_other: bool = False
 
-    def holds(self, value: Any) -> bool:
-        return (value in self.values) is not self.is_other
+    def holds(self, value_of: Callable[[str], Any]) -> bool:
+        """Whether it does; ``value_of`` gives a field's value, as it comes out where the plan resolves it."""
+        return (value_of(self.key) in self.values) is not self.is_other
 
     def __str__(self) -> str:
         values = " or ".join(map(spelled, self.values))
         return f"{self.key} is not {values}" if self.is_other else f"{self.key}={values}"
 
 
+@dataclasses.dataclass(frozen=True)
+class Either:
+    """At least one of some conditions."""
+
+    conditions: tuple[When, ...]
+
+    def holds(self, value_of: Callable[[str], Any]) -> bool:
+        return any(condition.holds(value_of) for condition in self.conditions)
+
+    def __str__(self) -> str:
+        return " or ".join(map(str, self.conditions))
+
+
+Conditions = tuple[When | Either, ...]
+
+
 def when(key: str, *values: Any) -> tuple[When, ...]:
-    """Read where ``key`` has one of the values; conditions are added with ``+``."""
+    """Read where ``key`` has one of the values; conditions are added with ``+``, and all must hold."""
     return (When(key, values),)
 
 
 def unless(key: str, *values: Any) -> tuple[When, ...]:
     """Read where ``key`` has none of the values."""
     return (When(key, values, is_other=True),)
+
+
+def either(*conditions: tuple[When, ...]) -> tuple[Either, ...]:
+    """Read where one of several conditions holds."""
+    return (Either(tuple(item for single in conditions for item in single)),)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,8 +104,8 @@ class Facts:
         example: a value that is allowed, for remedies; its default where nothing is said.
         identity: None: as the block around it, and configured where no block says anything.
         why: it changes no number; needed with ``Identity.none``.
-        comes_out_as: resolved: the names of what the plan makes of it (``plan/build.py``); its own dotted
-            name where that is one of them.
+        comes_out_as: names of what the plan makes of it besides (``plan/resolution.py``), which stand in its
+            keys too; what bears a resolved field's own dotted name need not be named.
         traced: it is in the compile key. None: as the block around it.
         data: it is in the pair key. None: as the block around it.
         initial: it sets initial values only, and is not traced.
@@ -107,7 +129,7 @@ class Facts:
     traced: bool | None = None
     data: bool | None = None
     initial: bool = False
-    when: tuple[When, ...] = ()
+    when: Conditions = ()
     same_training: bool = False
     limit: bool = False
     measured: str | None = None
@@ -157,6 +179,10 @@ class Field:
     def is_text(self) -> bool:
         """Text, or a list of texts; not ``auto`` or a number."""
         return int not in self.alternatives and (str in self.alternatives or list[str] in self.alternatives)
+
+    def is_read(self, value_of: Callable[[str], Any]) -> bool:
+        """Whether the field is read; ``value_of`` as for ``When.holds``."""
+        return all(condition.holds(value_of) for condition in self.facts.when)
 
     @property
     def example(self) -> str:

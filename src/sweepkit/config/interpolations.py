@@ -16,9 +16,9 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
 
 from sweepkit import errors
-from sweepkit.config import field_facts, variables
+from sweepkit.config import variables
 from sweepkit.config.override import Override
-from sweepkit.config.schema import RunConfig
+from sweepkit.config.schema import RunConfig, field_at
 
 _HYDRAS_OWN = re.compile(r"\$\{\s*hydra:")
 _UNSET = re.compile(r"Environment variable '([^']*)' not found")
@@ -95,23 +95,23 @@ def _leaves(raw: Mapping[Any, Any], block: Any, prefix: str = "") -> Iterable[tu
 def _resolved(tree: DictConfig, key: str, written: Any) -> Any:
     if written == _MISSING or not are_in(written):
         return written
-    facts = field_facts.at(key)
-    if facts and facts.holds_overrides:  # they are composed elsewhere, and resolved there
+    field = field_at(key)
+    if field and field.facts.holds_overrides:  # they are composed elsewhere, and resolved there
         return literally(written)
     if _HYDRAS_OWN.search(str(written)):
         raise errors.invalid(
             key, written, "not ask for Hydra's own settings, which no other command has", "write it out"
         )
-    if facts is None or not facts.is_text:
+    if field is None or not field.is_text:
         return _selected(tree, key, written)
     with variables.kept_by_name():
         found = _selected(tree, key, written)
-    if variables.names_one(found) and not facts.names_variables:
+    if variables.names_one(found) and not field.facts.names_variables:
         raise errors.invalid(
             key,
             written,
             "not come from the environment: it may be a secret, and every plan and record would show it",
-            facts.instead_of_variables,
+            field.facts.instead_of_variables,
         )
     return literally(found)
 

@@ -27,11 +27,10 @@ class Range:
 
     def check(self, key: str, value: Any, example: str) -> None:
         """Raise ConfigError unless ``value`` lies in the range (and, a whole number, in 64 bits)."""
-        remedy = self.remedy.format(key=key, example=example)
-        if isinstance(value, int) and abs(value) >= 2**63:
-            raise errors.invalid(key, value, "fit in 64 bits", remedy)
-        if value is not None and not self.holds(value):
-            raise errors.invalid(key, value, self.contract, remedy)
+        is_too_large = isinstance(value, int) and abs(value) >= 2**63
+        if is_too_large or (value is not None and not self.holds(value)):
+            contract = "fit in 64 bits" if is_too_large else self.contract
+            raise errors.invalid(key, value, contract, self.remedy.format(key=key, example=example))
 
 
 def at_least(low: float) -> Range:

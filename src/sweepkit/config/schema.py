@@ -1,295 +1,275 @@
-"""The one structured schema: every field, its type and its default.
+"""The one structured schema: every field, its type, its default and its facts.
 
-Hydra composes ``conf/`` into a ``RunConfig``; OmegaConf checks names and types against these
-dataclasses, ``checks.py`` checks ranges and rules across fields. Defaults live here and nowhere
-else: a file in ``conf/`` states only what differs. "auto" is resolved by the plan, or, for what only
-the node can tell (dtype, device), by the run, which records what it chose. Other facts of a field stand
-in its metadata (``marks.py``).
+What stands together is in a file of its own (``schema_model.py``, ``schema_optimizer.py``,
+``schema_launch.py``); data, horizon and evaluation are here, with the RunConfig that holds all.
+
+Hydra composes ``conf/`` into a ``RunConfig``; OmegaConf checks names and types against these dataclasses,
+``checks.py`` ranges and rules across fields. Defaults live here and nowhere else: a file in ``conf/`` states
+only what differs. "auto" is resolved by the plan, or, for what only the node can tell (dtype, device), by the
+run, which records what it chose. What can be said of a field is said of it here (``facts.py``).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Optional, Union  # OmegaConf reads these at run time
+from dataclasses import dataclass
+from typing import Any, Optional, Union  # OmegaConf reads these at run time
 
-from sweepkit.config.choices import (
-    AttentionBackend,
-    DatasetKind,
-    Device,
-    Dtype,
-    Fp8Backend,
-    LauncherKind,
-    MatrixOptimizer,
-    PackingAlgorithm,
-    ParameterCount,
-    TokenizerCorpus,
-    WandbMode,
-    WeightDecaySchedule,
+from sweepkit.config.choices import DatasetKind, PackingAlgorithm, ParameterCount, TokenizerCorpus
+from sweepkit.config.facts import Field, Identity, block, fact, fields_of, when
+from sweepkit.config.ranges import (
+    Range,
+    at_least,
+    auto_or_at_least_one,
+    between,
+    more_than_zero,
+    not_empty,
 )
-from sweepkit.config.marks import (
-    EVERY_TEXT,
-    HOLDS_OVERRIDES,
-    INSIDE,
-    LIMIT,
-    NAMES_VARIABLES,
-    OUTSIDE,
-    OWN_TEXT,
-    SHELL,
-    SLURM_TIME,
+from sweepkit.config.schema_launch import (
+    LadderConfig,
+    LauncherConfig,
+    LoggingConfig,
+    RungConfig,
+    SlurmConfig,
+    TrainerConfig,
+)
+from sweepkit.config.schema_model import Fp8Config, ModelConfig, PrecisionConfig
+from sweepkit.config.schema_optimizer import (
+    AdamGroupConfig,
+    MatrixGroupConfig,
+    OptimizerConfig,
+    ScheduleConfig,
 )
 
+__all__ = [
+    "AdamGroupConfig",
+    "DatasetConfig",
+    "EvaluationConfig",
+    "Fp8Config",
+    "HorizonConfig",
+    "LadderConfig",
+    "LauncherConfig",
+    "LoggingConfig",
+    "MatrixGroupConfig",
+    "ModelConfig",
+    "OptimizerConfig",
+    "PackingConfig",
+    "PrecisionConfig",
+    "RunConfig",
+    "RungConfig",
+    "ScheduleConfig",
+    "SlurmConfig",
+    "TokenizerConfig",
+    "TrainerConfig",
+    "field_at",
+    "kinds",
+]
 
-@dataclass
-class ModelConfig:
-    depth: int = 12
-    aspect_ratio: int = 64
-    head_dim: int = 128
-    num_kv_heads: Optional[int] = None  # None: one per query head
-    mlp_ratio: int = 4
-    window_pattern: str = "SSSL"
-    short_window: Union[int, str] = "auto"  # tokens; auto: T/4 rounded up to a multiple of 128
-    value_embeddings: bool = True
-    value_gate_channels: int = 12
-    value_gate_scale: float = 3.0
-    smear: bool = True
-    smear_channels: int = 24
-    backout: Optional[bool] = None  # None: from depth 3 on; below, the final norm undoes it
-    rope_base: float = 100_000.0
-    qk_scale: float = 1.2
-    logit_softcap: float = 15.0
-    embedding_init_std: float = 0.8
-    unembedding_init_std: float = 0.001
-    mlp_init_scale: float = 0.4
-    gate_init_max: float = 0.02
-    resid_lambda_first: float = 1.15
-    resid_lambda_last: float = 1.05
-    x0_lambda_first: float = 0.20
-    x0_lambda_last: float = 0.05
-    smear_lambda_init: float = 0.0
-    backout_lambda_init: float = 0.2
-    init_moved_by: float = (
-        0.0  # share by which all initial weights are moved at random (analysis/rounding.py)
-    )
+_RESOLVED, _NONE = Identity.resolved, Identity.none
+_FOLDER, _HUB = when("dataset.kind", DatasetKind.parquet_folder), when("dataset.kind", DatasetKind.hub)
+_FILES = when("dataset.kind", DatasetKind.parquet_folder, DatasetKind.hub)
 
 
 @dataclass
 class DatasetConfig:
-    name: str = "embedded"
-    kind: DatasetKind = field(default=DatasetKind.embedded, metadata=OWN_TEXT)
-    sources: list[str] = field(default_factory=list)  # embedded: which sources; empty: all
-    path: Optional[str] = field(
-        default=None, metadata=NAMES_VARIABLES | OWN_TEXT
-    )  # parquet_folder: the folder
-    text_column: str = field(default="text", metadata=OWN_TEXT)
-    repo: Optional[str] = field(default=None, metadata=OWN_TEXT)  # hub: owner/name of a dataset repository
-    revision: Optional[str] = field(default=None, metadata=OWN_TEXT)  # hub: a commit
-    shard_pattern: Optional[str] = field(
-        default=None, metadata=OWN_TEXT
-    )  # hub: file name with {index}, or a glob
-    num_train_shards: Optional[int] = None  # hub: how many shards to train on; None: all
-    validation_shards: int = field(default=1, metadata=OWN_TEXT)  # hub and folder: the last shards, held out
+    name: str = fact(
+        "embedded", "for people", not_empty(), example="my_text", identity=_NONE, why="a name", data=False
+    )
+    kind: DatasetKind = fact(
+        DatasetKind.embedded,
+        "text in the package, a folder of parquet files, or a dataset repository",
+        comes_out_as=("texts.dataset",),
+        measured="own",
+    )
+    sources: list[str] = fact(
+        [],
+        "of the embedded corpus, to train on; empty: all",
+        identity=_RESOLVED,
+        when=when("dataset.kind", DatasetKind.embedded),
+    )
+    path: Optional[str] = fact(
+        None,
+        "the folder",
+        identity=_RESOLVED,
+        comes_out_as=("texts.dataset",),
+        when=_FOLDER,
+        names_variables=True,
+        measured="own",
+    )
+    text_column: str = fact("text", "of the files", not_empty(), when=_FILES, measured="own")
+    repo: Optional[str] = fact(None, "owner/name of the dataset repository", when=_HUB, measured="own")
+    revision: Optional[str] = fact(
+        None, "a commit; null: main, as first asked", identity=_RESOLVED, when=_HUB, measured="own"
+    )
+    shard_pattern: Optional[str] = fact(None, "file name with {index}, or a glob", when=_HUB, measured="own")
+    num_train_shards: Optional[int] = fact(
+        None, "to train on; null: all", at_least(1), example="8", when=_HUB
+    )
+    validation_shards: int = fact(1, "the last ones, held out", at_least(1), when=_FILES, measured="own")
 
 
 @dataclass
 class TokenizerConfig:
-    name: str = "bpe"
-    vocab_size: int = 32_768
-    corpus: TokenizerCorpus = TokenizerCorpus.dataset
-    max_train_bytes: int = 2_000_000_000
-    max_digits: int = 2  # longest run of digits in one token (methodology §4)
+    name: str = fact("bpe", "for people", not_empty(), identity=_NONE, why="a name", data=False)
+    vocab_size: int = fact(
+        32_768,
+        "tokens, begin-of-text included",
+        Range(
+            lambda value: 257 <= value <= 2**20,
+            "lie between 257 (256 bytes and the begin-of-text token) and 1048576",
+        ),
+        traced=True,
+    )
+    corpus: TokenizerCorpus = fact(
+        TokenizerCorpus.dataset,
+        "trained on the run's own dataset, or on the embedded corpus for all",
+        identity=_RESOLVED,
+        comes_out_as=("texts.tokenizer",),
+    )
+    max_train_bytes: int = fact(
+        2_000_000_000,
+        "of text that it is trained on",
+        at_least(1),
+        unit="bytes",
+        identity=_RESOLVED,
+        same_training=True,  # above the text's size it reads all; below is on the safe side
+    )
+    max_digits: int = fact(2, "longest run of digits in one token (methodology §4)", between(1, 100))
 
 
 @dataclass
 class PackingConfig:
-    algorithm: PackingAlgorithm = PackingAlgorithm.best_fit
-    buffer_docs: int = 100_000  # best_fit: documents to choose from
-
-
-@dataclass
-class AdamGroupConfig:
-    lr: float = 0.0
-    beta1: float = 0.8
-    beta2: float = 0.95
-    eps: float = 1e-10
-    weight_decay: float = 0.0
-
-
-@dataclass
-class MatrixGroupConfig:
-    kind: MatrixOptimizer = MatrixOptimizer.muon
-    lr: float = 0.02
-    weight_decay: float = 0.28  # at the reference batch and horizon; the plan scales it
-    momentum_start: float = 0.85
-    momentum: float = 0.97
-    momentum_end: float = 0.90
-    num_iterations: int = 5  # Polar Express
-    row_equilibration: bool = True
-    frobenius_reset: bool = True
-    cautious_weight_decay: bool = True
-    beta1: float = 0.8  # adamw only
-    beta2: float = 0.9  # muon: NorMuon's second moment
-    eps: float = 1e-10  # adamw only
-
-
-@dataclass
-class OptimizerConfig:
-    reference_width: int = 768
-    matrix: MatrixGroupConfig = field(default_factory=MatrixGroupConfig)
-    embedding: AdamGroupConfig = field(
-        default_factory=lambda: AdamGroupConfig(lr=0.3, beta2=0.995, weight_decay=0.001)
+    algorithm: PackingAlgorithm = fact(PackingAlgorithm.best_fit, "how documents are put into rows")
+    buffer_docs: int = fact(
+        100_000,
+        "documents to choose from",
+        at_least(1),
+        when=when("packing.algorithm", PackingAlgorithm.best_fit),
     )
-    unembedding: AdamGroupConfig = field(
-        default_factory=lambda: AdamGroupConfig(lr=0.008, beta2=0.96, weight_decay=0.01)
-    )
-    value_embedding: AdamGroupConfig = field(
-        default_factory=lambda: AdamGroupConfig(lr=0.15, beta2=0.995, weight_decay=0.01)
-    )
-    resid: AdamGroupConfig = field(default_factory=lambda: AdamGroupConfig(lr=0.005, weight_decay=0.05))
-    x0: AdamGroupConfig = field(default_factory=lambda: AdamGroupConfig(lr=0.5, beta1=0.96))
-    smear: AdamGroupConfig = field(default_factory=lambda: AdamGroupConfig(lr=0.2))
-
-
-@dataclass
-class ScheduleConfig:
-    warmup_steps: int = 40
-    warmup_ratio: Optional[float] = None  # of the run; replaces warmup_steps
-    warmdown_ratio: float = 0.65
-    final_lr_frac: float = 0.05
-    momentum_warmup_steps: int = 400
-    momentum_warmup_ratio: Optional[float] = None  # of the run; replaces momentum_warmup_steps
-    weight_decay: WeightDecaySchedule = WeightDecaySchedule.cosine
-
-
-@dataclass
-class Fp8Config:
-    """Read when ``precision.dtype`` is fp8: which Linear layers multiply in FP8, and how."""
-
-    min_size: int = 128  # both sizes of the weight are at least this
-    size_multiple: int = 16  # and divisible by this; the hardware asks for 16
-    backend: Fp8Backend = Fp8Backend.auto
-    allow_eager: bool = False  # native without torch.compile, although scaling then costs more than FP8 gains
-
-
-@dataclass
-class PrecisionConfig:
-    dtype: Dtype = Dtype.auto
-    fp8: Fp8Config = field(default_factory=Fp8Config)
 
 
 @dataclass
 class HorizonConfig:
-    target_param_data_ratio: float = 12.0
-    count: ParameterCount = ParameterCount.kaplan
-    target_flops: Optional[float] = None
-    num_steps: Optional[int] = None
-    target_tokens: Optional[int] = None
-    total_batch_size: Union[int, str] = "auto"  # tokens
-    device_batch_size: int = 32  # rows
-    sequence_len: int = field(default=2048, metadata=EVERY_TEXT)
-    reference_depth: int = 12
-    reference_batch_size: int = 524_288  # tokens
-    batch_exponent: float = 0.383
+    target_param_data_ratio: float = fact(
+        12.0,
+        "tokens a scaling parameter: batch, rates and decay follow from it, and the length, unless set below",
+        more_than_zero(1e6),
+        identity=_RESOLVED,
+    )
+    count: ParameterCount = fact(
+        ParameterCount.kaplan, "which parameters the ratio counts", identity=_RESOLVED
+    )
+    target_flops: Optional[float] = fact(
+        None, "length as a budget", more_than_zero(), unit="FLOPs", example="1e18", identity=_RESOLVED
+    )
+    num_steps: Optional[int] = fact(
+        None, "length", at_least(1), unit="steps", example="1000", identity=_RESOLVED
+    )
+    target_tokens: Optional[int] = fact(
+        None, "length", at_least(1), unit="tokens", example="1000000000", identity=_RESOLVED
+    )
+    total_batch_size: Union[int, str] = fact(
+        "auto",
+        "of one step; auto: a power of two that follows the horizon",
+        auto_or_at_least_one(),
+        unit="tokens",
+        example="524288",
+        identity=_RESOLVED,
+        data=True,
+    )
+    device_batch_size: int = fact(
+        32,
+        "of a micro-batch; fewer where a step has fewer",
+        at_least(1),
+        unit="rows",
+        identity=_RESOLVED,
+        traced=True,
+        same_training=True,  # sums in another order
+    )
+    sequence_len: int = fact(
+        2048, "T", between(2, 2**20), unit="tokens", traced=True, data=True, measured="every"
+    )
+    reference_depth: int = fact(
+        12, "of the model that batch, rates and decay were tuned on", between(1, 1000), identity=_RESOLVED
+    )
+    reference_batch_size: int = fact(
+        524_288, "that rates and decay were tuned at", at_least(1), unit="tokens", identity=_RESOLVED
+    )
+    batch_exponent: float = fact(
+        0.383, "by which an automatic batch follows the horizon", between(0, 1), identity=_RESOLVED
+    )
 
 
 @dataclass
 class EvaluationConfig:
-    streams: list[str] = field(default_factory=lambda: ["validation", "probe"])
-    every_steps: int = 250  # 0: only at the end
-    max_bytes: int = field(default=201_326_592, metadata=EVERY_TEXT)  # 80 × 2^19 tokens at 4.8 bytes a token
-    sample_tokens: int = field(default=64, metadata=OUTSIDE)  # 0: no sample
-    sample_prompt: str = field(default="The capital of", metadata=OUTSIDE)
-
-
-@dataclass
-class TrainerConfig:
-    """How a run is carried out."""
-
-    device: Device = Device.auto
-    compile: bool = True
-    attention: AttentionBackend = AttentionBackend.auto
-    checkpoint_every_steps: int = 1_000  # 0: never
-    checkpoint_every_min: float = 15.0  # and whenever so many minutes have passed; 0: never
-    keep_checkpoints: bool = False
-    gc_every_steps: int = 5_000
-    max_loss_ratio: float = field(default=1.5, metadata=INSIDE)  # × the loss at step 0: more is divergence
-
-
-@dataclass
-class SlurmConfig:
-    """What array tasks ask for, and how runs are put into them (docs/slurm.md explains every field)."""
-
-    partition: Optional[str] = field(default=None, metadata=NAMES_VARIABLES)
-    account: Optional[str] = field(default=None, metadata=NAMES_VARIABLES)
-    qos: Optional[str] = field(default=None, metadata=NAMES_VARIABLES)
-    constraint: Optional[str] = field(default=None, metadata=NAMES_VARIABLES)
-    setup: list[str] = field(default_factory=list, metadata=SHELL)  # before the task: module load, ...
-    sbatch: list[str] = field(default_factory=list, metadata=NAMES_VARIABLES)  # others: reservation=x
-    gpus: int = 1  # of one array task on one node; 0: CPU nodes
-    cpus: int = 8  # of one array task; of each process, where several train one run
-    mem_gib: Union[int, str] = field(default="auto", metadata=LIMIT)  # host memory of one array task
-    time_min: Union[int, str] = field(default="auto", metadata=SLURM_TIME)  # auto: estimate × time_margin
-    time_margin: float = field(default=2.0, metadata=LIMIT)
-    runs_per_task: Union[int, str] = "auto"  # auto: short runs of one compiled shape, up to task_min
-    task_min: int = 60  # minutes
-    nodes: int = 1  # over which launcher.processes_per_run are spread
-    workers_per_task: int = 1  # runs side by side, where a cluster gives out whole nodes
-    max_parallel: int = 64  # array tasks that run at once
-    signal_delay_s: int = 120  # between the signal to checkpoint and the end of the time limit
-    max_requeues: int = field(default=50, metadata=LIMIT)  # of one task, for preemption and time limits
-    snapshot: bool = True  # queued runs use a copy of the package as it is now
-
-
-@dataclass
-class LauncherConfig:
-    kind: LauncherKind = LauncherKind.inline
-    num_workers: Union[int, str] = "auto"  # local: runs at a time; auto: one per core or GPU
-    processes_per_run: int = 1  # that train one run together, each on its own GPU
-    max_attempts: int = field(default=3, metadata=LIMIT)  # for a run whose process died
-    plan_device: str = "h100"  # what GPU-hours are estimated for
-    plan_mfu: float = 0.4
-    slurm: SlurmConfig = field(default_factory=SlurmConfig)
-
-
-@dataclass
-class LoggingConfig:
-    wandb: WandbMode = WandbMode.disabled
-    project: str = field(default="sweepkit", metadata=NAMES_VARIABLES)
-    entity: Optional[str] = field(default=None, metadata=NAMES_VARIABLES)
-    every_steps: int = 1
-    diagnostics_every_steps: int = 50  # 0: never
-
-
-@dataclass
-class RungConfig:
-    name: str = ""
-    overrides: list[str] = field(default_factory=list)
-    num_seeds: Optional[int] = None  # None: all seeds of the sweep
-    max_promoted: Optional[int] = None  # None: every variant the rule lets through
-
-
-@dataclass
-class LadderConfig:
-    name: str = "none"
-    base: list[str] = field(default_factory=list, metadata=HOLDS_OVERRIDES)
-    rungs: list[RungConfig] = field(default_factory=list, metadata=HOLDS_OVERRIDES)
-    reference_horizons: list[float] = field(default_factory=list)  # multiples at which it is run as well
-    reference_replicates: Union[int, str] = 1  # its runs a seed; auto: about the root of the variants
+    streams: list[str] = fact(
+        ["validation", "probe"], "texts that the loss is measured on", comes_out_as=("texts.probe",)
+    )
+    every_steps: int = fact(
+        250,
+        "0: only at the end",
+        at_least(0),
+        unit="steps",
+        example="250 (0: only at the end)",
+        identity=Identity.configured,  # it costs the run's time
+        same_training=True,
+    )
+    max_bytes: int = fact(
+        201_326_592,  # 80 × 2^19 tokens at 4.8 bytes a token
+        "of every stream",
+        at_least(1),
+        unit="bytes",
+        measured="every",
+    )
+    sample_tokens: int = fact(
+        64, "of a sample in the log; 0: none", at_least(0), unit="tokens", example="64 (0: no sample)",
+        identity=_NONE, why="for reading",
+    )  # fmt: skip
+    sample_prompt: str = fact("The capital of", "what it goes on from", identity=_NONE, why="for reading")
 
 
 @dataclass
 class RunConfig:
-    seed: int = field(default=1, metadata=OUTSIDE)  # data order, and weights where init_seed is not set
-    init_seed: Optional[int] = field(default=None, metadata=OUTSIDE)  # of the weights alone; None: seed
-    model: ModelConfig = field(default_factory=ModelConfig)
-    dataset: DatasetConfig = field(default_factory=DatasetConfig)
-    tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
-    packing: PackingConfig = field(default_factory=PackingConfig)
-    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
-    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
-    precision: PrecisionConfig = field(default_factory=PrecisionConfig)
-    horizon: HorizonConfig = field(default_factory=HorizonConfig)
-    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
-    trainer: TrainerConfig = field(default_factory=TrainerConfig, metadata=OUTSIDE)
-    launcher: LauncherConfig = field(default_factory=LauncherConfig, metadata=OUTSIDE)
-    logging: LoggingConfig = field(default_factory=LoggingConfig, metadata=OUTSIDE)
-    ladder: LadderConfig = field(default_factory=LadderConfig, metadata=OUTSIDE)
+    seed: int = fact(
+        1, "of the data order, and of the weights where init_seed is not set", between(0, 2**31 - 1),
+        identity=Identity.replicate, data=True,
+    )  # fmt: skip
+    init_seed: Optional[int] = fact(
+        None,
+        "of the weights alone; null: seed",
+        between(0, 2**31 - 1),
+        example="2",
+        identity=Identity.replicate,
+    )
+    model: ModelConfig = block(ModelConfig, "the transformer (docs/baseline_model.md)", traced=True)
+    dataset: DatasetConfig = block(DatasetConfig, "which text", data=True)
+    tokenizer: TokenizerConfig = block(TokenizerConfig, "byte-pair encoding", data=True)
+    packing: PackingConfig = block(PackingConfig, "documents to rows", data=True)
+    optimizer: OptimizerConfig = block(OptimizerConfig, "one block a group of parameters")
+    schedule: ScheduleConfig = block(ScheduleConfig, "rates, momentum and weight decay over the run")
+    precision: PrecisionConfig = block(PrecisionConfig, "what is computed in", traced=True)
+    horizon: HorizonConfig = block(HorizonConfig, "how long, in which batches (docs/methodology.md §3)")
+    evaluation: EvaluationConfig = block(EvaluationConfig, "what is measured", identity=Identity.evaluation)
+    trainer: TrainerConfig = block(
+        TrainerConfig, "how a run is carried out", identity=_NONE, why="the record says what it came to"
+    )
+    launcher: LauncherConfig = block(
+        LauncherConfig, "where runs are carried out", identity=_NONE, why="where, and in which order"
+    )
+    logging: LoggingConfig = block(LoggingConfig, "what is shown", identity=_NONE, why="for display")
+    ladder: LadderConfig = block(
+        LadderConfig, "the rungs of a sweep", identity=_NONE, why="a run is one of a single rung"
+    )
+
+
+def field_at(key: str) -> Field | None:
+    """The field of a dotted name; None for a block, and where there is no such field."""
+    return fields_of(RunConfig).get(key)
+
+
+def kinds(key: str) -> tuple[Any, ...]:
+    """The types that a field takes, null apart; none where there is no such field.
+
+    ``optimizer.matrix.lr`` gives ``(float,)``, ``horizon.total_batch_size`` ``(int, str)``.
+    """
+    field = field_at(key)
+    return field.kinds if field else ()

@@ -1,7 +1,7 @@
 """Environment variables in text fields: named in what is written, filled in only where the text is used.
 
 ``logging.entity=${oc.env:TEAM}`` may be a name or a secret, and a plan, a record or a log with its value
-would give it away. So a field whose text changes no number (``marks.NAMES_VARIABLES``) keeps the words
+would give it away. So a field whose text changes no number (``names_variables`` in its facts) keeps the words
 ``${oc.env:TEAM}``, and ``filled`` looks the variable up at the place that needs it. Any other text field
 refuses them: what decides what is computed has to be readable afterwards. A number or a switch is no secret.
 """

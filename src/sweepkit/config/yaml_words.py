@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import yaml  # type: ignore[import-untyped]
 
 from sweepkit import errors
-from sweepkit.config import field_facts
+from sweepkit.config.schema import field_at
 
 _NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 _BOOL = "tag:yaml.org,2002:bool"
@@ -115,15 +115,15 @@ def _scalars(node: Any, key: str) -> Iterator[tuple[str, Any]]:
 
 def _misread(key: str, scalar: Any) -> str | None:
     """What to write instead; None where it is read as people do."""
-    facts = field_facts.at(key)
+    field = field_at(key)
     in_quotes = f'write "{scalar.value}" in quotes'
     if scalar.tag == _BOOL:
-        is_switch = facts is not None and bool in facts.alternatives
+        is_switch = field is not None and bool in field.alternatives
         return None if is_switch else in_quotes
     if scalar.tag not in _NUMBERS:
         return None
     ours, theirs = read(scalar.value), _theirs(scalar)
-    if facts is not None and facts.is_text:
+    if field is not None and field.is_text:
         return in_quotes if str(theirs) != scalar.value else None
     if isinstance(ours, str):
         return in_quotes

@@ -5,14 +5,13 @@ Arithmetic of about 0.2 ms: no tokenizer, no torch; of own text, a look at which
 
 from __future__ import annotations
 
-from typing import Any
-
 from sweepkit import errors
-from sweepkit.config import checks, codec, dimensions, identity
+from sweepkit.config import checks, codec, identity
 from sweepkit.config.schema import RunConfig, ScheduleConfig
 from sweepkit.plan import cost, sizing, text, transfer, world
 from sweepkit.plan.fp8_share import fp8_flops_per_token
 from sweepkit.plan.horizon import plan_horizon
+from sweepkit.plan.resolution import resolved
 from sweepkit.plan.run_plan import RunPlan
 
 
@@ -31,42 +30,18 @@ def build(config: RunConfig) -> RunPlan:
     rates = transfer.learning_rates(config, sizes, horizon)
     decays = transfer.weight_decays(config, horizon)
     steps = _schedule_steps(config, horizon.num_steps)
-    shape: dict[str, Any] = {
-        "depth": sizes.depth,
-        "width": sizes.width,
-        "num_heads": sizes.num_heads,
-        "num_kv_heads": sizes.num_kv_heads,
-        "head_dim": sizes.head_dim,
-        "padded_vocab_size": sizes.padded_vocab_size,
-        "windows": sizes.windows,
-        "backout": dimensions.has_backout(config.model),
-        "value_embedding_layers": sizes.value_embedding_layers,
-    }
-    as_json, texts = codec.to_json(config), text.texts(config)
-    computed: dict[str, Any] = {
-        "texts": texts,
-        "shape": shape,
-        "horizon": {
-            "num_steps": horizon.num_steps,
-            "total_batch_size": horizon.total_batch_size,
-            "device_batch_size": horizon.device_batch_size,
-            "sequence_len": config.horizon.sequence_len,
-        },
-        "learning_rates": rates,
-        "weight_decays": decays,
-        "schedule": steps,
-    }
-    variant = identity.variant_id(as_json, **computed)
+    texts = text.texts(config)
+    keys = identity.keys(config, resolved(config, sizes, horizon, rates, decays, steps, texts))
     total_tokens = horizon.num_steps * horizon.total_batch_size
     total_flops = total_tokens * sizes.flops_per_token
     launcher = config.launcher
     plan = RunPlan(
-        run_id=identity.run_id(sizes.depth, variant, config.seed, config.init_seed),
-        variant_id=variant,
-        training_id=identity.training_id(as_json, **computed),
+        run_id=identity.run_id(sizes.depth, keys.variant_id, config.seed, config.init_seed),
+        variant_id=keys.variant_id,
+        training_id=keys.training_id,
         seed=config.seed,
-        pair_key=identity.pair_key(as_json, texts, horizon.total_batch_size),
-        compile_key=identity.compile_key(as_json, shape=shape, device_batch_size=horizon.device_batch_size),
+        pair_key=keys.pair_key,
+        compile_key=keys.compile_key,
         depth=sizes.depth,
         width=sizes.width,
         num_heads=sizes.num_heads,
@@ -101,7 +76,7 @@ def build(config: RunConfig) -> RunPlan:
             launcher.plan_mfu,
             fp8_flops_per_token(config, sizes) / sizes.flops_per_token,
         ),
-        config=as_json,
+        config=codec.to_json(config),
         texts=texts,
     )
     world.check(plan, launcher.processes_per_run)

@@ -12,6 +12,7 @@ import dataclasses
 import functools
 import hashlib
 import re
+from collections.abc import Sequence
 from pathlib import Path, PurePath
 from typing import Any
 from urllib.parse import quote
@@ -20,6 +21,7 @@ import sweepkit
 from sweepkit import fsio
 from sweepkit.config import codec, holdout, paths
 from sweepkit.config.choices import DatasetKind, TokenizerCorpus
+from sweepkit.config.cross_checks import EMBEDDED_SOURCES
 from sweepkit.config.schema import DatasetConfig, RunConfig
 from sweepkit.errors import DamagedError, DataError, StorageError
 from sweepkit.plan import folder_text
@@ -27,6 +29,7 @@ from sweepkit.plan.run_plan import RunPlan
 
 #: What the tokens of a run are read from: its dataset, the text of its tokenizer and of its probe stream.
 DATASET, TOKENIZER, PROBE = "dataset", "tokenizer", "probe"
+_MANIFEST = Path(sweepkit.__file__).resolve().parent / "data" / "corpus" / "manifest.json"
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 #: ``dataset.name`` of a parquet folder that nobody named (``conf/dataset/parquet_folder.yaml``).
 _UNNAMED = "parquet_folder"
@@ -136,8 +139,25 @@ def label(dataset: dict[str, Any], digest: str | None) -> str | None:
 @functools.cache
 def embedded_digest() -> str:
     """SHA-256 of the manifest of the corpus inside the package, which has the digests of its files."""
-    path = Path(sweepkit.__file__).resolve().parent / "data" / "corpus" / "manifest.json"
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return hashlib.sha256(_MANIFEST.read_bytes()).hexdigest()
+
+
+def tokenizer_bytes(config: RunConfig) -> int | None:
+    """At most so many bytes of text are there to train the tokenizer on; None where only reading tells."""
+    if config.tokenizer.corpus is TokenizerCorpus.embedded:
+        sources: Sequence[str] = EMBEDDED_SOURCES
+    elif config.dataset.kind is DatasetKind.embedded:
+        sources = config.dataset.sources or EMBEDDED_SOURCES
+    else:
+        return None
+    return sum(_embedded_bytes()[name] for name in set(sources))
+
+
+@functools.cache
+def _embedded_bytes() -> dict[str, int]:
+    """Source → bytes of its text, held-out documents included."""
+    files = fsio.read_open_json(_MANIFEST)
+    return {name: files[f"{name}.parquet"]["num_bytes"] for name in EMBEDDED_SOURCES}
 
 
 def _of_dataset(dataset: DatasetConfig) -> str | None:

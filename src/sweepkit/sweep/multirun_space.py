@@ -13,7 +13,7 @@ from typing import Any
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 
 from sweepkit import errors
-from sweepkit.config.field_kinds import kinds
+from sweepkit.config.schema import kinds
 from sweepkit.sweep import override
 from sweepkit.sweep.search_spec import SearchSpec
 

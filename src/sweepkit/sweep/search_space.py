@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sweepkit import errors
-from sweepkit.config.field_kinds import kinds
+from sweepkit.config.schema import kinds
 from sweepkit.sweep import fields, override
 
 Value = str | int | float | bool | None
