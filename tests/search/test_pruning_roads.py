@@ -156,6 +156,7 @@ def test_workers_on_slurm_prune_as_local_ones_do(tmp_path: Path, monkeypatch: py
     assert main.main(["resume", "s", "launcher=slurm", "--wait"]) == 0
     frame = store.load("s", results)
     assert set(frame["state"]) == {"complete", "pruned"} and len(frame) == 10
+    monkeypatch.setattr(drive, "search", plain)
     there = tmp_path / "there"
     search(freeze(there, n_trials=10, sampler="random", pruning={"kind": "halving", "min_frac": 0.1}))
     pd.testing.assert_series_equal(frame["state"], store.load("s", there)["state"])
