@@ -44,6 +44,11 @@ def run(arguments: Sequence[str]) -> int:
         from sweepkit.sweep import frozen
 
         print(" ".join(frozen.frozen_names(paths.results_dir())))
+    elif is_first and command == "fields":
+        from sweepkit.config.facts import fields_of
+        from sweepkit.config.schema import RunConfig
+
+        print(" ".join(fields_of(RunConfig)))
     elif is_first and command == "data":
         from sweepkit.cli import data
 

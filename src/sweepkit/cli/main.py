@@ -44,6 +44,7 @@ GROUPS: dict[str, tuple[Command, ...]] = {
     ),
     "Look": (
         Command("plan", "sizes, steps, FLOPs and GPU-hours; launches nothing"),
+        Command("fields", "every field: type, default, range, meaning"),
         Command("simulate", "how often promotion policies are wrong, in synthetic worlds"),
         Command("status", "what is planned, running, complete, failed or diverged, with ETA"),
         Command("results", "a sweep's runs as table, CSV, parquet, markdown or JSON"),

@@ -160,15 +160,20 @@ class Field:
 
     Attributes:
         key: its dotted name from the root.
-        alternatives: the types a value may have, NoneType among them where null is allowed.
+        hint: its type.
         default: REQUIRED where there is none.
         facts: with what it inherits; ``identity``, ``traced`` and ``data`` are never None.
     """
 
     key: str
-    alternatives: tuple[Any, ...]
+    hint: Any
     default: Any
     facts: Facts
+
+    @property
+    def alternatives(self) -> tuple[Any, ...]:
+        """The types a value may have, NoneType among them where null is allowed."""
+        return alternatives(self.hint)
 
     @property
     def kinds(self) -> tuple[Any, ...]:
@@ -279,7 +284,7 @@ def _walk(schema: type, instance: Any, prefix: str, around: Facts) -> Iterator[t
         if dataclasses.is_dataclass(hint):
             yield from _walk(cast(type, hint), default, f"{key}.", facts)
         else:
-            yield key, Field(key, alternatives(hint), default, facts)
+            yield key, Field(key, hint, default, facts)
 
 
 def _default(item: dataclasses.Field[Any], instance: Any) -> Any:

@@ -72,47 +72,65 @@ _FILES = when("dataset.kind", DatasetKind.parquet_folder, DatasetKind.hub)
 @dataclass
 class DatasetConfig:
     name: str = fact(
-        "embedded", "for people", not_empty(), example="my_text", identity=_NONE, why="a name", data=False
+        "embedded",
+        "what tables call the dataset",
+        not_empty(),
+        example="my_text",
+        identity=_NONE,
+        why="a name",
+        data=False,
     )
     kind: DatasetKind = fact(
         DatasetKind.embedded,
-        "text in the package, a folder of parquet files, or a dataset repository",
+        "where the text is: in the package, in a folder of parquet files, or in a hub's repository",
         comes_out_as=("texts.dataset",),
         measured="own",
     )
     sources: list[str] = fact(
         [],
-        "of the embedded corpus, to train on; empty: all",
+        "parts of the embedded corpus to train on; empty: all",
         identity=_RESOLVED,
         when=when("dataset.kind", DatasetKind.embedded),
     )
     path: Optional[str] = fact(
         None,
-        "the folder",
+        "folder of parquet files",
         identity=_RESOLVED,
         comes_out_as=("texts.dataset",),
         when=_FOLDER,
         names_variables=True,
         measured="own",
     )
-    text_column: str = fact("text", "of the files", not_empty(), when=_FILES, measured="own")
-    repo: Optional[str] = fact(None, "owner/name of the dataset repository", when=_HUB, measured="own")
+    text_column: str = fact(
+        "text", "column of the files that holds the text", not_empty(), when=_FILES, measured="own"
+    )
+    repo: Optional[str] = fact(None, "the hub's repository, owner/name", when=_HUB, measured="own")
     revision: Optional[str] = fact(
-        None, "a commit; null: main, as first asked", identity=_RESOLVED, when=_HUB, measured="own"
+        None,
+        "commit or branch of the repository; null: main, as it was when first asked for",
+        identity=_RESOLVED,
+        when=_HUB,
+        measured="own",
     )
-    shard_pattern: Optional[str] = fact(None, "file name with {index}, or a glob", when=_HUB, measured="own")
+    shard_pattern: Optional[str] = fact(
+        None, "files of the repository: a name with {index}, or a glob", when=_HUB, measured="own"
+    )
     num_train_shards: Optional[int] = fact(
-        None, "to train on; null: all", at_least(1), example="8", when=_HUB
+        None, "files to train on; null: all but those held out", at_least(1), example="8", when=_HUB
     )
-    validation_shards: int = fact(1, "the last ones, held out", at_least(1), when=_FILES, measured="own")
+    validation_shards: int = fact(
+        1, "last files, held out for validation", at_least(1), when=_FILES, measured="own"
+    )
 
 
 @dataclass
 class TokenizerConfig:
-    name: str = fact("bpe", "for people", not_empty(), identity=_NONE, why="a name", data=False)
+    name: str = fact(
+        "bpe", "what tables call the tokenizer", not_empty(), identity=_NONE, why="a name", data=False
+    )
     vocab_size: int = fact(
         32_768,
-        "tokens, begin-of-text included",
+        "size of the vocabulary, the begin-of-text token included",
         Range(
             lambda value: 257 <= value <= 2**20,
             "lie between 257 (256 bytes and the begin-of-text token) and 1048576",
@@ -121,27 +139,29 @@ class TokenizerConfig:
     )
     corpus: TokenizerCorpus = fact(
         TokenizerCorpus.dataset,
-        "trained on the run's own dataset, or on the embedded corpus for all",
+        "text it is trained on: the run's own dataset, or the embedded corpus",
         identity=_RESOLVED,
         comes_out_as=("texts.tokenizer",),
     )
     max_train_bytes: int = fact(
         2_000_000_000,
-        "of text that it is trained on",
+        "most text that it is trained on",
         at_least(1),
         unit="bytes",
         identity=_RESOLVED,
         same_training=True,  # above the text's size it reads all; below is on the safe side
     )
-    max_digits: int = fact(2, "longest run of digits in one token (methodology §4)", between(1, 100))
+    max_digits: int = fact(2, "longest run of digits in one token (docs/methodology.md §4)", between(1, 100))
 
 
 @dataclass
 class PackingConfig:
-    algorithm: PackingAlgorithm = fact(PackingAlgorithm.best_fit, "how documents are put into rows")
+    algorithm: PackingAlgorithm = fact(
+        PackingAlgorithm.best_fit, "how documents are put into rows of sequence_len tokens"
+    )
     buffer_docs: int = fact(
         100_000,
-        "documents to choose from",
+        "documents that best_fit chooses from",
         at_least(1),
         when=when("packing.algorithm", PackingAlgorithm.best_fit),
     )
@@ -151,25 +171,40 @@ class PackingConfig:
 class HorizonConfig:
     target_param_data_ratio: float = fact(
         12.0,
-        "tokens a scaling parameter: batch, rates and decay follow from it, and the length, unless set below",
+        "training tokens per counted parameter; batch, rates and weight decay follow from it in any case",
         more_than_zero(1e6),
         identity=_RESOLVED,
     )
     count: ParameterCount = fact(
-        ParameterCount.kaplan, "which parameters the ratio counts", identity=_RESOLVED
+        ParameterCount.kaplan, "which parameters that ratio counts", identity=_RESOLVED
     )
     target_flops: Optional[float] = fact(
-        None, "length as a budget", more_than_zero(), unit="FLOPs", example="1e18", identity=_RESOLVED
+        None,
+        "length of the run as a budget, instead of the ratio",
+        more_than_zero(),
+        unit="FLOPs",
+        example="1e18",
+        identity=_RESOLVED,
     )
     num_steps: Optional[int] = fact(
-        None, "length", at_least(1), unit="steps", example="1000", identity=_RESOLVED
+        None,
+        "length of the run, instead of the ratio",
+        at_least(1),
+        unit="steps",
+        example="1000",
+        identity=_RESOLVED,
     )
     target_tokens: Optional[int] = fact(
-        None, "length", at_least(1), unit="tokens", example="1000000000", identity=_RESOLVED
+        None,
+        "length of the run, instead of the ratio",
+        at_least(1),
+        unit="tokens",
+        example="1000000000",
+        identity=_RESOLVED,
     )
     total_batch_size: Union[int, str] = fact(
         "auto",
-        "of one step; auto: a power of two that follows the horizon",
+        "batch of one step; auto: a power of two that follows from the ratio",
         auto_or_at_least_one(),
         unit="tokens",
         example="524288",
@@ -178,7 +213,7 @@ class HorizonConfig:
     )
     device_batch_size: int = fact(
         32,
-        "of a micro-batch; fewer where a step has fewer",
+        "rows of a micro-batch on one device; fewer where a step has fewer",
         at_least(1),
         unit="rows",
         identity=_RESOLVED,
@@ -186,27 +221,36 @@ class HorizonConfig:
         same_training=True,  # sums in another order
     )
     sequence_len: int = fact(
-        2048, "T", between(2, 2**20), unit="tokens", traced=True, data=True, measured="every"
+        2048, "length of a row", between(2, 2**20), unit="tokens", traced=True, data=True, measured="every"
     )
     reference_depth: int = fact(
-        12, "of the model that batch, rates and decay were tuned on", between(1, 1000), identity=_RESOLVED
+        12,
+        "depth of the model that batch, rates and weight decay are given for",
+        between(1, 1000),
+        identity=_RESOLVED,
     )
     reference_batch_size: int = fact(
-        524_288, "that rates and decay were tuned at", at_least(1), unit="tokens", identity=_RESOLVED
+        524_288,
+        "batch that rates and weight decay are given for",
+        at_least(1),
+        unit="tokens",
+        identity=_RESOLVED,
     )
     batch_exponent: float = fact(
-        0.383, "by which an automatic batch follows the horizon", between(0, 1), identity=_RESOLVED
+        0.383, "power of the tokens with which an automatic batch grows", between(0, 1), identity=_RESOLVED
     )
 
 
 @dataclass
 class EvaluationConfig:
     streams: list[str] = fact(
-        ["validation", "probe"], "texts that the loss is measured on", comes_out_as=("texts.probe",)
+        ["validation", "probe"],
+        "texts that the loss is measured on: validation, probe, and what is held out behind them",
+        comes_out_as=("texts.probe",),
     )
     every_steps: int = fact(
         250,
-        "0: only at the end",
+        "between evaluations; 0: only at the end",
         at_least(0),
         unit="steps",
         example="250 (0: only at the end)",
@@ -215,40 +259,52 @@ class EvaluationConfig:
     )
     max_bytes: int = fact(
         201_326_592,  # 80 × 2^19 tokens at 4.8 bytes a token
-        "of every stream",
+        "most text that is scored of every stream",
         at_least(1),
         unit="bytes",
         measured="every",
     )
     sample_tokens: int = fact(
-        64, "of a sample in the log; 0: none", at_least(0), unit="tokens", example="64 (0: no sample)",
-        identity=_NONE, why="for reading",
-    )  # fmt: skip
-    sample_prompt: str = fact("The capital of", "what it goes on from", identity=_NONE, why="for reading")
+        64,
+        "length of the sample that ends up in the record; 0: none",
+        at_least(0),
+        unit="tokens",
+        example="64 (0: no sample)",
+        identity=_NONE,
+        why="for reading",
+    )
+    sample_prompt: str = fact("The capital of", "beginning of that sample", identity=_NONE, why="for reading")
 
 
 @dataclass
 class RunConfig:
     seed: int = fact(
-        1, "of the data order, and of the weights where init_seed is not set", between(0, 2**31 - 1),
-        identity=Identity.replicate, data=True,
-    )  # fmt: skip
+        1,
+        "seed of the data order, and of the initial weights where init_seed is null",
+        between(0, 2**31 - 1),
+        identity=Identity.replicate,
+        data=True,
+    )
     init_seed: Optional[int] = fact(
         None,
-        "of the weights alone; null: seed",
+        "seed of the initial weights; null: seed",
         between(0, 2**31 - 1),
         example="2",
         identity=Identity.replicate,
     )
     model: ModelConfig = block(ModelConfig, "the transformer (docs/baseline_model.md)", traced=True)
-    dataset: DatasetConfig = block(DatasetConfig, "which text", data=True)
-    tokenizer: TokenizerConfig = block(TokenizerConfig, "byte-pair encoding", data=True)
-    packing: PackingConfig = block(PackingConfig, "documents to rows", data=True)
-    optimizer: OptimizerConfig = block(OptimizerConfig, "one block a group of parameters")
-    schedule: ScheduleConfig = block(ScheduleConfig, "rates, momentum and weight decay over the run")
-    precision: PrecisionConfig = block(PrecisionConfig, "what is computed in", traced=True)
-    horizon: HorizonConfig = block(HorizonConfig, "how long, in which batches (docs/methodology.md §3)")
-    evaluation: EvaluationConfig = block(EvaluationConfig, "what is measured", identity=Identity.evaluation)
+    dataset: DatasetConfig = block(DatasetConfig, "what is trained on", data=True)
+    tokenizer: TokenizerConfig = block(TokenizerConfig, "the byte-pair encoding", data=True)
+    packing: PackingConfig = block(PackingConfig, "documents put into rows", data=True)
+    optimizer: OptimizerConfig = block(OptimizerConfig, "the update of every group of parameters")
+    schedule: ScheduleConfig = block(ScheduleConfig, "learning rates, momentum and weight decay over the run")
+    precision: PrecisionConfig = block(PrecisionConfig, "what numbers are computed in", traced=True)
+    horizon: HorizonConfig = block(
+        HorizonConfig, "how long a run is, in which batches (docs/methodology.md §3)"
+    )
+    evaluation: EvaluationConfig = block(
+        EvaluationConfig, "what is measured of the model", identity=Identity.evaluation
+    )
     trainer: TrainerConfig = block(
         TrainerConfig, "how a run is carried out", identity=_NONE, why="the record says what it came to"
     )

@@ -18,44 +18,62 @@ _ADAMW = when("optimizer.matrix.kind", MatrixOptimizer.adamw)
 @dataclass
 class AdamGroupConfig:
     lr: float = fact(
-        0.0, "peak rate at the reference point; the plan scales it", at_least(0), example="0.1",
+        0.0,
+        "peak learning rate at the reference width and batch; the plan scales it",
+        at_least(0),
+        example="0.1",
         identity=_RESOLVED,
-    )  # fmt: skip
-    beta1: float = fact(0.8, "of the mean of gradients", below_one())
-    beta2: float = fact(0.95, "of the mean of their squares", below_one())
-    eps: float = fact(1e-10, "added to the root", more_than_zero())
+    )
+    beta1: float = fact(0.8, "decay rate of the first moment", below_one())
+    beta2: float = fact(0.95, "decay rate of the second moment", below_one())
+    eps: float = fact(1e-10, "added to the root of the second moment", more_than_zero())
     weight_decay: float = fact(
-        0.0, "not scaled, not scheduled", at_least(0), example="0.01", identity=_RESOLVED
+        0.0,
+        "weight decay × learning rate; neither scaled nor scheduled",
+        at_least(0),
+        example="0.01",
+        identity=_RESOLVED,
     )
 
 
 @dataclass
 class MatrixGroupConfig:
-    kind: MatrixOptimizer = fact(MatrixOptimizer.muon, "of the block matrices", traced=True)
+    kind: MatrixOptimizer = fact(MatrixOptimizer.muon, "update rule of the block matrices", traced=True)
     lr: float = fact(
-        0.02, "peak rate at the reference point; the plan scales it", at_least(0), identity=_RESOLVED
+        0.02, "peak learning rate at the reference batch; the plan scales it", at_least(0), identity=_RESOLVED
     )
     weight_decay: float = fact(
-        0.28, "at the reference batch and horizon; the plan scales it", at_least(0), identity=_RESOLVED
+        0.28,
+        "weight decay at the reference batch and horizon; the plan scales it",
+        at_least(0),
+        identity=_RESOLVED,
     )
     momentum_start: float = fact(
-        0.85, "before its warm-up", below_one(), when=_MUON + unless("schedule.momentum_warmup_steps", 0)
+        0.85, "momentum at step 0", below_one(), when=_MUON + unless("schedule.momentum_warmup_steps", 0)
     )
-    momentum: float = fact(0.97, "after its warm-up", below_one(), when=_MUON)
+    momentum: float = fact(0.97, "momentum after its warm-up", below_one(), when=_MUON)
     momentum_end: float = fact(
         0.90,
-        "after the warm-down",
+        "momentum at the end of the warm-down",
         below_one(),
         example="0.9",
         when=_MUON + unless("schedule.warmdown_ratio", 0),
     )
-    num_iterations: int = fact(5, "of Polar Express", between(1, 5), traced=True, when=_MUON)
-    row_equilibration: bool = fact(True, "rows to one norm before orthogonalisation", traced=True, when=_MUON)
-    frobenius_reset: bool = fact(True, "norm √min(m, n) after orthogonalisation", traced=True, when=_MUON)
-    cautious_weight_decay: bool = fact(True, "decay only where update × weight ≥ 0", traced=True, when=_MUON)
-    beta1: float = fact(0.8, "AdamW's mean of gradients", below_one(), when=_ADAMW)
-    beta2: float = fact(0.9, "Muon: NorMuon's second moment; AdamW: the mean of squares", below_one())
-    eps: float = fact(1e-10, "AdamW's, added to the root", more_than_zero(), when=_ADAMW)
+    num_iterations: int = fact(
+        5, "iterations of Polar Express, which orthogonalises", between(1, 5), traced=True, when=_MUON
+    )
+    row_equilibration: bool = fact(
+        True, "rescale rows to one norm before orthogonalisation", traced=True, when=_MUON
+    )
+    frobenius_reset: bool = fact(
+        True, "rescale to a Frobenius norm of √min(m, n) after orthogonalisation", traced=True, when=_MUON
+    )
+    cautious_weight_decay: bool = fact(
+        True, "decay a weight only where its update has the same sign", traced=True, when=_MUON
+    )
+    beta1: float = fact(0.8, "decay rate of AdamW's first moment", below_one(), when=_ADAMW)
+    beta2: float = fact(0.9, "decay rate of the second moment (NorMuon's, or AdamW's)", below_one())
+    eps: float = fact(1e-10, "added to the root of AdamW's second moment", more_than_zero(), when=_ADAMW)
 
 
 def _embedding() -> AdamGroupConfig:
@@ -73,14 +91,21 @@ def _value_embedding() -> AdamGroupConfig:
 @dataclass
 class OptimizerConfig:
     reference_width: int = fact(
-        768, "width that the rates of tables and head are given for", at_least(1), identity=_RESOLVED
+        768,
+        "width that the rates of embeddings and vocabulary projection are given for",
+        at_least(1),
+        identity=_RESOLVED,
     )
     matrix: MatrixGroupConfig = block(MatrixGroupConfig, "block matrices, gates included")
     embedding: AdamGroupConfig = block(_embedding, "token embeddings")
-    unembedding: AdamGroupConfig = block(_unembedding, "the head")
+    unembedding: AdamGroupConfig = block(_unembedding, "the vocabulary projection")
     value_embedding: AdamGroupConfig = block(_value_embedding, "value embeddings", when=VALUES)
-    resid: AdamGroupConfig = block(lambda: AdamGroupConfig(lr=0.005, weight_decay=0.05), "residual λ")
-    x0: AdamGroupConfig = block(lambda: AdamGroupConfig(lr=0.5, beta1=0.96), "x0 λ")
+    resid: AdamGroupConfig = block(
+        lambda: AdamGroupConfig(lr=0.005, weight_decay=0.05), "factors on the residual stream"
+    )
+    x0: AdamGroupConfig = block(
+        lambda: AdamGroupConfig(lr=0.5, beta1=0.96), "factors on the embeddings added before each block"
+    )
     smear: AdamGroupConfig = block(
         lambda: AdamGroupConfig(lr=0.2),
         "the smear gate and its λ, and backout's λ",
@@ -91,30 +116,53 @@ class OptimizerConfig:
 @dataclass
 class ScheduleConfig:
     warmup_steps: int = fact(
-        40, "of the rates, linear", at_least(0), unit="steps", identity=_RESOLVED,
+        40,
+        "linear warm-up of the learning rates",
+        at_least(0),
+        unit="steps",
+        identity=_RESOLVED,
         when=when("schedule.warmup_ratio", None),
-    )  # fmt: skip
+    )
     warmup_ratio: Optional[float] = fact(
-        None, "of the run; replaces warmup_steps", between(0, 1), example="0.02", identity=_RESOLVED,
+        None,
+        "the same as a fraction of the run, instead of warmup_steps",
+        between(0, 1),
+        example="0.02",
+        identity=_RESOLVED,
         comes_out_as=("schedule.warmup_steps",),
-    )  # fmt: skip
+    )
     warmdown_ratio: float = fact(
-        0.65, "of the run: rates go down linearly at its end", between(0, 1), identity=_RESOLVED,
+        0.65,
+        "fraction of the run, at its end, in which learning rates fall linearly",
+        between(0, 1),
+        identity=_RESOLVED,
         comes_out_as=("schedule.warmdown_steps",),
-    )  # fmt: skip
+    )
     final_lr_frac: float = fact(
-        0.05, "of the peak, after the warm-down", between(0, 1), when=unless("schedule.warmdown_ratio", 0)
+        0.05,
+        "learning rate after the warm-down, as a fraction of the peak",
+        between(0, 1),
+        when=unless("schedule.warmdown_ratio", 0),
     )
     momentum_warmup_steps: int = fact(
-        400, "of Muon's momentum, linear", at_least(0), unit="steps", identity=_RESOLVED,
+        400,
+        "linear warm-up of Muon's momentum",
+        at_least(0),
+        unit="steps",
+        identity=_RESOLVED,
         when=_MUON + when("schedule.momentum_warmup_ratio", None),
-    )  # fmt: skip
+    )
     momentum_warmup_ratio: Optional[float] = fact(
-        None, "of the run; replaces momentum_warmup_steps", between(0, 1), example="0.2", identity=_RESOLVED,
-        comes_out_as=("schedule.momentum_warmup_steps",), when=_MUON,
-    )  # fmt: skip
+        None,
+        "the same as a fraction of the run, instead of momentum_warmup_steps",
+        between(0, 1),
+        example="0.2",
+        identity=_RESOLVED,
+        comes_out_as=("schedule.momentum_warmup_steps",),
+        when=_MUON,
+    )
     weight_decay: WeightDecaySchedule = fact(
         WeightDecaySchedule.cosine,
-        "of the matrices' weight decay",
+        "of the block matrices' weight decay: to 0 along half a cosine, or constant",
         when=unless("optimizer.matrix.weight_decay", 0),
     )

@@ -1,0 +1,267 @@
+"""``sweepkit fields``: every field of a run configuration and a sweep file, from its own facts.
+
+``docs/fields.md`` is what this prints: ``sweepkit fields --format markdown > docs/fields.md``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import types
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from enum import Enum
+from typing import Any, Literal, Union
+
+from sweepkit import errors
+from sweepkit.config.facts import REQUIRED, Field, declared, fields_of, spelled
+from sweepkit.config.schema import RunConfig
+
+_EPILOG = """\
+examples:
+  sweepkit fields                              every field
+  sweepkit fields optimizer.matrix             those of a block
+  sweepkit fields optimizer.matrix.lr          all that is known of one
+  sweepkit fields --format markdown            docs/fields.md
+  sweepkit fields model --format json          for scripts
+
+A field of a run is set by NAME=VALUE on the command line of train, plan, sweep and promote.
+"""
+_INTRODUCTION = """\
+# Fields
+
+Every field of a run configuration and of a sweep file. This is what `sweepkit fields --format markdown`
+prints; `sweepkit fields NAME` says all that is known of one field.
+
+**Identity** is how a field stands in the name of a run: *configured*, as it is written; *resolved*, as what
+it comes out as in the plan; *evaluation*, it decides what is measured; *replicate*, a seed: another run of
+the same variant; *none*, it changes no number. Further: *traced*, in the key by which runs share compiled
+code; *data*, in the key by which runs see the same tokens in the same order; *initial*, sets initial values
+only. A field that is not read is in no key.
+"""
+EMPTY = '""'
+_PLAIN = {
+    int: ("a whole number", "whole numbers"),
+    float: ("a number", "numbers"),
+    bool: ("true or false", "switches"),
+    str: ("text", "texts"),
+    type(None): ("null", "nulls"),
+}
+_OF_A_RUN = "run"
+
+
+@dataclasses.dataclass(frozen=True)
+class Section:
+    """Fields that are shown together.
+
+    Attributes:
+        name: of the block, or what it is a part of.
+        help: what the block is, and why it changes no number, if it does not.
+    """
+
+    name: str
+    help: str
+    fields: tuple[Field, ...]
+
+
+def add_parser(subparsers: Any) -> None:
+    parser = subparsers.add_parser(
+        "fields",
+        help="every field: type, default, range, meaning, what it is to a run",
+        description="The field reference: run configuration and sweep file.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "prefix", nargs="?", default="", metavar="PREFIX", help="a field, or the name of a block"
+    )
+    parser.add_argument(
+        "--format", choices=("table", "markdown", "json"), default="table", help="default: table"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the fields; 0 on success. User errors raise ``SweepkitError``."""
+    found = _within(args.prefix, sections())
+    if args.format == "json":
+        print(json.dumps([facts_of(field) for section in found for field in section.fields], indent=1))
+    elif args.format == "markdown":
+        print(markdown(found), end="")
+    elif [field.key for section in found for field in section.fields] == [args.prefix]:
+        _print_one(found[0].fields[0])
+    else:
+        _print_table(found)
+    return 0
+
+
+def sections() -> list[Section]:
+    """All fields, in the order of their definition."""
+    found = {_OF_A_RUN: Section(_OF_A_RUN, "a single run", ())}
+    for item in dataclasses.fields(RunConfig):
+        facts = declared(item)
+        if dataclasses.is_dataclass(typing.get_type_hints(RunConfig)[item.name]):
+            why = f"; changes no number: {facts.why}" if facts.why else ""
+            found[item.name] = Section(item.name, f"{facts.help}{why}", ())
+    for field in _all(RunConfig, ""):
+        block, _, rest = field.key.partition(".")
+        name = block if rest else _OF_A_RUN
+        found[name] = dataclasses.replace(found[name], fields=(*found[name].fields, field))
+    return list(found.values())
+
+
+def facts_of(field: Field) -> dict[str, str]:
+    """What is known of a field, in words; what there is nothing to say about is left out."""
+    facts = field.facts
+    found = {
+        "field": field.key,
+        "meaning": facts.help,
+        "type": _type(field),
+        "default": _default(field),
+        "range": f"must {facts.range.contract}" if facts.range else "",
+        "read where": ", and ".join(map(str, facts.when)),
+        "identity": facts.identity.value if facts.identity else "",
+        "why": facts.why,
+        "comes out as": ", ".join(facts.comes_out_as),
+        "also": ", ".join(_also(field)),
+    }
+    return {name: text for name, text in found.items() if text}
+
+
+def markdown(found: list[Section]) -> str:
+    """The whole reference."""
+    lines = [_INTRODUCTION]
+    for section in found:
+        lines += [f"## {section.name}", "", f"{section.help[0].upper()}{section.help[1:]}.", ""]
+        lines += ["| field | type | default | meaning | identity |", "|---|---|---|---|---|"]
+        for field in section.fields:
+            known = facts_of(field)
+            cells = [f"`{field.key}`", known["type"], known["default"], _meaning(known), _identity(known)]
+            lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _all(schema: type, prefix: str) -> Iterator[Field]:
+    """The fields of a schema, and of the blocks in a list as ``rungs[].name``."""
+    for field in fields_of(schema).values():
+        yield dataclasses.replace(field, key=f"{prefix}{field.key}")
+        for kind in field.kinds:
+            for schema_of_item in filter(dataclasses.is_dataclass, typing.get_args(kind)):
+                for item in _all(typing.cast(type, schema_of_item), f"{prefix}{field.key}[]."):
+                    facts = dataclasses.replace(
+                        item.facts, identity=field.facts.identity, why=field.facts.why
+                    )
+                    yield dataclasses.replace(item, facts=facts)
+
+
+def _within(prefix: str, found: list[Section]) -> list[Section]:
+    """The fields with a name, or in a block of that name.
+
+    Raises:
+        ConfigError: there are none; the remedy names what was meant.
+    """
+    if not prefix:
+        return found
+    kept = [
+        dataclasses.replace(section, fields=fields)
+        for section in found
+        if (fields := tuple(field for field in section.fields if _is_in(field.key, prefix)))
+    ]
+    if not kept:
+        keys = [field.key for section in found for field in section.fields]
+        blocks = {key.rpartition(".")[0] for key in keys if "." in key}
+        meant = [key for key in keys if key.endswith(f".{prefix}")]
+        remedy = f"did you mean {' or '.join(map(repr, meant))}?" if meant else ""
+        raise errors.invalid(
+            "PREFIX", prefix, "be a field or a block", remedy or errors.did_you_mean(prefix, [*blocks, *keys])
+        )
+    return kept
+
+
+def _is_in(key: str, prefix: str) -> bool:
+    return key == prefix or key.startswith((f"{prefix}.", f"{prefix}["))
+
+
+def _also(field: Field) -> Iterator[str]:
+    facts = field.facts
+    if facts.traced:
+        yield "traced"
+    if facts.data:
+        yield "data"
+    if facts.initial:
+        yield "initial"
+    if facts.same_training:
+        yield "another run of the same training"
+    if facts.limit:
+        yield "can end a run"
+
+
+def _type(field: Field) -> str:
+    """In words, with its unit; the only text that a number's field takes is auto."""
+    words = in_words(field.hint).removeprefix("a ").replace("whole number or text", "whole number or auto")
+    return f"{words} ({field.facts.unit})" if field.facts.unit else words
+
+
+def _default(field: Field) -> str:
+    return "(to be given)" if field.default is REQUIRED else spelled(field.default) or EMPTY
+
+
+def in_words(hint: Any) -> str:
+    """A type as a person would say it: ``a whole number or null``, ``a list of texts``."""
+    origin, inside = typing.get_origin(hint), typing.get_args(hint)
+    if hint in _PLAIN:
+        return _PLAIN[hint][0]
+    if origin in (Union, types.UnionType):
+        return " or ".join(dict.fromkeys(map(in_words, inside)))
+    if origin is Literal:
+        return " or ".join(map(str, inside))
+    if origin in (list, tuple, frozenset, Sequence):
+        return f"a list of {_several(inside[0])}"
+    if origin in (dict, Mapping):
+        return f"a mapping of {_several(inside[0])} to {_several(inside[1])}"
+    if isinstance(hint, type) and issubclass(hint, Enum):
+        return f"one of [{', '.join(member.name for member in hint)}]"
+    return "a block of keys and values" if dataclasses.is_dataclass(hint) else "a value"
+
+
+def _several(hint: Any) -> str:
+    if hint in _PLAIN:
+        return _PLAIN[hint][1]
+    if typing.get_origin(hint) in (list, tuple, frozenset, Sequence):
+        return f"lists of {_several(typing.get_args(hint)[0])}"
+    if typing.get_origin(hint) in (dict, Mapping):
+        return "mappings"
+    return "blocks" if dataclasses.is_dataclass(hint) else in_words(hint)
+
+
+def _meaning(known: dict[str, str]) -> str:
+    parts = [known.get("meaning", ""), known.get("range", "")]
+    if "read where" in known:
+        parts.append(f"read where {known['read where']}")
+    return "; ".join(filter(None, parts))
+
+
+def _identity(known: dict[str, str]) -> str:
+    return ", ".join(filter(None, (known.get("identity"), known.get("also"))))
+
+
+def _print_one(field: Field) -> None:
+    known = facts_of(field)
+    print(known.pop("field"))
+    width = max(map(len, known)) + 2
+    for name, text in known.items():
+        print(f"  {name:<{width}}{text}")
+
+
+def _print_table(found: list[Section]) -> None:
+    from sweepkit.report import terminal
+    from sweepkit.report.drawing import draw
+    from sweepkit.report.sheet import Sheet
+
+    sheet = Sheet(("field", "default", "meaning", "identity"), optional=("identity",))
+    for section in found:
+        for number, field in enumerate(section.fields):
+            known = facts_of(field)
+            sheet.add(field.key, known["default"], _meaning(known), _identity(known), new_group=number == 0)
+    terminal.console().print(draw(sheet))
