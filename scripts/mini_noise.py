@@ -26,7 +26,7 @@ from sweepkit.results.record import RunDir
 from sweepkit.training.session import Session
 
 MOVED = "model.init_moved_by=1e-7"
-SMALLER = "horizon.device_batch_size=4"
+SMALLER = "horizon.device_batch_size=8"
 PROCESSES = ("launcher.processes_per_run=2", SMALLER)
 
 

@@ -1,10 +1,12 @@
-"""Batches as a pure function of the step; every row once an epoch; ranks compose the batch."""
+"""Batches as a pure function of the step; rows a stratified sample; ranks compose the batch."""
 
 from __future__ import annotations
 
 import itertools
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
@@ -14,6 +16,8 @@ from made_up_text import folder_config, sentences, write_parquet
 from scipy import stats
 
 from sweepkit.config.choices import PackingAlgorithm
+from sweepkit.data.loader import NUM_STRATA, TrainLoader
+from sweepkit.data.packing import PackingIndex
 from sweepkit.data.permutation import key_of, permute
 from sweepkit.data.prepare import PreparedData, prepare
 from sweepkit.errors import ConfigError, DataError
@@ -68,15 +72,44 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> PreparedData:
         return prepare(folder_config(root / "text"))
 
 
-@settings(deadline=None, max_examples=25)
-@given(seed=st.integers(0, 2**40), rows=st.integers(1, 12), epochs=st.integers(1, 3))
-def test_every_row_once_an_epoch(prepared: PreparedData, seed: int, rows: int, epochs: int) -> None:
-    loader = prepared.train(seed, rows * 32)
-    steps = -(-epochs * loader.num_rows // rows)
-    order = np.concatenate([loader.rows(step) for step in range(steps)])
-    for epoch in range(epochs):
-        seen = order[epoch * loader.num_rows : (epoch + 1) * loader.num_rows]
-        assert sorted(seen.tolist()) == list(range(loader.num_rows))
+def loader_of(num_rows: int, seed: int, rows_per_batch: int) -> TrainLoader:
+    """A loader over rows of four tokens; its rows alone are asked for."""
+    index = PackingIndex(
+        np.arange(num_rows + 1), np.arange(num_rows) * 4, np.full(num_rows, 5, dtype=np.int32)
+    )
+    prepared = SimpleNamespace(tokens=SimpleNamespace(tokens=None), packing=lambda sequence_len: index)
+    return TrainLoader(cast(PreparedData, prepared), seed, rows_per_batch * 4, 4)
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    num_rows=st.integers(1, 400), seed=st.integers(0, 2**40), share=st.floats(0.01, 1), laps=st.integers(1, 3)
+)
+def test_rows_are_a_stratified_sample(num_rows: int, seed: int, share: float, laps: int) -> None:
+    """By counting: each block takes one row of every stretch, and each stretch is read once a lap."""
+    rows_per_batch = max(1, int(share * num_rows))
+    num_strata = min(NUM_STRATA, num_rows)
+    edges = [stratum * num_rows // num_strata for stratum in range(num_strata + 1)]
+    sizes = np.diff(edges)
+    num_blocks = laps * int(sizes.max())
+    loader = loader_of(num_rows, seed, rows_per_batch)
+    steps = -(-num_blocks * num_strata // rows_per_batch)
+    order = np.concatenate([loader.rows(step) for step in range(steps)])[: num_blocks * num_strata]
+    blocks = order.reshape(num_blocks, num_strata)
+    strata = np.searchsorted(edges, blocks, side="right") - 1
+    assert (np.sort(strata, axis=1) == np.arange(num_strata)).all()
+    for stratum, size in enumerate(sizes.tolist()):
+        read = blocks[strata == stratum]
+        for lap in range(num_blocks // size):
+            first = edges[stratum]
+            assert sorted(read[lap * size : (lap + 1) * size].tolist()) == list(range(first, first + size))
+
+
+def test_shares_of_sources_are_alike_for_every_seed() -> None:
+    """A third of 1,000 rows is of one source, and of 96 rows a third, with less spread than at random."""
+    held = [int((loader_of(1000, seed, 96).rows(0) < 333).sum()) for seed in range(200)]
+    plain = np.random.default_rng(0).hypergeometric(333, 667, 96, 200)
+    assert abs(np.mean(held) - 32) < 0.5 and np.std(held) < 0.6 * np.std(plain)
 
 
 def test_a_batch_depends_on_the_step_and_not_on_what_came_before(prepared: PreparedData) -> None:

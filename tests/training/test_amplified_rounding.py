@@ -21,7 +21,7 @@ from sweepkit.training.engine import Engine, EngineKey
 NUM_STEPS = 12  # all of the warm-up, where the λs stand still or run away
 #: Of a group's norm. By rounding (1e-7) mini's groups come 3e-4 apart; with the published eps x0's λs 1e-2.
 APART = 3e-3
-SHORT = ("horizon.num_steps=128", "horizon.total_batch_size=2048", "horizon.device_batch_size=8")
+SHORT = ("horizon.num_steps=128", "horizon.total_batch_size=2048", "horizon.device_batch_size=16")
 #: Each makes rounding decide: the eps alone, and all that is published.
 EPS = ("optimizer.resid.eps=1e-10", "optimizer.x0.eps=1e-10", "optimizer.smear.eps=1e-10")
 PUBLISHED = (*EPS, "optimizer.x0.lr=0.5", "optimizer.smear.lr=0.2", "schedule.warmup_ratio=0")

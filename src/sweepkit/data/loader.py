@@ -1,8 +1,13 @@
 """The batch of a step, as a pure function of (data recipe, seed, step, total_batch_size, T).
 
-There is nothing to save and nothing to restore: step s is rows s·B to s·B + B of the endless sequence
-that walks through all rows once an epoch, in an order drawn from (seed, epoch). Ranks and micro-steps
-slice the batch, so resume, other world sizes and all variants of one seed see the same tokens.
+There is nothing to save and nothing to restore: step s is rows s·B to s·B + B of an endless sequence.
+Ranks and micro-steps slice the batch, so resume, other world sizes and all variants of one seed see the same
+tokens.
+
+The sequence is a stratified sample. The packed rows, which lie in the order of their documents, are cut into
+``NUM_STRATA`` stretches of equal length; every block of as many rows takes one from each, in an order of its
+own, and a stretch is walked through once a lap, in a new order every lap. A run shorter than an epoch then
+reads the sources of its text in the same shares whatever its seed.
 """
 
 from __future__ import annotations
@@ -17,6 +22,11 @@ from sweepkit.errors import DataError, invalid
 
 if TYPE_CHECKING:
     from sweepkit.data.prepare import PreparedData
+
+
+#: Into how many stretches the rows are cut; fewer where there are fewer rows.
+NUM_STRATA = 64
+_BLOCKS = -1  # keys the order within a block, as 0 to 63 key the order within a stratum
 
 
 class TrainLoader:
@@ -55,13 +65,14 @@ class TrainLoader:
 
     def rows(self, step: int) -> npt.NDArray[np.int64]:
         """int64 [B]: which rows of the packing index step ``step`` (from 0) takes."""
-        position = np.arange(step * self.rows_per_batch, (step + 1) * self.rows_per_batch, dtype=np.int64)
-        epoch, offset = np.divmod(position, self.num_rows)
-        rows = np.empty_like(offset)
-        for number in np.unique(epoch):
-            chosen = epoch == number
-            rows[chosen] = permute(offset[chosen], self.num_rows, key_of(self._seed, int(number)))
-        return rows
+        positions = np.arange(step * self.rows_per_batch, (step + 1) * self.rows_per_batch, dtype=np.int64)
+        num_strata = min(NUM_STRATA, self.num_rows)
+        block, slot = np.divmod(positions, num_strata)
+        stratum = permute(slot, num_strata, key_of(self._seed, _BLOCKS, block))
+        first = stratum * self.num_rows // num_strata
+        size = (stratum + 1) * self.num_rows // num_strata - first
+        lap, offset = np.divmod(block, size)
+        return first + permute(offset, size, key_of(self._seed, stratum, lap))
 
     def batch(self, step: int, rank: int = 0, num_ranks: int = 1) -> npt.NDArray[np.int32]:
         """int32 [B / num_ranks, T+1], a rank's share of the tokens of step ``step``.

@@ -11,29 +11,39 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+Integers = npt.NDArray[np.int64]
+Unsigned = npt.NDArray[np.uint64]
 # Two items stay correlated with a chance of about 2^(−rounds / 2).
 _ROUNDS = 64
 _MASK64 = (1 << 64) - 1
 
 
-def permute(positions: npt.NDArray[np.int64], size: int, key: int) -> npt.NDArray[np.int64]:
-    """Where ``positions``, each in [0, size), go under the permutation of ``range(size)`` named ``key``."""
-    images = positions
+def permute(positions: Integers, sizes: Integers | int, keys: Unsigned | int) -> Integers:
+    """Where ``positions``, each in [0, size), go under the permutation of ``range(size)`` named by a key.
+
+    Sizes and keys are one for all, or one for each.
+    """
+    images, keys = positions, np.asarray(keys, np.uint64)
     for number in range(_ROUNDS):
-        round_key = key_of(key, number)
-        partners = (round_key % size - images) % size
+        round_keys = key_of(keys, number)
+        offsets = (round_keys % np.asarray(sizes, np.uint64)).astype(np.int64)
+        partners = (offsets - images) % sizes
         shared = np.maximum(images, partners).astype(np.uint64)
-        coins = _mix(shared ^ np.uint64(key_of(round_key, 1))) & np.uint64(1)
+        coins = _mix(shared ^ key_of(round_keys, 1)) & np.uint64(1)
         images = np.where(coins == 1, partners, images)
     return images
 
 
-def key_of(*parts: int) -> int:
-    """Mix integers into a 64-bit key; order matters."""
-    state = 0
+def key_of(*parts: Integers | Unsigned | int) -> Unsigned:
+    """Mix integers, or arrays of them, into 64-bit keys; order matters."""
+    state = np.zeros(1, np.uint64)  # numpy warns where scalars wrap, and not where arrays do
     for part in parts:
-        state = _mix_int((state + (part & _MASK64) + 0x9E3779B97F4A7C15) & _MASK64)
+        state = _mix(state + _unsigned(part) + np.uint64(0x9E3779B97F4A7C15))
     return state
+
+
+def _unsigned(part: Integers | Unsigned | int) -> Unsigned:
+    return np.asarray(part & _MASK64 if isinstance(part, int) else part).astype(np.uint64)
 
 
 def _mix(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
@@ -41,9 +51,3 @@ def _mix(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return values ^ (values >> np.uint64(31))
-
-
-def _mix_int(value: int) -> int:
-    value = ((value ^ (value >> 30)) * 0xBF58476D1CE4E5B9) & _MASK64
-    value = ((value ^ (value >> 27)) * 0x94D049BB133111EB) & _MASK64
-    return value ^ (value >> 31)
