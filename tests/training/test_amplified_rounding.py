@@ -25,7 +25,10 @@ SHORT = ("horizon.num_steps=128", "horizon.total_batch_size=2048", "horizon.devi
 #: Each makes rounding decide: the eps alone, and all that is published.
 EPS = ("optimizer.resid.eps=1e-10", "optimizer.x0.eps=1e-10", "optimizer.smear.eps=1e-10")
 PUBLISHED = (*EPS, "optimizer.x0.lr=0.5", "optimizer.smear.lr=0.2", "schedule.warmup_ratio=0")
-WAYS = [(1e-7, 8), (0.0, 4)]
+#: Rows of twice the length, half as many: there the eps alone is enough.
+LONG_ROWS = ("horizon.sequence_len=256", "horizon.device_batch_size=8")
+#: Weights moved by a share, or micro-batches of half the rows.
+WAYS = [(1e-7, 1), (0.0, 2)]
 
 
 @pytest.fixture(autouse=True)
@@ -72,7 +75,7 @@ def distances(one: Engine, other: Engine) -> dict[str, float]:
     return found
 
 
-def apart(plan: RunPlan, moved_by: float, rows: int) -> tuple[str | None, float]:
+def apart(plan: RunPlan, moved_by: float, parts: int) -> tuple[str | None, float]:
     """The first group to come apart by ``APART``, and its step (None: none); nats between the last losses.
 
     Of groups that come apart in the same step it is the one that is the furthest.
@@ -82,7 +85,10 @@ def apart(plan: RunPlan, moved_by: float, rows: int) -> tuple[str | None, float]
     loss_distance = 0.0
     for number in range(NUM_STEPS):
         batch = torch.from_numpy(loader.batch(number))
-        losses = step(one, number, batch, plan.device_batch_size), step(other, number, batch, rows)
+        losses = (
+            step(one, number, batch, plan.device_batch_size),
+            step(other, number, batch, plan.device_batch_size // parts),
+        )
         loss_distance = abs(losses[0] - losses[1])
         distance = distances(one, other)
         assert max(distance.values()) > 0, "nothing was perturbed: both runs are the same to the bit"
@@ -93,21 +99,21 @@ def apart(plan: RunPlan, moved_by: float, rows: int) -> tuple[str | None, float]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("moved_by", "rows"), WAYS)
+@pytest.mark.parametrize(("moved_by", "parts"), WAYS)
 @pytest.mark.parametrize("depth", [2, 4])
-def test_no_group_amplifies_rounding_under_minis_constants(depth: int, moved_by: float, rows: int) -> None:
+def test_no_group_amplifies_rounding_under_minis_constants(depth: int, moved_by: float, parts: int) -> None:
     plan = build(compose(["experiment=mini", f"model.depth={depth}", *SHORT]))
-    group, loss_distance = apart(plan, moved_by, rows)
+    group, loss_distance = apart(plan, moved_by, parts)
     assert group is None
     assert loss_distance < 1e-3
 
 
-@pytest.mark.parametrize(("moved_by", "rows"), WAYS)
+@pytest.mark.parametrize(("moved_by", "parts"), WAYS)
 @pytest.mark.parametrize(("constants", "named"), [(EPS, "x0, step"), (PUBLISHED, "x0, step 0")])
 def test_under_published_constants_the_x0_lambdas_are_the_first_to_amplify_it(
-    constants: tuple[str, ...], named: str, moved_by: float, rows: int
+    constants: tuple[str, ...], named: str, moved_by: float, parts: int
 ) -> None:
-    plan = build(compose(["experiment=mini", "model=d2", *SHORT, *constants]))
-    group, _ = apart(plan, moved_by, rows)
+    plan = build(compose(["experiment=mini", "model=d2", *SHORT, *LONG_ROWS, *constants]))
+    group, _ = apart(plan, moved_by, parts)
     assert group is not None
     assert group.startswith(named)
