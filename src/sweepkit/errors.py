@@ -23,6 +23,10 @@ class DataError(SweepkitError):
     """Text, tokenizer or cache that is missing, empty or corrupt."""
 
 
+class ImpossibleError(DataError):
+    """A run that its own configuration and text rule out, wherever and whenever it is tried."""
+
+
 class CheckpointError(SweepkitError):
     """A checkpoint that is missing, corrupt or belongs to another run."""
 

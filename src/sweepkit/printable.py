@@ -1,4 +1,4 @@
-"""Text that was read from a file, made safe to show: control characters become visible ones."""
+"""Text as it is shown: what came from a file made safe, numbers with their nouns."""
 
 from __future__ import annotations
 
@@ -9,3 +9,8 @@ _VISIBLE = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)
 def printable(text: str) -> str:
     """``text`` with ``\\x1b`` for an escape, and so on; what a terminal or a table shows is what is there."""
     return text.translate(_VISIBLE)
+
+
+def counted(number: int, noun: str) -> str:
+    """``1 run``, ``2,000 runs``."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

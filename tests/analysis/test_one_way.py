@@ -56,7 +56,7 @@ def test_every_comparison_is_scipys(spread: float) -> None:
         found, _, method = judged(groups)
         is_pooled = are_pooled(groups)
         kinds.add(is_pooled)
-        assert method == ("Dunnett" if is_pooled else "Holm")
+        assert method == ("step-down Dunnett" if is_pooled else "Holm")
         df = sum(sizes) - len(sizes)
         within = sum(group.var(ddof=1) * (len(group) - 1) for group in groups) / df
         for item, group in zip(found, groups[1:], strict=True):

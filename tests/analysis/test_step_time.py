@@ -232,7 +232,7 @@ def test_runs_of_another_concurrency_are_left_out_and_said() -> None:
     found = step_time.compare(table, "a", 0.05)
     without = step_time.compare(table.iloc[:-1], "a", 0.05)
     assert found.effect == without.effect
-    assert "1 runs of another concurrency than 2 left out" in found.note
+    assert "1 run of another concurrency than 2 left out" in found.note
 
 
 def test_other_horizons_are_readings_of_the_references_program() -> None:

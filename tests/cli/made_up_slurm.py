@@ -65,7 +65,7 @@ def install(monkeypatch: pytest.MonkeyPatch) -> MadeUpSlurm:
     monkeypatch.setattr(cluster, "limits", lambda: Limits(1000, None))
     monkeypatch.setattr(cluster, "queue", slurm.queue)
     monkeypatch.setattr(cluster, "job_of_name", lambda name: None)
-    monkeypatch.setattr(cluster, "max_time_min", lambda partition: None)
+    monkeypatch.setattr(cluster, "max_time_min", lambda partition, qos: None)
     monkeypatch.setattr(endings, "final_states", slurm.final_states)
     monkeypatch.setattr(submit, "place", slurm.place)
     return slurm

@@ -172,7 +172,7 @@ def test_a_run_without_an_answer_is_run_again_or_named(
     said = capsys.readouterr().out
 
     stays = (state, why) in ENDED if name == "gate" else False
-    is_own = state == "diverged" or (state == "failed" and why in ("crash", "diverged", None))
+    is_own = state == "diverged" or (state == "failed" and why in ("crash", "diverged", "impossible", None))
     is_own |= name not in CLIMBING and why in ("oom", "timeout")  # only a verdict needs to know
     if stays:
         assert status == 1

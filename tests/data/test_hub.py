@@ -17,7 +17,7 @@ from sweepkit.config.schema import DatasetConfig, RunConfig
 from sweepkit.data import hub
 from sweepkit.data.documents import documents
 from sweepkit.data.prepare import prepare
-from sweepkit.errors import ConfigError, DataError
+from sweepkit.errors import ConfigError, DataError, ImpossibleError
 
 REPO = "someone/shuffled"
 
@@ -162,7 +162,6 @@ def test_the_recipe_asks_no_server(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"repo": None}, "dataset.repo"),
         ({"shard_pattern": None}, "dataset.shard_pattern"),
         ({"validation_shards": 0}, "dataset.validation_shards"),
-        ({"num_train_shards": 9}, "dataset.num_train_shards"),
     ],
 )
 def test_fields_that_do_not_fit(
@@ -170,6 +169,11 @@ def test_fields_that_do_not_fit(
 ) -> None:
     with pytest.raises(ConfigError, match=f"^{field} is .* but must .*; "):
         list(documents(config(**changes), "train", tmp_path).texts())
+
+
+def test_more_shards_than_there_are_is_impossible(server: FakeHub, tmp_path: Path) -> None:
+    with pytest.raises(ImpossibleError, match=r"^dataset\.num_train_shards is 9, but must be at most"):
+        list(documents(config(num_train_shards=9), "train", tmp_path).texts())
 
 
 def test_a_pattern_that_matches_nothing_names_files_there_are(server: FakeHub, tmp_path: Path) -> None:

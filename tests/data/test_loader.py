@@ -20,7 +20,7 @@ from sweepkit.data.loader import NUM_STRATA, TrainLoader
 from sweepkit.data.packing import PackingIndex
 from sweepkit.data.permutation import key_of, permute
 from sweepkit.data.prepare import PreparedData, prepare
-from sweepkit.errors import ConfigError, DataError
+from sweepkit.errors import ConfigError, ImpossibleError
 
 
 @given(size=st.integers(1, 300), key=st.integers(0, 2**64 - 1))
@@ -165,7 +165,7 @@ def test_a_batch_that_is_no_whole_number_of_rows_is_refused(prepared: PreparedDa
 
 def test_a_dataset_smaller_than_a_batch_is_refused(prepared: PreparedData) -> None:
     with pytest.raises(
-        DataError, match=r"'folder' packs into \d+ rows of 32 tokens, but must fill one batch"
+        ImpossibleError, match=r"'folder' packs into \d+ rows of 32 tokens, but must fill one batch"
     ):
         prepared.train(1, 32 * 10_000)
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from made_up_text import sentences
 
 from sweepkit.data.tokenizer import BOS, Tokenizer, train
-from sweepkit.errors import ConfigError, DataError
+from sweepkit.errors import ConfigError, DataError, ImpossibleError
 
 TEXTS = sentences(200)
 TOKENIZER = train(TEXTS, 350, 2, 10**9)
@@ -85,7 +85,7 @@ def test_a_damaged_file_is_refused(tmp_path: Path, damage: str) -> None:
 
 
 def test_too_little_text_says_how_many_tokens_there_are() -> None:
-    with pytest.raises(DataError, match=r"tokenizer\.vocab_size is 5000, but must be at most \d+"):
+    with pytest.raises(ImpossibleError, match=r"tokenizer\.vocab_size is 5000, but must be at most \d+"):
         train(["to be or not to be"], 5_000, 2, 10**9)
 
 

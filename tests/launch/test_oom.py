@@ -148,7 +148,7 @@ def test_what_shared_a_task_that_was_killed_has_one_of_its_own_the_second_time(
     monkeypatch.setattr(submit, "place", lambda array, *_: placed.append(array.tasks) or array)
     monkeypatch.setattr(cluster, "check_available", lambda: None)
     monkeypatch.setattr(cluster, "queue", lambda names=None: [])
-    monkeypatch.setattr(cluster, "max_time_min", lambda partition: None)
+    monkeypatch.setattr(cluster, "max_time_min", lambda partition, qos: None)
     monkeypatch.setattr(cluster, "limits", lambda: cluster.Limits(1000, None))
     for name in ("a", "b"):
         retry = {"because": "oom", "not_on": ["n1"]}

@@ -196,6 +196,45 @@ def test_a_longer_time_than_the_partition_gives_is_refused(commands: Commands) -
     cluster.max_time_min.cache_clear()
 
 
+#: MaxWall of the job's QOS and of the partition's, flags of the job's, and the limit beside MaxTime=04:00:00.
+WALLS = [
+    ("", "", "", 240),
+    ("02:00:00", "", "", 120),
+    ("02:00:00", "01:00:00", "", 60),
+    ("02:00:00", "01:00:00", "DenyOnLimit,OverPartQOS", 120),
+    ("1-00:00:00", "", "", 240),
+    ("1-00:00:00", "", "PartitionTimeLimit", 1440),
+    ("", "00:30:00", "", 30),
+    ("", "00:30:00", "OverPartQOS", 30),
+]
+
+
+@pytest.mark.parametrize("asked", [None, "mine"])
+@pytest.mark.parametrize(("own", "of_partition", "flags", "longest_min"), WALLS)
+def test_a_qos_has_its_say_on_the_longest_time(
+    commands: Commands, own: str, of_partition: str, flags: str, longest_min: int, asked: str | None
+) -> None:
+    commands.answer("scontrol", "echo 'PartitionName=main Default=YES MaxTime=04:00:00 QoS=part State=UP'")
+    rows = f"normal||\nmine|{own}|{flags}\npart|{of_partition}|OverPartQOS\nother|00:01:00|"
+    default = "normal" if asked else "mine"
+    commands.answer("sacctmgr", f"case $* in *assoc*) echo {default};; *) cat <<'END'\n{rows}\nEND\n;; esac")
+    cluster.max_time_min.cache_clear()
+    assert cluster.max_time_min(None, asked) == longest_min
+    cluster.max_time_min.cache_clear()
+
+
+@pytest.mark.parametrize("answer", ["exit 1", "echo", "echo nonsense", "printf 'a\\nb\\n'"])
+def test_where_no_qos_is_told_the_partition_decides(
+    commands: Commands, answer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "sleep", lambda seconds: None)
+    commands.answer("scontrol", "echo 'PartitionName=main Default=YES MaxTime=04:00:00 State=UP'")
+    commands.answer("sacctmgr", answer)
+    cluster.max_time_min.cache_clear()
+    assert cluster.max_time_min(None, None) == cluster.max_time_min("main", "mine") == 240
+    cluster.max_time_min.cache_clear()
+
+
 def test_a_job_out_of_memory_speaks_only_of_the_runs_it_had_begun(commands: Commands, tmp_path: Path) -> None:
     """Three runs shared the task; it did one, was killed on the second, and never came to the third."""
     commands.answer("sacct", "echo '7_1|OUT_OF_MEMORY|0:125||4G'")

@@ -62,7 +62,7 @@ def test_reasons_and_evidence_carry_the_numbers(tmp_path: Path) -> None:
         effect,
         "n=3",
         "80% interval",
-        "Dunnett over 3",
+        "step-down Dunnett over 3",
         "shrunken estimate",
         "α = 0.1",
         "min_effect 0.001",
@@ -103,7 +103,17 @@ def test_out_of_memory_counts_once_it_has_happened_again(tmp_path: Path, attempt
         assert any("oom, not retried" in note for note in found.notes)
     else:
         assert found.outcome is Outcome.reject
-        assert "do not fit" in found.reasons[0] and "again after a retry" in found.reasons[0]
+        assert "did not fit" in found.reasons[0] and "again after a retry" in found.reasons[0]
+
+
+def test_a_run_that_cannot_be_counts_at_once(tmp_path: Path) -> None:
+    """Its text does not fill a batch of it, say: no machine and no retry would change that."""
+    frozen = freeze(tmp_path, list(EFFECTS), depths=(2,), seeds=3)
+    fates = {("better", 2, seed): (RunState.failed, FailureClass.impossible) for seed in (1, 2, 3)}
+    world = World(frozen, EFFECTS, fates)
+    world.run_cells("d2", frozen.cells)
+    found = {verdict.variant: verdict for verdict in gate.decide(world.load(), RULE, "d2", False)}["better"]
+    assert found.outcome is Outcome.reject and "3 runs did not fit: " in found.reasons[0]
 
 
 @pytest.mark.parametrize(

@@ -12,12 +12,14 @@ import pytest
 import roads
 from roads import LR, World, sweep
 
+from sample import sample
+from sweepkit.cli import plan as plan_command
 from sweepkit.errors import FrozenPlanError
 from sweepkit.promotion import amend
 from sweepkit.promotion.verdict import Final, Outcome, Promotion
 from sweepkit.results.record import RunState
+from sweepkit.sweep import file, multirun, seen
 from sweepkit.sweep import frozen as freezing
-from sweepkit.sweep import multirun, seen
 from sweepkit.sweep.file import SweepFile
 
 RATES = [0.02, 0.022, 0.024, 0.026]
@@ -99,6 +101,24 @@ def test_reused_runs_are_judged_after_the_fact(world: World, first: Promotion, n
         assert verdict.reasons[0].startswith("after the fact")
         assert "judged by first at α = 0.05" in verdict.reasons[0]
         assert verdict.evidence["after_the_fact"][0]["sweep"] == "first"
+
+
+@pytest.mark.parametrize("name", sample(list(SECOND), 5))
+def test_plan_shows_what_freezing_gives(
+    world: World, first: Promotion, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SWEEPKIT_RESULTS_DIR", str(world.results_dir))
+    path = tmp_path / "second.yaml"
+    path.write_text(
+        json.dumps({key: item for key, item in SECOND[name]().to_json().items() if key != "name"})
+    )
+    for reuse_runs in (False, True):
+        planned, said = plan_command.planned([f"sweep={path}"], reuse_runs)
+        made = freezing.freeze(file.load(path), world.results_dir, reuse_runs=reuse_runs)
+        assert [row.plan.run_id for row in planned] == [cell.plan.run_id for cell in made.cells]
+        assert said == made.seen.sentences and "judged by first" in said[0]
+        assert plan_command.planned([f"sweep={path}"], reuse_runs)[1] == said, "frozen by now"
+        shutil.rmtree(made.sweep_dir)
 
 
 def test_fresh_seeds_are_the_next_unused_integers(world: World, first: Promotion) -> None:

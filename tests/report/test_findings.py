@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import random
@@ -15,7 +16,7 @@ import pytest
 from sweepkit.cli.main import main
 from sweepkit.config.schema import RungConfig
 from sweepkit.promotion import ladder
-from sweepkit.report import content, findings, html
+from sweepkit.report import content, findings, html, sections, sheets_findings
 from sweepkit.results import store
 from sweepkit.results.record import RunDir, RunRecord, RunState
 from sweepkit.sweep import expand, frozen
@@ -129,6 +130,22 @@ def test_retention_uses_winners_and_drawn_ones(gathered: content.Content) -> Non
     (row,) = findings.retained(gathered).to_dict("records")
     assert (row["lower"], row["upper"], row["n"]) == ("d2", "d4", 5)
     assert row["slope"] == pytest.approx(1.0, abs=0.2)
+
+
+def test_without_two_decided_rungs_the_reason_is_said(gathered: content.Content) -> None:
+    assert gathered.promotion is not None and gathered.frozen is not None
+    first = dataclasses.replace(gathered.promotion, rungs=gathered.promotion.rungs[:1])
+    alone = dataclasses.replace(gathered.frozen, rungs=gathered.frozen.rungs[:1])
+    for told, why in (
+        (dataclasses.replace(gathered, promotion=None), "no rung is decided"),
+        (dataclasses.replace(gathered, promotion=first), "only d2 is decided"),
+        (dataclasses.replace(gathered, promotion=first, frozen=alone), "the sweep has one rung"),
+    ):
+        (row,) = findings.retained(told).to_dict("records")
+        assert row["sentence"].startswith(why)
+        sheet = sheets_findings.SHEETS["retention"](findings.retained(told))
+        assert not sheet.rows and sheet.notes == [row["sentence"]]
+        assert "Over all variants" not in sections.between_rungs(told)
 
 
 def test_every_text_is_reported(gathered: content.Content) -> None:

@@ -150,7 +150,7 @@ def test_a_run_that_two_cells_share_counts_once(tmp_path: Path) -> None:
     made_up.freeze(tmp_path, "x", [made_up.cell(run), made_up.cell(run, "a=b")])
     text = check(html.write("x", tmp_path).read_text()).text
     assert "runs: 1 complete" in text
-    assert "(1 runs)" in text
+    assert "(1 run)" in text
     assert "2 complete" not in text
 
 

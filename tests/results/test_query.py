@@ -113,3 +113,35 @@ def test_unknown_columns_to_sort_or_select_are_named() -> None:
     with pytest.raises(SweepkitError, match="did you mean 'state'"):
         query.select(FRAME, "seed,stat")
     assert list(query.select(FRAME, "val_bpb, seed").columns) == ["val_bpb", "seed"]
+
+
+#: Values that no run has, in columns of a few words, and the nearest that one may have.
+MISTYPED = {
+    "state == complet": "complete", "state != complet": "complete", "state in [complete, faild]": "failed",
+    "state == Planned": "planned", "failure_class == disk_ful": "disk_full", "rung == d22": "d2",
+    "variant == lr=lo": "lr=low", "level_lr == lo": "low", "level_steps == 500": "50",
+}  # fmt: skip
+FEW = FRAME.assign(
+    failure_class=pd.array([None, None, "oom", None], dtype="string"),
+    rung=pd.array(["d2", "d2", "d4", "d4"], dtype="string"),
+    variant=pd.array(["reference", "lr=low", "reference", "lr=low"], dtype="string"),
+    level_lr=pd.array(["reference", "low", "reference", "low"], dtype="string"),
+    level_steps=pd.array(["50", "100", "50", None], dtype="string"),
+)
+
+
+@pytest.mark.parametrize("expression", MISTYPED)
+def test_what_a_column_cannot_be_is_refused_with_the_nearest(expression: str) -> None:
+    with pytest.raises(SweepkitError, match=f"did you mean '{MISTYPED[expression]}'"):
+        query.keep(FEW, expression)
+
+
+@pytest.mark.parametrize("column", sorted(query._WORDS))
+def test_every_known_word_may_be_asked_for(column: str) -> None:
+    for word in query._WORDS[column]:
+        assert len(query.keep(FEW, f"{column} == {word}")) == (FEW[column] == word).sum()
+
+
+@pytest.mark.parametrize("expression", ["level_steps == 50.0", "level_steps == 5e1", "level_lr < zebra"])
+def test_levels_compare_as_they_did(expression: str) -> None:
+    assert len(query.keep(FEW, expression)) > 0

@@ -19,7 +19,7 @@ from sweepkit.config import codec
 from sweepkit.config.choices import Device
 from sweepkit.data.prepare import prepare
 from sweepkit.distributed.ranks import Ranks
-from sweepkit.errors import ConfigError, DataError, DiskFullError, StorageError
+from sweepkit.errors import ConfigError, DataError, DiskFullError, ImpossibleError, StorageError
 from sweepkit.precision import policy
 from sweepkit.results.record import FailureClass, RunState
 from sweepkit.training import device, environment, throughput
@@ -250,6 +250,7 @@ def test_a_device_that_is_not_there_is_an_error_with_a_remedy() -> None:
         ),
         (DataError("no text"), FailureClass.bad_data),
         (ConfigError("no"), FailureClass.bad_config),
+        (ImpossibleError("too little text"), FailureClass.impossible),
         (DiskFullError("full"), FailureClass.disk_full),
         (StorageError("it fails"), FailureClass.storage),
         (OSError(5, "Input/output error"), FailureClass.storage),

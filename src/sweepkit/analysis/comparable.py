@@ -9,6 +9,8 @@ along; whatever else differs beside it is refused all the same.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pandas as pd
 
 from sweepkit.errors import SweepkitError
@@ -18,17 +20,22 @@ _PARTS = (
     "hardware", "device", "torch", "compiled", "num_threads", "num_ranks", "dtype", "fp8_backend",
     "attention",
 )  # fmt: skip
+#: How a verdict begins to say that its runs are not of one environment.
+MIXED = "environments are mixed, as --allow-mixed-environments allows"
 #: Of these, what a variant may change by its dtype.
 _OWN = ("dtype", "fp8_backend", "attention")
 
 
-def check(rows: pd.DataFrame, metric: str, allow_mixed_environments: bool = False) -> None:
+def check(rows: pd.DataFrame, metric: str, allow_mixed_environments: bool = False) -> str | None:
     """Refuse runs that were measured on different text or made in different environments.
 
     Args:
         rows: complete runs of one rung.
         metric: ``val_bpb`` or ``bpb_<stream>``.
-        allow_mixed_environments: compare across hardware, versions and threads all the same.
+        allow_mixed_environments: compare across code, hardware, versions and threads all the same.
+
+    Returns:
+        A sentence on what is mixed; None where nothing is.
 
     Raises:
         SweepkitError: names the fingerprint, the runs and what differs.
@@ -36,9 +43,18 @@ def check(rows: pd.DataFrame, metric: str, allow_mixed_environments: bool = Fals
     if (found := difference(rows, metric)) is not None:
         raise SweepkitError(found)
     _check_text(rows)
-    if not allow_mixed_environments:
-        _check_sources(rows)
-        _check_environment(rows)
+    mixed = [item for item in (_other_sources(rows), _other_environment(rows)) if item]
+    if mixed and not allow_mixed_environments:
+        raise SweepkitError(mixed[0].refusal)
+    return f"{MIXED} ({'; '.join(item.what for item in mixed)})" if mixed else None
+
+
+@dataclass(frozen=True)
+class _Mixture:
+    """What differs between runs, shortly, and the sentence that refuses them."""
+
+    what: str
+    refusal: str
 
 
 def difference(rows: pd.DataFrame, metric: str) -> str | None:
@@ -123,20 +139,23 @@ def shared_sources(rows: pd.DataFrame) -> set[str]:
     )
 
 
-def _check_sources(rows: pd.DataFrame) -> None:
-    """Refuse runs that other code made, unless somebody has accepted them for the code of the others."""
+def _other_sources(rows: pd.DataFrame) -> _Mixture | None:
+    """Runs that other code made, unless somebody has accepted them for the code of the others."""
     if shared_sources(rows):
-        return
+        return None
     for first, other in _disagreeing(rows, "sources"):
-        raise SweepkitError(
-            f"sources is {_show(first, 'sources')} for {first['run_id']} and {_show(other, 'sources')} for "
+        one, two = _show(first, "sources"), _show(other, "sources")
+        return _Mixture(
+            f"code {one} against {two}",
+            f"sources is {one} for {first['run_id']} and {two} for "
             f"{other['run_id']}, but must be one for all runs compared: code that computes was edited "
             "between them; run the same command with --rerun (old records are kept aside) or --accept-code "
-            "(the records say so), or say that mixing is fine with --allow-mixed-environments"
+            "(the records say so), or say that mixing is fine with --allow-mixed-environments",
         )
+    return None
 
 
-def _check_environment(rows: pd.DataFrame) -> None:
+def _other_environment(rows: pd.DataFrame) -> _Mixture | None:
     known = [name for name in _PARTS if name in rows]
     if (
         known
@@ -152,12 +171,15 @@ def _check_environment(rows: pd.DataFrame) -> None:
         if "dtype" in parts and set(parts) <= set(_OWN) - set(within):
             continue
         what = "; ".join(f"{name} {_show(first, name)} against {_show(other, name)}" for name in parts)
-        raise SweepkitError(
+        what = what or "in a part that this table does not have"
+        return _Mixture(
+            what,
             f"environment_fingerprint differs between {first['run_id']} and {other['run_id']} "
-            f"({what or 'in a part that this table does not have'}), but must be one for all runs compared; "
+            f"({what}), but must be one for all runs compared; "
             "go on with the launcher and machine that the first runs had (delete the run folders of one of "
-            "the two and run the sweep again), or say that mixing is fine with --allow-mixed-environments"
+            "the two and run the sweep again), or say that mixing is fine with --allow-mixed-environments",
         )
+    return None
 
 
 def _differs_within_a_variant(rows: pd.DataFrame, column: str) -> bool:

@@ -1,9 +1,10 @@
 """Correcting for having tried several variants at once.
 
 Variants that are measured by one pooled noise, all paired or all unpaired, and compared with one reference
-are corrected by Dunnett's distribution, which knows how much they have in common. Where some have a noise of
-their own (Welch, own differences, moderated) there is no joint distribution to use, and all are corrected by
-Holm's method, which needs none.
+are corrected step-down by Dunnett's distribution, which knows how much they have in common: the largest
+statistic as one of all, the next as one of those that are left (Marcus, Peritz and Gabriel 1976). Where some
+have a noise of their own (Welch, own differences, moderated) there is no joint distribution to use, and all
+are corrected by Holm's method, which needs none.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Sequence
 from sweepkit.analysis import dunnett
 from sweepkit.analysis.effects import ONE_WAY, POOLED, Effect
 
-DUNNETT, HOLM = "Dunnett", "Holm"
+DUNNETT, HOLM = "step-down Dunnett", "Holm"
 
 
 def correct(found: Sequence[Effect], p_values: Sequence[float]) -> tuple[list[float], str]:

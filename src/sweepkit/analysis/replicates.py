@@ -2,7 +2,8 @@
 
 A diverged run counts against its variant, always. One that ran out of memory or time does once it has
 done so again after a retry, on another machine where the sweep has several, or a third time where no other
-takes it: before that, a neighbour on the node may have been to blame. A crashed run is missing, never zero.
+takes it: before that, a neighbour on the node may have been to blame; and one that is impossible. A crashed
+run is missing, never zero.
 Runs without an answer (``results/answer.py``) are told apart, because nothing is decided while there are any.
 """
 
@@ -46,7 +47,7 @@ class Replicates:
 
     @property
     def does_not_fit(self) -> dict[str, str]:
-        """Runs that ran out of memory or time, again after a retry."""
+        """Runs that ran out of memory or time, again after a retry, or were impossible."""
         return {run_id: what for run_id, what in self.against.items() if what != _DIVERGED}
 
 
@@ -69,6 +70,8 @@ def sort_runs(rows: pd.DataFrame, metric: str, num_hosts: int = 1) -> Replicates
             found.missing[run_id] = f"complete without {metric}"
         elif state == RunState.diverged:
             found.against[run_id] = _DIVERGED
+        elif state == RunState.failed and why == FailureClass.impossible:
+            found.against[run_id] = f"{why}, for its configuration and its text do not go together"
         elif state == RunState.failed and why in _RESOURCES:
             if _is_confirmed(row, num_hosts):
                 found.against[run_id] = f"{why}, again after a retry"

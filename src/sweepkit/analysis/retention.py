@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from sweepkit.analysis import shrinkage
+from sweepkit.printable import counted
 
 MIN_VARIANTS = 3
 
@@ -197,7 +198,7 @@ def _mean(values: Sequence[float]) -> float | None:
 def _sentence(found: Retention) -> str:
     if found.slope is None:
         few = found.n < MIN_VARIANTS
-        why = f"{found.n} variants on both" if few else "their spread below is no more than noise"
+        why = f"{counted(found.n, 'variant')} on both" if few else "their spread below is no more than noise"
         said = f"{found.lower} → {found.upper}: retention cannot be told ({why})"
     else:
         interval = (

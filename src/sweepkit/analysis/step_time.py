@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 from scipy import optimize, special
 
 from sweepkit.analysis.effects import Effect, block_names
+from sweepkit.printable import counted
 from sweepkit.results.columns import REFERENCE, is_horizon
 
 Array = NDArray[np.float64]
@@ -161,14 +162,14 @@ def _of_one_setup(rows: pd.DataFrame) -> tuple[pd.DataFrame, list[str], bool]:
         return rows, [f"{what} {mine or 'not timed'} against the reference's {base or 'not timed'}"], True
     best = str(fewer.idxmax())
     kept = rows[setups == best]
-    return kept, [f"{len(rows) - len(kept)} runs of another {what} than {best} left out"], False
+    return kept, [f"{counted(len(rows) - len(kept), 'run')} of another {what} than {best} left out"], False
 
 
 def _where(hosts: NDArray[np.object_], shared: set[str]) -> str:
     number = len(set(hosts))
     if number == 1:
         return "on 1 host"
-    return f"on {number} hosts, {len(shared) or 'none'} of them shared"
+    return f"on {counted(number, 'host')}, {len(shared) or 'none'} of them shared"
 
 
 def _covariances(rows: pd.DataFrame, is_variant: NDArray[np.bool_], num_shared: int) -> Array:

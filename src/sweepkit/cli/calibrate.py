@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sweepkit.cli import running
 from sweepkit.config import paths
 from sweepkit.errors import invalid
+from sweepkit.printable import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -192,4 +193,6 @@ def _show(rows: pd.DataFrame, found: list[Calibration]) -> None:
     console.print(drawing.draw(sheet))
     lost = rows[rows["state"] != "complete"]
     if len(lost):
-        console.print(f"{len(lost)} runs did not complete and are left out: {', '.join(lost['run_id'])}")
+        console.print(
+            f"{counted(len(lost), 'run')} did not complete and are left out: {', '.join(lost['run_id'])}"
+        )

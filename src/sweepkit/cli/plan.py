@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sweepkit.cli import running
 from sweepkit.plan.run_plan import RunPlan
+from sweepkit.printable import counted
 from sweepkit.report import numbers
 
 if TYPE_CHECKING:
@@ -29,6 +31,9 @@ examples:
   sweepkit plan sweep=demo                                       every run of a sweep, all rungs of its ladder
   sweepkit plan sweep=x0_beta1 ladder=mini experiment=mini       the same sweep on another ladder
   sweepkit plan model=d12 --format json                          a list of whole plans
+
+Of a sweep it plans the runs that freezing it now would give: a listed seed with which a run was seen is
+replaced (--reuse-runs keeps it), and that is said.
 
 GPU-hours are training FLOPs / (peak of launcher.plan_device × launcher.plan_mfu); memory is an estimate for
 one device. Tokens, batch, learning rates and weight decay follow from depth (docs/methodology.md, section 3).
@@ -61,19 +66,24 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "overrides", nargs="*", metavar="OVERRIDE", help="GROUP=OPTION, FIELD=VALUE or sweep=NAME"
     )
+    running.add_reuse_argument(parser)
     parser.add_argument("--format", choices=("table", "json"), default="table", help="default: table")
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the plans; 0 on success. User errors raise ``SweepkitError``."""
-    found = rows(args.overrides)
+    found, seen = planned(args.overrides, args.reuse_runs)
     if args.format == "json":
         # one plan a line: json is several times slower with an indent
         lines = ",\n".join(json.dumps(row.to_json(), allow_nan=False) for row in found)
         print(f"[{lines}]")
+        for sentence in seen:
+            print(sentence, file=sys.stderr)
     elif found[0].variant:
         _print_sweep(found)
         _print_replicates(found)
+        for sentence in seen:
+            print(sentence)
         _print_search(args.overrides, found)
         _print_power(args.overrides)
     else:
@@ -87,25 +97,46 @@ def rows(overrides: Sequence[str]) -> list[Row]:
     Raises:
         ConfigError: an override is wrong, or two sweeps are named.
     """
+    return planned(overrides)[0]
+
+
+def planned(overrides: Sequence[str], reuse_runs: bool = False) -> tuple[list[Row], list[str]]:
+    """``rows``, and what was seen of a sweep's runs when it was frozen, or would be now, in sentences.
+
+    Args:
+        reuse_runs: keep the listed seeds although runs with them were seen.
+
+    Raises:
+        FrozenPlanError: the sweep was frozen with fresh seeds, and now is to reuse runs.
+    """
     name, others = running.split_sweep(overrides)
     _refuse_bare_names(others)
     if name is not None:
         from sweepkit.config import paths
-        from sweepkit.sweep import expand, points
+        from sweepkit.sweep import expand, fresh, frozen, points
+        from sweepkit.sweep.seen import Past
 
-        sweep = running.load_sweep(name, others, paths.results_dir())
+        results_dir = paths.results_dir()
+        listed = running.load_sweep(name, others, results_dir)
+        sweep = frozen.as_frozen(listed, results_dir, others, reuse_runs)
         cells = expand.expand_all(sweep, others)
         if sweep.search:
             points.check(sweep.search, expand.stacks(sweep, others), cells, others)
-        return [_row(cell) for cell in cells]
+        is_frozen = sweep.name in frozen.frozen_names(results_dir)
+        seen = (
+            frozen.load_frozen(results_dir, sweep.name).seen
+            if is_frozen
+            else fresh.look(cells, sweep.replaced_seeds, Past(results_dir, sweep.name))
+        )
+        return [_row(cell) for cell in cells], seen.sentences
     if any(item.startswith(_LADDER) and item != f"{_LADDER}none" for item in others):
         from sweepkit.sweep import expand, multirun
 
-        return [_row(cell) for cell in expand.expand_all(*multirun.parse(others))]
+        return [_row(cell) for cell in expand.expand_all(*multirun.parse(others))], []
     from sweepkit.config.compose import compose
     from sweepkit.plan.build import build
 
-    return [Row(build(compose(others)))]
+    return [Row(build(compose(others)))], []
 
 
 def _refuse_bare_names(overrides: Sequence[str]) -> None:
@@ -231,7 +262,7 @@ def _print_sweep(found: Sequence[Row]) -> None:
         console.print("FLOPs and GPU-hours are of one run; in all, if every variant climbs to the top:")
     else:
         console.print("FLOPs and GPU-hours are of one run; in all:")
-    console.print(f"{len(plans)} runs, {flops:.3e} FLOPs, {_cost(total, plans[0])}")
+    console.print(f"{counted(len(plans), 'run')}, {flops:.3e} FLOPs, {_cost(total, plans[0])}")
 
 
 def _print_replicates(found: Sequence[Row]) -> None:
@@ -263,8 +294,7 @@ def _print_search(overrides: Sequence[str], found: Sequence[Row]) -> None:
     is_one = points.holds(search, points.reference(search, base, here[0].config))
     among = ", the reference among them" if is_one else ""
     console.print(
-        f"and a search of {running.count(search.n_trials, 'trial')}{among}: "
-        f"{_like(here, search.n_trials - is_one)}"
+        f"and a search of {counted(search.n_trials, 'trial')}{among}: {_like(here, search.n_trials - is_one)}"
     )
     if above:
         best = rungs[0].max_promoted or 0
@@ -280,7 +310,7 @@ def _like(reference: Sequence[RunPlan], num_points: int) -> str:
     flops = num_points * sum(plan.total_flops for plan in reference)
     runs = num_points * len(reference)
     cost = f"{flops:.3e} FLOPs, {_cost(total, reference[0])}"
-    return f"up to {running.count(runs, 'further run')}, if all are like the reference {cost}"
+    return f"up to {counted(runs, 'further run')}, if all are like the reference {cost}"
 
 
 def _print_power(overrides: Sequence[str]) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sweepkit.cli import replaying, running, searching, simulating
 from sweepkit.config import paths
 from sweepkit.errors import invalid
+from sweepkit.printable import counted
 
 if TYPE_CHECKING:
     from sweepkit.launch.slurm.submit import Submitted
@@ -210,10 +211,10 @@ def _amended(sweep: Frozen, to_seeds: int, variants: Sequence[str], is_accepted:
 
     amendment = amend.amend(whole, to_seeds, variants, check)
     if amendment is None:
-        print(f"{sweep.name}: there are {amend.seeds_so_far(sweep)} seeds already, so none are added")
+        print(f"{sweep.name}: {counted(amend.seeds_so_far(sweep), 'seed')} already, so none are added")
         return sweep
     path = running.shown(sweep.sweep_dir / f"amendment-{amendment.number}.json")
-    seeds = running.count(len(amendment.seeds), "fresh seed")
+    seeds = counted(len(amendment.seeds), "fresh seed")
     print(f"amendment {amendment.number}: {seeds} for {', '.join(amendment.variants)}; recorded in {path}")
     amended = frozen.load_frozen(sweep.sweep_dir.parent, sweep.name).amendments
     return replace(sweep, cells=[*sweep.cells, *amendment.cells], amendments=amended)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sweepkit.cli import running
+from sweepkit.printable import counted
 
 if TYPE_CHECKING:
     from sweepkit.promotion.replay import Changed
@@ -32,7 +33,7 @@ def run(name: str, overrides: Sequence[str], results_dir: Path, allow_mixed_envi
     console = terminal.console()
     console.print(drawing.draw(_sheet(found)))
     differing = sum(item.differs for item in found)
-    said = f"{differing} of {len(found)} decisions would have been different"
+    said = f"{differing} of {counted(len(found), 'decision')} would have been different"
     console.print(said if differing else "nothing would have been decided differently", style="bold")
     return running.DONE
 

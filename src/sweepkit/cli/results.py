@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweepkit.errors import SweepkitError, invalid
+from sweepkit.printable import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,7 +74,10 @@ def run(args: argparse.Namespace) -> int:
             remedy = "give --format or a file name ending in .csv, .json, .md or .parquet"
             raise invalid("--output", str(args.output), "have a known format", remedy)
         export.write(frame, args.output, wanted)
-        print(f"{len(frame)} rows, {len(frame.columns)} columns: {args.output}", file=sys.stderr)
+        print(
+            f"{counted(len(frame), 'row')}, {counted(len(frame.columns), 'column')}: {args.output}",
+            file=sys.stderr,
+        )
     elif wanted in (None, "table"):
         _print_table(frame, args)
     else:
@@ -132,7 +136,7 @@ def _print_table(frame: pd.DataFrame, args: argparse.Namespace) -> None:
         console.print(tables.plain(frame))
         return
     console.print(tables.plain(frame[_CURVES_SHOWN]) if args.curves else tables.runs(frame))
-    rows = "1 row" if len(frame) == 1 else f"{len(frame)} rows"
+    rows = counted(len(frame), "row")
     more = f"all {len(frame.columns)} columns with --format csv, meanings with --columns"
     console.print(f"{rows}; {more}", style="dim")
     planned = int((frame["state"] == PLANNED).sum())

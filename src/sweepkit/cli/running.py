@@ -7,12 +7,13 @@ import functools
 import os
 import shlex
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeVar
 
 from sweepkit.config import paths
+from sweepkit.printable import counted
 from sweepkit.results.record import RunState
 
 if TYPE_CHECKING:
@@ -110,10 +111,32 @@ def run_cells(sweep: Frozen, cells: Sequence[Cell], how: How, title: str) -> Sub
     Returns:
         What Slurm still has to do, where it is the launcher and this process does not wait for it.
     """
+    note_limits(sweep, cells, how)
     labels = {cell.plan.run_id: cell.label for cell in cells}
     is_timed = "wall_clock" in sweep.decision.axes
     together = {cell.plan.run_id: f"{cell.rung} {cell.plan.seed}" for cell in cells if is_timed}
     return run_plans([cell.plan for cell in cells], how, title, labels, together)
+
+
+def note_limits(sweep: Frozen, cells: Sequence[Cell], how: How) -> None:
+    """Keep with the sweep, and say, that runs are now started with other limits than it was frozen with."""
+    from sweepkit.config import codec
+    from sweepkit.results import answer
+    from sweepkit.results.record import RunDir
+    from sweepkit.sweep import limits
+
+    now = replace(codec.from_json(cells[0].plan.config), launcher=how.launcher)
+    if not (found := limits.changed(sweep.sweep_dir, codec.to_json(now))):
+        return
+
+    def is_started(cell: Cell) -> bool:
+        record = RunDir.of(how.results_dir, cell.plan.run_id).read_record()
+        has_answer = record is not None and answer.is_answer(record.state, record.failure_class)
+        return not has_answer or (how.retry_failed and record.state is not RunState.complete)
+
+    for rung in dict.fromkeys(cell.rung for cell in cells if is_started(cell)):
+        limits.note(sweep.sweep_dir, rung, found)
+        print(f"{rung}: {limits.said(sweep.sweep_dir, rung)[-1]}; its verdicts say so")
 
 
 def run_plans(
@@ -284,12 +307,7 @@ def describe(cells: Sequence[Cell]) -> str:
         (len({cell.rung for cell in cells}), "rung"),
         (len({cell.plan.run_id for cell in cells}), "run"),
     ]
-    return ", ".join(count(number, noun) for number, noun in numbers)
-
-
-def count(number: int, noun: str) -> str:
-    """``1 run``, ``2 runs``."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    return ", ".join(counted(number, noun) for number, noun in numbers)
 
 
 def shown(path: Path) -> Path:
@@ -325,6 +343,6 @@ def conclude(frozen: Frozen, results_dir: Path, cells: Sequence[Cell]) -> int:
         console.print(tables.runs(failed))
     console.print(tables.files(near({"sweep": frozen.sweep_dir, "runs": results_dir / "runs"})))
     if waiting := replicates.unanswered(frame):
-        runs = f"{count(len(waiting), 'run')} without an answer ({replicates.in_words(waiting)})"
+        runs = f"{counted(len(waiting), 'run')} without an answer ({replicates.in_words(waiting)})"
         print(f"{runs}; sweepkit resume {frozen.name} runs them (again)")
     return RUNS_FAILED if len(failed) else DONE

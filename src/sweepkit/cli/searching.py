@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sweepkit.cli import running
+from sweepkit.printable import counted
 from sweepkit.results.columns import INFEASIBLE, REFERENCE, is_reference
 from sweepkit.results.record import RunState
 
@@ -41,8 +42,9 @@ def carry_out(sweep: Frozen, how: running.How, overrides: Sequence[str]) -> Subm
     """Search as far as it goes now; what Slurm still has to do, where it is the launcher."""
     if sweep.search:
         fields = ", ".join(sweep.search.space)
-        trials = running.count(sweep.search.n_trials, "trial")
+        trials = counted(sweep.search.n_trials, "trial")
         print(f"search: {sweep.search.sampler}, {trials} in total, over {fields}")
+    running.note_limits(sweep, [cell for cell in sweep.cells if cell.rung == sweep.rungs[0].name], how)
     if how.is_slurm:
         return _submit(sweep, how, overrides)
     from sweepkit.launch.other_sources import OtherSources
@@ -116,8 +118,10 @@ def _submit(sweep: Frozen, how: running.How, overrides: Sequence[str]) -> Submit
     submitted = _submit_workers(sweep, how, ledger, automatic)
     if submitted is None:
         return None
-    what = f"{submitted.submitted} workers submitted" if submitted.submitted else "workers are queued already"
-    print(f"{sweep.name}: {ledger.num_to_ask} trials to come; {what} (jobs {', '.join(submitted.jobs)})")
+    workers = counted(submitted.submitted, "worker")
+    what = f"{workers} submitted" if submitted.submitted else "workers are queued already"
+    to_come = counted(ledger.num_to_ask, "trial")
+    print(f"{sweep.name}: {to_come} to come; {what} (jobs {', '.join(submitted.jobs)})")
     if not how.wait:
         return submitted
     again = functools.partial(_submit_workers, sweep, how, ledger, automatic=True)
@@ -171,7 +175,7 @@ def conclude(sweep: Frozen, results_dir: Path) -> int:
         if ledger.trials[number].counts:
             counts[found.state.value] = counts.get(found.state.value, 0) + 1
     words = ", ".join(f"{number} {state}" for state, number in counts.items())
-    console.print(f"{running.count(sum(counts.values()), 'trial')}: {words}", markup=False)
+    console.print(f"{counted(sum(counts.values()), 'trial')}: {words}", markup=False)
     console.print(trials.said(sweep.sweep_dir, ledger.spec.n_trials), markup=False)
     for number, found in list(ledger.outcomes.items())[-_INVALID_SHOWN:]:
         if ledger.trials[number].error is not None:

@@ -32,7 +32,7 @@ from sweepkit import fsio
 from sweepkit.config.schema import DatasetConfig
 from sweepkit.data import cache
 from sweepkit.data.text_file import TextFile, open_text
-from sweepkit.errors import DamagedError, DataError, invalid
+from sweepkit.errors import DamagedError, DataError, ImpossibleError, invalid
 from sweepkit.plan import text
 
 _PASSWORD = re.compile(r"(?<=://)[^/@\s]+@")  # of a URL
@@ -99,7 +99,7 @@ def _choose(dataset: DatasetConfig, split: str, listed: list[Shard]) -> list[Sha
     shards = _matching(dataset.shard_pattern or "", listed)
     held_out = dataset.validation_shards
     if len(shards) <= held_out:
-        raise DataError(
+        raise ImpossibleError(
             f"dataset.shard_pattern is {dataset.shard_pattern!r}, which matches {len(shards)} files of "
             f"{dataset.repo}, but must match more than dataset.validation_shards ({held_out}); "
             f"the repository has, among others: {', '.join(shard.path for shard in listed[:5])}"
@@ -108,10 +108,10 @@ def _choose(dataset: DatasetConfig, split: str, listed: list[Shard]) -> list[Sha
         return shards[-held_out:]
     wanted = dataset.num_train_shards or len(shards) - held_out
     if wanted > len(shards) - held_out:
-        raise invalid(
-            "dataset.num_train_shards", wanted,
-            f"be at most {len(shards) - held_out} ({len(shards)} shards, {held_out} held out)", "lower it",
-        )  # fmt: skip
+        raise ImpossibleError(
+            f"dataset.num_train_shards is {wanted}, but must be at most {len(shards) - held_out} "
+            f"({len(shards)} shards, {held_out} held out); lower it"
+        )
     return shards[:wanted]
 
 

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sweepkit.data.permutation import key_of, permute
-from sweepkit.errors import DataError, invalid
+from sweepkit.errors import ImpossibleError, invalid
 
 if TYPE_CHECKING:
     from sweepkit.data.prepare import PreparedData
@@ -42,7 +42,7 @@ class TrainLoader:
 
         Raises:
             ConfigError: the batch is not a whole number of rows.
-            DataError: the dataset does not fill one batch.
+            ImpossibleError: the dataset does not fill one batch.
         """
         if total_batch_size <= 0 or total_batch_size % sequence_len:
             nearest = max(1, round(total_batch_size / sequence_len)) * sequence_len
@@ -57,7 +57,7 @@ class TrainLoader:
         self.rows_per_batch = total_batch_size // sequence_len
         self.num_rows = self._index.num_rows
         if self.num_rows < self.rows_per_batch:
-            raise DataError(
+            raise ImpossibleError(
                 f"dataset {prepared.config.dataset.name!r} packs into {self.num_rows} rows of {sequence_len} "
                 f"tokens, but must fill one batch of {self.rows_per_batch} rows (horizon.total_batch_size "
                 f"{total_batch_size}); use more text, a smaller batch or a smaller horizon.sequence_len"

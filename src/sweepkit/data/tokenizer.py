@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sweepkit import fsio
-from sweepkit.errors import DamagedError, DataError, invalid
+from sweepkit.errors import DamagedError, DataError, ImpossibleError, invalid
 
 if TYPE_CHECKING:
     import tiktoken
@@ -156,7 +156,7 @@ def train(texts: Iterable[str], vocab_size: int, max_digits: int, max_bytes: int
 
     Raises:
         ConfigError: ``vocab_size`` leaves no room for the 256 bytes and ``<|bos|>``.
-        DataError: the text has too few distinct pairs for that many merges.
+        ImpossibleError: the text has too few distinct pairs for that many merges.
     """
     if vocab_size < 257:
         raise invalid(
@@ -172,7 +172,7 @@ def train(texts: Iterable[str], vocab_size: int, max_digits: int, max_bytes: int
         trainer.train_from_iterator(_first_bytes(texts, max_bytes), vocab_size - 1, pattern=pattern)
     ranks = sorted((rank, bytes(token)) for token, rank in trainer.get_mergeable_ranks())
     if len(ranks) < vocab_size - 1:
-        raise DataError(
+        raise ImpossibleError(
             f"tokenizer.vocab_size is {vocab_size}, but must be at most {len(ranks) + 1}, which is all that "
             "the text it is trained on yields; lower it, train on more text (tokenizer.max_train_bytes) "
             "or set tokenizer.corpus=embedded"

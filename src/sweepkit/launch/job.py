@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Protocol
 
 from sweepkit import fsio
-from sweepkit.errors import ConfigError, DataError, DiskFullError, StorageError
+from sweepkit.errors import ConfigError, DataError, DiskFullError, ImpossibleError, StorageError
 from sweepkit.launch import claims
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.results.pruned import Pruner
@@ -285,6 +285,7 @@ def _started(plan: RunPlan, run_dir: RunDir) -> RunRecord:
 
 def _failure_class(error: Exception) -> FailureClass:
     classes: tuple[tuple[type[Exception], FailureClass], ...] = (
+        (ImpossibleError, FailureClass.impossible),
         (ConfigError, FailureClass.bad_config),
         (DataError, FailureClass.bad_data),
         (DiskFullError, FailureClass.disk_full),

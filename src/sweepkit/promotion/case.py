@@ -37,7 +37,7 @@ class Case:
     p: float  # what is corrected; 1 where there is none
     p_corrected: float
     metric_p_corrected: float  # the same of the metric alone, with no clock in it
-    correction: str  # Dunnett or Holm
+    correction: str  # step-down Dunnett or Holm
     num_variants: int
     scores: list[Score]  # on the last rung, those that the rule names
     doubts: Doubts

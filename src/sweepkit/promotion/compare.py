@@ -17,6 +17,7 @@ import pandas as pd
 from sweepkit import errors
 from sweepkit.analysis import comparable, transfer
 from sweepkit.analysis.transfer import TransferRow
+from sweepkit.printable import counted
 from sweepkit.promotion import gate, shared_seeds, table
 from sweepkit.promotion.verdict import Outcome, Verdict
 from sweepkit.results.columns import PLANNED, REFERENCE, is_reference
@@ -111,7 +112,9 @@ def compare(
     num_planned = int((frame["state"] == PLANNED).sum()) if "state" in frame else 0
     rule, notes = _measured(rows, rule)
     notes += (
-        [f"{num_planned} rows of runs that were planned and never run are left out"] if num_planned else []
+        [f"{counted(num_planned, 'row')} of runs that were planned and never run left out"]
+        if num_planned
+        else []
     )
     depths = list(dict.fromkeys(rows.loc[~rows["variant"].map(is_reference), "rung"]))
     alone = [depth for depth in dict.fromkeys(rows["rung"]) if depth not in depths]
@@ -133,6 +136,8 @@ def compare(
     ]
     notes += [*said, *shared_seeds.note(shared_seeds.declared(frame, seeds))]
     notes += [taken] if (taken := comparable.accepted(rows)) else []
+    mixed = (verdict.evidence.get("mixed_environments") for verdict in verdicts)
+    notes += dict.fromkeys(filter(None, mixed))
     return Comparison(reference, rule, verdicts, _transfer(rows, verdicts), notes)
 
 

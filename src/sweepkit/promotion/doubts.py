@@ -17,6 +17,7 @@ from sweepkit.analysis import effects, multiplicity
 from sweepkit.analysis.calibration import Calibration
 from sweepkit.analysis.replicates import Replicates
 from sweepkit.analysis.suspicion import Suspect
+from sweepkit.printable import counted
 from sweepkit.results.columns import REFERENCE
 from sweepkit.sweep.decision import DecisionRule
 
@@ -123,7 +124,7 @@ def waiting(suspect: Suspect, unit: str, sign: int) -> str:
 def lost_runs(doubts: Doubts) -> str:
     """How many runs were lost."""
     return (
-        f"lost {doubts.lost} of {doubts.runs} runs, the reference {doubts.reference_lost} of "
+        f"lost {doubts.lost} of {counted(doubts.runs, 'run')}, the reference {doubts.reference_lost} of "
         f"{doubts.reference_runs}"
     )
 

@@ -21,6 +21,7 @@ from sweepkit.analysis.calibration import LEVELS, PAIRS, Calibration
 from sweepkit.config import sources
 from sweepkit.config.schema import RungConfig
 from sweepkit.plan import text
+from sweepkit.printable import counted
 from sweepkit.results.columns import REFERENCE, is_reference
 from sweepkit.sweep import expand, fields, frozen, last_rung, reference_runs
 from sweepkit.sweep.decision import DecisionRule
@@ -197,7 +198,9 @@ def _unused(
 
 def describe(found: Power, decision: DecisionRule) -> str:
     """In sentences."""
-    start = f"rung {found.rung}: {found.num_variants} variants at most, {found.seeds} seeds"
+    start = (
+        f"rung {found.rung}: {counted(found.num_variants, 'variant')} at most, {counted(found.seeds, 'seed')}"
+    )
     if found.reference_replicates > 1:
         start += f" (the reference runs {found.reference_replicates} times with each)"
     if found.noise is None:
@@ -209,7 +212,7 @@ def describe(found: Power, decision: DecisionRule) -> str:
     if found.shown is None or found.adopted is None:
         return f"{start}; min_effect is 0, so there is no effect to have power for"
     low, high = found.noise.sd_interval()
-    needed = f"{found.seeds_needed} seeds" if found.seeds_needed else f"more than {MAX_SEEDS} seeds"
+    needed = counted(found.seeds_needed, "seed") if found.seeds_needed else f"more than {MAX_SEEDS} seeds"
     if found.seeds_needed_auto and found.seeds_needed_auto < (found.seeds_needed or MAX_SEEDS + 1):
         needed += f" ({found.seeds_needed_auto} with reference_replicates: auto)"
     return (

@@ -16,6 +16,7 @@ import pandas as pd
 from sweepkit import errors
 from sweepkit.analysis import power
 from sweepkit.analysis.calibration import KEY, Calibration
+from sweepkit.printable import counted
 from sweepkit.promotion import amend, expected, gate, ledger, table
 from sweepkit.promotion.verdict import Outcome
 from sweepkit.results.columns import REFERENCE
@@ -71,10 +72,11 @@ def foreseen(found: expected.Power, rule: DecisionRule, name: str) -> str | None
         return None
     few = found.num_variants if enough is None else enough - 1
     needed = seeds_to_decide(few, replicates, rule, found.noise)
-    who = f"{few} variant{'s' if few > 1 else ''}{'' if enough is None else ' or fewer'}"
-    takes = f"{needed} seeds, or the noise measured first" if needed else "the noise measured first"
+    who = f"{counted(few, 'variant')}{'' if enough is None else ' or fewer'}"
+    takes = (f"{counted(needed, 'seed')}, or " if needed else "") + "the noise measured first"
+    seeds = f"{counted(found.seeds, 'seed')} {'leaves' if found.seeds == 1 else 'leave'}"
     return (
-        f"rung {found.rung} decides nothing for {who}, whatever comes out: {found.seeds} seeds leave too "
+        f"rung {found.rung} decides nothing for {who}, whatever comes out: {seeds} too "
         f"little to measure the noise by; it takes {takes} (sweepkit calibrate sweep={name})"
     )
 
@@ -105,7 +107,7 @@ def check_amendment(
     again = [cell.number for cell in frozen.cells if cell.rung == rung and cell.variant == REFERENCE]
     replicates, noise = max(again, default=0) + 1, known[0] if known else None
     num_variants = len(variants)
-    who = f"{num_variants} variant{'s' if num_variants > 1 else ''}"
+    who = counted(num_variants, "variant")
     if not can_decide(num_variants, fresh, replicates, rule, noise):
         needed = seeds_to_decide(num_variants, replicates, rule, noise)
         raise errors.invalid(

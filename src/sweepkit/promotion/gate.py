@@ -9,8 +9,8 @@ costs compute only. Single runs only rank: the best ``max_promoted`` climb, what
 run was.
 
 On the last rung the gate adopts. All axes must be met there: a variant's p is the largest over its axes
-(intersection-union), corrected over the variants that got so far (Dunnett; Holm where noise is unequal),
-and at most alpha. Nothing climbs.
+(intersection-union), corrected over the variants that got so far (step-down Dunnett; Holm where noise is
+unequal), and at most alpha. Nothing climbs.
 
 Same runs, same verdicts: nothing here is random or depends on time.
 """
@@ -40,7 +40,7 @@ from sweepkit.sweep.decision import DecisionRule
 
 #: Raised by hand when the same runs may be judged differently, or evidence changes shape; older stored
 #: decisions are then made anew.
-RULE_VERSION = 6
+RULE_VERSION = 7
 
 
 def decide(
@@ -77,7 +77,7 @@ def decide(
     rung = RungConfig(name=rung) if isinstance(rung, str) else rung
     rows = _measured(frame[frame["rung"] == rung.name], decision.metric)
     complete, rows = _complete_only(rows, decision.metric)
-    comparable.check(complete, decision.metric, allow_mixed_environments)
+    mixed = comparable.check(complete, decision.metric, allow_mixed_environments)
     complete, rows = (as_losses(part, decision, usual) for part in (complete, rows))
     noise = calibration.fitting(known, complete[complete["variant"] == REFERENCE], decision.metric)
     rows = without_horizons(rows)
@@ -104,10 +104,13 @@ def decide(
             climbs=findings[case.variant][1],
             reasons=findings[case.variant][2],
             notes=[
+                *([mixed] if mixed else ()),
                 *wording.notes(case, base, decision),
                 *(wording.followed(followed[case.variant], usual, decision) if usual and followed else ()),
             ],
-            evidence=_evidence(case, base, decision) | _usual(followed.get(case.variant), usual, decision),
+            evidence=_evidence(case, base, decision)
+            | ({"mixed_environments": mixed} if mixed else {})
+            | _usual(followed.get(case.variant), usual, decision),
         )
         for case in here
     ]

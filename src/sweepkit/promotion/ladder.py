@@ -35,6 +35,7 @@ from sweepkit.promotion.verdict import Promotion, RungResult, Verdict
 from sweepkit.results.columns import PLANNED, REFERENCE, is_reference
 from sweepkit.results.record import FailureClass, RunState
 from sweepkit.sweep import last_rung, seen
+from sweepkit.sweep import limits as changed_limits
 from sweepkit.sweep.amendments import Amendment
 from sweepkit.sweep.decision import DecisionRule
 from sweepkit.sweep.expand import VARIANT, Cell
@@ -199,11 +200,13 @@ class _Judge:
         """The stored decision where it was based on the same, else a new one after the ``earlier`` look."""
         known, said = self._calibrations(rows)
         rung, is_last = self.stage.rung, self.stage.is_last
-        inputs = ledger.inputs_sha256(self.frozen, rung, is_last, self.carried, rows, known)
+        limits = changed_limits.said(self.frozen.sweep_dir, rung.name)
+        inputs = ledger.inputs_sha256(self.frozen, rung, is_last, self.carried, rows, known, limits)
         before = stored.get(rung.name)
         if before is not None and before.inputs_sha256 == inputs:
             return before
         depth = cells[0].plan.depth if cells else None
+        said = [*said, *limits]
         verdicts = [replace(item, notes=[*item.notes, *said]) for item in self._verdicts(rows, known)]
         if self.stage.count is not None and self.stage.count < self.rule.looks[-1]:
             undecidable = deferred.deferred(cells, self.rule)

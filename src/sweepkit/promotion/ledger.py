@@ -100,6 +100,7 @@ def inputs_sha256(
     unselected: Sequence[str],
     rows: pd.DataFrame,
     known: Sequence[Calibration] = (),
+    limits: Sequence[str] = (),
 ) -> str:
     """Digest of all a rung's decision depends on: the rule, the rung, its role and what its runs recorded."""
     rule = frozen.rule_on(rung.name)
@@ -117,6 +118,7 @@ def inputs_sha256(
             "is_last": is_last,
             "unselected": sorted(unselected),
             "calibrations": [item.to_json() for item in known],
+            "limits": list(limits),
             "columns": names,
             "runs": sorted(runs, key=str),
         }

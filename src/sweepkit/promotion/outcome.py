@@ -15,6 +15,7 @@ from sweepkit import fsio
 from sweepkit.analysis import replicates, transfer
 from sweepkit.analysis.transfer import TransferRow
 from sweepkit.config.schema import RungConfig
+from sweepkit.printable import counted
 from sweepkit.promotion.verdict import Final, FinalVerdict, Outcome, Promotion, RungResult
 from sweepkit.results import export
 from sweepkit.results.columns import is_reference
@@ -147,14 +148,14 @@ def _message(
     finals: Sequence[FinalVerdict],
 ) -> str:
     if waiting:
-        runs = f"{len(waiting)} runs without an answer ({replicates.in_words(waiting)})"
+        runs = f"{counted(len(waiting), 'run')} without an answer ({replicates.in_words(waiting)})"
         return (
             f"rung {at} waits for {runs}; sweepkit resume {frozen.name} --climb runs them (again) and goes on"
         )
     if len(decided) < len(rungs):
         return (
             f"the ladder stopped after rung {decided[-1].rung}: no variant climbs, so nothing is adopted and "
-            f"{len(rungs) - len(decided)} rungs were not run"
+            f"{counted(len(rungs) - len(decided), 'rung')} never run"
         )
     adopted = [final.variant for final in finals if final.outcome is Final.adopted]
     rule = frozen.rule_on(rungs[-1].name)
@@ -162,7 +163,11 @@ def _message(
     if number := len(frozen.amendments):
         most = amendments.total(rule.alpha, number)
         said += (
-            f"; {number} amendment{'s' if number > 1 else ''} on fresh seeds, with which all decisions "
+            f"; {counted(number, 'amendment')} on fresh seeds, with which all decisions "
             f"together are wrong at most {most:.3g} of the time"
         )
-    return f"adopted: {', '.join(adopted) or 'nothing'} ({said})"
+    above = decided[-1].verdicts if decided else []
+    mixed = next(
+        (item.evidence["mixed_environments"] for item in above if "mixed_environments" in item.evidence), ""
+    )
+    return f"adopted: {', '.join(adopted) or 'nothing'} ({said})" + (f"; {mixed}" if mixed else "")

@@ -10,6 +10,7 @@ from sweepkit.analysis.effects import Effect
 from sweepkit.analysis.replicates import Replicates
 from sweepkit.analysis.scores import Score
 from sweepkit.analysis.stability import Divergence
+from sweepkit.printable import counted
 from sweepkit.promotion import doubts
 from sweepkit.promotion.doubts import Doubts
 from sweepkit.sweep import amendments
@@ -96,13 +97,10 @@ def measured(case: Judged, decision: DecisionRule) -> str:
 def shown_better(case: Judged, decision: DecisionRule) -> str:
     if case.axes["steps"].demand != SUPERIOR:
         better = [axis.sentence for axis in case.axes.values() if axis.demand == SUPERIOR]
-        shown = (
-            f"p({case.correction} over {case.num_variants}) = {case.p_corrected:.2g} ≤ α = {decision.alpha:g}"
-        )
+        shown = f"{_corrected(case)} ≤ α = {decision.alpha:g}"
         return "; ".join([*better, shown, measured(case, decision)])
     return (
-        f"{measured(case, decision)}: p({case.correction} over {case.num_variants}) = "
-        f"{case.p_corrected:.2g} ≤ α = {decision.alpha:g}, and "
+        f"{measured(case, decision)}: {_corrected(case)} ≤ α = {decision.alpha:g}, and "
         f"{_shrunk(case.effect, decision)} is at least min_effect {decision.min_effect:g}"
     )
 
@@ -123,6 +121,13 @@ def shown_small(case: Judged, decision: DecisionRule) -> str:
         f"{measured(case, decision)}: even the good end of the interval is short of min_effect "
         f"{decision.min_effect:g}"
     )
+
+
+def _corrected(case: Judged, which: str = "") -> str:
+    """``p(step-down Dunnett over 8) = 0.012``; of one variant alone nothing is corrected."""
+    over = f"{case.correction} over {case.num_variants}" if case.num_variants > 1 else ""
+    how = ", ".join(filter(None, (over, which)))
+    return f"p{f'({how})' if how else ''} = {case.p_corrected:.2g}"
 
 
 def _shrunk(effect: Effect, decision: DecisionRule) -> str:
@@ -181,11 +186,8 @@ def undecided(case: Judged, decision: DecisionRule, min_pairs: int) -> list[str]
     reasons += [doubts.lost_runs(case.doubts)] if case.doubts.lost else []
     if case.p_corrected > decision.alpha:
         steps = case.axes["steps"].p
-        which = "" if steps is None or steps >= case.p else ", largest over the axes"
-        reasons.append(
-            start + f"p({case.correction} over {case.num_variants}{which}) = {case.p_corrected:.2g} > "
-            f"α = {decision.alpha:g}"
-        )
+        which = "" if steps is None or steps >= case.p else "largest over the axes"
+        reasons.append(start + f"{_corrected(case, which)} > α = {decision.alpha:g}")
     elif not unstable:
         reasons.append(start + f"{_shrunk(effect, decision)} is short of min_effect {decision.min_effect:g}")
     reasons += [
@@ -227,8 +229,8 @@ def _power(case: Judged, decision: DecisionRule) -> str:
             decision.alpha,
             variance_ratio=effect.n * (effect.standard_error / effect.noise_sd) ** 2,
         )
-        many = f"about {needed}" if needed else f"more than {power.MAX_SEEDS}"
-        sentence += f"; {decision.min_effect:g} would take {many} seeds"
+        many = f"about {counted(needed, 'seed')}" if needed else f"more than {power.MAX_SEEDS} seeds"
+        sentence += f"; {decision.min_effect:g} would take {many}"
     return sentence
 
 
@@ -270,9 +272,9 @@ def followed(effect: Effect, metric: str, decision: DecisionRule) -> list[str]:
 def amended(amendment: Amendment, alpha: float) -> str:
     """What an amendment is, and what it costs."""
     number, seeds = amendment.number, len(amendment.seeds)
-    many = f"{number} amendment{'s' if number > 1 else ''}"
+    many = counted(number, "amendment")
     return (
-        f"amendment {number} to rung {amendment.amends}: decided on {seeds} fresh seeds alone, at "
+        f"amendment {number} to rung {amendment.amends}: decided on {counted(seeds, 'fresh seed')} alone, at "
         f"α = {amendments.level(alpha, number):g}; the plan and {many} together are wrong at most "
         f"{amendments.total(alpha, number):.3g} of the time"
     )
@@ -282,9 +284,9 @@ def less_stable(rate: Divergence, alpha: float) -> str:
     """That more of a variant's runs diverged, and whether that shows it to be less stable."""
     low, high = rate.interval(0.9)
     return (
-        f"{rate.diverged} of {rate.runs} runs diverged, a rate of {rate.diverged / rate.runs:.0%} (90% "
-        f"interval {low:.0%} to {high:.0%}); the reference {rate.reference_diverged} of "
-        f"{rate.reference_runs}; "
+        f"{rate.diverged} of {counted(rate.runs, 'run')} diverged, a rate of "
+        f"{rate.diverged / rate.runs:.0%} (90% interval {low:.0%} to {high:.0%}); the reference "
+        f"{rate.reference_diverged} of {rate.reference_runs}; "
         + (
             f"less stable: p(Boschloo) = {rate.p:.2g} ≤ α = {alpha:g}"
             if rate.p <= alpha
@@ -296,7 +298,7 @@ def less_stable(rate: Divergence, alpha: float) -> str:
 
 def does_not_fit(runs: Replicates) -> str:
     failures = ", ".join(f"{run_id} {what}" for run_id, what in runs.does_not_fit.items())
-    return f"{len(runs.does_not_fit)} runs do not fit: {failures}"
+    return f"{counted(len(runs.does_not_fit), 'run')} did not fit: {failures}"
 
 
 def no_reference(rung: str, base: Replicates) -> str:

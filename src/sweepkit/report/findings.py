@@ -5,7 +5,7 @@ Everything is worked out from the runs table, the frozen plan and the decided ru
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
 import pandas as pd
@@ -108,7 +108,18 @@ def retained(content: Content) -> pd.DataFrame:
     rows = [asdict(item) for item in story.retentions(rungs, content.decision)]
     for row in rows:
         row["flips"] = ", ".join(row["flips"])
+    if not rows:
+        rows = [{"sentence": _nothing_retained(content, [item.rung for item in rungs if not item.amendment])}]
     return pd.DataFrame(rows, columns=list(story.Retention.__dataclass_fields__))
+
+
+def _nothing_retained(content: Content, decided: Sequence[str]) -> str:
+    """Why no effect can be followed from one rung to the next."""
+    planned = content.frozen.rungs if content.frozen else content.rungs
+    if len(planned) < 2:
+        return "the sweep has one rung, and effects travel between two: name a ladder, under a new name"
+    so_far = f"only {decided[0]} is decided" if decided else "no rung is decided"
+    return f"{so_far}, and effects travel between two: sweepkit promote {content.name} climbs"
 
 
 def cliffs(content: Content) -> pd.DataFrame:

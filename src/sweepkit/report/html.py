@@ -12,6 +12,7 @@ from pathlib import Path
 
 from sweepkit import fsio
 from sweepkit.analysis import comparable
+from sweepkit.printable import counted
 from sweepkit.promotion.verdict import Final
 from sweepkit.report import numbers, plots, sections, sheets, stamp
 from sweepkit.report.content import NOT_RUN, Content, gather
@@ -152,7 +153,7 @@ def _last(content: Content, frozen: Frozen) -> list[tuple[str, str]]:
     return found + [
         (
             f"amendment {item.number}",
-            escape(f"{len(item.seeds)} fresh seeds for {', '.join(item.variants)}, at α = ")
+            escape(f"{counted(len(item.seeds), 'fresh seed')} for {', '.join(item.variants)}, at α = ")
             + f"{content.rule_on(item.rung).alpha:g}",
         )
         for item in frozen.amendments
@@ -215,7 +216,7 @@ def _summary(content: Content) -> str:
 
 def _runs(content: Content) -> str:
     number = content.runs["run_id"].nunique()
-    return f"<details><summary>{number} runs</summary>{table(sheets.runs(content.runs))}</details>"
+    return f"<details><summary>{counted(number, 'run')}</summary>{table(sheets.runs(content.runs))}</details>"
 
 
 def _environment(content: Content) -> str:
@@ -232,7 +233,7 @@ def _environment(content: Content) -> str:
         ("evaluation", "evaluation_fingerprint"),
     ):
         counts = started[column].value_counts()
-        shown = [f"{code(value)} ({number} runs)" for value, number in counts.items()]
+        shown = [f"{code(value)} ({counted(number, 'run')})" for value, number in counts.items()]
         if shown:
             found.append((title, ", ".join(shown)))
     if started["git_dirty"].fillna(False).any():

@@ -60,7 +60,7 @@ def between_rungs(content: Content) -> str:
     """What is retained from rung to rung, and cliffs."""
     retained, cliffs = findings.retained(content), findings.cliffs(content)
     parts = []
-    if not retained.empty:
+    if retained["lower"].notna().any():
         parts.append("<h3>Over all variants</h3>" + table(sheets_findings.retention(retained)))
     if not cliffs.empty:
         parts.append("<h3>Cliffs</h3>" + table(sheets_findings.cliffs(cliffs)))

@@ -80,6 +80,9 @@ def retention(frame: pd.DataFrame) -> Sheet:
     """How much of an effect is left one rung up, and what selection explains."""
     sheet = Sheet(("from", "to", ">n", ">retained", ">plain slope", ">τ", ">by selection"))
     for row in records(frame):
+        if numbers.is_missing(row["lower"]):
+            sheet.notes.append(row["sentence"])
+            continue
         interval = ""
         if not numbers.is_missing(row["low"]) and not numbers.is_missing(row["high"]):
             interval = f" ({numbers.percent(row['low'])} to {numbers.percent(row['high'])})"

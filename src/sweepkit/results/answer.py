@@ -1,9 +1,11 @@
 """Which ends of a run are an answer, and which say nothing about what was run.
 
 An answer is a result, or a failure of the run's own making: it diverged, ran out of memory or time (again
-after a retry, which ``analysis/replicates.py`` looks at), or crashed. Everything else befell the run from
-outside: somebody cancelled it, its node died, its disk was full, its device or its text was not there.
-Whoever needs the run starts it again, or stops and names it; nothing is decided without it.
+after a retry, which ``analysis/replicates.py`` looks at), crashed, or is impossible: its text does not fill
+one of its batches, say, and both are in its name, so that no machine and no day would change that. Everything
+else befell the run from outside: somebody cancelled it, its node died, its disk was full, its device or its
+text was not there. Whoever needs the run starts it again, or stops and names it; nothing is decided without
+it.
 """
 
 from __future__ import annotations
@@ -11,9 +13,15 @@ from __future__ import annotations
 from sweepkit.results.record import FailureClass, RunState
 
 #: Failures that count against what was run.
-OWN = frozenset({FailureClass.diverged, FailureClass.oom, FailureClass.timeout, FailureClass.crash})
+OWN = frozenset(
+    {
+        *(FailureClass.diverged, FailureClass.oom, FailureClass.timeout, FailureClass.crash),
+        FailureClass.impossible,
+    }
+)
 #: Failures by what is around a run: a device, a folder and a disk may be right by now, and none is part of
-#: the run's name.
+#: the run's name. ``bad_config``: what it asks for is not there (a GPU, FP8 units, as many ranks); what is
+#: wrong by itself was refused when it was planned. ``bad_data``: its text is missing or damaged.
 FROM_OUTSIDE = frozenset(
     {
         *(FailureClass.bad_config, FailureClass.bad_data, FailureClass.disk_full, FailureClass.storage),

@@ -101,7 +101,9 @@ RUN_COLUMNS: tuple[Column, ...] = (
         "limit), diverged, failed, preempted, cancelled, or corrupt (record.json cannot be read; "
         "failure_message says what to do)",
     ),
-    Column("failure_class", TEXT, "", NO, "why a run did not complete: diverged, oom, bad_data, crash, ..."),
+    Column(
+        "failure_class", TEXT, "", NO, "why a run did not complete: diverged, oom, impossible, crash, ..."
+    ),
     Column("failure_message", TEXT, "", NO, "the failure in words"),
     Column(
         "pruned_by", TEXT, "", NO, "searches that stopped this run as hopeless; it has ended for those alone"

@@ -11,7 +11,8 @@ A small language of its own rather than ``DataFrame.query``, which evaluates Pyt
 
 A value is a number, a quoted string or a bare word; it is read as the column's dtype asks. Levels of a
 field of numbers are numbers; where others are compared with one, those that read as numbers do. As in SQL,
-a missing number satisfies no comparison; ask for it with ``is missing``.
+a missing number satisfies no comparison; ask for it with ``is missing``. Equality with what a column cannot
+be is refused: a state that does not exist, a variant, rung or level that the table has no run of.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ from typing import Any
 import pandas as pd
 
 from sweepkit.errors import SweepkitError, did_you_mean, invalid
-from sweepkit.results.columns import INFEASIBLE, Direction, find
+from sweepkit.results.columns import CORRUPT, INFEASIBLE, PLANNED, Direction, find
+from sweepkit.results.record import FailureClass, RunState
 
 _TOKEN = re.compile(
     r"""\s*(?:(?P<op><=|>=|==|!=|<>|=|<|>)
@@ -38,6 +40,13 @@ _COMPARE: dict[str, Callable[[Any, Any], Any]] = {
     "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
 }  # fmt: skip
 LEVEL = "level_"
+#: Columns of a few words, all of which are known.
+_WORDS = {
+    "state": [*(state.value for state in RunState), PLANNED, CORRUPT, INFEASIBLE],
+    "failure_class": [item.value for item in FailureClass],
+}
+_EQUALITY = frozenset({"==", "=", "!=", "<>"})
+_SHOWN = 20
 _EXAMPLE = "write it like: val_bpb < 0.9 and rung == d2"
 
 
@@ -157,12 +166,16 @@ class _Parser:
             while self._accept(","):
                 values.append(self._value(column))
             self._expect("]")
+            for value in values:
+                self._check_known(column, value)
             inside = column.isin(values).astype("boolean").where(column.notna())
             return ~inside if negated else inside
         symbol = self._next("a comparison")
         if symbol not in _COMPARE:
             raise self._error(f"{symbol!r} is no comparison (==, !=, <, <=, >, >=, in, is missing)")
         column, value = self._compared(column)
+        if symbol in _EQUALITY:
+            self._check_known(column, value)
         mask: pd.Series[Any] = _COMPARE[symbol](column, value).astype("boolean")
         return mask.where(column.notna())
 
@@ -175,6 +188,18 @@ class _Parser:
             return pd.to_numeric(column, errors="coerce").astype("Float64"), float(value)
         except ValueError:
             return column, value
+
+    def _check_known(self, column: pd.Series[Any], value: Any) -> None:
+        """Refuse what no run can have there, where that is known."""
+        name = str(column.name)
+        known = _WORDS.get(name, [])
+        if name in ("variant", "rung") or name.startswith(LEVEL):
+            known = list(dict.fromkeys(self.frame[name].dropna()))
+        if known and value not in known and not (column == value).fillna(False).any():
+            words = [str(item) for item in known]
+            contract = f"be one of {', '.join(words)}" if len(words) <= _SHOWN else "be in the table"
+            asked = value if isinstance(value, str) else f"{value:g}"
+            raise invalid(f"--filter {name}", asked, contract, did_you_mean(asked, words))
 
     def _value(self, column: pd.Series[Any]) -> Any:
         text = self._next("a value")

@@ -51,6 +51,7 @@ class FailureClass(StrEnum):
     bad_data = "bad_data"
     disk_full = "disk_full"
     storage = "storage"  # it failed for longer than patience lasts, or is not ours to use
+    impossible = "impossible"  # its configuration and its text, both in its name, do not go together
     crash = "crash"
     preempted = "preempted"  # and not started again within launcher.max_attempts; so are the next three
     timeout = "timeout"

@@ -23,6 +23,8 @@ from sweepkit.sweep.seen import Past, Seen
 def with_fresh_seeds(sweep: SweepFile, results_dir: Path, extra: Sequence[str] = ()) -> SweepFile:
     """The sweep, seeds with which something was seen replaced. Raises what ``expand.expand_all`` does."""
     past = Past(results_dir, sweep.name)
+    if not past.is_known:
+        return sweep
     listed: dict[int, int] = {}  # seed that stands now → as it was listed
     while True:
         cells = expand.expand_all(sweep, extra)

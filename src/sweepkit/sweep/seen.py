@@ -23,7 +23,7 @@ from sweepkit.errors import SweepkitError
 from sweepkit.plan.run_plan import RunPlan
 
 #: States and failures by which a run tells what became of its variant, without having logged a step.
-_ANSWERS = frozenset({"complete", "diverged", "pruned", "oom", "timeout", "crash"})
+_ANSWERS = frozenset({"complete", "diverged", "pruned", "oom", "timeout", "crash", "impossible"})
 _RUN_ID = re.compile(r"d(\d+)-(.+)-s(\d+)(?:-i\d+)?")
 _FIRST_JUDGED = "first_judged.json"
 #: In this order: the second tells as much, where the first was deleted or is damaged.
@@ -125,6 +125,11 @@ class Past:
                 self._by_place.setdefault((int(match[1]), int(match[3])), []).append(run_id)
         self._told: dict[str, bool] = {}
         self._training: dict[str, str] = {}
+
+    @property
+    def is_known(self) -> bool:
+        """Whether there is anything that could have been seen."""
+        return bool(self._by_place)
 
     def seen(self, plan: RunPlan, seed: int | None = None, of_any_training: bool = False) -> list[str]:
         """Ids of the runs by which this one was seen.

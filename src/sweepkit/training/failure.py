@@ -14,6 +14,7 @@ from sweepkit.errors import (
     ConfigError,
     DataError,
     DiskFullError,
+    ImpossibleError,
     StorageError,
     SweepkitError,
 )
@@ -45,6 +46,8 @@ def _failure_class(error: BaseException) -> FailureClass:
         return FailureClass.disk_full
     if isinstance(error, StorageError) or (isinstance(error, OSError) and fsio.in_words(error)):
         return FailureClass.storage
+    if isinstance(error, ImpossibleError):
+        return FailureClass.impossible
     if isinstance(error, DataError):
         return FailureClass.bad_data
     if isinstance(error, ConfigError):

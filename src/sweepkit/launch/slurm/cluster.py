@@ -118,14 +118,24 @@ def limits() -> Limits:
 
 
 @functools.cache
-def max_time_min(partition: str | None) -> int | None:
-    """The longest time limit that a partition takes, by default the cluster's default one; None: no limit."""
+def max_time_min(partition: str | None, qos: str | None = None) -> int | None:
+    """The longest time limit that a job may have, in minutes; None: no limit is known.
+
+    The smallest of the partition's MaxTime and of MaxWall in its QOS and the job's own, but where one of them
+    is there to override another.
+
+    Args:
+        partition: None: the cluster's default one.
+        qos: None: the user's default one.
+    """
+    here: dict[str, str] = {}
     for line in ask("scontrol", "-o", "show", "partition").splitlines():
         found = dict(word.split("=", 1) for word in line.split() if "=" in word)
         if found.get("PartitionName") == partition or (partition is None and found.get("Default") == "YES"):
-            limit = found.get("MaxTime", "UNLIMITED")
-            return None if limit == "UNLIMITED" else slurm_time.minutes(limit)
-    return None
+            here = found
+    limits = {"partition": here.get("MaxTime", ""), **_max_walls(here.get("QoS", "N/A"), qos)}
+    known = [slurm_time.minutes(limit) for limit in limits.values() if limit not in ("", "UNLIMITED")]
+    return min(known, default=None)
 
 
 @functools.cache
@@ -182,6 +192,27 @@ def _max_submit() -> int | None:
         return None
     numbers = [int(word) for word in re.split(r"[|\s]+", rows) if word.isdecimal()]
     return min(numbers, default=None)
+
+
+def _max_walls(of_partition: str, own: str | None) -> dict[str, str]:
+    """MaxWall of a partition's QOS and a job's; with ``partition`` "" where the job's overrides MaxTime."""
+    if shutil.which("sacctmgr") is None or not has_accounting():
+        return {}
+    user = getpass.getuser()
+    try:
+        if own is None:
+            rows = ask("sacctmgr", "-n", "-P", "show", "assoc", "where", f"user={user}", "format=DefaultQOS")
+            defaults = set(rows.split())
+            own = defaults.pop() if len(defaults) == 1 else None  # accounts differ, and nobody said which
+        rows = ask("sacctmgr", "-n", "-P", "show", "qos", "format=Name,MaxWall,Flags")
+    except ClusterError:
+        return {}
+    known = {row.split("|")[0]: row.split("|")[1:3] for row in rows.splitlines() if row.count("|") >= 2}
+    wall, flags = known.get(own or "", ["", ""])
+    found = {"own": wall, "of_partition": known.get(of_partition, [""])[0]}
+    if "OverPartQOS" in flags and wall:
+        found["of_partition"] = ""
+    return found | ({"partition": ""} if "PartitionTimeLimit" in flags else {})
 
 
 def shown_jobs() -> list[dict[str, str]]:

@@ -88,17 +88,18 @@ def check_time(slurm: SlurmConfig) -> int | None:
     """The longest time limit, in minutes, that a task may have; None where there is none.
 
     Raises:
-        ConfigError: it is asked for more than the partition gives; such a job would wait for ever.
+        ConfigError: it is asked for more than partition and QOS give; such a job would wait for ever.
     """
-    longest_min = cluster.max_time_min(slurm.partition)
+    partition, qos = (variables.filled(name or "") or None for name in (slurm.partition, slurm.qos))
+    longest_min = cluster.max_time_min(partition, qos)
     if not isinstance(slurm.time_min, int):
         return longest_min
     if longest_min is not None and slurm.time_min > longest_min:
         raise invalid(
             "launcher.slurm.time_min",
             slurm.time_min,
-            f"be at most {longest_min}, the limit of the partition",
-            "leave it at auto (what takes longer goes on after a requeue), or name another partition",
+            f"be at most {longest_min}, the limit of the partition or of a QOS",
+            "leave it at auto (what takes longer goes on after a requeue), or name another partition or QOS",
         )
     return slurm.time_min
 

@@ -1,0 +1,69 @@
+"""Limits that runs were started with, where they are not those that their sweep was frozen with.
+
+How much time and memory a run may take, and how often it may be lost, can end it, and may differ from call to
+call: a sweep goes on elsewhere. So they are no part of what is frozen. What ran under others is kept in
+``results/<sweep>/limits.jsonl``, a line a call and rung, and stands in that rung's verdicts: a run that was
+given too little time or memory counts against its variant.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sweepkit import fsio
+from sweepkit.config import codec
+from sweepkit.config.facts import fields_of
+from sweepkit.config.schema import RunConfig
+from sweepkit.sweep import frozen
+
+FILE = "limits.jsonl"
+Changes = dict[str, list[Any]]
+
+
+def fields() -> list[str]:
+    """Dotted names of all limits."""
+    return [key for key, field in fields_of(RunConfig).items() if field.facts.limit]
+
+
+def changed(sweep_dir: Path, now: Mapping[str, Any]) -> Changes:
+    """Field → its value when a sweep was frozen and in a configuration, as JSON, of the limits that differ.
+
+    Raises:
+        FrozenPlanError: a frozen file was edited or is missing.
+    """
+    stored = json.loads(frozen.plan_lines(sweep_dir)[0])["plan"]["config"]
+    before = codec.to_json(codec.from_json(stored))  # fields that an older file lacks at their defaults
+    pairs = {name: [_at(before, name), _at(now, name)] for name in fields()}
+    return {name: values for name, values in pairs.items() if values[0] != values[1]}
+
+
+def note(sweep_dir: Path, rung: str, found: Changes) -> None:
+    """Keep that runs of a rung are started with other limits than were frozen."""
+    if found and found not in [item["limits"] for item in _lines(sweep_dir, rung)]:
+        at = datetime.now(UTC).isoformat(timespec="seconds")
+        fsio.append_line(sweep_dir / FILE, {"rung": rung, "at": at, "limits": found})
+
+
+def said(sweep_dir: Path, rung: str) -> list[str]:
+    """A sentence for every change that runs of the rung were started with."""
+    sentences = []
+    for item in _lines(sweep_dir, rung):
+        fields = [f"{name} {now} instead of {before}" for name, (before, now) in item["limits"].items()]
+        sentences.append(
+            f"started with other limits than were frozen ({item['at'][:10]}: {', '.join(fields)})"
+        )
+    return sentences
+
+
+def _lines(sweep_dir: Path, rung: str) -> list[dict[str, Any]]:
+    return [item for item in fsio.read_lines(sweep_dir / FILE) if item["rung"] == rung]
+
+
+def _at(config: Mapping[str, Any], key: str) -> Any:
+    for name in key.split("."):
+        config = config[name]
+    return config
