@@ -10,7 +10,8 @@ from cli_fakes import FakeLauncher
 
 from sample import sample
 from sweepkit.cli.main import main
-from sweepkit.config import paths
+from sweepkit.report import html
+from sweepkit.sweep import limits
 from sweepkit.sweep import limits
 
 OTHER = {"launcher.max_attempts": 2, "launcher.slurm.mem_gib": 3, "launcher.slurm.time_min": 7}
@@ -29,6 +30,7 @@ def a_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / "sweeps").mkdir(parents=True)
     (folder / "sweeps" / "mine.yaml").write_text(SWEEP)
     monkeypatch.chdir(folder)
+    monkeypatch.setattr(html, "write", lambda name, results_dir: results_dir / name / "report.html")  # slow
 
 
 def said_by_rung(results: Path) -> dict[str, set[str]]:
@@ -66,6 +68,6 @@ def test_verdicts_say_which_limits_were_changed(
 
 
 def test_limits_as_they_were_frozen_are_not_mentioned(launcher: FakeLauncher) -> None:
-    main(["promote", "mine", "launcher.max_attempts=2"])
-    main(["promote", "mine", "launcher.max_attempts=2", "launcher=local"])
+    main(["sweep", "mine", "launcher.max_attempts=2"])
+    main(["sweep", "mine", "launcher.max_attempts=2", "launcher=local", "--retry-failed"])
     assert not (paths.results_dir() / "mine" / limits.FILE).exists()

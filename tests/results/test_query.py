@@ -119,7 +119,7 @@ def test_unknown_columns_to_sort_or_select_are_named() -> None:
 MISTYPED = {
     "state == complet": "complete", "state != complet": "complete", "state in [complete, faild]": "failed",
     "state == Planned": "planned", "failure_class == disk_ful": "disk_full", "rung == d22": "d2",
-    "variant == lr=lo": "lr=low", "level_lr == lo": "low", "level_steps == 500": "50",
+    "variant == 'lr=lo'": "lr=low", "level_lr == lo": "low", "level_steps == 500": "50",
 }  # fmt: skip
 FEW = FRAME.assign(
     failure_class=pd.array([None, None, "oom", None], dtype="string"),

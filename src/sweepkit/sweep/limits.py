@@ -52,10 +52,8 @@ def said(sweep_dir: Path, rung: str) -> list[str]:
     """A sentence for every change that runs of the rung were started with."""
     sentences = []
     for item in _lines(sweep_dir, rung):
-        fields = [f"{name} {now} instead of {before}" for name, (before, now) in item["limits"].items()]
-        sentences.append(
-            f"started with other limits than were frozen ({item['at'][:10]}: {', '.join(fields)})"
-        )
+        what = [f"{name} {now} instead of {before}" for name, (before, now) in item["limits"].items()]
+        sentences.append(f"started with other limits than were frozen ({item['at'][:10]}: {', '.join(what)})")
     return sentences
 
 
