@@ -10,8 +10,8 @@ from cli_fakes import FakeLauncher
 
 from sample import sample
 from sweepkit.cli.main import main
+from sweepkit.config import paths
 from sweepkit.report import html
-from sweepkit.sweep import limits
 from sweepkit.sweep import limits
 
 OTHER = {"launcher.max_attempts": 2, "launcher.slurm.mem_gib": 3, "launcher.slurm.time_min": 7}
