@@ -131,8 +131,9 @@ def note_limits(sweep: Frozen, cells: Sequence[Cell], how: How) -> None:
 
     def is_started(cell: Cell) -> bool:
         record = RunDir.of(how.results_dir, cell.plan.run_id).read_record()
-        has_answer = record is not None and answer.is_answer(record.state, record.failure_class)
-        return not has_answer or (how.retry_failed and record.state is not RunState.complete)
+        if record is None or not answer.is_answer(record.state, record.failure_class):
+            return True
+        return how.retry_failed and record.state is not RunState.complete
 
     for rung in dict.fromkeys(cell.rung for cell in cells if is_started(cell)):
         limits.note(sweep.sweep_dir, rung, found)
