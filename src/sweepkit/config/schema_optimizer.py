@@ -111,6 +111,9 @@ class OptimizerConfig:
         "the smear gate and its λ, and backout's λ",
         when=either(SMEAR, BACKOUT),
     )
+    grad_clip: Optional[float] = fact(
+        None, "largest L2 norm of the whole gradient; null: not clipped", more_than_zero(), example="1"
+    )
 
 
 @dataclass

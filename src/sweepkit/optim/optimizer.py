@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from sweepkit.config import codec
 from sweepkit.distributed.ranks import Ranks
 from sweepkit.errors import CheckpointError
-from sweepkit.optim import adamw, muon_stack, schedule
+from sweepkit.optim import adamw, clipping, muon_stack, schedule
 from sweepkit.optim.owners import Owners
 from sweepkit.optim.update import Members, Setting, Update
 from sweepkit.plan.roles import update_rule
@@ -78,7 +78,7 @@ def build_optimizer(
         for together in _by_shape(named) if rule.is_stacked else [named]:
             mine = [item for item in together if owners.get(item[0], ranks.rank) == ranks.rank]
             parts[rule.is_stacked].append(Part(together, make(mine) if mine else None))
-    return Optimizer([*parts[False], *parts[True]], plan, ranks, owners)
+    return Optimizer([*parts[False], *parts[True]], plan, config.grad_clip, ranks, owners)
 
 
 def _by_shape(named: Members) -> list[Members]:
@@ -91,9 +91,15 @@ def _by_shape(named: Members) -> list[Members]:
 class Optimizer:
     """All parameter groups of a model. Call ``set_step`` before every ``step``."""
 
-    def __init__(self, parts: Sequence[Part], plan: RunPlan, ranks: Ranks, owners: Owners) -> None:
+    def __init__(
+        self, parts: Sequence[Part], plan: RunPlan, grad_clip: float | None, ranks: Ranks, owners: Owners
+    ) -> None:
         self.plan, self._parts, self._ranks, self._owners = plan, parts, ranks, owners
+        self._grad_clip = grad_clip
         self._updates = [part.update for part in parts if part.update is not None]
+        named = [item for part in parts for item in part.named]
+        self._device = named[0][1].device
+        self._owned = [p for name, p in named if owners.get(name, ranks.rank) == ranks.rank]
         self._ready = False
 
     def set_step(self, step: int, num_skipped: int = 0) -> None:
@@ -107,6 +113,18 @@ class Optimizer:
         for update in self._updates:
             update.set_step(now)
         self._ready = True
+
+    def gradient_norm(self) -> Tensor:
+        """L2 norm of the whole gradient, fp32, 0-d; every rank must ask."""
+        return clipping.gradient_norm(self._owned, self._ranks, self._device)
+
+    def clip(self) -> Tensor | None:
+        """Clip the gradients to ``optimizer.grad_clip``; the norm that they had. None: it is not set."""
+        if self._grad_clip is None:
+            return None
+        norm = self.gradient_norm()
+        clipping.clip(self._owned, norm, self._grad_clip)
+        return norm
 
     def step(self, send: bool = True) -> None:
         """Update all parameters in place from their gradients.

@@ -253,7 +253,14 @@ CURVE_COLUMNS: tuple[Column, ...] = (
     Column("mfu_fp8", FLOAT, "ratio", HIGH, "its part on FP8 units", least=0),
     Column("mfu_rest", FLOAT, "ratio", HIGH, "its other part, where FP8 units took part", least=0),
     Column("loss_scale", FLOAT, "", NO, "what the loss is multiplied by in fp16"),
-    Column("grad_norm", FLOAT, "", NO, "norm of the gradient, where diagnostics were taken", least=0),
+    Column(
+        "grad_norm",
+        FLOAT,
+        "",
+        NO,
+        "norm of the gradient before clipping, where it is clipped or diagnosed",
+        least=0,
+    ),
     Column("update_data_log10_<group>", FLOAT, "log10", NO, "size of the step over size of the weights"),
     Column("grad_data_log10_<group>", FLOAT, "log10", NO, "size of the gradient over size of the weights"),
 )

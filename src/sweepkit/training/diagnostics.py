@@ -1,4 +1,4 @@
-"""How far a step moves each parameter group: update:data and grad:data ratios, and the gradient's norm.
+"""How far a step moves each parameter group: update:data and grad:data ratios.
 
 Ratios are of root-mean-squares, as log10; about −3 is healthy for an update (methodology §6). The weights
 before the step are kept for the sampled rows only: tensors larger than 2^22 elements contribute every
@@ -35,9 +35,6 @@ class StepProbe:
         self._before = {
             role: [_sample(p).clone() for p in parameters] for role, parameters in self._roles.items()
         }
-        grads = [p.grad for parameters in self._roles.values() for p in parameters if p.grad is not None]
-        norms = [torch.linalg.vector_norm(grad, dtype=torch.float32) for grad in grads]
-        self._grad_norm = torch.stack(norms).square().sum() if norms else torch.zeros(())
         self._grads = {
             role: _sum_of_squares([_sample(p.grad) for p in parameters if p.grad is not None])
             for role, parameters in self._roles.items()
@@ -45,14 +42,14 @@ class StepProbe:
 
     @torch.no_grad()
     def measure(self) -> dict[str, float | None]:
-        """``grad_norm``, ``update_data_log10_<group>``, ``grad_data_log10_<group>``; None for log of 0."""
-        sums = [self._grad_norm]
+        """``update_data_log10_<group>``, ``grad_data_log10_<group>``; None for log of 0."""
+        sums: list[Tensor] = []
         for role, parameters in self._roles.items():
             before = self._before[role]
             updates = [_sample(p).float() - old.float() for p, old in zip(parameters, before, strict=True)]
             sums += [_sum_of_squares(before), _sum_of_squares(updates), self._grads[role]]
-        squares, *of_roles = self._ranks.sum(torch.stack([item.cpu() for item in sums])).tolist()
-        row: dict[str, float | None] = {"grad_norm": math.sqrt(squares)}
+        of_roles = self._ranks.sum(torch.stack([item.cpu() for item in sums])).tolist()
+        row: dict[str, float | None] = {}
         for index, role in enumerate(self._roles):
             data, update, grad = of_roles[3 * index : 3 * index + 3]
             row[f"update_data_log10_{role}"] = _log10_ratio(update, data)

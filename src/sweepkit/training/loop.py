@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from sweepkit.config.schema import RunConfig
 from sweepkit.data.prepare import PreparedData
@@ -121,11 +122,13 @@ class Loop:
         ]
         self.engine.gradients.finish()
         finite = self.engine.unscale()
+        grad_norm = self.engine.optimizer.clip() if finite else None
         probe, probing_s = None, 0.0
         if finite and every and num % every == 0:
             devices.synchronize(self.engine.device)
             probing = time.perf_counter()
             probe = StepProbe(self.engine.roles, self.engine.owners, ranks)
+            grad_norm = self.engine.optimizer.gradient_norm() if grad_norm is None else grad_norm
             probing_s = time.perf_counter() - probing
         if finite:
             self.engine.optimizer.step()
@@ -141,9 +144,11 @@ class Loop:
         if warning is not None:
             self.journal.note(warning)
         self.state.clock.add_step(num, seconds, communication_s or 0.0)
-        self._account(num, loss, seconds, diagnostics)
+        self._account(num, loss, seconds, grad_norm, diagnostics)
 
-    def _account(self, step: int, loss: float, seconds: float, diagnostics: dict[str, Any]) -> None:
+    def _account(
+        self, step: int, loss: float, seconds: float, grad_norm: Tensor | None, diagnostics: dict[str, Any]
+    ) -> None:
         state, plan = self.state, self.plan
         state.step = self.journal.record.step = step
         state.last_loss = loss
@@ -170,6 +175,8 @@ class Loop:
                 **self.utilisation.mfu(tokens_per_s),
                 **diagnostics,
             }
+            if grad_norm is not None:
+                row["grad_norm"] = grad_norm.item()
             if self.engine.scaler is not None:
                 row["loss_scale"] = self.engine.scaler.scale.item()
             self.display.log(self.journal.metrics(row))

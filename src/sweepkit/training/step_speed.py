@@ -71,6 +71,7 @@ def _measure(plan: RunPlan, key: EngineKey, utilisation: Utilisation) -> StepSpe
         for _ in range(num_micro):
             engine.backward(inputs_BT, targets_BT, 1 / num_micro)
         if engine.unscale():
+            engine.optimizer.clip()
             engine.optimizer.step()
         engine.optimizer.zero_grad()
         devices.synchronize(key.device)
