@@ -78,9 +78,10 @@ def built(plan: RunPlan, roles: Roles) -> Optimizer:
     return build_optimizer(roles, plan, torch.bfloat16, compile_options=None)
 
 
+@pytest.mark.parametrize("every", [1, 3])
 @pytest.mark.parametrize("kind", ["muon", "adamw"])
-def test_restored_state_continues_bit_for_bit(tmp_path: Path, kind: str) -> None:
-    plan = mini(f"optimizer.matrix.kind={kind}")
+def test_restored_state_continues_bit_for_bit(tmp_path: Path, kind: str, every: int) -> None:
+    plan = mini(f"optimizer.matrix.kind={kind}", f"optimizer.adam_every_steps={every}")
     whole = made_up_roles()
     train(built(plan, whole), whole, range(8))
 
@@ -110,10 +111,12 @@ def test_state_is_keyed_by_parameter_and_does_not_know_stacks() -> None:
     assert state["lambda.exp_avg"].shape == ()
 
 
+@pytest.mark.parametrize("every", [1, 2])
 @pytest.mark.parametrize("kind", MatrixOptimizer)
-def test_every_rule_keeps_what_it_describes(kind: MatrixOptimizer) -> None:
+def test_every_rule_keeps_what_it_describes(kind: MatrixOptimizer, every: int) -> None:
     """The memory of a plan is counted from the description."""
-    plan, roles = mini(f"optimizer.matrix.kind={kind.name}"), made_up_roles()
+    plan = mini(f"optimizer.matrix.kind={kind.name}", f"optimizer.adam_every_steps={every}")
+    roles = made_up_roles()
     optimizer = codec.from_json(plan.config).optimizer
     described = {
         f"{name}.{key}": shape

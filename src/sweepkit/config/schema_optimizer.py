@@ -114,6 +114,12 @@ class OptimizerConfig:
     grad_clip: Optional[float] = fact(
         None, "largest L2 norm of the whole gradient; null: not clipped", more_than_zero(), example="1"
     )
+    adam_every_steps: int = fact(
+        1,
+        "k: AdamW's groups are updated every k-th step, by k steps' mean gradient, at LR × k^-0.5",
+        between(1, 1000),
+        unit="steps",
+    )
 
 
 @dataclass

@@ -23,6 +23,7 @@ from sweepkit.config import codec
 from sweepkit.distributed.ranks import Ranks
 from sweepkit.errors import CheckpointError
 from sweepkit.optim import adamw, clipping, muon_stack, schedule
+from sweepkit.optim.accumulated import Accumulated
 from sweepkit.optim.owners import Owners
 from sweepkit.optim.update import Members, Setting, Update
 from sweepkit.plan.roles import update_rule
@@ -42,10 +43,12 @@ class Part:
     Attributes:
         named: of all ranks.
         update: has those that this rank owns; None where it owns none.
+        every: steps that go into one update.
     """
 
     named: Members
     update: Update | None
+    every: int
 
 
 def build_optimizer(
@@ -77,7 +80,10 @@ def build_optimizer(
         make = _RULES[rule.name](role, named[0][1].device, setting)
         for together in _by_shape(named) if rule.is_stacked else [named]:
             mine = [item for item in together if owners.get(item[0], ranks.rank) == ranks.rank]
-            parts[rule.is_stacked].append(Part(together, make(mine) if mine else None))
+            update = make(mine) if mine else None
+            if update is not None and rule.every > 1:
+                update = Accumulated(update, mine, rule.every)
+            parts[rule.is_stacked].append(Part(together, update, rule.every))
     return Optimizer([*parts[False], *parts[True]], plan, config.grad_clip, ranks, owners)
 
 
@@ -101,6 +107,7 @@ class Optimizer:
         self._device = named[0][1].device
         self._owned = [p for name, p in named if owners.get(name, ranks.rank) == ranks.rank]
         self._ready = False
+        self._num_taken = 0  # steps whose gradients counted, this one included
 
     def set_step(self, step: int, num_skipped: int = 0) -> None:
         """Fill learning rates, momentum and weight decay for step ``step`` (from 0).
@@ -110,6 +117,7 @@ class Optimizer:
                 the corrections of AdamW's moments do not.
         """
         now = schedule.at(step, self.plan, num_skipped)
+        self._num_taken = now.num_updates + 1
         for update in self._updates:
             update.set_step(now)
         self._ready = True
@@ -137,7 +145,8 @@ class Optimizer:
         for part in self._parts:
             if part.update is not None:
                 part.update.step()
-            for name, parameter in part.named if send and self._ranks.size > 1 else ():
+            is_sent = send and self._ranks.size > 1 and self._num_taken % part.every == 0
+            for name, parameter in part.named if is_sent else ():
                 self._ranks.start_copy_from(parameter.detach(), self._owners[name])
         self._ranks.finish()
 
@@ -159,7 +168,7 @@ class Optimizer:
         return [tensor for _, tensor in self._state()]
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Copies of this rank's state, flat: ``{parameter}.{momentum|second_moment|exp_avg|exp_avg_sq}``."""
+        """Copies of this rank's state, flat: ``{parameter}.{momentum|second_moment|exp_avg|...}``."""
         return {key: tensor.detach().clone() for key, tensor in self._state()}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:

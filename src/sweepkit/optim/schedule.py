@@ -16,7 +16,7 @@ class Now(NamedTuple):
     """One step's scheduled values: all that an update rule is told of time.
 
     Attributes:
-        num_updates: how often anything was updated before.
+        num_updates: steps before in which something was updated; under fp16 some are skipped.
         lr: what learning rates are multiplied by.
         weight_decay: what weight decays that follow the schedule are multiplied by.
         momentum: the matrices'.

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from sweepkit.config.choices import MatrixOptimizer
 from sweepkit.config.schema import OptimizerConfig
@@ -54,6 +55,7 @@ class UpdateRule:
         state: shape of a weight → what is kept of it from step to step, by name, in the weight's dtype.
         work: shape of a weight → what its update costs, in units that compare within one rule.
         is_stacked: weights of one shape are updated together.
+        every: steps whose gradients go into one update.
         held: arrays of the size of the largest stack that an update makes, in fp32 and in the compute dtype.
     """
 
@@ -61,6 +63,7 @@ class UpdateRule:
     state: Callable[[Shape], dict[str, Shape]]
     work: Callable[[Shape], int]
     is_stacked: bool = False
+    every: int = 1
     held: tuple[int, int] = (0, 0)
 
 
@@ -84,4 +87,13 @@ _OF_MATRICES = {MatrixOptimizer.muon: MUON, MatrixOptimizer.adamw: ADAMW}
 
 def update_rule(role: str, optimizer: OptimizerConfig) -> UpdateRule:
     """The rule that moves the parameters of a role."""
-    return _OF_MATRICES[optimizer.matrix.kind] if role == "matrix" else ADAMW
+    rule = _OF_MATRICES[optimizer.matrix.kind] if role == "matrix" else ADAMW
+    return _every(rule, optimizer.adam_every_steps) if rule is ADAMW else rule
+
+
+@lru_cache(maxsize=16)
+def _every(rule: UpdateRule, num_steps: int) -> UpdateRule:
+    """The rule applied once in ``num_steps`` steps, to the mean of their gradients, which is kept too."""
+    if num_steps == 1:
+        return rule
+    return replace(rule, every=num_steps, state=lambda shape: rule.state(shape) | {"gradient": shape})

@@ -1,8 +1,8 @@
-"""Learning rates and weight decay across depths (methodology §3).
+"""Learning rates and weight decays across depths (methodology §3).
 
 LR: the tables' and the head's with (width / reference_width)^-0.5; every group's but smear's with
-√(B / B_ref). Weight decay of the matrices keeps B/(η·λ·D) constant: λ = λ_ref × √(B / B_ref) × D_ref / D;
-the AdamW groups' is not scaled.
+√(B / B_ref); that of groups which are updated once in k steps with k^-0.5. Weight decay of the matrices keeps
+B/(η·λ·D) constant: λ = λ_ref × √(B / B_ref) × D_ref / D; the AdamW groups' is not scaled.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ import math
 
 from sweepkit.config.schema import RunConfig
 from sweepkit.plan.horizon import Horizon
-from sweepkit.plan.roles import ROLES
+from sweepkit.plan.roles import ROLES, update_rule
 from sweepkit.plan.sizing import Sizing
 
 WIDTH_EXPONENT = -0.5
+EVERY_EXPONENT = -0.5
 
 
 def learning_rates(config: RunConfig, sizing: Sizing, horizon: Horizon) -> dict[str, float]:
@@ -26,6 +27,7 @@ def learning_rates(config: RunConfig, sizing: Sizing, horizon: Horizon) -> dict[
         name: getattr(optimizer, name).lr
         * (by_width if role.lr_by_width else 1.0)
         * (by_batch if role.lr_by_batch else 1.0)
+        * update_rule(name, optimizer).every ** EVERY_EXPONENT
         for name, role in ROLES.items()
     }
 
