@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 from pathlib import Path
@@ -11,6 +10,7 @@ from types import FrameType
 import pytest
 from cli_fakes import FakeLauncher
 
+from damages import DAMAGES, damage
 from sample import sample
 from sweepkit import fsio
 from sweepkit.cli.main import main
@@ -33,37 +33,12 @@ FILES = [
     "calibration.json", ".slurm/id.json", ".slurm/jobs/old.json", ".index/records.jsonl",
     ".index/sweep-mine.jsonl", ".workers/old/claim.json", ".workers/old/list.json",
 ]  # fmt: skip
-DAMAGES = ["cut", "short", "byte", "no text", "empty", "wrong type", "deep", "pipe", "folder", "device"]
 COMMANDS = [
     ["status"], ["status", "mine", "--runs"], ["results", "mine", "--format", "csv"], ["report", "mine"],
     ["sweep", "mine"], ["promote", "mine"], ["resume", "mine"], ["cancel", "mine"],
 ]  # fmt: skip
 CASES = [(file, damage, command) for file in FILES for damage in DAMAGES for command in COMMANDS]
 LIMIT_S = 120
-
-
-def damage(path: Path, how: str) -> None:
-    data = path.read_bytes() if path.exists() else b"{}"
-    middle = len(data) // 2
-    new = {
-        "cut": data[:middle],
-        "short": data[:-2],
-        "byte": data[:middle] + bytes([data[middle] ^ 4]) + data[middle + 1 :],
-        "no text": data[:middle] + b"\xff" + data[middle:],
-        "empty": b"",
-        "wrong type": b'["a", 1]\n',
-        "deep": b"[" * 100_000,
-    }.get(how)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.unlink(missing_ok=True)
-    if new is not None:
-        path.write_bytes(new)
-    elif how == "pipe":
-        os.mkfifo(path)
-    elif how == "folder":
-        path.mkdir()
-    else:
-        path.symlink_to("/dev/zero")
 
 
 @pytest.fixture

@@ -115,10 +115,10 @@ def _read_csv(path: Path) -> pd.DataFrame:
     """The table with names of variants as they are written: 0.10 is no 0.1, and one may be called none."""
     import pandas as pd
 
+    from sweepkit.promotion import table
+
     header = pd.read_csv(path, index_col=False, header=None, nrows=1, dtype=str).iloc[0].dropna().tolist()
-    twice = next((name for name in header if header.count(name) > 1), None)
-    if twice is not None:  # pandas would rename the second
-        raise invalid("column", twice, "be there once", "rename or delete the other one")
+    table.check_names(header)  # pandas would rename the second
     frame = pd.read_csv(path, index_col=False)  # a comma at the end of every row moves no column
     if "variant" in frame:
         names = pd.read_csv(path, index_col=False, usecols=["variant"], dtype=str, keep_default_na=False)

@@ -148,11 +148,16 @@ def _as_numbers(values: pd.Series[Any]) -> pd.Series[float]:
         return pd.Series(pd.NA, values.index, dtype="Float64")
 
 
-def _check_columns(frame: pd.DataFrame) -> None:
-    names = [str(name) for name in frame.columns]
+def check_names(names: Sequence[str]) -> None:
+    """Raises ConfigError where two columns have one name."""
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise errors.invalid("column", twice, "be there once", "rename or delete the other one")
+
+
+def _check_columns(frame: pd.DataFrame) -> None:
+    names = [str(name) for name in frame.columns]
+    check_names(names)
     if len(names) == 1 and any(mark in names[0] for mark in ";\t|"):
         raise errors.invalid(
             "table", names[0], "separate its columns by commas", "export it as CSV with commas"

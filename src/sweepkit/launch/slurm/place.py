@@ -145,6 +145,22 @@ def job_name(title: str, results_dir: Path) -> str:
 
 
 @contextlib.contextmanager
+def submitting(slurm: SlurmConfig, results_dir: Path) -> Iterator[int | None]:
+    """This process's turn to submit runs, with what others began settled; the longest time limit in minutes.
+
+    Raises:
+        ClusterError: no Slurm here, no answer, or another process has been at it for long.
+        ConfigError: the results folder's name, or a time limit, that a job cannot have.
+    """
+    cluster.check_available()
+    check_folder(results_dir)
+    longest_min = check_time(slurm)
+    with turn(results_dir):
+        settle_intents(results_dir)
+        yield longest_min
+
+
+@contextlib.contextmanager
 def turn(results_dir: Path) -> Iterator[None]:
     """One process at a time submits into a results folder.
 

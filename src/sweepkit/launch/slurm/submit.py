@@ -23,15 +23,7 @@ from sweepkit.launch.other_sources import OtherSources, settle
 from sweepkit.launch.reopen import reopen
 from sweepkit.launch.slurm import calls, cluster, elsewhere, losses, shards, submissions
 from sweepkit.launch.slurm.patience import ClusterError
-from sweepkit.launch.slurm.place import (
-    check_folder,
-    check_time,
-    job_name,
-    parameters,
-    place,
-    settle_intents,
-    turn,
-)
+from sweepkit.launch.slurm.place import job_name, parameters, place, settle_intents, submitting, turn
 from sweepkit.launch.slurm.shards import Resources, Shard
 from sweepkit.launch.slurm.submissions import Submission
 from sweepkit.plan.run_plan import RunPlan
@@ -97,12 +89,8 @@ def submit(
         ConfigError: the results folder's name, or a time limit, that a job cannot have.
     """
     started = time.monotonic()
-    cluster.check_available()
     results_dir = results_dir.absolute()
-    check_folder(results_dir)
-    longest_min = check_time(launcher.slurm)
-    with turn(results_dir):
-        settle_intents(results_dir)
+    with submitting(launcher.slurm, results_dir) as longest_min:
         ledger = Ledger(plans, results_dir)
         if not automatic:
             reopen(ledger, retry_failed)

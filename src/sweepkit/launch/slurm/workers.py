@@ -11,15 +11,7 @@ from sweepkit.config.schema import LauncherConfig
 from sweepkit.errors import invalid
 from sweepkit.launch.slurm import cluster, shards, submissions
 from sweepkit.launch.slurm.patience import ClusterError
-from sweepkit.launch.slurm.place import (
-    check_folder,
-    check_time,
-    job_name,
-    parameters,
-    place,
-    settle_intents,
-    turn,
-)
+from sweepkit.launch.slurm.place import job_name, parameters, place, submitting
 from sweepkit.launch.slurm.shards import Shard
 from sweepkit.launch.slurm.submissions import Submission
 from sweepkit.launch.slurm.submit import Submitted
@@ -51,18 +43,14 @@ def submit_workers(
         ClusterError: as ``submit``, or workers end without finishing a trial.
     """
     started = time.monotonic()
-    cluster.check_available()
     results_dir = results_dir.absolute()
-    check_folder(results_dir)
     slurm = launcher.slurm
-    longest_min = check_time(slurm)
     if slurm.nodes > 1:
         raise invalid(
             "launcher.slurm.nodes", slurm.nodes, "be 1 for a search (a run stays on the node of its worker)",
             "leave it out, with launcher.processes_per_run up to the GPUs of a node",
         )  # fmt: skip
-    with turn(results_dir):
-        settle_intents(results_dir)
+    with submitting(slurm, results_dir) as longest_min:
         before = [
             item for item in submissions.read_all(results_dir) if item.is_search and item.title == title
         ]
