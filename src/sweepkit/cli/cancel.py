@@ -15,6 +15,7 @@ examples:
 
 Running ones, on any host, end with a checkpoint. Nothing is lost, and nothing is decided without them: launch
 the sweep again (sweepkit sweep or promote NAME) and it goes on from there.
+Exit status: 0 all has stopped, or nothing was running or waiting; 1 some still stop; 2 no such sweep or run.
 """
 
 
