@@ -226,7 +226,7 @@ class _Screen:
             self._ledger.refresh()
             if self._stop() and not self._said:
                 self._said = True
-                self.note("stopping after the step or compilation at hand, with a checkpoint (again to stop at once)")
+                self.note("stopping after the step or compilation at hand (again to stop at once)")
         self._screen.show(self._viewer.look(), self._viewer)
 
 
