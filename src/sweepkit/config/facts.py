@@ -276,8 +276,13 @@ def _ranges(schema: type) -> list[tuple[str, Callable[[Any], Any], Range, str]]:
     ]
 
 
+@lru_cache(maxsize=64)
+def _hints(schema: type) -> dict[str, Any]:
+    return typing.get_type_hints(schema)
+
+
 def _walk(schema: type, instance: Any, prefix: str, around: Facts) -> Iterator[tuple[str, Field]]:
-    hints = typing.get_type_hints(schema)
+    hints = _hints(schema)
     for item in dataclasses.fields(schema):
         default, hint = _default(item, instance), hints[item.name]
         key, facts = f"{prefix}{item.name}", declared(item).inside(around)

@@ -23,6 +23,7 @@ from sweepkit.config.facts import Facts, Field, Identity, fields_of
 from sweepkit.config.schema import RunConfig
 
 _ID_DIGITS = 12
+_AS_THEY_ARE = frozenset({int, str, bool, type(None)})
 _VARIANT, _TRAINING, _PAIR, _COMPILE = "variant_id", "training_id", "pair_key", "compile_key"
 
 
@@ -66,7 +67,7 @@ def keys(config: RunConfig, resolved: Mapping[str, Any]) -> Keys:
 
     contents: dict[str, dict[str, Any]] = {key: {} for key in (_VARIANT, _TRAINING, _PAIR, _COMPILE)}
     for field, get, members in _members(cast(type, type(config))):
-        if field.is_read(value_of):
+        if not field.facts.when or field.is_read(value_of):
             for name, value in _stand_for(field, get, config, resolved):
                 plain = _plain(value)
                 for key in members:
@@ -108,6 +109,8 @@ def _keys_of(facts: Facts) -> Iterator[str]:
 
 def _plain(value: Any) -> Any:
     """For JSON; floats to 12 significant digits, and a whole one is the integer: 1 and 1.0 are one value."""
+    if type(value) in _AS_THEY_ARE:
+        return value
     if isinstance(value, float):
         short = float(f"{value:.12g}")
         return int(short) if short.is_integer() and abs(short) < 2**53 else short
