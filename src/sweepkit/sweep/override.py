@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import fields
 from typing import Any
 
 from sweepkit import errors, fsio
 from sweepkit.config import override
+from sweepkit.config.facts import Identity, declared
+from sweepkit.config.schema import RunConfig
 from sweepkit.errors import ConfigError
 
 #: Blocks of the RunConfig that say how a run is carried out, not what it computes.
-EXECUTION_BLOCKS = frozenset({"launcher", "logging", "trainer"})
+EXECUTION_BLOCKS = frozenset(
+    item.name for item in fields(RunConfig) if declared(item).identity is Identity.none
+) - {"ladder"}
 
 
 def split(text: object, where: str) -> tuple[str, Any]:
