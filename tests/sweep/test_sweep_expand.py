@@ -175,6 +175,9 @@ def test_a_level_may_set_other_fields_of_the_group_a_rung_chooses() -> None:
         ("bpb_probe", [], None),
         ("bpb_validation", [], None),
         ("val_bpb", ["evaluation.streams=[validation]"], None),
+        ("ema_val_bpb", [], "set optimizer.ema_decay for every variant"),
+        ("ema_val_bpb", ["optimizer.ema_decay=0.9"], None),
+        ("ema_bpb_prob", ["optimizer.ema_decay=0.9"], "decision.metric is 'ema_bpb_prob', but must be"),
     ],
 )
 def test_a_sweep_is_decided_by_what_its_runs_measure(

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from sweepkit.errors import SweepkitError
+from sweepkit.sweep.metric import EMA
 
 #: Parts of the environment fingerprint that are columns.
 _PARTS = (
@@ -31,7 +32,7 @@ def check(rows: pd.DataFrame, metric: str, allow_mixed_environments: bool = Fals
 
     Args:
         rows: complete runs of one rung.
-        metric: ``val_bpb`` or ``bpb_<stream>``.
+        metric: ``val_bpb`` or ``bpb_<stream>``, of averaged weights too.
         allow_mixed_environments: compare across code, hardware, versions and threads all the same.
 
     Returns:
@@ -98,8 +99,9 @@ def _shared(rows: pd.DataFrame) -> list[str]:
 
 def evaluation_column(metric: str) -> str:
     """The column that holds the fingerprint of what ``metric`` was measured on."""
-    stream = metric.removeprefix("bpb_")
-    return "evaluation_fingerprint" if metric == "val_bpb" else f"evaluation_fingerprint_{stream}"
+    raw = metric.removeprefix(EMA)
+    stream = raw.removeprefix("bpb_")
+    return "evaluation_fingerprint" if raw == "val_bpb" else f"evaluation_fingerprint_{stream}"
 
 
 def _check_text(rows: pd.DataFrame) -> None:

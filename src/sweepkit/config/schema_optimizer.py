@@ -120,6 +120,10 @@ class OptimizerConfig:
         between(1, 1000),
         unit="steps",
     )
+    ema_decay: Optional[float] = fact(
+        None, "an update, of averaged weights that are evaluated at the end; null: none", below_one(),
+        example="0.999",
+    )  # fmt: skip
 
 
 @dataclass

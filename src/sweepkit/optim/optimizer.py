@@ -11,6 +11,7 @@ while the next part is computed.
 
 from __future__ import annotations
 
+import contextlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,10 +21,12 @@ import torch
 from torch import Tensor, nn
 
 from sweepkit.config import codec
+from sweepkit.config.schema import OptimizerConfig
 from sweepkit.distributed.ranks import Ranks
 from sweepkit.errors import CheckpointError
 from sweepkit.optim import adamw, clipping, muon_stack, schedule
 from sweepkit.optim.accumulated import Accumulated
+from sweepkit.optim.averaged import AveragedWeights
 from sweepkit.optim.owners import Owners
 from sweepkit.optim.update import Members, Setting, Update
 from sweepkit.plan.roles import update_rule
@@ -84,7 +87,7 @@ def build_optimizer(
             if update is not None and rule.every > 1:
                 update = Accumulated(update, mine, rule.every)
             parts[rule.is_stacked].append(Part(together, update, rule.every))
-    return Optimizer([*parts[False], *parts[True]], plan, config.grad_clip, ranks, owners)
+    return Optimizer([*parts[False], *parts[True]], plan, config, ranks, owners)
 
 
 def _by_shape(named: Members) -> list[Members]:
@@ -98,14 +101,15 @@ class Optimizer:
     """All parameter groups of a model. Call ``set_step`` before every ``step``."""
 
     def __init__(
-        self, parts: Sequence[Part], plan: RunPlan, grad_clip: float | None, ranks: Ranks, owners: Owners
+        self, parts: Sequence[Part], plan: RunPlan, config: OptimizerConfig, ranks: Ranks, owners: Owners
     ) -> None:
         self.plan, self._parts, self._ranks, self._owners = plan, parts, ranks, owners
-        self._grad_clip = grad_clip
+        self._grad_clip = config.grad_clip
         self._updates = [part.update for part in parts if part.update is not None]
         named = [item for part in parts for item in part.named]
-        self._device = named[0][1].device
-        self._owned = [p for name, p in named if owners.get(name, ranks.rank) == ranks.rank]
+        mine = [item for item in named if owners.get(item[0], ranks.rank) == ranks.rank]
+        self._device, self._owned = named[0][1].device, [p for _, p in mine]
+        self._average = None if config.ema_decay is None else AveragedWeights(mine, config.ema_decay)
         self._ready = False
         self._num_taken = 0  # steps whose gradients counted, this one included
 
@@ -118,7 +122,7 @@ class Optimizer:
         """
         now = schedule.at(step, self.plan, num_skipped)
         self._num_taken = now.num_updates + 1
-        for update in self._updates:
+        for update in [*self._updates, *self._averages()]:
             update.set_step(now)
         self._ready = True
 
@@ -148,7 +152,28 @@ class Optimizer:
             is_sent = send and self._ranks.size > 1 and self._num_taken % part.every == 0
             for name, parameter in part.named if is_sent else ():
                 self._ranks.start_copy_from(parameter.detach(), self._owners[name])
+        for average in self._averages():
+            average.step()
         self._ranks.finish()
+
+    @property
+    def averages_weights(self) -> bool:
+        return self._average is not None
+
+    @contextlib.contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Have the averaged weights in the parameters of all ranks; after it the raw ones, bit for bit."""
+        named = [item for part in self._parts for item in part.named]
+        raw = [p.detach().clone() for _, p in named]
+        for average in self._averages():
+            average.put()
+        for name, parameter in named if self._ranks.size > 1 else ():
+            self._ranks.start_copy_from(parameter.detach(), self._owners[name])
+        self._ranks.finish()
+        try:
+            yield
+        finally:
+            torch._foreach_copy_([p.detach() for _, p in named], raw)
 
     def zero_grad(self) -> None:
         """Drop all gradients."""
@@ -200,5 +225,8 @@ class Optimizer:
             tensor.copy_(state[key])
 
     def _state(self) -> Iterator[tuple[str, Tensor]]:
-        for update in self._updates:
+        for update in [*self._updates, *self._averages()]:
             yield from update.state()
+
+    def _averages(self) -> list[AveragedWeights]:
+        return [] if self._average is None else [self._average]

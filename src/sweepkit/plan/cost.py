@@ -119,7 +119,8 @@ def peak_memory_gib(config: RunConfig, sizing: Sizing, device_batch_size: int) -
 def _state_bytes(config: RunConfig, sizing: Sizing, compute: int) -> int:
     """Parameters, gradients and what their update rules keep and hold.
 
-    Tables, their gradients and moments are in the compute dtype (under fp16 in fp32), all else is fp32.
+    Tables, their gradients and moments are in the compute dtype (under fp16 in fp32), all else is fp32: of
+    averaged weights everything.
     """
     table = 4 if config.precision.dtype is Dtype.fp16 else compute
     state, stacks = 0, Counter[tuple[UpdateRule, tuple[int, ...]]]()
@@ -127,6 +128,7 @@ def _state_bytes(config: RunConfig, sizing: Sizing, compute: int) -> int:
         rule = update_rule(weight.role, config.optimizer)
         kept = sum(math.prod(shape) for shape in rule.state(weight.shape).values())
         state += (2 * weight.num_params + weight.num_alike * kept) * (table if weight.use == "lookup" else 4)
+        state += 0 if config.optimizer.ema_decay is None else 4 * weight.num_params
         stacks[rule, weight.shape] += weight.num_params
     return state + max(
         size * (4 * rule.held[0] + compute * rule.held[1]) for (rule, _), size in stacks.items()

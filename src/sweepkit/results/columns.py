@@ -115,6 +115,8 @@ RUN_COLUMNS: tuple[Column, ...] = (
     # what came out
     Column("val_bpb", FLOAT, "bits/byte", LOW, "final loss on the validation stream", above=0),
     Column("bpb_<stream>", FLOAT, "bits/byte", LOW, "final loss on that evaluation stream", above=0),
+    Column("ema_val_bpb", FLOAT, "bits/byte", LOW, "val_bpb of the averaged weights, if any", above=0),
+    Column("ema_bpb_<stream>", FLOAT, "bits/byte", LOW, "bpb_<stream> of the averaged weights", above=0),
     Column("score_<name>", FLOAT, "", HIGH, "from scores.json in the run's folder, where somebody put one"),
     Column(
         "final_train_loss",
@@ -247,6 +249,8 @@ CURVE_COLUMNS: tuple[Column, ...] = (
         "val_bpb", FLOAT, "bits/byte", LOW, "loss on the validation stream where it was evaluated", above=0
     ),
     Column("bpb_<stream>", FLOAT, "bits/byte", LOW, "loss on that stream where it was evaluated", above=0),
+    Column("ema_val_bpb", FLOAT, "bits/byte", LOW, "val_bpb of the averaged weights, at the end", above=0),
+    Column("ema_bpb_<stream>", FLOAT, "bits/byte", LOW, "bpb_<stream> of the averaged weights", above=0),
     Column("lr", FLOAT, "ratio", NO, "learning rate as a factor of each group's peak"),
     Column("tokens_per_s", FLOAT, "tokens/s", HIGH, "throughput of the step", least=0),
     Column("mfu", FLOAT, "ratio", HIGH, "model FLOPs utilisation of the step", least=0),

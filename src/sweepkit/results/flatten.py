@@ -19,7 +19,7 @@ from sweepkit.plan import text
 from sweepkit.results import columns
 from sweepkit.results.columns import CORRUPT, REFERENCE
 from sweepkit.results.record import SCHEMA_VERSION, FailureClass, RunDir, RunState
-from sweepkit.sweep import frozen, labels, trials
+from sweepkit.sweep import frozen, labels, metric, trials
 
 Row = dict[str, Any]
 
@@ -60,7 +60,7 @@ def record_row(record: dict[str, Any]) -> Row:
     results = record.get("results") or {}
     row |= {name: results[name] for name in _RESULT_COLUMNS if results.get(name) is not None}
     # per stream: either flat (bpb_probe) or nested (bpb: {probe: ...})
-    row |= {name: value for name, value in results.items() if name.startswith("bpb_")}
+    row |= {name: value for name, value in results.items() if name.startswith(("bpb_", metric.EMA))}
     nested = results.get("bpb")
     if isinstance(nested, dict):
         row |= {f"bpb_{stream}": value for stream, value in nested.items()}

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from sweepkit import errors
 from sweepkit.config import codec, compose
 from sweepkit.config.schema import LadderConfig, RungConfig
+from sweepkit.sweep import last_rung, override
 from sweepkit.sweep import metric as metrics
-from sweepkit.sweep import override
 
 if TYPE_CHECKING:
     from sweepkit.sweep.expand import Cell
@@ -141,10 +141,16 @@ def check_metric(metric: str, cells: Sequence[Cell]) -> None:
             f"be measured by the runs of a sweep, one of {', '.join(metrics.names())}",
             errors.did_you_mean(metric, metrics.names()),
         )
-    stream = metric.removeprefix("bpb_")
     for cell in cells if metrics.is_stream(metric) else ():
         streams = cell.plan.config["evaluation"]["streams"]
-        if stream != metric and stream not in streams:
+        if metric.startswith(metrics.EMA) and cell.plan.config["optimizer"]["ema_decay"] is None:
+            raise errors.invalid(
+                "decision.metric",
+                metric,
+                f"be measured by every run ({cell.variant} averages no weights)",
+                "set optimizer.ema_decay for every variant; 0 makes the average the weights themselves",
+            )
+        if last_rung.stream_of(metric) not in streams:
             raise errors.invalid(
                 "decision.metric",
                 metric,

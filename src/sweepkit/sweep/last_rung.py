@@ -26,12 +26,14 @@ USUAL = "val_bpb"
 
 def stream_of(metric: str) -> str:
     """The evaluation stream that a metric is measured on."""
-    return VALIDATION if metric == USUAL else metric.removeprefix("bpb_")
+    raw = metric.removeprefix(metrics.EMA)
+    return VALIDATION if raw == USUAL else raw.removeprefix("bpb_")
 
 
 def holdout_column(usual_metric: str) -> str:
     """The column of the text held back behind a metric's."""
-    return f"bpb_{holdout.of(stream_of(usual_metric))}"
+    ema = metrics.EMA if usual_metric.startswith(metrics.EMA) else ""
+    return f"{ema}bpb_{holdout.of(stream_of(usual_metric))}"
 
 
 def holdout_of(rule: DecisionRule, rungs: Sequence[RungConfig]) -> str | None:
@@ -75,7 +77,7 @@ def metric(rule: DecisionRule, rungs: Sequence[RungConfig], config: Mapping[str,
     if rule.last_metric:
         return rule.last_metric
     stream = holdout_of(rule, rungs)
-    return f"bpb_{stream}" if stream and stream in _streams(config) else rule.metric
+    return holdout_column(rule.metric) if stream and stream in _streams(config) else rule.metric
 
 
 def said(rule: DecisionRule, rungs: Sequence[RungConfig], config: Mapping[str, Any]) -> str | None:

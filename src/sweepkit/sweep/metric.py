@@ -24,6 +24,8 @@ class Known:
 
 _BPB = Known("bits/byte", LOWER)
 _SCORE = Known("", HIGHER, is_positive=False)
+#: Before the name of a loss: that of the averaged weights (``optimizer.ema_decay``).
+EMA = "ema_"
 #: Name, or prefix of a family, → what is known of it.
 _NAMES = {
     "val_bpb": _BPB,
@@ -39,15 +41,18 @@ _FAMILIES = {"bpb_": _BPB, "score_": _SCORE}
 
 def known(name: str) -> Known | None:
     """What is known of a metric by its name alone; None for a column that only a table has."""
+    if name.startswith(EMA):
+        return _BPB if is_stream(name) else None
     family = next((found for prefix, found in _FAMILIES.items() if name.startswith(prefix)), None)
     return _NAMES.get(name) or family
 
 
 def is_stream(name: str) -> bool:
     """Whether it is the loss on an evaluation stream, in bits per byte."""
-    return known(name) is _BPB
+    raw = name.removeprefix(EMA)
+    return not raw.startswith(EMA) and known(raw) is _BPB
 
 
 def names() -> list[str]:
     """What a sweep may be decided by, families as ``bpb_<stream>``."""
-    return [*_NAMES, "bpb_<stream>", "score_<name>"]
+    return [*_NAMES, "bpb_<stream>", f"{EMA}val_bpb", f"{EMA}bpb_<stream>", "score_<name>"]

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,8 +20,10 @@ from torch import Tensor
 
 from sweepkit.config.schema import RunConfig
 from sweepkit.data.prepare import PreparedData
+from sweepkit.data.streams import EvalStream
 from sweepkit.optim import schedule
 from sweepkit.plan.run_plan import RunPlan
+from sweepkit.sweep.metric import EMA
 from sweepkit.training import device as devices
 from sweepkit.training.checkpoint import Checkpoints, TrainState
 from sweepkit.training.diagnostics import StepProbe
@@ -68,13 +70,14 @@ class Loop:
             self.engine.key.compile,
             plan.device_batch_size,
         )
+        at_end = sum(stream.num_rows for stream in self.data.streams)
         between = [stream for stream in self.data.streams if not stream.is_holdout]
         self.time_left = TimeLeft(
             plan.num_steps,
             plan.total_batch_size // plan.sequence_len,
             self.config.evaluation.every_steps,
             sum(stream.num_rows for stream in between),
-            sum(stream.num_rows for stream in self.data.streams),
+            2 * at_end if self.engine.optimizer.averages_weights else at_end,
         )
         loader = self.data.train(plan.seed, plan.total_batch_size, plan.sequence_len)
         batches = Prefetcher(
@@ -221,13 +224,10 @@ class Loop:
         streams = [stream for stream in self.data.streams if at_end or not stream.is_holdout]
         before = state.clock.eval_time_s
         with state.clock.measure("eval"):
-            bpb = evaluate(
-                self.engine,
-                streams,
-                self.data.tokenizer,
-                self.plan.device_batch_size,
-                self._stop_agreed,
-            )
+            bpb = self._evaluate(streams)
+            if at_end and self.engine.optimizer.averages_weights:
+                with self.engine.optimizer.averaged():
+                    bpb |= {f"{EMA}{name}": value for name, value in self._evaluate(streams).items()}
         bad = [name for name, value in bpb.items() if not math.isfinite(value)]
         if bad:
             raise Diverged(f"{bad[0]} is {bpb[bad[0]]} at step {state.step}; {self._remedy()}")
@@ -237,6 +237,10 @@ class Loop:
         self.display.log(self.journal.metrics(row))
         shown = ", ".join(f"{name} {value:.4f}" for name, value in bpb.items())
         self.journal.say(f"step {state.step}: loss {state.last_loss:.4f}, {shown}")
+
+    def _evaluate(self, streams: Sequence[EvalStream]) -> dict[str, float]:
+        rows = self.plan.device_batch_size
+        return evaluate(self.engine, streams, self.data.tokenizer, rows, self._stop_agreed)
 
     def _save_if_due(self) -> None:
         state, trainer = self.state, self.config.trainer
