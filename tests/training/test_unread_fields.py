@@ -60,12 +60,12 @@ def other(field: Field, value: Any) -> Iterator[Any]:
 
 
 def changes(switches: tuple[str, ...]) -> list[str]:
-    """An override for every field that is not read, and may be set all the same."""
+    """An override for every field that is not read, and may be set all the same, beside the others."""
     config, found = compose([*BASE, *switches]), []
     for key, field in fields_of(RunConfig).items():
         for value in () if is_read(field, config) else other(field, attrgetter(key)(config)):
             try:
-                build(compose([*BASE, *switches, f"{key}={value}"]))
+                build(compose([*BASE, *switches, *found, f"{key}={value}"]))
             except ConfigError:
                 continue
             found.append(f"{key}={value}")
