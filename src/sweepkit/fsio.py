@@ -54,6 +54,9 @@ def in_words(error: OSError) -> str | None:
 
 
 def _unusable(error: OSError) -> str:
+    if error.errno == errno.EISDIR:
+        where = error.filename2 or error.filename
+        return f"{where} is a folder, but must be a file; move it away and run the same command again"
     return (
         f"{error.filename2 or error.filename} cannot be used ({error.strerror}), but must be a place to read "
         "and write; correct its permissions or choose another one (SWEEPKIT_RESULTS_DIR, SWEEPKIT_CACHE_DIR, "

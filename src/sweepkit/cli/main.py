@@ -105,7 +105,7 @@ def _main(argv: Sequence[str] | None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal that has no × shows a ?
-    warnings.showwarning = _show_warning
+    warnings.showwarning = _Warnings()
     debug = "--debug" in arguments or os.environ.get("HYDRA_FULL_ERROR") == "1"
     arguments = [item for item in arguments if item != "--debug"]
     try:
@@ -132,9 +132,17 @@ def _main(argv: Sequence[str] | None) -> int:
         return INTERRUPTED
 
 
-def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
-    """A warning is for the user: without the line of ours that it came from."""
-    print(f"sweepkit: {printable(str(message))}", file=sys.stderr)
+class _Warnings:
+    """Warnings are for the user: each once, without the line of ours that it came from."""
+
+    def __init__(self) -> None:
+        self._said: set[str] = set()
+
+    def __call__(self, message: Warning | str, *_: object, **__: object) -> None:
+        text = printable(str(message))
+        if text not in self._said:
+            self._said.add(text)
+            print(f"sweepkit: {text}", file=sys.stderr)
 
 
 def _dispatch(arguments: list[str]) -> int:
@@ -161,7 +169,8 @@ class _Parser(argparse.ArgumentParser):
     """A parser, and those of commands, whose errors are one line like all others."""
 
     def error(self, message: str) -> NoReturn:
-        raise errors.SweepkitError(f"{self.prog}: {message}; see {self.prog} --help")
+        command = self.prog.removeprefix("sweepkit ")
+        raise errors.SweepkitError(f"{command}: {message}; see {self.prog} --help")
 
 
 def _parse(parser: argparse.ArgumentParser, arguments: list[str]) -> argparse.Namespace:

@@ -156,9 +156,6 @@ def look_after(
     problems = list(_data_problems([run.plan for run in ledger.open()], prepare or _real_prepare))
     if problems and not unattended and sum(len(broken) for broken, _ in problems) == len(ledger.open()):
         raise problems[0][1]  # nothing is left to go on with
-    for broken, error in problems:
-        for plan in broken:
-            job.refuse(plan, ledger.results_dir, error)
     is_inline = launcher.kind is LauncherKind.inline
     plans = [run.plan for run in ledger.runs.values()]
     gpus = [] if is_inline else machine.gpus(_config(plans[0]).trainer.device)
@@ -172,6 +169,8 @@ def look_after(
         shown = make_ledger() if is_inline else ledger  # looked at from another thread
         screen = _Screen(shown, folder, title, labels or {}, stop, is_inline)
         for broken, error in problems:
+            for plan in broken:
+                job.refuse(plan, ledger.results_dir, error)
             screen.note(f"{len(broken)} of {len(ledger.runs)} runs are not started: {error}")
         try:
             if is_inline:

@@ -99,11 +99,19 @@ def select(frame: pd.DataFrame, keys: str) -> pd.DataFrame:
 
 
 def check_column(frame: pd.DataFrame, name: str, field: str) -> str:
-    """``name`` if it is a column of ``frame``; else an error that offers the nearest one."""
-    if name not in frame.columns:
-        known = [str(column) for column in frame.columns]
-        raise invalid(field, name, "name a column of the table", did_you_mean(name, known))
-    return name
+    """``name`` if it is a column of ``frame``, or the column of the axis that is called so, or ends so.
+
+    Raises:
+        SweepkitError: there is none, or there are several; offers the nearest one.
+    """
+    known = [str(column) for column in frame.columns]
+    if name in known or f"{LEVEL}{name}" in known:
+        return name if name in known else f"{LEVEL}{name}"
+    ending = [column for column in known if column.startswith(LEVEL) and column.endswith(f".{name}")]
+    if len(ending) != 1:
+        offered = f"write one of {', '.join(ending)}" if ending else did_you_mean(name, known)
+        raise invalid(field, name, "name a column of the table", offered)
+    return ending[0]
 
 
 class _Parser:
