@@ -196,6 +196,7 @@ def complete(line: str, monkeypatch: pytest.MonkeyPatch, output: Output) -> list
         ("sweepkit train -m model=d2 ladder=m", {"ladder=mini"}),
         ("sweepkit plan model=d1", {"model=d12", "model=d16"}),
         ("sweepkit plan --format json model=d2 hori", {"horizon."}),
+        ("sweepkit fields model.d", {"model.depth"}),
         ("sweepkit plan sweep=", {"sweep=demo", "sweep=x0_beta1"}),
         ("sweepkit sweep ", {"demo", "x0_beta1"}),
         ("sweepkit sweep demo --retry-failed launcher=l", {"launcher=local"}),
