@@ -15,12 +15,13 @@ import stat
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 from sweepkit import patience, sealed
 from sweepkit.errors import DamagedError, DiskFullError, StorageError, SweepkitError
 from sweepkit.sealed import canonical_json, digest, finite
 
+Result = TypeVar("Result")
 #: How the system says that a disk, or a quota on it, is full.
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 #: No small file of ours comes near this.
@@ -93,6 +94,30 @@ def write_atomic(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     make_folder(path.parent)
     with explain_full_disk(path):
         patience.patiently(lambda: _put(path, write, _replace))
+
+
+def write_by_name(path: Path, write: Callable[[Path], Result]) -> Result:
+    """``write_atomic`` for a writer that takes a name, opens the file itself and has it on the disk.
+
+    What killed writers of the same file left is removed, so only one may write it at a time.
+    """
+    make_folder(path.parent)
+
+    def put() -> Result:
+        for leftover in path.parent.glob(f".{path.name}.*.tmp"):
+            leftover.unlink(missing_ok=True)
+        temporary = _temporary(path)
+        try:
+            result = write(temporary)
+            temporary.replace(path)
+        finally:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+        _sync_folder(path.parent)
+        return result
+
+    with explain_full_disk(path):
+        return patience.patiently(put)
 
 
 def _put(

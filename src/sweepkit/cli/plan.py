@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sweepkit.cli import running
+from sweepkit.plan import disk
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.printable import counted
 from sweepkit.report import numbers
@@ -188,6 +189,7 @@ def _print_run(plan: RunPlan) -> None:
         "weight decay": f"{plan.weight_decay:.4g} (matrices)",
         "FLOPs": f"{plan.flops_per_token:,} a token, {plan.total_flops:.3e} in all",
         "memory": f"about {plan.estimated_peak_memory_gib:.1f} GiB",
+        "disk": disk.in_words([plan]),
         "cost": _cost(plan.estimated_gpu_hours, plan),
     }.items():
         table.add_row(name, value)
@@ -263,6 +265,7 @@ def _print_sweep(found: Sequence[Row]) -> None:
     else:
         console.print("FLOPs and GPU-hours are of one run; in all:")
     console.print(f"{counted(len(plans), 'run')}, {flops:.3e} FLOPs, {_cost(total, plans[0])}")
+    console.print(f"disk: {disk.in_words(plans)}")
 
 
 def _print_replicates(found: Sequence[Row]) -> None:

@@ -34,6 +34,7 @@ class TrainerConfig:
         example="15 (0: never)",
     )
     keep_checkpoints: bool = fact(False, "keep a checkpoint of the run when it has ended")
+    keep_weights: bool = fact(True, "keep the weights of a complete run, to be evaluated in other ways")
     gc_every_steps: int = fact(
         5_000, "between collections of Python's garbage, which are off otherwise", at_least(1), unit="steps"
     )

@@ -13,12 +13,10 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sweepkit.errors import ConfigError, SweepkitError, invalid
-from sweepkit.launch import claims, job
+from sweepkit.launch import claims, job, named
 from sweepkit.launch.drivers import live_drivers
 from sweepkit.launch.ledger import Run
 from sweepkit.launch.slurm import cluster, submissions
-from sweepkit.plan.run_plan import RunPlan
 from sweepkit.results.record import RunDir, RunState
 from sweepkit.sweep import frozen, trials
 
@@ -50,7 +48,7 @@ def cancel(results_dir: Path, name: str, *, wait_s: float = 60.0) -> Cancelled:
     _stop_proposing(results_dir, name)
     asked = {run_id for driver in live_drivers(results_dir) for run_id in driver.run_ids}
     asked |= _leave_queue(results_dir, name)
-    for plan in _plans(results_dir, name):
+    for plan in named.plans(results_dir, name):
         run = Run(plan, RunDir.of(results_dir, plan.run_id))
         run.refresh()
         is_open = run.record is not None and run.record.state is not RunState.pruned
@@ -84,7 +82,7 @@ def _leave_queue(results_dir: Path, name: str) -> set[str]:
     submitted = submissions.read_all(results_dir)
     if not submitted:
         return set()
-    run_ids = {plan.run_id for plan in _plans(results_dir, name)}
+    run_ids = {plan.run_id for plan in named.plans(results_dir, name)}
     gates = [item.name for item in submitted if item.is_gate and item.title == name]
     # a search's workers would go on asking; told to stop, they end with a checkpoint
     workers = [item.name for item in submitted if item.is_search and item.title == name]
@@ -128,22 +126,3 @@ def _wait(results_dir: Path, result: Cancelled, wait_s: float) -> None:
                 result.stopped.append(run_id)
         if result.stopping:
             time.sleep(_TICK_S)
-
-
-def _plans(results_dir: Path, name: str) -> list[RunPlan]:
-    run_dir = RunDir.of(results_dir, name)
-    if Path(name).name == name and run_dir.plan_path.exists():
-        try:
-            return [run_dir.read_plan()]
-        except (ValueError, TypeError, KeyError) as error:
-            raise SweepkitError(
-                f"{run_dir.plan_path} cannot be read ({error}), but must be a plan; cancel the sweep that "
-                "asked for the run instead"
-            ) from None
-    try:
-        cells = frozen.load_frozen(results_dir, name).cells
-    except ConfigError:
-        raise invalid(
-            "SWEEP|RUN", name, f"be a sweep or a run in {results_dir}", "sweepkit status shows what there is"
-        ) from None
-    return list({cell.plan.run_id: cell.plan for cell in cells}.values())

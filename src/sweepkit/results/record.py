@@ -7,6 +7,7 @@
     attempts/N.json   start, end, host and outcome of every attempt
     record.json       replaced atomically; ``state`` tells how the run ended
                       (plan, record and attempts are sealed: ``sealed.py``)
+    weights.safetensors  what a complete run ended with (trainer.keep_weights)
     checkpoints/      step_NNNNNN folders, the last two while the run lives
     log.txt           what the run printed
     pruned.json       the searches that stopped it as hopeless, if any
@@ -88,6 +89,7 @@ class RunRecord:
     # checkpoint_time_s, tokens_per_s, mfu, peak_memory_gib, total_flops, final_train_loss
     results: dict[str, Any] = field(default_factory=dict)
     packing: dict[str, Any] = field(default_factory=dict)
+    weights: dict[str, Any] = field(default_factory=dict)  # sha256, num_bytes of the file, where it was kept
     sample: str | None = None
     wandb: dict[str, Any] = field(default_factory=dict)
     # {sources, at}: other code that took this result for its own, because somebody said so
@@ -156,6 +158,10 @@ class RunDir:
     @property
     def checkpoints_path(self) -> Path:
         return self.path / "checkpoints"
+
+    @property
+    def weights_path(self) -> Path:
+        return self.path / "weights.safetensors"
 
     @property
     def attempts_path(self) -> Path:

@@ -12,9 +12,7 @@ that is of use.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
-import re
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -27,6 +25,7 @@ from sweepkit import fsio, patience
 from sweepkit.config import sources
 from sweepkit.errors import CheckpointError, DamagedError, StorageError, SweepkitError
 from sweepkit.plan.run_plan import RunPlan
+from sweepkit.training import tensor_file
 from sweepkit.training.clock import Clock
 from sweepkit.training.engine import Engine
 
@@ -85,7 +84,7 @@ class Checkpoints:
         temporary = self._folder / f".{target.name}.{os.getpid()}.tmp"
         try:
             with fsio.explain_full_disk(target), state.clock.measure("checkpoint"):
-                tensors = {name: tensor.contiguous() for name, tensor in engine.state_dict().items()}
+                tensors = engine.state_dict()
                 checksum = patience.patiently(lambda: _write_tensors(temporary, tensors))
             meta = {
                 "schema_version": SCHEMA_VERSION,
@@ -156,8 +155,6 @@ def load(folder: Path, plan: RunPlan, engine: Engine) -> TrainState:
         CheckpointError: it is incomplete, corrupt, or of another run, dtype or code; a corrupt one is found
             by its checksum before anything is loaded.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
 
     def bad(what: str, contract: str) -> CheckpointError:
         return CheckpointError(
@@ -177,11 +174,11 @@ def load(folder: Path, plan: RunPlan, engine: Engine) -> TrainState:
             raise bad(f"is in {meta['compute_dtype']}", f"be in this node's {engine.key.compute_dtype}")
         if not (folder / _STATE).is_file():
             raise bad(f"has no file {_STATE}", "hold a whole checkpoint")
-        if _sha256(folder / _STATE) != meta["state_sha256"]:
+        if tensor_file.sha256(folder / _STATE) != meta["state_sha256"]:
             raise bad("is corrupt (its content does not match its SHA-256)", "be as it was written")
         state = TrainState.from_json(meta["state"])
-        engine.load_state_dict(load_file(folder / _STATE))
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        engine.load_state_dict(tensor_file.load(folder / _STATE))
+    except (OSError, ValueError, KeyError, TypeError, tensor_file.SafetensorError) as error:
         if isinstance(error, CheckpointError | StorageError):
             raise
         why = error.why if isinstance(error, DamagedError) else f"{type(error).__name__}: {error}"
@@ -190,34 +187,10 @@ def load(folder: Path, plan: RunPlan, engine: Engine) -> TrainState:
 
 
 def _write_tensors(folder: Path, tensors: Mapping[str, Tensor]) -> str:
-    """Write into a new folder, fsync and hash; safetensors reports errors of the system in its own way."""
-    from safetensors import SafetensorError
-    from safetensors.torch import save_file
-
+    """Into a new folder; returns the file's SHA-256."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    path = folder / _STATE
-    path.touch()
-    mode = path.stat().st_mode  # as the umask has it; safetensors would make a file for its owner alone
-    try:
-        save_file(dict(tensors), path)
-        path.chmod(mode)
-    except SafetensorError as error:
-        if said := re.search(r"os error (\d+)", str(error)):
-            raise OSError(int(said[1]), os.strerror(int(said[1])), str(path)) from error
-        raise StorageError(
-            f"{path} could not be written ({error}); check its permissions and limits on file sizes"
-        ) from error
-    _sync(path)
-    return _sha256(path)
-
-
-def _sha256(path: Path) -> str:
-    def read() -> str:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-
-    return patience.patiently(read)
+    return tensor_file.write(folder / _STATE, tensors)
 
 
 def _put(temporary: Path, target: Path) -> None:
@@ -225,12 +198,4 @@ def _put(temporary: Path, target: Path) -> None:
         shutil.rmtree(target, ignore_errors=True)
         temporary.replace(target)
     with contextlib.suppress(OSError):
-        _sync(target.parent)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        tensor_file.sync(target.parent)

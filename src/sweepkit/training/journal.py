@@ -71,14 +71,18 @@ class Journal:
         self.say(f"{self.record.state} at step {self.record.step}{reason}")
 
     def write_record(self) -> None:
-        """The record as it stands, unless a later attempt has begun.
+        """The record as it stands, unless a later attempt has begun."""
+        if self.is_current():
+            self.run_dir.write_record(self.record)
 
-        A process that stood still for long enough (its machine was suspended) was taken for dead; the run is
-        no longer its own, and may be complete.
+    def is_current(self) -> bool:
+        """Whether this process leads the run's latest attempt.
+
+        One that stood still for long enough (its machine was suspended) was taken for dead; the run is no
+        longer its own, and may be complete.
         """
         there = self.run_dir.read_record() if self._leads else None
-        if self._leads and (there is None or there.attempt <= self.attempt):
-            self.run_dir.write_record(self.record)
+        return self._leads and (there is None or there.attempt <= self.attempt)
 
     def say(self, line: str) -> None:
         """One line for people."""

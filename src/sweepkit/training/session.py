@@ -33,7 +33,16 @@ from sweepkit.plan import fit, text, world
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.precision.policy import Precision, refuse_slow_fp8, resolve
 from sweepkit.results.record import FailureClass, RunDir, RunRecord, RunState
-from sweepkit.training import compile_lock, environment, failure, outcome, sample, throughput, wandb_log
+from sweepkit.training import (
+    compile_lock,
+    environment,
+    failure,
+    final_weights,
+    outcome,
+    sample,
+    throughput,
+    wandb_log,
+)
 from sweepkit.training import device as devices
 from sweepkit.training.checkpoint import Checkpoints, TrainState
 from sweepkit.training.clock import Clock
@@ -216,6 +225,9 @@ class Session:
         try:
             loop.run()
             by_rank = ranks.words(outcome.of_rank(memory, state))
+            if config.trainer.keep_weights and journal.is_current():
+                with state.clock.measure("checkpoint"):
+                    record.weights = final_weights.save(engine, run_dir)
             rate = outcome.tokens_per_s(plan, state)
             utilisation = throughput.plausible(utilisation, rate, device, precision.compute_dtype)
             record.resolved |= outcome.peak(utilisation)

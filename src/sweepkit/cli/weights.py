@@ -1,0 +1,98 @@
+"""``sweepkit weights``: the final weights that runs have kept, and giving their disk back."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from sweepkit.config import paths
+
+EPILOG = """\
+examples:
+  sweepkit weights                             every run that has kept its weights, and how much they take
+  sweepkit weights list x0_beta1               those of a sweep
+  sweepkit weights drop x0_beta1               delete them; results stay
+  sweepkit weights drop d12-0123456789ab-s1    of one run
+
+A complete run keeps the weights it ended with (trainer.keep_weights=false: it does not), so that it can be
+evaluated in other ways without training. Where they were dropped that takes another training.
+"""
+
+
+def add_parser(subparsers: Any) -> None:
+    parser = subparsers.add_parser(
+        "weights",
+        help="the weights that runs have kept, and how to free their disk",
+        description="List the final weights that runs have kept, or delete them.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    actions = parser.add_subparsers(dest="action", metavar="list | drop")
+    listing = actions.add_parser(
+        "list", help="runs with weights, and their size", epilog="example: sweepkit weights list x0_beta1"
+    )
+    listing.add_argument("name", nargs="?", metavar="SWEEP|RUN", help="default: every run")
+    drop = actions.add_parser(
+        "drop",
+        help="delete the weights of a sweep or a run",
+        epilog="example: sweepkit weights drop x0_beta1",
+    )
+    drop.add_argument("name", metavar="SWEEP|RUN", help="name of a sweep, or a run_id")
+
+
+def run(args: argparse.Namespace) -> int:
+    """0 when done; user errors raise ``SweepkitError``."""
+    results_dir = paths.results_dir()
+    if args.action == "drop":
+        return _drop(results_dir, args.name)
+    _list(results_dir, getattr(args, "name", None))
+    return 0
+
+
+def _list(results_dir: Path, name: str | None) -> None:
+    from sweepkit.launch import named
+    from sweepkit.plan import disk
+    from sweepkit.report import drawing, terminal
+    from sweepkit.report.sheet import Sheet
+    from sweepkit.results.record import RunDir
+
+    run_ids = [plan.run_id for plan in named.plans(results_dir, name)] if name else _all(results_dir)
+    found = [(run_id, RunDir.of(results_dir, run_id).weights_path) for run_id in run_ids]
+    sizes = {run_id: path.stat().st_size for run_id, path in found if path.exists()}
+    if sizes:
+        sheet = Sheet(("run", ">weights"))
+        for run_id, num_bytes in sizes.items():
+            sheet.add(run_id, disk.size(num_bytes))
+        terminal.console().print(drawing.draw(sheet))
+    print(f"{len(sizes)} of {len(run_ids)} runs have kept their weights: {disk.size(sum(sizes.values()))}")
+
+
+def _all(results_dir: Path) -> list[str]:
+    return sorted(path.name for path in (results_dir / "runs").glob("*") if path.is_dir())
+
+
+def _drop(results_dir: Path, name: str) -> int:
+    from sweepkit.errors import SweepkitError
+    from sweepkit.launch import claims, named
+    from sweepkit.plan import disk
+    from sweepkit.results.record import RunDir
+
+    freed, held = [], []
+    for plan in named.plans(results_dir, name):
+        run_dir = RunDir.of(results_dir, plan.run_id)
+        if not run_dir.weights_path.exists():
+            continue
+        if (claim := claims.claim(run_dir)) is None:
+            held.append(plan.run_id)
+            continue
+        with claim:
+            freed.append(run_dir.weights_path.stat().st_size)
+            run_dir.weights_path.unlink()
+    print(f"weights of {len(freed)} runs dropped: {disk.size(sum(freed))}")
+    if held:
+        raise SweepkitError(
+            f"{', '.join(held)} held by a running process, but must be free; wait, or cancel it (sweepkit "
+            f"cancel {name}), and drop again"
+        )
+    return 0

@@ -1,0 +1,38 @@
+"""The runs that a name of the command line stands for: those of a sweep, or the one of that run_id."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sweepkit.errors import ConfigError, SweepkitError, invalid
+from sweepkit.plan.run_plan import RunPlan
+from sweepkit.results.record import RunDir
+from sweepkit.sweep import frozen
+
+
+def plans(results_dir: Path, name: str) -> list[RunPlan]:
+    """Each run once, as it was planned.
+
+    Args:
+        results_dir: holds ``runs/`` and the sweeps.
+        name: a sweep or a run_id.
+
+    Raises:
+        SweepkitError: there is neither a sweep nor a run of that name.
+    """
+    run_dir = RunDir.of(results_dir, name)
+    if Path(name).name == name and run_dir.plan_path.exists():
+        try:
+            return [run_dir.read_plan()]
+        except (ValueError, TypeError, KeyError) as error:
+            raise SweepkitError(
+                f"{run_dir.plan_path} cannot be read ({error}), but must be a plan; name the sweep that "
+                "asked for the run instead"
+            ) from None
+    try:
+        cells = frozen.load_frozen(results_dir, name).cells
+    except ConfigError:
+        raise invalid(
+            "SWEEP|RUN", name, f"be a sweep or a run in {results_dir}", "sweepkit status shows what there is"
+        ) from None
+    return list({cell.plan.run_id: cell.plan for cell in cells}.values())
