@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import stat
 import uuid
@@ -193,6 +194,16 @@ def read_bytes(path: Path) -> bytes:
         return patience.patiently(lambda: _read(path))
     except NotADirectoryError as error:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path)) from error
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 (hex) of a file of any size; asked for again where storage fails for a moment."""
+
+    def read() -> str:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    return patience.patiently(read)
 
 
 def read_from(path: Path, offset: int) -> bytes:

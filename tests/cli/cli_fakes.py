@@ -50,6 +50,7 @@ class FakeLauncher:
             plan.variant_id,
             plan.seed,
             RunState.complete,
+            evaluation_key=plan.evaluation_key,
             step=plan.num_steps,
             num_steps=plan.num_steps,
             environment_fingerprint="e" * 12,

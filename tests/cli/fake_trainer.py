@@ -30,6 +30,7 @@ class FakeTrainer:
             plan.variant_id,
             plan.seed,
             RunState.complete,
+            evaluation_key=plan.evaluation_key,
             started_at="2026-01-01T00:00:00+00:00",
             attempt=attempt,
             step=plan.num_steps,

@@ -31,7 +31,7 @@ from sweepkit.plan.build import build
 from sweepkit.plan.run_plan import RunPlan
 
 FIELDS = fields_of(RunConfig)
-KEYS = ("run_id", "variant_id", "training_id", "pair_key", "compile_key")
+KEYS = ("run_id", "variant_id", "training_id", "evaluation_key", "pair_key", "compile_key")
 FOLDER = ("dataset=parquet_folder", "dataset.path=one")
 HUB = ("dataset=climbmix", f"dataset.revision={'1' * 40}")
 #: Every field is read in one of these configurations, and every field with a condition is not in another.
@@ -122,7 +122,8 @@ def is_read(key: str, base: tuple[str, ...]) -> bool:
 def marked(facts: Facts) -> set[str]:
     """The keys that a field with these facts is in."""
     is_trained = facts.identity in (Identity.configured, Identity.resolved)
-    found = {"variant_id", "run_id"} if is_trained or facts.identity is Identity.evaluation else set()
+    found = {"variant_id", "run_id"} if is_trained else set()
+    found |= {"evaluation_key"} if facts.identity is Identity.evaluation else set()
     found |= {"training_id"} if is_trained and not facts.same_training else set()
     found |= {"run_id"} if facts.identity is Identity.replicate else set()
     return found | ({"pair_key"} if facts.data else set()) | ({"compile_key"} if facts.traced else set())

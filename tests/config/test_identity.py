@@ -84,13 +84,24 @@ def test_what_stays_out(override: str) -> None:
         "horizon.total_batch_size=262144",
         "horizon.device_batch_size=16",
         "horizon.sequence_len=1024",
-        "evaluation.max_bytes=1000000",
         "evaluation.every_steps=100",
-        "evaluation.streams=[validation]",
     ],
 )
 def test_what_makes_another_run(override: str) -> None:
     assert plan(override).variant_id != plan().variant_id
+    assert plan(override).evaluation_key == plan().evaluation_key
+
+
+@pytest.mark.parametrize("override", ["evaluation.max_bytes=1000000", "evaluation.streams=[validation]"])
+def test_what_is_measured_of_a_run_makes_no_other_run(override: str) -> None:
+    other = plan(override)
+    assert other.evaluation_key != plan().evaluation_key
+    for key in ("run_id", "training_id", "pair_key", "compile_key"):
+        assert getattr(other, key) == getattr(plan(), key)
+
+
+def test_the_order_of_streams_is_none_of_what_is_measured() -> None:
+    assert plan("evaluation.streams=[probe,validation]").evaluation_key == plan().evaluation_key
 
 
 def test_the_same_run_asked_for_in_other_words() -> None:

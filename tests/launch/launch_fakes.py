@@ -54,7 +54,7 @@ def make_plan(
         plan_mfu=0.4,
         estimated_peak_memory_gib=0.1,
         estimated_gpu_hours=None,
-        config={"fake": fake, "dataset": fake.get("dataset")},
+        config={"fake": fake, "dataset": fake.get("dataset"), "evaluation": {}},
     )
 
 
@@ -74,6 +74,7 @@ class FakeSession:
             ran, {"event": "start", "run_id": plan.run_id, "pid": os.getpid(), "key": plan.compile_key}
         )
         record = RunRecord(plan.run_id, plan.variant_id, plan.seed, RunState.running, attempt=attempt)
+        record.evaluation_key, record.weights = plan.evaluation_key, {"sha256": "0"}
         record.started_at, record.num_steps = "2026-01-01T00:00:00+00:00", plan.num_steps
         run_dir.write_record(record)
         fsio.write_json(run_dir.attempts_path / f"{attempt}.json", {"attempt": attempt})
@@ -107,6 +108,30 @@ class FakeSession:
         fsio.append_line(
             ran, {"event": "end", "run_id": plan.run_id, "pid": os.getpid(), "state": record.state}
         )
+        return record
+
+    def evaluate(
+        self, plan: RunPlan, run_dir: RunDir, should_stop: Callable[[], bool] = lambda: False
+    ) -> RunRecord:
+        """Three batches of ``evaluation_s`` each; the second one kills ``evaluation_deaths`` times."""
+        fake = plan.config["fake"]
+        ran = run_dir.path.parents[1] / "ran.jsonl"
+        fsio.append_line(ran, {"event": "evaluate", "run_id": plan.run_id, "pid": os.getpid()})
+        record = RunRecord(plan.run_id, plan.variant_id, plan.seed, RunState.complete)
+        record.evaluation_key, record.weights = plan.evaluation_key, {"sha256": "0"}
+        for batch in range(3):
+            time.sleep(fake.get("evaluation_s", 0.001))
+            if should_stop():
+                record.state = RunState.preempted
+                return record
+            deaths = run_dir.path / "deaths"
+            died = len(deaths.read_text()) if deaths.exists() else 0
+            if batch == 1 and died < fake.get("evaluation_deaths", 0):
+                deaths.write_text("x" * (died + 1))
+                _die(run_dir, fake)
+        record.results = {"val_bpb": 7.0}
+        run_dir.write_evaluation(record)
+        fsio.append_line(ran, {"event": "evaluated", "run_id": plan.run_id, "pid": os.getpid()})
         return record
 
 

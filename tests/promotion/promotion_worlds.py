@@ -191,6 +191,7 @@ class World:
         return RunRecord(
             run_id=run.run_id,
             variant_id=run.variant_id,
+            evaluation_key=run.evaluation_key,
             seed=run.seed,
             state=state,
             failure_class=failure,

@@ -82,6 +82,7 @@ class World:
         fsio.write_json(run_dir.plan_path, plan.to_json())
         record = RunRecord(
             run_id=plan.run_id,
+            evaluation_key=plan.evaluation_key,
             variant_id=plan.variant_id,
             seed=plan.seed,
             state=state,

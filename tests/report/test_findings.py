@@ -74,6 +74,7 @@ def record(cell: Cell) -> RunRecord:
     loss = true_loss(cell) + luck + random.Random(plan.run_id).gauss(0.0, 0.0005)
     return RunRecord(
         run_id=plan.run_id,
+        evaluation_key=plan.evaluation_key,
         variant_id=plan.variant_id,
         seed=plan.seed,
         state=RunState.complete,

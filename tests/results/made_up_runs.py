@@ -79,6 +79,7 @@ def record(run: RunPlan, state: RunState = RunState.complete, **changes: Any) ->
     values: dict[str, Any] = {
         "run_id": run.run_id,
         "variant_id": run.variant_id,
+        "evaluation_key": run.evaluation_key,
         "seed": run.seed,
         "state": state,
         "started_at": "2026-01-19T10:00:00+00:00",

@@ -55,6 +55,7 @@ class FormulaSession:
         record = RunRecord(
             plan.run_id, plan.variant_id, plan.seed, RunState.running, attempt=attempt,
             started_at="2026-01-01T00:00:00+00:00", num_steps=plan.num_steps,
+            evaluation_key=plan.evaluation_key,
         )  # fmt: skip
         _write(run_dir.record_path, record.to_json())
         checkpoint = run_dir.path / "step"

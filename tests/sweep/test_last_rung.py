@@ -79,7 +79,10 @@ def test_who_insists_is_told_what_is_missing() -> None:
         compose(["evaluation.streams=[validation,probe_holdout]", "evaluation.max_bytes=1000"])
     with pytest.raises(ConfigError, match=r"decision\.metric is 'bpb_probe_holdout'.*last_metric"):
         DecisionRule.from_json({"metric": "bpb_probe_holdout"})
-    sizes = {"all": ["evaluation.max_bytes=380000"], "few": ["evaluation.max_bytes=9000"]}
+    sizes = {
+        "all": ["evaluation.max_bytes=380000", "optimizer.x0.lr=0.4"],
+        "few": ["evaluation.max_bytes=9000", "optimizer.x0.lr=0.45"],
+    }
     mixed = sweep(axes={"size": sizes})
     with pytest.raises(ConfigError, match=r"decision\.last_metric.*size=all evaluates on validation, probe"):
         expand.expand_all(mixed)

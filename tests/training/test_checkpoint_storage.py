@@ -12,7 +12,7 @@ from training_runs import folder, read, run, tiny
 from sweepkit import fsio
 from sweepkit.errors import DiskFullError, StorageError
 from sweepkit.results.record import FailureClass, RunState
-from sweepkit.training import checkpoint
+from sweepkit.training import checkpoint, tensor_file
 from sweepkit.training.journal import Journal
 from sweepkit.training.session import Session
 
@@ -50,13 +50,12 @@ def test_a_full_disk_leaves_the_last_good_checkpoint(
 def test_what_safetensors_says_of_a_full_disk_is_understood(
     session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reason: str
 ) -> None:
-    import safetensors.torch
     from safetensors import SafetensorError
 
     def full(*_: object, **__: object) -> None:
         raise SafetensorError(f"Error while serializing: I/O error: {reason}")
 
-    monkeypatch.setattr(safetensors.torch, "save_file", full)
+    monkeypatch.setattr(tensor_file, "save_file", full)
     record = run(session, tiny(EVERY_FOUR), tmp_path)
     assert record.failure_class is FailureClass.disk_full
     assert "disk is full" in (record.failure_message or "")

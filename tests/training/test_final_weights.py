@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from training_runs import folder, run, stop_after, tiny
 
 from sweepkit.errors import CheckpointError, StorageError
+from sweepkit.plan import disk
 from sweepkit.results.record import FailureClass, RunRecord, RunState
 from sweepkit.training import final_weights, tensor_file
 from sweepkit.training.session import Session
@@ -20,8 +21,8 @@ PLAN = ("horizon.num_steps=3",)
 
 
 def engine_of(session: Session):  # type: ignore[no-untyped-def]
-    assert session._engine is not None
-    return session._engine
+    assert session._bench.engine is not None
+    return session._bench.engine
 
 
 def test_the_file_holds_the_models_parameters_and_the_record_its_digest(
@@ -97,13 +98,12 @@ def test_only_what_was_written_is_loaded(
     ended_with = {name: p.detach().clone() for name, p in engine.model.named_parameters()}
     engine.renew(plan)
     assert not all(torch.equal(p, ended_with[name]) for name, p in engine.model.named_parameters())
-    final_weights.load(engine, run_dir, record)
+    (raw,) = final_weights.load(run_dir, record).values()
+    final_weights.put(raw, engine, run_dir)
     assert all(torch.equal(p, ended_with[name]) for name, p in engine.model.named_parameters())
     damage(run_dir.weights_path)
-    engine.renew(plan)
     with pytest.raises(CheckpointError, match=r"weights\.safetensors .*--rerun"):
-        final_weights.load(engine, run_dir, record)
-    assert not all(torch.equal(p, ended_with[name]) for name, p in engine.model.named_parameters())
+        final_weights.load(run_dir, record)
 
 
 def test_weights_of_another_run_are_refused(session: Session, tmp_path: Path) -> None:
@@ -113,7 +113,8 @@ def test_weights_of_another_run_are_refused(session: Session, tmp_path: Path) ->
     stranger = folder(other, tmp_path).read_record()
     assert isinstance(stranger, RunRecord)
     with pytest.raises(CheckpointError, match="does not fit the model"):
-        final_weights.load(engine_of(session), folder(other, tmp_path), stranger)
+        (raw,) = final_weights.load(folder(other, tmp_path), stranger).values()
+        final_weights.put(raw, engine_of(session), folder(other, tmp_path))
 
 
 def test_storage_that_gives_no_reason_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,3 +124,21 @@ def test_storage_that_gives_no_reason_is_named(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(tensor_file, "save_file", broken)
     with pytest.raises(StorageError, match="could not be written"):
         tensor_file.write(tmp_path / "x.safetensors", {})
+
+
+@pytest.mark.parametrize("optimizer", ["muon", "adamw"])
+@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
+def test_the_plan_says_how_much_disk_weights_and_a_checkpoint_take(
+    session: Session, tmp_path: Path, optimizer: str, dtype: str
+) -> None:
+    overrides = (f"optimizer.matrix.kind={optimizer}", f"precision.dtype={dtype}")
+    plan = tiny(*overrides, "horizon.num_steps=2", "trainer.keep_checkpoints=true")
+    run(session, plan, tmp_path)
+    run_dir = folder(plan, tmp_path)
+    (state,) = run_dir.checkpoints_path.glob("*/state.safetensors")
+    for path, planned in (
+        (run_dir.weights_path, disk.weights_bytes(plan)),
+        (state, disk.checkpoint_bytes(plan)),
+    ):
+        header = int.from_bytes(path.read_bytes()[:8], "little") + 8
+        assert path.stat().st_size - header == pytest.approx(planned, rel=0.01), path.name

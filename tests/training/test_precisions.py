@@ -88,8 +88,8 @@ def test_fp16_keeps_its_tables_in_fp32_and_its_scale_over_a_stop(session: Sessio
     plan = tiny("precision.dtype=fp16", *SMALL)
     whole = run(session, plan, tmp_path / "whole")
     assert whole.state is RunState.complete and whole.resolved["dtype"] == "fp16"
-    assert session._engine is not None and session._engine.scaler is not None
-    assert {p.dtype for p in session._engine.model.parameters()} == {torch.float32}
+    assert session._bench.engine is not None and session._bench.engine.scaler is not None
+    assert {p.dtype for p in session._bench.engine.model.parameters()} == {torch.float32}
     rows = [row for row in folder(plan, tmp_path / "whole").metrics() if "loss_scale" in row]
     skipped = whole.results["num_skipped_steps"]
     assert rows[-1]["loss_scale"] == 2.0 ** (16 - skipped)

@@ -19,7 +19,7 @@ from sweepkit.sweep.metric import EMA
 #: Parts of the environment fingerprint that are columns.
 _PARTS = (
     "hardware", "device", "torch", "compiled", "num_threads", "num_ranks", "dtype", "fp8_backend",
-    "attention",
+    "attention", "evaluated_on",
 )  # fmt: skip
 #: How a verdict begins to say that its runs are not of one environment.
 MIXED = "environments are mixed, as --allow-mixed-environments allows"

@@ -76,8 +76,7 @@ def run(args: argparse.Namespace) -> int:
     if running.run_plans(asked, how, "calibrate", labels | moved | others):
         print("when the jobs have ended, run the same command again: it measures what they left")
         return running.DONE
-    rows = store.load("all", results_dir)
-    rows = rows[rows["run_id"].isin([*labels, *moved, *others])]
+    rows = store.of_plans(asked, results_dir)
     seeds = rows[rows["run_id"].isin(labels)]
     measured = [metric for metric in metrics if metric in rows]
     found = [item for metric in measured for item in calibration.measure(seeds, metric)]

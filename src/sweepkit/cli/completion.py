@@ -17,7 +17,7 @@ OF_A_SWEEP_COMMANDS = ("plan", "calibrate")
 #: Commands whose first argument is the name of a sweep file.
 SWEEP_COMMANDS = ("sweep", "promote")
 #: Commands whose first argument is the name of a sweep that was started.
-STARTED_COMMANDS = ("status", "results", "report", "cancel", "resume")
+STARTED_COMMANDS = ("status", "results", "report", "cancel", "resume", "evaluate")
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -39,6 +39,7 @@ GROUPS: dict[str, tuple[Command, ...]] = {
     "Run": (
         Command("train", "one run, or a multirun with -m; every field can be overridden"),
         Command("sweep", "the runs of a sweep file (its first rung); run again to resume"),
+        Command("evaluate", "the kept weights of a sweep or a run on other text; trains nothing"),
         Command("promote", "a sweep up its ladder: run, compare, promote, adopt or reject"),
         Command("calibrate", "how much seeds alone change the loss: the noise verdicts need"),
     ),

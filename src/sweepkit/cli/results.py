@@ -60,6 +60,9 @@ def add_parser(subparsers: Any) -> None:
         help="what the runs say: effects at equal cost and speed-ups, interactions, every evaluation text, "
         "how effects travel between rungs, catastrophic neighbours",
     )
+    parser.add_argument(
+        "--evaluation", metavar="KEY", help="the losses of that evaluation of the kept weights (see evaluate)"
+    )
     parser.add_argument("--columns", action="store_true", help="explain every column instead")
 
 
@@ -117,7 +120,7 @@ def _whole(args: argparse.Namespace) -> pd.DataFrame:
         from sweepkit.search import importances
 
         return importances.table(paths.results_dir(), args.sweep)
-    return (store.curves if args.curves else store.load)(args.sweep)
+    return store.curves(args.sweep) if args.curves else store.load(args.sweep, evaluation=args.evaluation)
 
 
 def _print_table(frame: pd.DataFrame, args: argparse.Namespace) -> None:

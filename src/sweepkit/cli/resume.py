@@ -12,8 +12,6 @@ from sweepkit.config import paths
 from sweepkit.results.record import FailureClass, RunDir
 
 if TYPE_CHECKING:
-    from sweepkit.config.schema import LauncherConfig
-    from sweepkit.plan.run_plan import RunPlan
     from sweepkit.sweep.expand import Cell
 
 EPILOG = f"""\
@@ -53,6 +51,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Resume; the exit status is 1 where runs failed."""
+    from sweepkit.config import codec, compose
     from sweepkit.errors import invalid
     from sweepkit.sweep import frozen, override
 
@@ -63,7 +62,8 @@ def run(args: argparse.Namespace) -> int:
     sweep = frozen.load_frozen(results_dir, args.name)
     how = running.how(args, results_dir, sweep.cells[0].plan)
     if args.overrides:
-        how = replace(how, launcher=_launcher(sweep.cells[0].plan, args.overrides))
+        frozen_config = codec.from_json(sweep.cells[0].plan.config)
+        how = replace(how, launcher=compose.with_block(frozen_config, "launcher", args.overrides).launcher)
     if args.only is not None:  # an empty one is a mistake: an unset variable, say
         _reopen(sweep.cells, how, _classes(args.only))
     if args.climb:
@@ -81,17 +81,6 @@ def run(args: argparse.Namespace) -> int:
     if submitted := running.run_cells(sweep, cells, how, sweep.name):
         return running.leave(sweep, how, submitted, [])
     return running.conclude(sweep, results_dir, cells)
-
-
-def _launcher(plan: RunPlan, now: Sequence[str]) -> LauncherConfig:
-    """The launcher that was frozen with single fields set anew, or another one (``launcher=local``)."""
-    from sweepkit.config import checks, codec, compose
-
-    if any(map(compose.is_group_override, now)):
-        return compose.compose(now).launcher
-    config = compose.apply(codec.from_json(plan.config), now)
-    checks.check(config)
-    return config.launcher
 
 
 def _executing(frozen: Sequence[str], now: Sequence[str]) -> list[str]:
@@ -116,8 +105,9 @@ def _classes(text: str) -> set[FailureClass]:
 
 def _reopen(cells: list[Cell], how: running.How, classes: set[FailureClass]) -> None:
     from sweepkit.launch import job
+    from sweepkit.results import asked
 
     for cell in cells:
-        record = RunDir.of(how.results_dir, cell.plan.run_id).read_record()
+        record = asked.read(RunDir.of(how.results_dir, cell.plan.run_id), cell.plan.evaluation_key)
         if record is not None and record.failure_class in classes:
             job.reopen(cell.plan, how.results_dir)

@@ -30,7 +30,7 @@ DONE, RUNS_FAILED = 0, 1
 _SWEEP = "sweep="
 #: Options for finished runs that other code made: what is done with them, and how to say it.
 OTHER_SOURCES = {
-    "--rerun": ("rerun", "run again what other code finished; its records are kept aside"),
+    "--rerun": ("rerun", "run again what other code finished or lacks its weights; records are kept aside"),
     "--accept-code": ("accept", "take what other code finished; its records say so"),
 }
 Result = TypeVar("Result")
@@ -212,6 +212,15 @@ def knowing_text(act: Callable[[], Result]) -> Result:
             from sweepkit.data import hub
 
             hub.look_up(unknown.dataset, paths.cache_dir() / "data" / "downloads")
+
+
+def check_sealed(plans: Sequence[RunPlan], results_dir: Path) -> None:
+    """Raises ConfigError for a run on text that is held back for last rungs, unless it is of one."""
+    from sweepkit.sweep import frozen, sealed_text
+
+    names = frozen.frozen_names(results_dir)
+    cells = (cell for name in names for cell in frozen.load_frozen(results_dir, name).cells)
+    sealed_text.check_runs(plans, cells, results_dir)
 
 
 def split_sweep(overrides: Sequence[str]) -> tuple[str | None, list[str]]:

@@ -24,8 +24,8 @@ examples:
   sweepkit status x0_beta1 --format json       for scripts; ages and ETA in seconds, null where not known
 
 states: planned, queued (Slurm), running, complete, pruned (stopped by a search), diverged, failed, cancelled;
-preempted (has a checkpoint) and lost (its process is gone) go on with the next launch. ETA is for what living
-launches still have to do.
+preempted (has a checkpoint), lost (its process is gone) and trained (to be evaluated as is asked here) go on
+with the next launch. ETA is for what living launches still have to do.
 """
 _PIPE_WIDTH = 140  # where the output is no terminal
 _QUIET = ("complete", "planned")
@@ -72,7 +72,8 @@ def _is_left_alone(sweep: SweepStatus) -> bool:
     """Whether there is more to do than what is running or queued: runs, or a promotion's next decision."""
     if f" {CLIMB}" in (sweep.go_on or ""):
         return not has_ended(paths.results_dir() / sweep.name)
-    return any(run.state in ("planned", "preempted", "lost", "running", "queued") for run in sweep.runs)
+    left = ("planned", "trained", "preempted", "lost", "running", "queued")
+    return any(run.state in left for run in sweep.runs)
 
 
 def _print_sweep(console: Console, sweep: SweepStatus, detailed: bool, every_run: bool) -> None:

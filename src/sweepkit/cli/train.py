@@ -73,24 +73,28 @@ def train(config: RunConfig, other_sources: str = "refuse") -> int:
     from sweepkit.launch.ledger import Run
     from sweepkit.launch.other_sources import OtherSources, settle
     from sweepkit.plan import build, text
-    from sweepkit.results import answer
+    from sweepkit.results import answer, asked
     from sweepkit.results.record import RunDir, RunState
 
     plan = running.knowing_text(lambda: text.known(build.build(config)))
     results_dir = paths.results_dir()
+    running.check_sealed([plan], results_dir)
     run_dir = RunDir.of(results_dir, plan.run_id)
     where = running.shown(run_dir.path)
     how = running.How(results_dir, config.launcher, other_sources=other_sources)
-    if (before := run_dir.read_record()) is not None and before.state == RunState.complete:
+    before = asked.read(run_dir, plan.evaluation_key)
+    if before is not None and before.state in (RunState.complete, RunState.trained):
         settle([Run.of(plan, results_dir)], OtherSources(other_sources))
-        before = run_dir.read_record()
-    was_complete = before is not None and before.state == RunState.complete
+        before = asked.read(run_dir, plan.evaluation_key)
+    was_complete = before is not None and before.state is RunState.complete
     if not was_complete:
-        print(f"{plan.run_id}: {plan.num_steps} steps of {plan.total_batch_size} tokens, {where}")
+        is_trained = before is not None and before.state is RunState.trained
+        steps = f"{plan.num_steps} steps of {plan.total_batch_size} tokens"
+        print(f"{plan.run_id}: {'its kept weights are evaluated' if is_trained else steps}, {where}")
         if running.run_plans([plan], how, plan.run_id, {}) is not None:
             print(f"follow: sweepkit status; the run's folder is {where}")
             return running.DONE
-    record = run_dir.read_record()
+    record = asked.read(run_dir, plan.evaluation_key)
     if record is None:
         print(f"{plan.run_id} left no record; see {run_dir.log_path}", file=sys.stderr)
         return running.RUNS_FAILED

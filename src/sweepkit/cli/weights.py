@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sweepkit.config import paths
+from sweepkit.printable import counted
 
 EPILOG = """\
 examples:
@@ -65,7 +66,8 @@ def _list(results_dir: Path, name: str | None) -> None:
         for run_id, num_bytes in sizes.items():
             sheet.add(run_id, disk.size(num_bytes))
         terminal.console().print(drawing.draw(sheet))
-    print(f"{len(sizes)} of {len(run_ids)} runs have kept their weights: {disk.size(sum(sizes.values()))}")
+    kept = f"{len(sizes)} of {counted(len(run_ids), 'run')}"
+    print(f"{kept} with weights: {disk.size(sum(sizes.values()))}")
 
 
 def _all(results_dir: Path) -> list[str]:
@@ -89,7 +91,7 @@ def _drop(results_dir: Path, name: str) -> int:
         with claim:
             freed.append(run_dir.weights_path.stat().st_size)
             run_dir.weights_path.unlink()
-    print(f"weights of {len(freed)} runs dropped: {disk.size(sum(freed))}")
+    print(f"weights of {counted(len(freed), 'run')} dropped: {disk.size(sum(freed))}")
     if held:
         raise SweepkitError(
             f"{', '.join(held)} held by a running process, but must be free; wait, or cancel it (sweepkit "

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -71,6 +72,19 @@ def apply(config: RunConfig, overrides: Sequence[str]) -> RunConfig:
     with _lock:
         cfg = OmegaConf.structured(interpolations.literally_all(config))
         return assign.assign(cfg, config, [parse(override) for override in overrides])
+
+
+def with_block(config: RunConfig, block: str, overrides: Sequence[str]) -> RunConfig:
+    """``config`` with one block as overrides of it say: fields set anew, or another option of a group.
+
+    Raises:
+        ConfigError: as ``compose`` does.
+    """
+    if any(map(is_group_override, overrides)):
+        return replace(config, **{block: getattr(compose(overrides), block)})
+    config = apply(config, overrides)
+    checks.check(config)
+    return config
 
 
 def is_group_override(override: str) -> bool:

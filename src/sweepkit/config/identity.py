@@ -4,9 +4,9 @@ Every key is a hash of fields by their dotted names, and which of the fields is 
 (``facts.py``): there is no list of them here. A field that says nothing is inside; one that nothing reads
 under the values of others is in no key. What the plan resolves (the width that depth gives, the scaled rates)
 stands as what it comes out as, so that two ways of asking for the same run find each other, and a text as
-what is in it (``plan/text.py``). Code is no part: records say which sources made them
-(``config/sources.py``). Floats are hashed to 12 significant digits: the last bit of a power differs between C
-libraries.
+what is in it (``plan/text.py``). What is measured of a trained model is in a key of its own. Code is no part:
+records say which sources made them (``config/sources.py``). Floats are hashed to 12 significant digits: the
+last bit of a power differs between C libraries.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from sweepkit.config.schema import RunConfig
 
 _ID_DIGITS = 12
 _AS_THEY_ARE = frozenset({int, str, bool, type(None)})
-_VARIANT, _TRAINING, _PAIR, _COMPILE = "variant_id", "training_id", "pair_key", "compile_key"
+_VARIANT, _TRAINING, _EVALUATION = "variant_id", "training_id", "evaluation_key"
+_PAIR, _COMPILE = "pair_key", "compile_key"
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class Keys:
         training_id: of the training alone: equal where runs of one seed come out alike but for rounding,
             however they are evaluated, whenever they count as diverged, however a step is cut. Whoever has
             seen one of these runs has seen the others.
+        evaluation_key: names what the trained model is measured on.
         pair_key: equal for runs that see the same tokens in the same order.
         compile_key: equal for runs that one compiled program serves: shapes, dtypes, switches, traced Python
             scalars. Rates, betas, momentum, decay, schedules and the number of steps reach compiled code as
@@ -44,6 +46,7 @@ class Keys:
 
     variant_id: str
     training_id: str
+    evaluation_key: str
     pair_key: str
     compile_key: str
 
@@ -65,7 +68,9 @@ def keys(config: RunConfig, resolved: Mapping[str, Any]) -> Keys:
     def value_of(key: str) -> Any:
         return resolved[key] if key in resolved else attrgetter(key)(config)
 
-    contents: dict[str, dict[str, Any]] = {key: {} for key in (_VARIANT, _TRAINING, _PAIR, _COMPILE)}
+    contents: dict[str, dict[str, Any]] = {
+        key: {} for key in (_VARIANT, _TRAINING, _EVALUATION, _PAIR, _COMPILE)
+    }
     for field, get, members in _members(cast(type, type(config))):
         if not field.facts.when or field.is_read(value_of):
             for name, value in _stand_for(field, get, config, resolved):
@@ -97,8 +102,10 @@ def _members(schema: type) -> list[tuple[Field, attrgetter[Any], tuple[str, ...]
 
 def _keys_of(facts: Facts) -> Iterator[str]:
     is_trained = facts.identity in (Identity.configured, Identity.resolved)
-    if is_trained or facts.identity is Identity.evaluation:
+    if is_trained:
         yield _VARIANT
+    if facts.identity is Identity.evaluation:
+        yield _EVALUATION
     if is_trained and not facts.same_training:
         yield _TRAINING
     if facts.data:

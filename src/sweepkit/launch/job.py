@@ -1,5 +1,7 @@
 """One run, carried out by this process: claim it, look again, run it, record how it ended, release it.
 
+A run that is trained is only evaluated where that is asked in another way than before (``results/asked.py``).
+
 Every launcher goes through ``carry_out``. The claim comes first and the record is read under it, so a
 run that someone else has just finished is not run again. A ``cancel`` marker in the run's folder, looked
 for twice a second, stops the run with a checkpoint; so does whatever ``stop`` says.
@@ -22,6 +24,7 @@ from sweepkit import fsio
 from sweepkit.errors import ConfigError, DataError, DiskFullError, ImpossibleError, StorageError
 from sweepkit.launch import claims
 from sweepkit.plan.run_plan import RunPlan
+from sweepkit.results import asked
 from sweepkit.results.pruned import Pruner
 from sweepkit.results.record import FINAL_STATES, FailureClass, RunDir, RunRecord, RunState
 
@@ -32,6 +35,7 @@ _KILLED = (
 #: Before a run that failed for its storage is tried again; what is read and written was patient itself.
 STORAGE_PAUSES_S = (2.0, 20.0)
 Stop = Callable[[], bool]
+Work = Callable[[], RunRecord]
 #: Why the run that is being carried out is hopeless; None while it is not.
 Hopeless = Callable[[], str | None]
 
@@ -51,6 +55,10 @@ class Runs(Protocol):
         self, plan: RunPlan, run_dir: RunDir, attempt: int, should_stop: Callable[[], bool] = ...
     ) -> RunRecord: ...
 
+    def evaluate(
+        self, plan: RunPlan, run_dir: RunDir, should_stop: Callable[[], bool] = ...
+    ) -> RunRecord: ...
+
 
 def carry_out(
     plan: RunPlan,
@@ -62,7 +70,7 @@ def carry_out(
     stop: Stop,
     pruning: Pruning | None = None,
 ) -> RunRecord | None:
-    """Run ``plan`` unless it is done; None when another process holds it.
+    """Train and evaluate ``plan``, what of that is not done; None when another process holds it.
 
     Args:
         session: does the training.
@@ -83,14 +91,14 @@ def carry_out(
     if claim is None:
         return None
     with claim:
-        record = run_dir.read_record()
+        record = asked.read(run_dir, plan.evaluation_key)
         if record is not None and record.state in FINAL_STATES:
             return record
         if record is not None and pruning is not None and pruning.pruner.has_pruned(run_dir, record):
             return record
         if cancel_marker(run_dir).exists():
             return mark_cancelled(plan, run_dir)
-        run_dir.write_plan(plan)
+        begun = run_dir.write_plan(plan)
         if claim.info.deaths >= max_attempts:
             return _lost(plan, run_dir, claim.info.deaths)
         cancelled = threading.Event()
@@ -102,21 +110,27 @@ def carry_out(
 
         claim.watch(look)
 
+        def is_stopped() -> bool:
+            return cancelled.is_set() or claim.lost.is_set() or stop()
+
         def should_stop() -> bool:
             if pruning is not None and not reasons and (reason := pruning.hopeless()) is not None:
                 reasons.append(reason)
-            return bool(reasons) or cancelled.is_set() or claim.lost.is_set() or stop()
+            return bool(reasons) or is_stopped()
 
-        record = _run(plan, run_dir, session, should_stop)
-        for pause_s in STORAGE_PAUSES_S:
-            if record.failure_class is not FailureClass.storage or should_stop():
-                break
-            time.sleep(pause_s)
-            record = _run(plan, run_dir, session, should_stop)
-        if record.failure_class is FailureClass.storage and not _is_recorded(record, run_dir):
-            raise StorageError(record.failure_message or f"{run_dir.path}: storage fails")
-        if record.failure_class is FailureClass.disk_full:
-            raise DiskFullError(record.failure_message or f"{run_dir.path}: the disk is full")
+        if record is None or record.state is not RunState.trained:
+
+            def train() -> RunRecord:
+                return session.run(begun, run_dir, next_attempt(run_dir), should_stop)
+
+            record = _patiently(train, begun, run_dir, should_stop)
+        if record.state is RunState.trained or asked.needs_evaluation(record, plan.evaluation_key):
+            reasons.clear()  # it is trained after all
+
+            def evaluate() -> RunRecord:
+                return session.evaluate(plan, run_dir, is_stopped)
+
+            record = _patiently(evaluate, plan, run_dir, is_stopped)
         if cancelled.is_set() and not claim.lost.is_set() and record.state is RunState.preempted:
             return mark_cancelled(plan, run_dir)
         if pruning is not None and reasons and not claim.lost.is_set() and record.state is RunState.preempted:
@@ -126,28 +140,35 @@ def carry_out(
         return record
 
 
-def _run(plan: RunPlan, run_dir: RunDir, session: Runs, should_stop: Stop) -> RunRecord:
-    """The session's record; an exception it should have classified becomes a failed record."""
+def _patiently(work: Work, plan: RunPlan, run_dir: RunDir, should_stop: Stop) -> RunRecord:
+    """The record that ``work`` leaves; again where storage fails. Raises StorageError where that lasts."""
+    record = _recorded(work, plan, run_dir)
+    for pause_s in STORAGE_PAUSES_S:
+        if record.failure_class is not FailureClass.storage or should_stop():
+            break
+        time.sleep(pause_s)
+        record = _recorded(work, plan, run_dir)
+    if record.failure_class is FailureClass.storage and not _is_recorded(record, plan, run_dir):
+        raise StorageError(record.failure_message or f"{run_dir.path}: storage fails")
+    if record.failure_class is FailureClass.disk_full:
+        raise DiskFullError(record.failure_message or f"{run_dir.path}: the disk is full")
+    return record
+
+
+def _recorded(work: Work, plan: RunPlan, run_dir: RunDir) -> RunRecord:
+    """The session's record; an exception it should have classified becomes a failed one."""
     attempt = next_attempt(run_dir)
     try:
-        return session.run(plan, run_dir, attempt, should_stop)
+        return work()
     except Exception as error:
         trace = traceback.format_exc()
         run_dir.say(trace)
-        record = replace(
-            _started(plan, run_dir),
-            state=RunState.failed,
-            failure_class=_failure_class(error),
-            failure_message=f"{type(error).__name__}: {error}",
-            attempt=attempt,
-            ended_at=now(),
-        )
-        run_dir.write_record(record)
-        return record
+        message = f"{type(error).__name__}: {error}"
+        return _end(plan, run_dir, RunState.failed, _failure_class(error), message, attempt)
 
 
-def _is_recorded(record: RunRecord, run_dir: RunDir) -> bool:
-    there = run_dir.read_record()
+def _is_recorded(record: RunRecord, plan: RunPlan, run_dir: RunDir) -> bool:
+    there = asked.read(run_dir, plan.evaluation_key)
     return there is not None and there.state is record.state
 
 
@@ -164,15 +185,8 @@ def cancel_marker(run_dir: RunDir) -> Path:
 
 def mark_cancelled(plan: RunPlan, run_dir: RunDir) -> RunRecord:
     """Record the run as cancelled and take the marker away; the caller holds the claim."""
-    record = replace(
-        _started(plan, run_dir),
-        state=RunState.cancelled,
-        failure_class=FailureClass.cancelled,
-        failure_message="launch it again and it goes on",
-        ended_at=now(),
-    )
-    run_dir.write_plan(plan)
-    run_dir.write_record(record)
+    message = "launch it again and it goes on"
+    record = _end(plan, run_dir, RunState.cancelled, FailureClass.cancelled, message)
     cancel_marker(run_dir).unlink(missing_ok=True)
     return record
 
@@ -195,7 +209,7 @@ def refuse(plan: RunPlan, results_dir: Path, error: Exception) -> None:
     if claim is None:
         return
     with claim:
-        record = run_dir.read_record()
+        record = asked.read(run_dir, plan.evaluation_key)
         if record is None or record.state not in FINAL_STATES:
             run_dir.say(str(error))
             mark_failed(plan, run_dir, _failure_class(error), str(error))
@@ -203,13 +217,32 @@ def refuse(plan: RunPlan, results_dir: Path, error: Exception) -> None:
 
 def mark_failed(plan: RunPlan, run_dir: RunDir, failure_class: FailureClass, message: str) -> RunRecord:
     """Record the run as failed by what happened around it; the caller holds the claim."""
+    return _end(plan, run_dir, RunState.failed, failure_class, message)
+
+
+def _end(
+    plan: RunPlan,
+    run_dir: RunDir,
+    state: RunState,
+    failure_class: FailureClass,
+    message: str,
+    attempt: int | None = None,
+) -> RunRecord:
+    """Record how a run ended without a session; of one that is trained, how its evaluation did."""
+    trained = run_dir.read_record()
+    is_trained = trained is not None and asked.needs_evaluation(trained, plan.evaluation_key)
     record = replace(
-        _started(plan, run_dir),
-        state=RunState.failed,
+        _fresh(plan) if trained is None or is_trained else trained,
+        state=state,
         failure_class=failure_class,
         failure_message=message,
         ended_at=now(),
     )
+    if trained is not None and is_trained:
+        record.weights, record.step = trained.weights, trained.step
+        run_dir.write_evaluation(record)
+        return record
+    record.attempt = attempt or record.attempt
     run_dir.write_plan(plan)
     run_dir.write_record(record)
     return record
@@ -218,7 +251,8 @@ def mark_failed(plan: RunPlan, run_dir: RunDir, failure_class: FailureClass, mes
 def reopen(plan: RunPlan, results_dir: Path) -> bool:
     """Make a run with a final record (cancelled, failed) startable again; False when someone holds it.
 
-    A run that had started goes on from its checkpoint; one that had not loses its record.
+    A run that had started goes on from its checkpoint; one that had not loses its record, and one that is
+    trained that of its evaluation.
     """
     run_dir = RunDir.of(results_dir, plan.run_id)
     claim = claims.claim(run_dir)
@@ -227,6 +261,9 @@ def reopen(plan: RunPlan, results_dir: Path) -> bool:
     with claim:
         cancel_marker(run_dir).unlink(missing_ok=True)
         record = run_dir.read_record()
+        if record is not None and asked.needs_evaluation(record, plan.evaluation_key):
+            run_dir.evaluation_path(plan.evaluation_key).unlink(missing_ok=True)
+            return True
         if record is None or record.state is RunState.complete:
             return True
         if record.started_at is None:
@@ -248,6 +285,8 @@ def out_of_memory(plan: RunPlan, run_dir: RunDir, attempt: int) -> None:
 
     Whoever took the run over meanwhile, and gave it up, could not know: that record is put right.
     """
+    if (trained := run_dir.read_record()) is not None and trained.state is RunState.complete:
+        return  # it was being evaluated
     path = run_dir.attempts_path / f"{attempt}.json"
     known = run_dir.attempts().get(attempt, {})
     said = {"state": RunState.failed, "failure_class": FailureClass.oom, "failure_message": _KILLED}
@@ -272,14 +311,15 @@ def _lost(plan: RunPlan, run_dir: RunDir, deaths: int) -> RunRecord:
     return mark_failed(plan, run_dir, FailureClass.lost, message)
 
 
-def _started(plan: RunPlan, run_dir: RunDir) -> RunRecord:
-    """The record as it stands, or a fresh one for a run that never wrote any."""
-    return run_dir.read_record() or RunRecord(
+def _fresh(plan: RunPlan) -> RunRecord:
+    """Of a run that never wrote any."""
+    return RunRecord(
         run_id=plan.run_id,
         variant_id=plan.variant_id,
         seed=plan.seed,
         state=RunState.running,
         num_steps=plan.num_steps,
+        evaluation_key=plan.evaluation_key,
     )
 
 

@@ -17,6 +17,7 @@ from sweepkit.errors import SweepkitError
 from sweepkit.launch import claims
 from sweepkit.launch.claims import Holder
 from sweepkit.plan.run_plan import RunPlan
+from sweepkit.results import asked
 from sweepkit.results.pruned import Pruner
 from sweepkit.results.record import FINAL_STATES, RunDir, RunRecord, RunState
 
@@ -26,7 +27,7 @@ LOST = "lost"  # a running record whose process is gone: will be taken over
 
 @dataclass
 class Run:
-    """One run as last seen.
+    """One run as last seen by whoever asks for ``plan``, its evaluation included.
 
     Attributes:
         pruner: for whom it is looked at, where that is a search: what it has pruned has ended.
@@ -36,7 +37,7 @@ class Run:
     run_dir: RunDir
     record: RunRecord | None = None
     holder: Holder | None = None
-    seen: tuple[int, int] | None = None  # modification time and inode of the record
+    seen: tuple[object, ...] | None = None  # modification times and inodes of the records
     pruner: Pruner | None = None
     is_pruned: bool = False
 
@@ -65,7 +66,7 @@ class Run:
 
     @property
     def state(self) -> str:
-        """planned, running, complete, failed, diverged, pruned, preempted, cancelled or lost."""
+        """planned, running, trained, complete, failed, diverged, pruned, preempted, cancelled or lost."""
         if self.is_pruned:
             return RunState.pruned.value
         if self.is_final and self.record is not None:
@@ -80,14 +81,10 @@ class Run:
 
     def refresh(self) -> None:
         """Read what changed in the run's folder."""
-        try:
-            status = self.run_dir.record_path.stat()
-        except (FileNotFoundError, NotADirectoryError):
-            self.record, self.seen = None, None
-        else:
-            seen = (status.st_mtime_ns, status.st_ino)
-            if seen != self.seen:
-                self.record, self.seen = self.run_dir.read_record(), seen
+        key = self.plan.evaluation_key
+        seen = (_stamp(self.run_dir.record_path), _stamp(self.run_dir.evaluation_path(key)))
+        if seen != self.seen:
+            self.record, self.seen = asked.read(self.run_dir, key), seen
         self.is_pruned = self.pruner is not None and self.pruner.has_pruned(self.run_dir, self.record)
         self.holder = None if self.is_final else claims.holder(self.run_dir.claim_path)
 
@@ -97,6 +94,14 @@ class Run:
             return fsio.read_open_json(self.run_dir.path / "progress.json")
         except (OSError, SweepkitError):
             return {}
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return status.st_mtime_ns, status.st_ino
 
 
 class Ledger:

@@ -31,7 +31,8 @@ from sweepkit.sweep.frozen import Frozen
 QUEUED = "queued"  # waits in Slurm's queue
 #: In the order in which they are shown.
 STATES = (
-    *(RunState.running.value, LOST, QUEUED, RunState.preempted.value, PLANNED, RunState.complete.value),
+    *(RunState.running.value, LOST, QUEUED, RunState.preempted.value, PLANNED),
+    *(RunState.trained.value, RunState.complete.value),
     *(RunState.pruned.value, RunState.diverged.value, RunState.failed.value, RunState.cancelled.value),
 )
 _ENDED = frozenset(state.value for state in (*FINAL_STATES, RunState.pruned))

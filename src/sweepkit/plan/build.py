@@ -5,8 +5,11 @@ Arithmetic of about 0.2 ms: no tokenizer, no torch; of own text, a look at which
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from sweepkit import errors
 from sweepkit.config import checks, codec, identity
+from sweepkit.config.facts import Identity, fields_of
 from sweepkit.config.schema import RunConfig, ScheduleConfig
 from sweepkit.plan import cost, sizing, text, transfer, world
 from sweepkit.plan.fp8_share import fp8_flops_per_token
@@ -40,6 +43,7 @@ def build(config: RunConfig) -> RunPlan:
         variant_id=keys.variant_id,
         training_id=keys.training_id,
         seed=config.seed,
+        evaluation_key=keys.evaluation_key,
         pair_key=keys.pair_key,
         compile_key=keys.compile_key,
         depth=sizes.depth,
@@ -81,6 +85,28 @@ def build(config: RunConfig) -> RunPlan:
     )
     world.check(plan, launcher.processes_per_run)
     return plan
+
+
+def evaluated(plan: RunPlan, config: RunConfig) -> RunPlan:
+    """``plan``, its final weights measured as ``config`` asks, and launched as it says.
+
+    Raises:
+        ConfigError: that breaks a rule, or sets what belongs to training.
+        DataError: a folder of text is missing or cannot be read.
+    """
+    asked = build(config)
+    for key, field in fields_of(RunConfig).items():
+        block, _, name = key.rpartition(".")
+        is_of_training = block == "evaluation" and field.facts.identity is not Identity.evaluation
+        if is_of_training and asked.config[block][name] != plan.config[block][name]:
+            raise errors.invalid(
+                key,
+                asked.config[block][name],
+                f"stay {plan.config[block][name]!r}, for it is about training, not about kept weights",
+                "leave it out",
+            )
+    found = plan.evaluated_as(asked)
+    return replace(found, config=found.config | {"launcher": asked.config["launcher"]})
 
 
 def _schedule_steps(config: RunConfig, num_steps: int) -> dict[str, int]:

@@ -14,6 +14,7 @@ from sweepkit.config.choices import Dtype
 from sweepkit.config.schema import RunConfig
 from sweepkit.plan.roles import UpdateRule, update_rule
 from sweepkit.plan.sizing import Sizing
+from sweepkit.plan.weights import Weight
 
 _T = 1e12
 GIB = 2**30
@@ -117,22 +118,28 @@ def peak_memory_gib(config: RunConfig, sizing: Sizing, device_batch_size: int) -
 
 
 def _state_bytes(config: RunConfig, sizing: Sizing, compute: int) -> int:
-    """Parameters, gradients and what their update rules keep and hold.
-
-    Tables, their gradients and moments are in the compute dtype (under fp16 in fp32), all else is fp32: of
-    averaged weights everything.
-    """
-    table = 4 if config.precision.dtype is Dtype.fp16 else compute
+    """Parameters, gradients and what their update rules keep and hold; averages are in fp32."""
     state, stacks = 0, Counter[tuple[UpdateRule, tuple[int, ...]]]()
     for weight in sizing.weights:
         rule = update_rule(weight.role, config.optimizer)
-        kept = sum(math.prod(shape) for shape in rule.state(weight.shape).values())
-        state += (2 * weight.num_params + weight.num_alike * kept) * (table if weight.use == "lookup" else 4)
-        state += 0 if config.optimizer.ema_decay is None else 4 * weight.num_params
+        state += 2 * weight.num_params * bytes_each(config, weight) + kept_bytes(config, weight)
         stacks[rule, weight.shape] += weight.num_params
     return state + max(
         size * (4 * rule.held[0] + compute * rule.held[1]) for (rule, _), size in stacks.items()
     )
+
+
+def bytes_each(config: RunConfig, weight: Weight) -> int:
+    """Of one parameter, gradient or moment: of tables in the compute dtype (under fp16 fp32), else fp32."""
+    is_wide = config.precision.dtype in (Dtype.fp16, Dtype.fp32)
+    return 2 if weight.use == "lookup" and not is_wide else 4
+
+
+def kept_bytes(config: RunConfig, weight: Weight) -> int:
+    """What is kept of a weight from step to step: by its update rule, and its average."""
+    kept = update_rule(weight.role, config.optimizer).state(weight.shape).values()
+    average = 0 if config.optimizer.ema_decay is None else 4 * weight.num_params
+    return weight.num_alike * sum(map(math.prod, kept)) * bytes_each(config, weight) + average
 
 
 def _activation_bytes(config: RunConfig, sizing: Sizing, rows: int, compute: int) -> int:

@@ -1,50 +1,47 @@
-"""Disk that a run takes: the weights that it keeps, and its checkpoints. Estimates from the plan alone.
-
-A parameter takes 4 bytes, one of a table 2 where it is kept in bf16 (``model/layers.py``); a checkpoint holds
-the optimizer's state beside the parameters: one momentum for Muon, two moments for AdamW.
-"""
+"""Disk that a run takes: the weights that it keeps, and its checkpoints. Estimates from the plan alone."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sweepkit.config.choices import Dtype, MatrixOptimizer
+from sweepkit.config import codec
+from sweepkit.config.schema import RunConfig
+from sweepkit.plan import cost, sizing
 from sweepkit.plan.run_plan import RunPlan
 
 #: Checkpoints that a run has at a time (``training/checkpoint.py``).
 NUM_CHECKPOINTS = 2
-_TABLES = ("wte", "value_embeds")
 
 
 def weights_bytes(plan: RunPlan) -> int:
-    """Bytes of the final weights; an automatic dtype counts as bf16."""
-    return sum(count * _bytes(plan, group) for group, count in plan.param_groups.items())
+    """Bytes of the final weights, the averaged ones among them; an automatic dtype counts as bf16."""
+    config = codec.from_json(plan.config)
+    return _bytes(config) * (1 if config.optimizer.ema_decay is None else 2)
 
 
 def checkpoint_bytes(plan: RunPlan) -> int:
-    """Bytes of one checkpoint: parameters and optimizer state."""
-    is_muon = plan.config["optimizer"]["matrix"]["kind"] == MatrixOptimizer.muon.name
-    moments = {group: 1 if group == "transformer_matrices" and is_muon else 2 for group in plan.param_groups}
-    return sum(
-        count * _bytes(plan, group) * (1 + moments[group]) for group, count in plan.param_groups.items()
-    )
+    """Bytes of one checkpoint: parameters, and what the update rules keep of them."""
+    config = codec.from_json(plan.config)
+    kept = sum(cost.kept_bytes(config, item) for item in sizing.size(config).weights)
+    return _bytes(config) + kept
 
 
 def in_words(plans: Sequence[RunPlan]) -> str:
     """What these runs leave and need, as ``0.5 GiB of weights ..., 2 checkpoints of up to 0.8 GiB ...``."""
-    kept = sum(weights_bytes(plan) for plan in plans if plan.config["trainer"]["keep_weights"])
+    variants = {plan.variant_id: plan for plan in plans}
+    of_weights = {name: weights_bytes(plan) for name, plan in variants.items()}
+    of_checkpoint = {name: checkpoint_bytes(plan) for name, plan in variants.items()}
+    kept = sum(of_weights[plan.variant_id] for plan in plans if plan.config["trainer"]["keep_weights"])
     weights = f"{size(kept)} of weights" if kept else "no weights (trainer.keep_weights=false)"
     if all(plan.config["trainer"]["keep_checkpoints"] for plan in plans):
-        checkpoints = NUM_CHECKPOINTS * sum(map(checkpoint_bytes, plans))
+        checkpoints = NUM_CHECKPOINTS * sum(of_checkpoint[plan.variant_id] for plan in plans)
         return f"{weights} and {size(checkpoints)} of checkpoints, which stay (trainer.keep_checkpoints)"
-    largest = max(map(checkpoint_bytes, plans))
+    largest = max(of_checkpoint.values())
     return f"{weights}, and {NUM_CHECKPOINTS} checkpoints of up to {size(largest)} for each run at work"
 
 
-def _bytes(plan: RunPlan, group: str) -> int:
-    """Of one parameter."""
-    narrow = plan.config["precision"]["dtype"] not in (Dtype.fp16.name, Dtype.fp32.name)
-    return 2 if narrow and group in _TABLES else 4
+def _bytes(config: RunConfig) -> int:
+    return sum(item.num_params * cost.bytes_each(config, item) for item in sizing.size(config).weights)
 
 
 def size(num_bytes: int) -> str:

@@ -41,6 +41,7 @@ def resolved(
         "model.windows": sizes.windows,
         "model.value_embedding_layers": sizes.value_embedding_layers,
         "model.backout": dimensions.has_backout(config.model),
+        "evaluation.streams": sorted(config.evaluation.streams),
         "horizon.num_steps": horizon.num_steps,
         "horizon.total_batch_size": horizon.total_batch_size,
         "horizon.device_batch_size": horizon.device_batch_size,

@@ -6,7 +6,7 @@ frozen sweep lists. ``plan/build.py`` makes it from a RunConfig; nothing else do
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 SCHEMA_VERSION = 1
@@ -15,7 +15,7 @@ SCHEMA_VERSION = 1
 @dataclass(frozen=True)
 class RunPlan:
     run_id: str  # d{depth}-{variant_id}-s{seed}, and -i{init_seed} where that is another: the run's folder
-    variant_id: str  # 12 hex digits of the SHA-256 of all that is trained, evaluated and can end it
+    variant_id: str  # 12 hex digits of the SHA-256 of all that is trained and can end it
     seed: int
     pair_key: str  # hash of the data order; equal keys saw the same tokens in the same order
     compile_key: str  # hash of all that torch.compile traces; equal keys share compiled code
@@ -58,6 +58,8 @@ class RunPlan:
     texts: dict[str, str | None] = field(default_factory=dict)
     # hash of the training alone: runs of one seed and training come out alike, however they are evaluated
     training_id: str = ""
+    # hash of what its final weights are measured on; no part of run_id
+    evaluation_key: str = ""
     schema_version: int = SCHEMA_VERSION
 
     @property
@@ -65,6 +67,13 @@ class RunPlan:
         """What the initial weights are drawn from: ``seed``, where nothing else was asked for."""
         chosen: int | None = self.config.get("init_seed")
         return self.seed if chosen is None else chosen
+
+    def evaluated_as(self, other: RunPlan) -> RunPlan:
+        """This run, evaluated as another plan of the same training asks for."""
+        if self.evaluation_key == other.evaluation_key:
+            return self
+        config = self.config | {"evaluation": other.config["evaluation"]}
+        return replace(self, config=config, texts=other.texts, evaluation_key=other.evaluation_key)
 
     def to_json(self) -> dict[str, Any]:
         """The fields by name, for ``json``; nested values are the plan's own, and nobody changes them."""

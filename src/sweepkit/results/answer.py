@@ -26,6 +26,7 @@ FROM_OUTSIDE = frozenset(
     {
         *(FailureClass.bad_config, FailureClass.bad_data, FailureClass.disk_full, FailureClass.storage),
         *(FailureClass.preempted, FailureClass.node_failure, FailureClass.lost, FailureClass.cancelled),
+        FailureClass.evaluation,  # what was trained stands
     }
 )
 #: ``pruned`` is what the table calls a run for the search that stopped it, and for nobody else.

@@ -78,7 +78,7 @@ RUN_COLUMNS: tuple[Column, ...] = (
     Column("run_id", TEXT, "", NO, "name of the run's folder; two cells may share one run"),
     Column("variant", TEXT, "", NO, "label of the difference from the reference: axis=level, or reference"),
     Column("variant_key", TEXT, "", NO, "hash of that difference, the same at every depth"),
-    Column("variant_id", TEXT, "", NO, "hash of all training and evaluation fields, seed apart"),
+    Column("variant_id", TEXT, "", NO, "hash of all that is trained and can end it, seed apart"),
     Column("role", TEXT, "", NO, "reference, variant, or horizon (the reference at another horizon)"),
     Column("rung", TEXT, "", NO, "step of the ladder"),
     Column("trial", INT, "", NO, "number of the search's first trial that proposed this cell"),
@@ -91,15 +91,16 @@ RUN_COLUMNS: tuple[Column, ...] = (
         "pair_key", TEXT, "", NO, "hash of the data order; equal keys saw the same tokens in the same order"
     ),
     Column("compile_key", TEXT, "", NO, "hash of all that is traced; equal keys share compiled code"),
+    Column("evaluation_key", TEXT, "", NO, "hash of what the losses were to be measured on"),
     # how it went
     Column(
         "state",
         TEXT,
         "",
         NO,
-        "planned (no record yet), running, complete, pruned, infeasible (complete, over a search's memory "
-        "limit), diverged, failed, preempted, cancelled, or corrupt (record.json cannot be read; "
-        "failure_message says what to do)",
+        "planned (no record yet), running, trained (not evaluated as asked yet), complete, pruned, "
+        "infeasible (complete, over a search's memory limit), diverged, failed, preempted, cancelled, or "
+        "corrupt (record.json cannot be read; failure_message says what to do)",
     ),
     Column(
         "failure_class", TEXT, "", NO, "why a run did not complete: diverged, oom, impossible, crash, ..."
@@ -226,6 +227,11 @@ RUN_COLUMNS: tuple[Column, ...] = (
     Column("evaluation_fingerprint_<stream>", TEXT, "", NO, "the same for bpb_<stream>"),
     Column("measured_on", TEXT, "", NO, "text, bytes, layout, sequence_len and byte rule behind that digest"),
     Column("measured_on_<stream>", TEXT, "", NO, "the same for bpb_<stream>"),
+    Column("evaluated_apart", BOOL, "", NO, "whether losses are those of kept weights, not of the run's end"),
+    Column(
+        "evaluated_on", TEXT, "", NO, "where the kept weights were evaluated, if not where they were trained"
+    ),
+    Column("weights", TEXT, "", NO, "SHA-256 of the final weights, where they were kept"),
     Column("text_digest", TEXT, "", NO, "SHA-256 over the training text"),
     Column("dataset_commit", TEXT, "", NO, "commit of the hub repository that the training text was read at"),
     Column("packing_utilisation", FLOAT, "ratio", HIGH, "share of row positions holding text"),

@@ -24,13 +24,13 @@ from sweepkit.sweep import frozen, labels, metric, trials
 Row = dict[str, Any]
 
 _PLAN_COLUMNS = (
-    "run_id", "variant_id", "seed", "pair_key", "compile_key", "depth", "width", "num_heads",
-    "scaling_params", "total_params", "flops_per_token", "sequence_len", "device_batch_size",
+    "run_id", "variant_id", "seed", "pair_key", "compile_key", "evaluation_key", "depth", "width",
+    "num_heads", "scaling_params", "total_params", "flops_per_token", "sequence_len", "device_batch_size",
     "total_batch_size", "num_steps", "total_tokens", "total_flops", "weight_decay", "estimated_gpu_hours",
 )  # fmt: skip
 _RECORD_COLUMNS = (
     "run_id", "variant_id", "seed", "state", "failure_class", "failure_message", "attempt", "step",
-    "num_steps", "started_at", "ended_at", "environment_fingerprint", "sample",
+    "num_steps", "started_at", "ended_at", "environment_fingerprint", "evaluation_key", "sample",
 )  # fmt: skip
 _RESULT_COLUMNS = (
     "val_bpb", "final_train_loss", "train_time_s", "median_step_time_s", "compile_time_s", "eval_time_s",
@@ -97,6 +97,7 @@ def record_row(record: dict[str, Any]) -> Row:
         "concurrency": environment.get("concurrency"),
         "git_commit": _text(environment.get("git_commit") or git.get("commit")),
         "git_dirty": environment.get("git_dirty", git.get("dirty")),
+        "weights": (record.get("weights") or {}).get("sha256"),
         "text_digest": trained_on.get("digest"),
         "dataset_commit": trained_on.get("commit"),
         "packing_utilisation": packing.get("utilisation"),

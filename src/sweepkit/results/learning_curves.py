@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from sweepkit.results import columns
+from sweepkit.results import asked, columns
 from sweepkit.results.flatten import Row
 from sweepkit.results.record import RunDir
 
@@ -38,6 +38,8 @@ def rows(frame: pd.DataFrame, results_dir: Path) -> pd.DataFrame:
 def _row(metrics: Row, cell: Row) -> Row:
     row = {_ALIASES.get(name, name): value for name, value in metrics.items()}
     row = {name: value for name, value in row.items() if columns.find(name, columns.CURVE_COLUMNS)}
+    if not pd.isna(cell["evaluated_apart"]):  # what was logged on the way is of another text
+        row = {name: value for name, value in row.items() if not asked.is_loss(name)}
     # ``step`` counts finished steps, so what was spent follows from it where it was not logged
     if "tokens" not in row and not pd.isna(cell["total_batch_size"]):
         row["tokens"] = row["step"] * cell["total_batch_size"]

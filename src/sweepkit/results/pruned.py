@@ -17,7 +17,7 @@ from sweepkit.sweep.frozen import Frozen
 
 FILE = "pruned.json"
 #: What a run may have come to since it was pruned; then that counts.
-_ANSWERS = frozenset({RunState.complete, RunState.diverged})
+_ANSWERS = frozenset({RunState.complete, RunState.trained, RunState.diverged})
 
 
 @dataclass(frozen=True)

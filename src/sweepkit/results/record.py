@@ -7,6 +7,7 @@
     attempts/N.json   start, end, host and outcome of every attempt
     record.json       replaced atomically; ``state`` tells how the run ended
                       (plan, record and attempts are sealed: ``sealed.py``)
+    evaluations/KEY.json  a record of what was measured on those weights apart from training (``asked.py``)
     weights.safetensors  what a complete run ended with (trainer.keep_weights)
     checkpoints/      step_NNNNNN folders, the last two while the run lives
     log.txt           what the run printed
@@ -38,6 +39,7 @@ class RunState(StrEnum):
     failed = "failed"
     preempted = "preempted"  # stopped with a checkpoint, to be continued
     cancelled = "cancelled"
+    trained = "trained"  # complete, and not evaluated as is asked here; never written (results/asked.py)
     pruned = "pruned"  # a search stopped it as hopeless: ended for that search alone (results/pruned.py)
 
 
@@ -57,6 +59,7 @@ class FailureClass(StrEnum):
     preempted = "preempted"  # and not started again within launcher.max_attempts; so are the next three
     timeout = "timeout"
     node_failure = "node_failure"
+    evaluation = "evaluation"  # trained, and its weights could not be measured as asked
     lost = "lost"  # the process vanished, and nobody knows why
     cancelled = "cancelled"
 
@@ -81,6 +84,7 @@ class RunRecord:
     # git commit and dirty flag, versions, host, hardware
     environment: dict[str, Any] = field(default_factory=dict)
     environment_fingerprint: str | None = None
+    evaluation_key: str = ""  # what was asked of it (RunPlan.evaluation_key)
     evaluation_fingerprints: dict[str, str] = field(default_factory=dict)  # stream -> digest
     measured_on: dict[str, Any] = field(default_factory=dict)  # stream -> what the digest is of
     # split -> digest of its text, commit of a hub dataset
@@ -164,6 +168,13 @@ class RunDir:
         return self.path / "weights.safetensors"
 
     @property
+    def evaluations_path(self) -> Path:
+        return self.path / "evaluations"
+
+    def evaluation_path(self, key: str) -> Path:
+        return self.evaluations_path / f"{key}.json"
+
+    @property
     def attempts_path(self) -> Path:
         return self.path / "attempts"
 
@@ -171,12 +182,20 @@ class RunDir:
     def claim_path(self) -> Path:
         return self.path / "claim.json"
 
-    def write_plan(self, plan: RunPlan) -> None:
-        """Once; again where it is damaged."""
+    def write_plan(self, plan: RunPlan) -> RunPlan:
+        """Once; again where it is damaged, or no step was trained by it.
+
+        Returns:
+            ``plan``, evaluated as it was when its training began: what a run logs on its way is of one text.
+        """
         try:
-            fsio.read_json(self.plan_path)
+            begun = self.read_plan()
         except (FileNotFoundError, DamagedError):
-            fsio.write_json(self.plan_path, plan.to_json())
+            begun = None
+        if begun is not None and (begun.evaluation_key == plan.evaluation_key or self.reached()):
+            return plan.evaluated_as(begun)
+        fsio.write_json(self.plan_path, plan.to_json())
+        return plan
 
     def read_plan(self) -> RunPlan:
         return RunPlan.from_json(fsio.read_json(self.plan_path))
@@ -190,21 +209,15 @@ class RunDir:
         Raises:
             SweepkitError: a newer version wrote it, and it cannot be read; it is not to be replaced.
         """
-        try:
-            content = fsio.read_json(self.record_path)
-        except FileNotFoundError:
-            return None
-        except DamagedError as error:
-            warnings.warn(f"{error.path} is damaged ({error.why}): the run is done again", stacklevel=2)
-            return None
-        try:
-            record = RunRecord.from_json(content)
-            columns.check_plausible(record.results)
-            return record
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            fsio.check_version(self.record_path, content, SCHEMA_VERSION)
-            warnings.warn(f"{self.record_path}: {error}: the run is done again", stacklevel=2)
-            return None
+        return _read(self.record_path, "the run is done again")
+
+    def write_evaluation(self, record: RunRecord) -> None:
+        """What was measured on the kept weights, by its own ``evaluation_key``."""
+        fsio.write_json(self.evaluation_path(record.evaluation_key), record.to_json())
+
+    def read_evaluation(self, key: str) -> RunRecord | None:
+        """``read_record`` of an evaluation of the kept weights."""
+        return _read(self.evaluation_path(key), "it is evaluated again")
 
     def reached(self) -> int:
         """The furthest step that any attempt has logged or kept a checkpoint of; 0 for none."""
@@ -234,3 +247,21 @@ class RunDir:
             if isinstance(row.get("step"), int):
                 rows[row["step"]] = rows.get(row["step"], {}) | row
         return [rows[step] for step in sorted(rows)]
+
+
+def _read(path: Path, remedy: str) -> RunRecord | None:
+    try:
+        content = fsio.read_json(path)
+    except FileNotFoundError:
+        return None
+    except DamagedError as error:
+        warnings.warn(f"{error.path} is damaged ({error.why}): {remedy}", stacklevel=3)
+        return None
+    try:
+        record = RunRecord.from_json(content)
+        columns.check_plausible(record.results)
+        return record
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        fsio.check_version(path, content, SCHEMA_VERSION)
+        warnings.warn(f"{path}: {error}: {remedy}", stacklevel=3)
+        return None

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,8 @@ import pandas as pd
 from sweepkit import fsio
 from sweepkit.config import paths
 from sweepkit.errors import DamagedError, SweepkitError, did_you_mean
-from sweepkit.results import columns, flatten, learning_curves, pruned
+from sweepkit.plan.run_plan import RunPlan
+from sweepkit.results import asked, columns, flatten, learning_curves, pruned
 from sweepkit.results.columns import CORRUPT, INFEASIBLE, PLANNED, REFERENCE, Column
 from sweepkit.results.index import read_cached
 from sweepkit.results.record import RunDir, RunState
@@ -31,12 +32,16 @@ from sweepkit.sweep.expand import VARIANT
 ALL = "all"
 
 
-def load(sweep: str | None = None, results_dir: Path | str | None = None) -> pd.DataFrame:
+def load(
+    sweep: str | None = None, results_dir: Path | str | None = None, evaluation: str | None = None
+) -> pd.DataFrame:
     """The runs of a sweep as a table with typed, documented columns.
 
     Args:
         sweep: name of a sweep; "all" or None for every run directory.
         results_dir: where results are; by default $SWEEPKIT_RESULTS_DIR, else ``./results``.
+        evaluation: the ``evaluation_key`` of the losses to show; by default those that the sweep was frozen
+            to be decided by, and for every run directory those of its own end.
 
     Returns:
         One row a cell, in the order of the frozen plan; ``<NA>`` where nothing was measured.
@@ -46,7 +51,7 @@ def load(sweep: str | None = None, results_dir: Path | str | None = None) -> pd.
     """
     results = _folder(results_dir)
     if sweep is None or sweep == ALL:
-        return _frame(_all_rows(results))
+        return _frame(_all_rows(results, evaluation))
     plan_path = _plan_path(sweep, results)
     index = results / ".index"
     cells = read_cached(index / f"sweep-{sweep}.jsonl", {sweep: plan_path}, flatten.read_cells, write_from=1)
@@ -55,7 +60,7 @@ def load(sweep: str | None = None, results_dir: Path | str | None = None) -> pd.
     rows = flatten.with_amendments(rows, plan_path.parent)
     head = _head(results / sweep)
     _fill_levels(rows, head.get("sweep") or {})
-    run_ids = dict.fromkeys(row["run_id"] for row in rows)
+    run_ids = {row["run_id"]: evaluation or row.get("evaluation_key") for row in rows}
     records, prunings = _records(results, run_ids), _prunings(results, run_ids)
     for run_id in {**records, **prunings}:
         entries = prunings.get(run_id, {})
@@ -63,6 +68,14 @@ def load(sweep: str | None = None, results_dir: Path | str | None = None) -> pd.
         records[run_id] = seen | ({"pruned_by": ", ".join(entries)} if entries else {})
     joined = [_joined(row, records.get(row["run_id"])) for row in rows]
     return _with_numbers(_frame([_feasible(row, head) for row in joined]), rows)
+
+
+def of_plans(plans: Iterable[RunPlan], results_dir: Path) -> pd.DataFrame:
+    """The runs of these plans, each once and evaluated as its plan asks."""
+    wanted = {plan.run_id: plan for plan in plans}
+    records = _records(results_dir, {run_id: plan.evaluation_key for run_id, plan in wanted.items()})
+    rows = [_joined(flatten.plan_row(plan.to_json()), records.get(run_id)) for run_id, plan in wanted.items()]
+    return _frame(rows)
 
 
 def curves(sweep: str | None = None, results_dir: Path | str | None = None) -> pd.DataFrame:
@@ -116,15 +129,30 @@ def _cast(values: pd.Series[Any], column: Column | None) -> pd.Series[Any]:
 
 def _joined(row: flatten.Row, record: flatten.Row | None) -> flatten.Row:
     """Plan and record of one cell; what the plan says about the request wins."""
-    return {"state": PLANNED, **(record or {}), **row}
+    found = {"state": PLANNED, **(record or {}), **row}
+    key = (record or {}).get("evaluation_key") or row.get("evaluation_key")
+    return found if key is None else found | {"evaluation_key": key}
 
 
-def _records(results: Path, run_ids: dict[str, None]) -> dict[str, flatten.Row]:
+def _records(results: Path, run_ids: Mapping[str, str | None]) -> dict[str, flatten.Row]:
+    """Run → its row, with the losses of the evaluation that is asked of it; None: of its own."""
     sources = {run_id: RunDir.of(results, run_id).record_path for run_id in run_ids}
     records = read_cached(results / ".index" / "records.jsonl", sources, flatten.read_record)
     for record in records.values():
         if record and record["state"] == CORRUPT:
             warnings.warn(record["failure_message"], stacklevel=3)
+    apart = {
+        run_id: RunDir.of(results, run_id).evaluation_path(str(run_ids[run_id]))
+        for run_id, record in records.items()
+        if record and asked.is_apart(record, run_ids[run_id])
+    }
+    evaluations = read_cached(
+        results / ".index" / "evaluations.jsonl",
+        {f"{run_id}/{path.stem}": path for run_id, path in apart.items()},
+        flatten.read_record,
+    )
+    for run_id, path in apart.items():
+        records[run_id] = asked.seen_row(records[run_id], evaluations.get(f"{run_id}/{path.stem}"), path.stem)
     scores = {run_id: RunDir.of(results, run_id).scores_path for run_id in run_ids}
     for run_id, found in read_cached(
         results / ".index" / "scores.jsonl", scores, flatten.read_scores
@@ -146,21 +174,21 @@ def _feasible(row: flatten.Row, head: Mapping[str, Any]) -> flatten.Row:
     return row | {"state": INFEASIBLE, "failure_message": why}
 
 
-def _prunings(results: Path, run_ids: dict[str, None]) -> dict[str, dict[str, Any]]:
+def _prunings(results: Path, run_ids: Iterable[str]) -> dict[str, dict[str, Any]]:
     """Run → the searches that have pruned it, for those that any has."""
     sources = {run_id: RunDir.of(results, run_id).path / pruned.FILE for run_id in run_ids}
     return read_cached(results / ".index" / "pruned.jsonl", sources, pruned.read)
 
 
-def _all_rows(results: Path) -> list[flatten.Row]:
+def _all_rows(results: Path, evaluation: str | None) -> list[flatten.Row]:
     try:
         run_ids = sorted(entry.name for entry in os.scandir(results / "runs") if entry.is_dir())
     except FileNotFoundError:
         return []
     sources = {run_id: RunDir.of(results, run_id).plan_path for run_id in run_ids}
     plans = read_cached(results / ".index" / "plans.jsonl", sources, flatten.read_plan)
-    records = _records(results, dict.fromkeys(run_ids))
-    for run_id, entries in _prunings(results, dict.fromkeys(run_ids)).items():
+    records = _records(results, dict.fromkeys(run_ids, evaluation))
+    for run_id, entries in _prunings(results, run_ids).items():
         records[run_id] = records.get(run_id, {}) | {"pruned_by": ", ".join(entries)}
     return [
         _joined((plans.get(run_id) or {}) | {"run_id": run_id}, records.get(run_id))

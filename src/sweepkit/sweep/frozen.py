@@ -25,7 +25,7 @@ from sweepkit import errors, fsio
 from sweepkit.config.schema import RungConfig
 from sweepkit.errors import DamagedError, FrozenPlanError
 from sweepkit.plan import text
-from sweepkit.sweep import amendments, expand, fresh, last_rung, points, trials
+from sweepkit.sweep import amendments, expand, fresh, last_rung, points, sealed_text, trials
 from sweepkit.sweep.amendments import Amendment, level
 from sweepkit.sweep.decision import DecisionRule
 from sweepkit.sweep.expand import Cell, Stack
@@ -170,6 +170,7 @@ def freeze_cells(
     head = _head(sweep, rungs, cells, extra)
     for cell in cells:
         text.known(cell.plan)
+    sealed_text.check_cells(cells, rungs, results_dir)
     if not _exists(sweep_dir):
         seen = fresh.look(cells, sweep.replaced_seeds, Past(results_dir, sweep.name))
         _write(sweep_dir, head | {"seen": seen.to_json()}, cells)
@@ -232,7 +233,10 @@ def _head(
 def _identity(rule: Any, ladder: Any, cells: Sequence[Cell], search: Any) -> str:
     """Hash of all that decides what runs there are and how they are judged."""
     names = [
-        [cell.rung, cell.variant, cell.variant_key, cell.role, cell.plan.run_id, cell.plan.pair_key]
+        [
+            *(cell.rung, cell.variant, cell.variant_key, cell.role),
+            *(cell.plan.run_id, cell.plan.evaluation_key, cell.plan.pair_key),
+        ]
         for cell in cells
     ]
     searched = {"search": search} if search else {}

@@ -174,7 +174,7 @@ def load(folder: Path, plan: RunPlan, engine: Engine) -> TrainState:
             raise bad(f"is in {meta['compute_dtype']}", f"be in this node's {engine.key.compute_dtype}")
         if not (folder / _STATE).is_file():
             raise bad(f"has no file {_STATE}", "hold a whole checkpoint")
-        if tensor_file.sha256(folder / _STATE) != meta["state_sha256"]:
+        if fsio.sha256(folder / _STATE) != meta["state_sha256"]:
             raise bad("is corrupt (its content does not match its SHA-256)", "be as it was written")
         state = TrainState.from_json(meta["state"])
         engine.load_state_dict(tensor_file.load(folder / _STATE))

@@ -125,6 +125,13 @@ class Engine:
         self.optimizer.zero_grad()
         self.nats(inputs_BT, inputs_BT)
 
+    def warm_up_evaluation(self, plan: RunPlan) -> None:
+        """``warm_up`` of what an evaluation takes."""
+        inputs_BT = torch.zeros(
+            (plan.device_batch_size, plan.sequence_len), dtype=torch.int32, device=self.device
+        )
+        self.nats(inputs_BT, inputs_BT)
+
     def backward(self, inputs_BT: Tensor, targets_BT: Tensor, share: float, last: bool = False) -> Tensor:
         """Add the gradients of ``share`` × the mean loss (× loss scale); returns the mean loss, nats, 0-d.
 

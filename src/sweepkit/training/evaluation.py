@@ -9,6 +9,7 @@ Shapes: B rows, T time.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 
@@ -31,20 +32,26 @@ def evaluate(
     tokenizer: Tokenizer,
     rows: int,
     should_stop: Callable[[], bool],
+    report: Callable[[float], None] = lambda frac: None,
 ) -> dict[str, float]:
     """``bpb_<stream>`` of every stream, and ``val_bpb``, which is the validation stream's.
 
     Args:
         rows: B.
         should_stop: polled once a batch, at the same batches on all ranks.
+        report: told with it which part of all batches is done.
 
     Raises:
         Stopped: ``should_stop`` said so.
     """
-    bpb = {
-        f"bpb_{stream.name}": bits_per_byte(engine, stream, tokenizer, rows, should_stop)
-        for stream in streams
-    }
+    total = sum(-(-stream.num_rows // rows) for stream in streams)
+    done = itertools.count()
+
+    def look() -> bool:
+        report(engine.ranks.size * next(done) / total)
+        return should_stop()
+
+    bpb = {f"bpb_{stream.name}": bits_per_byte(engine, stream, tokenizer, rows, look) for stream in streams}
     return {MAIN: bpb[f"bpb_{VALIDATION}"], **bpb}
 
 

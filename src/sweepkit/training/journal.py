@@ -16,27 +16,30 @@ from typing import Any
 from sweepkit import fsio, patience
 from sweepkit.config import sources
 from sweepkit.plan.run_plan import RunPlan
-from sweepkit.results.record import RunDir, RunRecord, RunState
+from sweepkit.results.record import FINAL_STATES, RunDir, RunRecord, RunState
 
 _PROGRESS_EVERY_S = 1.0
 
 
 class Journal:
-    """The writer for one attempt of one run.
+    """The writer for one attempt of one run, or for one evaluation of the weights that it has kept.
 
     Attributes:
         record: what ``begin`` and ``end`` write; the session fills it.
     """
 
-    def __init__(self, plan: RunPlan, run_dir: RunDir, attempt: int, leads: bool = True) -> None:
-        """Only the leader of several ranks writes."""
+    def __init__(
+        self, plan: RunPlan, run_dir: RunDir, attempt: int | None = None, leads: bool = True
+    ) -> None:
+        """Only the leader of several ranks writes; ``attempt`` is None for an evaluation."""
         self.plan, self.run_dir, self.attempt, self._leads = plan, run_dir, attempt, leads
         self.record = RunRecord(
             run_id=plan.run_id,
             variant_id=plan.variant_id,
             seed=plan.seed,
             state=RunState.running,
-            attempt=attempt,
+            evaluation_key=plan.evaluation_key,
+            attempt=attempt or 1,
             started_at=_now(),
             num_steps=plan.num_steps,
             environment={"sources": sources.digest()},
@@ -49,6 +52,9 @@ class Journal:
     def begin(self) -> None:
         """Open the attempt: plan, record and attempt file, each whole."""
         if not self._leads:
+            return
+        if self.attempt is None:
+            self.say(f"evaluating the kept weights ({self.plan.evaluation_key}) on {platform.node()}")
             return
         self.run_dir.write_plan(self.plan)
         self.run_dir.write_record(self.record)
@@ -72,7 +78,10 @@ class Journal:
 
     def write_record(self) -> None:
         """The record as it stands, unless a later attempt has begun."""
-        if self.is_current():
+        if self.attempt is None:
+            if self._leads and self.record.state in FINAL_STATES:
+                self.run_dir.write_evaluation(self.record)
+        elif self.is_current():
             self.run_dir.write_record(self.record)
 
     def is_current(self) -> bool:
@@ -82,7 +91,7 @@ class Journal:
         longer its own, and may be complete.
         """
         there = self.run_dir.read_record() if self._leads else None
-        return self._leads and (there is None or there.attempt <= self.attempt)
+        return self._leads and (there is None or there.attempt <= (self.attempt or 1))
 
     def say(self, line: str) -> None:
         """One line for people."""
@@ -136,7 +145,7 @@ class Journal:
                     raise
 
     def _write_attempt(self) -> None:
-        if not self._leads:
+        if not self._leads or self.attempt is None:
             return
         record = self.record
         fsio.write_json(

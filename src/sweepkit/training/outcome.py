@@ -10,8 +10,8 @@ from sweepkit.data.prepare import PreparedData
 from sweepkit.distributed.ranks import Ranks
 from sweepkit.errors import ConfigError
 from sweepkit.plan.run_plan import RunPlan
-from sweepkit.precision.policy import Precision
 from sweepkit.results.record import RunRecord
+from sweepkit.training.bench import Chosen
 from sweepkit.training.checkpoint import TrainState
 from sweepkit.training.clock import Clock
 from sweepkit.training.engine import Engine
@@ -19,25 +19,17 @@ from sweepkit.training.peak_memory import PeakMemory
 from sweepkit.training.throughput import Utilisation
 
 
-def resolved(
-    engine: Engine,
-    precision: Precision,
-    attention_reason: str,
-    no_compile_reason: str | None,
-    utilisation: Utilisation,
-    memory: PeakMemory,
-) -> dict[str, Any]:
+def resolved(engine: Engine, chosen: Chosen, no_compile_reason: str | None) -> dict[str, Any]:
     """What the node made of the plan."""
+    precision = chosen.precision
     value: dict[str, Any] = {
         "dtype": precision.dtype.name,
         "dtype_reason": precision.reason,
         "device": engine.device.type,
         "attention": engine.key.attention.name,
-        "attention_reason": attention_reason,
+        "attention_reason": chosen.attention_reason,
         "compile": {"used": engine.key.compile, "reason": no_compile_reason},
         "num_threads": engine.key.num_threads,
-        **peak(utilisation),
-        "peak_memory_source": memory.source,
     }
     if precision.fp8 is not None:
         value["fp8"] = {
@@ -45,13 +37,18 @@ def resolved(
             "reason": precision.fp8_reason,
             "num_layers": engine.num_fp8_layers,
         }
+    return value
+
+
+def note_speed(record: RunRecord, utilisation: Utilisation, memory: PeakMemory) -> None:
+    """What speed and memory of a training are held against."""
+    record.resolved |= peak(utilisation) | {"peak_memory_source": memory.source}
     if utilisation.fp8_peak is not None:
-        value["fp8"] |= {
+        record.resolved["fp8"] |= {
             "flops_share": utilisation.fp8_flops_per_token / utilisation.flops_per_token,
             "peak_flops": utilisation.fp8_peak.flops,
             "peak_flops_source": utilisation.fp8_peak.source,
         }
-    return value
 
 
 def peak(utilisation: Utilisation) -> dict[str, Any]:

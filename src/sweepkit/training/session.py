@@ -1,11 +1,8 @@
 """A process that trains runs, one after the other, and keeps what the next one can use.
 
-The engine (model, optimizer, compiled code) stays while the compile key does, and is made new in place for
-every run, bit for bit what a fresh process has. Only one engine is held: when another shape is asked for, the
-compiler's memory is emptied too, so that no run depends on what ran before; compiled code comes back from
-the cache folder on disk, which all workers share.
+The engine (``bench.py``) is made new in place for every run, bit for bit what a fresh process has.
 
-Whatever goes wrong becomes the record's state; ``run`` does not raise.
+Whatever goes wrong becomes the record's state; neither ``run`` nor ``evaluate`` raises.
 
 Where several ranks train a run, the leader's session gives the plan to the others' (``follow``), and all do
 the same; the leader alone writes.
@@ -13,28 +10,24 @@ the same; the leader alone writes.
 
 from __future__ import annotations
 
-import gc
+import contextlib
+import functools
+import math
 import shutil
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
 
-from sweepkit import fsio
 from sweepkit.config import codec
-from sweepkit.config.choices import AttentionBackend
-from sweepkit.config.schema import RunConfig
-from sweepkit.data.prepare import PreparedData, prepare
 from sweepkit.distributed.team import Report, Team
-from sweepkit.errors import StorageError
-from sweepkit.model import attend
-from sweepkit.plan import fit, text, world
+from sweepkit.errors import ConfigError, StorageError
+from sweepkit.plan import fit, world
 from sweepkit.plan.run_plan import RunPlan
-from sweepkit.precision.policy import Precision, refuse_slow_fp8, resolve
 from sweepkit.results.record import FailureClass, RunDir, RunRecord, RunState
+from sweepkit.training import device as devices
 from sweepkit.training import (
-    compile_lock,
     environment,
     failure,
     final_weights,
@@ -43,10 +36,11 @@ from sweepkit.training import (
     throughput,
     wandb_log,
 )
-from sweepkit.training import device as devices
+from sweepkit.training.bench import Bench, Chosen
 from sweepkit.training.checkpoint import Checkpoints, TrainState
 from sweepkit.training.clock import Clock
-from sweepkit.training.engine import Engine, EngineKey, cannot_compile, is_compile_error
+from sweepkit.training.engine import Engine
+from sweepkit.training.evaluation import evaluate
 from sweepkit.training.journal import Journal
 from sweepkit.training.loop import Loop
 from sweepkit.training.peak_memory import PeakMemory
@@ -70,10 +64,7 @@ class Session:
         """
         self._team = team or Team()
         self._concurrency, self._main_memory_gib = concurrency, main_memory_gib
-        compile_lock.use_folder()
-        self._engine: Engine | None = None
-        self._no_compile: str | None = None  # why compiling failed in this process
-        self._data: tuple[str, PreparedData] | None = None
+        self._bench = Bench(self._team.ranks)
 
     def run(
         self,
@@ -97,11 +88,28 @@ class Session:
         self._team.order({"plan": plan.to_json(), "run_dir": str(run_dir.path), "attempt": attempt})
         return self._attempt(plan, run_dir, attempt, should_stop)
 
+    def evaluate(
+        self, plan: RunPlan, run_dir: RunDir, should_stop: Callable[[], bool] = lambda: False
+    ) -> RunRecord:
+        """Measure what ``plan`` asks for on the weights that a complete run has kept.
+
+        Args:
+            should_stop: polled once a batch; True ends it as ``preempted``, and nothing is written.
+
+        Returns:
+            The record of the evaluation, as written beside the run's own (``evaluations/KEY.json``).
+        """
+        self._team.order({"plan": plan.to_json(), "run_dir": str(run_dir.path), "attempt": None})
+        return self._evaluation(plan, run_dir, should_stop)
+
     def follow(self) -> None:
         """Take part, as another rank than the leader, in what the leader runs, until it is done."""
         while (order := self._team.next_order()) is not None:
             plan, run_dir = RunPlan.from_json(order["plan"]), RunDir(Path(order["run_dir"]))
-            record = self._attempt(plan, run_dir, order["attempt"], lambda: False)
+            if order["attempt"] is None:
+                record = self._evaluation(plan, run_dir, lambda: False)
+            else:
+                record = self._attempt(plan, run_dir, order["attempt"], lambda: False)
             if self._team.broken:
                 self._team.stay()
                 raise SystemExit(f"rank {self._team.ranks.rank}: {record.failure_message}")
@@ -110,6 +118,22 @@ class Session:
         self, plan: RunPlan, run_dir: RunDir, attempt: int, should_stop: Callable[[], bool]
     ) -> RunRecord:
         journal = Journal(plan, run_dir, attempt, leads=self._team.ranks.leads)
+        work = functools.partial(self._run, plan, run_dir, journal, should_stop)
+        written = self._carry_out(journal, work, should_stop)
+        # Only now: were they dropped first, a kill in between would cost the whole run.
+        drop = written and self._team.ranks.leads and not plan.config["trainer"]["keep_checkpoints"]
+        if drop and journal.record.state is RunState.complete:
+            shutil.rmtree(run_dir.checkpoints_path, ignore_errors=True)
+        return journal.record
+
+    def _evaluation(self, plan: RunPlan, run_dir: RunDir, should_stop: Callable[[], bool]) -> RunRecord:
+        journal = Journal(plan, run_dir, leads=self._team.ranks.leads)
+        work = functools.partial(self._evaluate, plan, run_dir, journal, should_stop)
+        self._carry_out(journal, work, should_stop)
+        return journal.record
+
+    def _carry_out(self, journal: Journal, work: Callable[[], None], should_stop: Callable[[], bool]) -> bool:
+        """Do ``work`` and record how it ended; whether that could be written."""
         record = journal.record
 
         def end_stuck(report: Report) -> None:
@@ -120,7 +144,7 @@ class Session:
         try:
             journal.begin()
             journal.progress("starting", force=True)
-            self._run(plan, run_dir, journal, should_stop)
+            work()
             record.state = RunState.complete
         except (Exception, KeyboardInterrupt) as error:
             record.state, record.failure_class, record.failure_message = failure.classify(error)
@@ -131,18 +155,14 @@ class Session:
                 # Whoever stopped this process may have hit its compiler's helpers: no verdict on the run.
                 record.state, record.failure_class = RunState.preempted, None
             if record.failure_class is FailureClass.oom:
-                self.forget()
+                self._bench.forget()
             if self._team.ranks.size > 1 and not isinstance(error, failure.Diverged | failure.Stopped):
                 self._ask_the_others(error, record, journal)
         self._team.done()
         written = _quietly(journal.end)
         if self._team.broken and self._team.ranks.leads:
             self._team.recorded()
-        # Only now: were they dropped first, a kill in between would cost the whole run.
-        drop = written and self._team.ranks.leads and not plan.config["trainer"]["keep_checkpoints"]
-        if drop and record.state is RunState.complete:
-            shutil.rmtree(run_dir.checkpoints_path, ignore_errors=True)
-        return record
+        return written
 
     def _ask_the_others(self, error: BaseException, record: RunRecord, journal: Journal) -> None:
         """``error`` may be no more than what another rank's failure looks like from here."""
@@ -151,29 +171,62 @@ class Session:
         if report is not None:
             _fail(journal, report)
 
-    def forget(self) -> None:
-        """Drop the engine and its memory."""
-        compiled = self._engine is not None and self._engine.key.compile
-        self._engine = None
-        if compiled:  # imports the compiler, which takes a second
-            torch.compiler.reset()
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-
     def _run(self, plan: RunPlan, run_dir: RunDir, journal: Journal, should_stop: Callable[[], bool]) -> None:
         """With as many threads as the run was begun with: other sums would be other bits."""
         world.check(plan, self._team.ranks.size)
         checkpoints = Checkpoints(run_dir.checkpoints_path, plan, journal.note)
+        with self._threads_of(checkpoints.num_threads(), journal):
+            self._train(plan, run_dir, journal, should_stop, checkpoints)
+
+    @contextlib.contextmanager
+    def _threads_of(self, begun: int | None, journal: Journal) -> Iterator[None]:
         here = torch.get_num_threads()
-        begun = self._team.ranks.word(checkpoints.num_threads()) or here
+        begun = self._team.ranks.word(begun) or here
         if begun != here:
             journal.note(f"goes on with {begun} threads, as it was begun, instead of {here}")
             torch.set_num_threads(begun)
         try:
-            self._train(plan, run_dir, journal, should_stop, checkpoints)
+            yield
         finally:
             torch.set_num_threads(here)
+
+    def _evaluate(
+        self, plan: RunPlan, run_dir: RunDir, journal: Journal, should_stop: Callable[[], bool]
+    ) -> None:
+        """With the threads that trained it, so that the same text gives the same bits."""
+        trained, record, ranks = run_dir.read_record(), journal.record, self._team.ranks
+        if trained is None or trained.state is not RunState.complete:
+            raise ConfigError(f"{run_dir.path} has no complete run, but must have one to be evaluated")
+        record.weights, record.step = trained.weights, trained.step
+        config = codec.from_json(plan.config)
+        with self._threads_of(trained.resolved.get("num_threads"), journal):
+            chosen = Chosen.of(plan, config, ranks)
+            record.environment = environment.describe(chosen.device)
+            data = self._bench.data(plan, config, journal)
+            engine = self._bench.ready_engine(plan, config, chosen, journal, should_stop, trains=False)
+            kept = final_weights.load(run_dir, trained)
+            eager = self._bench.no_compile_reason(config, chosen.device)
+            record.resolved |= outcome.resolved(engine, chosen, eager)
+            record.resolved |= outcome.alike(ranks, record)
+            record.environment_fingerprint = environment.fingerprint(record.environment, record.resolved)
+            outcome.note_data(record, data)
+            clock = Clock(plan.num_steps)
+            bpb: dict[str, float] = {}
+            for ema, weights in kept.items():
+                final_weights.put(weights, engine, run_dir)
+                with clock.measure("eval"):
+                    found = evaluate(
+                        engine,
+                        data.streams,
+                        data.tokenizer,
+                        plan.device_batch_size,
+                        lambda: ranks.agreed(should_stop()),
+                        lambda frac: journal.progress(f"evaluating {frac:.0%}"),
+                    )
+                bpb |= {f"{ema}{name}": value for name, value in found.items()}
+            if bad := [name for name, value in bpb.items() if not math.isfinite(value)]:
+                raise failure.Diverged(f"{bad[0]} of its kept weights is {bpb[bad[0]]}")
+            record.results = bpb | {"eval_time_s": clock.eval_time_s}
 
     def _train(
         self,
@@ -188,23 +241,21 @@ class Session:
         ranks = self._team.ranks
         clock = Clock(plan.num_steps)
         with clock.measure("setup"):
-            device = devices.choose(config.trainer.device, ranks)
+            chosen = Chosen.of(plan, config, ranks)
+            device, precision = chosen.device, chosen.precision
             fit.check(
                 plan, ranks.size, devices.name(device), devices.memory_gib(device, self._main_memory_gib)
             )
-            precision = resolve(config.precision, device)
-            attention = attend.choose(
-                config.trainer.attention, device, precision.compute_dtype, plan.head_dim
-            )
             utilisation = throughput.utilisation(plan, precision, device, ranks.size)
             record.environment = environment.describe(device)
-            data = self._prepared(plan, config, journal)
+            data = self._bench.data(plan, config, journal)
         with clock.measure("compile"):
-            engine = self._ready_engine(plan, config, device, precision, attention[0], journal, should_stop)
+            engine = self._bench.ready_engine(plan, config, chosen, journal, should_stop)
             engine.renew(plan)
         memory = PeakMemory(device, engine.kept())
-        eager = self._no_compile_reason(config, device)
-        record.resolved |= outcome.resolved(engine, precision, attention[1], eager, utilisation, memory)
+        eager = self._bench.no_compile_reason(config, device)
+        record.resolved |= outcome.resolved(engine, chosen, eager)
+        outcome.note_speed(record, utilisation, memory)
         record.resolved |= outcome.alike(ranks, record)
         engine.gradients.agree()
         record.environment_fingerprint = environment.fingerprint(record.environment, record.resolved)
@@ -225,9 +276,9 @@ class Session:
         try:
             loop.run()
             by_rank = ranks.words(outcome.of_rank(memory, state))
-            if config.trainer.keep_weights and journal.is_current():
+            if config.trainer.keep_weights:
                 with state.clock.measure("checkpoint"):
-                    record.weights = final_weights.save(engine, run_dir)
+                    record.weights = final_weights.save(engine, run_dir, journal.is_current())
             rate = outcome.tokens_per_s(plan, state)
             utilisation = throughput.plausible(utilisation, rate, device, precision.compute_dtype)
             record.resolved |= outcome.peak(utilisation)
@@ -245,69 +296,6 @@ class Session:
             by_rank = by_rank or [outcome.of_rank(memory, state)]
             record.results = outcome.results(plan, state, utilisation, by_rank)
             display.finish(record.results, failed)
-
-    def _prepared(self, plan: RunPlan, config: RunConfig, journal: Journal) -> PreparedData:
-        """The data of ``config``; the last one is kept, most runs of a session share it.
-
-        Raises:
-            DataError: the text is not the one that the plan is named by.
-        """
-        text.check(plan)
-        value = codec.to_json(config)
-        parts = ("dataset", "tokenizer", "packing", "evaluation")
-        key = fsio.digest([*(value[part] for part in parts), config.horizon.sequence_len, plan.texts])
-        if self._data is None or self._data[0] != key:
-            self._data = None
-            journal.progress("preparing data", force=True)
-            self._data = key, prepare(config)
-        return self._data[1]
-
-    def _no_compile_reason(self, config: RunConfig, device: torch.device) -> str | None:
-        if not config.trainer.compile:
-            return "trainer.compile=false"
-        return self._no_compile or cannot_compile(device)
-
-    def _ready_engine(
-        self,
-        plan: RunPlan,
-        config: RunConfig,
-        device: torch.device,
-        precision: Precision,
-        attention: AttentionBackend,
-        journal: Journal,
-        should_stop: Callable[[], bool],
-    ) -> Engine:
-        """An engine that has compiled all it will need; eager where compiling does not work."""
-        no_compile = self._no_compile_reason(config, device)
-        refuse_slow_fp8(precision, config.precision.fp8, no_compile)
-        use = no_compile is None
-        key = EngineKey(
-            plan.compile_key,
-            device,
-            precision.compute_dtype,
-            torch.get_num_threads(),
-            use,
-            precision.fp8,
-            attention,
-        )
-        if self._engine is not None and self._engine.key == key:
-            return self._engine
-        self.forget()
-        journal.progress("compiling" if use else "starting", force=True)
-        engine = Engine(plan, key, self._team.ranks)
-        try:
-            # One rank that stopped here would leave the others waiting.
-            with compile_lock.compiling(key, should_stop if self._team.ranks.size == 1 else lambda: False):
-                engine.warm_up(plan)
-        except Exception as error:
-            if not use or failure.is_out_of_memory(error) or not is_compile_error(error):
-                raise
-            self._no_compile = f"torch.compile failed: {type(error).__name__}: {str(error).splitlines()[0]}"
-            journal.note(f"{self._no_compile}; running eagerly")
-            del engine
-            return self._ready_engine(plan, config, device, precision, attention, journal, should_stop)
-        self._engine = engine
-        return engine
 
 
 def _restored(

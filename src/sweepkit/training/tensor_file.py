@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from collections.abc import Mapping
@@ -12,7 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from sweepkit import patience
+from sweepkit import fsio
 from sweepkit.errors import StorageError
 
 
@@ -38,22 +37,12 @@ def write(path: Path, tensors: Mapping[str, Tensor]) -> str:
             f"{path} could not be written ({error}); check its permissions and limits on file sizes"
         ) from error
     sync(path)
-    return sha256(path)
+    return fsio.sha256(path)
 
 
 def load(path: Path) -> dict[str, Tensor]:
     """Name → tensor, on the CPU. Raises SafetensorError or OSError."""
     return load_file(path)
-
-
-def sha256(path: Path) -> str:
-    """SHA-256 (hex) of a file of any size; asked for again where storage fails for a moment."""
-
-    def read() -> str:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-
-    return patience.patiently(read)
 
 
 def sync(path: Path) -> None:
@@ -65,4 +54,4 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
-__all__ = ["SafetensorError", "load", "sha256", "sync", "write"]
+__all__ = ["SafetensorError", "load", "sync", "write"]

@@ -17,6 +17,7 @@ from sweepkit import fsio
 from sweepkit.config.schema import LauncherConfig
 from sweepkit.launch import job
 from sweepkit.plan.run_plan import RunPlan
+from sweepkit.results import asked
 from sweepkit.results.record import FINAL_STATES, FailureClass, RunDir
 
 #: Failures that a node may be at fault for.
@@ -32,7 +33,7 @@ def grant(plan: RunPlan, results_dir: Path, failure_class: FailureClass) -> bool
     last = attempts.get(number, {})
     if failure_class not in CLASSES or avoided(run_dir) or not last.get(_NODE):
         return False
-    record = run_dir.read_record()
+    record = asked.read(run_dir, plan.evaluation_key)
     if record is not None and record.state in FINAL_STATES and not job.reopen(plan, results_dir):
         return False
     retry = {"because": failure_class, "not_on": [last[_NODE]]}

@@ -1,0 +1,109 @@
+"""``sweepkit evaluate``: measure the kept weights of complete runs in another way, without training."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sweepkit.cli import running
+from sweepkit.config import paths
+from sweepkit.printable import counted
+from sweepkit.results.record import RunDir, RunState
+
+if TYPE_CHECKING:
+    from sweepkit.plan.run_plan import RunPlan
+
+EPILOG = """\
+examples:
+  sweepkit evaluate x0_beta1 evaluation.max_bytes=402653184          more text, every complete run of a sweep
+  sweepkit evaluate d12-0123456789ab-s1 evaluation.streams=[validation]     one run
+  sweepkit evaluate x0_beta1 launcher=slurm                          as Slurm jobs; as it was frozen
+  sweepkit results x0_beta1 --evaluation KEY                         the table with what was measured so
+
+Overrides are of evaluation.* and launcher.*. Results are kept beside each run, under a key of what they were
+measured on; the same command again measures only what is missing. Text that is held back for a last rung is
+evaluated for runs of that rung alone; asking for it elsewhere is refused, and kept on record.
+"""
+_BLOCKS = ("evaluation", "launcher")
+
+
+def add_parser(subparsers: Any) -> None:
+    parser = subparsers.add_parser(
+        "evaluate",
+        help="the kept weights of a sweep or a run on other text; trains nothing",
+        description="Evaluate the weights that complete runs have kept.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "name", metavar="SWEEP|RUN", help="name of a sweep in the results folder, or a run_id"
+    )
+    parser.add_argument(
+        "overrides", nargs="*", default=[], metavar="OVERRIDE", help="evaluation.*=..., launcher.*=..."
+    )
+    running.add_launch_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Evaluate; the exit status is 1 where a run could not be."""
+    from sweepkit.launch import named
+    from sweepkit.report import tables, terminal
+    from sweepkit.results import store
+
+    results_dir = paths.results_dir()
+    plans = [_evaluated(plan, args.overrides) for plan in named.plans(results_dir, args.name)]
+    running.check_sealed(plans, results_dir)
+    complete = [plan for plan in plans if _is_trained(results_dir, plan)]
+    if others := len(plans) - len(complete):
+        print(f"{counted(others, 'run')} left out: not complete, so without final weights")
+    if not complete:
+        return running.RUNS_FAILED
+    how = running.how(args, results_dir, complete[0])
+    if running.run_plans(complete, how, f"evaluate {args.name}", {}) is not None:
+        print("when the jobs have ended, the same command shows what they measured")
+        return running.DONE
+    frame = store.of_plans(complete, results_dir)
+    terminal.console().print(tables.runs(frame))
+    for key in sorted(set(frame["evaluation_key"])):
+        print(f"evaluation {key}: sweepkit results {_table(args.name)} --evaluation {key} shows it again")
+    return running.DONE if (frame["state"] == RunState.complete).all() else running.RUNS_FAILED
+
+
+def _evaluated(plan: RunPlan, overrides: Sequence[str]) -> RunPlan:
+    """``plan`` with its evaluation and its launcher as the overrides say.
+
+    Raises:
+        ConfigError: an override is of something else, or breaks a rule.
+    """
+    from sweepkit.config import codec, compose
+    from sweepkit.errors import invalid
+    from sweepkit.plan import build
+    from sweepkit.sweep import override
+
+    config = codec.from_json(plan.config)
+    for item in overrides:
+        if override.block(item) not in _BLOCKS:
+            raise invalid(
+                "evaluate",
+                item,
+                "be of evaluation or launcher",
+                "anything else is another training: sweepkit train",
+            )
+    for block in _BLOCKS:
+        if mine := [item for item in overrides if override.block(item) == block]:
+            config = compose.with_block(config, block, mine)
+    return build.evaluated(plan, config)
+
+
+def _is_trained(results_dir: Path, plan: RunPlan) -> bool:
+    record = RunDir.of(results_dir, plan.run_id).read_record()
+    return record is not None and record.state is RunState.complete
+
+
+def _table(name: str) -> str:
+    """What ``results`` calls the table that has these runs."""
+    from sweepkit.results import store
+
+    return name if name in store.sweep_names() else store.ALL
