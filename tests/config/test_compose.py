@@ -40,8 +40,8 @@ def test_groups_are_chosen_and_later_ones_win() -> None:
 
 def test_precedence_schema_group_experiment_command_line() -> None:
     assert compose().horizon.sequence_len == 2048
-    assert compose(["experiment=mini"]).horizon.sequence_len == 256
-    assert compose(["experiment=mini", "horizon.sequence_len=128"]).horizon.sequence_len == 128
+    assert compose(["experiment=mini"]).horizon.sequence_len == 128
+    assert compose(["experiment=mini", "horizon.sequence_len=64"]).horizon.sequence_len == 64
     # the experiment's own choice of model gives way to the command line's, in any order
     assert compose(["experiment=mini"]).model.depth == 4
     assert compose(["model=d2", "experiment=mini"]).model.depth == 2

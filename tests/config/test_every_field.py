@@ -184,15 +184,15 @@ def test_what_can_end_a_run_is_inside_or_a_limit() -> None:
 
 
 def test_what_tells_a_run_from_its_training() -> None:
-    """Evaluation, the limit of divergence, the cut of a step, and what only rounding would do."""
+    """When it is looked at and counts as diverged, the cut of a step, and what only rounding would do."""
     found = {
         key
         for key, field in FIELDS.items()
         if "variant_id" in marked(field.facts) and "training_id" not in marked(field.facts)
     }
     assert found == {
-        "evaluation.streams", "evaluation.max_bytes", "evaluation.every_steps", "trainer.max_loss_ratio",
-        "horizon.device_batch_size", "model.init_moved_by", "tokenizer.max_train_bytes",
+        "evaluation.every_steps", "trainer.max_loss_ratio", "horizon.device_batch_size",
+        "model.init_moved_by", "tokenizer.max_train_bytes",
     }  # fmt: skip
 
 
@@ -202,14 +202,15 @@ def test_what_the_plan_resolves_stands_for_some_field(monkeypatch: pytest.Monkey
 
     def keys(config: RunConfig, resolved: dict[str, Any]) -> identity.Keys:
         seen.update(resolved)
-        return identity.Keys("a", "b", "c", "d")
+        return identity.Keys("a", "b", "c", "d", "e")
 
     monkeypatch.setattr(building.identity, "keys", keys)
     for base in (*BASES, ("tokenizer=shared", *HUB)):
         build(compose(base))
     named = {name for field in FIELDS.values() for name in (field.key, *field.facts.comes_out_as)}
     assert len(seen) > 20 and seen <= named
-    resolved = {key for key, field in FIELDS.items() if field.facts.identity is Identity.resolved}
+    kinds = (Identity.resolved, Identity.evaluation)
+    resolved = {key for key, field in FIELDS.items() if field.facts.identity in kinds}
     assert named - FIELDS.keys() <= seen, "named by a field, and never resolved"
     assert seen & FIELDS.keys() <= resolved
 
