@@ -50,7 +50,7 @@ def test_what_stays_out(override: str) -> None:
         "model.aspect_ratio=32",
         "model.head_dim=64",
         "model.num_kv_heads=2",
-        "model.mlp_ratio=3",
+        "model.mlp.ratio=3",
         "model.window_pattern=SL",
         "model.short_window=256",
         "model.value_embeddings=false",

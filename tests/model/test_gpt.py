@@ -27,7 +27,7 @@ SWITCHES = {
         "model.qk_scale=1.0",
         "model.logit_softcap=20.0",
         "model.rope_base=10000.0",
-        "model.mlp_ratio=3",
+        "model.mlp.ratio=3",
     ),
 }
 

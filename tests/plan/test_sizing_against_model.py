@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
 from sweepkit.config import checks, codec
-from sweepkit.config.choices import Dtype, Fp8Backend
+from sweepkit.config.choices import Dtype, Fp8Backend, MlpKind
 from sweepkit.config.schema import (
     Fp8Config,
     HorizonConfig,
+    MlpConfig,
     ModelConfig,
     PrecisionConfig,
     RunConfig,
@@ -41,7 +42,7 @@ def configs(draw: st.DrawFn) -> RunConfig:
         aspect_ratio=draw(st.sampled_from([24, 32, 48, 64])),
         head_dim=draw(st.sampled_from([16, 32, 64])),
         num_kv_heads=draw(st.sampled_from([None, None, 1, 2])),
-        mlp_ratio=draw(st.integers(1, 4)),
+        mlp=MlpConfig(kind=draw(st.sampled_from(MlpKind)), ratio=draw(st.integers(1, 4))),
         window_pattern=draw(st.text("SL", min_size=1, max_size=5)),
         short_window=draw(st.sampled_from(["auto", 16, 100])),
         value_embeddings=draw(st.booleans()),

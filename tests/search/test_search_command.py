@@ -149,7 +149,7 @@ def test_hydras_sweep_syntax_is_a_space(tmp_path: Path) -> None:
     arguments = [
         "experiment=mini", "model=d2,d4", f"{LR}=tag(log,interval(0.01,0.05))", f"{BETA}=interval(0,1)",
         "optimizer.matrix.num_iterations=int(interval(3,5))", "optimizer.x0.lr=range(0.1,0.5,0.1)",
-        "model.mlp_ratio=range(2,9,2)", "model.window_pattern=choice(L,SL)", "seed=1,2", "launcher=local",
+        "model.mlp.ratio=range(2,9,2)", "model.window_pattern=choice(L,SL)", "seed=1,2", "launcher=local",
     ]  # fmt: skip
     options = {"n_trials": 7, "sampler": "qmc", "seed": 3}
     frozen = multirun.freeze([*arguments[:3], *arguments[4:]], tmp_path, options)
@@ -159,7 +159,7 @@ def test_hydras_sweep_syntax_is_a_space(tmp_path: Path) -> None:
         LR: Interval(0.01, 0.05, log=True),
         "optimizer.matrix.num_iterations": Interval(3, 5),
         "optimizer.x0.lr": Interval(0.1, 0.4, step=0.1),
-        "model.mlp_ratio": Interval(2, 8, step=2),
+        "model.mlp.ratio": Interval(2, 8, step=2),
         "model.window_pattern": Choices(("L", "SL")),
     }
     assert (frozen.search.n_trials, frozen.search.sampler, frozen.search.seed) == (7, "qmc", 3)

@@ -21,7 +21,7 @@ EACH_ALONE = "launcher.slurm.runs_per_task=1"  # by itself a seed's runs share a
 
 
 def test_runs_side_by_side_on_a_node_and_those_it_has_no_memory_for(cluster: Cluster, user: User) -> None:
-    axes = "{mlp: {small: [], huge: [model.mlp_ratio=10000000]}}"  # no machine has terabytes
+    axes = "{mlp: {small: [], huge: [model.mlp.ratio=10000000]}}"  # no machine has terabytes
     name = write_sweep(user.folder, axes=axes, reference="{mlp: small}", num_steps=80, ladder="none")
     packed = ("launcher.slurm.runs_per_task=2", "launcher.slurm.workers_per_task=2")
     user.sweepkit("sweep", name, *LAUNCHER, *packed)

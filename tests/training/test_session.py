@@ -62,9 +62,9 @@ def test_the_record_of_a_finished_run_is_complete(session: Session, tmp_path: Pa
 
 @pytest.mark.slow
 def test_a_reused_session_gives_the_bits_of_a_fresh_process(session: Session, tmp_path: Path) -> None:
-    other = tiny("seed=7", "optimizer.matrix.lr=0.05", "model.mlp_init_scale=0.7", "horizon.num_steps=5")
-    plan = tiny("precision.dtype=bf16", "model.mlp_init_scale=0.4")
-    before = tiny("precision.dtype=bf16", "seed=7", "optimizer.matrix.lr=0.05", "model.mlp_init_scale=0.7")
+    other = tiny("seed=7", "optimizer.matrix.lr=0.05", "model.mlp.init_scale=0.7", "horizon.num_steps=5")
+    plan = tiny("precision.dtype=bf16", "model.mlp.init_scale=0.4")
+    before = tiny("precision.dtype=bf16", "seed=7", "optimizer.matrix.lr=0.05", "model.mlp.init_scale=0.7")
     assert before.compile_key == plan.compile_key != other.compile_key
     for used in (other, before, plan):
         assert run(session, used, tmp_path / "reused").state is RunState.complete

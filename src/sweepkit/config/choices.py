@@ -24,6 +24,19 @@ class PackingAlgorithm(Enum):
     stream = "stream"
 
 
+class MlpKind(Enum):
+    """What the MLP does to its hidden layer (model/mlp.py)."""
+
+    relu2 = "relu2"
+
+
+class MlpMatch(Enum):
+    """In what an MLP costs what a ReLU² MLP of the configured ratio costs."""
+
+    params = "params"
+    flops = "flops"
+
+
 class MatrixOptimizer(Enum):
     muon = "muon"
     adamw = "adamw"

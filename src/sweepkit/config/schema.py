@@ -32,7 +32,7 @@ from sweepkit.config.schema_launch import (
     SlurmConfig,
     TrainerConfig,
 )
-from sweepkit.config.schema_model import Fp8Config, ModelConfig, PrecisionConfig
+from sweepkit.config.schema_model import Fp8Config, MlpConfig, ModelConfig, PrecisionConfig
 from sweepkit.config.schema_optimizer import (
     AdamGroupConfig,
     MatrixGroupConfig,
@@ -50,6 +50,7 @@ __all__ = [
     "LauncherConfig",
     "LoggingConfig",
     "MatrixGroupConfig",
+    "MlpConfig",
     "ModelConfig",
     "OptimizerConfig",
     "PackingConfig",

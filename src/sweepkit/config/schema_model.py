@@ -5,13 +5,32 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Optional, Union  # OmegaConf reads these at run time
 
-from sweepkit.config.choices import Dtype, Fp8Backend
+from sweepkit.config.choices import Dtype, Fp8Backend, MlpKind, MlpMatch
 from sweepkit.config.facts import Identity, block, either, fact, unless, when
 from sweepkit.config.ranges import Range, at_least, auto_or_at_least_one, between, finite, more_than_zero
 
 _RESOLVED = Identity.resolved
 SMEAR, VALUES = when("model.smear", True), when("model.value_embeddings", True)
 BACKOUT = when("model.backout", True)
+
+
+@dataclass
+class MlpConfig:
+    kind: MlpKind = fact(MlpKind.relu2, "what is done to the hidden layer")
+    ratio: int = fact(
+        4,
+        "hidden width of a ReLU² MLP / width; other kinds are as wide as costs the same",
+        at_least(1),
+        identity=_RESOLVED,
+        comes_out_as=("model.mlp.hidden",),
+    )
+    match: MlpMatch = fact(
+        MlpMatch.flops,
+        "in what it costs the same; the two part where there are experts",
+        identity=_RESOLVED,
+        comes_out_as=("model.mlp.hidden",),
+    )
+    init_scale: float = fact(0.4, "× ±√3/√width: its first matrices", at_least(0), initial=True)
 
 
 @dataclass
@@ -37,7 +56,6 @@ class ModelConfig:
     num_kv_heads: Optional[int] = fact(
         None, "key/value heads; null: one per query head", at_least(1), example="2", identity=_RESOLVED
     )
-    mlp_ratio: int = fact(4, "hidden channels of the MLP per channel of the width", at_least(1))
     window_pattern: str = fact(
         "SSSL",
         "attention windows, tiled over the layers: S short_window tokens, L the full context; the last is L",
@@ -84,9 +102,6 @@ class ModelConfig:
     unembedding_init_std: float = fact(
         0.001, "initial standard deviation of the vocabulary projection", at_least(0), initial=True
     )
-    mlp_init_scale: float = fact(
-        0.4, "the MLP's first matrix begins uniform in ± this × √3/√width", at_least(0), initial=True
-    )
     gate_init_max: float = fact(
         0.02,
         "weights of gates begin uniform between 0 and this",
@@ -124,6 +139,7 @@ class ModelConfig:
         initial=True,
         same_training=True,  # as rounding on another machine would
     )
+    mlp: MlpConfig = block(MlpConfig, "the feed-forward half of a block")
 
 
 @dataclass

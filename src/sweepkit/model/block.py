@@ -33,7 +33,7 @@ class Block(nn.Module):
     ) -> None:
         super().__init__()
         self.attention = Attention(model, within(weights, "attention."), device)
-        self.mlp = MLP(within(weights, "mlp."), device)
+        self.mlp = MLP(model.mlp.kind, within(weights, "mlp."), device)
 
     def compile_pieces(self, **options: Any) -> None:
         """Compile ``before`` and ``after``; ``options`` go to ``torch.compile``."""

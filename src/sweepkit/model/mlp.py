@@ -1,28 +1,46 @@
-"""The feed-forward half of a block: D → hidden, ReLU², back to D."""
+"""The feed-forward half of a block: D → hidden, something that is not linear, back to D.
+
+Shapes: B batch, T time, D width, F hidden width.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sweepkit.config.choices import MlpKind
 from sweepkit.model.layers import Linear, add_linears
+from sweepkit.plan.parts import MLPS
 from sweepkit.plan.weights import Weight
 
 
-class MLP(nn.Module):
-    """ReLU² feed-forward layer without biases."""
+def _relu2(up_BTF: Tensor) -> Tensor:
+    return F.relu(up_BTF).square()
 
-    up: Linear
+
+#: Kind → the hidden layer of what its input matrices give, one argument each.
+ACTIVATIONS: dict[MlpKind, Callable[..., Tensor]] = {
+    MlpKind.relu2: _relu2,
+}
+
+
+class MLP(nn.Module):
+    """Feed-forward layer without biases."""
+
     down: Linear
 
-    def __init__(self, weights: Mapping[str, Weight], device: torch.device | str | None) -> None:
+    def __init__(
+        self, kind: MlpKind, weights: Mapping[str, Weight], device: torch.device | str | None
+    ) -> None:
         super().__init__()
         add_linears(self, weights, device)
+        self.inputs, self.activation = MLPS[kind].inputs, ACTIVATIONS[kind]
 
     def forward(self, x_BTD: Tensor) -> Tensor:
         """[B, T, D] → [B, T, D]."""
-        y_BTD: Tensor = self.down(F.relu(self.up(x_BTD)).square())
+        hidden_BTF = self.activation(*(getattr(self, name)(x_BTD) for name in self.inputs))
+        y_BTD: Tensor = self.down(hidden_BTF)
         return y_BTD

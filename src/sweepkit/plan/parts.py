@@ -9,13 +9,34 @@ names that parameters have here. Sources: methodology §3 (FLOPs), the baseline 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 from sweepkit.config import dimensions
-from sweepkit.config.schema import RunConfig
+from sweepkit.config.choices import MlpKind
+from sweepkit.config.schema import ModelConfig, RunConfig
 from sweepkit.plan.weights import ZERO, Constant, Line, Normal, Part, Uniform, Weight
 
 #: Scores and weighted values: 2 × 2 FLOPs forward, twice that backward, a channel and visible position.
 FLOPS_PER_ATTENTION_CHANNEL = 12
+#: Of the hidden layer, where it is not a multiple of the width: what FP8 and matrix units take unpadded.
+HIDDEN_MULTIPLE = 16
+
+
+class Mlp(NamedTuple):
+    """A kind of MLP.
+
+    Attributes:
+        inputs: its matrices from the stream to the hidden layer.
+        num_kept: arrays of the hidden layer's size that its backward pass needs.
+    """
+
+    inputs: tuple[str, ...]
+    num_kept: int
+
+
+MLPS: dict[MlpKind, Mlp] = {
+    MlpKind.relu2: Mlp(("up",), 2),
+}
 
 
 def describe(config: RunConfig) -> tuple[Part, ...]:
@@ -69,22 +90,30 @@ def _attention(config: RunConfig) -> Part:
     )  # fmt: skip
 
 
-def _mlp(config: RunConfig) -> Part:
-    """Activations: the block's middle, its norm, the hidden layer before and after ReLU²."""
-    model = config.model
+def mlp_hidden(model: ModelConfig) -> int:
+    """Hidden width of the MLP: what costs as much as a ReLU² MLP, to the nearest multiple of 16."""
     width = dimensions.width(model)
-    hidden = model.mlp_ratio * width
-    bound = model.mlp_init_scale * _bound(width)
+    wanted = 2 * model.mlp.ratio * width
+    num_matrices = len(MLPS[model.mlp.kind].inputs) + 1
+    if num_matrices == 2:
+        return wanted // 2
+    return max(1, round(wanted / (num_matrices * HIDDEN_MULTIPLE))) * HIDDEN_MULTIPLE
+
+
+def _mlp(config: RunConfig) -> Part:
+    """Activations: the block's middle, its norm, the hidden layer before and after what is done to it."""
+    model = config.model
+    width, hidden, kind = dimensions.width(model), mlp_hidden(model), MLPS[model.mlp.kind]
+    bound = model.mlp.init_scale * _bound(width)
     layers = tuple(range(model.depth))
-    return Part(
-        (
-            Weight(
-                "blocks.*.mlp.up.weight", (hidden, width), "matrix", Uniform(-bound, bound), layers=layers
-            ),
-            Weight("blocks.*.mlp.down.weight", (width, hidden), "matrix", ZERO, layers=layers),
-        ),
-        channels=model.depth * (2 * width + 2 * hidden),
+    inputs = (
+        Weight(
+            f"blocks.*.mlp.{name}.weight", (hidden, width), "matrix", Uniform(-bound, bound), layers=layers
+        )
+        for name in kind.inputs
     )
+    down = Weight("blocks.*.mlp.down.weight", (width, hidden), "matrix", ZERO, layers=layers)
+    return Part((*inputs, down), channels=model.depth * (2 * width + kind.num_kept * hidden))
 
 
 def _value_embeddings(config: RunConfig) -> Part:

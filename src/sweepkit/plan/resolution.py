@@ -13,7 +13,7 @@ from sweepkit.config import dimensions
 from sweepkit.config.choices import DatasetKind, TokenizerCorpus
 from sweepkit.config.cross_checks import EMBEDDED_SOURCES
 from sweepkit.config.schema import RunConfig
-from sweepkit.plan import text
+from sweepkit.plan import parts, text
 from sweepkit.plan.horizon import Horizon
 from sweepkit.plan.sizing import Sizing
 
@@ -38,6 +38,7 @@ def resolved(
     return {
         "model.width": sizes.width,
         "model.num_kv_heads": sizes.num_kv_heads,
+        "model.mlp.hidden": parts.mlp_hidden(config.model),
         "model.windows": sizes.windows,
         "model.value_embedding_layers": sizes.value_embedding_layers,
         "model.backout": dimensions.has_backout(config.model),
