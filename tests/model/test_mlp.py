@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import pytest
@@ -23,7 +24,13 @@ def relu2(up: float) -> tuple[float, tuple[float, ...]]:
     return (up * up, (2 * up,)) if up > 0 else (0.0, (0.0,))
 
 
-UNITS: dict[MlpKind, Unit] = {MlpKind.relu2: relu2}
+def swiglu(gate: float, up: float) -> tuple[float, tuple[float, ...]]:
+    sigmoid = 1 / (1 + math.exp(-gate))
+    silu = gate * sigmoid
+    return silu * up, ((sigmoid + silu * (1 - sigmoid)) * up, silu)
+
+
+UNITS: dict[MlpKind, Unit] = {MlpKind.relu2: relu2, MlpKind.swiglu: swiglu}
 
 
 @pytest.mark.parametrize("kind", MlpKind)

@@ -28,6 +28,7 @@ class MlpKind(Enum):
     """What the MLP does to its hidden layer (model/mlp.py)."""
 
     relu2 = "relu2"
+    swiglu = "swiglu"
 
 
 class MlpMatch(Enum):

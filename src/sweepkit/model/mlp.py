@@ -21,9 +21,15 @@ def _relu2(up_BTF: Tensor) -> Tensor:
     return F.relu(up_BTF).square()
 
 
+def _swiglu(gate_BTF: Tensor, up_BTF: Tensor) -> Tensor:
+    """arXiv 2002.05202."""
+    return F.silu(gate_BTF) * up_BTF
+
+
 #: Kind → the hidden layer of what its input matrices give, one argument each.
 ACTIVATIONS: dict[MlpKind, Callable[..., Tensor]] = {
     MlpKind.relu2: _relu2,
+    MlpKind.swiglu: _swiglu,
 }
 
 

@@ -36,6 +36,7 @@ class Mlp(NamedTuple):
 
 MLPS: dict[MlpKind, Mlp] = {
     MlpKind.relu2: Mlp(("up",), 2),
+    MlpKind.swiglu: Mlp(("gate", "up"), 4),
 }
 
 
