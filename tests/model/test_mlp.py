@@ -30,7 +30,29 @@ def swiglu(gate: float, up: float) -> tuple[float, tuple[float, ...]]:
     return silu * up, ((sigmoid + silu * (1 - sigmoid)) * up, silu)
 
 
-UNITS: dict[MlpKind, Unit] = {MlpKind.relu2: relu2, MlpKind.swiglu: swiglu}
+def gelu(up: float) -> tuple[float, tuple[float, ...]]:
+    below = 0.5 * (1 + math.erf(up / math.sqrt(2)))
+    density = math.exp(-0.5 * up * up) / math.sqrt(2 * math.pi)
+    return up * below, (below + up * density,)
+
+
+def geglu(gate: float, up: float) -> tuple[float, tuple[float, ...]]:
+    value, (slope,) = gelu(gate)
+    return value * up, (slope * up, value)
+
+
+def leaky_relu2(up: float) -> tuple[float, tuple[float, ...]]:
+    leak = 1.0 if up > 0 else 0.5
+    return (leak * up) ** 2, (2 * leak * leak * up,)
+
+
+UNITS: dict[MlpKind, Unit] = {
+    MlpKind.relu2: relu2,
+    MlpKind.swiglu: swiglu,
+    MlpKind.geglu: geglu,
+    MlpKind.gelu: gelu,
+    MlpKind.leaky_relu2: leaky_relu2,
+}
 
 
 @pytest.mark.parametrize("kind", MlpKind)

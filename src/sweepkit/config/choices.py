@@ -29,6 +29,9 @@ class MlpKind(Enum):
 
     relu2 = "relu2"
     swiglu = "swiglu"
+    geglu = "geglu"
+    gelu = "gelu"
+    leaky_relu2 = "leaky_relu2"
 
 
 class MlpMatch(Enum):

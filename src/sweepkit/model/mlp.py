@@ -17,6 +17,9 @@ from sweepkit.plan.parts import MLPS
 from sweepkit.plan.weights import Weight
 
 
+_LEAK = 0.5  # as published (docs/reference/experiments.csv)
+
+
 def _relu2(up_BTF: Tensor) -> Tensor:
     return F.relu(up_BTF).square()
 
@@ -26,10 +29,22 @@ def _swiglu(gate_BTF: Tensor, up_BTF: Tensor) -> Tensor:
     return F.silu(gate_BTF) * up_BTF
 
 
+def _geglu(gate_BTF: Tensor, up_BTF: Tensor) -> Tensor:
+    """arXiv 2002.05202."""
+    return F.gelu(gate_BTF) * up_BTF
+
+
+def _leaky_relu2(up_BTF: Tensor) -> Tensor:
+    return F.leaky_relu(up_BTF, _LEAK).square()
+
+
 #: Kind → the hidden layer of what its input matrices give, one argument each.
 ACTIVATIONS: dict[MlpKind, Callable[..., Tensor]] = {
     MlpKind.relu2: _relu2,
     MlpKind.swiglu: _swiglu,
+    MlpKind.geglu: _geglu,
+    MlpKind.gelu: F.gelu,
+    MlpKind.leaky_relu2: _leaky_relu2,
 }
 
 

@@ -37,6 +37,9 @@ class Mlp(NamedTuple):
 MLPS: dict[MlpKind, Mlp] = {
     MlpKind.relu2: Mlp(("up",), 2),
     MlpKind.swiglu: Mlp(("gate", "up"), 4),
+    MlpKind.geglu: Mlp(("gate", "up"), 4),
+    MlpKind.gelu: Mlp(("up",), 2),
+    MlpKind.leaky_relu2: Mlp(("up",), 3),
 }
 
 
