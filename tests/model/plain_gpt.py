@@ -61,7 +61,13 @@ def plain_attention(
     return torch.cat(heads, dim=-1) @ p[f"{prefix}.out.weight"].T
 
 
-def plain_logits(p: dict[str, Tensor], config: ModelConfig, plan: RunPlan, tokens: Tensor) -> Tensor:
+def plain_logits(
+    p: dict[str, Tensor],
+    config: ModelConfig,
+    plan: RunPlan,
+    tokens: Tensor,
+    head: str = "lm_head.weight",
+) -> Tensor:
     """One row of tokens [T] → softcapped logits [T, vocabulary], padding included."""
     x = rms(p["wte.weight"][tokens])
     if config.smear:
@@ -81,7 +87,7 @@ def plain_logits(p: dict[str, Tensor], config: ModelConfig, plan: RunPlan, token
             kept = x
     if "backout_lambda" in p:
         x = x - p["backout_lambda"] * kept
-    logits = rms(x) @ p["lm_head.weight"].T
+    logits = rms(x) @ p[head].T
     return config.logit_softcap * torch.tanh(logits / config.logit_softcap)
 
 

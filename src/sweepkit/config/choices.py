@@ -41,6 +41,20 @@ class MlpMatch(Enum):
     flops = "flops"
 
 
+class FurtherHeads(Enum):
+    """What predicts further tokens: the head of the next one, or a head of each's own."""
+
+    shared = "shared"
+    own = "own"
+
+
+class FurtherSchedule(Enum):
+    """Whether the weights of further tokens stay, or fade one after the other, the furthest first."""
+
+    constant = "constant"
+    staged = "staged"
+
+
 class MatrixOptimizer(Enum):
     muon = "muon"
     adamw = "adamw"

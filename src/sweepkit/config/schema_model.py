@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Optional, Union  # OmegaConf reads these at run time
 
-from sweepkit.config.choices import Dtype, Fp8Backend, MlpKind, MlpMatch
+from sweepkit.config.choices import Dtype, Fp8Backend, FurtherHeads, FurtherSchedule, MlpKind, MlpMatch
 from sweepkit.config.facts import Identity, block, either, fact, unless, when
 from sweepkit.config.ranges import Range, at_least, auto_or_at_least_one, between, finite, more_than_zero
 
 _RESOLVED = Identity.resolved
 SMEAR, VALUES = when("model.smear", True), when("model.value_embeddings", True)
 BACKOUT = when("model.backout", True)
+FURTHER = unless("model.further.num_tokens", 0)
 
 
 @dataclass
@@ -31,6 +32,25 @@ class MlpConfig:
         comes_out_as=("model.mlp.hidden",),
     )
     init_scale: float = fact(0.4, "× ±√3/√width: its first matrices", at_least(0), initial=True)
+
+
+@dataclass
+class FurtherConfig:
+    """Multi-token prediction, while training; evaluation is of the next token alone."""
+
+    num_tokens: int = fact(0, "that are predicted after the next", between(0, 16), example="2")
+    heads: FurtherHeads = fact(
+        FurtherHeads.shared, "the head of the next token predicts them too, or each has its own", when=FURTHER
+    )
+    weight: float = fact(
+        0.5, "in the loss, × that of the token before", between(0, 1), traced=False, when=FURTHER
+    )
+    schedule: FurtherSchedule = fact(
+        FurtherSchedule.staged,
+        "weights stay, or fade one after the other, the furthest first; then the next token is all",
+        traced=False,
+        when=FURTHER,
+    )
 
 
 @dataclass
@@ -140,6 +160,7 @@ class ModelConfig:
         same_training=True,  # as rounding on another machine would
     )
     mlp: MlpConfig = block(MlpConfig, "the feed-forward half of a block")
+    further: FurtherConfig = block(FurtherConfig, "multi-token prediction: of tokens after the next")
 
 
 @dataclass

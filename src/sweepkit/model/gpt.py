@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from sweepkit.config import codec
 from sweepkit.config.choices import AttentionBackend
 from sweepkit.config.schema import RunConfig
-from sweepkit.model import init
+from sweepkit.model import further, init
 from sweepkit.model.attend import Attend
 from sweepkit.model.block import Block
 from sweepkit.model.layers import Embedding, Linear, norm, rotary_tables
@@ -29,6 +29,8 @@ from sweepkit.model.loss import (
     nats_and_gradient,
     softcap,
     token_nats,
+    weighted_mean_nats,
+    weighted_nats_and_gradient,
 )
 from sweepkit.plan import parts, weights
 from sweepkit.plan.roles import ROLES
@@ -94,8 +96,14 @@ class GPT(nn.Module):
         self.register_buffer("cos", cos, persistent=False)
         self.register_buffer("sin", sin, persistent=False)
         self.training_project = None
-        self._nats_and_gradient = nats_and_gradient
+        self._nats_and_gradient, self._weighted = nats_and_gradient, weighted_nats_and_gradient
         self._compiled = False
+        num_heads = len(weights.within(self.weights, "further_heads."))
+        self.further_heads = nn.ModuleList(
+            self._linear(f"further_heads.{i}", device) for i in range(num_heads)
+        )
+        num_further = config.model.further.num_tokens
+        self.register_buffer("further_weights", torch.zeros(num_further, device=device), persistent=False)
         self.windows = plan.windows
         self.attends = nn.ModuleDict(
             {
@@ -130,6 +138,7 @@ class GPT(nn.Module):
         for block in self.blocks:
             cast(Block, block).compile_pieces(**options)
         self._nats_and_gradient = torch.compile(nats_and_gradient, **options)
+        self._weighted = torch.compile(weighted_nats_and_gradient, **options)
         self._compiled = True
 
     def forward(
@@ -153,7 +162,46 @@ class GPT(nn.Module):
         with torch.enable_grad():  # the graphs of training
             return self._forward(inputs_BT, targets_BT, loss).detach()
 
+    def training_loss(self, inputs_BT: Tensor, targets_BT: Tensor) -> tuple[Tensor, Tensor]:
+        """What is differentiated, and the mean nats of the next token, which has no gradient.
+
+        They are the same where the next token is all that is predicted.
+        """
+        if not self.config.further.num_tokens:
+            loss = self(inputs_BT, targets_BT)
+            return loss, loss.detach()
+        x_ND = self._stream(inputs_BT).flatten(0, 1)
+        targets_NK = further.targets(targets_BT, self.config.further.num_tokens).flatten(0, 1)
+        project = (self.training and self.training_project) or InComputeDtype
+        cap, weights_K = self.config.logit_softcap, self.get_buffer("further_weights")
+        head_VD = self.lm_head.weight[: self.vocab_size]
+        if not self.further_heads:
+            weights_K = torch.cat((torch.ones_like(weights_K[:1]), weights_K))
+            return weighted_mean_nats(x_ND, head_VD, targets_NK, weights_K, cap, self._weighted, project)
+        heads = (head_VD, *(cast(Linear, head).weight[: self.vocab_size] for head in self.further_heads))
+        first, *others = (
+            mean_nats(x_ND, head, targets_N.contiguous(), cap, self._nats_and_gradient, project)
+            for head, targets_N in zip(heads, targets_NK.unbind(1), strict=True)
+        )
+        return first + (weights_K * torch.stack(others)).sum(), first.detach()
+
     def _forward(self, inputs_BT: Tensor, targets_BT: Tensor | None, loss: Literal["mean", "none"]) -> Tensor:
+        x_BTD = self._stream(inputs_BT)
+        if targets_BT is None:
+            return softcap(self.lm_head(x_BTD)[..., : self.vocab_size], self.config.logit_softcap)
+        problem = (
+            x_BTD.flatten(0, 1),
+            self.lm_head.weight[: self.vocab_size],
+            targets_BT.flatten(),
+            self.config.logit_softcap,
+            self._nats_and_gradient,
+        )
+        if loss == "none":
+            return token_nats(*problem).view(targets_BT.shape)
+        return mean_nats(*problem, (self.training and self.training_project) or InComputeDtype)
+
+    def _stream(self, inputs_BT: Tensor) -> Tensor:
+        """What the head multiplies, [B, T, D]: the normed stream after all blocks."""
         time = inputs_BT.size(1)
         cos, sin = self.get_buffer("cos")[:time], self.get_buffer("sin")[:time]
         x_BTD = self._stem(self.wte(inputs_BT))
@@ -169,19 +217,7 @@ class GPT(nn.Module):
         if backout_BTD is not None:
             assert self.backout_lambda is not None
             x_BTD = x_BTD - self.backout_lambda * backout_BTD
-        x_BTD = norm(x_BTD)
-        if targets_BT is None:
-            return softcap(self.lm_head(x_BTD)[..., : self.vocab_size], self.config.logit_softcap)
-        problem = (
-            x_BTD.flatten(0, 1),
-            self.lm_head.weight[: self.vocab_size],
-            targets_BT.flatten(),
-            self.config.logit_softcap,
-            self._nats_and_gradient,
-        )
-        if loss == "none":
-            return token_nats(*problem).view(targets_BT.shape)
-        return mean_nats(*problem, (self.training and self.training_project) or InComputeDtype)
+        return norm(x_BTD)
 
     def _stem(self, x_BTD: Tensor) -> Tensor:
         """Norm, then smear: every token takes a gated share of the one before it."""

@@ -30,6 +30,7 @@ _TILE_LOGITS = {"cpu": 1 << 18}
 # Chunks are of whole multiples of this: FP8 units sum over multiples of 16 tokens.
 _CHUNK_MULTIPLE = 16
 
+#: ``nats_and_gradient``, or with the targets of several tokens a kernel of that shape.
 NatsAndGradient = Callable[[Tensor, Tensor, float], Tensor]
 
 
@@ -109,6 +110,32 @@ def nats_and_gradient(logits_RV: Tensor, targets_R: Tensor, cap: float) -> Tenso
     return nats_R1.squeeze(1)
 
 
+def weighted_nats_and_gradient(
+    logits_RV: Tensor, targets_RK: Tensor, cap: float, weights_K: Tensor
+) -> Tensor:
+    """As ``nats_and_gradient``, for several tokens that the same logits predict.
+
+    Args:
+        targets_RK: int32 or int64, the tokens of every row.
+        weights_K: fp32; the gradient is that of the nats' weighted sum.
+
+    Returns:
+        Nats, fp32 [R, K], not weighted.
+    """
+    scored_RK = targets_RK != IGNORED
+    column_RK = targets_RK.clamp(min=0).long()
+    tanh_RV = _tanh(logits_RV.float() / cap)
+    shift_R1 = softcap(logits_RV.amax(dim=-1, keepdim=True), cap)
+    exp_RV = torch.exp(cap * tanh_RV - shift_R1)
+    sum_R1 = exp_RV.sum(dim=-1, keepdim=True)
+    nats_RK = torch.where(scored_RK, sum_R1.log() + shift_R1 - cap * tanh_RV.gather(1, column_RK), 0.0)
+    weights_RK = weights_K * scored_RK
+    gradient_RV = exp_RV / sum_R1 * weights_RK.sum(dim=-1, keepdim=True)
+    gradient_RV = gradient_RV.scatter_add(1, column_RK, -weights_RK)
+    logits_RV.copy_(gradient_RV * (1 - tanh_RV * tanh_RV))
+    return nats_RK
+
+
 def token_nats(
     x_ND: Tensor, weight_VD: Tensor, targets_N: Tensor, cap: float, kernel: NatsAndGradient
 ) -> Tensor:
@@ -147,6 +174,37 @@ def mean_nats(
     return loss
 
 
+def weighted_mean_nats(
+    x_ND: Tensor,
+    weight_VD: Tensor,
+    targets_NK: Tensor,
+    weights_K: Tensor,
+    cap: float,
+    kernel: Callable[[Tensor, Tensor, float, Tensor], Tensor],
+    project: Project = InComputeDtype,
+) -> tuple[Tensor, Tensor]:
+    """Several tokens' mean cross-entropies by the same logits: their weighted sum, and the first alone.
+
+    As ``mean_nats``; the second has no gradient.
+
+    Args:
+        targets_NK: the tokens that each position predicts, -1 where not scored; some is scored of each.
+        weights_K: fp32.
+        kernel: ``weighted_nats_and_gradient``, compiled or not.
+    """
+    counts_K = (targets_NK != IGNORED).sum(dim=0).clamp(min=1)
+    weights_K = weights_K * (counts_K[0] / counts_K)  # all sums are divided by the first one's number
+    sums_K = torch.zeros_like(weights_K)
+
+    def weighted(logits_RV: Tensor, targets_RK: Tensor, cap: float) -> Tensor:
+        nats_RK = kernel(logits_RV, targets_RK, cap, weights_K)
+        sums_K.add_(nats_RK.sum(dim=0))
+        return nats_RK @ weights_K
+
+    loss: Tensor = _MeanNats.apply(x_ND, weight_VD, targets_NK, cap, weighted, project)  # type: ignore[no-untyped-call]
+    return loss, sums_K[0] / counts_K[0]
+
+
 class _MeanNats(torch.autograd.Function):
     """Loss and gradients in the forward pass."""
 
@@ -160,7 +218,8 @@ class _MeanNats(torch.autograd.Function):
         kernel: NatsAndGradient,
         project: Project,
     ) -> Tensor:
-        share = 1 / (targets_N != IGNORED).sum().clamp(min=1)
+        first_N = targets_N if targets_N.dim() == 1 else targets_N[:, 0]
+        share = 1 / (first_N != IGNORED).sum().clamp(min=1)
         projection = project(x_ND, weight_VD)
         nats_N = torch.empty(x_ND.size(0), device=x_ND.device)
         x_gradient_ND = torch.empty_like(x_ND)

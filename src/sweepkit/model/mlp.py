@@ -16,7 +16,6 @@ from sweepkit.model.layers import Linear, add_linears
 from sweepkit.plan.parts import MLPS
 from sweepkit.plan.weights import Weight
 
-
 _LEAK = 0.5  # as published (docs/reference/experiments.csv)
 
 

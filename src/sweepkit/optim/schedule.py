@@ -34,6 +34,23 @@ def at(step: int, plan: RunPlan, num_skipped: int = 0) -> Now:
     return Now(step - num_skipped, *factors)
 
 
+def further_weights(step: int, plan: RunPlan) -> list[float]:
+    """Loss weights of the tokens after the next: a power each, and a factor that may fade.
+
+    Staged: of k further tokens the furthest fades to 0 over the first (k + 1)th of the run, the one before it
+    over the second, and in the last part the next token is all that counts.
+    """
+    block = plan.config["model"]["further"]
+    num, weight = int(block["num_tokens"]), float(block["weight"])
+    weights = [weight**ahead for ahead in range(1, num + 1)]
+    if block["schedule"] == "constant":
+        return weights
+    stage = step / plan.num_steps * (num + 1)
+    return [
+        weight * min(max(num + 1 - ahead - stage, 0.0), 1.0) for ahead, weight in enumerate(weights, start=1)
+    ]
+
+
 def lr_factor(step: int, plan: RunPlan) -> float:
     """What every learning rate is multiplied by; the warm-up has precedence over the warm-down."""
     if step < plan.warmup_steps:

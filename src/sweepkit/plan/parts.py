@@ -12,7 +12,7 @@ import math
 from typing import NamedTuple
 
 from sweepkit.config import dimensions
-from sweepkit.config.choices import MlpKind
+from sweepkit.config.choices import FurtherHeads, MlpKind
 from sweepkit.config.schema import ModelConfig, RunConfig
 from sweepkit.plan.weights import ZERO, Constant, Line, Normal, Part, Uniform, Weight
 
@@ -54,6 +54,7 @@ def describe(config: RunConfig) -> tuple[Part, ...]:
         _lambdas(config),
         _smear(config),
         _backout(config),
+        _further_heads(config),
     )
 
 
@@ -68,11 +69,20 @@ def _embedding(config: RunConfig) -> Part:
     return Part((Weight("wte.weight", shape, "embedding", init, "lookup"),))
 
 
-def _head(config: RunConfig) -> Part:
+def _head(config: RunConfig, name: str = "lm_head.weight", layers: tuple[int, ...] | None = None) -> Part:
     vocab_size = config.tokenizer.vocab_size
     rows = dimensions.padded_vocab_size(vocab_size)
     init, shape = Normal(config.model.unembedding_init_std), (rows, dimensions.width(config.model))
-    return Part((Weight("lm_head.weight", shape, "unembedding", init, padding=rows - vocab_size),))
+    padding = rows - vocab_size
+    return Part((Weight(name, shape, "unembedding", init, layers=layers, padding=padding),))
+
+
+def _further_heads(config: RunConfig) -> Part:
+    """One for each further token, or none: the head of the next token makes its logits once for all."""
+    further = config.model.further
+    if further.heads is FurtherHeads.shared or not further.num_tokens:
+        return Part(())
+    return _head(config, "further_heads.*.weight", tuple(range(further.num_tokens)))
 
 
 def _attention(config: RunConfig) -> Part:

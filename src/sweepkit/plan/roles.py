@@ -1,4 +1,4 @@
-"""Roles of parameters: which update rule moves them, how their rates scale, and in which sum they count.
+"""Roles of parameters: which update rule moves them, and how their rates scale.
 
 An update rule is described here without torch: what it keeps of a weight, how much it holds while it works,
 and what an update costs. The memory estimate and the owners of ranks follow from that; the rule itself is
@@ -23,13 +23,11 @@ class Role:
     """Parameters with one learning rate and weight decay: the block of ``optimizer`` with the role's name.
 
     Attributes:
-        count: the sum of ``RunPlan.param_groups`` that they are counted in.
         lr_by_width: whether the LR scales with (width / reference width)^-0.5.
         lr_by_batch: whether the LR scales with the root of the batch.
         decay_is_scheduled: whether weight decay is scaled with batch and horizon, and follows its schedule.
     """
 
-    count: str
     lr_by_width: bool = False
     lr_by_batch: bool = True
     decay_is_scheduled: bool = False
@@ -37,13 +35,13 @@ class Role:
 
 #: In the order in which parameters are listed everywhere.
 ROLES: dict[str, Role] = {
-    "matrix": Role("transformer_matrices", decay_is_scheduled=True),
-    "embedding": Role("wte", lr_by_width=True),
-    "unembedding": Role("lm_head", lr_by_width=True),
-    "value_embedding": Role("value_embeds", lr_by_width=True),
-    "resid": Role("scalars"),
-    "x0": Role("scalars"),
-    "smear": Role("scalars", lr_by_batch=False),
+    "matrix": Role(decay_is_scheduled=True),
+    "embedding": Role(lr_by_width=True),
+    "unembedding": Role(lr_by_width=True),
+    "value_embedding": Role(lr_by_width=True),
+    "resid": Role(),
+    "x0": Role(),
+    "smear": Role(lr_by_batch=False),
 }
 
 

@@ -14,8 +14,12 @@ from sweepkit.config import dimensions
 from sweepkit.config.choices import ParameterCount
 from sweepkit.config.schema import RunConfig
 from sweepkit.plan import parts
-from sweepkit.plan.roles import ROLES
 from sweepkit.plan.weights import Part, Weight
+
+#: First word of a parameter's name → the sum that it is in.
+_SUM_OF = {"blocks": "transformer_matrices"} | {
+    name: name for name in ("wte", "value_embeds", "lm_head", "further_heads")
+}
 
 
 @dataclass(frozen=True)
@@ -43,14 +47,15 @@ class Sizing:
 
     @cached_property
     def param_groups(self) -> dict[str, int]:
-        """wte, value_embeds, lm_head, transformer_matrices (gates included), scalars.
+        """wte, value_embeds, lm_head, transformer_matrices (gates included), scalars; others where there are.
 
         The smear gate is among the scalars; it is a Linear and costs FLOPs all the same.
         """
-        counts = dict.fromkeys(("wte", "value_embeds", "lm_head", "transformer_matrices", "scalars"), 0)
+        sums = dict.fromkeys(("wte", "value_embeds", "lm_head", "transformer_matrices", "scalars"), 0)
         for weight in self.weights:
-            counts[ROLES[weight.role].count] += weight.num_params
-        return counts
+            group = _SUM_OF.get(weight.name.partition(".")[0], "scalars")
+            sums[group] = sums.get(group, 0) + weight.num_params
+        return sums
 
     @cached_property
     def flops_per_token(self) -> int:

@@ -26,7 +26,7 @@ from sweepkit.config.choices import AttentionBackend, Fp8Backend
 from sweepkit.distributed.ranks import Ranks
 from sweepkit.model.gpt import GPT, build_model
 from sweepkit.model.layers import Linear
-from sweepkit.optim import owners
+from sweepkit.optim import owners, schedule
 from sweepkit.optim.gradients import GradientExchange
 from sweepkit.optim.optimizer import Optimizer, build_optimizer
 from sweepkit.plan.fp8_share import in_fp8
@@ -120,7 +120,7 @@ class Engine:
         shape = (plan.device_batch_size, plan.sequence_len)
         inputs_BT = torch.zeros(shape, dtype=torch.int32, device=self.device)
         self.backward(inputs_BT, inputs_BT, 1.0)
-        self.optimizer.set_step(0)
+        self.set_step(plan, 0)
         self.optimizer.step(send=False)
         self.optimizer.zero_grad()
         self.nats(inputs_BT, inputs_BT)
@@ -132,18 +132,26 @@ class Engine:
         )
         self.nats(inputs_BT, inputs_BT)
 
+    def set_step(self, plan: RunPlan, step: int, num_skipped: int = 0) -> None:
+        """Set the scheduled values of step ``step`` (from 0), before which so many updated nothing."""
+        self.optimizer.set_step(step, num_skipped)
+        if further := schedule.further_weights(step, plan):
+            self.model.get_buffer("further_weights").copy_(torch.tensor(further))
+
     def backward(self, inputs_BT: Tensor, targets_BT: Tensor, share: float, last: bool = False) -> Tensor:
-        """Add the gradients of ``share`` × the mean loss (× loss scale); returns the mean loss, nats, 0-d.
+        """Add the gradients of ``share`` × the training loss (× loss scale).
+
+        Returns the next token's mean nats, 0-d.
 
         Args:
             last: of this step's micro-batches: gradients go to their owners as they become whole, and
                 ``gradients.finish`` waits for them.
         """
         self.gradients.armed = last
-        loss: Tensor = self.model(inputs_BT, targets_BT, loss="mean")
+        loss, next_token = self.model.training_loss(inputs_BT, targets_BT)
         factor: float | Tensor = share if self.scaler is None else share * self.scaler.scale
         torch.autograd.backward(loss * factor)
-        return loss.detach()
+        return next_token
 
     def mean_over_ranks(self, value: float) -> float:
         """The mean of a number over the ranks."""

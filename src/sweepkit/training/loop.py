@@ -116,7 +116,7 @@ class Loop:
         started = time.perf_counter()
         micro_batches = batches.take()
         waiting_s = time.perf_counter() - started
-        self.engine.optimizer.set_step(step, self.state.num_skipped_steps)
+        self.engine.set_step(self.plan, step, self.state.num_skipped_steps)
         last = len(micro_batches) - 1
         share = 1.0 / (len(micro_batches) * ranks.size)
         losses = [
