@@ -32,6 +32,15 @@ def turn(x: Tensor, position: int, base: float) -> Tensor:
     return torch.stack(out)
 
 
+def plain_bigrams(table: Tensor, tokens: Tensor) -> Tensor:
+    """[T, D] rows of hashed pairs; the last row for the token that has none before it."""
+    numbers, last = tokens.tolist(), table.shape[0] - 1
+    rows = [last]
+    for t in range(1, len(numbers)):
+        rows.append(((36313 * numbers[t]) ^ (27191 * numbers[t - 1])) % last)
+    return torch.stack([table[row] for row in rows])
+
+
 def plain_attention(
     p: dict[str, Tensor], config: ModelConfig, plan: RunPlan, layer: int, x: Tensor, tokens: Tensor
 ) -> Tensor:
@@ -80,6 +89,8 @@ def plain_logits(
     kept = x
     for layer in range(plan.depth):
         x = p["resid_lambdas"][layer] * x + p["x0_lambdas"][layer] * x0
+        if "bigram_lambdas" in p and layer < len(p["bigram_lambdas"]):
+            x = x + p["bigram_lambdas"][layer] * plain_bigrams(p["bigram_embeds.weight"], tokens)
         x = x + plain_attention(p, config, plan, layer, rms(x), tokens)
         hidden = torch.clamp(rms(x) @ p[f"blocks.{layer}.mlp.up.weight"].T, min=0) ** 2
         x = x + hidden @ p[f"blocks.{layer}.mlp.down.weight"].T

@@ -23,6 +23,8 @@ SWITCHES = {
     "windows everywhere but last": ("model.window_pattern=S", "model.short_window=1"),
     "window of the row": ("model.short_window=11",),
     "old gates": ("model.value_gate_channels=32", "model.value_gate_scale=2.0"),
+    "bigrams in every layer": ("model.bigram.table_ratio=0.4",),
+    "bigrams in the first": ("model.bigram.table_ratio=2", "model.bigram.num_layers=1"),
     "other constants": (
         "model.qk_scale=1.0",
         "model.logit_softcap=20.0",
@@ -147,7 +149,7 @@ def test_bf16_stays_near_fp32() -> None:
 def test_dtypes_by_role() -> None:
     model = build_model(tiny_plan(), torch.bfloat16, "meta")
     for role, named in model.parameter_roles().items():
-        tables = role in ("embedding", "value_embedding")
+        tables = role in ("embedding", "value_embedding", "bigram")
         for name, parameter in named:
             assert parameter.dtype == (torch.bfloat16 if tables else torch.float32), name
 
@@ -163,7 +165,7 @@ def test_parameter_counts_by_role_are_the_plans(overrides: tuple[str, ...]) -> N
         "lm_head": count["unembedding"],
         "transformer_matrices": count["matrix"],
         "scalars": count["resid"] + count["x0"] + count["smear"],
-    }
+    } | ({"bigram_embeds": count["bigram"]} if count["bigram"] else {})
     assert plan.total_params == sum(count.values())
 
 

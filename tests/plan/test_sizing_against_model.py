@@ -32,7 +32,7 @@ from sweepkit.training.engine import Engine, EngineKey
 
 #: First word of a parameter's name → the sum of the plan that it is in; all others are scalars.
 SUM_OF = {"blocks": "transformer_matrices"} | {
-    name: name for name in ("wte", "lm_head", "value_embeds", "further_heads")
+    name: name for name in ("wte", "lm_head", "value_embeds", "further_heads", "bigram_embeds")
 }
 
 

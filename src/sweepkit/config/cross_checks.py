@@ -32,6 +32,7 @@ _OWN_FIELDS = {
 }
 #: FP8 hardware multiplies matrices whose sizes are multiples of this.
 FP8_MULTIPLE = 16
+MIN_BIGRAM_ROWS = 2
 _LENGTHS = ("target_flops", "num_steps", "target_tokens")
 
 
@@ -39,6 +40,7 @@ def check(config: RunConfig) -> None:
     """Raises ConfigError for the first rule that is broken."""
     _check_model(config.model)
     _check_backout(config.model)
+    _check_bigrams(config)
     _check_dataset(config.dataset)
     _check_streams(config.evaluation.streams)
     _check_holdouts(config)
@@ -91,6 +93,17 @@ def _check_backout(model: ModelConfig) -> None:
             f"be left out where there is no backout ({why})",
             "leave it out, or use a model of depth "
             f"{dimensions.MIN_BACKOUT_DEPTH} or more with model.backout=null",
+        )
+
+
+def _check_bigrams(config: RunConfig) -> None:
+    ratio, vocab_size = config.model.bigram.table_ratio, config.tokenizer.vocab_size
+    if ratio and dimensions.bigram_rows(config.model, vocab_size) < MIN_BIGRAM_ROWS:
+        raise errors.invalid(
+            "model.bigram.table_ratio",
+            ratio,
+            f"give at least {MIN_BIGRAM_ROWS} rows of a vocabulary of {vocab_size} (one is the first token's)",
+            "use 5, or 0 for no table",
         )
 
 

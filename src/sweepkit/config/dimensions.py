@@ -38,6 +38,16 @@ def value_embedding_layers(model: ModelConfig) -> tuple[int, ...]:
     return tuple(i for i in range(model.depth) if i % 2 == (model.depth - 1) % 2 and model.value_embeddings)
 
 
+def bigram_rows(model: ModelConfig, vocab_size: int) -> int:
+    """Rows of the table of hashed bigrams; 0 where there is none."""
+    return round(model.bigram.table_ratio * vocab_size)
+
+
+def bigram_layers(model: ModelConfig) -> int:
+    """In how many layers bigrams are added, from the first on."""
+    return min(model.depth, model.bigram.num_layers or model.depth)
+
+
 def windows(model: ModelConfig, sequence_len: int) -> tuple[int, ...]:
     """Window of every layer in tokens, at most T; the last layer always sees everything."""
     short = model.short_window

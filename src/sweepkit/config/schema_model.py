@@ -12,6 +12,7 @@ from sweepkit.config.ranges import Range, at_least, auto_or_at_least_one, betwee
 _RESOLVED = Identity.resolved
 SMEAR, VALUES = when("model.smear", True), when("model.value_embeddings", True)
 BACKOUT = when("model.backout", True)
+BIGRAM = unless("model.bigram.table_ratio", 0)
 FURTHER = unless("model.further.num_tokens", 0)
 
 
@@ -32,6 +33,22 @@ class MlpConfig:
         comes_out_as=("model.mlp.hidden",),
     )
     init_scale: float = fact(0.4, "× ±√3/√width: its first matrices", at_least(0), initial=True)
+
+
+@dataclass
+class BigramConfig:
+    table_ratio: float = fact(
+        0.0, "rows of the table / vocabulary; 0: no table", between(0, 100), example="5"
+    )
+    num_layers: Optional[int] = fact(
+        None,
+        "that it is added in, from the first on; null: all",
+        at_least(1),
+        example="1",
+        identity=_RESOLVED,
+        when=BIGRAM,
+    )
+    lambda_init: float = fact(0.1, "× what is added", finite(), initial=True, when=BIGRAM)
 
 
 @dataclass
@@ -160,6 +177,7 @@ class ModelConfig:
         same_training=True,  # as rounding on another machine would
     )
     mlp: MlpConfig = block(MlpConfig, "the feed-forward half of a block")
+    bigram: BigramConfig = block(BigramConfig, "embeddings of hashed pairs of tokens, added to the stream")
     further: FurtherConfig = block(FurtherConfig, "multi-token prediction: of tokens after the next")
 
 

@@ -8,7 +8,7 @@ from typing import Optional  # OmegaConf reads it at run time
 from sweepkit.config.choices import MatrixOptimizer, WeightDecaySchedule
 from sweepkit.config.facts import Identity, block, either, fact, unless, when
 from sweepkit.config.ranges import at_least, below_one, between, more_than_zero
-from sweepkit.config.schema_model import BACKOUT, SMEAR, VALUES
+from sweepkit.config.schema_model import BACKOUT, BIGRAM, SMEAR, VALUES
 
 _RESOLVED = Identity.resolved
 _MUON = when("optimizer.matrix.kind", MatrixOptimizer.muon)
@@ -100,6 +100,7 @@ class OptimizerConfig:
     embedding: AdamGroupConfig = block(_embedding, "token embeddings")
     unembedding: AdamGroupConfig = block(_unembedding, "the vocabulary projection")
     value_embedding: AdamGroupConfig = block(_value_embedding, "value embeddings", when=VALUES)
+    bigram: AdamGroupConfig = block(_embedding, "hashed pairs of tokens", when=BIGRAM)
     resid: AdamGroupConfig = block(
         lambda: AdamGroupConfig(lr=0.005, weight_decay=0.05), "factors on the residual stream"
     )

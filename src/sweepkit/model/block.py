@@ -1,7 +1,7 @@
 """One transformer block, residual mixing included, in two pieces around the attention kernel.
 
-``x = resid_λ·x + x0_λ·x0``, then attention, then the MLP, each on the normed stream. The pieces are what is
-compiled; the kernel between them is opaque to the compiler anyway. The layer's number appears nowhere in
+``x = resid_λ·x + x0_λ·x0 (+ λ·bigrams)``, then attention, then the MLP, each on the normed stream. The pieces
+are what is compiled; the kernel between them is opaque to the compiler anyway. The layer's number appears nowhere in
 here and what differs between layers comes in as tensors, so a model of any depth compiles three graphs:
 before (with and without value embeddings) and after. Whole blocks take 1.5 times as long to compile (they
 differ in their windows too) and run no faster.
@@ -50,10 +50,14 @@ class Block(nn.Module):
         cos_T1k: Tensor,
         sin_T1k: Tensor,
         attend: Attend,
+        bigrams: tuple[Tensor, Tensor] | None = None,
     ) -> Tensor:
-        """[B, T, D] → [B, T, D]; the λs are fp32 scalars (0-d), multiplied in fp32."""
+        """[B, T, D] → [B, T, D]; the λs are fp32 scalars (0-d), multiplied in fp32.
+
+        ``bigrams``: a λ and what it is added by, [B, T, D].
+        """
         x_BTD, q_BHTK, k_BGTK, v_BGTK = self.before(
-            x_BTD, x0_BTD, resid_lambda, x0_lambda, ve_BTE, cos_T1k, sin_T1k
+            x_BTD, x0_BTD, resid_lambda, x0_lambda, ve_BTE, cos_T1k, sin_T1k, bigrams
         )
         return self.after(x_BTD, attend(q_BHTK, k_BGTK, v_BGTK))
 
@@ -66,9 +70,12 @@ class Block(nn.Module):
         ve_BTE: Tensor | None,
         cos_T1k: Tensor,
         sin_T1k: Tensor,
+        bigrams: tuple[Tensor, Tensor] | None,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """All up to the attention kernel: the mixed stream, queries, keys and values."""
         x_BTD = resid_lambda * x_BTD + x0_lambda * x0_BTD
+        if bigrams is not None:
+            x_BTD = x_BTD + bigrams[0] * bigrams[1]
         return x_BTD, *self.attention.project(norm(x_BTD), ve_BTE, cos_T1k, sin_T1k)
 
     def after(self, x_BTD: Tensor, y_BHTK: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from sweepkit.config import codec
 from sweepkit.config.choices import AttentionBackend
 from sweepkit.config.schema import RunConfig
-from sweepkit.model import further, init
+from sweepkit.model import bigram, further, init
 from sweepkit.model.attend import Attend
 from sweepkit.model.block import Block
 from sweepkit.model.layers import Embedding, Linear, norm, rotary_tables
@@ -87,6 +87,9 @@ class GPT(nn.Module):
         self.lm_head = self._linear("lm_head", device)
         self.resid_lambdas = self._factor("resid_lambdas", device)
         self.x0_lambdas = self._factor("x0_lambdas", device)
+        has_bigrams = "bigram_lambdas" in self.weights
+        self.bigram_embeds = self._table("bigram_embeds", device) if has_bigrams else None
+        self.bigram_lambdas = self._factor("bigram_lambdas", device) if has_bigrams else None
         has_smear, has_backout = ("smear_lambda" in self.weights, "backout_lambda" in self.weights)
         self.smear_gate = self._linear("smear_gate", device) if has_smear else None
         self.smear_lambda = self._factor("smear_lambda", device) if has_smear else None
@@ -208,16 +211,26 @@ class GPT(nn.Module):
         # A view: were both the same object in block 0, that block would be traced as another graph.
         x0_BTD, backout_BTD = x_BTD.view_as(x_BTD), None
         resid_lambdas, x0_lambdas = self.resid_lambdas.unbind(), self.x0_lambdas.unbind()
+        bigrams = self._bigrams(inputs_BT)
         for i, block in enumerate(self.blocks):
             table, attend = str(i), self.attends[str(self.windows[i])]
             ve_BTE = self.value_embeds[table](inputs_BT) if table in self.value_embeds else None
-            x_BTD = block(x_BTD, x0_BTD, resid_lambdas[i], x0_lambdas[i], ve_BTE, cos, sin, attend)
+            x_BTD = block(
+                x_BTD, x0_BTD, resid_lambdas[i], x0_lambdas[i], ve_BTE, cos, sin, attend, bigrams.get(i)
+            )
             if i == self.backout_layer and self.backout_lambda is not None:
                 backout_BTD = x_BTD
         if backout_BTD is not None:
             assert self.backout_lambda is not None
             x_BTD = x_BTD - self.backout_lambda * backout_BTD
         return norm(x_BTD)
+
+    def _bigrams(self, inputs_BT: Tensor) -> dict[int, tuple[Tensor, Tensor]]:
+        """Layer → its λ and the bigrams' rows [B, T, D]; empty where there are none."""
+        if self.bigram_embeds is None or self.bigram_lambdas is None:
+            return {}
+        rows_BTD = self.bigram_embeds(bigram.rows(inputs_BT, self.bigram_embeds.weight.size(0)))
+        return {i: (scale, rows_BTD) for i, scale in enumerate(self.bigram_lambdas.unbind())}
 
     def _stem(self, x_BTD: Tensor) -> Tensor:
         """Norm, then smear: every token takes a gated share of the one before it."""

@@ -55,6 +55,7 @@ def describe(config: RunConfig) -> tuple[Part, ...]:
         _smear(config),
         _backout(config),
         _further_heads(config),
+        _bigrams(config),
     )
 
 
@@ -146,6 +147,21 @@ def _value_embeddings(config: RunConfig) -> Part:
             Weight(
                 "value_embeds.*.weight", table, "value_embedding", Uniform(-bound, bound), "lookup", layers
             ),
+        )
+    )
+
+
+def _bigrams(config: RunConfig) -> Part:
+    """A table of hashed bigrams, which begins at 0, and a λ in each layer that it is added in."""
+    model = config.model
+    rows = dimensions.bigram_rows(model, config.tokenizer.vocab_size)
+    if not rows:
+        return Part(())
+    shape, num_layers = (rows, dimensions.width(model)), dimensions.bigram_layers(model)
+    return Part(
+        (
+            Weight("bigram_embeds.weight", shape, "bigram", ZERO, "lookup"),
+            Weight("bigram_lambdas", (num_layers,), "x0", Constant(model.bigram.lambda_init), "factor"),
         )
     )
 

@@ -38,6 +38,7 @@ def resolved(
     return {
         "model.width": sizes.width,
         "model.num_kv_heads": sizes.num_kv_heads,
+        "model.bigram.num_layers": dimensions.bigram_layers(config.model),
         "model.mlp.hidden": parts.mlp_hidden(config.model),
         "model.windows": sizes.windows,
         "model.value_embedding_layers": sizes.value_embedding_layers,

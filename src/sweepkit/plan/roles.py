@@ -39,6 +39,7 @@ ROLES: dict[str, Role] = {
     "embedding": Role(lr_by_width=True),
     "unembedding": Role(lr_by_width=True),
     "value_embedding": Role(lr_by_width=True),
+    "bigram": Role(lr_by_width=True),
     "resid": Role(),
     "x0": Role(),
     "smear": Role(lr_by_batch=False),

@@ -18,7 +18,7 @@ from sweepkit.plan.weights import Part, Weight
 
 #: First word of a parameter's name → the sum that it is in.
 _SUM_OF = {"blocks": "transformer_matrices"} | {
-    name: name for name in ("wte", "value_embeds", "lm_head", "further_heads")
+    name: name for name in ("wte", "value_embeds", "lm_head", "further_heads", "bigram_embeds")
 }
 
 
