@@ -55,6 +55,14 @@ class FurtherSchedule(Enum):
     staged = "staged"
 
 
+class ExpertBalance(Enum):
+    """What keeps the load of experts even: a bias of the choice, a loss, or nothing."""
+
+    bias = "bias"
+    loss = "loss"
+    none = "none"
+
+
 class MatrixOptimizer(Enum):
     muon = "muon"
     adamw = "adamw"
@@ -96,6 +104,7 @@ class ParameterCount(Enum):
     kaplan = "kaplan"
     chinchilla = "chinchilla"
     transformer_only = "transformer_only"
+    kaplan_active = "kaplan_active"
 
 
 class LauncherKind(Enum):

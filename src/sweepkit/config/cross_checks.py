@@ -7,6 +7,7 @@ from sweepkit.config import dimensions, holdout
 from sweepkit.config.choices import DatasetKind, Dtype, LauncherKind, MatrixOptimizer
 from sweepkit.config.schema import (
     DatasetConfig,
+    ExpertsConfig,
     HorizonConfig,
     LauncherConfig,
     MatrixGroupConfig,
@@ -41,6 +42,7 @@ def check(config: RunConfig) -> None:
     _check_model(config.model)
     _check_backout(config.model)
     _check_bigrams(config)
+    _check_experts(config.model.experts)
     _check_dataset(config.dataset)
     _check_streams(config.evaluation.streams)
     _check_holdouts(config)
@@ -104,6 +106,16 @@ def _check_bigrams(config: RunConfig) -> None:
             ratio,
             f"give at least {MIN_BIGRAM_ROWS} rows of a vocabulary of {vocab_size} (one is the first token's)",
             "use 5, or 0 for no table",
+        )
+
+
+def _check_experts(experts: ExpertsConfig) -> None:
+    if 0 < experts.num_routed < experts.num_chosen:
+        raise errors.invalid(
+            "model.experts.num_chosen",
+            experts.num_chosen,
+            f"be at most the number of routed experts, {experts.num_routed}",
+            f"use model.experts.num_chosen={experts.num_routed} or less",
         )
 
 

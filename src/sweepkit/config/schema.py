@@ -32,7 +32,7 @@ from sweepkit.config.schema_launch import (
     SlurmConfig,
     TrainerConfig,
 )
-from sweepkit.config.schema_model import Fp8Config, MlpConfig, ModelConfig, PrecisionConfig
+from sweepkit.config.schema_model import ExpertsConfig, Fp8Config, MlpConfig, ModelConfig, PrecisionConfig
 from sweepkit.config.schema_optimizer import (
     AdamGroupConfig,
     MatrixGroupConfig,
@@ -44,6 +44,7 @@ __all__ = [
     "AdamGroupConfig",
     "DatasetConfig",
     "EvaluationConfig",
+    "ExpertsConfig",
     "Fp8Config",
     "HorizonConfig",
     "LadderConfig",

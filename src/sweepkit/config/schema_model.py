@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Optional, Union  # OmegaConf reads these at run time
 
-from sweepkit.config.choices import Dtype, Fp8Backend, FurtherHeads, FurtherSchedule, MlpKind, MlpMatch
+from sweepkit.config.choices import Dtype, ExpertBalance, Fp8Backend, FurtherHeads, FurtherSchedule, MlpKind, MlpMatch
 from sweepkit.config.facts import Identity, block, either, fact, unless, when
 from sweepkit.config.ranges import Range, at_least, auto_or_at_least_one, between, finite, more_than_zero
 
@@ -13,6 +13,7 @@ _RESOLVED = Identity.resolved
 SMEAR, VALUES = when("model.smear", True), when("model.value_embeddings", True)
 BACKOUT = when("model.backout", True)
 BIGRAM = unless("model.bigram.table_ratio", 0)
+EXPERTS = unless("model.experts.num_routed", 0)
 FURTHER = unless("model.further.num_tokens", 0)
 
 
@@ -33,6 +34,30 @@ class MlpConfig:
         comes_out_as=("model.mlp.hidden",),
     )
     init_scale: float = fact(0.4, "× ±√3/√width: its first matrices", at_least(0), initial=True)
+
+
+@dataclass
+class ExpertsConfig:
+    num_routed: int = fact(0, "experts of which each token passes a few; 0: an MLP", at_least(0), example="8")
+    num_chosen: int = fact(2, "routed experts that a token passes", at_least(1), when=EXPERTS)
+    num_shared: int = fact(1, "experts that all tokens pass", at_least(0), when=EXPERTS)
+    balance: ExpertBalance = fact(
+        ExpertBalance.bias, "what keeps the load even: a bias of the choice, a loss, or nothing", when=EXPERTS
+    )
+    bias_step: float = fact(
+        0.001,
+        "by which the bias of an expert moves after every step",
+        at_least(0),
+        traced=False,
+        when=EXPERTS + when("model.experts.balance", ExpertBalance.bias),
+    )
+    loss_weight: float = fact(
+        0.01,
+        "of the loss of an uneven load",
+        at_least(0),
+        traced=False,
+        when=EXPERTS + when("model.experts.balance", ExpertBalance.loss),
+    )
 
 
 @dataclass
@@ -177,6 +202,7 @@ class ModelConfig:
         same_training=True,  # as rounding on another machine would
     )
     mlp: MlpConfig = block(MlpConfig, "the feed-forward half of a block")
+    experts: ExpertsConfig = block(ExpertsConfig, "mixture of experts in place of the MLP, dropless")
     bigram: BigramConfig = block(BigramConfig, "embeddings of hashed pairs of tokens, added to the stream")
     further: FurtherConfig = block(FurtherConfig, "multi-token prediction: of tokens after the next")
 

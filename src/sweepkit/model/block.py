@@ -1,10 +1,10 @@
 """One transformer block, residual mixing included, in two pieces around the attention kernel.
 
 ``x = resid_λ·x + x0_λ·x0 (+ λ·bigrams)``, then attention, then the MLP, each on the normed stream. The pieces
-are what is compiled; the kernel between them is opaque to the compiler anyway. The layer's number appears nowhere in
-here and what differs between layers comes in as tensors, so a model of any depth compiles three graphs:
-before (with and without value embeddings) and after. Whole blocks take 1.5 times as long to compile (they
-differ in their windows too) and run no faster.
+are what is compiled; the kernel between them is opaque to the compiler anyway. The layer's number appears
+nowhere in here and what differs between layers comes in as tensors, so a model of any depth compiles three
+graphs: before (with and without value embeddings) and after. Whole blocks take 1.5 times as long to compile
+(they differ in their windows too) and run no faster.
 
 Shapes: B batch, T time, D width, E key/value width, k half of the head size.
 """
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from sweepkit.config.schema import ModelConfig
 from sweepkit.model.attend import Attend
 from sweepkit.model.attention import Attention
+from sweepkit.model.experts import Experts
 from sweepkit.model.layers import norm
 from sweepkit.model.mlp import MLP
 from sweepkit.plan.weights import Weight, within
@@ -33,7 +34,8 @@ class Block(nn.Module):
     ) -> None:
         super().__init__()
         self.attention = Attention(model, within(weights, "attention."), device)
-        self.mlp = MLP(model.mlp.kind, within(weights, "mlp."), device)
+        of_mlp, has_experts = within(weights, "mlp."), model.experts.num_routed > 0
+        self.mlp = Experts(model, of_mlp, device) if has_experts else MLP(model.mlp.kind, of_mlp, device)
 
     def compile_pieces(self, **options: Any) -> None:
         """Compile ``before`` and ``after``; ``options`` go to ``torch.compile``."""
@@ -51,8 +53,10 @@ class Block(nn.Module):
         sin_T1k: Tensor,
         attend: Attend,
         bigrams: tuple[Tensor, Tensor] | None = None,
-    ) -> Tensor:
+    ) -> tuple[Tensor, Tensor | None]:
         """[B, T, D] → [B, T, D]; the λs are fp32 scalars (0-d), multiplied in fp32.
+
+        Also the loss of an uneven load of experts, where there is one.
 
         ``bigrams``: a λ and what it is added by, [B, T, D].
         """
@@ -78,8 +82,10 @@ class Block(nn.Module):
             x_BTD = x_BTD + bigrams[0] * bigrams[1]
         return x_BTD, *self.attention.project(norm(x_BTD), ve_BTE, cos_T1k, sin_T1k)
 
-    def after(self, x_BTD: Tensor, y_BHTK: Tensor) -> Tensor:
+    def after(self, x_BTD: Tensor, y_BHTK: Tensor) -> tuple[Tensor, Tensor | None]:
         """All that follows the attention kernel: output projection and MLP, added to the stream."""
         x_BTD = x_BTD + self.attention.merge(y_BHTK)
-        x_BTD = x_BTD + self.mlp(norm(x_BTD))
-        return x_BTD
+        if isinstance(self.mlp, MLP):
+            return x_BTD + self.mlp(norm(x_BTD)), None
+        y_BTD, unevenness = self.mlp(norm(x_BTD))
+        return x_BTD + y_BTD, unevenness

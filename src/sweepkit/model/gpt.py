@@ -21,6 +21,7 @@ from sweepkit.config.schema import RunConfig
 from sweepkit.model import bigram, further, init
 from sweepkit.model.attend import Attend
 from sweepkit.model.block import Block
+from sweepkit.model.experts import Experts
 from sweepkit.model.layers import Embedding, Linear, norm, rotary_tables
 from sweepkit.model.loss import (
     InComputeDtype,
@@ -130,7 +131,15 @@ class GPT(nn.Module):
         """Fill every parameter in place from ``seed``: the same bits every time, on every device."""
         described = weights.by_parameter(parts.describe(self.run_config))
         init.initialize(self, described, seed, self.config.init_moved_by)
+        for experts in self.experts():
+            experts.bias.zero_()
+            experts.load.zero_()
         self.zero_grad(set_to_none=True)
+
+    def experts(self) -> list[Experts]:
+        """Those of every layer, first to last; empty where layers have MLPs."""
+        mlps = (cast(Block, block).mlp for block in self.blocks)
+        return [mlp for mlp in mlps if isinstance(mlp, Experts)]
 
     def compile_regions(self, **options: Any) -> None:
         """Compile blocks and loss; what is left (lookups, smear, the head's matmuls) runs as it is.
@@ -170,10 +179,17 @@ class GPT(nn.Module):
 
         They are the same where the next token is all that is predicted.
         """
+        x_BTD, unevenness = self._stream(inputs_BT)
+        loss, next_token = self._training_nats(x_BTD.flatten(0, 1), targets_BT)
+        if unevenness:
+            loss = loss + self.config.experts.loss_weight * torch.stack(unevenness).mean()
+        return loss, next_token
+
+    def _training_nats(self, x_ND: Tensor, targets_BT: Tensor) -> tuple[Tensor, Tensor]:
+        """The weighted mean nats of all tokens that a position predicts, and those of the next alone."""
         if not self.config.further.num_tokens:
-            loss = self(inputs_BT, targets_BT)
+            loss = self._mean_nats(x_ND, targets_BT.flatten())
             return loss, loss.detach()
-        x_ND = self._stream(inputs_BT).flatten(0, 1)
         targets_NK = further.targets(targets_BT, self.config.further.num_tokens).flatten(0, 1)
         project = (self.training and self.training_project) or InComputeDtype
         cap, weights_K = self.config.logit_softcap, self.get_buffer("further_weights")
@@ -189,22 +205,23 @@ class GPT(nn.Module):
         return first + (weights_K * torch.stack(others)).sum(), first.detach()
 
     def _forward(self, inputs_BT: Tensor, targets_BT: Tensor | None, loss: Literal["mean", "none"]) -> Tensor:
-        x_BTD = self._stream(inputs_BT)
+        x_BTD, _ = self._stream(inputs_BT)
         if targets_BT is None:
             return softcap(self.lm_head(x_BTD)[..., : self.vocab_size], self.config.logit_softcap)
-        problem = (
-            x_BTD.flatten(0, 1),
-            self.lm_head.weight[: self.vocab_size],
-            targets_BT.flatten(),
-            self.config.logit_softcap,
-            self._nats_and_gradient,
-        )
-        if loss == "none":
-            return token_nats(*problem).view(targets_BT.shape)
-        return mean_nats(*problem, (self.training and self.training_project) or InComputeDtype)
+        x_ND, targets_N = x_BTD.flatten(0, 1), targets_BT.flatten()
+        if loss == "mean":
+            return self._mean_nats(x_ND, targets_N)
+        head_VD, cap = self.lm_head.weight[: self.vocab_size], self.config.logit_softcap
+        return token_nats(x_ND, head_VD, targets_N, cap, self._nats_and_gradient).view(targets_BT.shape)
 
-    def _stream(self, inputs_BT: Tensor) -> Tensor:
-        """What the head multiplies, [B, T, D]: the normed stream after all blocks."""
+    def _mean_nats(self, x_ND: Tensor, targets_N: Tensor) -> Tensor:
+        head_VD, cap = self.lm_head.weight[: self.vocab_size], self.config.logit_softcap
+        project = (self.training and self.training_project) or InComputeDtype
+        return mean_nats(x_ND, head_VD, targets_N, cap, self._nats_and_gradient, project)
+
+    def _stream(self, inputs_BT: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """What the head multiplies, [B, T, D]: the normed stream after all blocks; losses of uneven loads."""
+        unevenness: list[Tensor] = []
         time = inputs_BT.size(1)
         cos, sin = self.get_buffer("cos")[:time], self.get_buffer("sin")[:time]
         x_BTD = self._stem(self.wte(inputs_BT))
@@ -215,15 +232,16 @@ class GPT(nn.Module):
         for i, block in enumerate(self.blocks):
             table, attend = str(i), self.attends[str(self.windows[i])]
             ve_BTE = self.value_embeds[table](inputs_BT) if table in self.value_embeds else None
-            x_BTD = block(
+            x_BTD, uneven = block(
                 x_BTD, x0_BTD, resid_lambdas[i], x0_lambdas[i], ve_BTE, cos, sin, attend, bigrams.get(i)
             )
+            unevenness += [] if uneven is None else [uneven]
             if i == self.backout_layer and self.backout_lambda is not None:
                 backout_BTD = x_BTD
         if backout_BTD is not None:
             assert self.backout_lambda is not None
             x_BTD = x_BTD - self.backout_lambda * backout_BTD
-        return norm(x_BTD)
+        return norm(x_BTD), unevenness
 
     def _bigrams(self, inputs_BT: Tensor) -> dict[int, tuple[Tensor, Tensor]]:
         """Layer → its λ and the bigrams' rows [B, T, D]; empty where there are none."""

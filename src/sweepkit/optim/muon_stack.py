@@ -19,7 +19,7 @@ from sweepkit.plan.roles import MUON
 
 
 class MuonStack:
-    """N matrices of one shape [m, n] with their momentum and second moment."""
+    """Parameters of one shape, [m, n] or stacks of such, with their momentum and second moment."""
 
     def __init__(
         self,
@@ -58,19 +58,19 @@ class MuonStack:
         gradients = [p.grad for p in self.parameters if p.grad is not None]
         assert len(gradients) == len(self.parameters), f"missing gradients among {self.names}"
         weights = [p.detach() for p in self.parameters]
-        weight_Nmn = torch.stack(weights)
+        stack = torch.stack(weights)
         self._step_function(
-            weight_Nmn,
-            torch.stack(gradients),
-            self.momentum,
-            self.second_moment,
+            stack.flatten(0, -3),
+            torch.stack(gradients).flatten(0, -3),
+            self.momentum.flatten(0, -3),
+            self.second_moment.flatten(0, -3),
             self._lr,
             self._weight_decay,
             self._momentum,
             self._beta2,
             self.rule,
         )
-        torch._foreach_copy_(weights, list(weight_Nmn.unbind(0)))
+        torch._foreach_copy_(weights, list(stack.unbind(0)))
 
     def state(self) -> Iterator[tuple[str, Tensor]]:
         """(key, tensor) of all that must be saved; the tensors are views of the live ones."""

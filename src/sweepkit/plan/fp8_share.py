@@ -10,7 +10,7 @@ from sweepkit.plan.weights import FLOPS_PER_PARAM, Weight
 
 def in_fp8(weight: Weight, rule: Fp8Config) -> bool:
     """Whether a weight is multiplied in FP8: both of its sizes are large enough, padding left out."""
-    if weight.use != "product":
+    if weight.use != "product" or weight.exact:
         return False
     rows, columns = weight.shape[0] - weight.padding, weight.shape[1]
     return (

@@ -9,12 +9,13 @@ names that parameters have here. Sources: methodology §3 (FLOPs), the baseline 
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 from typing import NamedTuple
 
 from sweepkit.config import dimensions
-from sweepkit.config.choices import FurtherHeads, MlpKind
+from sweepkit.config.choices import FurtherHeads, MlpKind, MlpMatch
 from sweepkit.config.schema import ModelConfig, RunConfig
-from sweepkit.plan.weights import ZERO, Constant, Line, Normal, Part, Uniform, Weight
+from sweepkit.plan.weights import ZERO, Constant, Init, Line, Normal, Part, Uniform, Weight
 
 #: Scores and weighted values: 2 × 2 FLOPs forward, twice that backward, a channel and visible position.
 FLOPS_PER_ATTENTION_CHANNEL = 12
@@ -106,10 +107,16 @@ def _attention(config: RunConfig) -> Part:
 
 
 def mlp_hidden(model: ModelConfig) -> int:
-    """Hidden width of the MLP: what costs as much as a ReLU² MLP, to the nearest multiple of 16."""
-    width = dimensions.width(model)
-    wanted = 2 * model.mlp.ratio * width
+    """Hidden width of the MLP, or of each expert: what costs as much as a ReLU² MLP does.
+
+    To the nearest multiple of 16. With experts, parameters are those of all, FLOPs those of the ones that a
+    token passes.
+    """
+    experts, wanted = model.experts, 2 * model.mlp.ratio * dimensions.width(model)
     num_matrices = len(MLPS[model.mlp.kind].inputs) + 1
+    if experts.num_routed:
+        is_flops = model.mlp.match is MlpMatch.flops
+        num_matrices *= experts.num_shared + (experts.num_chosen if is_flops else experts.num_routed)
     if num_matrices == 2:
         return wanted // 2
     return max(1, round(wanted / (num_matrices * HIDDEN_MULTIPLE))) * HIDDEN_MULTIPLE
@@ -117,6 +124,8 @@ def mlp_hidden(model: ModelConfig) -> int:
 
 def _mlp(config: RunConfig) -> Part:
     """Activations: the block's middle, its norm, the hidden layer before and after what is done to it."""
+    if config.model.experts.num_routed:
+        return _experts(config)
     model = config.model
     width, hidden, kind = dimensions.width(model), mlp_hidden(model), MLPS[model.mlp.kind]
     bound = model.mlp.init_scale * _bound(width)
@@ -129,6 +138,42 @@ def _mlp(config: RunConfig) -> Part:
     )
     down = Weight("blocks.*.mlp.down.weight", (width, hidden), "matrix", ZERO, layers=layers)
     return Part((*inputs, down), channels=model.depth * (2 * width + kind.num_kept * hidden))
+
+
+def _experts(config: RunConfig) -> Part:
+    """Stacks of routed experts, shared ones as one MLP, and the router.
+
+    Activations besides those of the experts that a token passes: its rows before and after them.
+    """
+    model = config.model
+    experts, width, hidden, kind = (
+        model.experts,
+        dimensions.width(model),
+        mlp_hidden(model),
+        MLPS[model.mlp.kind],
+    )
+    num, chosen, layers = experts.num_routed, experts.num_chosen, tuple(range(model.depth))
+    drawn = Uniform(-model.mlp.init_scale * _bound(width), model.mlp.init_scale * _bound(width))
+
+    def routed(name: str, shape: tuple[int, int], init: Init) -> Weight:
+        share = Fraction(chosen, num)
+        name = f"blocks.*.mlp.{name}"
+        return Weight(name, (num, *shape), "matrix", init, layers=layers, share=share, exact=True)
+
+    def always(name: str, shape: tuple[int, int], init: Init, exact: bool = False) -> Weight:
+        return Weight(f"blocks.*.mlp.{name}.weight", shape, "matrix", init, layers=layers, exact=exact)
+
+    weights = [routed(name, (hidden, width), drawn) for name in kind.inputs]
+    weights.append(routed("down", (width, hidden), ZERO))
+    together = experts.num_shared * hidden
+    if together:
+        weights += [always(f"shared.{name}", (together, width), drawn) for name in kind.inputs]
+        weights.append(always("shared.down", (width, together), ZERO))
+    router = Uniform(-_bound(width), _bound(width))
+    weights.append(always("router", (num, width), router, exact=True))
+    passed = experts.num_chosen + experts.num_shared
+    channels = 2 * width + kind.num_kept * passed * hidden + 2 * chosen * width
+    return Part(tuple(weights), channels=model.depth * channels)
 
 
 def _value_embeddings(config: RunConfig) -> Part:

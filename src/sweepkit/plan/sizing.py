@@ -68,6 +68,11 @@ class Sizing:
     def total_params(self) -> int:
         return sum(self.param_groups.values())
 
+    @property
+    def active_params(self) -> int:
+        """Those that a token passes: of routed experts the chosen ones alone."""
+        return sum(weight.num_active for weight in self.weights)
+
     def scaling_params(self, count: ParameterCount) -> int:
         """The parameters that the tokens:params ratio counts."""
         groups = self.param_groups
@@ -75,7 +80,8 @@ class Sizing:
             return self.total_params
         if count is ParameterCount.transformer_only:
             return groups["transformer_matrices"]
-        return groups["transformer_matrices"] + groups["lm_head"]
+        counted = groups["transformer_matrices"] + groups["lm_head"]
+        return counted - (self.total_params - self.active_params) * (count is ParameterCount.kaplan_active)
 
 
 def reference(config: RunConfig) -> Sizing:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from fractions import Fraction
 from itertools import groupby
 from typing import Literal, NamedTuple
 
@@ -50,12 +51,15 @@ class Weight(NamedTuple):
 
     Attributes:
         name: the parameter's in the model; ``*`` stands for the layer.
-        shape: [rows, columns] of what is multiplied or looked up; λs have fewer axes.
+        shape: [rows, columns] of what is multiplied or looked up; stacks of experts have an axis before
+            these, λs have fewer.
         role: its group of the optimizer (``roles.py``).
         use: how tokens use it: a matrix product, a lookup of one row, or a factor of activations. Tables of
             lookups are kept in the compute dtype, all else in fp32.
         layers: that have one; None: the model has one.
         padding: rows that no token uses.
+        share: of the tokens that pass it.
+        exact: never multiplied in FP8.
     """
 
     name: str
@@ -65,6 +69,8 @@ class Weight(NamedTuple):
     use: Literal["product", "lookup", "factor"] = "product"
     layers: tuple[int, ...] | None = None
     padding: int = 0
+    share: Fraction | int = 1
+    exact: bool = False
 
     @property
     def num_alike(self) -> int:
@@ -77,9 +83,14 @@ class Weight(NamedTuple):
         return math.prod(self.shape) * self.num_alike
 
     @property
+    def num_active(self) -> int:
+        """Elements that a token passes."""
+        return int(self.num_params * self.share)
+
+    @property
     def flops_per_token(self) -> int:
         """Training FLOPs; lookups and factors count 0."""
-        return FLOPS_PER_PARAM * self.num_params if self.use == "product" else 0
+        return FLOPS_PER_PARAM * self.num_active if self.use == "product" else 0
 
 
 class Part(NamedTuple):

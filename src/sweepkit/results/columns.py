@@ -262,6 +262,7 @@ CURVE_COLUMNS: tuple[Column, ...] = (
     Column("mfu", FLOAT, "ratio", HIGH, "model FLOPs utilisation of the step", least=0),
     Column("mfu_fp8", FLOAT, "ratio", HIGH, "its part on FP8 units", least=0),
     Column("mfu_rest", FLOAT, "ratio", HIGH, "its other part, where FP8 units took part", least=0),
+    Column("expert_load_max", FLOAT, "", LOW, "largest load of an expert / mean load, of any layer", least=0),
     Column("loss_scale", FLOAT, "", NO, "what the loss is multiplied by in fp16"),
     Column(
         "grad_norm",

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from sweepkit.config import codec
-from sweepkit.config.choices import AttentionBackend, Fp8Backend
+from sweepkit.config.choices import AttentionBackend, ExpertBalance, Fp8Backend
 from sweepkit.distributed.ranks import Ranks
 from sweepkit.model.gpt import GPT, build_model
 from sweepkit.model.layers import Linear
@@ -135,8 +135,22 @@ class Engine:
     def set_step(self, plan: RunPlan, step: int, num_skipped: int = 0) -> None:
         """Set the scheduled values of step ``step`` (from 0), before which so many updated nothing."""
         self.optimizer.set_step(step, num_skipped)
+        for experts in self.model.experts():
+            experts.load.zero_()
         if further := schedule.further_weights(step, plan):
             self.model.get_buffer("further_weights").copy_(torch.tensor(further))
+
+    def step(self, plan: RunPlan) -> dict[str, float]:
+        """Update all there is to update; returns what the step says of itself, by the name of its column."""
+        self.optimizer.step()
+        layers, config = self.model.experts(), codec.from_json(plan.config).model.experts
+        if not layers:
+            return {}
+        load_LE = self.ranks.sum(torch.stack([experts.load for experts in layers]))
+        for experts, load_E in zip(layers, load_LE, strict=True):
+            if config.balance is ExpertBalance.bias:
+                experts.rebalance(load_E, config.bias_step)
+        return {"expert_load_max": (load_LE.amax(dim=1) / load_LE.mean(dim=1)).max().item()}
 
     def backward(self, inputs_BT: Tensor, targets_BT: Tensor, share: float, last: bool = False) -> Tensor:
         """Add the gradients of ``share`` × the training loss (× loss scale).
@@ -188,7 +202,7 @@ class Engine:
 
         Every rank must ask; the leader is given it.
         """
-        state = {f"model.{name}": p.detach() for name, p in self.model.named_parameters()}
+        state = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
         own = {f"optimizer.{name}": t for name, t in self.optimizer.state_dict().items()}
         state |= {f"scaler.{name}": t for name, t in self._scaler_state().items()}
         return state | self.ranks.collect(own)
@@ -206,8 +220,8 @@ class Engine:
         """
         optimizer = {k.removeprefix("optimizer."): t for k, t in state.items() if k.startswith("optimizer.")}
         self.optimizer.load_state_dict(optimizer)
-        for name, parameter in self.model.named_parameters():
-            parameter.copy_(state[f"model.{name}"])
+        for name, tensor in self.model.state_dict().items():
+            tensor.copy_(state[f"model.{name}"])
         for name, tensor in self._scaler_state().items():
             tensor.copy_(state[f"scaler.{name}"])
 

@@ -133,8 +133,9 @@ class Loop:
             probe = StepProbe(self.engine.roles, self.engine.owners, ranks)
             grad_norm = self.engine.optimizer.gradient_norm() if grad_norm is None else grad_norm
             probing_s = time.perf_counter() - probing
+        measured: dict[str, float] = {}
         if finite:
-            self.engine.optimizer.step()
+            measured = self.engine.step(self.plan)
         else:
             self.state.num_skipped_steps += 1
         loss = self.engine.mean_over_ranks(math.fsum(loss.item() for loss in losses) / len(losses))
@@ -147,10 +148,16 @@ class Loop:
         if warning is not None:
             self.journal.note(warning)
         self.state.clock.add_step(num, seconds, communication_s or 0.0)
-        self._account(num, loss, seconds, grad_norm, diagnostics)
+        self._account(num, loss, seconds, grad_norm, measured, diagnostics)
 
     def _account(
-        self, step: int, loss: float, seconds: float, grad_norm: Tensor | None, diagnostics: dict[str, Any]
+        self,
+        step: int,
+        loss: float,
+        seconds: float,
+        grad_norm: Tensor | None,
+        measured: dict[str, float],
+        diagnostics: dict[str, Any],
     ) -> None:
         state, plan = self.state, self.plan
         state.step = self.journal.record.step = step
@@ -176,6 +183,7 @@ class Loop:
                 "elapsed_s": self.journal.elapsed_s(),
                 "tokens_per_s": tokens_per_s,
                 **self.utilisation.mfu(tokens_per_s),
+                **measured,
                 **diagnostics,
             }
             if grad_norm is not None:

@@ -72,7 +72,7 @@ def _measure(plan: RunPlan, key: EngineKey, utilisation: Utilisation) -> StepSpe
             engine.backward(inputs_BT, targets_BT, 1 / num_micro)
         if engine.unscale():
             engine.optimizer.clip()
-            engine.optimizer.step()
+            engine.step(plan)
         engine.optimizer.zero_grad()
         devices.synchronize(key.device)
         times_s.append(time.perf_counter() - started)
