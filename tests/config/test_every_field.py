@@ -46,6 +46,8 @@ BASES: tuple[tuple[str, ...], ...] = (
     ("model=d20",),
     ("model.depth=1", "model.aspect_ratio=128"),
     ("model.smear=false",),
+    ("model.experts.num_routed=4", "model.bigram.table_ratio=2", "model.multi_token.num_further=2"),
+    ("model.experts.num_routed=4", "model.experts.balance=loss"),
     ("model.smear=false", "model.backout=false"),
     ("model.value_embeddings=false",),
     ("model.value_embeddings=false", "model.smear=false"),

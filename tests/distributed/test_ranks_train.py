@@ -19,7 +19,7 @@ from sweepkit.results.record import RunDir
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
 import leader_process
-from training_runs import TINY, losses, tiny
+from training_runs import MANY_PARTS, TINY, losses, tiny
 
 SCRIPT = Path(__file__).with_name("leader_process.py")
 NUM_STEPS = 20
@@ -46,11 +46,16 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def train(
-    results: Path, cache: Path, num_ranks: int, trouble: str = "none", stop_after: int = NEVER
+    results: Path,
+    cache: Path,
+    num_ranks: int,
+    trouble: str = "none",
+    stop_after: int = NEVER,
+    plan: RunPlan | None = None,
 ) -> subprocess.CompletedProcess[str]:
     plan_path = results / "plan.json"
     results.mkdir(parents=True, exist_ok=True)
-    plan_path.write_text(json.dumps(eight_micro_batches().to_json()))
+    plan_path.write_text(json.dumps((plan or eight_micro_batches()).to_json()))
     return subprocess.run(
         [sys.executable, str(SCRIPT), str(results), str(plan_path), str(num_ranks), trouble, str(stop_after)],
         env=os.environ | {"SWEEPKIT_CACHE_DIR": str(cache), "OMP_NUM_THREADS": "1"},
@@ -105,6 +110,22 @@ def test_the_losses_are_those_of_one_process_and_a_checkpoint_fits_any_number(
     for name, value in rows[0][0].items():
         if name == "grad_norm" or "log10" in name:
             assert rows[1][0][name] == pytest.approx(value, rel=1e-3), name
+
+
+@pytest.mark.slow
+def test_experts_have_one_load_and_one_bias_whatever_ranks_there_are(cache: Path, tmp_path: Path) -> None:
+    """And all else that the baseline has not, by one process and by two that are stopped and go on as one."""
+    plan = tiny(*MANY_PARTS, "horizon.num_steps=8", "horizon.device_batch_size=1")
+    alone, several = tmp_path / "alone", tmp_path / "several"
+    assert said(train(alone, cache, 1, plan=plan))[0] == "complete"
+    assert said(train(several, cache, 2, stop_after=5, plan=plan))[0] == "preempted"
+    assert said(train(several, cache, 1, plan=plan))[0] == "complete"
+    assert losses(plan, several) == pytest.approx(losses(plan, alone), abs=1e-4)
+    loads = [
+        [row["expert_load_max"] for row in RunDir.of(path, plan.run_id).metrics() if "loss" in row]
+        for path in (alone, several)
+    ]
+    assert loads[1] == pytest.approx(loads[0], abs=0.02) and len(loads[0]) == 8
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ WEIGHTS = (0.5, 0.25)
 
 @pytest.mark.parametrize("heads", ["shared", "own"])
 def test_loss_and_gradients_are_those_of_a_loop(heads: str) -> None:
-    plan = tiny_plan("model.further.num_tokens=2", f"model.further.heads={heads}", depth=2)
+    plan = tiny_plan("model.multi_token.num_further=2", f"model.multi_token.heads={heads}", depth=2)
     model = moved_model(plan)
     model.get_buffer("further_weights").copy_(torch.tensor(WEIGHTS))
     inputs, targets = tokens(plan), tokens(plan, seed=5)
@@ -52,7 +52,7 @@ def test_loss_and_gradients_are_those_of_a_loop(heads: str) -> None:
 
 
 def test_evaluation_is_of_the_next_token_alone() -> None:
-    plan, alone = tiny_plan("model.further.num_tokens=2", depth=2), tiny_plan(depth=2)
+    plan, alone = tiny_plan("model.multi_token.num_further=2", depth=2), tiny_plan(depth=2)
     model, plain = moved_model(plan), moved_model(alone)
     inputs, targets = tokens(plan), tokens(plan, seed=5)
     with torch.no_grad():
@@ -62,10 +62,10 @@ def test_evaluation_is_of_the_next_token_alone() -> None:
 
 
 def test_weights_fade_by_thirds_the_furthest_first() -> None:
-    staged = tiny_plan("model.further.num_tokens=2", "horizon.num_steps=12")
+    staged = tiny_plan("model.multi_token.num_further=2", "horizon.num_steps=12")
     found = [schedule.further_weights(step, staged) for step in (0, 2, 4, 6, 8, 11)]
     assert found == [[0.5, 0.25], [0.5, 0.125], [0.5, 0.0], [0.25, 0.0], [0.0, 0.0], [0.0, 0.0]]
-    constant = tiny_plan("model.further.num_tokens=2", "model.further.schedule=constant")
+    constant = tiny_plan("model.multi_token.num_further=2", "model.multi_token.schedule=constant")
     assert schedule.further_weights(3, constant) == [0.5, 0.25]
     assert schedule.further_weights(0, tiny_plan()) == []
 
@@ -75,8 +75,8 @@ def test_own_heads_cost_what_a_head_costs_and_a_shared_one_nothing() -> None:
         size(codec.from_json(tiny_plan(*overrides).config))
         for overrides in (
             (),
-            ("model.further.num_tokens=2",),
-            ("model.further.num_tokens=2", "model.further.heads=own"),
+            ("model.multi_token.num_further=2",),
+            ("model.multi_token.num_further=2", "model.multi_token.heads=own"),
         )
     )
     head = plain.param_groups["lm_head"]

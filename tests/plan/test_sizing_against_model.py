@@ -11,12 +11,15 @@ from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
 from sweepkit.config import checks, codec
-from sweepkit.config.choices import Dtype, Fp8Backend, MlpKind
+from sweepkit.config.choices import Dtype, Fp8Backend, FurtherHeads, MlpKind
 from sweepkit.config.schema import (
+    BigramConfig,
+    ExpertsConfig,
     Fp8Config,
     HorizonConfig,
     MlpConfig,
     ModelConfig,
+    MultiTokenConfig,
     PrecisionConfig,
     RunConfig,
     TokenizerConfig,
@@ -50,6 +53,13 @@ def configs(draw: st.DrawFn) -> RunConfig:
         value_embeddings=draw(st.booleans()),
         value_gate_channels=draw(st.sampled_from([4, 12, 32])),
         smear=draw(st.booleans()),
+        experts=ExpertsConfig(
+            num_routed=draw(st.sampled_from([0, 0, 4, 8])),
+            num_chosen=draw(st.integers(1, 4)),
+            num_shared=draw(st.integers(0, 2)),
+        ),
+        bigram=BigramConfig(draw(st.sampled_from([0.0, 0.0, 0.5, 5.0])), draw(st.sampled_from([None, 1, 3]))),
+        multi_token=MultiTokenConfig(draw(st.integers(0, 2)), draw(st.sampled_from(FurtherHeads))),
         smear_channels=draw(st.sampled_from([8, 24])),
         backout=draw(st.sampled_from([None, None, True, False])),
     )
@@ -99,6 +109,8 @@ def test_flops(config: RunConfig) -> None:
     Its attention counts every position, so here all layers see everything; smear skips the first token.
     """
     config.model.window_pattern = "L"
+    config.model.experts.num_routed = 0  # whose products torch does not count
+    config.model.multi_token.num_further = 0  # which is predicted while training alone
     plan = build(config)
     rows, length = plan.device_batch_size, plan.sequence_len
     tokens = torch.zeros(rows, length, dtype=torch.int32, device="meta")
@@ -130,7 +142,8 @@ def test_fp8_flops_are_those_of_the_layers_that_multiply_in_fp8(
         if isinstance(module, Linear) and module.training_product is not None
     ]
     if model.training_project is not None:
-        weights.append(model.lm_head.weight[: model.vocab_size])
+        heads = (model.lm_head, *model.further_heads)
+        weights += [head.weight[: model.vocab_size] for head in heads if isinstance(head, Linear)]
     assert fp8_flops_per_token(config, size(config)) == 6 * sum(weight.numel() for weight in weights)
     assert all(min(w.shape) >= min_size and all(n % multiple == 0 for n in w.shape) for w in weights)
     bf16 = RunConfig(**(vars(config) | {"precision": PrecisionConfig(Dtype.bf16)}))

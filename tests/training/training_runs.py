@@ -33,6 +33,16 @@ TINY = (
     "logging.diagnostics_every_steps=0",
 )
 
+#: What the baseline has not, all at once.
+MANY_PARTS = (
+    "model.mlp.kind=swiglu",
+    "model.experts.num_routed=4",
+    "model.experts.bias_step=0.05",
+    "model.bigram.table_ratio=2",
+    "model.multi_token.num_further=2",
+    "model.multi_token.heads=own",
+)
+
 
 def tiny(*overrides: str) -> RunPlan:
     """The plan of a tiny run: d2, width 32, 12 steps of 8 rows of 64 tokens, fp32, eager."""

@@ -104,7 +104,7 @@ def _check_bigrams(config: RunConfig) -> None:
         raise errors.invalid(
             "model.bigram.table_ratio",
             ratio,
-            f"give at least {MIN_BIGRAM_ROWS} rows of a vocabulary of {vocab_size} (one is the first token's)",
+            f"give at least {MIN_BIGRAM_ROWS} rows of a vocabulary of {vocab_size}",
             "use 5, or 0 for no table",
         )
 

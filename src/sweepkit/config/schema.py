@@ -32,7 +32,15 @@ from sweepkit.config.schema_launch import (
     SlurmConfig,
     TrainerConfig,
 )
-from sweepkit.config.schema_model import ExpertsConfig, Fp8Config, MlpConfig, ModelConfig, PrecisionConfig
+from sweepkit.config.schema_model import (
+    BigramConfig,
+    ExpertsConfig,
+    Fp8Config,
+    MlpConfig,
+    ModelConfig,
+    MultiTokenConfig,
+    PrecisionConfig,
+)
 from sweepkit.config.schema_optimizer import (
     AdamGroupConfig,
     MatrixGroupConfig,
@@ -42,6 +50,7 @@ from sweepkit.config.schema_optimizer import (
 
 __all__ = [
     "AdamGroupConfig",
+    "BigramConfig",
     "DatasetConfig",
     "EvaluationConfig",
     "ExpertsConfig",
@@ -53,6 +62,7 @@ __all__ = [
     "MatrixGroupConfig",
     "MlpConfig",
     "ModelConfig",
+    "MultiTokenConfig",
     "OptimizerConfig",
     "PackingConfig",
     "PrecisionConfig",

@@ -5,7 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Optional, Union  # OmegaConf reads these at run time
 
-from sweepkit.config.choices import Dtype, ExpertBalance, Fp8Backend, FurtherHeads, FurtherSchedule, MlpKind, MlpMatch
+from sweepkit.config.choices import (
+    Dtype,
+    ExpertBalance,
+    Fp8Backend,
+    FurtherHeads,
+    FurtherSchedule,
+    MlpKind,
+    MlpMatch,
+)
 from sweepkit.config.facts import Identity, block, either, fact, unless, when
 from sweepkit.config.ranges import Range, at_least, auto_or_at_least_one, between, finite, more_than_zero
 
@@ -14,7 +22,7 @@ SMEAR, VALUES = when("model.smear", True), when("model.value_embeddings", True)
 BACKOUT = when("model.backout", True)
 BIGRAM = unless("model.bigram.table_ratio", 0)
 EXPERTS = unless("model.experts.num_routed", 0)
-FURTHER = unless("model.further.num_tokens", 0)
+FURTHER = unless("model.multi_token.num_further", 0)
 
 
 @dataclass
@@ -77,10 +85,10 @@ class BigramConfig:
 
 
 @dataclass
-class FurtherConfig:
+class MultiTokenConfig:
     """Multi-token prediction, while training; evaluation is of the next token alone."""
 
-    num_tokens: int = fact(0, "that are predicted after the next", between(0, 16), example="2")
+    num_further: int = fact(0, "tokens that are predicted after the next", between(0, 16), example="2")
     heads: FurtherHeads = fact(
         FurtherHeads.shared, "the head of the next token predicts them too, or each has its own", when=FURTHER
     )
@@ -204,7 +212,9 @@ class ModelConfig:
     mlp: MlpConfig = block(MlpConfig, "the feed-forward half of a block")
     experts: ExpertsConfig = block(ExpertsConfig, "mixture of experts in place of the MLP, dropless")
     bigram: BigramConfig = block(BigramConfig, "embeddings of hashed pairs of tokens, added to the stream")
-    further: FurtherConfig = block(FurtherConfig, "multi-token prediction: of tokens after the next")
+    multi_token: MultiTokenConfig = block(
+        MultiTokenConfig, "multi-token prediction: of tokens after the next"
+    )
 
 
 @dataclass

@@ -106,7 +106,7 @@ class GPT(nn.Module):
         self.further_heads = nn.ModuleList(
             self._linear(f"further_heads.{i}", device) for i in range(num_heads)
         )
-        num_further = config.model.further.num_tokens
+        num_further = config.model.multi_token.num_further
         self.register_buffer("further_weights", torch.zeros(num_further, device=device), persistent=False)
         self.windows = plan.windows
         self.attends = nn.ModuleDict(
@@ -187,10 +187,10 @@ class GPT(nn.Module):
 
     def _training_nats(self, x_ND: Tensor, targets_BT: Tensor) -> tuple[Tensor, Tensor]:
         """The weighted mean nats of all tokens that a position predicts, and those of the next alone."""
-        if not self.config.further.num_tokens:
+        if not self.config.multi_token.num_further:
             loss = self._mean_nats(x_ND, targets_BT.flatten())
             return loss, loss.detach()
-        targets_NK = further.targets(targets_BT, self.config.further.num_tokens).flatten(0, 1)
+        targets_NK = further.targets(targets_BT, self.config.multi_token.num_further).flatten(0, 1)
         project = (self.training and self.training_project) or InComputeDtype
         cap, weights_K = self.config.logit_softcap, self.get_buffer("further_weights")
         head_VD = self.lm_head.weight[: self.vocab_size]

@@ -40,8 +40,8 @@ def further_weights(step: int, plan: RunPlan) -> list[float]:
     Staged: of k further tokens the furthest fades to 0 over the first (k + 1)th of the run, the one before it
     over the second, and in the last part the next token is all that counts.
     """
-    block = plan.config["model"]["further"]
-    num, weight = int(block["num_tokens"]), float(block["weight"])
+    block = plan.config["model"]["multi_token"]
+    num, weight = int(block["num_further"]), float(block["weight"])
     weights = [weight**ahead for ahead in range(1, num + 1)]
     if block["schedule"] == "constant":
         return weights

@@ -81,10 +81,10 @@ def _head(config: RunConfig, name: str = "lm_head.weight", layers: tuple[int, ..
 
 def _further_heads(config: RunConfig) -> Part:
     """One for each further token, or none: the head of the next token makes its logits once for all."""
-    further = config.model.further
-    if further.heads is FurtherHeads.shared or not further.num_tokens:
+    block = config.model.multi_token
+    if block.heads is FurtherHeads.shared or not block.num_further:
         return Part(())
-    return _head(config, "further_heads.*.weight", tuple(range(further.num_tokens)))
+    return _head(config, "further_heads.*.weight", tuple(range(block.num_further)))
 
 
 def _attention(config: RunConfig) -> Part:

@@ -73,12 +73,13 @@ class Engine:
         """Let the Linear layers that are large enough multiply in FP8; returns how many."""
         rule = codec.from_json(plan.config).precision.fp8
         chosen = [name for name, weight in self.model.weights.items() if in_fp8(weight, rule)]
+        heads = [name for name in chosen if self.model.weights[name].role == "unembedding"]
         for name in chosen:
-            if name != "lm_head.weight":
+            if name not in heads:
                 layer = self.model.get_submodule(name.removesuffix(".weight"))
                 cast(Linear, layer).training_product = fp8.LINEAR[backend]
-                continue
-            native = backend is Fp8Backend.native  # the head's products are the loss's
+        if heads:  # all or none, and their products are the loss's
+            native = backend is Fp8Backend.native
             fuse = native and self.key.compile  # emulation gains nothing by it
             quantize = torch.compile(fp8.quantize, **COMPILE_OPTIONS) if fuse else fp8.quantize
             self.model.training_project = partial(fp8.Projection, native=native, quantize=quantize)
