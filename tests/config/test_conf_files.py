@@ -17,7 +17,7 @@ GROUPS = {
     "dataset": "embedded parquet_folder fineweb_edu climbmix fineweb finepdfs_mix dolma3",
     "tokenizer": "bpe",
     "packing": "best_fit greedy_crop stream",
-    "optimizer": "muon adamw",
+    "optimizer": "muon adamw lion",
     "schedule": "default",
     "precision": "auto bf16 fp16 fp32 fp8",
     "horizon": "param_data_ratio target_flops num_steps target_tokens",

@@ -66,6 +66,7 @@ class ExpertBalance(Enum):
 class MatrixOptimizer(Enum):
     muon = "muon"
     adamw = "adamw"
+    lion = "lion"
 
 
 class WeightDecaySchedule(Enum):

@@ -13,6 +13,7 @@ from sweepkit.config.schema_model import BACKOUT, BIGRAM, SMEAR, VALUES
 _RESOLVED = Identity.resolved
 _MUON = when("optimizer.matrix.kind", MatrixOptimizer.muon)
 _ADAMW = when("optimizer.matrix.kind", MatrixOptimizer.adamw)
+_WITH_MEAN = when("optimizer.matrix.kind", MatrixOptimizer.adamw, MatrixOptimizer.lion)
 
 
 @dataclass
@@ -71,8 +72,12 @@ class MatrixGroupConfig:
     cautious_weight_decay: bool = fact(
         True, "decay a weight only where its update has the same sign", traced=True, when=_MUON
     )
-    beta1: float = fact(0.8, "decay rate of AdamW's first moment", below_one(), when=_ADAMW)
-    beta2: float = fact(0.9, "decay rate of the second moment (NorMuon's, or AdamW's)", below_one())
+    beta1: float = fact(
+        0.8, "decay rate of AdamW's first moment, and in Lion's step", below_one(), when=_WITH_MEAN
+    )
+    beta2: float = fact(
+        0.9, "decay rate of the second moment (NorMuon's, AdamW's), of Lion's mean", below_one()
+    )
     eps: float = fact(1e-10, "added to the root of AdamW's second moment", more_than_zero(), when=_ADAMW)
 
 

@@ -24,7 +24,7 @@ from sweepkit.config import codec
 from sweepkit.config.schema import OptimizerConfig
 from sweepkit.distributed.ranks import Ranks
 from sweepkit.errors import CheckpointError
-from sweepkit.optim import adamw, clipping, muon_stack, schedule
+from sweepkit.optim import adamw, clipping, lion, muon_stack, schedule
 from sweepkit.optim.accumulated import Accumulated
 from sweepkit.optim.averaged import AveragedWeights
 from sweepkit.optim.owners import Owners
@@ -35,6 +35,7 @@ from sweepkit.plan.run_plan import RunPlan
 #: Name of a rule (``plan/roles.py``) → what makes its updates for a role on a device.
 _RULES: dict[str, Callable[[str, torch.device, Setting], Callable[[Members], Update]]] = {
     "adamw": adamw.groups,
+    "lion": lion.groups,
     "muon": muon_stack.stacks,
 }
 

@@ -73,6 +73,7 @@ def _second_moment(shape: Shape) -> Shape:
 
 
 ADAMW = UpdateRule("adamw", lambda shape: {"exp_avg": shape, "exp_avg_sq": shape}, math.prod)
+LION = UpdateRule("lion", lambda shape: {"exp_avg": shape}, math.prod)
 #: Orthogonalisation multiplies each matrix with its smaller side; it holds the look-ahead and two iterates.
 MUON = UpdateRule(
     "muon",
@@ -81,7 +82,7 @@ MUON = UpdateRule(
     is_stacked=True,
     held=(1, 2),
 )
-_OF_MATRICES = {MatrixOptimizer.muon: MUON, MatrixOptimizer.adamw: ADAMW}
+_OF_MATRICES = {MatrixOptimizer.muon: MUON, MatrixOptimizer.adamw: ADAMW, MatrixOptimizer.lion: LION}
 
 
 def update_rule(role: str, optimizer: OptimizerConfig) -> UpdateRule:
