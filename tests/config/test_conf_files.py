@@ -14,7 +14,7 @@ from sweepkit.plan.build import build
 OPTIONS = [(group, name) for group, names in available(paths.conf_dir()).items() for name in names]
 GROUPS = {
     "model": "d2 d4 d6 d8 d12 d16 d20 d24 d26",
-    "dataset": "embedded parquet_folder fineweb_edu climbmix fineweb finepdfs_mix dolma3",
+    "dataset": "embedded parquet_folder fineweb_edu climbmix fineweb finepdfs_mix dolma3 cosmopedia",
     "tokenizer": "bpe",
     "packing": "best_fit greedy_crop stream",
     "optimizer": "muon adamw lion",
