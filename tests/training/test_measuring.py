@@ -164,6 +164,8 @@ def test_diagnostics_are_log_ratios_of_root_mean_squares() -> None:
     row = probe.measure()
     assert row["update_data_log10_matrix"] == pytest.approx(-3.0, abs=1e-3)
     assert row["grad_data_log10_matrix"] == pytest.approx(-2.0, abs=1e-3)
+    assert row["weight_log10_matrix"] == pytest.approx(math.log10(2.0))
+    assert row["weight_log10_x0"] == 0.0 and "weight_log10_smear" not in row
     assert row["update_data_log10_x0"] is None and row["grad_data_log10_x0"] is None
 
 

@@ -274,6 +274,9 @@ CURVE_COLUMNS: tuple[Column, ...] = (
     ),
     Column("update_data_log10_<group>", FLOAT, "log10", NO, "size of the step over size of the weights"),
     Column("grad_data_log10_<group>", FLOAT, "log10", NO, "size of the gradient over size of the weights"),
+    Column(
+        "weight_log10_<group>", FLOAT, "log10", NO, "size of the weights, root-mean-square, before the step"
+    ),
 )
 
 

@@ -1,4 +1,4 @@
-"""How far a step moves each parameter group: update:data and grad:data ratios.
+"""How large each parameter group is and how far a step moves it: update:data and grad:data ratios.
 
 Ratios are of root-mean-squares, as log10; about −3 is healthy for an update (methodology §6). The weights
 before the step are kept for the sampled rows only: tensors larger than 2^22 elements contribute every
@@ -42,18 +42,20 @@ class StepProbe:
 
     @torch.no_grad()
     def measure(self) -> dict[str, float | None]:
-        """``update_data_log10_<group>``, ``grad_data_log10_<group>``; None for log of 0."""
+        """``update_data_log10``, ``grad_data_log10`` and ``weight_log10`` of every group; None for log of 0."""
         sums: list[Tensor] = []
         for role, parameters in self._roles.items():
             before = self._before[role]
             updates = [_sample(p).float() - old.float() for p, old in zip(parameters, before, strict=True)]
-            sums += [_sum_of_squares(before), _sum_of_squares(updates), self._grads[role]]
+            size = torch.tensor(float(sum(old.numel() for old in before)))
+            sums += [_sum_of_squares(before), _sum_of_squares(updates), self._grads[role], size]
         of_roles = self._ranks.sum(torch.stack([item.cpu() for item in sums])).tolist()
         row: dict[str, float | None] = {}
         for index, role in enumerate(self._roles):
-            data, update, grad = of_roles[3 * index : 3 * index + 3]
+            data, update, grad, size = of_roles[4 * index : 4 * index + 4]
             row[f"update_data_log10_{role}"] = _log10_ratio(update, data)
             row[f"grad_data_log10_{role}"] = _log10_ratio(grad, data)
+            row[f"weight_log10_{role}"] = _log10_ratio(data, size)
         return row
 
 
