@@ -93,7 +93,9 @@ def test_learning_rates_by_hand() -> None:
             "smear": 0.2,
         }
     )
-    assert set(plan().learning_rates) == set(ROLES)
+    assert set(plan().learning_rates) == set(ROLES) - {"bigram"}
+    everything = plan("model.bigram.table_ratio=5")
+    assert set(everything.learning_rates) == set(everything.weight_decays) == set(ROLES)
 
 
 def test_steps_from_the_ratio() -> None:

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sweepkit.cli import running
-from sweepkit.plan import disk
+from sweepkit.config import codec
+from sweepkit.plan import disk, sizing
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.printable import counted
 from sweepkit.report import numbers
@@ -171,6 +172,8 @@ def _print_run(plan: RunPlan) -> None:
     heads = f"{plan.num_heads} {'head' if plan.num_heads == 1 else 'heads'} of {plan.head_dim}"
     if plan.num_kv_heads != plan.num_heads:
         heads += f", {plan.num_kv_heads} for keys and values"
+    active = sizing.size(codec.from_json(plan.config)).active_params
+    passed = "" if active == plan.total_params else f", {active:,} that a token passes"
     groups = ", ".join(f"{name} {count:,}" for name, count in plan.param_groups.items())
     rates = ", ".join(f"{name} {rate:.4g}" for name, rate in plan.learning_rates.items())
     micro = plan.total_batch_size // (plan.device_batch_size * plan.sequence_len)
@@ -178,7 +181,7 @@ def _print_run(plan: RunPlan) -> None:
     for name, value in {
         "run_id": plan.run_id,
         "model": f"depth {plan.depth}, width {plan.width}, {heads}, windows {_windows(plan)}",
-        "parameters": f"{plan.total_params:,} in all, {plan.scaling_params:,} scaling",
+        "parameters": f"{plan.total_params:,} in all, {plan.scaling_params:,} scaling{passed}",
         "": groups,
         "tokens": f"{plan.total_tokens:,} ({tokens_per_param:.4g} a scaling parameter; {_asked_for(plan)})",
         "steps": f"{plan.num_steps:,} of {plan.total_batch_size:,} tokens, "

@@ -31,7 +31,7 @@ def build(config: RunConfig) -> RunPlan:
     reference = sizing.reference(config)
     horizon = plan_horizon(config, sizes, reference)
     rates = transfer.learning_rates(config, sizes, horizon)
-    decays = transfer.weight_decays(config, horizon)
+    decays = transfer.weight_decays(config, sizes, horizon)
     steps = _schedule_steps(config, horizon.num_steps)
     texts = text.texts(config)
     keys = identity.keys(config, resolved(config, sizes, horizon, rates, decays, steps, texts))

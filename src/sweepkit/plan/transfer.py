@@ -11,7 +11,7 @@ import math
 
 from sweepkit.config.schema import RunConfig
 from sweepkit.plan.horizon import Horizon
-from sweepkit.plan.roles import ROLES, update_rule
+from sweepkit.plan.roles import ROLES, Role, update_rule
 from sweepkit.plan.sizing import Sizing
 
 WIDTH_EXPONENT = -0.5
@@ -19,7 +19,7 @@ EVERY_EXPONENT = -0.5
 
 
 def learning_rates(config: RunConfig, sizing: Sizing, horizon: Horizon) -> dict[str, float]:
-    """Peak LR of every group."""
+    """Peak LR of every group that has parameters."""
     optimizer = config.optimizer
     by_width = (sizing.width / optimizer.reference_width) ** WIDTH_EXPONENT
     by_batch = math.sqrt(horizon.total_batch_size / config.horizon.reference_batch_size)
@@ -28,15 +28,20 @@ def learning_rates(config: RunConfig, sizing: Sizing, horizon: Horizon) -> dict[
         * (by_width if role.lr_by_width else 1.0)
         * (by_batch if role.lr_by_batch else 1.0)
         * update_rule(name, optimizer).every ** EVERY_EXPONENT
-        for name, role in ROLES.items()
+        for name, role in _present(sizing)
     }
 
 
-def weight_decays(config: RunConfig, horizon: Horizon) -> dict[str, float]:
-    """Weight decay of every group; the matrices' before its schedule."""
+def weight_decays(config: RunConfig, sizing: Sizing, horizon: Horizon) -> dict[str, float]:
+    """Weight decay of every group that has parameters; the matrices' before its schedule."""
     by_batch = math.sqrt(horizon.total_batch_size / config.horizon.reference_batch_size)
     scaled = by_batch * horizon.reference_tokens / horizon.transfer_tokens
     return {
         name: getattr(config.optimizer, name).weight_decay * (scaled if role.decay_is_scheduled else 1.0)
-        for name, role in ROLES.items()
+        for name, role in _present(sizing)
     }
+
+
+def _present(sizing: Sizing) -> list[tuple[str, Role]]:
+    present = {weight.role for weight in sizing.weights}
+    return [(name, role) for name, role in ROLES.items() if name in present]
