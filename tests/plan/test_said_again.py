@@ -31,6 +31,7 @@ SETTINGS: dict[str, list[str]] = {f"d{depth}": [f"model.depth={depth}"] for dept
     "flops": ["model=d12", "horizon=target_flops"],
     "steps": ["model=d12", "horizon=num_steps"],
     "other counting": ["model=d20", "horizon.count=chinchilla", "horizon.reference_depth=6"],
+    "bigrams": ["model=d6", "model.bigram.table_ratio=5", "horizon.count=chinchilla"],
     "hub": ["model=d12", "dataset=climbmix", "precision=fp8"],
 }  # fmt: skip
 
@@ -39,6 +40,7 @@ COMES_OUT: dict[str, Callable[[RunPlan], object]] = {
     "init_seed": lambda plan: plan.seed,
     "model.num_kv_heads": lambda plan: plan.num_kv_heads,
     "model.backout": lambda plan: plan.depth > 2,
+    "model.bigram.num_layers": lambda plan: plan.depth,
     "model.short_window": lambda plan: min(plan.windows),
     "dataset.sources": lambda plan: [] if plan.config["dataset"]["repo"] else list(EMBEDDED_SOURCES),
     "schedule.warmup_steps": lambda plan: plan.warmup_steps,

@@ -88,9 +88,14 @@ def reference(config: RunConfig) -> Sizing:
     """Sizes of the model that batch, rates and decay are scaled from: at ``horizon.reference_depth``.
 
     It has one key/value head per query head, as the model has that they were tuned on: a number of heads
-    that fits the configured width may divide no other.
+    that fits the configured width may divide no other. Bigrams are in all of its layers.
     """
-    model = dataclasses.replace(config.model, depth=config.horizon.reference_depth, num_kv_heads=None)
+    model = dataclasses.replace(
+        config.model,
+        depth=config.horizon.reference_depth,
+        num_kv_heads=None,
+        bigram=dataclasses.replace(config.model.bigram, num_layers=None),
+    )
     return size(dataclasses.replace(config, model=model))
 
 
