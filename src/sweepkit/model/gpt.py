@@ -10,6 +10,7 @@ Shapes: B batch, T time, D width, E key/value width, V vocabulary.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Literal, cast
 
 import torch
@@ -136,10 +137,13 @@ class GPT(nn.Module):
             experts.load.zero_()
         self.zero_grad(set_to_none=True)
 
+    def layers(self) -> Iterator[Block]:
+        """The blocks, first to last."""
+        return (cast(Block, block) for block in self.blocks)
+
     def experts(self) -> list[Experts]:
         """Those of every layer, first to last; empty where layers have MLPs."""
-        mlps = (cast(Block, block).mlp for block in self.blocks)
-        return [mlp for mlp in mlps if isinstance(mlp, Experts)]
+        return [block.mlp for block in self.layers() if isinstance(block.mlp, Experts)]
 
     def compile_regions(self, **options: Any) -> None:
         """Compile blocks and loss; what is left (lookups, smear, the head's matmuls) runs as it is.
@@ -147,8 +151,8 @@ class GPT(nn.Module):
         The graphs are traced for one shape [B, T] with gradients. Evaluation goes through the same graphs, so
         that nothing is compiled twice. ``options`` go to ``torch.compile``.
         """
-        for block in self.blocks:
-            cast(Block, block).compile_pieces(**options)
+        for block in self.layers():
+            block.compile_pieces(**options)
         self._nats_and_gradient = torch.compile(nats_and_gradient, **options)
         self._weighted = torch.compile(weighted_nats_and_gradient, **options)
         self._compiled = True
