@@ -27,7 +27,7 @@ def fp8_flops_per_token(config: RunConfig, sizes: Sizing) -> int:
     if config.precision.dtype is not Dtype.fp8:
         return 0
     return sum(
-        weight.flops_per_token - FLOPS_PER_PARAM * weight.padding * weight.shape[1]
+        weight.flops_per_token - FLOPS_PER_PARAM * weight.padding * weight.shape[1] * weight.num_alike
         for weight in sizes.weights
         if in_fp8(weight, config.precision.fp8)
     )
