@@ -42,7 +42,7 @@ class StepProbe:
 
     @torch.no_grad()
     def measure(self) -> dict[str, float | None]:
-        """``update_data_log10``, ``grad_data_log10`` and ``weight_log10`` of every group; None for log of 0."""
+        """``update_data_log10``, ``grad_data_log10``, ``weight_log10`` of every group; None for log of 0."""
         sums: list[Tensor] = []
         for role, parameters in self._roles.items():
             before = self._before[role]
