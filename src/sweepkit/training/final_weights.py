@@ -36,11 +36,11 @@ def save(engine: Engine, run_dir: RunDir, writes: bool) -> dict[str, Any]:
     Raises:
         StorageError: the disk is full, or storage fails.
     """
-    named = dict(engine.model.named_parameters())
-    tensors = {f"{_SETS['']}{name}": p.detach() for name, p in named.items()}
+    named = engine.model.state_dict()  # the bias of experts too, which is no parameter
+    tensors = {f"{_SETS['']}{name}": tensor for name, tensor in named.items()}
     if engine.optimizer.averages_weights:
         with engine.optimizer.averaged():
-            tensors |= {f"{_SETS[EMA]}{name}": p.detach().to("cpu", copy=True) for name, p in named.items()}
+            tensors |= {f"{_SETS[EMA]}{name}": tensor.to("cpu", copy=True) for name, tensor in named.items()}
     if not writes:
         return {}
     path = run_dir.weights_path
@@ -73,8 +73,8 @@ def load(run_dir: RunDir, record: RunRecord) -> dict[str, dict[str, Tensor]]:
 def put(weights: Mapping[str, Tensor], engine: Engine, run_dir: RunDir) -> None:
     """Give ``engine`` one set of what ``load`` gave, in place. Raises CheckpointError: of another model."""
     try:
-        for name, parameter in engine.model.named_parameters():
-            parameter.copy_(weights[name])
+        for name, tensor in engine.model.state_dict().items():
+            tensor.copy_(weights[name])
     except (KeyError, RuntimeError) as error:
         raise _bad(run_dir, f"does not fit the model ({error})") from error
 
