@@ -145,6 +145,10 @@ def test_another_pipe_that_breaks_is_an_error_like_any_other(monkeypatch: pytest
         (["sweep", "x", "--rerun", "--accept-code"], "not allowed with argument"),
         (["plan", "--format", "xml"], "invalid choice: 'xml'"),
         (["data"], "required"),
+        (
+            ["results", "x", "--sort", "-val_bpb"],
+            "expected one argument (one that begins with - is written --sort=-",
+        ),
     ],
 )
 def test_wrong_arguments_are_one_line(

@@ -172,6 +172,9 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         command = self.prog.removeprefix("sweepkit ")
+        if message.startswith("argument --") and message.endswith("expected one argument"):
+            option = message.split()[1].rstrip(":")
+            message += f" (one that begins with - is written {option}=-...)"
         raise errors.SweepkitError(f"{command}: {message}; see {self.prog} --help")
 
 
