@@ -6,7 +6,7 @@ import pytest
 
 from sweepkit.config.compose import compose
 from sweepkit.plan.build import build
-from sweepkit.plan.cost import PEAK_FLOPS, device_key, peak_flops
+from sweepkit.plan.cost import PEAK_FLOPS, device_key, evaluated_alone, peak_flops
 from sweepkit.plan.run_plan import RunPlan
 
 
@@ -85,3 +85,14 @@ def test_memory_grows_with_what_takes_memory() -> None:
     no_tables = plan("model=d4", "model.value_embeddings=false").estimated_peak_memory_gib
     tables = plan("model=d4").param_groups["value_embeds"]
     assert here - no_tables == pytest.approx(8 * tables / 2**30, rel=1e-3)
+
+
+def test_an_evaluation_alone_is_a_forward_pass_over_its_bytes_and_no_more_than_the_training() -> None:
+    training = plan("model=d12", "evaluation.streams=[validation]", "evaluation.max_bytes=200000000")
+    alone = evaluated_alone(training)
+    assert alone.total_flops == pytest.approx(1e8 * training.flops_per_token / 3, rel=1e-9)
+    assert alone.estimated_gpu_hours is not None and training.estimated_gpu_hours is not None
+    share = alone.total_flops / training.total_flops
+    assert alone.estimated_gpu_hours == pytest.approx(share * training.estimated_gpu_hours)
+    short = plan("model=d12", "horizon.num_steps=1")
+    assert evaluated_alone(short).estimated_gpu_hours == short.estimated_gpu_hours

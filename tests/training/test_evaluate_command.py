@@ -130,7 +130,7 @@ def test_evaluate_keeps_refuses_and_shows_what_was_measured(
         capsys, "results", "all", "--evaluation", other.evaluation_key, "--select", "evaluated_apart,val_bpb"
     )
     found = run_dir.read_evaluation(other.evaluation_key)
-    assert found is not None and f"{found.results['val_bpb']:.3f}" in said and "True" in said
+    assert found is not None and f"{found.results['val_bpb']:.5f}" in said and "True" in said
     for words, refusal in (
         (["model.depth=3"], "must be of evaluation or launcher"),
         (["evaluation.every_steps=7"], "evaluation.every_steps is 7, but must stay"),

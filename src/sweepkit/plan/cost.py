@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from dataclasses import replace
 
 from sweepkit.config.choices import Dtype
 from sweepkit.config.schema import RunConfig
 from sweepkit.plan.roles import UpdateRule, update_rule
+from sweepkit.plan.run_plan import RunPlan
 from sweepkit.plan.sizing import Sizing
 from sweepkit.plan.weights import Weight
 
 _T = 1e12
 GIB = 2**30
+_MIN_BYTES_A_TOKEN = 2  # of any tokenizer; larger ones take twice as many
 _CHUNK_LOGITS = 2**27  # ``model/loss.py`` on a GPU
 
 #: Dense (no sparsity) peak FLOP/s by device and dtype, from the makers' data sheets. fp32 is without TF32,
@@ -127,6 +130,16 @@ def _state_bytes(config: RunConfig, sizing: Sizing, compute: int) -> int:
     return state + max(
         size * (4 * rule.held[0] + compute * rule.held[1]) for (rule, _), size in stacks.items()
     )
+
+
+def evaluated_alone(plan: RunPlan) -> RunPlan:
+    """``plan`` with what evaluating its kept weights costs in the place of training: one forward pass."""
+    evaluation = plan.config["evaluation"]
+    tokens = len(evaluation["streams"]) * evaluation["max_bytes"] / _MIN_BYTES_A_TOKEN
+    flops = min(plan.total_flops, round(tokens * plan.flops_per_token / 3))
+    hours = plan.estimated_gpu_hours
+    hours = None if hours is None else hours * flops / plan.total_flops
+    return replace(plan, total_flops=flops, estimated_gpu_hours=hours)
 
 
 def bytes_each(config: RunConfig, weight: Weight) -> int:

@@ -18,7 +18,7 @@ from typing import Any
 
 from sweepkit import fsio
 from sweepkit.config.schema import LauncherConfig, SlurmConfig
-from sweepkit.launch.ledger import Ledger
+from sweepkit.launch.ledger import Ledger, Run
 from sweepkit.launch.other_sources import OtherSources, settle
 from sweepkit.launch.reopen import reopen
 from sweepkit.launch.slurm import calls, cluster, elsewhere, losses, shards, submissions
@@ -26,7 +26,9 @@ from sweepkit.launch.slurm.patience import ClusterError
 from sweepkit.launch.slurm.place import job_name, parameters, place, settle_intents, submitting, turn
 from sweepkit.launch.slurm.shards import Resources, Shard
 from sweepkit.launch.slurm.submissions import Submission
+from sweepkit.plan import cost
 from sweepkit.plan.run_plan import RunPlan
+from sweepkit.results.record import RunState
 
 _GATE = Resources(gpus=0, cpus=1, mem_gib=4, time_min=60)
 _AGAIN_S = 120  # a gate without arrays: runs are missing, and a silent claim has to age first
@@ -103,7 +105,7 @@ def submit(
         for loss in losses.find(free, placed, results_dir) if automatic else ():
             if losses.give_up(loss, launcher.max_attempts, results_dir):
                 result.given_up.append(loss.run.run_id)
-        wanted = [run.plan for run in free if not run.is_final]
+        wanted = [_left(run) for run in free if not run.is_final]
         for not_on, alike in elsewhere.apart(wanted, results_dir).items():
             packing = elsewhere.alone(launcher) if not_on else launcher
             for resources, some in _arrays(alike, packing, result, together, longest_min):
@@ -146,6 +148,12 @@ def submit_gate(
         settings = {"max_requeues": slurm.max_requeues}
         gate = Submission(name, title, _GATE.time_min, settings=settings, command=list(command))
         return place(gate, values, results_dir).job_id
+
+
+def _left(run: Run) -> RunPlan:
+    """The plan of what is still to be done, by which its task is sized."""
+    is_trained = run.record is not None and run.record.state is RunState.trained
+    return cost.evaluated_alone(run.plan) if is_trained else run.plan
 
 
 def _arrays(
