@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 from scipy import special
 
-from sweepkit.analysis import frontier
+from sweepkit.analysis import frontier, gaps, noise
 from sweepkit.analysis.calibration import Calibration
+from sweepkit.analysis.effects import effects
 from sweepkit.analysis.matched import Matched, matched
 from sweepkit.sweep.decision import DecisionRule
 
@@ -246,3 +247,43 @@ def test_missing_seeds_and_single_runs() -> None:
     single = of(matched(table[table["seed"] == 1], "val_bpb", 0.05), "it")["steps"]
     assert single.speedup is not None and single.effect is not None
     assert single.speedup_low is None and single.low is None and single.p is None
+
+
+def test_a_reference_noisier_than_its_variants_makes_few_of_them_better(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Variants worth as many steps, six seeds, the reference five times as noisy at every horizon."""
+
+    def shown() -> float:
+        rng = np.random.default_rng(11)
+        p_values = []
+        for _ in range(30):
+            frame = runs(rng, {f"v{number}": (1000.0, 1.0) for number in range(6)}, seeds=6)
+            of_reference = frame["variant"].str.startswith("reference")
+            noise = np.where(of_reference, rng.normal(0.0, 0.0015, len(frame)), 0.0)
+            found = matched(frame.assign(val_bpb=frame["val_bpb"] + noise), "val_bpb", 0.05)
+            p_values += [item.p for item in found if item.axis == "steps"]
+        return float(np.mean([p is not None and p <= 0.05 for p in p_values]))
+
+    assert shown() <= 0.09
+    monkeypatch.setattr("sweepkit.analysis.matched.unlike", lambda *_: None)
+    assert shown() > 0.13, "equal noise is what they were taken to have"
+
+
+def test_unequal_noise_gives_the_error_of_the_rung_at_its_own_horizon() -> None:
+    rng = np.random.default_rng(4)
+    frame = runs(rng, {f"v{number}": (1000.0, 1.0) for number in range(6)}, seeds=6)
+    frame.loc[frame["variant"] == "reference", "val_bpb"] += rng.normal(0.0, 0.004, 6)
+    logs = frame.assign(log=np.log(frame["val_bpb"]))
+    own = logs[~logs["variant"].str.contains("@")]
+    error = {item.variant: item.standard_error for item in effects(own, "log", 0.05)}
+    names, blocks = list(frame["variant"]), list(frame["pair_key"])
+    pool = noise.pool(names, blocks, list(logs["log"]), "reference")
+    curve = frontier.Curve.of(frame, "val_bpb", pool.fit, "reference")
+    spread = gaps.unlike(gaps.Runs(names, blocks, list(logs["log"])), curve, "reference")
+    assert spread is not None
+    place = curve.labels.index("reference")
+    for name, expected in error.items():
+        gap = gaps.Gap.moderated(name, curve, spread)
+        assert gap is not None and gap.covariance_HH is not None
+        assert math.sqrt(gap.covariance_HH[place, place]) == pytest.approx(expected, rel=0.05)

@@ -270,3 +270,15 @@ def test_the_commands_rule_and_errors(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "alpha" in capsys.readouterr().err
     assert main(["verdict", "--runs", str(tmp_path / "no.csv"), "--reference", "baseline"]) == 2
     assert "be a file that exists" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("factor", [1.0, 2.0])
+def test_a_seed_is_left_out_of_all_axes_that_count(factor: float) -> None:
+    """What a cost axis forbids is not shown without any seed either."""
+    frame = table({"better": -0.02, "same": 0.0}, total_flops=1e12)
+    frame.loc[frame["variant"] == "better", "total_flops"] *= factor
+    rule = DecisionRule.from_json({"axes": {"steps": "superior", "flops": "not_worse"}})
+    found = compare(frame, "baseline", rule).final["better"]
+    assert (found.outcome is Outcome.promote) is (factor == 1.0)
+    assert len(found.evidence["without_seed"]) == 5
+    assert {item["shown"] for item in found.evidence["without_seed"]} == {factor == 1.0}

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from other_tables import table
 
-from sweepkit.analysis.effects import SAME, effects
+from sweepkit.analysis.effects import OWN, SAME, effects
 from sweepkit.errors import ConfigError
 from sweepkit.promotion.compare import compare
 from sweepkit.promotion.verdict import Outcome
@@ -51,6 +51,22 @@ def test_copies_of_a_variant_share_its_verdict() -> None:
     found = compare(with_copies(table({"better": -0.02}), "better", 1), "baseline").final
     assert found["copy0"].effect.effect == found["better"].effect.effect
     assert found["copy0"].outcome is found["better"].outcome is Outcome.promote
+
+
+@pytest.mark.parametrize(("seeds", "apart"), [(3, 1), (4, 1), (6, 1), (6, 2)])
+def test_a_near_copy_of_the_reference_changes_nobody_elses_verdict(seeds: int, apart: int) -> None:
+    """What it changes came to bear with few seeds. Counted like others it makes the reference suspect."""
+    frame = table({"better": -0.02, "other": -0.0002, "third": 0.0}, seeds=seeds)
+    near = with_copies(frame, "baseline", 1)
+    near.loc[(near["variant"] == "copy0") & (near["seed"] < apart), "val_bpb"] -= 0.01
+    alone, beside = (compare(rows, "baseline").final for rows in (frame, near))
+    for name, verdict in alone.items():
+        assert beside[name].effect.noise_sd == pytest.approx(verdict.effect.noise_sd)
+        assert beside[name].outcome is verdict.outcome
+        assert beside[name].evidence["suspect"] is None
+    copy = beside["copy0"]
+    assert (copy.outcome, copy.effect.method) == (Outcome.inconclusive, OWN)
+    assert copy.effect.effect == pytest.approx(-0.01 * apart / seeds)
 
 
 @pytest.mark.parametrize("seeds", [2, 4, 9])

@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 TABLE = pd.read_csv(ROOT / "results/published/error_rates/verdicts.csv", dtype={"seeds": str})
 DOC = (ROOT / "docs/statistics.md").read_text()
 CONTENT = verdicts.load()
-NULL = TABLE[(TABLE["better"] == 0) & TABLE["trusting_false_promotion"].notna()]
+NULL = TABLE[(TABLE["better"] == 0) & ~TABLE["world"].str.contains("lost")]
 DESIGNS = ["2", "3", "4", "5", "6", "3 twice"]
 KEYS = ["world", "seeds", "better"]
 
@@ -65,10 +65,8 @@ def power() -> str:
 
 
 def lost() -> str:
-    found = TABLE[TABLE["trusting_false_promotion"].isna() & (TABLE["better"] == 0)]
-    return ", ".join(
-        f"{percent(row['false_promotion'])} at {named(row['seeds'])}" for _, row in found.iterrows()
-    )
+    found = TABLE[TABLE["world"].str.contains("lost")]
+    return ", ".join(f"{change(row)} at {named(row['seeds'])}" for _, row in found.iterrows())
 
 
 @pytest.mark.parametrize("part", [false_promotions, power, lost])

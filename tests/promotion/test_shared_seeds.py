@@ -12,6 +12,7 @@ from scipy import stats
 
 from sweepkit.errors import ConfigError
 from sweepkit.promotion.compare import Comparison, compare
+from sweepkit.promotion.verdict import Outcome
 
 EFFECTS = {"better": -0.004, "same": 0.0, "worse": 0.005}
 SHARED = table(EFFECTS, seeds=4)
@@ -65,6 +66,24 @@ def test_independent_and_undeclared_are_not_and_the_latter_is_said() -> None:
         assert p_values(found) == pytest.approx(unpaired())
     assert not [note for note in independent.notes if said in note]
     assert [note for note in undeclared.notes if said in note]
+
+
+@pytest.mark.parametrize("others", [1, 2, 3, 5])
+@pytest.mark.parametrize("dropped", [1, 2])
+def test_a_row_that_was_deleted_is_a_run_that_was_lost(others: int, dropped: int) -> None:
+    frame = table({"better": -0.02, **{f"other{number}": 0.0 for number in range(others)}}, seeds=5)
+    rest = frame[(frame["variant"] != "better") | (frame["seed"] >= dropped)]
+    whole, found = (compare(rows, "baseline").final["better"] for rows in (frame, rest))
+    assert whole.outcome is Outcome.promote
+    assert found.outcome is Outcome.inconclusive
+    assert found.evidence["lost"] == {"variant": [dropped, 5], "reference": [0, 5]}
+    assert f"lost {dropped} of 5 runs" in found.reasons[0]
+
+
+def test_a_single_variant_with_fewer_seeds_than_the_reference_lost_none() -> None:
+    frame = table({"better": -0.02}, seeds=6)
+    rest = frame[(frame["variant"] != "better") | (frame["seed"] > 0)]
+    assert compare(rest, "baseline").final["better"].outcome is Outcome.promote
 
 
 def test_an_index_of_runs_is_no_seed() -> None:

@@ -23,6 +23,7 @@ from scipy import special  # Student's t without the overhead of scipy.stats
 
 from sweepkit.analysis import calibration, noise, shrinkage, unequal
 from sweepkit.analysis.calibration import Calibration
+from sweepkit.analysis.copies import copies_of, near_copies_of
 from sweepkit.analysis.one_way import Groups
 from sweepkit.analysis.unequal import Kind, Spread
 from sweepkit.results.columns import REFERENCE
@@ -46,9 +47,10 @@ class Effect:
         p: one-sided, of "the variant is not below the reference".
         noise_sd: standard deviation of one run's noise behind the standard error.
         method: ``pooled`` (paired, the rung's pooled noise), ``own`` (paired, its own differences, because
-            its noise is out of line), ``moderated`` (paired, because no two variants are equally noisy),
-            ``one-way`` (unpaired, pooled noise), ``Welch`` (unpaired, its own spread), ``same`` (equal to the
-            reference bit for bit, so that it changed nothing) or ``none``.
+            its noise is out of line, or most of its runs are the reference's bit for bit), ``moderated``
+            (paired, because no two variants are equally noisy), ``one-way`` (unpaired, pooled noise),
+            ``Welch`` (unpaired, its own spread), ``same`` (equal to the reference bit for bit, so that it
+            changed nothing) or ``none``.
         shrunk: the effect with its luck taken out, as ``shrinkage`` estimates it from all variants of the
             rung.
         noise_source: the sweep's ``residual``, a ``calibration`` or both.
@@ -138,7 +140,8 @@ def effects(
     values = [float(value) for value in rows[column]]
     copies = copies_of(labels, blocks, values, reference)
     # a copy has no noise of its own, and would thin the pool's
-    own = [i for i, label in enumerate(labels) if label not in copies]
+    near = near_copies_of(labels, blocks, values, reference) - copies.keys()
+    own = [i for i, label in enumerate(labels) if label not in copies and label not in near]
     noisy = (
         [labels[place] for place in own],
         [blocks[place] for place in own],
@@ -166,7 +169,11 @@ def effects(
         if name in apart_from_it:
             found.append(_unpaired(name, beside, confidence))
         else:
-            found.append(_paired(name, mine, base, pooled, spread, reference, confidence, known))
+            found.append(
+                _own(name, mine, base, reference, confidence)
+                if name in near
+                else _paired(name, mine, base, pooled, spread, reference, confidence, known)
+            )
     found = [replace(item, seeds=len(base)) for item in _related(found, spread, reference, beside)]
     shrunk = {
         item.variant: item
@@ -180,22 +187,6 @@ def effects(
             else replace(shrunk[twin], variant=name)
         )
     return [shrunk[name] for name in names]
-
-
-def copies_of(
-    labels: Sequence[str], blocks: Sequence[str], values: Sequence[float], reference: str
-) -> dict[str, str]:
-    """Variant → the one that it equals bit for bit in two runs or more; the reference first."""
-    runs: dict[str, list[tuple[str, float]]] = {reference: []}
-    for label, block, value in zip(labels, blocks, values, strict=True):
-        runs.setdefault(label, []).append((block, value))
-    firsts: dict[tuple[tuple[str, float], ...], str] = {}
-    found = {}
-    for label, own in runs.items():
-        first = firsts.setdefault(tuple(sorted(own)), label)
-        if first != label and len(own) > 1:
-            found[label] = first
-    return found
 
 
 def _same(name: str, groups: Mapping[str, Mapping[str, float]], confidence: float) -> Effect:
@@ -268,9 +259,7 @@ def _paired(
     if spread.kind is Kind.everybody:
         method = MODERATED
     elif name in pooled.excluded:
-        labels = [name] * len(mine) + [reference] * len(base)
-        fit = noise.fit_two_way(labels, [*mine, *base], [*mine.values(), *base.values()])
-        method, known = OWN, None
+        return _own(name, mine, base, reference, confidence)
     contrast = fit.contrast(name, reference)
     if contrast is None:
         return Effect.unknown(name, confidence, n)
@@ -287,6 +276,22 @@ def _paired(
     error_of_mean = settled.sd * math.sqrt(leverage)
     effect = _measured(name, n, estimate, error_of_mean, settled.df, confidence, settled.sd, method)
     return replace(effect, noise_source=settled.source)
+
+
+def _own(
+    name: str, mine: Mapping[str, float], base: Mapping[str, float], reference: str, confidence: float
+) -> Effect:
+    """By the variant's own paired differences."""
+    n = len(mine.keys() & base.keys())
+    labels = [name] * len(mine) + [reference] * len(base)
+    fit = noise.fit_two_way(labels, [*mine, *base], [*mine.values(), *base.values()])
+    contrast = fit.contrast(name, reference)
+    if contrast is None:
+        return Effect.unknown(name, confidence, n)
+    estimate, leverage = contrast
+    if fit.sd is None:
+        return Effect(name, n, estimate, None, 0, None, None, confidence, None, None, OWN)
+    return _measured(name, n, estimate, fit.sd * math.sqrt(leverage), fit.df, confidence, fit.sd, OWN)
 
 
 def _unpaired(name: str, beside: Groups, confidence: float) -> Effect:

@@ -5,11 +5,8 @@
   the variant spent. It inverts the test of the equal-cost effect (Fieller 1954), so that the interval of one
   excludes 1 exactly when that of the other excludes 0.
 
-The noise is that of the two-way model of ``noise.py`` on the logarithm of the metric, over the variants and
-the reference's horizons, shrunk towards a calibration as that of ``effects.py`` is. Step times have an error
-of their own (``step_time.py``), which enters by the slope of the curve; FLOPs are exact. Where a variant
-shares no seed with the reference, each has its own spread, and the horizons of the reference are taken to
-move together, which is the wider of the two extremes.
+The noise is that of ``gaps.py``: of the two-way model of ``noise.py`` on the logarithm of the metric. Step
+times have an error of their own (``step_time.py``), which enters by the slope of the curve; FLOPs are exact.
 """
 
 from __future__ import annotations
@@ -23,10 +20,11 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from sweepkit.analysis import calibration, noise, step_time
+from sweepkit.analysis import noise, step_time
 from sweepkit.analysis.calibration import Calibration
 from sweepkit.analysis.effects import block_names
 from sweepkit.analysis.frontier import Array, Curve, has_horizons
+from sweepkit.analysis.gaps import Gap, Runs, unlike
 from sweepkit.results.columns import REFERENCE, is_reference
 
 AXES = ("steps", "wall_clock", "flops")
@@ -125,9 +123,11 @@ def matched(
         return []
     names = [str(name) for name in rows["variant"]]
     logs = [math.log(float(value)) for value in rows[metric]]
-    pool = noise.pool(names, block_names(rows), logs, reference)
+    blocks = block_names(rows)
+    pool = noise.pool(names, blocks, logs, reference)
     curve = Curve.of(rows, metric, pool.fit, reference)
-    runs = _Runs(names, block_names(rows), logs)
+    runs = Runs(names, blocks, logs)
+    apart = unlike(runs, curve, reference)
     known = None if known is None else replace(known, sd=known.sd / math.exp(curve.level))  # of the log
     found = []
     for name in dict.fromkeys(names):
@@ -135,74 +135,16 @@ def matched(
             continue
         own = name in pool.excluded  # too noisy for the pool, and for what was known
         fit = runs.fit([name, *curve.labels]) if own else pool.fit
-        gap = _Gap.paired(name, curve, fit, None if own else known) or _Gap.unpaired(name, curve, runs)
+        gap = (
+            (apart and Gap.moderated(name, curve, apart))
+            or Gap.paired(name, curve, fit, None if own else known)
+            or Gap.unpaired(name, curve, runs)
+        )
         margin = dict(margins or {})
         for axis, cost in _costs(rows, name, reference, alpha).items():
             n = len(runs.values(name))
             found.append(_match(gap, curve, name, n, axis, cost, alpha, margin.get(axis, 0.0)))
     return found
-
-
-@dataclass(frozen=True)
-class _Runs:
-    names: list[str]
-    blocks: list[str]
-    logs: list[float]
-
-    def values(self, name: str) -> Array:
-        """One a seed: runs that share a seed's luck count as one where they are not paired."""
-        return np.asarray(list(noise.block_means(self.names, self.blocks, self.logs)[name].values()))
-
-    def fit(self, chosen: list[str]) -> noise.TwoWay:
-        """The two-way fit of these variants alone, each seed's mean; more runs calm no noise of others."""
-        means = noise.block_means(self.names, self.blocks, self.logs)
-        kept = [(name, block, y) for name in chosen for block, y in means.get(name, {}).items()]
-        return noise.fit_two_way(*(list(column) for column in zip(*kept, strict=True)))
-
-
-@dataclass(frozen=True)
-class _Gap:
-    """Variant minus each horizon in log loss, float64 [H], its covariance [H, H] and degrees of freedom."""
-
-    mean_H: Array
-    covariance_HH: Array | None  # None: the noise is not known
-    df: float
-
-    @classmethod
-    def paired(cls, variant: str, curve: Curve, fit: noise.TwoWay, known: Calibration | None) -> _Gap | None:
-        """None where the seeds do not connect them."""
-        gaps = [fit.contrast(variant, label) for label in curve.labels]
-        between = [[_leverage(fit, a, b) for b in curve.labels] for a in curve.labels]
-        if any(gap is None for gap in gaps) or any(None in row for row in between):
-            return None
-        mean_H, own_H = np.asarray([gap for gap in gaps if gap is not None]).T
-        unit_HH = (own_H[:, None] + own_H[None, :] - np.asarray(between, dtype=float)) / 2.0
-        settled = calibration.settle(fit.sd, fit.df, known)
-        if settled is None:
-            return cls(mean_H, None, 0.0)
-        return cls(mean_H, settled.sd**2 * unit_HH, settled.df)
-
-    @classmethod
-    def unpaired(cls, variant: str, curve: Curve, runs: _Runs) -> _Gap:
-        """Spreads as they are, Satterthwaite's degrees of freedom."""
-        mine, groups = runs.values(variant), [runs.values(label) for label in curve.labels]
-        mean_H = np.asarray([mine.mean() - group.mean() for group in groups])
-        fewest = min(len(group) for group in groups)
-        if len(mine) < 2 or fewest < 2:
-            return cls(mean_H, None, 0.0)
-        own = float(mine.var(ddof=1)) / len(mine)
-        base = float(np.mean([group.var(ddof=1) for group in groups])) / fewest
-        if own + base == 0.0:
-            return cls(mean_H, None, 0.0)
-        df = (own + base) ** 2 / (own**2 / (len(mine) - 1) + base**2 / (fewest - 1))
-        return cls(mean_H, np.full((len(groups), len(groups)), own + base), df)
-
-
-def _leverage(fit: noise.TwoWay, one: str, other: str) -> float | None:
-    if one == other:
-        return 0.0
-    found = fit.contrast(one, other)
-    return None if found is None else found[1]
 
 
 @dataclass(frozen=True)
@@ -216,7 +158,7 @@ class _Test:
     half_X: Array | None
 
     @classmethod
-    def at(cls, x_X: Array, gap: _Gap, curve: Curve, cost: _Cost, alpha: float) -> _Test:
+    def at(cls, x_X: Array, gap: Gap, curve: Curve, cost: _Cost, alpha: float) -> _Test:
         weights_XH = curve.weights(x_X)
         difference_X, bend_X = weights_XH @ gap.mean_H, curve.bend(x_X)
         if gap.covariance_HH is None or math.isnan(cost.error):
@@ -237,7 +179,7 @@ class _Test:
 
 
 def _match(
-    gap: _Gap, curve: Curve, variant: str, n: int, axis: str, cost: _Cost, alpha: float, margin: float
+    gap: Gap, curve: Curve, variant: str, n: int, axis: str, cost: _Cost, alpha: float, margin: float
 ) -> Matched:
     def test(x: float) -> _Test:
         return _Test.at(np.asarray([x]), gap, curve, cost, alpha)

@@ -19,7 +19,8 @@ import pandas as pd
 from scipy import special
 
 from sweepkit.analysis import noise
-from sweepkit.analysis.effects import block_names, copies_of
+from sweepkit.analysis.copies import copies_of, near_copies_of
+from sweepkit.analysis.effects import block_names
 from sweepkit.results.columns import REFERENCE
 
 LEVEL = 0.01
@@ -60,7 +61,8 @@ def suspect(rows: pd.DataFrame, metric: str, reference: str = REFERENCE) -> Susp
     seeds = [str(seed) for seed in rows["seed"]]
     blocks = block_names(rows)
     copies = copies_of(labels, blocks, values, reference)  # they are as far off as what they equal
-    own = [place for place, label in enumerate(labels) if label not in copies]
+    near = near_copies_of(labels, blocks, values, reference)
+    own = [place for place, label in enumerate(labels) if label not in copies and label not in near]
     labels, blocks = [labels[place] for place in own], [blocks[place] for place in own]
     values, seeds = [values[place] for place in own], [seeds[place] for place in own]
     shared = {block for name, block in zip(labels, blocks, strict=True) if name == reference}

@@ -89,16 +89,16 @@ def cases(
     base = runs.get(REFERENCE, Replicates([], {}, {}, []))
     by_axis = _axes(rows, complete, found, decision, known)
     p_of = _p_values(found, by_axis, is_last)
+
+    def judged(part: pd.DataFrame) -> tuple[list[Effect], dict[str, float]]:
+        there = effects.effects(part, decision.metric, decision.alpha, known=known, apart=apart)
+        done = complete[complete["seed"].isin(part["seed"])]
+        return there, _p_values(there, _axes(part, done, there, decision, known), is_last)
+
     if is_last and decision.looks:
-
-        def p_at(part: pd.DataFrame) -> dict[str, float]:
-            there = effects.effects(part, decision.metric, decision.alpha, known=known, apart=apart)
-            done = complete[complete["seed"].isin(part["seed"])]
-            return _p_values(there, _axes(part, done, there, decision, known), is_last)
-
-        p_of |= looks.sequential(rows, decision.looks, p_at)
+        p_of |= looks.sequential(rows, decision.looks, lambda part: judged(part)[1])
     suspect = suspicion.suspect(rows, decision.metric)
-    left_out = doubts.without_each(rows, decision, known, apart)
+    left_out = doubts.without_each(rows, decision, apart, judged)
     scored = [
         scoring.scores(rows, name, margin, decision.alpha)
         for name, margin in (decision.scores.items() if is_last else ())

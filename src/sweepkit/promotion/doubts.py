@@ -7,14 +7,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import pandas as pd
 
-from sweepkit.analysis import effects, multiplicity
-from sweepkit.analysis.calibration import Calibration
+from sweepkit.analysis import multiplicity
+from sweepkit.analysis.effects import Effect
 from sweepkit.analysis.replicates import Replicates
 from sweepkit.analysis.suspicion import Suspect
 from sweepkit.printable import counted
@@ -27,7 +27,7 @@ MIN_SEEDS = 3
 
 @dataclass(frozen=True)
 class LeftOut:
-    """The metric without one seed: effect (as a loss), corrected p, and whether that would show it."""
+    """Without one seed: effect (as a loss), p over the axes, corrected, and whether that would show it."""
 
     seed: str
     effect: float | None
@@ -81,17 +81,24 @@ class Doubts:
 
 
 def without_each(
-    rows: pd.DataFrame, decision: DecisionRule, known: Calibration | None, apart: Sequence[str]
+    rows: pd.DataFrame,
+    decision: DecisionRule,
+    apart: Sequence[str],
+    judged: Callable[[pd.DataFrame], tuple[list[Effect], Mapping[str, float]]],
 ) -> dict[str, list[LeftOut]]:
-    """Variant → the metric's verdict without each of the reference's seeds."""
+    """Variant → the verdict on all axes that count without each of the reference's seeds.
+
+    Args:
+        judged: gives the effects of some of the rows, and each variant's largest p over its axes.
+    """
     seeds = sorted(set(rows.loc[(rows["variant"] == REFERENCE) & rows[decision.metric].notna(), "seed"]))
     told: dict[str, list[LeftOut]] = {}
     for seed in seeds if len(seeds) >= MIN_SEEDS else ():
         rest = rows[rows["seed"] != seed]
-        found = effects.effects(rest, decision.metric, decision.alpha, known=known, apart=apart)
+        found, p_of = judged(rest)
         for are_apart in (False, True):
             family = [item for item in found if (item.variant in apart) is are_apart]
-            corrected, _ = multiplicity.correct(family, [1.0 if e.p is None else e.p for e in family])
+            corrected, _ = multiplicity.correct(family, [p_of[item.variant] for item in family])
             for item, p in zip(family, corrected, strict=True):
                 is_large = item.shrunk is not None and -item.shrunk >= decision.min_effect
                 shown = p <= decision.alpha and is_large

@@ -86,8 +86,8 @@ def note(said: str | None) -> list[str]:
 def absent(rows: pd.DataFrame, planned: pd.DataFrame) -> pd.DataFrame:
     """Rows for runs that a table with shared seeds leaves out without a word.
 
-    A seed that the reference and more than half of the variants of a depth have is one that the others were
-    to have; a table that drops failed runs is not to look complete.
+    A seed that the reference and at least half of the variants of a depth have is one that the others were to
+    have; a table that drops failed runs is not to look complete.
 
     Args:
         rows: one a run, with rung, variant and seed, the reference called ``REFERENCE``.
@@ -100,7 +100,7 @@ def absent(rows: pd.DataFrame, planned: pd.DataFrame) -> pd.DataFrame:
         have |= set(zip(planned["variant"], planned["seed"], strict=True))
         for seed in dict.fromkeys(group.loc[group["variant"] == REFERENCE, "seed"]):
             without = [name for name in names if (name, seed) not in have]
-            if 2 * len(without) < len(names):
+            if 2 * len(without) <= len(names) > len(without):
                 made += [{"rung": rung, "variant": name, "seed": seed} for name in without]
     if not made:
         return rows

@@ -19,7 +19,8 @@ from sweepkit.sweep.decision import SUPERIOR, DecisionRule
 
 _METHODS = {
     "pooled": "pooled residual of variant + seed",
-    "own": "its own paired differences, because it is noisier than the pool",
+    "own": "its own paired differences, because it is noisier than the pool, or mostly equal to the "
+    "reference to the last bit",
     "moderated": "its own and the reference's, drawn towards what all have in common, because no two are "
     "equally noisy",
     "one-way": "pooled over groups that share no seeds: nothing is paired",

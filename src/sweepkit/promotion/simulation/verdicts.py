@@ -8,7 +8,7 @@ then each variant's, by seed), V variants, N seeds, M runs of the reference a se
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -75,8 +75,8 @@ class Rates:
         promoted: share of worlds in which a variant without an effect was promoted.
         shown: share of the variants with an effect that were promoted; None where none has one.
         waits: share of worlds whose verdict waits, for a run of the reference is out of line.
-        trusting_promoted, trusting_shown: the first two by the rule that takes noise as equal and suspects
-            nobody, in the same worlds; None where runs are lost.
+        trusting_promoted, trusting_shown: the first two in the same worlds by the rule that takes noise as
+            equal and suspects nobody; where runs are lost, by the rule that does not mind it.
     """
 
     cell: Cell
@@ -84,7 +84,7 @@ class Rates:
     promoted: float
     shown: float | None
     waits: float
-    trusting_promoted: float | None
+    trusting_promoted: float
     trusting_shown: float | None
 
 
@@ -132,12 +132,13 @@ def measure(cell: Cell, num_worlds: int, seed: int) -> Rates:
     rng = np.random.default_rng([seed, *words])
     loss_WQ, frame = draw(cell, num_worlds, rng)
     rule = DecisionRule(alpha=cell.rung.alpha, min_effect=0.0, axes={"steps": SUPERIOR})
-    trusting_promoted, trusting_shown = None, None
     if cell.rung.worst_lost:
-        judged = [judge(frame.assign(**{METRIC: loss_Q}), rule) for loss_Q in loss_WQ]
-        names = [f"v{place}" for place in range(cell.rung.num_variants)]
-        promoted_WV = np.asarray([[name in promoted for name in names] for promoted, _ in judged])
+        tables = [frame.assign(**{METRIC: loss_Q}) for loss_Q in loss_WQ]
+        judged = [judge(table, rule) for table in tables]
+        promoted_WV = _promoted(cell, [promoted for promoted, _ in judged])
         waits_W = np.asarray([waits for _, waits in judged])
+        trusting = [judge(table, rule, minds_losses=False)[0] for table in tables]
+        trusting_promoted, trusting_shown = _shares(cell, _promoted(cell, trusting))
     else:
         losses = split(cell, loss_WQ)
         promoted_WV, waits_W = verdict_arrays.judge(*losses, cell.rung.alpha)
@@ -145,6 +146,12 @@ def measure(cell: Cell, num_worlds: int, seed: int) -> Rates:
         trusting_promoted, trusting_shown = _shares(cell, trusting_WV)
     promoted, shown = _shares(cell, promoted_WV)
     return Rates(cell, num_worlds, promoted, shown, float(waits_W.mean()), trusting_promoted, trusting_shown)
+
+
+def _promoted(cell: Cell, promoted: Sequence[Sequence[str]]) -> NDArray[np.bool_]:
+    """Of each world, which variants are [W, V]."""
+    names = [f"v{place}" for place in range(cell.rung.num_variants)]
+    return np.asarray([[name in found for name in names] for found in promoted])
 
 
 def _shares(cell: Cell, promoted_WV: NDArray[np.bool_]) -> tuple[float, float | None]:
@@ -183,8 +190,11 @@ def draw(cell: Cell, num_worlds: int, rng: np.random.Generator) -> tuple[Array, 
     return 100.0 + losses, frame
 
 
-def judge(frame: pd.DataFrame, rule: DecisionRule) -> tuple[list[str], bool]:
-    """Variants that the rule promotes on one rung, and whether the verdict waits."""
+def judge(frame: pd.DataFrame, rule: DecisionRule, minds_losses: bool = True) -> tuple[list[str], bool]:
+    """Variants that the rule promotes on one rung, and whether the verdict waits.
+
+    ``minds_losses``: whether a variant that lost more runs than the reference is held back.
+    """
     found = effects.effects(frame, METRIC, rule.alpha)
     p_values = [1.0 if item.p is None else item.p for item in found]
     suspect = suspicion.suspect(frame, METRIC)
@@ -195,18 +205,24 @@ def judge(frame: pd.DataFrame, rule: DecisionRule) -> tuple[list[str], bool]:
     promoted = [
         item.variant
         for item, p, p_corrected in zip(found, p_values, corrected, strict=True)
-        if judging.shown(_case(item, p, p_corrected, method, steps[item.variant], frame), rule)
+        if judging.shown(_case(item, p, p_corrected, method, steps[item.variant], frame, minds_losses), rule)
     ]
     return promoted, False
 
 
 def _case(
-    item: effects.Effect, p: float, p_corrected: float, method: str, steps: axes.Axis, frame: pd.DataFrame
+    item: effects.Effect,
+    p: float,
+    p_corrected: float,
+    method: str,
+    steps: axes.Axis,
+    frame: pd.DataFrame,
+    minds_losses: bool,
 ) -> Case:
     losses = frame.loc[frame["variant"] == item.variant, METRIC]
     complete = [f"{item.variant}-{place}" for place in losses.index[losses.notna()]]
     lost = {f"{item.variant}-{place}": FailureClass.lost.value for place in losses.index[losses.isna()]}
-    runs = replicates.Replicates(complete, {}, lost, [])
+    runs = replicates.Replicates(complete, {}, lost if minds_losses else {}, [])
     none = Divergence(0, len(complete), 0, len(complete))
     losses = frame.loc[frame["variant"] == REFERENCE, METRIC]
     base = replicates.Replicates([f"reference-{place}" for place in losses.index], {}, {}, [])

@@ -1,0 +1,39 @@
+"""Variants that are another one, or nearly so: their runs give the same values bit for bit.
+
+What a copy changed never came to bear. Its runs say nothing of the noise that the other's do not say, so that
+they would thin a pool of it; and where all but one of its runs are the reference's, the reference would look
+out of line with that seed. So neither is in the pool.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def copies_of(
+    labels: Sequence[str], blocks: Sequence[str], values: Sequence[float], reference: str
+) -> dict[str, str]:
+    """Variant → the one that it equals bit for bit in two runs or more; the reference first."""
+    runs: dict[str, list[tuple[str, float]]] = {reference: []}
+    for label, block, value in zip(labels, blocks, values, strict=True):
+        runs.setdefault(label, []).append((block, value))
+    firsts: dict[tuple[tuple[str, float], ...], str] = {}
+    found = {}
+    for label, own in runs.items():
+        first = firsts.setdefault(tuple(sorted(own)), label)
+        if first != label and len(own) > 1:
+            found[label] = first
+    return found
+
+
+def near_copies_of(
+    labels: Sequence[str], blocks: Sequence[str], values: Sequence[float], reference: str
+) -> set[str]:
+    """Variants of which most runs equal the reference's with the same seed, bit for bit."""
+    rows = list(zip(labels, blocks, values, strict=True))
+    of_reference = {(block, value) for label, block, value in rows if label == reference}
+    equal: dict[str, list[bool]] = {}
+    for label, block, value in rows:
+        if label != reference:
+            equal.setdefault(label, []).append((block, value) in of_reference)
+    return {label for label, own in equal.items() if len(own) > 1 and 2 * sum(own) > len(own)}
