@@ -47,6 +47,13 @@ def test_a_copy_is_not_worse() -> None:
     assert found.final["worse"].outcome is not Outcome.promote
 
 
+def test_what_is_shown_to_be_worse_is_rejected_with_its_numbers() -> None:
+    rule = DecisionRule.from_json({"axes": {"steps": "not_worse"}})
+    worse = compare(table({"worse": 0.05, "better": -0.05}), "baseline", rule).final["worse"]
+    assert worse.outcome is Outcome.reject
+    assert "failed" in worse.reasons[0] and "val_bpb +0.0" in worse.reasons[1]
+
+
 def test_copies_of_a_variant_share_its_verdict() -> None:
     found = compare(with_copies(table({"better": -0.02}), "better", 1), "baseline").final
     assert found["copy0"].effect.effect == found["better"].effect.effect

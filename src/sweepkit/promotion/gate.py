@@ -40,7 +40,7 @@ from sweepkit.sweep.decision import DecisionRule
 
 #: Raised by hand when the same runs may be judged differently, or evidence changes shape; older stored
 #: decisions are then made anew.
-RULE_VERSION = 8
+RULE_VERSION = 9
 
 
 def decide(

@@ -76,7 +76,8 @@ def _too_small(case: Case, decision: DecisionRule) -> list[str]:
     if case.effect.low is None or steps is None or not case.is_measured:
         return []
     if steps.demand != SUPERIOR:
-        return [steps.sentence] if steps.status is Status.failed else []
+        said = [steps.sentence, wording.measured(case, decision)]
+        return said if steps.status is Status.failed else []
     if case.effect.low > 0.0:
         return [wording.shown_worse(case, decision)]
     return [wording.shown_small(case, decision)] if case.effect.low > -decision.min_effect else []
