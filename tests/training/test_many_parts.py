@@ -9,6 +9,7 @@ import torch
 from torch._dynamo.utils import counters
 from training_runs import MANY_PARTS, folder, losses, run, stop_after, tiny
 
+from sweepkit.config.choices import Fp8Backend
 from sweepkit.results.record import RunState
 from sweepkit.training.engine import Engine, EngineKey
 from sweepkit.training.session import Session
@@ -25,6 +26,22 @@ def test_a_stopped_run_goes_on_bit_for_bit(session: Session, tmp_path: Path) -> 
     assert resumed.results["val_bpb"] == uncut.results["val_bpb"]
     loads = [row["expert_load_max"] for row in folder(plan, tmp_path / "uncut").metrics() if "loss" in row]
     assert len(loads) == 12 and all(1 <= load <= 4 for load in loads)
+
+
+def test_in_fp8_heads_and_shared_experts_multiply_in_it_and_routed_ones_do_not() -> None:
+    plan = tiny(*MANY_PARTS, "precision.dtype=fp8", "precision.fp8.min_size=32")
+    rows = torch.randint(0, 512, (plan.device_batch_size, plan.sequence_len + 1), dtype=torch.int32)
+    losses = []
+    for backend in (Fp8Backend.emulated, None):
+        key = EngineKey("", torch.device("cpu"), torch.bfloat16, 1, False, backend)
+        engine = Engine(plan, key)
+        engine.renew(plan)
+        engine.set_step(plan, 0)
+        losses.append(engine.backward(rows[:, :-1].contiguous(), rows[:, 1:].contiguous(), 1.0).item())
+        engine.step(plan)
+        # of each layer q, k, v, out and the shared gate, up and down; three heads
+        assert engine.num_fp8_layers == (2 * 7 + 3 if backend else 0)
+    assert losses[0] == pytest.approx(losses[1], abs=0.01)
 
 
 @pytest.mark.compile
