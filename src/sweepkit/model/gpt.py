@@ -19,14 +19,15 @@ from torch import Tensor, nn
 from sweepkit.config import codec
 from sweepkit.config.choices import AttentionBackend
 from sweepkit.config.schema import RunConfig
-from sweepkit.model import bigram, further, init
+from sweepkit.model import init
 from sweepkit.model.attend import Attend
 from sweepkit.model.block import Block
 from sweepkit.model.experts import Experts
-from sweepkit.model.layers import Embedding, Linear, norm, rotary_tables
+from sweepkit.model.layers import Embedding, Linear, bigram_rows, norm, rotary_tables
 from sweepkit.model.loss import (
     InComputeDtype,
     Project,
+    further_targets,
     mean_nats,
     nats_and_gradient,
     softcap,
@@ -194,7 +195,7 @@ class GPT(nn.Module):
         if not self.config.multi_token.num_further:
             loss = self._mean_nats(x_ND, targets_BT.flatten())
             return loss, loss.detach()
-        targets_NK = further.targets(targets_BT, self.config.multi_token.num_further).flatten(0, 1)
+        targets_NK = further_targets(targets_BT, self.config.multi_token.num_further).flatten(0, 1)
         project = (self.training and self.training_project) or InComputeDtype
         cap, weights_K = self.config.logit_softcap, self.get_buffer("further_weights")
         head_VD = self.lm_head.weight[: self.vocab_size]
@@ -251,7 +252,7 @@ class GPT(nn.Module):
         """Layer → its λ and the bigrams' rows [B, T, D]; empty where there are none."""
         if self.bigram_embeds is None or self.bigram_lambdas is None:
             return {}
-        rows_BTD = self.bigram_embeds(bigram.rows(inputs_BT, self.bigram_embeds.weight.size(0)))
+        rows_BTD = self.bigram_embeds(bigram_rows(inputs_BT, self.bigram_embeds.weight.size(0)))
         return {i: (scale, rows_BTD) for i, scale in enumerate(self.bigram_lambdas.unbind())}
 
     def _stem(self, x_BTD: Tensor) -> Tensor:

@@ -17,6 +17,8 @@ from torch import Tensor, nn
 
 from sweepkit.plan.weights import Weight
 
+_TOKEN, _BEFORE = 36_313, 27_191  # of a bigram's hash
+
 
 def norm(x: Tensor) -> Tensor:
     """RMS norm over the last axis with torch's default eps and no learned parameters."""
@@ -91,6 +93,24 @@ class Embedding(nn.Module):
         """[B, T] integers → [B, T, D]."""
         rows_BTD: Tensor = _Lookup.apply(tokens_BT, self.weight)  # type: ignore[no-untyped-call]
         return rows_BTD.to(self.compute_dtype)
+
+
+def bigram_rows(tokens_BT: Tensor, num_rows: int) -> Tensor:
+    """Which row of a table stands for a token and the one before it: a hash, so that pairs may share a row.
+
+    (36313·token) xor (27191·token before), modulo the rows but the last, which stands for the first token of
+    a row of tokens (docs/reference/experiments.csv).
+
+    Args:
+        num_rows: at least 2.
+
+    Returns:
+        [B, T] int64.
+    """
+    tokens_BT = tokens_BT.long()
+    pairs = torch.bitwise_xor(_TOKEN * tokens_BT[:, 1:], _BEFORE * tokens_BT[:, :-1])
+    first = torch.full_like(tokens_BT[:, :1], num_rows - 1)
+    return torch.cat((first, pairs % (num_rows - 1)), dim=1)
 
 
 def rotary_tables(

@@ -7,7 +7,8 @@ what is there. So no array of all tokens × the vocabulary ever exists, in any d
 are fp32 inside ``nats_and_gradient``, which is compiled; the three products are a ``Projection``'s, and the
 weight's gradient is summed over chunks in fp32 (under fp16 over the tokens of a chunk, too).
 
-Shapes: N tokens, D width, V vocabulary, C tokens of a chunk, R tokens of a tile.
+Shapes: B batch, T time, N tokens, D width, V vocabulary, C tokens of a chunk, R tokens of a tile, K tokens
+that a position predicts.
 """
 
 from __future__ import annotations
@@ -32,6 +33,18 @@ _CHUNK_MULTIPLE = 16
 
 #: ``nats_and_gradient``, or with the targets of several tokens a kernel of that shape.
 NatsAndGradient = Callable[[Tensor, Tensor, float], Tensor]
+
+
+def further_targets(next_BT: Tensor, num_further: int) -> Tensor:
+    """[B, T, 1 + num_further] targets of multi-token prediction (arXiv 2404.19737), the next token's first.
+
+    Those behind the end of a row are not scored.
+    """
+    columns = [next_BT]
+    for ahead in range(1, num_further + 1):
+        missing = next_BT.new_full((next_BT.size(0), min(ahead, next_BT.size(1))), IGNORED)
+        columns.append(torch.cat((next_BT[:, ahead:], missing), dim=1))
+    return torch.stack(columns, dim=-1)
 
 
 class Projection(Protocol):
