@@ -2,10 +2,10 @@
 
 A verdict keeps its error rate only where nobody could choose variants, seeds or rule by the losses that it
 rests on. So freezing looks at what lies in the results folder. A run is *seen* when one of the same training
-and seed has told anything: it ended, or has logged a step. Another evaluation, micro-batch or limit of
-divergence is another run and the same training (``RunPlan.training_id``), and weights of their own change a
-run less than its data do, so neither makes it unseen. Runs that were judged by a sweep are seen although
-their folders were deleted.
+and seed has told anything: it ended, or has logged a step. Evaluated in another way it is the same run;
+another rhythm of evaluations, micro-batch or limit of divergence is another run and the same training
+(``RunPlan.training_id``), and weights of their own change a run less than its data do, so none makes it
+unseen. Runs that were judged by a sweep are seen although their folders were deleted.
 """
 
 from __future__ import annotations
