@@ -67,6 +67,7 @@ ALSO = {
     "horizon.total_batch_size": ["horizon.total_batch_size=1048576"],
     "horizon.batch_exponent": ["horizon.batch_exponent=0.9"],
     "ladder.rungs": ["ladder=gpt2"],
+    "schedule.batch_ramp": ["schedule.batch_ramp=[2,1]"],
     "ladder.reference_horizons": ["ladder.reference_horizons=[0.5]"],
 }
 

@@ -25,7 +25,7 @@ from sweepkit.config.override import Override
 from sweepkit.config.schema import RunConfig, field_at
 
 _TYPE_NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
-_ITEM_NAMES = {str: "texts", float: "numbers"}
+_ITEM_NAMES = {str: "texts", int: "whole numbers", float: "numbers"}
 _DIGITS = re.compile(r"[+-]?\d[\d_]*", re.ASCII)
 _EXAMPLES = {int: "8", float: "0.1", str: "name", bool: "true"}  # for fields that are null
 
@@ -185,7 +185,10 @@ def _wrong_type(hint: Any, dotted: str, value: Any, current: Any) -> errors.Conf
     if typing.get_origin(kinds[0]) is list:
         (item,) = typing.get_args(kinds[0])
         inside = _ITEM_NAMES.get(item) or f"blocks with fields among [{', '.join(vars(item()))}]"
-        return errors.invalid(dotted, value, f"be a list of {inside}", f"write '{dotted}=[a,b]' in quotes")
+        example = "[2,1]" if item in (int, float) else "[a,b]"
+        return errors.invalid(
+            dotted, value, f"be a list of {inside}", f"write '{dotted}={example}' in quotes"
+        )
     if kinds == [int, str]:  # the only text that such a field takes
         wanted = "a whole number or auto"
     else:

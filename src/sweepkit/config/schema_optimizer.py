@@ -7,7 +7,7 @@ from typing import Optional  # OmegaConf reads it at run time
 
 from sweepkit.config.choices import MatrixOptimizer, WeightDecaySchedule
 from sweepkit.config.facts import Identity, block, either, fact, unless, when
-from sweepkit.config.ranges import at_least, below_one, between, more_than_zero
+from sweepkit.config.ranges import Range, at_least, below_one, between, more_than_zero
 from sweepkit.config.schema_model import BACKOUT, BIGRAM, SMEAR, VALUES
 
 _RESOLVED = Identity.resolved
@@ -184,4 +184,10 @@ class ScheduleConfig:
         WeightDecaySchedule.cosine,
         "of the block matrices' weight decay: to 0 along half a cosine, or constant",
         when=unless("optimizer.matrix.weight_decay", 0),
+    )
+    batch_ramp: list[int] = fact(
+        [1],
+        "n of equal parts of the run: a step's batch makes n updates of 1/n of it, at rates × n^-0.5",
+        Range(lambda ns: len(ns) > 0 and min(ns) >= 1, "hold whole numbers of at least 1"),
+        example="[8,4,2,1]",
     )

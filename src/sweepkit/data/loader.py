@@ -74,14 +74,18 @@ class TrainLoader:
         lap, offset = np.divmod(block, size)
         return first + permute(offset, size, key_of(self._seed, stratum, lap))
 
-    def batch(self, step: int, rank: int = 0, num_ranks: int = 1) -> npt.NDArray[np.int32]:
+    def batch(
+        self, step: int, rank: int = 0, num_ranks: int = 1, num_parts: int = 1
+    ) -> npt.NDArray[np.int32]:
         """int32 [B / num_ranks, T+1], a rank's share of the tokens of step ``step``.
 
-        Inputs are ``[:, :-1]``, targets ``[:, 1:]``. Ranks take consecutive rows, an equal number each.
+        Inputs are ``[:, :-1]``, targets ``[:, 1:]``. Ranks take consecutive rows, an equal number each: of
+        every one of ``num_parts`` consecutive parts of the batch, where it is used in several.
         """
         share = self.rows_per_batch // num_ranks
         batch = np.empty((share, self._row_len), dtype=np.int32)
-        for slot, row in enumerate(self.rows(step)[rank * share : (rank + 1) * share].tolist()):
+        rows = self.rows(step).reshape(num_parts, num_ranks, share // num_parts)[:, rank]
+        for slot, row in enumerate(rows.ravel().tolist()):
             position = 0
             for segment in range(self._index.row_first[row], self._index.row_first[row + 1]):
                 start, length = int(self._index.segment_start[segment]), int(self._index.segment_len[segment])

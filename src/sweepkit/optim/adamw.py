@@ -29,6 +29,7 @@ class AdamRule:
     eps: float
     weight_decay: float
     scheduled_decay: bool = False
+    lr_by_batch: bool = True
 
 
 class AdamWGroup:
@@ -53,7 +54,7 @@ class AdamWGroup:
 
     def set_step(self, now: Now) -> None:
         """Set this step's scheduled values; the moments are corrected for the updates that were made."""
-        self._lr = self.rule.lr * now.lr
+        self._lr = self.rule.lr * (now.lr_by_batch if self.rule.lr_by_batch else now.lr)
         self._weight_decay = self.rule.weight_decay
         if self.rule.scheduled_decay:
             self._weight_decay *= now.weight_decay
@@ -96,6 +97,7 @@ def groups(role: str, device: torch.device, setting: Setting) -> Callable[[Membe
         eps=block.eps,
         weight_decay=plan.weight_decays[role],
         scheduled_decay=ROLES[role].decay_is_scheduled,
+        lr_by_batch=ROLES[role].lr_by_batch,
     )
     return lambda members: AdamWGroup(members, rule)
 

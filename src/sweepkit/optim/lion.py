@@ -32,7 +32,7 @@ class LionGroup:
 
     def set_step(self, now: Now) -> None:
         """Set this step's scheduled values."""
-        self._lr = self.lr * now.lr
+        self._lr = self.lr * now.lr_by_batch
         self._weight_decay = self.weight_decay * (now.weight_decay if self.scheduled else 1.0)
 
     @torch.no_grad()

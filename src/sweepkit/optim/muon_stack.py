@@ -48,7 +48,7 @@ class MuonStack:
 
     def set_step(self, now: Now) -> None:
         """Set this step's scheduled values."""
-        self._lr.fill_(self.lr * now.lr)
+        self._lr.fill_(self.lr * now.lr_by_batch)
         self._weight_decay.fill_(self.weight_decay * now.weight_decay)
         self._momentum.fill_(now.momentum)
 

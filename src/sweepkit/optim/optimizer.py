@@ -112,16 +112,17 @@ class Optimizer:
         self._device, self._owned = named[0][1].device, [p for _, p in mine]
         self._average = None if config.ema_decay is None else AveragedWeights(mine, config.ema_decay)
         self._ready = False
-        self._num_taken = 0  # steps whose gradients counted, this one included
+        self._num_taken = 0  # updates whose gradients counted, this one included
 
-    def set_step(self, step: int, num_skipped: int = 0) -> None:
+    def set_step(self, step: int, num_skipped: int = 0, part: int = 0) -> None:
         """Fill learning rates, momentum and weight decay for step ``step`` (from 0).
 
         Args:
-            num_skipped: of the steps before, those in which nothing was updated (fp16): schedules count them,
-                the corrections of AdamW's moments do not.
+            num_skipped: updates before in which nothing was updated (fp16): schedules count them, the
+                corrections of AdamW's moments do not.
+            part: of the step's batch, where it makes several updates.
         """
-        now = schedule.at(step, self.plan, num_skipped)
+        now = schedule.at(step, self.plan, num_skipped, part)
         self._num_taken = now.num_updates + 1
         for update in [*self._updates, *self._averages()]:
             update.set_step(now)

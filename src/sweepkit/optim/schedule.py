@@ -1,7 +1,8 @@
 """The schedules as pure functions of step and plan: learning rate, momentum, weight decay.
 
-Steps count from 0. The plan has already turned ratios into steps. Source: the baseline model's
-"Schedules" (linear warm-up, constant, linear warm-down; momentum up, then down again; cosine decay).
+Steps count from 0; one may be divided into several updates, which lie at fractions of it. The plan has
+already turned ratios into steps. Source: the baseline model's "Schedules" (linear warm-up, constant, linear
+warm-down; momentum up, then down again; cosine decay).
 """
 
 from __future__ import annotations
@@ -20,18 +21,33 @@ class Now(NamedTuple):
         lr: what learning rates are multiplied by.
         weight_decay: what weight decays that follow the schedule are multiplied by.
         momentum: the matrices'.
+        batch_share: of a step's batch, that goes into this update.
     """
 
     num_updates: int
     lr: float = 1.0
     weight_decay: float = 1.0
     momentum: float = 0.0
+    batch_share: float = 1.0
+
+    @property
+    def lr_by_batch(self) -> float:
+        """What rates that scale with the root of the batch are multiplied by."""
+        return self.lr * math.sqrt(self.batch_share)
 
 
-def at(step: int, plan: RunPlan, num_skipped: int = 0) -> Now:
-    """The values of step ``step``, before which ``num_skipped`` steps updated nothing."""
-    factors = lr_factor(step, plan), weight_decay_factor(step, plan), momentum(step, plan)
-    return Now(step - num_skipped, *factors)
+def at(step: int, plan: RunPlan, num_skipped: int = 0, part: int = 0) -> Now:
+    """The values of an update.
+
+    Args:
+        step: whose batch it uses.
+        num_skipped: updates before that were none.
+        part: of the batch, where the step makes several updates (``updates_in``).
+    """
+    share = 1 / updates_in(step, plan)
+    time = step + part * share
+    factors = lr_factor(time, plan, share), weight_decay_factor(time, plan), momentum(time, plan)
+    return Now(_updates_before(step, plan) + part - num_skipped, *factors, share)
 
 
 def further_weights(step: int, plan: RunPlan) -> list[float]:
@@ -51,19 +67,39 @@ def further_weights(step: int, plan: RunPlan) -> list[float]:
     ]
 
 
-def lr_factor(step: int, plan: RunPlan) -> float:
-    """What every learning rate is multiplied by; the warm-up has precedence over the warm-down."""
+def updates_in(step: int, plan: RunPlan) -> int:
+    """How many updates a step's batch makes: ``schedule.batch_ramp``, whose entries share the run equally."""
+    ramp = plan.config["schedule"]["batch_ramp"]
+    return int(ramp[step * len(ramp) // plan.num_steps])
+
+
+def _updates_before(step: int, plan: RunPlan) -> int:
+    ramp = plan.config["schedule"]["batch_ramp"]
+    starts = [-(-index * plan.num_steps // len(ramp)) for index in range(len(ramp) + 1)]
+    return sum(
+        num * max(0, min(step, end) - start)
+        for num, start, end in zip(ramp, starts[:-1], starts[1:], strict=True)
+    )
+
+
+def lr_factor(step: float, plan: RunPlan, share: float = 1.0) -> float:
+    """What every learning rate is multiplied by; the warm-up has precedence over the warm-down.
+
+    Args:
+        step: before this update; a fraction within a step that makes several.
+        share: of a step, that this update is.
+    """
     if step < plan.warmup_steps:
-        return (step + 1) / plan.warmup_steps
+        return (step + share) / plan.warmup_steps
     remaining = plan.num_steps - step
     if remaining >= plan.warmdown_steps:
         return 1.0
     final = float(plan.config["schedule"]["final_lr_frac"])
-    share = remaining / plan.warmdown_steps
-    return share + (1 - share) * final
+    left = remaining / plan.warmdown_steps
+    return left + (1 - left) * final
 
 
-def momentum(step: int, plan: RunPlan) -> float:
+def momentum(step: float, plan: RunPlan) -> float:
     """Muon's momentum: start → plateau over its warm-up, plateau → end over the warm-down."""
     matrix = plan.config["optimizer"]["matrix"]
     start, plateau, end = (float(matrix[f]) for f in ("momentum_start", "momentum", "momentum_end"))
@@ -77,7 +113,7 @@ def momentum(step: int, plan: RunPlan) -> float:
     return (1 - share) * plateau + share * end
 
 
-def weight_decay_factor(step: int, plan: RunPlan) -> float:
+def weight_decay_factor(step: float, plan: RunPlan) -> float:
     """What the matrix group's weight decay is multiplied by: ½(1 + cos(π s/S)), or 1 when constant."""
     if plan.config["schedule"]["weight_decay"] == "constant":
         return 1.0

@@ -10,9 +10,10 @@ from sweepkit.plan.run_plan import RunPlan
 
 
 def check(plan: RunPlan, num_ranks: int) -> None:
-    """Raises ConfigError unless every rank gets as many whole micro-batches as the others."""
+    """Raises ConfigError unless ranks get equal numbers of whole micro-batches, of every update."""
     unit = plan.device_batch_size * plan.sequence_len * num_ranks
     if plan.total_batch_size % unit == 0:
+        _check_ramp(plan, plan.total_batch_size // unit, num_ranks)
         return
     rows = plan.total_batch_size // (plan.sequence_len * num_ranks)
     fitting = [n for n in range(1, min(rows, plan.device_batch_size) + 1) if rows % n == 0]
@@ -23,6 +24,22 @@ def check(plan: RunPlan, num_ranks: int) -> None:
         f"(device_batch_size {plan.device_batch_size} × sequence_len {plan.sequence_len} × {num_ranks} ranks)"
         f"; {remedy}"
     )
+
+
+def _check_ramp(plan: RunPlan, num_micro_batches: int, num_ranks: int) -> None:
+    ramp = plan.config["schedule"]["batch_ramp"]
+    if any(num_micro_batches % num for num in ramp):
+        rows = plan.device_batch_size * num_micro_batches
+        fitting = [n for n in range(1, plan.device_batch_size) if all(rows % (n * num) == 0 for num in ramp)]
+        remedy = f"use horizon.device_batch_size={fitting[-1]}" if fitting else "use smaller numbers"
+        raise invalid(
+            "schedule.batch_ramp",
+            ramp,
+            f"divide the {num_micro_batches} micro-batches of a step (horizon.total_batch_size "
+            f"{plan.total_batch_size} / device_batch_size {plan.device_batch_size} / sequence_len "
+            f"{plan.sequence_len} / {num_ranks} ranks)",
+            remedy,
+        )
 
 
 def is_started() -> bool:

@@ -133,9 +133,9 @@ class Engine:
         )
         self.nats(inputs_BT, inputs_BT)
 
-    def set_step(self, plan: RunPlan, step: int, num_skipped: int = 0) -> None:
-        """Set the scheduled values of step ``step`` (from 0), before which so many updated nothing."""
-        self.optimizer.set_step(step, num_skipped)
+    def set_step(self, plan: RunPlan, step: int, num_skipped: int = 0, part: int = 0) -> None:
+        """Set an update's scheduled values; arguments as of ``Optimizer.set_step``."""
+        self.optimizer.set_step(step, num_skipped, part)
         for experts in self.model.experts():
             experts.load.zero_()
         if further := schedule.further_weights(step, plan):

@@ -1,8 +1,9 @@
 """The training loop: from a state to the end of the run, or to what stopped it.
 
-One step: schedules, gradients of the planned batch in micro-steps, optimizer, loss. Between steps, each
-at its own interval: evaluation, checkpoint, rows and progress. All intervals count finished steps, so a
-resumed run does the same things at the same steps as one that was never cut.
+One step: schedules, gradients of the planned batch in micro-steps, optimizer, loss; where the batch is
+divided (``schedule.batch_ramp``), each part makes an update of its own. Between steps, each at its own
+interval: evaluation, checkpoint, rows and progress. All intervals count finished steps, so a resumed run does
+the same things at the same steps as one that was never cut.
 
 Clocks: a step's time is what its own work took, waiting for data included; diagnostics are taken out.
 """
@@ -33,7 +34,7 @@ from sweepkit.training.failure import Diverged, Stopped
 from sweepkit.training.garbage import FrozenGarbage
 from sweepkit.training.journal import Journal
 from sweepkit.training.low_mfu import MfuWatch
-from sweepkit.training.prefetch import Prefetcher
+from sweepkit.training.prefetch import MicroBatch, Prefetcher
 from sweepkit.training.throughput import Utilisation
 from sweepkit.training.time_left import TimeLeft
 from sweepkit.training.wandb_log import Display
@@ -87,6 +88,7 @@ class Loop:
             plan.device_batch_size,
             self.engine.device,
             self.engine.ranks,
+            lambda step: schedule.updates_in(step, plan),
         )
         with batches, FrozenGarbage(trainer.gc_every_steps) as garbage:
             while True:
@@ -111,44 +113,56 @@ class Loop:
     def _step(self, batches: Prefetcher) -> None:
         step, num = self.state.step, self.state.step + 1
         every = self.config.logging.diagnostics_every_steps
-        ranks = self.engine.ranks
+        ranks, optimizer = self.engine.ranks, self.engine.optimizer
         ranks.waiting.clear()
         started = time.perf_counter()
         micro_batches = batches.take()
         waiting_s = time.perf_counter() - started
-        self.engine.set_step(self.plan, step, self.state.num_skipped_steps)
-        last = len(micro_batches) - 1
-        share = 1.0 / (len(micro_batches) * ranks.size)
-        losses = [
-            self.engine.backward(inputs, targets, share, last=index == last)
-            for index, (inputs, targets) in enumerate(micro_batches)
-        ]
-        self.engine.gradients.finish()
-        finite = self.engine.unscale()
-        grad_norm = self.engine.optimizer.clip() if finite else None
-        probe, probing_s = None, 0.0
-        if finite and every and num % every == 0:
-            devices.synchronize(self.engine.device)
-            probing = time.perf_counter()
-            probe = StepProbe(self.engine.roles, self.engine.owners, ranks)
-            grad_norm = self.engine.optimizer.gradient_norm() if grad_norm is None else grad_norm
-            probing_s = time.perf_counter() - probing
+        num_parts = schedule.updates_in(step, self.plan)
+        size = len(micro_batches) // num_parts
+        losses: list[Tensor] = []
         measured: dict[str, float] = {}
-        if finite:
-            measured = self.engine.step(self.plan)
-        else:
-            self.state.num_skipped_steps += 1
+        probe, probing_s = None, 0.0
+        for part in range(num_parts):
+            self.engine.set_step(self.plan, step, self.state.num_skipped_steps, part)
+            losses += self._backward(micro_batches[part * size : (part + 1) * size])
+            finite = self.engine.unscale()
+            grad_norm = optimizer.clip() if finite else None
+            is_last = part == num_parts - 1
+            if finite and is_last and every and num % every == 0:
+                devices.synchronize(self.engine.device)
+                probing = time.perf_counter()
+                probe = StepProbe(self.engine.roles, self.engine.owners, ranks)
+                grad_norm = optimizer.gradient_norm() if grad_norm is None else grad_norm
+                probing_s = time.perf_counter() - probing
+            if finite:
+                measured = self.engine.step(self.plan)
+            else:
+                self.state.num_skipped_steps += 1
+            if not is_last:
+                optimizer.zero_grad()
         loss = self.engine.mean_over_ranks(math.fsum(loss.item() for loss in losses) / len(losses))
         devices.synchronize(self.engine.device)
         seconds = time.perf_counter() - started - probing_s
         communication_s = ranks.waiting.seconds() if ranks.size > 1 else None
         diagnostics: dict[str, Any] = probe.measure() if probe else {}
-        self.engine.optimizer.zero_grad()
+        optimizer.zero_grad()
         warning = self.watch.after_step(seconds, waiting_s, communication_s)
         if warning is not None:
             self.journal.note(warning)
         self.state.clock.add_step(num, seconds, communication_s or 0.0)
         self._account(num, loss, seconds, grad_norm, measured, diagnostics)
+
+    def _backward(self, micro_batches: Sequence[MicroBatch]) -> list[Tensor]:
+        """The losses of one update's micro-batches; its gradient is then whole where it is owned."""
+        last = len(micro_batches) - 1
+        share = 1.0 / (len(micro_batches) * self.engine.ranks.size)
+        losses = [
+            self.engine.backward(inputs, targets, share, last=index == last)
+            for index, (inputs, targets) in enumerate(micro_batches)
+        ]
+        self.engine.gradients.finish()
+        return losses
 
     def _account(
         self,
@@ -175,7 +189,7 @@ class Loop:
             row = {
                 "step": step,
                 "loss": loss,
-                "lr": schedule.lr_factor(step - 1, plan),
+                "lr": schedule.at(step - 1, plan).lr_by_batch,
                 "tokens": step * plan.total_batch_size,
                 "flops": step * plan.total_batch_size * plan.flops_per_token,
                 "step_time_s": seconds,

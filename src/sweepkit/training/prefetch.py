@@ -5,7 +5,7 @@ Shapes: B rows of a micro-step, T time.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
@@ -30,8 +30,10 @@ class Prefetcher:
         device_batch_size: int,
         device: torch.device,
         ranks: Ranks,
+        num_parts: Callable[[int], int] = lambda step: 1,
     ) -> None:
-        self._ranks = ranks
+        """``num_parts``: step → parts of its batch, each of which makes an update."""
+        self._ranks, self._num_parts = ranks, num_parts
         self._loader, self._next, self._num_steps = loader, first, num_steps
         self._rows, self._device = device_batch_size, device
         self._pool = ThreadPoolExecutor(1, "prefetch", self._start_thread)
@@ -60,7 +62,7 @@ class Prefetcher:
             torch.cuda.set_device(self._device)
 
     def _make(self, step: int) -> list[MicroBatch]:
-        batch = self._loader.batch(step, self._ranks.rank, self._ranks.size)
+        batch = self._loader.batch(step, self._ranks.rank, self._ranks.size, self._num_parts(step))
         inputs_RT, targets_RT = (
             torch.from_numpy(np.ascontiguousarray(part)) for part in (batch[:, :-1], batch[:, 1:])
         )
