@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -184,3 +187,24 @@ def test_cores_are_those_of_the_container(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(machine, "_CGROUP", tmp_path)
     (tmp_path / "cpu.max").write_text("100000 100000\n")
     assert machine.num_cores() == 1
+
+
+@pytest.mark.parametrize(
+    "asked", [{"OMP_NUM_THREADS": "1"}, {"OMP_NUM_THREADS": "3"}, {"MKL_NUM_THREADS": "2"}]
+)
+def test_a_worker_has_the_threads_that_the_user_asked_for(
+    asked: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As many as torch takes in a process of the user's own, whatever the share of cores."""
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in asked.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(machine, "num_cores", lambda: 4)
+
+    def threads(environment: dict[str, str]) -> int:
+        code = "import torch; print(torch.get_num_threads())"
+        done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, check=True)
+        return int(done.stdout)
+
+    assert threads(machine.worker_environment(0, 1, [])) == threads(dict(os.environ))

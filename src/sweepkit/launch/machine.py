@@ -24,14 +24,16 @@ _PROCESS_GIB = 1.0  # of a worker besides its model: torch, the compiler
 _MEMORY_SHARE = 0.8
 _CGROUP = Path("/sys/fs/cgroup")
 
+_OMP = "OMP_NUM_THREADS"
+#: Of libraries that compute; torch takes MKL's before OpenMP's.
 _THREAD_VARIABLES = (
-    "OMP_NUM_THREADS",
+    _OMP,
     "MKL_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
     "VECLIB_MAXIMUM_THREADS",
     "NUMEXPR_NUM_THREADS",
-    "TORCHINDUCTOR_COMPILE_THREADS",
 )
+_COMPILE_THREADS = "TORCHINDUCTOR_COMPILE_THREADS"
 _SPIN_COUNT = 10_000  # some 0.1 ms
 
 
@@ -127,11 +129,17 @@ def gpus(device: Device) -> list[str]:
 
 
 def worker_environment(slot: int, workers: int, gpus: Sequence[str], processes: int = 1) -> dict[str, str]:
-    """Environment of worker number ``slot`` and its ``processes``; what the user has set stays."""
+    """Environment of worker number ``slot`` and its ``processes``.
+
+    What the user has set stays, and ``OMP_NUM_THREADS`` is for all libraries that compute: a run has the
+    threads, and so the bits, that it has in the user's own process.
+    """
     environment = dict(os.environ)
-    threads = max(1, num_cores() // (workers * processes))
+    threads = str(max(1, num_cores() // (workers * processes)))
+    asked = environment.get(_OMP, "")
     for name in _THREAD_VARIABLES:
-        environment.setdefault(name, str(threads))
+        environment.setdefault(name, asked if asked.isdecimal() else threads)
+    environment.setdefault(_COMPILE_THREADS, threads)
     if gpus:
         own = range(slot * processes, (slot + 1) * processes)
         environment["CUDA_VISIBLE_DEVICES"] = ",".join(gpus[index % len(gpus)] for index in own)
