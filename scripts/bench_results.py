@@ -17,9 +17,14 @@ import time
 from pathlib import Path
 
 from sweepkit import fsio
+from sweepkit.config import typed
 from sweepkit.config.compose import compose
+from sweepkit.config.schema import RungConfig
 from sweepkit.plan.build import build
 from sweepkit.results.record import RunDir, RunRecord, RunState
+from sweepkit.sweep.cell import Cell
+from sweepkit.sweep.file import SweepFile
+from sweepkit.sweep.frozen_head import Head
 
 LOAD = """
 import sys, time
@@ -58,12 +63,12 @@ def make(results: Path, num_runs: int) -> None:
             sample="text " * 40,
         )
         folder.write_record(record)
-        cell = {"variant": "reference", "variant_key": "k", "role": "reference", "rung": "d2"}
-        lines.append(fsio.canonical_json(cell | {"plan": plan.to_json()}))
+        lines.append(fsio.canonical_json(typed.dump(Cell("reference", "k", "reference", "d2", plan))))
     plan_lines = "\n".join(lines) + "\n"
     fsio.write_text(results / "bench" / "plan.jsonl", plan_lines)
-    head = {"plan_sha256": hashlib.sha256(plan_lines.encode()).hexdigest()}
-    fsio.write_json(results / "bench" / "frozen.json", head)
+    head = Head(SweepFile("bench"), [RungConfig(name="d2")], (), (), num_runs, "")
+    head = dataclasses.replace(head, plan_sha256=hashlib.sha256(plan_lines.encode()).hexdigest())
+    fsio.write_json(results / "bench" / "frozen.json", typed.dump(head))
 
 
 def main() -> None:

@@ -36,8 +36,8 @@ class InstantSession:
     def run(
         self, plan: RunPlan, run_dir: RunDir, attempt: int, should_stop: Callable[[], bool] = lambda: False
     ) -> RunRecord:
-        optimizer = plan.config["optimizer"]
-        loss = math.log(optimizer["matrix"]["lr"] / 0.03) ** 2 + (optimizer["x0"]["beta1"] - 0.9) ** 2
+        optimizer = plan.config.optimizer
+        loss = math.log(optimizer.matrix.lr / 0.03) ** 2 + (optimizer.x0.beta1 - 0.9) ** 2
         record = RunRecord(plan.run_id, plan.variant_id, plan.seed, RunState.complete, step=plan.num_steps)
         record.num_steps, record.results = plan.num_steps, {"val_bpb": loss}
         run_dir.write_record(record)

@@ -23,7 +23,6 @@ from bench_figures import Figure, of_rounds, run
 from torch.profiler import ProfilerActivity, profile
 from yardstick import TOKENS, WIDTH, Yardstick
 
-from sweepkit.config import codec
 from sweepkit.config.compose import compose
 from sweepkit.data.prepare import prepare
 from sweepkit.model.loss import mean_nats
@@ -89,7 +88,7 @@ class Workload:
     def __init__(self, vocab_size: int, *overrides: str, compiled: bool = True) -> None:
         self.vocab_size = vocab_size
         self.plan: RunPlan = build(compose([*REFERENCE, f"tokenizer.vocab_size={vocab_size}", *overrides]))
-        config = codec.from_json(self.plan.config)
+        config = self.plan.config
         self.data = prepare(config)
         key = EngineKey(self.plan.compile_key, CPU, torch.bfloat16, torch.get_num_threads(), compiled)
         self.engine = Engine(self.plan, key)
@@ -165,7 +164,7 @@ class Workload:
         head_VD = self.engine.model.lm_head.weight.detach()[: self.vocab_size].requires_grad_()
         x_ND = torch.randn(TOKENS, WIDTH).bfloat16().requires_grad_()
         targets_N = torch.randint(0, self.vocab_size, (TOKENS,))
-        cap = self.plan.config["model"]["logit_softcap"]
+        cap = self.plan.config.model.logit_softcap
         with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
             mean_nats(x_ND, head_VD, targets_N, cap, self.engine.model._nats_and_gradient).backward()
         changes = [row for row in profiler.profiler.kineto_results.events() if row.name() == "[memory]"]

@@ -16,6 +16,7 @@ from sweepkit import fsio
 from sweepkit.analysis import calibration, calibration_file
 from sweepkit.analysis.calibration import CALIBRATED, OWN, SHRUNK, Calibration
 from sweepkit.analysis.effects import effects
+from sweepkit.config import typed
 from sweepkit.errors import SweepkitError
 
 KNOWN = Calibration(
@@ -49,7 +50,7 @@ def test_it_is_the_sd_of_complete_runs() -> None:
     assert found.sd == pytest.approx(np.std(values[:5], ddof=1))
     assert (found.df, found.depth, found.dataset) == (4, 12, "climbmix")
     assert found.run_ids == ("r0", "r1", "r2", "r3", "r4")
-    assert Calibration.from_json(found.to_json()) == found
+    assert typed.load(Calibration, typed.dump(found)) == found
 
 
 def test_datasets_and_depths_are_never_pooled() -> None:

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from sweepkit.analysis import calibration, rounding
+from sweepkit.config import typed
 
 KEY = {"depth": 2, "dataset": "embedded", "dtype": "fp32", "hardware": "cpu", "total_tokens": 1000}
 
@@ -38,7 +39,7 @@ def test_the_differences_of_pairs_that_are_complete() -> None:
     assert found.sd == pytest.approx(math.sqrt((0.003**2 + 0.004**2) / 2))
     assert (found.df, found.depth, found.metric) == (2, 2, "val_bpb by rounding alone")
     assert found.run_ids == ("m1", "m2", "p1", "p2")
-    assert calibration.Calibration.from_json(found.to_json()) == found
+    assert typed.load(calibration.Calibration, typed.dump(found)) == found
     assert rounding.measure(rows({"p1": 2.0, "p2": 2.1}), "val_bpb", BESIDE) == []
 
 

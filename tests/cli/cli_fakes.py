@@ -64,7 +64,7 @@ class FakeLauncher:
         else:
             record.results = {
                 "val_bpb": bpb,
-                **{f"bpb_{name}": bpb for name in plan.config["evaluation"]["streams"]},
+                **{f"bpb_{name}": bpb for name in plan.config.evaluation.streams},
                 "train_time_s": 10.0,
                 "median_step_time_s": 0.1,
                 "tokens_per_s": 1e4,
@@ -79,7 +79,7 @@ def launcher(monkeypatch: pytest.MonkeyPatch) -> FakeLauncher:
     """Replaces ``launch.execute``; a higher matrix LR is better, 0.002 much worse, seeds add noise."""
 
     def loss(plan: RunPlan) -> float | None:
-        rate = plan.config["optimizer"]["matrix"]["lr"]
+        rate = plan.config.optimizer.matrix.lr
         noise = 1e-3 * random.Random(plan.run_id).random()
         return float(3.0 / plan.depth + (0.5 if rate < 0.005 else -2.0 * rate) + noise)
 

@@ -13,7 +13,7 @@ from sweepkit.results.record import RunDir, RunRecord, RunState
 
 def loss(plan: RunPlan) -> float:
     """A higher matrix LR is better, 0.002 much worse, seeds add noise."""
-    rate = plan.config["optimizer"]["matrix"]["lr"]
+    rate = plan.config.optimizer.matrix.lr
     noise = 1e-3 * random.Random(plan.run_id).random()
     return float(3.0 / plan.depth + (0.5 if rate < 0.005 else -2.0 * rate) + noise)
 
@@ -41,7 +41,7 @@ class FakeTrainer:
             environment={"hardware": "cpu", "host": "here"},
             results={
                 "val_bpb": bpb,
-                **{f"bpb_{name}": bpb for name in plan.config["evaluation"]["streams"]},
+                **{f"bpb_{name}": bpb for name in plan.config.evaluation.streams},
                 "train_time_s": 10.0,
                 "median_step_time_s": 0.1,
                 "total_flops": plan.total_flops,

@@ -14,6 +14,7 @@ from damages import DAMAGES, damage
 from sample import sample
 from sweepkit import fsio
 from sweepkit.cli.main import main
+from sweepkit.config import typed
 from sweepkit.launch import claim_files, process
 from sweepkit.launch.claim_files import ClaimInfo
 from sweepkit.launch.slurm import submissions
@@ -51,7 +52,7 @@ def undisturbed(tmp_path: Path, own_results_dir: Path, monkeypatch: pytest.Monke
     run_dir = RunDir(sorted((own_results_dir / "runs").iterdir())[0])
     info = ClaimInfo("t", process.current(), "d", 1, 0, "now", released=True)
     for path in (run_dir.claim_path, own_results_dir / ".workers" / "old" / "claim.json"):
-        fsio.write_json(path, info.to_json())
+        fsio.write_json(path, typed.dump(info))
     fsio.write_json(run_dir.attempts_path / "1.json", {"attempt": 1})
     fsio.append_line(run_dir.metrics_path, {"step": 1, "loss": 2.0})
     for name in ("progress.json", "scores.json"):

@@ -12,6 +12,9 @@ from sweepkit.cli.main import main
 from sweepkit.config.compose import compose
 from sweepkit.config.facts import fields_of
 from sweepkit.config.schema import RunConfig
+from sweepkit.sweep.decision import DecisionRule
+from sweepkit.sweep.file import SweepFile
+from sweepkit.sweep.search_spec import SearchSpec
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -34,6 +37,17 @@ def test_every_field_of_a_run_is_there_once(capsys: pytest.CaptureFixture[str]) 
     assert set(fields_of(RunConfig)) <= set(listed)
     assert "ladder.rungs[].num_seeds" in listed
     assert all(item.fields and item.help for item in fields.sections())
+
+
+def test_every_field_of_a_sweep_file_is_there_with_its_meaning(capsys: pytest.CaptureFixture[str]) -> None:
+    listed = {item["field"]: item for item in json.loads(printed(capsys, "--format", "json"))}
+    for start, kind in (("", SweepFile), ("decision.", DecisionRule), ("search.", SearchSpec)):
+        for key, field in fields_of(kind).items():
+            assert (f"{start}{key}" in listed) is field.facts.is_written
+            assert listed.get(f"{start}{key}", {"meaning": "unwritten"})["meaning"]
+    assert "identity" not in listed["decision.alpha"]
+    assert listed["search.space[].low"]["type"] == "number"
+    assert "decision.axes.flops" in printed(capsys, "decision.axes")
 
 
 def test_what_is_said_of_a_field_is_so(capsys: pytest.CaptureFixture[str]) -> None:

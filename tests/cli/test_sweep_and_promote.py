@@ -168,7 +168,7 @@ def test_diverged_runs_are_shown_and_do_not_stop_the_ladder(
     normal = launcher.loss
 
     def loss(plan: RunPlan) -> float | None:
-        return None if plan.config["optimizer"]["matrix"]["lr"] < 0.005 else normal(plan)
+        return None if plan.config.optimizer.matrix.lr < 0.005 else normal(plan)
 
     launcher.loss = loss
     assert main(["promote", "mine"]) == 0

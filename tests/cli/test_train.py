@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 
 from sweepkit.cli import train as module
 from sweepkit.cli.main import main
-from sweepkit.config import codec, compose, paths
+from sweepkit.config import compose, paths, typed
 from sweepkit.results.record import FailureClass, RunDir, RunState
 
 MINI = ["experiment=mini", "model=d2"]
@@ -39,7 +39,7 @@ def test_hydra_composes_what_the_rest_of_sweepkit_composes() -> None:
     overrides = [*MINI, "optimizer=adamw", "optimizer.x0.lr=0.3", "horizon.num_steps=7", "launcher=local"]
     composed = module.compose_with_hydra(overrides)
     assert composed is not None
-    assert codec.to_json(composed) == codec.to_json(compose.compose(overrides))
+    assert typed.dump(composed) == typed.dump(compose.compose(overrides))
 
 
 def test_help_is_hydras(capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from sweepkit.cli.main import main as command_line
+from sweepkit.config import typed
 from sweepkit.distributed import team
 from sweepkit.optim import gradients
 from sweepkit.plan.run_plan import RunPlan
@@ -71,7 +72,7 @@ def make_trouble(kind: str, rank: int) -> None:
 
 def main() -> None:
     results, plan_path, num_ranks, trouble, stop_after = sys.argv[1:]
-    plan = RunPlan.from_json(json.loads(Path(plan_path).read_text()))
+    plan = typed.load(RunPlan, json.loads(Path(plan_path).read_text()))
     run_dir = RunDir.of(Path(results), plan.run_id)
     polls = [0]
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from sweepkit import exit_status
+from sweepkit.config import typed
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.results.record import RunDir
 
@@ -55,7 +56,7 @@ def train(
 ) -> subprocess.CompletedProcess[str]:
     plan_path = results / "plan.json"
     results.mkdir(parents=True, exist_ok=True)
-    plan_path.write_text(json.dumps((plan or eight_micro_batches()).to_json()))
+    plan_path.write_text(json.dumps(typed.dump(plan or eight_micro_batches())))
     return subprocess.run(
         [sys.executable, str(SCRIPT), str(results), str(plan_path), str(num_ranks), trouble, str(stop_after)],
         env=os.environ | {"SWEEPKIT_CACHE_DIR": str(cache), "OMP_NUM_THREADS": "1"},

@@ -6,10 +6,12 @@ import json
 import os
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from sweepkit import fsio
+from sweepkit.config.schema import RunConfig
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.results.record import FailureClass, RunDir, RunRecord, RunState
 
@@ -54,8 +56,20 @@ def make_plan(
         plan_mfu=0.4,
         estimated_peak_memory_gib=0.1,
         estimated_gpu_hours=None,
-        config={"fake": fake, "dataset": fake.get("dataset"), "evaluation": {}},
+        config=_with(RunConfig(), fake),
     )
+
+
+def _with(config: RunConfig, fake: dict[str, Any]) -> RunConfig:
+    """A configuration that tells FakeSession what to do, in a field that changes no number."""
+    logging = replace(config.logging, project=json.dumps(fake))
+    dataset = replace(config.dataset, name=fake.get("dataset", config.dataset.name))
+    return replace(config, logging=logging, dataset=dataset)
+
+
+def told(plan: RunPlan, **fake: Any) -> RunPlan:
+    """The plan, with other words for FakeSession."""
+    return replace(plan, config=_with(plan.config, fake))
 
 
 class FakeSession:
@@ -68,7 +82,7 @@ class FakeSession:
     def run(
         self, plan: RunPlan, run_dir: RunDir, attempt: int, should_stop: Callable[[], bool] = lambda: False
     ) -> RunRecord:
-        fake = plan.config["fake"]
+        fake = json.loads(plan.config.logging.project)
         ran = run_dir.path.parents[1] / "ran.jsonl"
         fsio.append_line(
             ran, {"event": "start", "run_id": plan.run_id, "pid": os.getpid(), "key": plan.compile_key}
@@ -114,7 +128,7 @@ class FakeSession:
         self, plan: RunPlan, run_dir: RunDir, should_stop: Callable[[], bool] = lambda: False
     ) -> RunRecord:
         """Three batches of ``evaluation_s`` each; the second one kills ``evaluation_deaths`` times."""
-        fake = plan.config["fake"]
+        fake = json.loads(plan.config.logging.project)
         ran = run_dir.path.parents[1] / "ran.jsonl"
         fsio.append_line(ran, {"event": "evaluate", "run_id": plan.run_id, "pid": os.getpid()})
         record = RunRecord(plan.run_id, plan.variant_id, plan.seed, RunState.complete)

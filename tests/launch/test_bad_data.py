@@ -10,23 +10,13 @@ import pytest
 from launch_fakes import FakeSession, make_plan, ran
 
 from sweepkit.config.choices import LauncherKind
-from sweepkit.config.schema import DatasetConfig, LauncherConfig, RunConfig
+from sweepkit.config.schema import LauncherConfig, RunConfig
 from sweepkit.errors import DataError
 from sweepkit.launch.execute import LaunchSummary, execute
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.results.record import FailureClass, RunDir
 
 WORKER = (sys.executable, str(Path(__file__).parent / "fake_worker.py"))
-
-
-@pytest.fixture(autouse=True)
-def config_names_its_dataset(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fake plans carry no real configuration."""
-
-    def config(plan: RunPlan) -> RunConfig:
-        return RunConfig(dataset=DatasetConfig(name=str(plan.config["dataset"])))
-
-    monkeypatch.setattr("sweepkit.launch.execute._config", config)
 
 
 def launch(plans: list[RunPlan], results: Path, prepare: Any, kind: str = "inline") -> LaunchSummary:

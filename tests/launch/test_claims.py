@@ -20,6 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sweepkit import sealed
+from sweepkit.config import typed
 from sweepkit.launch import claim_files, claims, process
 from sweepkit.launch.claim_files import ClaimInfo
 from sweepkit.launch.process import Liveness, ProcessId
@@ -50,7 +51,7 @@ def leave(
 ) -> None:
     """Put a claim of another process where ``path`` says."""
     info = replace(ClaimInfo(token, holder, "driver", 1, 0, "2026-01-01T00:00:00+00:00"), **more)
-    path.write_text(sealed.dumps(info.to_json()))
+    path.write_text(sealed.dumps(typed.dump(info)))
     then = time.time() - silent_s
     os.utime(path, (then, then))
 
@@ -227,8 +228,10 @@ def test_deaths_count_only_while_the_driver_lives(run_dir: RunDir) -> None:
 def test_what_a_claim_says_survives_json(
     driver: str, attempt: int, deaths: int, released: bool, host: str
 ) -> None:
-    info = ClaimInfo("t", ProcessId(host, "b", "n", 1, "2"), driver, attempt, deaths, "now", released)
-    assert ClaimInfo.from_json(json.loads(json.dumps(info.to_json()))) == info
+    info = ClaimInfo(
+        "t", ProcessId(host, "b", "n", 1, "2"), driver, attempt, deaths, "now", released=released
+    )
+    assert typed.load(ClaimInfo, json.loads(json.dumps(typed.dump(info)))) == info
 
 
 def _contend(path: Path, seconds: float, seed: int, results: Path) -> None:

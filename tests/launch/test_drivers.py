@@ -12,6 +12,7 @@ import pytest
 from launch_fakes import make_plan
 
 from sweepkit import fsio
+from sweepkit.config import typed
 from sweepkit.launch import claim_files, process
 from sweepkit.launch.claim_files import ClaimInfo
 from sweepkit.launch.drivers import driver_dir
@@ -24,7 +25,7 @@ def folder_of(results: Path, name: str, holder: ProcessId) -> Path:
     folder = results / ".workers" / name
     folder.mkdir(parents=True)
     info = ClaimInfo("t", holder, "d", 1, 0, "2026-01-01T00:00:00+00:00")
-    fsio.write_json(folder / "claim.json", info.to_json())
+    fsio.write_json(folder / "claim.json", typed.dump(info))
     return folder
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from launch_fakes import FakeSession, make_plan, ran
-from test_execute import INLINE, config_from_json, launch, local
+from test_execute import INLINE, launch, local
 
 from sweepkit.config.schema import LauncherConfig
 from sweepkit.errors import SweepkitError
@@ -21,7 +21,6 @@ from sweepkit.plan.run_plan import RunPlan
 from sweepkit.results import asked
 from sweepkit.results.record import FailureClass, RunDir, RunRecord, RunState
 
-__all__ = ["config_from_json"]
 FORK = multiprocessing.get_context("fork")
 
 

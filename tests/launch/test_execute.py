@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from launch_fakes import FakeSession, make_plan, ran
+from launch_fakes import FakeSession, make_plan, ran, told
 
 from sweepkit.config.choices import LauncherKind
 from sweepkit.config.schema import LauncherConfig
@@ -44,15 +44,6 @@ def launch(
         "worker_command": FAKE_WORKER,
     }
     return execute(plans, launcher, results_dir=results, **(settings | more))
-
-
-@pytest.fixture(autouse=True)
-def config_from_json(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fake plans carry no real configuration."""
-    from sweepkit.config.schema import RunConfig
-    from sweepkit.launch import execute as module
-
-    monkeypatch.setattr(module, "_config", lambda plan: RunConfig())
 
 
 @pytest.mark.parametrize("launcher", [INLINE, local()])
@@ -224,8 +215,7 @@ def test_a_signal_stops_with_a_checkpoint_and_the_next_launch_goes_on(
     assert 0 < record.step < 100
     assert claims.holder(run_dir.claim_path) is None
 
-    for plan in plans:
-        plan.config["fake"]["step_s"] = 0.0
+    plans = [told(plan) for plan in plans]
     assert launch(plans, own_results_dir, launcher).counts == {"complete": 2}
     assert [row["step"] for row in run_dir.metrics()] == list(range(1, 101))
 
@@ -275,8 +265,7 @@ def test_a_full_disk_ends_the_launch_and_the_next_one_goes_on(
     with pytest.raises(StorageError, match="disk is full"):
         launch(plans, own_results_dir, launcher)
     assert len(ran(own_results_dir)) < 5
-    for plan in plans:
-        plan.config["fake"].clear()
+    plans = [told(plan) for plan in plans]
     assert launch(plans, own_results_dir, launcher).counts == {"complete": 5}
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sweepkit.config import codec, compose
+from sweepkit.config import compose
 from sweepkit.launch import claims
 from sweepkit.launch.execute import execute
 from sweepkit.plan import build
@@ -41,7 +41,7 @@ def plans() -> list[RunPlan]:
 
 def launch(plans: list[RunPlan], results: Path) -> dict[str, tuple[list[float], float]]:
     """Losses by step and the final bits per byte of every run."""
-    launcher = codec.from_json(plans[0].config).launcher
+    launcher = plans[0].config.launcher
     assert execute(plans, launcher, results_dir=results).counts == {"complete": len(plans)}
     found = {}
     for plan in plans:

@@ -10,7 +10,7 @@ from launch_fakes import make_plan
 
 from sweepkit import fsio
 from sweepkit.config.choices import LauncherKind
-from sweepkit.config.schema import LauncherConfig, RunConfig, SlurmConfig
+from sweepkit.config.schema import LauncherConfig, SlurmConfig
 from sweepkit.launch import cgroup, execute, job, oom
 from sweepkit.launch.ledger import Run
 from sweepkit.launch.slurm import cluster, elsewhere, losses, submit
@@ -62,7 +62,6 @@ def test_a_worker_that_the_kernel_kills_for_memory_is_no_lost_one(
 ) -> None:
     counter = tmp_path / "oom_kills"
     monkeypatch.setattr(oom, "num_kills", lambda: len(counter.read_text()) if counter.exists() else 0)
-    monkeypatch.setattr(execute, "_config", lambda plan: RunConfig())  # fake plans carry none
     summary = execute.execute(
         [
             # giving back much memory takes the kernel longer than the driver takes to look

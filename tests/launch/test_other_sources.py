@@ -50,11 +50,6 @@ def launch(plan: RunPlan, results: Path, answer: OtherSources = OtherSources.ref
     )
 
 
-@pytest.fixture(autouse=True)
-def no_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sweepkit.launch.execute._config", lambda plan: None)
-
-
 @pytest.mark.parametrize("state", ENDED)
 def test_what_other_code_finished_is_not_handed_out(state: RunState, tmp_path: Path) -> None:
     plan = finished(tmp_path, state)

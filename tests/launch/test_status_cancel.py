@@ -18,7 +18,8 @@ from test_execute import INLINE, launch, local, wait_for
 
 from sweepkit import fsio
 from sweepkit.cli import main as command_line
-from sweepkit.config.schema import RunConfig, RungConfig
+from sweepkit.config import typed
+from sweepkit.config.schema import RungConfig
 from sweepkit.errors import SweepkitError
 from sweepkit.launch import claims, execute, job, process
 from sweepkit.launch.cancel import cancel
@@ -29,16 +30,10 @@ from sweepkit.launch.status import SweepStatus, status
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.results.record import RunDir, RunRecord, RunState
 from sweepkit.sweep import frozen
-from sweepkit.sweep.expand import Cell
+from sweepkit.sweep.cell import Cell
 from sweepkit.sweep.file import SweepFile
 
 FORK = multiprocessing.get_context("fork")
-
-
-@pytest.fixture(autouse=True)
-def config_from_json(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fake plans carry no real configuration."""
-    monkeypatch.setattr(execute, "_config", lambda plan: RunConfig())
 
 
 def freeze(results: Path, plans: list[RunPlan], name: str = "sweep") -> None:
@@ -79,7 +74,7 @@ def test_every_state_with_its_age_and_the_eta(own_results_dir: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", ""]) as dead:
         dead.wait()
     info = ClaimInfo("t", replace(process.current(), pid=dead.pid, started="0"), "d", 1, 0, "now")
-    fsio.write_json(lost.claim_path, info.to_json())
+    fsio.write_json(lost.claim_path, typed.dump(info))
     held = [claims.claim(RunDir.of(own_results_dir, name)) for name in ("running", "starting")]
 
     found = one(own_results_dir)
@@ -165,7 +160,6 @@ def slow_plans() -> list[RunPlan]:
 
 
 def _drive(results: Path, kind: str) -> None:
-    execute._config = lambda plan: RunConfig()  # type: ignore[assignment]
     try:
         launch(slow_plans(), results, local() if kind == "local" else INLINE)
     except LaunchCancelledError as error:
@@ -192,8 +186,6 @@ def test_cancel_stops_what_runs_and_what_waits_and_a_new_launch_goes_on(
     assert 0 < started.step < 300
 
     plans = [make_plan(plan.run_id, num_steps=300) for plan in slow_plans()]
-    for plan in plans:
-        plan.config["fake"]["step_s"] = 0.0
     assert launch(plans, own_results_dir, local()).counts == {"complete": 4}
     assert [row["step"] for row in RunDir.of(own_results_dir, "a").metrics()] == list(range(1, 301))
 

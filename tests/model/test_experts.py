@@ -9,7 +9,6 @@ import torch
 from small_plans import moved_model, tiny_plan, tokens
 from torch import Tensor
 
-from sweepkit.config import codec
 from sweepkit.config.choices import ParameterCount
 from sweepkit.config.schema import RunConfig
 from sweepkit.model.experts import Experts
@@ -21,7 +20,7 @@ EXPERTS = ("model.experts.num_routed=4", "model.experts.num_chosen=2")
 
 
 def config_of(*overrides: str) -> RunConfig:
-    return codec.from_json(tiny_plan(*EXPERTS, *overrides).config)
+    return tiny_plan(*EXPERTS, *overrides).config
 
 
 def layer(*overrides: str) -> Experts:

@@ -7,7 +7,6 @@ import torch
 from plain_gpt import plain_logits
 from small_plans import moved_model, tiny_plan, tokens
 
-from sweepkit.config import codec
 from sweepkit.optim import schedule
 from sweepkit.plan.sizing import size
 
@@ -25,7 +24,7 @@ def test_loss_and_gradients_are_those_of_a_loop(heads: str) -> None:
     total.backward()
 
     parameters = {n: p.detach().double().requires_grad_() for n, p in model.named_parameters()}
-    config = codec.from_json(plan.config).model
+    config = plan.config.model
     expected, means = torch.zeros((), dtype=torch.float64), []
     for ahead, weight in enumerate((1.0, *WEIGHTS)):
         head = f"further_heads.{ahead - 1}.weight" if heads == "own" and ahead else "lm_head.weight"
@@ -72,7 +71,7 @@ def test_weights_fade_by_thirds_the_furthest_first() -> None:
 
 def test_own_heads_cost_what_a_head_costs_and_a_shared_one_nothing() -> None:
     plain, shared, own = (
-        size(codec.from_json(tiny_plan(*overrides).config))
+        size(tiny_plan(*overrides).config)
         for overrides in (
             (),
             ("model.multi_token.num_further=2",),

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from plain_gpt import plain_logits, plain_nats
 from small_plans import moved_model, tiny_plan, tokens
 
-from sweepkit.config import codec
 from sweepkit.model.gpt import build_model
 
 SWITCHES = {
@@ -42,7 +41,7 @@ def test_logits_equal_the_plain_reference(overrides: tuple[str, ...]) -> None:
     rows = tokens(plan)
     with torch.no_grad():
         logits = model(rows)
-    config = codec.from_json(plan.config).model
+    config = plan.config.model
     expected = torch.stack([plain_logits(parameters, config, plan, row) for row in rows])
     assert logits.shape == (2, plan.sequence_len, 300)
     assert logits.dtype == torch.float32
@@ -61,7 +60,7 @@ def test_no_parameter_trains_on_rounding(overrides: tuple[str, ...], depth: int)
     parameters = {
         name: p.detach().double().requires_grad_() for name, p in moved_model(plan).named_parameters()
     }
-    config = codec.from_json(plan.config).model
+    config = plan.config.model
     row, targets = tokens(plan, rows=1)[0], tokens(plan, rows=1, seed=5)[0]
     plain_nats(plain_logits(parameters, config, plan, row), targets).mean().backward()
     for name, parameter in parameters.items():
@@ -78,7 +77,7 @@ def test_loss_and_every_gradient_equal_the_plain_reference() -> None:
     loss.backward()
 
     parameters = {n: p.detach().clone().requires_grad_() for n, p in model.named_parameters()}
-    config = codec.from_json(plan.config).model
+    config = plan.config.model
     expected = torch.stack(
         [
             plain_nats(plain_logits(parameters, config, plan, row)[:, :300], target)

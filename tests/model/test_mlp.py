@@ -9,7 +9,6 @@ import pytest
 import torch
 from small_plans import tiny_plan
 
-from sweepkit.config import codec
 from sweepkit.config.choices import MlpKind
 from sweepkit.model.mlp import MLP
 from sweepkit.plan.parts import MLPS
@@ -97,7 +96,7 @@ def test_values_and_gradients_are_those_of_loops(kind: MlpKind) -> None:
 def test_a_kind_costs_what_relu2_costs(kind: MlpKind) -> None:
     """To the nearest multiple of 16 hidden units, of which d12 has 2,048 or 3,072."""
     ours, relu2 = (
-        size(codec.from_json(tiny_plan(f"model.mlp.kind={name}", "model=d12", depth=12).config))
+        size(tiny_plan(f"model.mlp.kind={name}", "model=d12", depth=12).config)
         for name in (kind.name, "relu2")
     )
     apart = 8 * (len(MLPS[kind].inputs) + 1) * ours.width * ours.depth

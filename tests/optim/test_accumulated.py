@@ -73,7 +73,7 @@ def trained(every: int) -> tuple[dict[str, Tensor], dict[str, Tensor], list[set[
 def test_adamw_takes_the_mean_of_several_steps(every: int) -> None:
     plan, (before, after, changed) = mini(*PLAN), trained(every)
     for role, members in made_up_roles(torch.float32).items():
-        block = plan.config["optimizer"][role]
+        block = vars(getattr(plan.config.optimizer, role))
         for name, _ in members if role != "matrix" else ():
             rates = plan.learning_rates[role], plan.weight_decays[role]
             expected = plain_adamw(before[name], name, block, *rates, every)

@@ -10,7 +10,6 @@ from plain_muon import PlainMuon
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from sweepkit.config import codec
 from sweepkit.config.choices import MatrixOptimizer
 from sweepkit.config.compose import compose
 from sweepkit.errors import CheckpointError
@@ -117,7 +116,7 @@ def test_every_rule_keeps_what_it_describes(kind: MatrixOptimizer, every: int) -
     """The memory of a plan is counted from the description."""
     plan = mini(f"optimizer.matrix.kind={kind.name}", f"optimizer.adam_every_steps={every}")
     roles = made_up_roles()
-    optimizer = codec.from_json(plan.config).optimizer
+    optimizer = plan.config.optimizer
     described = {
         f"{name}.{key}": shape
         for role, named in roles.items()
@@ -160,13 +159,13 @@ def test_adamw_corrects_its_moments_for_the_steps_that_were_taken() -> None:
     plan = mini("optimizer.matrix.kind=adamw", "schedule.warmup_ratio=0", "schedule.warmdown_ratio=0")
     optimizer = build_optimizer(roles, plan, torch.float32, compile_options=None)
     name, ours = roles["unembedding"][0]
-    block = plan.config["optimizer"]["unembedding"]
+    block = plan.config.optimizer.unembedding
     theirs = nn.Parameter(ours.detach().clone())
     reference = torch.optim.AdamW(
         [theirs],
         lr=plan.learning_rates["unembedding"],
-        betas=(block["beta1"], block["beta2"]),
-        eps=block["eps"],
+        betas=(block.beta1, block.beta2),
+        eps=block.eps,
         weight_decay=plan.weight_decays["unembedding"],
     )
     num_skipped = 0
@@ -198,14 +197,14 @@ def test_every_group_has_its_own_rule() -> None:
     optimizer.set_step(0)
     optimizer.step()
     factor = schedule.lr_factor(0, plan)
-    matrix = plan.config["optimizer"]["matrix"]
+    matrix = plan.config.optimizer.matrix
     for role, named in roles.items():
-        block = plan.config["optimizer"][role]
+        block = getattr(plan.config.optimizer, role)
         for name, parameter in named:
             lr = plan.learning_rates[role] * factor
             if role == "matrix":
                 plain = PlainMuon(before[name])
-                plain.step(gradients[name], lr, plan.weight_decay, matrix["momentum_start"], matrix["beta2"])
+                plain.step(gradients[name], lr, plan.weight_decay, matrix.momentum_start, matrix.beta2)
                 expected = plain.weight.float()
             else:
                 copy = nn.Parameter(before[name].clone())
@@ -213,8 +212,8 @@ def test_every_group_has_its_own_rule() -> None:
                 torch.optim.AdamW(
                     [copy],
                     lr=lr,
-                    betas=(block["beta1"], block["beta2"]),
-                    eps=block["eps"],
+                    betas=(block.beta1, block.beta2),
+                    eps=block.eps,
                     weight_decay=plan.weight_decays[role],
                 ).step()
                 expected = copy.detach()

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from sweepkit.cli.main import main
+from sweepkit.config import typed
 from sweepkit.config.compose import compose
 from sweepkit.plan.build import build
 
@@ -35,7 +36,7 @@ def sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 def test_json_of_one_run(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", "model=d12", "--format", "json"]) == 0
     assert json.loads(capsys.readouterr().out) == [
-        json.loads(json.dumps(build(compose(["model=d12"])).to_json()))
+        json.loads(json.dumps(typed.dump(build(compose(["model=d12"])))))
     ]
 
 

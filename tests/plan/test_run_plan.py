@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sweepkit.config import codec
+from sweepkit.config import typed
 from sweepkit.config.compose import apply, compose
 from sweepkit.config.schema import RunConfig
 from sweepkit.plan.build import build
@@ -59,15 +59,15 @@ def overrides(draw: st.DrawFn) -> list[str]:
 def test_json_round_trip(values: list[str]) -> None:
     config = apply(compose(["experiment=mini"]), values)
     plan = build(config)
-    text = json.dumps(plan.to_json(), allow_nan=False)
-    again = RunPlan.from_json(json.loads(text))
+    text = json.dumps(typed.dump(plan), allow_nan=False)
+    again = typed.load(RunPlan, json.loads(text))
     assert again == plan
     # the plan holds all of the configuration: planning it anew gives the same plan
-    assert build(codec.from_json(again.config)) == plan
+    assert build(again.config) == plan
 
 
 def test_keys_and_groups_that_are_promised() -> None:
-    value = build(compose(["model=d12"])).to_json()
+    value = typed.dump(build(compose(["model=d12"])))
     assert set(PROMISED) <= set(value)
     assert list(value["param_groups"]) == [
         "wte",
@@ -86,7 +86,7 @@ def test_frozen() -> None:
 
 def test_planning_changes_nothing() -> None:
     config = compose(["experiment=mini"])
-    before = codec.to_json(config)
+    before = typed.dump(config)
     first = build(config)
-    assert codec.to_json(config) == before
+    assert typed.dump(config) == before
     assert build(config) == first

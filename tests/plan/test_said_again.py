@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from sample import sample
-from sweepkit.config import codec
+from sweepkit.config import typed
 from sweepkit.config.compose import compose
 from sweepkit.config.cross_checks import EMBEDDED_SOURCES
 from sweepkit.config.schema import RunConfig
@@ -42,7 +42,7 @@ COMES_OUT: dict[str, Callable[[RunPlan], object]] = {
     "model.backout": lambda plan: plan.depth > 2,
     "model.bigram.num_layers": lambda plan: plan.depth,
     "model.short_window": lambda plan: min(plan.windows),
-    "dataset.sources": lambda plan: [] if plan.config["dataset"]["repo"] else list(EMBEDDED_SOURCES),
+    "dataset.sources": lambda plan: [] if plan.config.dataset.repo else list(EMBEDDED_SOURCES),
     "schedule.warmup_steps": lambda plan: plan.warmup_steps,
     "schedule.momentum_warmup_steps": lambda plan: plan.momentum_warmup_steps,
     "schedule.warmup_ratio": lambda plan: plan.warmup_steps / plan.num_steps,
@@ -85,7 +85,7 @@ def spelled(value: Any) -> str:
 
 def numbers(plan: RunPlan) -> dict[str, Any]:
     """All of a plan but the words that it was asked for in."""
-    kept = plan.to_json()
+    kept = typed.dump(plan)
     del kept["config"]
     return kept
 
@@ -96,7 +96,7 @@ def numbers(plan: RunPlan) -> dict[str, Any]:
 def test_setting_a_field_to_what_it_comes_out_as(setting: str, field: str) -> None:
     config = compose(SETTINGS[setting])
     before = build(config)
-    written: Any = codec.to_json(config)
+    written: Any = typed.dump(config)
     for name in field.split("."):
         written = written[name]
     value = COMES_OUT[field](before) if field in COMES_OUT else written

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
-from sweepkit.config import checks, codec
+from sweepkit.config import checks
 from sweepkit.config.choices import Dtype, Fp8Backend, FurtherHeads, MlpKind
 from sweepkit.config.schema import (
     BigramConfig,
@@ -124,7 +124,7 @@ def test_flops(config: RunConfig) -> None:
 def test_published_depths(depth: int) -> None:
     plan = build(RunConfig(model=ModelConfig(depth=depth)))
     assert plan.total_params == sum(parameter.numel() for parameter in on_meta(plan).parameters())
-    assert codec.from_json(plan.config).model.depth == depth
+    assert plan.config.model.depth == depth
 
 
 @settings(deadline=None, max_examples=40)

@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sweepkit import fsio
+from sweepkit.config import typed
 from sweepkit.config.compose import compose
 from sweepkit.errors import DataError
 from sweepkit.plan import folder_text, text
@@ -201,7 +202,7 @@ def test_a_hub_dataset_is_the_commit_that_this_cache_looked_up(tmp_path: Path) -
         kept.parent.mkdir(parents=True, exist_ok=True)
         fsio.write_json(kept, {"commit": commit, "shards": []})
         found = text.known(build(config))
-        assert found.config["dataset"]["revision"] == commit
+        assert found.config.dataset.revision == commit
         assert found.run_id == build(compose(["dataset=climbmix", f"dataset.revision={commit}"])).run_id
         assert found.run_id != unknown.run_id
         text.check(found)
@@ -214,7 +215,7 @@ def test_a_plan_without_texts_is_not_trained() -> None:
 
 def test_tables_tell_two_folders_apart(tmp_path: Path) -> None:
     one, two = (plan(folder(tmp_path / name / "train", a=name)) for name in ("wiki", "code"))
-    labels = [text.label(item.config["dataset"], item.texts[text.DATASET]) for item in (one, two)]
+    labels = [text.label(typed.dump(item.config.dataset), item.texts[text.DATASET]) for item in (one, two)]
     assert labels[0] != labels[1] and all(label and label.startswith("train@") for label in labels)
 
 

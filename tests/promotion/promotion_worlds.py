@@ -12,16 +12,16 @@ from typing import Any
 import pandas as pd
 
 from sweepkit import fsio
-from sweepkit.config import identity
-from sweepkit.config.schema import RungConfig
+from sweepkit.config import identity, typed
+from sweepkit.config.schema import EvaluationConfig, RunConfig, RungConfig
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.promotion import ladder
 from sweepkit.promotion.verdict import Promotion
 from sweepkit.results import flatten, store
 from sweepkit.results.columns import PLANNED, RUN_COLUMNS
 from sweepkit.results.record import FailureClass, RunDir, RunRecord, RunState
+from sweepkit.sweep.cell import Cell
 from sweepkit.sweep.decision import DecisionRule
-from sweepkit.sweep.expand import Cell
 from sweepkit.sweep.file import SweepFile
 from sweepkit.sweep.frozen import Frozen, freeze_cells
 
@@ -72,7 +72,7 @@ def plan(depth: int, variant: str, seed: int, init_seed: int | None = None, **ch
         "plan_mfu": 0.4,
         "estimated_peak_memory_gib": 0.5,
         "estimated_gpu_hours": 0.01,
-        "config": {"seed": seed, "init_seed": init_seed, "dataset": {"name": "embedded"}},
+        "config": RunConfig(seed=seed, init_seed=init_seed),
     }
     return RunPlan(**(values | changes))
 
@@ -95,7 +95,7 @@ def freeze(
         "question": "Which one helps?",
         "axes": {"change": {variant: [f"made_up.field={variant}"] for variant in variants}},
         "seeds": list(range(1, seeds + 1)),
-        "decision": rule.to_json(),
+        "decision": typed.dump(rule),
     }
     cells = [
         Cell(
@@ -134,8 +134,7 @@ def freeze(
 def with_holdout(variant: str, depth: int, seed: int, last: int = 6) -> dict[str, Any]:
     """``plan_changes`` of a ladder whose last rung is evaluated on text held back for it."""
     streams = ["validation", HOLDOUT] if depth == last else ["validation"]
-    config = {"seed": seed, "dataset": {"name": "embedded"}, "evaluation": {"streams": streams}}
-    return {"config": config}
+    return {"config": RunConfig(seed=seed, evaluation=EvaluationConfig(streams=streams))}
 
 
 def with_seed(made_up: RunPlan, seed: int, number: int) -> RunPlan:
@@ -145,7 +144,7 @@ def with_seed(made_up: RunPlan, seed: int, number: int) -> RunPlan:
         seed=seed,
         run_id=f"d{made_up.depth}-{made_up.variant_id}-s{seed}",
         pair_key=f"order-{seed}",
-        config=made_up.config | {"seed": seed},
+        config=replace(made_up.config, seed=seed),
     )
 
 
@@ -184,7 +183,7 @@ class World:
         state, failure = self.fates.get((cell.variant, run.depth, run.seed), (RunState.complete, None))
         complete = state is RunState.complete
         results = {"val_bpb": 2.5 - 0.1 * run.depth + effect + luck + own, "median_step_time_s": time}
-        if HOLDOUT in run.config.get("evaluation", {}).get("streams", []):
+        if HOLDOUT in run.config.evaluation.streams:
             other = random.Random(f"{self.seed} {run.run_id} holdout").gauss(0.0, self.noise)
             held_back = self.held_back.get(cell.variant, effect)
             results[f"bpb_{HOLDOUT}"] = 2.6 - 0.1 * run.depth + held_back + luck + other
@@ -230,7 +229,7 @@ class World:
                 if cell.plan.run_id in self.done
                 else {}
             )
-            | flatten.cell_row(cell.to_json())
+            | flatten.cell_row(typed.dump(cell))
             for cell in self.frozen.cells
         ]
         return store.typed(pd.DataFrame(rows), RUN_COLUMNS)
@@ -253,7 +252,7 @@ def climb(world: World, **options: Any) -> Promotion:
 
 def settled(promotion: Promotion) -> dict[str, Any]:
     """All of a promotion that no clock touches."""
-    content = promotion.to_json()
+    content = typed.dump(promotion)
     for rung in content["rungs"]:
         rung.pop("inputs_sha256")
         for verdict in rung["verdicts"]:

@@ -20,7 +20,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from sweepkit import fsio
-from sweepkit.config import compose
+from sweepkit.config import compose, typed
 from sweepkit.config.schema import RunConfig
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.promotion import ladder
@@ -28,7 +28,7 @@ from sweepkit.promotion.verdict import Final, Promotion
 from sweepkit.results import store
 from sweepkit.results.record import RunDir, RunRecord, RunState
 from sweepkit.sweep import frozen as freezing
-from sweepkit.sweep.expand import Cell
+from sweepkit.sweep.cell import Cell
 from sweepkit.sweep.file import SweepFile
 from sweepkit.sweep.frozen import Frozen
 
@@ -66,7 +66,7 @@ class World:
     def measured(self, plan: RunPlan) -> float:
         luck = random.Random(f"{self.seed} {plan.pair_key}").gauss(0.0, LUCK)
         own = random.Random(f"{self.seed} {plan.training_id} {plan.seed}").gauss(0.0, NOISE)
-        return 2.5 + self.effects.get(plan.config["optimizer"]["matrix"]["lr"], 0.0) + luck + own
+        return 2.5 + self.effects.get(plan.config.optimizer.matrix.lr, 0.0) + luck + own
 
     def run(self, plan: RunPlan, state: RunState = RunState.complete) -> None:
         """As a launcher does: what has ended is not run again."""
@@ -75,11 +75,11 @@ class World:
             return
         self.clock += 1
         value = self.measured(plan)
-        streams = plan.config["evaluation"]["streams"]
+        streams = plan.config.evaluation.streams
         results = {f"bpb_{stream}": value for stream in streams}
         results |= {"val_bpb": value, "median_step_time_s": 0.1}
         ended = (START + timedelta(minutes=self.clock)).isoformat()
-        fsio.write_json(run_dir.plan_path, plan.to_json())
+        fsio.write_json(run_dir.plan_path, typed.dump(plan))
         record = RunRecord(
             run_id=plan.run_id,
             evaluation_key=plan.evaluation_key,
@@ -119,7 +119,7 @@ def without_worst_seed(world: World, rates: list[float]) -> list[int]:
     """The two seeds on which the best one looks better."""
     frozen = freezing.load_frozen(world.results_dir, "first")
     values = {
-        (cell.plan.config["optimizer"]["matrix"]["lr"], cell.plan.seed): world.measured(cell.plan)
+        (cell.plan.config.optimizer.matrix.lr, cell.plan.seed): world.measured(cell.plan)
         for cell in frozen.cells
     }
     gains = sorted([1, 2, 3], key=lambda seed: values[rates[1], seed] - values[rates[0], seed])

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from promotion_worlds import RULE, Killed, World, climb, freeze, settled, with_holdout, with_seed
 
 from sweepkit import fsio
+from sweepkit.config import typed
 from sweepkit.errors import ConfigError, FrozenPlanError
 from sweepkit.promotion import amend, ledger, replay
 from sweepkit.promotion.verdict import Final, Outcome, Promotion
@@ -79,7 +80,7 @@ def test_fresh_seeds_alone_decide_what_was_open(tmp_path: Path) -> None:
         in promotion.message
     )
     assert {row.rung for row in promotion.transfer} == {"d2", "d6"}, "it is no further depth"
-    assert Promotion.from_json(fsio.read_json(world.frozen.sweep_dir / "promotion.json")) == promotion
+    assert typed.load(Promotion, fsio.read_json(world.frozen.sweep_dir / "promotion.json")) == promotion
 
 
 def test_asking_again_asks_for_nothing_and_a_rerun_runs_nothing(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from sweepkit.promotion.compare import compare
 from sweepkit.promotion.verdict import Final, Outcome
 from sweepkit.report import drawing, sheets
 from sweepkit.report.sheet import Mark
-from sweepkit.sweep.decision import DecisionRule
+from sweepkit.sweep.decision import DecisionRule, Demands, Margins
 
 
 def test_it_is_the_gates_own_rule(tmp_path: Path) -> None:
@@ -129,8 +129,8 @@ def fp8_table() -> tuple[pd.DataFrame, DecisionRule]:
     end = pd.Timestamp("2026-01-01", tz="UTC") + pd.to_timedelta(frame["train_time_s"].cumsum(), unit="s")
     frame = frame.assign(started_at=end - pd.to_timedelta(frame["train_time_s"], unit="s"), ended_at=end)
     rule = DecisionRule(
-        axes={"steps": "not_worse", "wall_clock": "superior", "flops": "not_worse"},
-        margins={"steps": 0.01, "flops": 0.02},
+        axes=Demands("not_worse", "superior", "not_worse"),
+        margins=Margins(steps=0.01),
         min_effect=0.0003,
     )
     return frame, rule

@@ -8,6 +8,9 @@ from typing import Any
 import pytest
 from promotion_worlds import RULE, World, climb, freeze
 
+from sweepkit.config import typed
+from sweepkit.config.choices import Dtype
+from sweepkit.config.schema import PrecisionConfig, RunConfig
 from sweepkit.errors import ConfigError
 from sweepkit.promotion.verdict import Outcome
 from sweepkit.results.record import FailureClass, RunState
@@ -16,11 +19,11 @@ from sweepkit.sweep.decision import DecisionRule
 
 def changes(variant: str, depth: int, seed: int) -> dict[str, Any]:
     dtype = "fp8" if variant.startswith("fp8") else "bf16"
-    return {"config": {"seed": seed, "dataset": {"name": "embedded"}, "precision": {"dtype": dtype}}}
+    return {"config": RunConfig(seed=seed, precision=PrecisionConfig(dtype=Dtype[dtype]))}
 
 
 def rule(depth: int) -> DecisionRule:
-    return DecisionRule.from_json(RULE.to_json() | {"scale_sensitive": {"precision": depth}})
+    return DecisionRule.from_json(typed.dump(RULE) | {"scale_sensitive": {"precision": depth}})
 
 
 def test_it_climbs_over_a_bad_small_rung_and_is_decided_at_its_depth(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from sweepkit.analysis import suspicion, unequal
 from sweepkit.analysis.unequal import Kind, Spread
 from sweepkit.promotion import doubts
 from sweepkit.promotion.simulation import verdict_arrays, verdicts
-from sweepkit.sweep.decision import SUPERIOR, DecisionRule
+from sweepkit.sweep.decision import STEPS_ALONE, DecisionRule
 
 ROOT = Path(__file__).parents[2]
 TABLE = pd.read_csv(ROOT / "results/published/error_rates/verdicts.csv", dtype={"seeds": str})
@@ -117,7 +117,7 @@ def test_the_trusting_rule_is_the_real_code_without_its_doubts(
     monkeypatch.setattr(unequal, "spread", lambda *runs: Spread(Kind.equal, runs[-1].fit, {}))
     monkeypatch.setattr(suspicion, "suspect", lambda *_: None)
     monkeypatch.setattr(doubts, "MIN_SEEDS", 2)
-    rule = DecisionRule(alpha=0.05, min_effect=0.0, axes={"steps": SUPERIOR})
+    rule = DecisionRule(alpha=0.05, min_effect=0.0, axes=STEPS_ALONE)
     num_promoted = 0
     for seeds in (2, 3):
         cell = verdicts.Cell(CONTENT["worlds"][world], seeds, 1, 2, 4.0)

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from promotion_worlds import RULE, World, freeze
 
+from sweepkit.config import typed
 from sweepkit.config.schema import RungConfig
 from sweepkit.errors import ConfigError, SweepkitError
 from sweepkit.promotion import gate
@@ -72,7 +73,7 @@ def test_reasons_and_evidence_carry_the_numbers(tmp_path: Path) -> None:
     assert "6 degrees of freedom" in text
     assert "equal by construction" in text
     assert len(evidence["run_ids"]) == len(evidence["reference_run_ids"]) == 3
-    assert Verdict.from_json(verdict.to_json()) == verdict
+    assert typed.load(Verdict, typed.dump(verdict)) == verdict
 
 
 @pytest.mark.parametrize("is_last", [False, True])

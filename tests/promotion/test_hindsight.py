@@ -14,11 +14,12 @@ from roads import LR, World, sweep
 
 from sample import sample
 from sweepkit.cli import plan as plan_command
+from sweepkit.config import typed
 from sweepkit.errors import FrozenPlanError
 from sweepkit.promotion import amend
 from sweepkit.promotion.verdict import Final, Outcome, Promotion
 from sweepkit.results.record import RunState
-from sweepkit.sweep import file, multirun, seen
+from sweepkit.sweep import file, frozen_head, multirun, seen
 from sweepkit.sweep import frozen as freezing
 from sweepkit.sweep.file import SweepFile
 
@@ -110,7 +111,7 @@ def test_plan_shows_what_freezing_gives(
     monkeypatch.setenv("SWEEPKIT_RESULTS_DIR", str(world.results_dir))
     path = tmp_path / "second.yaml"
     path.write_text(
-        json.dumps({key: item for key, item in SECOND[name]().to_json().items() if key != "name"})
+        json.dumps({key: item for key, item in typed.dump(SECOND[name]()).items() if key != "name"})
     )
     for reuse_runs in (False, True):
         planned, said = plan_command.planned([f"sweep={path}"], reuse_runs)
@@ -235,9 +236,9 @@ def test_a_reused_lower_rung_screens_and_the_last_rung_adopts_on_fresh_runs(tmp_
 
 def test_what_was_seen_is_frozen(world: World, first: Promotion) -> None:
     made = freezing.freeze(sweep("second", RATES), world.results_dir, reuse_runs=True)
-    path = made.sweep_dir / freezing.FROZEN_FILE
+    path = made.sweep_dir / frozen_head.FROZEN_FILE
     content = json.loads(path.read_text())
-    assert seen.Seen.from_json(content["seen"]) == made.seen
+    assert typed.load(seen.Seen, content["seen"]) == made.seen
     content["seen"]["runs"] = []
     path.write_text(json.dumps(content))
     with pytest.raises(FrozenPlanError, match="edited after it was frozen"):

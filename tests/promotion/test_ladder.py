@@ -13,11 +13,12 @@ import pytest
 from promotion_worlds import EFFECTS, RULE, VARIANTS, World, climb, files, freeze, settled
 
 from sweepkit import fsio
+from sweepkit.config import typed
 from sweepkit.errors import FrozenPlanError, StorageError, SweepkitError
 from sweepkit.promotion import gate, ladder, ledger
 from sweepkit.promotion.verdict import Final, Promotion, RungResult
 from sweepkit.results.record import FailureClass, RunState
-from sweepkit.sweep.expand import Cell
+from sweepkit.sweep.cell import Cell
 
 
 def test_what_holds_is_adopted_and_the_rest_is_told_why(tmp_path: Path) -> None:
@@ -56,7 +57,7 @@ def test_files_say_what_the_promotion_says(tmp_path: Path) -> None:
     world = World(freeze(tmp_path, VARIANTS), EFFECTS, on_disk=True)  # through the store
     promotion = climb(world)
     folder = world.frozen.sweep_dir
-    assert Promotion.from_json(fsio.read_json(folder / "promotion.json")) == promotion
+    assert typed.load(Promotion, fsio.read_json(folder / "promotion.json")) == promotion
     verdicts = json.loads((folder / "verdicts.json").read_text())
     assert [(v["rung"], v["variant"], v["outcome"]) for v in verdicts["verdicts"]] == [
         (result.rung, verdict.variant, verdict.outcome.value)

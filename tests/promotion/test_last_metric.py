@@ -13,6 +13,7 @@ from promotion_worlds import HOLDOUT, RULE, World, climb, freeze, settled, with_
 
 from sweepkit.analysis import calibration_file
 from sweepkit.analysis.calibration import Calibration
+from sweepkit.config import typed
 from sweepkit.errors import ConfigError
 from sweepkit.promotion import ledger, replay, story
 from sweepkit.promotion.compare import compare
@@ -126,7 +127,9 @@ def test_a_ladder_that_was_frozen_without_one_is_decided_as_it_was(tmp_path: Pat
     world = World(freeze(tmp_path, list(EFFECTS)), EFFECTS, held_back=TRUTH)
     promotion = climb(world)
     assert promotion.of(Final.adopted) == ["holds", "fits"]
-    assert json.loads((world.frozen.sweep_dir / "frozen.json").read_text())["decision"] == RULE.to_json()
+    assert json.loads((world.frozen.sweep_dir / "frozen.json").read_text())["sweep"][
+        "decision"
+    ] == typed.dump(RULE)
     note = "rung d6 is decided by val_bpb, the text of the rungs below"
     assert all(note in verdict.notes for verdict in promotion.rungs[-1].verdicts)
 

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from promotion_worlds import RULE, Killed, World, climb, freeze, settled
 
+from sweepkit.config import typed
 from sweepkit.errors import ConfigError
 from sweepkit.promotion.verdict import Final, Promotion
 from sweepkit.sweep.decision import DecisionRule
@@ -83,7 +84,7 @@ def test_looks_are_checked() -> None:
             DecisionRule.from_json({"looks": looks})
     assert DecisionRule.from_json({"looks": [3, 5]}).looks == (3, 5)
     rule = DecisionRule(looks=(3, 5))
-    assert DecisionRule.from_json(rule.to_json()) == rule
+    assert DecisionRule.from_json(typed.dump(rule)) == rule
 
 
 def test_one_look_at_all_seeds_is_no_look(tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ import pytest
 from promotion_worlds import RULE, World, climb, freeze, settled
 
 from sweepkit.analysis import spending
+from sweepkit.config.choices import Dtype
+from sweepkit.config.schema import PrecisionConfig, RunConfig
 from sweepkit.promotion import gate
 from sweepkit.promotion.verdict import Final, Outcome, Promotion
 from sweepkit.sweep.decision import DecisionRule
@@ -22,7 +24,7 @@ LOOKS = (3, 5, 8)
 
 def changes(variant: str, depth: int, seed: int) -> dict[str, Any]:
     dtype = "fp8" if variant == "fp8" else "bf16"
-    return {"config": {"seed": seed, "dataset": {"name": "embedded"}, "precision": {"dtype": dtype}}}
+    return {"config": RunConfig(seed=seed, precision=PrecisionConfig(dtype=Dtype[dtype]))}
 
 
 def rule(from_depth: int) -> DecisionRule:

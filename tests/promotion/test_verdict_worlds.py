@@ -8,11 +8,11 @@ from scipy import stats
 
 from sample import sample
 from sweepkit.promotion.simulation import verdict_arrays, verdicts
-from sweepkit.sweep.decision import SUPERIOR, DecisionRule
+from sweepkit.sweep.decision import STEPS_ALONE, DecisionRule
 
 CONTENT = verdicts.load()
 CELLS = verdicts.cells(CONTENT)
-RULE = DecisionRule(alpha=0.05, min_effect=0.0, axes={"steps": SUPERIOR})
+RULE = DecisionRule(alpha=0.05, min_effect=0.0, axes=STEPS_ALONE)
 
 
 def named(cell: verdicts.Cell) -> str:

@@ -20,7 +20,7 @@ from sweepkit.report import content, findings, html, sections, sheets_findings
 from sweepkit.results import store
 from sweepkit.results.record import RunDir, RunRecord, RunState
 from sweepkit.sweep import expand, frozen
-from sweepkit.sweep.expand import Cell
+from sweepkit.sweep.cell import Cell
 from sweepkit.sweep.file import SweepFile
 from sweepkit.sweep.frozen import Frozen
 

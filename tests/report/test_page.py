@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import IO
@@ -17,6 +18,7 @@ from matplotlib.figure import Figure
 from sweepkit import fsio
 from sweepkit.cli import report as command
 from sweepkit.cli.main import main
+from sweepkit.config import typed
 from sweepkit.errors import SweepkitError
 from sweepkit.promotion.simulation.play import Score
 from sweepkit.promotion.verdict import Promotion
@@ -189,13 +191,13 @@ def test_runs_evaluated_only_once_show_their_training_loss(frozen: Frozen, tmp_p
 def test_tampering_is_said_at_the_top(promotion: Promotion, frozen: Frozen, tmp_path: Path) -> None:
     path = frozen.sweep_dir / "frozen.json"
     head = json.loads(path.read_text())
-    head["decision"]["alpha"] = 0.4
+    head["sweep"]["decision"]["alpha"] = 0.4
     path.write_text(json.dumps(head))
     text = check(html.write("demo", tmp_path).read_text()).text
     assert "edited after it was frozen" in text
     # the rule shown is the one the promotion went by, not a default and not the edited one
     path = frozen.sweep_dir / "promotion.json"
-    fsio.write_json(path, {**promotion.to_json(), "decision": {**promotion.decision, "alpha": 0.1}})
+    fsio.write_json(path, typed.dump(replace(promotion, decision=replace(promotion.decision, alpha=0.1))))
     assert content.gather("demo", tmp_path).decision.alpha == 0.1
 
 

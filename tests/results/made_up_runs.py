@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import random
@@ -9,15 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from sweepkit import fsio, sealed
-from sweepkit.config.schema import RungConfig
+from sweepkit.config import typed
+from sweepkit.config.schema import RunConfig, RungConfig
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.promotion import ladder
 from sweepkit.promotion.verdict import Promotion
 from sweepkit.results import store
 from sweepkit.results.record import FailureClass, RunDir, RunRecord, RunState
-from sweepkit.sweep.expand import Cell
+from sweepkit.sweep.cell import Cell
 from sweepkit.sweep.file import SweepFile
 from sweepkit.sweep.frozen import Frozen, freeze_cells
+from sweepkit.sweep.frozen_head import Head
 
 #: True effect in bits per byte of each made-up variant, and what it costs in time.
 EFFECTS = {
@@ -69,7 +72,7 @@ def plan(depth: int = 2, variant_id: str = "a" * 12, seed: int = 1, **changes: A
         "plan_mfu": 0.4,
         "estimated_peak_memory_gib": 0.5,
         "estimated_gpu_hours": 0.01,
-        "config": {"seed": seed, "dataset": {"name": "embedded"}},
+        "config": RunConfig(seed=seed),
     }
     return RunPlan(**(values | changes))
 
@@ -103,7 +106,7 @@ def cell(run: RunPlan, variant: str = "reference", rung: str = "d2", **changes: 
         "variant_key": key,
         "role": role,
         "rung": rung,
-        "plan": run.to_json(),
+        "plan": typed.dump(run),
     } | changes
 
 
@@ -111,8 +114,9 @@ def freeze(results_dir: Path, sweep: str, cells: list[dict[str, Any]]) -> None:
     """Write ``plan.jsonl`` as the frozen plan has it, and ``frozen.json`` with its hash."""
     plan = "".join(json.dumps(item) + "\n" for item in cells)
     fsio.write_text(results_dir / sweep / "plan.jsonl", plan)
-    head = {"plan_sha256": hashlib.sha256(plan.encode()).hexdigest()}
-    fsio.write_json(results_dir / sweep / "frozen.json", head)
+    head = Head(SweepFile(sweep), [RungConfig(name="d2")], (), (), len(cells), "")
+    head = dataclasses.replace(head, plan_sha256=hashlib.sha256(plan.encode()).hexdigest())
+    fsio.write_json(results_dir / sweep / "frozen.json", typed.dump(head))
 
 
 def finish(results_dir: Path, run: RunPlan, effect: float = 0.0, cost: float = 1.0) -> RunRecord:

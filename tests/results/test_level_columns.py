@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from sweepkit.analysis import combinations
-from sweepkit.config import codec, compose
+from sweepkit.config import compose
 from sweepkit.results import query, store
 from sweepkit.sweep import frozen, trials
 from sweepkit.sweep.conflicts import flatten
@@ -39,7 +39,7 @@ def freeze(tmp_path: Path, **content: Any) -> pd.DataFrame:
 
 def value_of(axis: str, *own: str) -> Any:
     """What a configuration says by itself."""
-    return flatten(codec.to_json(compose.compose([*BASE, *own])))[axis]
+    return flatten(compose.compose([*BASE, *own]))[axis]
 
 
 def spelled(value: Any) -> str:

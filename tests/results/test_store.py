@@ -12,9 +12,11 @@ import pytest
 
 import sweepkit
 from sweepkit import fsio
+from sweepkit.config import typed
 from sweepkit.errors import FrozenPlanError, SweepkitError
 from sweepkit.results import columns, store
 from sweepkit.results.record import FailureClass, RunDir, RunState
+from sweepkit.sweep.file import SweepFile
 
 
 def frozen(results: Path, *cells: dict, name: str = "x") -> None:
@@ -123,10 +125,13 @@ def test_levels_come_from_labels_and_the_reference_fills_the_rest(tmp_path: Path
     )
     table = store.load("x", tmp_path)
     assert list(table["level_x0"]) == ["reference", "b96", "b98"]
-    assert list(table["level_optimizer.matrix.lr"]) == ["reference", "0.02", "reference"]
-    sweep = {"axes": {"x0": {}, "optimizer.matrix.lr": {}}, "reference": {"x0": "b80"}}
+    # the last one's is its configuration's, for an axis that its levels do not name
+    assert list(table["level_optimizer.matrix.lr"]) == ["reference", "0.02", "0.02"]
+    sweep = SweepFile(
+        "x", axes={"x0": {"b80": ()}, "optimizer.matrix.lr": {"high": ()}}, reference={"x0": "b80"}
+    )
     path = tmp_path / "x" / "frozen.json"
-    fsio.write_json(path, fsio.read_json(path) | {"sweep": sweep})
+    fsio.write_json(path, fsio.read_json(path) | {"sweep": typed.dump(sweep)})
     assert list(store.load("x", tmp_path)["level_x0"]) == ["b80", "b96", "b98"]
 
 

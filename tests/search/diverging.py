@@ -15,6 +15,7 @@ from pathlib import Path
 
 import optuna
 
+from sweepkit.config import typed
 from sweepkit.search.outcome import Outcome, TrialState
 from sweepkit.search.study import Study
 from sweepkit.sweep.search_spec import SearchSpec
@@ -38,7 +39,9 @@ def outcome(params: dict[str, float], told: bool) -> Outcome:
 
 def search(sampler: str, seed: int, told: bool) -> tuple[int, int, float]:
     """Trials that diverged, those of the last 30, and the best value."""
-    spec = SearchSpec.from_json({"space": SPACE, "sampler": sampler, "seed": seed, "n_trials": N_TRIALS})
+    spec = typed.load(
+        SearchSpec, {"space": SPACE, "sampler": sampler, "seed": seed, "n_trials": N_TRIALS}, "search"
+    )
     known: list[Trial] = []
     outcomes: dict[int, Outcome] = {}
     with tempfile.TemporaryDirectory() as folder:

@@ -22,8 +22,8 @@ BASE = ["experiment=mini", "model=d2", "horizon.num_steps=20", "horizon.total_ba
 
 def loss_of(plan: RunPlan) -> float:
     """What the fake trainer ends with: a bowl over both parameters, best at lr 0.03 and beta1 0.9."""
-    optimizer = plan.config["optimizer"]
-    lr, beta = optimizer["matrix"]["lr"], optimizer["x0"]["beta1"]
+    optimizer = plan.config.optimizer
+    lr, beta = optimizer.matrix.lr, optimizer.x0.beta1
     return 1.0 + math.log(lr / 0.03) ** 2 + (beta - 0.9) ** 2 + 1e-3 * plan.seed
 
 
@@ -77,7 +77,7 @@ class FormulaSession:
             record.failure_message = "the loss is nan"
         else:
             record.results = {"val_bpb": end, "train_time_s": 1.0, "peak_memory_gib": self.memory(plan)}
-            record.results |= {f"bpb_{name}": end for name in plan.config["evaluation"]["streams"]}
+            record.results |= {f"bpb_{name}": end for name in plan.config.evaluation.streams}
         _write(run_dir.record_path, record.to_json())
         fsio.append_line(ran, {"event": "end", "state": record.state} | said)
         return record

@@ -58,7 +58,7 @@ def stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[RunPlan]:
 
 
 def rate(plan: RunPlan) -> str:
-    return repr(plan.config["optimizer"]["matrix"]["lr"])
+    return repr(plan.config.optimizer.matrix.lr)
 
 
 def sweep_of(results: Path, name: str, **given: Any) -> Frozen:

@@ -74,7 +74,7 @@ def test_a_small_space_finds_what_brute_force_finds_and_runs_nothing_twice(resul
     search(sweep)
     cells = [cell for trial in trials.load(sweep.sweep_dir) for cell in trial.cells]
     plans = {cell.plan.run_id: cell.plan for cell in cells}
-    tried = {(plan.config["optimizer"]["matrix"]["lr"], plan.config["optimizer"]["x0"]["beta1"])
+    tried = {(plan.config.optimizer.matrix.lr, plan.config.optimizer.x0.beta1)
              for plan in plans.values()}  # fmt: skip
     assert tried == set(itertools.product(rates, betas))
     assert len(cells) == 6, "a point that was tried is no further trial"
@@ -152,7 +152,7 @@ def test_the_value_is_the_mean_over_seeds(results: Path) -> None:
 
 def test_divergence_is_told_as_infeasible_with_the_worst_value_and_never_as_infinity(results: Path) -> None:
     def diverges(plan: RunPlan) -> bool:
-        return bool(plan.config["optimizer"]["matrix"]["lr"] > 0.04)
+        return bool(plan.config.optimizer.matrix.lr > 0.04)
 
     sweep = freeze(results, seeds=(1, 2), n_trials=12, sampler="random")
     summary = search(sweep, FormulaSession(diverges=diverges))
@@ -176,7 +176,7 @@ def test_divergence_is_told_as_infeasible_with_the_worst_value_and_never_as_infi
 
 def test_what_needs_too_much_memory_is_infeasible(results: Path) -> None:
     def memory(plan: RunPlan) -> float:
-        return 100 * float(plan.config["optimizer"]["matrix"]["lr"])
+        return 100 * float(plan.config.optimizer.matrix.lr)
 
     sweep = freeze(results, n_trials=15, max_peak_memory_gib=2.5)
     search(sweep, FormulaSession(memory=memory))
@@ -197,7 +197,7 @@ def test_what_needs_too_much_memory_is_infeasible(results: Path) -> None:
 def test_a_deleted_journal_is_made_anew(results: Path) -> None:
     sweep = freeze(results, n_trials=8, max_peak_memory_gib=1.0)
     session = FormulaSession(
-        diverges=lambda plan: plan.config["optimizer"]["matrix"]["lr"] > 0.1, memory=lambda plan: 0.5
+        diverges=lambda plan: plan.config.optimizer.matrix.lr > 0.1, memory=lambda plan: 0.5
     )
     search(sweep, session)
     before = told(sweep)

@@ -14,6 +14,7 @@ import pytest
 from search_fakes import BASE, BETA, LR, FormulaSession, freeze
 
 from sweepkit.cli import main
+from sweepkit.config import typed
 from sweepkit.config.schema import LauncherConfig
 from sweepkit.launch.slurm import workers
 from sweepkit.launch.slurm.submit import Submitted
@@ -78,7 +79,7 @@ def test_status_report_and_promote_know_a_search(
     assert main.main(["resume", "s", "--climb"]) == 2
     monkeypatch.chdir(tmp_path)
     (tmp_path / "sweeps").mkdir()
-    search: dict[str, Any] = searched.search.to_json() if searched.search else {}
+    search: dict[str, Any] = typed.dump(searched.search) if searched.search else {}
     (tmp_path / "sweeps" / "s.yaml").write_text(json.dumps({"base": BASE, "search": search}))
     assert main.main(["plan", "sweep=s"]) == 0
     assert "a search of 30 trials: up to 30 further runs" in capsys.readouterr().out
@@ -166,7 +167,7 @@ def test_hydras_sweep_syntax_is_a_space(tmp_path: Path) -> None:
     assert frozen.seeds == (1, 2)
     assert frozen.overrides == ("launcher=local",)
     assert {cell.plan.depth for cell in frozen.cells} == {2}
-    assert {cell.plan.config["model"]["window_pattern"] for cell in frozen.cells} == {"L"}
+    assert {cell.plan.config.model.window_pattern for cell in frozen.cells} == {"L"}
     assert multirun.freeze([*arguments[:3], *arguments[4:]], tmp_path, options).name == frozen.name
     other = multirun.freeze([*arguments[:3], *arguments[4:]], tmp_path, options | {"n_trials": 8})
     assert other.name != frozen.name

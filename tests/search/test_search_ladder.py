@@ -12,6 +12,7 @@ from search_fakes import BETA, LR, FormulaSession, loss_of, ran
 from sweepkit import fsio
 from sweepkit.cli import promote, running, searching
 from sweepkit.cli.main import main
+from sweepkit.config import typed
 from sweepkit.config.schema import LauncherConfig
 from sweepkit.errors import ConfigError
 from sweepkit.launch import execute
@@ -91,7 +92,7 @@ def climb(sweep: Frozen) -> Promotion | None:
     how = running.How(sweep.sweep_dir.parent, LauncherConfig())
     promote.climb(sweep, how, [], allow_mixed_environments=False)
     path = sweep.sweep_dir / "promotion.json"
-    return Promotion.from_json(fsio.read_json(path)) if path.exists() else None
+    return typed.load(Promotion, fsio.read_json(path)) if path.exists() else None
 
 
 def test_the_best_points_climb_with_the_reference_and_two_that_lost(tmp_path: Path, quiet: Session) -> None:
@@ -185,8 +186,8 @@ def test_killed_anywhere_and_run_again_it_ends_the_same(tmp_path: Path, quiet: S
 
 
 def test_failed_and_infeasible_points_do_not_climb(tmp_path: Path, quiet: Session) -> None:
-    quiet.diverges = lambda plan: plan.config["optimizer"]["x0"]["beta1"] < 0.8
-    quiet.memory = lambda plan: 10.0 if plan.config["optimizer"]["matrix"]["lr"] > 0.03 else 1.0
+    quiet.diverges = lambda plan: plan.config.optimizer.x0.beta1 < 0.8
+    quiet.memory = lambda plan: 10.0 if plan.config.optimizer.matrix.lr > 0.03 else 1.0
     promotion = climb(
         freeze(tmp_path, n_trials=16, max_peak_memory_gib=5.0, num_promoted=16, enqueue=[[f"{LR}=0.027"]])
     )

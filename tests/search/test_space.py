@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sweepkit.config import override
+from sweepkit.config import override, typed
 from sweepkit.search import space
 from sweepkit.sweep import points
 from sweepkit.sweep.search_space import Choices
@@ -53,8 +53,8 @@ def test_a_space_survives_json_and_holds_what_optuna_draws(
     searched: tuple[str, dict[str, Any]], seed: int
 ) -> None:
     key, parameter = searched
-    spec = SearchSpec.from_json({"space": {key: parameter}})
-    assert SearchSpec.from_json(spec.to_json()) == spec
+    spec = typed.load(SearchSpec, {"space": {key: parameter}}, "search")
+    assert typed.load(SearchSpec, typed.dump(spec), "search") == spec
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
     trial = study.ask(fixed_distributions=space.distributions(spec.space))
     value = trial.params[key]
@@ -72,10 +72,10 @@ def test_ends_and_choices_are_in_the_space_and_what_is_beyond_is_not(
     searched: tuple[str, dict[str, Any]],
 ) -> None:
     key, parameter = searched
-    found = SearchSpec.from_json({"space": {key: parameter}}).space[key]
+    found = typed.load(SearchSpec, {"space": {key: parameter}}, "search").space[key]
     distribution = space.distributions({key: found})[key]
     if isinstance(found, Choices):
-        assert all(found.holds(value) for value in found.values)
+        assert all(found.holds(value) for value in found.choices)
         return
     assert found.holds(found.low)
     assert found.holds(found.high)
@@ -88,7 +88,7 @@ def test_ends_and_choices_are_in_the_space_and_what_is_beyond_is_not(
 @pytest.mark.parametrize(
     ("search", "message"),
     [
-        ({}, "search.space is None, but must name at least one field"),
+        ({}, "search.space is None, but must be given"),
         ({"space": {KEY: 3}}, f"search.space.{KEY} is 3"),
         ({"space": {KEY: {"low": 1}}}, "high is None, but must be given"),
         ({"space": {KEY: {"low": 2, "high": 1}}}, "low < high"),
@@ -110,15 +110,18 @@ def test_ends_and_choices_are_in_the_space_and_what_is_beyond_is_not(
         ({"space": {"seed": [1, 2]}}, "seeds: lists replicates"),
         ({"space": {"launcher.num_workers": [1, 2]}}, "leave it out of the space"),
         ({"space": {KEY: [1, 2]}, "sampler": "tpr"}, "did you mean 'tpe'"),
-        ({"space": {KEY: [1, 2]}, "n_trials": 0}, "1 or more"),
+        ({"space": {KEY: [1, 2]}, "n_trials": 0}, "at least 1"),
         ({"space": {KEY: [1, 2]}, "n_trial": 3}, "did you mean 'n_trials'"),
-        ({"space": {KEY: [1, 2]}, "max_peak_memory_gib": 0}, "be above 0"),
+        ({"space": {KEY: [1, 2]}, "max_peak_memory_gib": 0}, "be more than 0"),
         ({"space": {KEY: [1, 2]}, "enqueue": [["model.depth=3"]]}, "set a field of the space"),
         ({"space": {KEY: [1, 2]}, "enqueue": [[f"{KEY}=3"]]}, "lie in the space"),
         ({"space": {KEY: [1, 2]}, "pruning": {"kind": "halfing"}}, "did you mean 'halving'"),
-        ({"space": {KEY: [1, 2]}, "pruning": {"kind": "sigma", "k": "3"}}, "be of type"),
+        (
+            {"space": {KEY: [1, 2]}, "pruning": {"kind": "sigma", "k": "3"}},
+            "pruning.k is '3', but must be a number",
+        ),
         ({"space": {KEY: [1, 2]}, "pruning": {"kind": "sigma", "min_fraq": 0.3}}, "did you mean 'min_frac'"),
-        ({"space": {KEY: [1, 2]}, "pruning": {"kind": "halving", "k": 3}}, "k is 3, but must be left out"),
+        ({"space": {KEY: [1, 2]}, "pruning": {"kind": "halving", "k": 2}}, "k is 2.0, but must be left out"),
         ({"space": {KEY: [1, 2]}, "pruning": {"min_frac": 0.3}}, "write kind: halving or sigma"),
         ({"space": {KEY: [1, 2]}, "pruning": {"kind": "sigma", "k": float("inf")}}, "a number above 0"),
         ({"space": {"schedule.warmdown_ratio": [0.1, 0.2]}, "pruning": "halving"}, "do not compare"),
@@ -127,11 +130,11 @@ def test_ends_and_choices_are_in_the_space_and_what_is_beyond_is_not(
 )
 def test_what_a_search_may_not_say(search: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message.replace("(", r"\(").replace(")", r"\)")):
-        SearchSpec.from_json(search)
+        typed.load(SearchSpec, search, "search")
 
 
 @pytest.mark.parametrize(("low", "high"), [(0, 1), (0.0, 1), (0, 1.0)])
 def test_a_float_field_is_searched_in_floats_however_its_ends_are_spelled(low: float, high: float) -> None:
-    found = SearchSpec.from_json({"space": {KEY: {"low": low, "high": high}}}).space[KEY]
+    found = typed.load(SearchSpec, {"space": {KEY: {"low": low, "high": high}}}, "search").space[KEY]
     assert found.holds(0.5)
     assert isinstance(space.distributions({KEY: found})[KEY], optuna.distributions.FloatDistribution)

@@ -52,7 +52,7 @@ class Failing(FormulaSession):
 
     def run(self, plan: RunPlan, run_dir: RunDir, *args: Any, **kwargs: Any) -> Any:
         record = super().run(plan, run_dir, *args, **kwargs)
-        if plan.config["optimizer"]["matrix"]["lr"] > 0.03:
+        if plan.config.optimizer.matrix.lr > 0.03:
             return job.mark_failed(plan, run_dir, self.failure_class, "for the test")
         return record
 
@@ -152,7 +152,7 @@ def test_a_copy_with_more_trials_begins_with_all_that_the_first_found(
     change: dict[str, Any], results: Path
 ) -> None:
     def diverges(plan: RunPlan) -> bool:
-        return bool(plan.config["optimizer"]["matrix"]["lr"] > 0.1)
+        return bool(plan.config.optimizer.matrix.lr > 0.1)
 
     space = {LR: {"low": 0.005, "high": 0.2, "log": True}, "model.window_pattern": ["L", "SL"]}
     first = freeze(results, "first", space=space, n_trials=9, seeds=(1, 2))
@@ -196,7 +196,7 @@ def test_a_sampler_keeps_away_from_where_trials_diverge(sampler: str, results: P
 
     class Cliff(FormulaSession):
         def __init__(self) -> None:
-            super().__init__(diverges=lambda plan: plan.config["optimizer"]["matrix"]["lr"] > 0.02)
+            super().__init__(diverges=lambda plan: plan.config.optimizer.matrix.lr > 0.02)
 
     space = {LR: {"low": 0.001, "high": 1.0, "log": True}}
     sweep = freeze(results, space=space, n_trials=28, sampler=sampler)

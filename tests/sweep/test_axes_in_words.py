@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import pytest
 
+from sweepkit.config import typed
 from sweepkit.errors import ConfigError
-from sweepkit.sweep.decision import DEFAULT_AXES, DecisionRule
+from sweepkit.sweep.decision import DecisionRule
+
+DEFAULT_AXES = {"steps": "superior", "wall_clock": "not_worse", "flops": "not_worse"}
 
 
 @pytest.mark.parametrize("axis", ["wall_clock", "flops"])
 def test_an_axis_that_is_ignored_is_not_judged(axis: str) -> None:
     rule = DecisionRule.from_json({"axes": {axis: "ignore"}})
-    assert rule.axes == {name: demand for name, demand in DEFAULT_AXES.items() if name != axis}
-    assert rule.to_json()["axes"] == DEFAULT_AXES | {axis: "ignore"}
-    assert DecisionRule.from_json(rule.to_json()) == rule
+    assert rule.axes.judged == {name: demand for name, demand in DEFAULT_AXES.items() if name != axis}
+    assert typed.dump(rule)["axes"] == DEFAULT_AXES | {axis: "ignore"}
+    assert DecisionRule.from_json(typed.dump(rule)) == rule
     assert DecisionRule.amended([f"decision.axes.{axis}=ignore"]) == rule
     assert DecisionRule.amended([f"decision.axes.{axis}=not_worse"], rule) == DecisionRule()
 

@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
+from sweepkit.config import typed
 from sweepkit.config.compose import compose
 from sweepkit.errors import ConfigError
 from sweepkit.plan import build
 from sweepkit.sweep import expand, last_rung
+from sweepkit.sweep.cell import Cell
 from sweepkit.sweep.decision import DecisionRule
-from sweepkit.sweep.expand import Cell
 from sweepkit.sweep.file import SweepFile
 from sweepkit.sweep.frozen import freeze, load_frozen
 
@@ -27,7 +28,7 @@ def sweep(**given: Any) -> SweepFile:
 def streams(cells: list[Cell]) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for cell in cells:
-        found.setdefault(cell.rung, set()).add(",".join(cell.plan.config["evaluation"]["streams"]))
+        found.setdefault(cell.rung, set()).add(",".join(cell.plan.config.evaluation.streams))
     return found
 
 
@@ -100,7 +101,7 @@ def test_points_of_a_search_have_it_on_the_last_rung_too(tmp_path: Path) -> None
 
 def test_the_rule_survives_json() -> None:
     rule = DecisionRule(last_metric="bpb_probe", scores={"score_core": 0.01})
-    assert DecisionRule.from_json(rule.to_json()) == rule
+    assert DecisionRule.from_json(typed.dump(rule)) == rule
     for wrong in ({"last_metric": "loss"}, {"last_metric": 3}, {"scores": {"a": -1}}, {"scores": ["a"]}):
         with pytest.raises(ConfigError):
             DecisionRule.from_json(wrong)

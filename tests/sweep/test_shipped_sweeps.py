@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from sweepkit.config import codec, paths
+from sweepkit.config import paths
 from sweepkit.sweep import expand, file, horizons
 
 PUBLISHED = Path(__file__).parents[2] / "results" / "published" / "tune_mini"
@@ -48,15 +48,15 @@ def test_the_demo_has_what_it_promises() -> None:
 def test_a_dataset_swap_pins_tokenizer_and_probe() -> None:
     sweep = file.load("datasets")
     cells = [cell for cell in expand.expand_all(sweep) if cell.rung == "d2"]
-    assert len({cell.plan.config["dataset"]["name"] for cell in cells}) == 4
-    assert {cell.plan.config["tokenizer"]["corpus"] for cell in cells} == {"embedded"}
+    assert len({cell.plan.config.dataset.name for cell in cells}) == 4
+    assert {cell.plan.config.tokenizer.corpus.name for cell in cells} == {"embedded"}
     assert sweep.decision.metric == "bpb_probe"
-    assert all("probe" in cell.plan.config["evaluation"]["streams"] for cell in cells)
+    assert all("probe" in cell.plan.config.evaluation.streams for cell in cells)
 
 
 def test_x0_beta1_is_the_published_sweep(tmp_path: Path) -> None:
     cells = expand.expand_all(file.load("x0_beta1"))
-    betas = {cell.plan.config["optimizer"]["x0"]["beta1"] for cell in cells}
+    betas = {cell.plan.config.optimizer.x0.beta1 for cell in cells}
     assert betas == {0.80, 0.90, 0.94, 0.96, 0.97, 0.98}
     assert {cell.plan.depth for cell in cells} == {12, 20, 24}
 
@@ -78,7 +78,7 @@ def test_minis_published_table_is_of_its_constants_and_nothing_in_it_is_better()
             cell.plan.total_batch_size,
         )
         assert {group: row[name] for group, name in rates.items()} == pytest.approx(cell.plan.learning_rates)
-    assert {codec.from_json(cell.plan.config).precision.dtype.name for cell in cells} == {"fp32"}
+    assert {cell.plan.config.precision.dtype.name for cell in cells} == {"fp32"}
     loss = by_variant["val_bpb"].mean()
     same_batch = [name for name in loss.index if not name.startswith("batch=")]
     assert loss[same_batch].min() > loss["reference"] - sweep.decision.min_effect

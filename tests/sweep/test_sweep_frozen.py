@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from sweepkit import fsio
+from sweepkit.config.choices import LauncherKind
 from sweepkit.config.schema import RungConfig
 from sweepkit.errors import ConfigError, FrozenPlanError, SweepkitError
 from sweepkit.sweep import frozen
@@ -54,7 +55,7 @@ def test_execution_settings_may_change_and_take_effect(results: Path, one: Froze
     extra = ["launcher=local", "launcher.num_workers=2", "trainer.keep_checkpoints=true", "logging=offline"]
     again = frozen.freeze(sweep(), results, extra)
     assert again.sha256 == one.sha256
-    assert again.cells[0].plan.config["launcher"]["kind"] == "local"
+    assert again.cells[0].plan.config.launcher.kind is LauncherKind.local
     assert frozen.load_frozen(results, "s").cells == one.cells
 
 
@@ -115,7 +116,7 @@ def test_an_edit_with_a_matching_hash_is_noticed_by_the_next_freeze(results: Pat
     """Whoever recomputes the hashes still has to make the sweep file expand to the same."""
     path = one.sweep_dir / "frozen.json"
     content = fsio.read_json(path)
-    content["decision"]["alpha"] = 0.4
+    content["sweep"]["decision"]["alpha"] = 0.4
     fsio.write_json(path, content)
     with pytest.raises(FrozenPlanError, match="decision"):
         frozen.freeze(sweep(), results)

@@ -36,7 +36,7 @@ def test_a_multirun_is_the_full_product(tmp_path: Path) -> None:
         [*BASE, "optimizer.x0.lr=0.1,0.2,0.3", "optimizer.x0.beta1=0.8,0.9", "seed=range(1,3)"], tmp_path
     )
     found = [
-        (cell.plan.config["optimizer"]["x0"]["lr"], cell.plan.config["optimizer"]["x0"]["beta1"],
+        (cell.plan.config.optimizer.x0.lr, cell.plan.config.optimizer.x0.beta1,
          cell.plan.seed)
         for cell in frozen.cells
     ]  # fmt: skip
@@ -130,7 +130,7 @@ def test_every_variant_keeps_its_launcher_or_is_refused(
     with pytest.raises(ConfigError, match=r"launcher\.num_workers is 3.*share one launcher"):
         multirun.freeze(swept, tmp_path)
     frozen = multirun.freeze([*swept, "launcher.num_workers=2"], tmp_path)
-    assert {cell.plan.config["launcher"]["num_workers"] for cell in frozen.cells} == {2}
+    assert {cell.plan.config.launcher.num_workers for cell in frozen.cells} == {2}
 
 
 def test_seeds_alone_are_replicates(tmp_path: Path) -> None:

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from sweepkit.config import codec
 from sweepkit.config.compose import compose
 from sweepkit.data.prepare import prepare
 from sweepkit.plan.build import build
@@ -80,7 +79,7 @@ def apart(plan: RunPlan, moved_by: float, parts: int) -> tuple[str | None, float
 
     Of groups that come apart in the same step it is the one that is the furthest.
     """
-    loader = prepare(codec.from_json(plan.config)).train(plan.seed, plan.total_batch_size, plan.sequence_len)
+    loader = prepare(plan.config).train(plan.seed, plan.total_batch_size, plan.sequence_len)
     one, other = engine(plan), engine(plan, moved_by)
     loss_distance = 0.0
     for number in range(NUM_STEPS):

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from training_runs import folder, losses, run, stop_after, tiny
 
-from sweepkit.config import codec
+from sweepkit.config import typed
 from sweepkit.data.prepare import prepare
 from sweepkit.errors import ConfigError
 from sweepkit.optim import schedule
@@ -60,7 +60,7 @@ def test_half_batches_are_a_run_of_half_the_batch_and_twice_the_steps(
     session: Session, tmp_path: Path
 ) -> None:
     """Rates follow the root of the batch in both; weight decay does so in the plan alone."""
-    decay = ramp(2).config["optimizer"]["matrix"]["weight_decay"] * math.sqrt(2)
+    decay = ramp(2).config.optimizer.matrix.weight_decay * math.sqrt(2)
     half = ("horizon.total_batch_size=256", "horizon.num_steps=24")
     small = tiny(*RATIOS, *half, f"optimizer.matrix.weight_decay={decay}")
     halves, plain = (run(session, plan, tmp_path) for plan in (ramp(2), small))
@@ -87,7 +87,7 @@ def test_a_ramp_keeps_tokens_and_order_and_goes_on_bit_for_bit(session: Session,
 
 
 def test_ranks_share_every_part_of_the_batch() -> None:
-    loader = prepare(codec.from_json(tiny().config)).train(1, 16 * 64, 64)
+    loader = prepare(tiny().config).train(1, 16 * 64, 64)
     whole = loader.batch(3)
     for num_ranks, num_parts in ((1, 1), (1, 4), (2, 1), (2, 4), (4, 2)):
         shares = [loader.batch(3, rank, num_ranks, num_parts) for rank in range(num_ranks)]
@@ -112,7 +112,7 @@ def test_updates_are_whole_micro_batches_of_every_rank() -> None:
 def test_two_ranks_grow_the_batch_as_one_does(session: Session, tmp_path: Path) -> None:
     plan = ramp(2, 1)
     run(session, plan, tmp_path / "alone")
-    (tmp_path / "plan.json").write_text(json.dumps(plan.to_json()))
+    (tmp_path / "plan.json").write_text(json.dumps(typed.dump(plan)))
     subprocess.run(
         [sys.executable, str(LEADER), str(tmp_path), str(tmp_path / "plan.json"), "2", "none", "10000"],
         env=os.environ | {"OMP_NUM_THREADS": "1"},

@@ -15,6 +15,7 @@ import torch
 from training_runs import folder, losses, read, run, stop_after, tiny
 
 from sweepkit import fsio
+from sweepkit.config import typed
 from sweepkit.results.record import RunState
 from sweepkit.training import checkpoint
 from sweepkit.training.engine import Engine
@@ -53,13 +54,13 @@ def test_a_stop_during_the_evaluation_loses_no_step(session: Session, tmp_path: 
 def test_a_killed_process_goes_on_bit_for_bit(session: Session, tmp_path: Path) -> None:
     plan = tiny("horizon.num_steps=400", EVERY_FOUR)
     plan_path = tmp_path / "plan.json"
-    fsio.write_json(plan_path, plan.to_json())
+    fsio.write_json(plan_path, typed.dump(plan))
     code = (
-        "import sys; from pathlib import Path; from sweepkit import fsio\n"
+        "import sys; from pathlib import Path; from sweepkit import fsio; from sweepkit.config import typed\n"
         "import torch; torch.set_num_threads(1)\n"
         "from sweepkit.plan.run_plan import RunPlan; from sweepkit.results.record import RunDir\n"
         "from sweepkit.training.session import Session\n"
-        "plan = RunPlan.from_json(fsio.read_json(Path(sys.argv[1])))\n"
+        "plan = typed.load(RunPlan, fsio.read_json(Path(sys.argv[1])))\n"
         "Session().run(plan, RunDir.of(Path(sys.argv[2]), plan.run_id), 1)"
     )
     process = subprocess.Popen([sys.executable, "-c", code, str(plan_path), str(tmp_path / "cut")])

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from training_runs import run, tiny
 
-from sweepkit.config import codec
+from sweepkit.config import typed
 from sweepkit.config.choices import Device
 from sweepkit.data.prepare import prepare
 from sweepkit.distributed.ranks import Ranks
@@ -35,7 +35,7 @@ from sweepkit.training.throughput import Peak, Utilisation
 
 def test_bits_per_byte_equal_a_direct_computation_over_the_text() -> None:
     plan = tiny()
-    data = prepare(codec.from_json(plan.config))
+    data = prepare(plan.config)
     engine = Engine(plan, EngineKey(plan.compile_key, torch.device("cpu"), torch.float32, 1, False))
     engine.renew(plan)
     with torch.no_grad():
@@ -95,7 +95,7 @@ def test_mfu_is_held_against_the_dtype_that_ran(
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (9, 0))
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "H100")
     plan, cuda = tiny(f"precision.dtype={dtype}", "model.aspect_ratio=64"), torch.device("cuda")
-    precision = policy.resolve(codec.from_json(plan.config).precision, cuda)
+    precision = policy.resolve(plan.config.precision, cuda)
     found = throughput.utilisation(plan, precision, cuda)
     assert (found.peak.flops, found.fp8_peak and found.fp8_peak.flops) == pytest.approx(peaks)
     assert (found.fp8_flops_per_token > 0) == (dtype == "fp8")
@@ -148,7 +148,7 @@ def test_clocks_skip_the_first_steps_and_survive_json() -> None:
     for step in range(1, 31):
         clock.add_step(step, 100.0 if step <= 10 else 2.0)
     assert clock.train_time_s == 40.0 and clock.median_step_time_s == 2.0
-    assert Clock.from_json(clock.to_json()) == clock
+    assert typed.load(Clock, typed.dump(clock)) == clock
     assert Clock(num_steps=4).num_skipped == 2
     assert Clock(num_steps=4).median_step_time_s is None
 
@@ -202,7 +202,7 @@ def test_a_gpu_is_named_by_its_number_and_the_prefetching_thread_uses_it(
         torch.cuda, "set_device", lambda gpu: used.append((threading.current_thread().name, gpu))
     )
     plan = tiny()
-    loader = prepare(codec.from_json(plan.config)).train(1, plan.total_batch_size, plan.sequence_len)
+    loader = prepare(plan.config).train(1, plan.total_batch_size, plan.sequence_len)
     monkeypatch.setattr(loader, "batch", lambda *_: pytest.fail("the thread is there"))
     with (
         pytest.raises(pytest.fail.Exception),

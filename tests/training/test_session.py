@@ -14,6 +14,7 @@ import torch
 from training_runs import folder, losses, read, run, stop_after, tiny
 
 from sweepkit import fsio
+from sweepkit.config import typed
 from sweepkit.distributed.ranks import Ranks
 from sweepkit.results.record import FailureClass, RunState
 from sweepkit.training import engine as engines
@@ -69,7 +70,7 @@ def test_a_reused_session_gives_the_bits_of_a_fresh_process(session: Session, tm
     for used in (other, before, plan):
         assert run(session, used, tmp_path / "reused").state is RunState.complete
     fresh_plan = tmp_path / "plan.json"
-    fsio.write_json(fresh_plan, plan.to_json())
+    fsio.write_json(fresh_plan, typed.dump(plan))
     fresh_process(fresh_plan, tmp_path / "fresh")
     assert losses(plan, tmp_path / "reused") == losses(plan, tmp_path / "fresh")
     results = [folder(plan, tmp_path / kind).read_record().results for kind in ("reused", "fresh")]
@@ -79,11 +80,11 @@ def test_a_reused_session_gives_the_bits_of_a_fresh_process(session: Session, tm
 def fresh_process(plan_path: Path, results: Path) -> None:
     """Run a plan in a new interpreter."""
     code = (
-        "import sys; from pathlib import Path; from sweepkit import fsio\n"
+        "import sys; from pathlib import Path; from sweepkit import fsio; from sweepkit.config import typed\n"
         "import torch; torch.set_num_threads(1)\n"
         "from sweepkit.plan.run_plan import RunPlan; from sweepkit.results.record import RunDir\n"
         "from sweepkit.training.session import Session\n"
-        "plan = RunPlan.from_json(fsio.read_json(Path(sys.argv[1])))\n"
+        "plan = typed.load(RunPlan, fsio.read_json(Path(sys.argv[1])))\n"
         "record = Session().run(plan, RunDir.of(Path(sys.argv[2]), plan.run_id), 1)\n"
         "assert record.state == 'complete', record"
     )

@@ -15,8 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import pandas as pd
 from scipy import special
@@ -63,13 +62,6 @@ class Calibration:
     run_ids: tuple[str, ...]
     sources: str = ""
     of: str = PAIRS
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> Calibration:
-        return cls(**{**value, "run_ids": tuple(value["run_ids"])})
 
     def sd_interval(self, confidence: float = 0.95) -> tuple[float, float]:
         """Where the true SD lies, if the noise is normal."""

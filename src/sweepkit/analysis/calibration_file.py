@@ -8,7 +8,8 @@ from pathlib import Path
 
 from sweepkit import fsio
 from sweepkit.analysis.calibration import KEY, Calibration
-from sweepkit.errors import DamagedError
+from sweepkit.config import typed
+from sweepkit.errors import ConfigError, DamagedError
 
 NAME = "calibration.json"
 SCHEMA_VERSION = 1
@@ -25,10 +26,10 @@ def read(results_dir: Path) -> list[Calibration]:
     try:
         content = fsio.read_json(path)
         fsio.check_version(path, content, SCHEMA_VERSION)
-        return [Calibration.from_json(item) for item in content["calibrations"]]
+        return typed.load(list[Calibration], content["calibrations"])
     except FileNotFoundError:
         return []
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, ConfigError) as error:
         raise DamagedError(path, f"{type(error).__name__}: {error}", _REMEDY) from error
     except DamagedError as error:
         raise DamagedError(path, error.why, _REMEDY) from error
@@ -37,7 +38,7 @@ def read(results_dir: Path) -> list[Calibration]:
 def add(results_dir: Path, measured: Sequence[Calibration]) -> None:
     """Keep measurements. Earlier ones stay, for what was decided with them must come out the same again."""
     kept = {_place(item): item for item in [*read(results_dir), *measured]}
-    content = [item.to_json() for item in sorted(kept.values(), key=astuple)]
+    content = typed.dump(sorted(kept.values(), key=astuple))
     fsio.write_json(results_dir / NAME, {"schema_version": SCHEMA_VERSION, "calibrations": content})
 
 

@@ -102,7 +102,7 @@ def plans_of(overrides: list[str], num_seeds: int) -> tuple[list[RunPlan], list[
     Returns:
         The plans; the metric of the sweep, and its last rung's; the sweep's min_effect, None without one.
     """
-    from sweepkit.config import codec, compose
+    from sweepkit.config import compose
     from sweepkit.plan import build, text
     from sweepkit.sweep import expand, file, last_rung
 
@@ -115,7 +115,7 @@ def plans_of(overrides: list[str], num_seeds: int) -> tuple[list[RunPlan], list[
         own = [*expand.variants(sweep)[0].overrides, *expand.above(others)]
         rungs += [functools.partial(stack.config, own) for stack in expand.stacks(sweep, others)]
         ladder = expand.rungs_of(expand.ladder_of(sweep, others))
-        last = last_rung.metric(sweep.decision, ladder, codec.to_json(rungs[-1]()))
+        last = last_rung.metric(sweep.decision, ladder, rungs[-1]())
         metrics, min_effect = list(dict.fromkeys([sweep.decision.metric, last])), sweep.decision.min_effect
     else:
         rungs.append(lambda seed: compose.compose([*others, f"seed={seed}"]))
@@ -127,15 +127,13 @@ def plans_of(overrides: list[str], num_seeds: int) -> tuple[list[RunPlan], list[
 def _pairs(plans: list[RunPlan]) -> list[tuple[RunPlan, RunPlan]]:
     """The first seeds of every rung with moved weights, each with the plan that it is like but for that."""
     from sweepkit.analysis import rounding
-    from sweepkit.config import codec
     from sweepkit.plan import build
 
     found = []
     for plan in plans:
         if plan.seed < FIRST_SEED + rounding.NUM_PAIRS:
-            config = codec.from_json(plan.config)
-            model = dataclasses.replace(config.model, init_moved_by=rounding.MOVED_BY)
-            found.append((build.build(dataclasses.replace(config, model=model)), plan))
+            model = dataclasses.replace(plan.config.model, init_moved_by=rounding.MOVED_BY)
+            found.append((build.build(dataclasses.replace(plan.config, model=model)), plan))
     return found
 
 

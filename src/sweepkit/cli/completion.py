@@ -20,17 +20,15 @@ SWEEP_COMMANDS = ("sweep", "promote")
 STARTED_COMMANDS = ("status", "results", "report", "cancel", "resume", "evaluate")
 
 
-def run(arguments: Sequence[str]) -> int:
-    """Print the candidates for the line in COMP_LINE, or Hydra's script to install."""
+def run(arguments: Sequence[str], commands: Sequence[str]) -> int:
+    """Print the candidates for the line in COMP_LINE (``commands`` first), or Hydra's script to install."""
     line = os.environ.get("COMP_LINE")
     if not line or not any(item.startswith("query=") for item in arguments):
         return _hydra(arguments)
     words = line.split()
     typed = "" if line.endswith(" ") else words.pop()  # what is to be completed
     if len(words) < 2:
-        from sweepkit.cli.main import COMMANDS
-
-        print(" ".join(COMMANDS))
+        print(" ".join(commands))
         return 0
     command, is_first = words[1], len(words) == 2
     if typed.startswith("-"):

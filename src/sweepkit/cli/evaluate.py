@@ -77,12 +77,12 @@ def _evaluated(plan: RunPlan, overrides: Sequence[str]) -> RunPlan:
     Raises:
         ConfigError: an override is of something else, or breaks a rule.
     """
-    from sweepkit.config import codec, compose
+    from sweepkit.config import compose
     from sweepkit.errors import invalid
     from sweepkit.plan import build
     from sweepkit.sweep import override
 
-    config = codec.from_json(plan.config)
+    config = plan.config
     for item in overrides:
         if override.block(item) not in _BLOCKS:
             raise invalid(

@@ -8,15 +8,15 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import types
 import typing
-from collections.abc import Iterator, Mapping, Sequence
-from enum import Enum
-from typing import Any, Literal, Union
+from collections.abc import Iterator
+from typing import Any
 
 from sweepkit import errors
-from sweepkit.config.facts import REQUIRED, Field, declared, fields_of, spelled
+from sweepkit.config.facts import REQUIRED, Field, alternatives, declared, fields_of, spelled
 from sweepkit.config.schema import RunConfig
+from sweepkit.config.type_words import in_words
+from sweepkit.sweep.file import SweepFile
 
 _EPILOG = """\
 examples:
@@ -38,17 +38,12 @@ prints; `sweepkit fields NAME` says all that is known of one field.
 it comes out as in the plan; *evaluation*, it decides what is measured; *replicate*, a seed: another run of
 the same variant; *none*, it changes no number. Further: *traced*, in the key by which runs share compiled
 code; *data*, in the key by which runs see the same tokens in the same order; *initial*, sets initial values
-only. A field that is not read is in no key.
+only. A field that is not read is in no key. Fields of a sweep file have none of these: runs are named by
+what they compute, whichever sweep asks for them.
 """
 EMPTY = '""'
-_PLAIN = {
-    int: ("a whole number", "whole numbers"),
-    float: ("a number", "numbers"),
-    bool: ("true or false", "switches"),
-    str: ("text", "texts"),
-    type(None): ("null", "nulls"),
-}
-_OF_A_RUN = "run"
+_OF_A_RUN, _OF_A_SWEEP = "run", "sweep file"
+_BLOCKS_OF_A_SWEEP = ("decision", "search")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,7 +102,25 @@ def sections() -> list[Section]:
         block, _, rest = field.key.partition(".")
         name = block if rest else _OF_A_RUN
         found[name] = dataclasses.replace(found[name], fields=(*found[name].fields, field))
-    return list(found.values())
+    return [*found.values(), *_of_a_sweep()]
+
+
+def _of_a_sweep() -> Iterator[Section]:
+    """The fields of a sweep file, which are none of a run's."""
+    blocks = {item.name: declared(item).help for item in dataclasses.fields(SweepFile)}
+    told = {_OF_A_SWEEP: "what a file in sweeps/ holds"} | {name: blocks[name] for name in _BLOCKS_OF_A_SWEEP}
+    fields = [
+        dataclasses.replace(field, facts=dataclasses.replace(field.facts, identity=None))
+        for field in _all(SweepFile, "")
+        if field.facts.is_written
+    ]
+    for name, help in told.items():
+        yield Section(name, help, tuple(field for field in fields if _section(field.key) == name))
+
+
+def _section(key: str) -> str:
+    block = key.partition(".")[0]
+    return block if block in _BLOCKS_OF_A_SWEEP else _OF_A_SWEEP
 
 
 def facts_of(field: Field) -> dict[str, str]:
@@ -143,16 +156,20 @@ def markdown(found: list[Section]) -> str:
 
 
 def _all(schema: type, prefix: str) -> Iterator[Field]:
-    """The fields of a schema, and of the blocks in a list as ``rungs[].name``."""
+    """The fields of a schema, and of what is in them: ``rungs[].name``, ``search.space[].low``."""
     for field in fields_of(schema).values():
-        yield dataclasses.replace(field, key=f"{prefix}{field.key}")
-        for kind in field.kinds:
-            for schema_of_item in filter(dataclasses.is_dataclass, typing.get_args(kind)):
-                for item in _all(typing.cast(type, schema_of_item), f"{prefix}{field.key}[]."):
-                    facts = dataclasses.replace(
-                        item.facts, identity=field.facts.identity, why=field.facts.why
-                    )
-                    yield dataclasses.replace(item, facts=facts)
+        key = f"{prefix}{field.key}"
+        yield dataclasses.replace(field, key=key)
+        inside = [(f"{key}.", kind) for kind in field.kinds] + [
+            (f"{key}[].", of_item)
+            for kind in field.kinds
+            for argument in typing.get_args(kind)
+            for of_item in alternatives(argument)
+        ]
+        for start, kind in inside:
+            for item in _all(typing.cast(type, kind), start) if dataclasses.is_dataclass(kind) else ():
+                facts = dataclasses.replace(item.facts, identity=field.facts.identity, why=field.facts.why)
+                yield dataclasses.replace(item, facts=facts)
 
 
 def _within(prefix: str, found: list[Section]) -> list[Section]:
@@ -205,34 +222,6 @@ def _type(field: Field) -> str:
 
 def _default(field: Field) -> str:
     return "(to be given)" if field.default is REQUIRED else spelled(field.default) or EMPTY
-
-
-def in_words(hint: Any) -> str:
-    """A type as a person would say it: ``a whole number or null``, ``a list of texts``."""
-    origin, inside = typing.get_origin(hint), typing.get_args(hint)
-    if hint in _PLAIN:
-        return _PLAIN[hint][0]
-    if origin in (Union, types.UnionType):
-        return " or ".join(dict.fromkeys(map(in_words, inside)))
-    if origin is Literal:
-        return " or ".join(map(str, inside))
-    if origin in (list, tuple, frozenset, Sequence):
-        return f"a list of {_several(inside[0])}"
-    if origin in (dict, Mapping):
-        return f"a mapping of {_several(inside[0])} to {_several(inside[1])}"
-    if isinstance(hint, type) and issubclass(hint, Enum):
-        return f"one of [{', '.join(member.name for member in hint)}]"
-    return "a block of keys and values" if dataclasses.is_dataclass(hint) else "a value"
-
-
-def _several(hint: Any) -> str:
-    if hint in _PLAIN:
-        return _PLAIN[hint][1]
-    if typing.get_origin(hint) in (list, tuple, frozenset, Sequence):
-        return f"lists of {_several(typing.get_args(hint)[0])}"
-    if typing.get_origin(hint) in (dict, Mapping):
-        return "mappings"
-    return "blocks" if dataclasses.is_dataclass(hint) else in_words(hint)
 
 
 def _meaning(known: dict[str, str]) -> str:

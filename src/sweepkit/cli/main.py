@@ -151,7 +151,7 @@ def _dispatch(arguments: list[str]) -> int:
     if arguments[:1] in (["-sc"], ["--shell-completion"]):
         from sweepkit.cli import completion
 
-        return completion.run(arguments[1:])
+        return completion.run(arguments[1:], list(COMMANDS))
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(_help())
         return 0

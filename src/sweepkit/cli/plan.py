@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sweepkit.cli import running
-from sweepkit.config import codec
+from sweepkit.config import typed
 from sweepkit.plan import disk, sizing
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.printable import counted
 from sweepkit.report import numbers
 
 if TYPE_CHECKING:
-    from sweepkit.sweep.expand import Cell
+    from sweepkit.sweep.cell import Cell
 
 _LADDER = "ladder="
 
@@ -54,7 +54,8 @@ class Row:
 
     def to_json(self) -> dict[str, Any]:
         place = {"variant": self.variant, "rung": self.rung, "role": self.role, "number": self.number}
-        return self.plan.to_json() | (place if self.variant else {})
+        plan: dict[str, Any] = typed.dump(self.plan)
+        return plan | (place if self.variant else {})
 
 
 def add_parser(subparsers: Any) -> None:
@@ -172,7 +173,7 @@ def _print_run(plan: RunPlan) -> None:
     heads = f"{plan.num_heads} {'head' if plan.num_heads == 1 else 'heads'} of {plan.head_dim}"
     if plan.num_kv_heads != plan.num_heads:
         heads += f", {plan.num_kv_heads} for keys and values"
-    active = sizing.size(codec.from_json(plan.config)).active_params
+    active = sizing.size(plan.config).active_params
     passed = "" if active == plan.total_params else f", {active:,} that a token passes"
     groups = ", ".join(f"{name} {count:,}" for name, count in plan.param_groups.items())
     rates = ", ".join(f"{name} {rate:.4g}" for name, rate in plan.learning_rates.items())
@@ -201,11 +202,11 @@ def _print_run(plan: RunPlan) -> None:
 
 def _asked_for(plan: RunPlan) -> str:
     """What set the length of the run."""
-    horizon = plan.config["horizon"]
-    if horizon["num_steps"] is not None:
+    horizon = plan.config.horizon
+    if horizon.num_steps is not None:
         return f"asked for {plan.num_steps:,} steps"
-    if horizon["target_flops"] is not None:
-        return f"asked for {horizon['target_flops']:.4g} FLOPs"
+    if horizon.target_flops is not None:
+        return f"asked for {horizon.target_flops:.4g} FLOPs"
     return f"asked for {plan.target_tokens:,}"
 
 
@@ -285,14 +286,14 @@ def _print_replicates(found: Sequence[Row]) -> None:
 def _print_search(overrides: Sequence[str], found: Sequence[Row]) -> None:
     """What a sweep that searches may add; its trials cannot be listed before they are proposed."""
     from sweepkit.report import terminal
-    from sweepkit.sweep import expand, file, points
+    from sweepkit.sweep import cell, expand, file, points
 
     name, others = running.split_sweep(overrides)
     sweep = file.load(name) if name is not None else None
     if not (sweep and sweep.search):
         return
     search, rungs = sweep.search, sweep.search.limited(expand.rungs_of(expand.ladder_of(sweep, others)))
-    references = [row for row in found if row.role == expand.REFERENCE and not row.number]
+    references = [row for row in found if row.role == cell.REFERENCE and not row.number]
     here = [row.plan for row in references if row.rung == rungs[0].name]
     above = [row.plan for row in references if row.rung != rungs[0].name]
     console = terminal.console()

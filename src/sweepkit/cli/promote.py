@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sweepkit.launch.slurm.submit import Submitted
     from sweepkit.plan.run_plan import RunPlan
     from sweepkit.promotion.verdict import Promotion, RungResult
-    from sweepkit.sweep.expand import Cell
+    from sweepkit.sweep.cell import Cell
     from sweepkit.sweep.frozen import Frozen
 
 _MANY = 20  # names on a line
@@ -182,10 +182,10 @@ def _check_last_text(plan: RunPlan) -> None:
     Raises:
         DataError: too little is held back behind what the rungs below are evaluated on.
     """
-    from sweepkit.config import codec, holdout
+    from sweepkit.config import holdout
     from sweepkit.config.choices import DatasetKind, LauncherKind
 
-    top = codec.from_json(plan.config)
+    top = plan.config
     is_known = top.dataset.kind is DatasetKind.embedded
     if is_known or top.launcher.kind is LauncherKind.slurm:  # whose nodes may have data that is not here
         return

@@ -12,7 +12,7 @@ from sweepkit.config import paths
 from sweepkit.results.record import FailureClass, RunDir
 
 if TYPE_CHECKING:
-    from sweepkit.sweep.expand import Cell
+    from sweepkit.sweep.cell import Cell
 
 EPILOG = f"""\
 examples:
@@ -51,7 +51,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Resume; the exit status is 1 where runs failed."""
-    from sweepkit.config import codec, compose
+    from sweepkit.config import compose
     from sweepkit.errors import invalid
     from sweepkit.sweep import frozen, override
 
@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
     sweep = frozen.load_frozen(results_dir, args.name)
     how = running.how(args, results_dir, sweep.cells[0].plan)
     if args.overrides:
-        frozen_config = codec.from_json(sweep.cells[0].plan.config)
+        frozen_config = sweep.cells[0].plan.config
         how = replace(how, launcher=compose.with_block(frozen_config, "launcher", args.overrides).launcher)
     if args.only is not None:  # an empty one is a mistake: an unset variable, say
         _reopen(sweep.cells, how, _classes(args.only))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sweepkit.config.schema import LauncherConfig
     from sweepkit.launch.slurm.submit import Submitted
     from sweepkit.plan.run_plan import RunPlan
-    from sweepkit.sweep.expand import Cell
+    from sweepkit.sweep.cell import Cell
     from sweepkit.sweep.file import SweepFile
     from sweepkit.sweep.frozen import Frozen
 
@@ -84,9 +84,7 @@ def add_reuse_argument(parser: argparse.ArgumentParser) -> None:
 
 def launcher_of(plan: RunPlan) -> LauncherConfig:
     """The launcher settings that a plan was made with."""
-    from sweepkit.config import codec
-
-    return codec.from_json(plan.config).launcher
+    return plan.config.launcher
 
 
 def how(args: argparse.Namespace, results_dir: Path, plan: RunPlan) -> How:
@@ -113,20 +111,19 @@ def run_cells(sweep: Frozen, cells: Sequence[Cell], how: How, title: str) -> Sub
     """
     note_limits(sweep, cells, how)
     labels = {cell.plan.run_id: cell.label for cell in cells}
-    is_timed = "wall_clock" in sweep.decision.axes
+    is_timed = "wall_clock" in sweep.decision.axes.judged
     together = {cell.plan.run_id: f"{cell.rung} {cell.plan.seed}" for cell in cells if is_timed}
     return run_plans([cell.plan for cell in cells], how, title, labels, together)
 
 
 def note_limits(sweep: Frozen, cells: Sequence[Cell], how: How) -> None:
     """Keep with the sweep, and say, that runs are now started with other limits than it was frozen with."""
-    from sweepkit.config import codec
     from sweepkit.results import answer
     from sweepkit.results.record import RunDir
     from sweepkit.sweep import limits
 
-    now = replace(codec.from_json(cells[0].plan.config), launcher=how.launcher)
-    if not (found := limits.changed(sweep.sweep_dir, codec.to_json(now))):
+    now = replace(cells[0].plan.config, launcher=how.launcher)
+    if not (found := limits.changed(sweep.sweep_dir, now)):
         return
 
     def is_started(cell: Cell) -> bool:

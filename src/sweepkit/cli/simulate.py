@@ -59,8 +59,8 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Play and tell; 0 also where a policy errs too often, which is what this is for."""
     from sweepkit.promotion.simulation import design, policies, worlds
-    from sweepkit.sweep import fields
     from sweepkit.sweep.decision import DecisionRule
+    from sweepkit.sweep.file import REPLICATES
 
     if args.worlds < 1:
         raise invalid("--worlds", args.worlds, "be at least 1", "the default is 1000")
@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
         raise invalid("--seed", args.seed, "be at least 0", "the default is 1")
     if args.tpe < 0:
         raise invalid("--tpe", args.tpe, "be at least 0", "leave it out to play without")
-    fields.read_replicates(args.reference_replicates)
+    REPLICATES.check("--reference-replicates", args.reference_replicates, "")
     if args.plot and args.plot.suffix.lower() not in _PICTURES:
         raise invalid("--plot", str(args.plot), f"end in one of {', '.join(_PICTURES)}", "rename it")
     kinds = _chosen(worlds.load(), args.only)

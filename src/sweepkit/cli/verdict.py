@@ -143,7 +143,7 @@ def _shown(found: Comparison) -> str:
     """What was shown of whom: better than the reference only where the rule asks the metric for that."""
     from sweepkit.report.sheets import AXIS_NAMES
 
-    asked = [axis for axis, demand in found.decision.axes.items() if demand == SUPERIOR]
+    asked = [axis for axis, demand in found.decision.axes.judged.items() if demand == SUPERIOR]
     what = f"better than {found.reference}" if "steps" in asked else f"not worse than {found.reference}"
     cheaper = [AXIS_NAMES[axis] for axis in asked if axis != "steps"]
     if cheaper:

@@ -85,9 +85,8 @@ def _read(config: RunConfig, field: facts.Field) -> None:
     """Text of such a field, as its unit."""
     *parents, name = field.key.split(".")
     block = functools.reduce(getattr, parents, config)
-    value, read = getattr(block, name), field.facts.read
-    if read and isinstance(value, str) and value != "auto":
-        setattr(block, name, read(value))
+    if read := field.facts.read:
+        setattr(block, name, read(getattr(block, name)))
 
 
 def _set(config: RunConfig, override: Override, shown: Any = None) -> None:

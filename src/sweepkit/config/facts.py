@@ -25,7 +25,7 @@ from typing import Any, cast
 
 from sweepkit.config.ranges import Range
 
-_KEY = "facts"
+KEY = "facts"
 #: A field without a default, which has to be given.
 REQUIRED = dataclasses.MISSING
 
@@ -116,7 +116,8 @@ class Facts:
         names_variables: text that changes no number and keeps the names of environment variables.
         instead_of_variables: what to write where it may not.
         holds_overrides: texts that are composed elsewhere, and whose interpolations are resolved there.
-        read: from text as people write it to the field's unit.
+        read: from a value as people may write it to the field's own; leaves any other as it is.
+        is_written: it stands in files; another is worked out, or filled in, when they are read.
     """
 
     help: str = ""
@@ -136,7 +137,8 @@ class Facts:
     names_variables: bool = False
     instead_of_variables: str = "write the text out"
     holds_overrides: bool = False
-    read: Callable[[str], Any] | None = None
+    read: Callable[[Any], Any] | None = None
+    is_written: bool = True
 
     def __post_init__(self) -> None:
         assert self.why or self.identity is not Identity.none, "say why it changes no number"
@@ -204,7 +206,7 @@ def fact(default: Any, help: str, range: Range | None = None, **others: Any) -> 
         range: which values it may have.
         others: see ``Facts``.
     """
-    metadata = {_KEY: Facts(help, range, **others)}
+    metadata = {KEY: Facts(help, range, **others)}
     if isinstance(default, list | dict):
         return dataclasses.field(default_factory=lambda: copy.deepcopy(default), metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
@@ -218,7 +220,7 @@ def block(make: Callable[[], Any], help: str, **others: Any) -> Any:
         help: one line.
         others: see ``Facts``; what is in it inherits identity, traced, data and when.
     """
-    return dataclasses.field(default_factory=make, metadata={_KEY: Facts(help, **others)})
+    return dataclasses.field(default_factory=make, metadata={KEY: Facts(help, **others)})
 
 
 @lru_cache(maxsize=64)
@@ -230,7 +232,7 @@ def fields_of(schema: type) -> Mapping[str, Field]:
 
 def declared(item: dataclasses.Field[Any]) -> Facts:
     """The facts of a field or block itself; none of them where it was not declared with ``fact``."""
-    found: Facts = item.metadata.get(_KEY) or Facts()
+    found: Facts = item.metadata.get(KEY) or Facts()
     return found
 
 
@@ -284,16 +286,16 @@ def _hints(schema: type) -> dict[str, Any]:
 def _walk(schema: type, instance: Any, prefix: str, around: Facts) -> Iterator[tuple[str, Field]]:
     hints = _hints(schema)
     for item in dataclasses.fields(schema):
-        default, hint = _default(item, instance), hints[item.name]
+        value, hint = default(item, instance), hints[item.name]
         key, facts = f"{prefix}{item.name}", declared(item).inside(around)
         if dataclasses.is_dataclass(hint):
-            yield from _walk(cast(type, hint), default, f"{key}.", facts)
+            yield from _walk(cast(type, hint), value, f"{key}.", facts)
         else:
-            yield key, Field(key, hint, default, facts)
+            yield key, Field(key, hint, value, facts)
 
 
-def _default(item: dataclasses.Field[Any], instance: Any) -> Any:
-    """Of the block's default where it has one: two blocks of one type may differ in their fields'."""
+def default(item: dataclasses.Field[Any], instance: Any = None) -> Any:
+    """The default of a field, or its value in the block around it: two of a type may differ."""
     if instance not in (None, REQUIRED):
         return getattr(instance, item.name)
     return item.default_factory() if item.default_factory is not REQUIRED else item.default

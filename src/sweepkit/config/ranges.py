@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sweepkit import errors
@@ -19,18 +19,53 @@ class Range:
             type allows it, it means "not set".
         contract: what must hold, written to follow "but must".
         remedy: what to do, with ``{key}`` for the dotted field and ``{example}`` for a value that passes.
+        of_items: it is the range of every single value in lists and mappings, and not of the whole.
     """
 
     holds: Callable[[Any], bool]
     contract: str
     remedy: str = "try {example}"
+    of_items: bool = False
 
     def check(self, key: str, value: Any, example: str) -> None:
         """Raise ConfigError unless ``value`` lies in the range (and, a whole number, in 64 bits)."""
-        is_too_large = isinstance(value, int) and abs(value) >= 2**63
-        if is_too_large or (value is not None and not self.holds(value)):
-            contract = "fit in 64 bits" if is_too_large else self.contract
-            raise errors.invalid(key, value, contract, self.remedy.format(key=key, example=example))
+        if outside := self.outside(value):
+            names, found, contract = outside
+            remedy = self.remedy.replace("{key}", key).replace("{example}", example)
+            raise errors.invalid(".".join([key, *map(str, names)]), found, contract, remedy)
+
+    def outside(self, value: Any) -> tuple[tuple[object, ...], Any, str] | None:
+        """What of ``value`` does not lie in the range: its names within, itself, the contract; else None."""
+        if not self.of_items:
+            contract = self._broken(value)
+            return None if contract is None else ((), value, contract)
+        for names, item in _items(value):
+            if (contract := self._broken(item)) is not None:
+                return names, item, contract
+        return None
+
+    def _broken(self, value: Any) -> str | None:
+        if type(value) is int and not -(2**63) < value < 2**63:
+            return "fit in 64 bits"
+        return None if value is None or self.holds(value) else self.contract
+
+
+def _items(value: Any, *names: object) -> Iterator[tuple[tuple[object, ...], Any]]:
+    """The single values in lists and mappings, each with its names from the outside in."""
+    if isinstance(value, Mapping):
+        inside: Iterable[tuple[object, Any]] = value.items()
+    elif isinstance(value, list | tuple):
+        inside = enumerate(value)
+    else:
+        yield names, value
+        return
+    for name, item in inside:
+        yield from _items(item, *names, name)
+
+
+def each(limits: Range) -> Range:
+    """The range of every single value in lists and mappings."""
+    return replace(limits, of_items=True)
 
 
 def at_least(low: float) -> Range:

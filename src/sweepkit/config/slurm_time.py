@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from sweepkit import errors
 
@@ -18,12 +19,14 @@ _FORMS = (
 _SECONDS = {"days": 86_400, "hours": 3_600, "minutes": 60, "seconds": 1}
 
 
-def minutes(text: str) -> int:
-    """Whole minutes, seconds rounded up, as Slurm does.
+def minutes(text: Any) -> Any:
+    """Whole minutes, seconds rounded up, as Slurm does; ``auto`` and what is no text as it is.
 
     Raises:
         ConfigError: it has none of Slurm's forms.
     """
+    if not isinstance(text, str) or text == "auto":
+        return text
     for form in _FORMS:
         if match := re.fullmatch(form, text.strip(), re.ASCII):
             parts = {name: int(number or 0) for name, number in match.groupdict().items()}

@@ -8,10 +8,10 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from sweepkit import fsio, sealed
-from sweepkit.errors import DamagedError
+from sweepkit.config import typed
+from sweepkit.errors import ConfigError, DamagedError
 from sweepkit.launch.process import ProcessId
 
 _NOWHERE = ProcessId("", "", "", 0, "")
@@ -30,13 +30,6 @@ class ClaimInfo:
     reached: int = 0  # step that the run had got to when it was claimed
     released: bool = False  # a last link that only says that its process is about to remove the file
 
-    def to_json(self) -> dict[str, Any]:
-        return {**vars(self), "process": self.process.to_json()}
-
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> ClaimInfo:
-        return cls(**{**value, "process": ProcessId.from_json(value["process"])})
-
 
 def chain_of(path: Path) -> list[tuple[ClaimInfo, Path]]:
     """The claim at ``path``, then whoever holds the ticket that ends it, and so on."""
@@ -50,10 +43,10 @@ def chain_of(path: Path) -> list[tuple[ClaimInfo, Path]]:
 
 def _read(file: Path) -> ClaimInfo | None:
     try:
-        return ClaimInfo.from_json(fsio.read_json(file))
+        return typed.load(ClaimInfo, fsio.read_json(file))
     except FileNotFoundError:
         return None
-    except (DamagedError, TypeError, KeyError):  # torn by a power cut: its holder cannot be told
+    except (DamagedError, ConfigError):  # torn by a power cut: its holder cannot be told
         return ClaimInfo(f"torn-{fsio.digest(file.name)[:12]}", _NOWHERE, "", 0, 0, "")
 
 
@@ -79,7 +72,7 @@ def write(path: Path, info: ClaimInfo) -> tuple[int, Path]:
     with fsio.explain_full_disk(path):
         descriptor = os.open(written, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
         try:
-            os.write(descriptor, sealed.dumps(info.to_json()).encode())
+            os.write(descriptor, sealed.dumps(typed.dump(info)).encode())
         except BaseException:
             os.close(descriptor)
             written.unlink(missing_ok=True)

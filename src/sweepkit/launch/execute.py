@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sweepkit import fsio
+from sweepkit.config import typed
 from sweepkit.config.choices import LauncherKind
 from sweepkit.config.schema import LauncherConfig, RunConfig
 from sweepkit.errors import ConfigError, DataError, SweepkitError, invalid
@@ -158,7 +159,7 @@ def look_after(
         raise problems[0][1]  # nothing is left to go on with
     is_inline = launcher.kind is LauncherKind.inline
     plans = [run.plan for run in ledger.runs.values()]
-    gpus = [] if is_inline else machine.gpus(_config(plans[0]).trainer.device)
+    gpus = [] if is_inline else machine.gpus(plans[0].config.trainer.device)
     size = 1 if is_inline else machine.num_workers(launcher, plans, gpus, ledger.to_come)
     concurrency = machine.side_by_side(size)
     session_factory = session_factory or (lambda: worker.real_session(num_ranks, concurrency))
@@ -260,13 +261,15 @@ def _data_problems(
     """Call ``prepare`` once per distinct recipe; gives the plans of each recipe that cannot be prepared."""
     recipes: dict[str, list[RunPlan]] = {}
     for plan in plans:
-        parts = [plan.config.get(name) for name in ("dataset", "tokenizer", "packing", "evaluation")]
-        recipes.setdefault(fsio.digest([parts, plan.sequence_len, plan.texts]), []).append(plan)
+        config = plan.config
+        parts = (config.dataset, config.tokenizer, config.packing, config.evaluation)
+        key = fsio.digest([typed.dump(parts), plan.sequence_len, plan.texts])
+        recipes.setdefault(key, []).append(plan)
     for alike in recipes.values():
         try:
             if alike[0].texts:
                 text.check(alike[0])
-            prepare(_config(alike[0]))
+            prepare(alike[0].config)
         except (ConfigError, DataError) as error:
             yield alike, error
 
@@ -275,9 +278,3 @@ def _real_prepare(config: RunConfig) -> object:
     from sweepkit.data.prepare import prepare
 
     return prepare(config).packing(config.horizon.sequence_len)
-
-
-def _config(plan: RunPlan) -> RunConfig:
-    from sweepkit.config import codec
-
-    return codec.from_json(plan.config)

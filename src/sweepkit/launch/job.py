@@ -197,7 +197,7 @@ def _mark_pruned(plan: RunPlan, run_dir: RunDir, record: RunRecord, pruner: Prun
     said = f"pruned by {pruner.name} ({pruner.rule['kind']}): {reason}"
     record = replace(record, state=RunState.pruned, failure_message=said, ended_at=now())
     run_dir.write_record(record)
-    if not plan.config.get("trainer", {}).get("keep_checkpoints"):
+    if not plan.config.trainer.keep_checkpoints:
         shutil.rmtree(run_dir.checkpoints_path, ignore_errors=True)
     return record
 

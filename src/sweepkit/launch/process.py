@@ -16,7 +16,6 @@ import subprocess
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Any
 
 _PROC = Path("/proc")
 _HIDDEN = "hidden"  # a start time that we may not see
@@ -37,19 +36,6 @@ class ProcessId:
     namespace: str  # of pids; containers on one host have different ones
     pid: int
     started: str  # as the system tells it; only ever compared
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "host": self.host,
-            "boot_id": self.boot_id,
-            "namespace": self.namespace,
-            "pid": self.pid,
-            "started": self.started,
-        }
-
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> ProcessId:
-        return cls(**value)
 
 
 def current() -> ProcessId:

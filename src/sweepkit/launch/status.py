@@ -25,7 +25,7 @@ from sweepkit.plan.run_plan import RunPlan
 from sweepkit.results.pruned import Pruner
 from sweepkit.results.record import FINAL_STATES, RunDir, RunState
 from sweepkit.sweep import frozen, trials
-from sweepkit.sweep.expand import Cell
+from sweepkit.sweep.cell import Cell
 from sweepkit.sweep.frozen import Frozen
 
 QUEUED = "queued"  # waits in Slurm's queue

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from sweepkit import fsio
+from sweepkit.config import typed
 from sweepkit.errors import StorageError, SweepkitError
 from sweepkit.exit_status import CANNOT_WRITE, DONE, REFUSED, STOPPED
 from sweepkit.launch import job, machine, process
@@ -50,38 +51,16 @@ class Head:
     processes_per_run: int = 1
     concurrency: int | None = None  # runs that this machine may train at a time
 
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "driver": self.driver,
-            "driver_process": self.driver_process.to_json(),
-            "results_dir": str(self.results_dir),
-            "max_attempts": self.max_attempts,
-            "processes_per_run": self.processes_per_run,
-            "concurrency": self.concurrency,
-        }
-
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> Head:
-        process_id = ProcessId.from_json(value["driver_process"])
-        return cls(
-            value["driver"],
-            process_id,
-            Path(value["results_dir"]),
-            value["max_attempts"],
-            value["processes_per_run"],
-            value["concurrency"],
-        )
-
 
 def write_list(path: Path, head: Head, plans: Sequence[RunPlan]) -> None:
     """Write the list file of a launch."""
-    fsio.write_json(path, {"head": head.to_json(), "plans": [plan.to_json() for plan in plans]})
+    fsio.write_json(path, {"head": typed.dump(head), "plans": typed.dump(plans)})
 
 
 def read_list(path: Path) -> tuple[Head, list[RunPlan]]:
     """Read a list file back."""
     content = fsio.read_json(path)
-    return Head.from_json(content["head"]), [RunPlan.from_json(row) for row in content["plans"]]
+    return typed.load(Head, content["head"]), typed.load(list[RunPlan], content["plans"])
 
 
 def real_session(processes_per_run: int = 1, concurrency: int | None = None) -> Runs:

@@ -10,13 +10,13 @@ Shapes: B batch, T time, D width, E key/value width, V vocabulary.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
 
-from sweepkit.config import codec
 from sweepkit.config.choices import AttentionBackend
 from sweepkit.config.schema import RunConfig
 from sweepkit.model import init
@@ -54,7 +54,9 @@ def build_model(
         device: where it lives; "meta" allocates nothing.
         attention: the kernel, not auto.
     """
-    return GPT(codec.from_json(plan.config), plan, compute_dtype, torch.device(device), attention)
+    # a copy of what ``Engine.renew`` changes: plans share their configurations
+    own = dataclasses.replace(plan.config, model=dataclasses.replace(plan.config.model))
+    return GPT(own, plan, compute_dtype, torch.device(device), attention)
 
 
 class GPT(nn.Module):

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from sweepkit.config import codec
 from sweepkit.optim.schedule import Now
 from sweepkit.optim.update import Members, Setting
 from sweepkit.plan.roles import ADAMW, ROLES
@@ -89,7 +88,7 @@ class AdamWGroup:
 
 def groups(role: str, device: torch.device, setting: Setting) -> Callable[[Members], AdamWGroup]:
     """What makes the groups of a role."""
-    block, plan = getattr(codec.from_json(setting.plan.config).optimizer, role), setting.plan
+    block, plan = getattr(setting.plan.config.optimizer, role), setting.plan
     rule = AdamRule(
         lr=plan.learning_rates[role],
         beta1=block.beta1,

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from sweepkit.config import codec
 from sweepkit.optim.schedule import Now
 from sweepkit.optim.update import Members, Setting
 from sweepkit.plan.roles import LION, ROLES
@@ -54,6 +53,6 @@ class LionGroup:
 
 def groups(role: str, device: torch.device, setting: Setting) -> Callable[[Members], LionGroup]:
     """What makes the groups of a role."""
-    block, plan = getattr(codec.from_json(setting.plan.config).optimizer, role), setting.plan
+    block, plan = getattr(setting.plan.config.optimizer, role), setting.plan
     rates = plan.learning_rates[role], (block.beta1, block.beta2), plan.weight_decays[role]
     return lambda members: LionGroup(members, *rates, ROLES[role].decay_is_scheduled)

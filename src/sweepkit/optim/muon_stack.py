@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from sweepkit.config import codec
 from sweepkit.optim.muon import MuonRule, muon_step
 from sweepkit.optim.schedule import Now
 from sweepkit.optim.update import Members, Setting
@@ -84,7 +83,7 @@ def stacks(role: str, device: torch.device, setting: Setting) -> Callable[[Membe
 
     Polar Express iterates in bf16 where the compute dtype is bf16, else in fp32.
     """
-    config, plan = codec.from_json(setting.plan.config).optimizer.matrix, setting.plan
+    config, plan = setting.plan.config.optimizer.matrix, setting.plan
     rule = MuonRule(
         num_iterations=config.num_iterations,
         row_equilibration=config.row_equilibration,

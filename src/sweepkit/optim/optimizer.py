@@ -20,7 +20,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sweepkit.config import codec
 from sweepkit.config.schema import OptimizerConfig
 from sweepkit.distributed.ranks import Ranks
 from sweepkit.errors import CheckpointError
@@ -75,7 +74,7 @@ def build_optimizer(
     """
     ranks, owners = ranks or Ranks(), owners or {}
     setting = Setting(plan, compute_dtype, compile_options)
-    config = codec.from_json(plan.config).optimizer
+    config = plan.config.optimizer
     parts: dict[bool, list[Part]] = {False: [], True: []}  # stacks come last
     for role, named in roles.items():
         if not named:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+from sweepkit.config.choices import FurtherSchedule, WeightDecaySchedule
 from sweepkit.plan.run_plan import RunPlan
 
 
@@ -56,10 +57,10 @@ def further_weights(step: int, plan: RunPlan) -> list[float]:
     Staged: of k further tokens the furthest fades to 0 over the first (k + 1)th of the run, the one before it
     over the second, and in the last part the next token is all that counts.
     """
-    block = plan.config["model"]["multi_token"]
-    num, weight = int(block["num_further"]), float(block["weight"])
+    block = plan.config.model.multi_token
+    num, weight = block.num_further, block.weight
     weights = [weight**ahead for ahead in range(1, num + 1)]
-    if block["schedule"] == "constant":
+    if block.schedule is FurtherSchedule.constant:
         return weights
     stage = step / plan.num_steps * (num + 1)
     return [
@@ -69,12 +70,12 @@ def further_weights(step: int, plan: RunPlan) -> list[float]:
 
 def updates_in(step: int, plan: RunPlan) -> int:
     """How many updates a step's batch makes: ``schedule.batch_ramp``, whose entries share the run equally."""
-    ramp = plan.config["schedule"]["batch_ramp"]
-    return int(ramp[step * len(ramp) // plan.num_steps])
+    ramp = plan.config.schedule.batch_ramp
+    return ramp[step * len(ramp) // plan.num_steps]
 
 
 def _updates_before(step: int, plan: RunPlan) -> int:
-    ramp = plan.config["schedule"]["batch_ramp"]
+    ramp = plan.config.schedule.batch_ramp
     starts = [-(-index * plan.num_steps // len(ramp)) for index in range(len(ramp) + 1)]
     return sum(
         num * max(0, min(step, end) - start)
@@ -94,15 +95,15 @@ def lr_factor(step: float, plan: RunPlan, share: float = 1.0) -> float:
     remaining = plan.num_steps - step
     if remaining >= plan.warmdown_steps:
         return 1.0
-    final = float(plan.config["schedule"]["final_lr_frac"])
+    final = plan.config.schedule.final_lr_frac
     left = remaining / plan.warmdown_steps
     return left + (1 - left) * final
 
 
 def momentum(step: float, plan: RunPlan) -> float:
     """Muon's momentum: start → plateau over its warm-up, plateau → end over the warm-down."""
-    matrix = plan.config["optimizer"]["matrix"]
-    start, plateau, end = (float(matrix[f]) for f in ("momentum_start", "momentum", "momentum_end"))
+    matrix = plan.config.optimizer.matrix
+    start, plateau, end = matrix.momentum_start, matrix.momentum, matrix.momentum_end
     if step < plan.momentum_warmup_steps:
         share = step / plan.momentum_warmup_steps
         return (1 - share) * start + share * plateau
@@ -115,6 +116,6 @@ def momentum(step: float, plan: RunPlan) -> float:
 
 def weight_decay_factor(step: float, plan: RunPlan) -> float:
     """What the matrix group's weight decay is multiplied by: ½(1 + cos(π s/S)), or 1 when constant."""
-    if plan.config["schedule"]["weight_decay"] == "constant":
+    if plan.config.schedule.weight_decay is WeightDecaySchedule.constant:
         return 1.0
     return 0.5 * (1 + math.cos(math.pi * step / plan.num_steps))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from sweepkit import errors
-from sweepkit.config import checks, codec, identity
+from sweepkit.config import checks, identity
 from sweepkit.config.facts import Identity, fields_of
 from sweepkit.config.schema import RunConfig, ScheduleConfig
 from sweepkit.plan import cost, sizing, text, transfer, world
@@ -80,7 +80,7 @@ def build(config: RunConfig) -> RunPlan:
             launcher.plan_mfu,
             fp8_flops_per_token(config, sizes) / sizes.flops_per_token,
         ),
-        config=codec.to_json(config),
+        config=config,
         texts=texts,
     )
     world.check(plan, launcher.processes_per_run)
@@ -98,15 +98,16 @@ def evaluated(plan: RunPlan, config: RunConfig) -> RunPlan:
     for key, field in fields_of(RunConfig).items():
         block, _, name = key.rpartition(".")
         is_of_training = block == "evaluation" and field.facts.identity is not Identity.evaluation
-        if is_of_training and asked.config[block][name] != plan.config[block][name]:
+        now, begun = (getattr(each.config.evaluation, name, None) for each in (asked, plan))
+        if is_of_training and now != begun:
             raise errors.invalid(
                 key,
-                asked.config[block][name],
-                f"stay {plan.config[block][name]!r}, for it is about training, not about kept weights",
+                now,
+                f"stay {begun!r}, for it is about training, not about kept weights",
                 "leave it out",
             )
     found = plan.evaluated_as(asked)
-    return replace(found, config=found.config | {"launcher": asked.config["launcher"]})
+    return replace(found, config=replace(found.config, launcher=asked.config.launcher))
 
 
 def _schedule_steps(config: RunConfig, num_steps: int) -> dict[str, int]:

@@ -134,8 +134,8 @@ def _state_bytes(config: RunConfig, sizing: Sizing, compute: int) -> int:
 
 def evaluated_alone(plan: RunPlan) -> RunPlan:
     """``plan`` with what evaluating its kept weights costs in the place of training: one forward pass."""
-    evaluation = plan.config["evaluation"]
-    tokens = len(evaluation["streams"]) * evaluation["max_bytes"] / _MIN_BYTES_A_TOKEN
+    evaluation = plan.config.evaluation
+    tokens = len(evaluation.streams) * evaluation.max_bytes / _MIN_BYTES_A_TOKEN
     flops = min(plan.total_flops, round(tokens * plan.flops_per_token / 3))
     hours = plan.estimated_gpu_hours
     hours = None if hours is None else hours * flops / plan.total_flops

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sweepkit.config import codec
 from sweepkit.config.schema import RunConfig
 from sweepkit.plan import cost, sizing
 from sweepkit.plan.run_plan import RunPlan
@@ -15,13 +14,12 @@ NUM_CHECKPOINTS = 2
 
 def weights_bytes(plan: RunPlan) -> int:
     """Bytes of the final weights, the averaged ones among them; an automatic dtype counts as bf16."""
-    config = codec.from_json(plan.config)
-    return _bytes(config) * (1 if config.optimizer.ema_decay is None else 2)
+    return _bytes(plan.config) * (1 if plan.config.optimizer.ema_decay is None else 2)
 
 
 def checkpoint_bytes(plan: RunPlan) -> int:
     """Bytes of one checkpoint: parameters, and what the update rules keep of them."""
-    config = codec.from_json(plan.config)
+    config = plan.config
     kept = sum(cost.kept_bytes(config, item) for item in sizing.size(config).weights)
     return _bytes(config) + kept
 
@@ -31,9 +29,9 @@ def in_words(plans: Sequence[RunPlan]) -> str:
     variants = {plan.variant_id: plan for plan in plans}
     of_weights = {name: weights_bytes(plan) for name, plan in variants.items()}
     of_checkpoint = {name: checkpoint_bytes(plan) for name, plan in variants.items()}
-    kept = sum(of_weights[plan.variant_id] for plan in plans if plan.config["trainer"]["keep_weights"])
+    kept = sum(of_weights[plan.variant_id] for plan in plans if plan.config.trainer.keep_weights)
     weights = f"{size(kept)} of weights" if kept else "no weights (trainer.keep_weights=false)"
-    if all(plan.config["trainer"]["keep_checkpoints"] for plan in plans):
+    if all(plan.config.trainer.keep_checkpoints for plan in plans):
         checkpoints = NUM_CHECKPOINTS * sum(of_checkpoint[plan.variant_id] for plan in plans)
         return f"{weights} and {size(checkpoints)} of checkpoints, which stay (trainer.keep_checkpoints)"
     largest = max(of_checkpoint.values())

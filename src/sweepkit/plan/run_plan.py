@@ -7,7 +7,8 @@ frozen sweep lists. ``plan/build.py`` makes it from a RunConfig; nothing else do
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any
+
+from sweepkit.config.schema import RunConfig
 
 SCHEMA_VERSION = 1
 
@@ -53,7 +54,7 @@ class RunPlan:
     plan_mfu: float
     estimated_peak_memory_gib: float
     estimated_gpu_hours: float | None  # None: no peak known for that device
-    config: dict[str, Any]  # the RunConfig as plain JSON
+    config: RunConfig  # shared by many plans: nobody changes it
     # which text → its digest or commit (plan/text.py); None: not known yet
     texts: dict[str, str | None] = field(default_factory=dict)
     # hash of the training alone: runs of one seed and training come out alike, however they are evaluated
@@ -65,24 +66,11 @@ class RunPlan:
     @property
     def init_seed(self) -> int:
         """What the initial weights are drawn from: ``seed``, where nothing else was asked for."""
-        chosen: int | None = self.config.get("init_seed")
-        return self.seed if chosen is None else chosen
+        return self.seed if self.config.init_seed is None else self.config.init_seed
 
     def evaluated_as(self, other: RunPlan) -> RunPlan:
         """This run, evaluated as another plan of the same training asks for."""
         if self.evaluation_key == other.evaluation_key:
             return self
-        config = self.config | {"evaluation": other.config["evaluation"]}
+        config = replace(self.config, evaluation=other.config.evaluation)
         return replace(self, config=config, texts=other.texts, evaluation_key=other.evaluation_key)
-
-    def to_json(self) -> dict[str, Any]:
-        """The fields by name, for ``json``; nested values are the plan's own, and nobody changes them."""
-        return dict(vars(self))
-
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> RunPlan:
-        """The inverse of ``to_json``."""
-        fields = dict(value)
-        for name in ("windows", "value_embedding_layers"):
-            fields[name] = tuple(fields[name])
-        return cls(**fields)

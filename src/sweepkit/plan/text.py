@@ -19,7 +19,7 @@ from urllib.parse import quote
 
 import sweepkit
 from sweepkit import fsio
-from sweepkit.config import codec, holdout, paths
+from sweepkit.config import holdout, paths
 from sweepkit.config.choices import DatasetKind, TokenizerCorpus
 from sweepkit.config.cross_checks import EMBEDDED_SOURCES
 from sweepkit.config.schema import DatasetConfig, RunConfig
@@ -81,7 +81,7 @@ def texts(config: RunConfig) -> dict[str, str | None]:
 def known(plan: RunPlan) -> RunPlan:
     """The plan. Raises UnknownTextError where its text has no content yet."""
     if None in plan.texts.values():
-        raise UnknownTextError(codec.from_json(plan.config).dataset)
+        raise UnknownTextError(plan.config.dataset)
     return plan
 
 
@@ -93,7 +93,7 @@ def check(plan: RunPlan) -> None:
         UnknownTextError: it was never known.
     """
     known(plan)
-    config = codec.from_json(plan.config)
+    config = plan.config
     for name, now in texts(config).items():
         if (planned := plan.texts.get(name)) != now:
             place = config.dataset.path if name == DATASET and config.dataset.path else "the embedded corpus"

@@ -27,7 +27,7 @@ def check(plan: RunPlan, num_ranks: int) -> None:
 
 
 def _check_ramp(plan: RunPlan, num_micro_batches: int, num_ranks: int) -> None:
-    ramp = plan.config["schedule"]["batch_ramp"]
+    ramp = plan.config.schedule.batch_ramp
     if any(num_micro_batches % num for num in ramp):
         rows = plan.device_batch_size * num_micro_batches
         fitting = [n for n in range(1, plan.device_batch_size) if all(rows % (n * num) == 0 for num in ramp)]

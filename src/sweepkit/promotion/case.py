@@ -22,7 +22,7 @@ from sweepkit.analysis.stability import Divergence
 from sweepkit.promotion import doubts, looks
 from sweepkit.promotion.doubts import Doubts
 from sweepkit.results.columns import REFERENCE
-from sweepkit.sweep.decision import NOT_WORSE, SUPERIOR, DecisionRule
+from sweepkit.sweep.decision import SUPERIOR, DecisionRule
 
 
 @dataclass(frozen=True)
@@ -138,15 +138,11 @@ def _axes(
     known: Calibration | None,
 ) -> dict[str, dict[str, Axis]]:
     """Axis → variant → how it did; on the frontier where ``complete`` has the reference's other horizons."""
-    margin = decision.margins
+    margin = decision.margins.given
     base = rows.loc[rows["variant"] == REFERENCE, decision.metric]
     mean = float(base.mean()) if base.notna().any() else None
-    demand = decision.axes
-    judged = {
-        "steps": axes.steps(
-            found, demand.get("steps", NOT_WORSE), margin.get("steps", 0.0), decision.alpha, mean
-        )
-    }
+    demand = decision.axes.judged
+    judged = {"steps": axes.steps(found, demand["steps"], margin.get("steps", 0.0), decision.alpha, mean)}
     if "wall_clock" in demand:
         judged["wall_clock"] = axes.wall_clock(
             complete, demand["wall_clock"], margin.get("wall_clock", 0.0), decision.alpha,

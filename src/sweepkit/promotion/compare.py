@@ -17,6 +17,7 @@ import pandas as pd
 from sweepkit import errors
 from sweepkit.analysis import comparable, transfer
 from sweepkit.analysis.transfer import TransferRow
+from sweepkit.config import typed
 from sweepkit.printable import counted
 from sweepkit.promotion import gate, shared_seeds, table
 from sweepkit.promotion.verdict import Outcome, Verdict
@@ -73,9 +74,9 @@ class Comparison:
         return {
             "outcome": self.outcome.value,
             "reference": self.reference,
-            "decision": self.decision.to_json(),
+            "decision": typed.dump(self.decision),
             "outcomes": {name: self.outcome_of(name).value for name in self.final},
-            "verdicts": [verdict.to_json() for verdict in self.verdicts],
+            "verdicts": typed.dump(self.verdicts),
             "notes": self.notes,
         }
 
@@ -176,9 +177,9 @@ def _measured(rows: pd.DataFrame, rule: DecisionRule) -> tuple[DecisionRule, lis
     absent = [axis for axis, name in columns.items() if name not in rows or rows[name].isna().all()]
     if "wall_clock" not in absent and "num_steps" not in rows:
         absent.append("wall_clock")
-    axes = {axis: demand for axis, demand in rule.axes.items() if axis not in absent}
-    notes = [f"{axis} is not judged: the table has no {needed[axis]}" for axis in rule.axes if axis in absent]
-    return replace(rule, axes=axes), notes
+    judged = rule.axes.judged
+    notes = [f"{axis} is not judged: the table has no {needed[axis]}" for axis in judged if axis in absent]
+    return replace(rule, axes=rule.axes.without(absent)), notes
 
 
 def _transfer(rows: pd.DataFrame, verdicts: Sequence[Verdict]) -> list[TransferRow]:

@@ -12,8 +12,8 @@ from dataclasses import replace
 
 from sweepkit.promotion.verdict import Outcome, Verdict
 from sweepkit.sweep import conflicts
+from sweepkit.sweep.cell import REFERENCE, VARIANT, Cell
 from sweepkit.sweep.decision import DecisionRule
-from sweepkit.sweep.expand import REFERENCE, VARIANT, Cell
 
 #: Variant → the declared field that it changes and the depth below which it is not decided.
 Deferred = dict[str, tuple[str, int]]

@@ -18,15 +18,15 @@ from scipy import special
 from sweepkit import errors
 from sweepkit.analysis import calibration_file, dunnett, power
 from sweepkit.analysis.calibration import LEVELS, PAIRS, Calibration
-from sweepkit.config import sources
+from sweepkit.config import sources, typed
 from sweepkit.config.schema import RungConfig
 from sweepkit.plan import text
 from sweepkit.printable import counted
 from sweepkit.results.columns import REFERENCE, is_reference
-from sweepkit.sweep import expand, fields, frozen, last_rung, reference_runs
+from sweepkit.sweep import expand, frozen, last_rung, reference_runs
+from sweepkit.sweep.cell import Cell
 from sweepkit.sweep.decision import DecisionRule
-from sweepkit.sweep.expand import Cell
-from sweepkit.sweep.file import SweepFile
+from sweepkit.sweep.file import AUTO, SweepFile
 
 #: More seeds than this are not proposed.
 MAX_SEEDS = 64
@@ -97,7 +97,7 @@ def of(
 
     wanted = decision.min_effect
     adopted = chance(2 * wanted, seeds, num_variants, noise, decision.alpha, wanted, own)
-    auto = reference_runs.on_rung(fields.AUTO, 2, num_variants)
+    auto = reference_runs.on_rung(AUTO, 2, num_variants)
     return Power(last.name, num_variants, seeds, own, noise, shown(seeds), adopted, needed(own), needed(auto))
 
 
@@ -159,7 +159,7 @@ def _serving(
     """The measurement that fits the reference's plan; hardware and dtype are the runs' to find out."""
     plan = next(cell.plan for cell in here if cell.variant == REFERENCE)
     metric = last_rung.metric(decision, rungs, plan.config)
-    dataset = text.label(plan.config["dataset"], plan.texts.get(text.DATASET))
+    dataset = text.label(typed.dump(plan.config.dataset), plan.texts.get(text.DATASET))
     wanted = (metric, plan.depth, dataset, plan.total_tokens)
     known = [item for item in known if item.sources in ("", sources.digest())]
     fitting = [item for item in known if (item.metric, item.depth, item.dataset, item.total_tokens) == wanted]
@@ -181,7 +181,7 @@ def _unused(
     wanted = {
         "metric": last_rung.metric(decision, rungs, plan.config),
         "depth": plan.depth,
-        "dataset": text.label(plan.config["dataset"], plan.texts.get(text.DATASET)),
+        "dataset": text.label(typed.dump(plan.config.dataset), plan.texts.get(text.DATASET)),
         "total_tokens": plan.total_tokens,
         "of": PAIRS if _is_paired(here) else LEVELS,
     }

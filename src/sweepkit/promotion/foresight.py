@@ -21,7 +21,7 @@ from sweepkit.promotion import amend, expected, gate, ledger, table
 from sweepkit.promotion.verdict import Outcome
 from sweepkit.results.columns import REFERENCE
 from sweepkit.sweep.amendments import MIN_SEEDS, level
-from sweepkit.sweep.decision import SUPERIOR, DecisionRule
+from sweepkit.sweep.decision import STEPS_ALONE, DecisionRule
 from sweepkit.sweep.frozen import Frozen
 
 _HUGE, _NOISE, _LUCK = 1_000.0, 1e-3, 1e-2
@@ -40,7 +40,7 @@ def can_decide(
     """
     own = replace(
         rule, metric="val_bpb", last_metric=None, direction=None, unit=None,
-        axes={"steps": SUPERIOR}, looks=(), scores={}, scale_sensitive={},
+        axes=STEPS_ALONE, looks=(), scores={}, scale_sensitive={},
     )  # fmt: skip
     serving = [replace(noise, metric="val_bpb")] if noise else []
     for draw in range(_DRAWS):

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from sweepkit.analysis.calibration import Calibration
+from sweepkit.config import typed
 from sweepkit.promotion.verdict import Outcome, Verdict
 from sweepkit.sweep import seen
 from sweepkit.sweep.frozen import Frozen
@@ -72,7 +73,7 @@ class Hindsight:
 
 
 def _taken_back(verdict: Verdict, why: str, judged: Sequence[Judgement]) -> Verdict:
-    evidence = verdict.evidence | {"after_the_fact": [item.to_json() for item in judged]}
+    evidence = verdict.evidence | {"after_the_fact": typed.dump(judged)}
     outcome, said = verdict.outcome, f"{AFTER_THE_FACT}: {why}"
     if outcome in _FAVOURABLE:
         outcome, said = Outcome.inconclusive, f"{said}, so that this shows nothing; fresh seeds would"

@@ -37,8 +37,8 @@ from sweepkit.results.record import FailureClass, RunState
 from sweepkit.sweep import last_rung, seen
 from sweepkit.sweep import limits as changed_limits
 from sweepkit.sweep.amendments import Amendment
+from sweepkit.sweep.cell import VARIANT, Cell
 from sweepkit.sweep.decision import DecisionRule
-from sweepkit.sweep.expand import VARIANT, Cell
 from sweepkit.sweep.frozen import Frozen, load_frozen
 
 _RETRIES = 2  # what failed twice on one machine, and could have been on another, is tried a third time

@@ -14,6 +14,7 @@ import pandas as pd
 from sweepkit import fsio
 from sweepkit.analysis import comparable
 from sweepkit.analysis.calibration import Calibration
+from sweepkit.config import typed
 from sweepkit.config.schema import RungConfig
 from sweepkit.errors import DamagedError
 from sweepkit.promotion.gate import RULE_VERSION
@@ -43,7 +44,7 @@ def write(frozen: Frozen, decided: Sequence[RungResult]) -> None:
             "sweep": frozen.name,
             "frozen_sha256": frozen.sha256,
             "rule_version": RULE_VERSION,
-            "decision": frozen.decision.to_json(),
+            "decision": typed.dump(frozen.decision),
             "rungs": [
                 {
                     "rung": item.rung,
@@ -53,7 +54,7 @@ def write(frozen: Frozen, decided: Sequence[RungResult]) -> None:
                 }
                 for item in decided
             ],
-            "verdicts": [verdict.to_json() for item in decided for verdict in item.verdicts],
+            "verdicts": typed.dump([verdict for item in decided for verdict in item.verdicts]),
         }
     )
     fsio.write_json(path(frozen), content)
@@ -78,7 +79,7 @@ def read(frozen: Frozen, of_any_rule: bool = False) -> dict[str, RungResult]:
             return {}
         if content["rule_version"] != RULE_VERSION and not of_any_rule:
             return {}
-        verdicts = [Verdict.from_json(item) for item in content["verdicts"]]
+        verdicts = typed.load(list[Verdict], content["verdicts"])
         return {
             item["rung"]: RungResult(
                 item["rung"],
@@ -112,12 +113,12 @@ def inputs_sha256(
     return fsio.digest(
         {
             "rule_version": RULE_VERSION,
-            "decision": rule.to_json(),
+            "decision": typed.dump(rule),
             "rung": rung.name,
             "max_promoted": rung.max_promoted,
             "is_last": is_last,
             "unselected": sorted(unselected),
-            "calibrations": [item.to_json() for item in known],
+            "calibrations": typed.dump(known),
             "limits": list(limits),
             "columns": names,
             "runs": sorted(runs, key=str),

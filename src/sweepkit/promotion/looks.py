@@ -16,7 +16,7 @@ import pandas as pd
 from sweepkit.analysis import spending
 from sweepkit.promotion.verdict import Outcome, Verdict
 from sweepkit.results.columns import REFERENCE
-from sweepkit.sweep.expand import Cell
+from sweepkit.sweep.cell import Cell
 
 
 def taken(rows: pd.DataFrame, looks: Sequence[int]) -> list[int]:

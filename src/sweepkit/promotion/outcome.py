@@ -14,6 +14,7 @@ import pandas as pd
 from sweepkit import fsio
 from sweepkit.analysis import replicates, transfer
 from sweepkit.analysis.transfer import TransferRow
+from sweepkit.config import typed
 from sweepkit.config.schema import RungConfig
 from sweepkit.printable import counted
 from sweepkit.promotion.verdict import Final, FinalVerdict, Outcome, Promotion, RungResult
@@ -49,7 +50,7 @@ def conclude(
     return Promotion(
         sweep=frozen.name,
         frozen_sha256=frozen.sha256,
-        decision=frozen.decision.to_json(),
+        decision=frozen.decision,
         finished=not waiting,
         message=_message(frozen, rungs, decided, waiting, at, finals),
         rungs=list(decided),
@@ -63,7 +64,7 @@ def write(sweep_dir: Path, promotion: Promotion, runs: pd.DataFrame) -> None:
     fsio.write_text(sweep_dir / "runs.csv", export.csv(runs))
     fsio.write_text(sweep_dir / "effects.csv", export.csv(effects_table(promotion)))
     fsio.write_text(sweep_dir / "costs.csv", export.csv(costs_table(promotion)))
-    fsio.write_json(sweep_dir / "promotion.json", promotion.to_json())
+    fsio.write_json(sweep_dir / "promotion.json", typed.dump(promotion))
 
 
 def effects_table(promotion: Promotion) -> pd.DataFrame:

@@ -15,8 +15,8 @@ from sweepkit.analysis.effects import Effect
 from sweepkit.analysis.retention import Climber, Retention, retention
 from sweepkit.promotion.verdict import RungResult
 from sweepkit.sweep import conflicts
+from sweepkit.sweep.cell import REFERENCE, VARIANT, Cell
 from sweepkit.sweep.decision import DecisionRule
-from sweepkit.sweep.expand import REFERENCE, VARIANT, Cell
 
 __all__ = ["Cliff", "Retention", "find_cliffs", "numeric_axes", "retentions"]
 

@@ -7,13 +7,13 @@ seconds: everything else here is the same on every rerun.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
 from sweepkit.analysis.effects import Effect
 from sweepkit.analysis.transfer import TransferRow
+from sweepkit.sweep.decision import DecisionRule
 
 
 class Outcome(StrEnum):
@@ -75,13 +75,6 @@ class Verdict:
         """The effect on the text that all rungs are evaluated on, by which a variant is followed up."""
         return Effect(**(self.evidence.get("usual_effect") or self.evidence["effect"]))
 
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Verdict:
-        return cls(**{**value, "outcome": Outcome(value["outcome"])})
-
 
 @dataclass(frozen=True)
 class RungResult:
@@ -103,13 +96,6 @@ class RungResult:
         """Labels of the variants that are run on the next rung to measure transfer alone."""
         return [verdict.variant for verdict in self.verdicts if verdict.unselected]
 
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> RungResult:
-        return cls(**{**value, "verdicts": [Verdict.from_json(item) for item in value["verdicts"]]})
-
 
 @dataclass(frozen=True)
 class FinalVerdict:
@@ -128,7 +114,7 @@ class Promotion:
     Attributes:
         sweep: its name.
         frozen_sha256: hash of the frozen plan and rule it was decided by.
-        decision: the rule, as JSON.
+        decision: the rule.
         finished: whether every variant has its final outcome.
         message: one sentence that says how the ladder ended or what it waits for.
         rungs: what each rung decided, in order.
@@ -138,7 +124,7 @@ class Promotion:
 
     sweep: str
     frozen_sha256: str
-    decision: dict[str, Any]
+    decision: DecisionRule
     finished: bool
     message: str
     rungs: list[RungResult]
@@ -148,19 +134,3 @@ class Promotion:
     def of(self, outcome: Final) -> list[str]:
         """Labels of the variants that ended so."""
         return [final.variant for final in self.finals if final.outcome is outcome]
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Promotion:
-        return cls(
-            **{
-                **value,
-                "rungs": [RungResult.from_json(item) for item in value["rungs"]],
-                "finals": [
-                    FinalVerdict(**{**item, "outcome": Final(item["outcome"])}) for item in value["finals"]
-                ],
-                "transfer": [TransferRow(**item) for item in value["transfer"]],
-            }
-        )

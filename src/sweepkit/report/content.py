@@ -15,13 +15,14 @@ from sweepkit import fsio
 from sweepkit.analysis import effects as analysis
 from sweepkit.analysis.frontier import without_horizons
 from sweepkit.analysis.transfer import TransferRow
-from sweepkit.config import paths
+from sweepkit.config import paths, typed
 from sweepkit.errors import DamagedError, SweepkitError, invalid
 from sweepkit.promotion.verdict import Promotion, Verdict
 from sweepkit.report.summary import COMPLETE
 from sweepkit.results import store
 from sweepkit.results.columns import PLANNED
 from sweepkit.sweep import frozen as freezing
+from sweepkit.sweep import frozen_head
 from sweepkit.sweep.decision import DecisionRule
 from sweepkit.sweep.frozen import Frozen
 
@@ -68,7 +69,7 @@ class Content:
     def decision(self) -> DecisionRule:
         """The frozen rule; where it cannot be read, the one the promotion went by, else the default."""
         if self.frozen is None and self.promotion is not None:
-            return DecisionRule.from_json(self.promotion.decision)
+            return self.promotion.decision
         return self.frozen.decision if self.frozen else DecisionRule()
 
     @property
@@ -130,7 +131,7 @@ def gather(sweep: str, results_dir: Path | None = None) -> Content:
 def _promotion(content: Content) -> Promotion | None:
     path = content.sweep_dir / "promotion.json"
     try:
-        promotion = Promotion.from_json(fsio.read_json(path))
+        promotion = typed.load(Promotion, fsio.read_json(path))
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -178,7 +179,7 @@ def _files(sweep_dir: Path, results: Path) -> dict[str, Path]:
     known = {
         "report": sweep_dir / "report.html",
         "frozen plan": sweep_dir / freezing.PLAN_FILE,
-        "decision rule": sweep_dir / freezing.FROZEN_FILE,
+        "decision rule": sweep_dir / frozen_head.FROZEN_FILE,
         "verdicts": sweep_dir / "verdicts.json",
         "promotion": sweep_dir / "promotion.json",
         "effects": sweep_dir / "effects.csv",

@@ -60,7 +60,7 @@ def at_equal_cost(content: Content) -> pd.DataFrame:
         done, rule = complete(content, rung), content.rule_on(rung)
         if rule.metric in done:
             known = calibration.fitting(measured, done[done["variant"] == REFERENCE], rule.metric)
-            held = matched.matched(done, rule.metric, rule.alpha, rule.margins, known=known)
+            held = matched.matched(done, rule.metric, rule.alpha, rule.margins.given, known=known)
             rows += [{"rung": rung} | asdict(item) for item in held]
             rows += [] if held else [{"rung": rung, "note": _no_frontier(content, rung, done)}]
     return pd.DataFrame(rows, columns=_FRONTIER)

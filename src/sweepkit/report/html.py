@@ -123,13 +123,13 @@ def _rule(content: Content) -> str:
         ("smallest effect", f"{rule.min_effect:g} {rule.unit_in_words}".strip()),
     ]
     words = {"superior": "must be better", "not_worse": "must not be worse"}
-    for axis, demand in rule.axes.items():
-        margin = rule.margins.get(axis)
+    for axis, demand in rule.axes.judged.items():
+        margin = rule.margins.given.get(axis)
         by = (
             f" by more than {numbers.percent(margin)}" if margin is not None and demand == "not_worse" else ""
         )
         found.append((f"on {sheets.AXIS_NAMES.get(axis, axis)}", escape(words.get(demand, demand) + by)))
-    left_out = [sheets.AXIS_NAMES.get(axis, axis) for axis in AXES if axis not in rule.axes]
+    left_out = [sheets.AXIS_NAMES.get(axis, axis) for axis in AXES if axis not in rule.axes.judged]
     found += [("not judged", escape(", ".join(left_out)))] if left_out else []
     for rung in content.frozen.rungs:
         overrides = " ".join(rung.overrides)
@@ -143,7 +143,7 @@ def _rule(content: Content) -> str:
 
 def _last(content: Content, frozen: Frozen) -> list[tuple[str, str]]:
     """What the last rung goes by, scores that may speak against a variant, and amendments."""
-    at_top = next((cell.plan.config for cell in frozen.cells if cell.rung == frozen.rungs[-1].name), {})
+    at_top = next((cell.plan.config for cell in frozen.cells if cell.rung == frozen.rungs[-1].name), None)
     said = last_rung.said(frozen.decision, frozen.rungs, at_top)
     found = [("last rung", escape(said))] if said else []
     found += [

@@ -18,7 +18,7 @@ from sweepkit.promotion.verdict import Outcome, Promotion, Verdict
 from sweepkit.report import numbers
 from sweepkit.report.sheet import Cell, Mark, Sheet
 from sweepkit.report.summary import summarise
-from sweepkit.sweep.decision import AXES, NOT_WORSE, SUPERIOR, DecisionRule
+from sweepkit.sweep.decision import NOT_WORSE, SUPERIOR, DecisionRule
 
 AXIS_NAMES = {"steps": "steps", "wall_clock": "wall clock", "flops": "FLOPs"}
 
@@ -145,9 +145,10 @@ def axes(rows: Iterable[Verdict], decision: DecisionRule) -> Sheet:
     frontier, and otherwise the ratio of what both took.
     """
     words = {SUPERIOR: "better", NOT_WORSE: "not worse"}
-    names = [name for name in AXES if name in decision.axes]
+    judged = decision.axes.judged
+    names = list(judged)
     rows = list(rows)
-    headers = (f"{_axis_header(name, rows, decision)}: {words[decision.axes[name]]}?" for name in names)
+    headers = (f"{_axis_header(name, rows, decision)}: {words[judged[name]]}?" for name in names)
     sheet = Sheet(("rung", "variant", ">n", *headers))
     previous: Any = None
     open_ones: dict[str, list[str]] = {}  # why there is no number → variants
@@ -163,7 +164,7 @@ def axes(rows: Iterable[Verdict], decision: DecisionRule) -> Sheet:
         sheet.add(*cells, new_group=verdict.rung != previous)
         previous = verdict.rung
     sheet.notes += [f"{', '.join(dict.fromkeys(whose))}: {why}" for why, whose in open_ones.items()]
-    better = [name for name in names if decision.axes[name] == SUPERIOR]
+    better = [name for name in names if judged[name] == SUPERIOR]
     if any(_is_met(row, better) and row.outcome is Outcome.inconclusive for row in rows):
         sheet.notes.append(
             "met: of one variant and axis alone; the verdict also counts how many variants were tried"

@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from sweepkit import fsio
+from sweepkit.config import typed
 from sweepkit.errors import DamagedError, SweepkitError
 from sweepkit.plan import text
 from sweepkit.results import columns
 from sweepkit.results.columns import CORRUPT, REFERENCE
 from sweepkit.results.record import SCHEMA_VERSION, FailureClass, RunDir, RunState
-from sweepkit.sweep import frozen, labels, metric, trials
+from sweepkit.sweep import frozen, frozen_head, labels, metric, trials
 
 Row = dict[str, Any]
 
@@ -221,9 +222,9 @@ def read_cells(path: Path) -> list[Row]:
     """
     cells = [json.loads(line) for line in frozen.plan_lines(path.parent)]
     axes = dict.fromkeys(axis for cell in cells for axis in cell_levels(cell))
-    with contextlib.suppress(FileNotFoundError, DamagedError, KeyError, TypeError, AttributeError):
-        search = fsio.read_json(path.with_name(frozen.FROZEN_FILE))["sweep"].get("search") or {}
-        axes |= dict.fromkeys(search.get("space") or {})
+    head = frozen_head.found(path.parent)
+    if head and head.sweep.search:
+        axes |= dict.fromkeys(head.sweep.search.space)
     return [cell_row(cell, axes) for cell in cells]
 
 
@@ -236,7 +237,7 @@ def with_trials(rows: list[Row], sweep_dir: Path) -> list[Row]:
     known, axes = {row["run_id"]: row for row in rows}, axes_of(rows)
     for trial in trials.load(sweep_dir):
         for cell in (*trial.cells, *trial.above):
-            row = known.setdefault(cell.plan.run_id, cell_row(cell.to_json(), axes))
+            row = known.setdefault(cell.plan.run_id, cell_row(typed.dump(cell), axes))
             row.setdefault("trial", trial.number)
     return list(known.values()) if len(known) > len(rows) else rows
 

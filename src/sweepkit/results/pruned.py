@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sweepkit import fsio
+from sweepkit.config import typed
 from sweepkit.results.record import RunDir, RunRecord, RunState
 from sweepkit.sweep.frozen import Frozen
 
@@ -36,7 +37,7 @@ class Pruner:
     @classmethod
     def of(cls, sweep: Frozen) -> Pruner | None:
         """None for a sweep that does not search."""
-        return cls(sweep.name, sweep.identity, sweep.search.pruning.to_json()) if sweep.search else None
+        return cls(sweep.name, sweep.identity, typed.dump(sweep.search.pruning)) if sweep.search else None
 
     def has_pruned(self, run_dir: RunDir, record: RunRecord | None) -> bool:
         """Whether the run has ended for this search, by being pruned by it."""

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from sweepkit import fsio
+from sweepkit.config import typed
 from sweepkit.errors import DamagedError
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.results import columns
@@ -194,11 +195,11 @@ class RunDir:
             begun = None
         if begun is not None and (begun.evaluation_key == plan.evaluation_key or self.reached()):
             return plan.evaluated_as(begun)
-        fsio.write_json(self.plan_path, plan.to_json())
+        fsio.write_json(self.plan_path, typed.dump(plan))
         return plan
 
     def read_plan(self) -> RunPlan:
-        return RunPlan.from_json(fsio.read_json(self.plan_path))
+        return typed.load(RunPlan, fsio.read_json(self.plan_path))
 
     def write_record(self, record: RunRecord) -> None:
         fsio.write_json(self.record_path, record.to_json())

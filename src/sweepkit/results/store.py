@@ -18,15 +18,17 @@ from typing import Any
 
 import pandas as pd
 
-from sweepkit import fsio
 from sweepkit.config import paths
-from sweepkit.errors import DamagedError, SweepkitError, did_you_mean
+from sweepkit.config.typed import dump
+from sweepkit.errors import SweepkitError, did_you_mean
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.results import asked, columns, flatten, learning_curves, pruned
 from sweepkit.results.columns import CORRUPT, INFEASIBLE, PLANNED, REFERENCE, Column
 from sweepkit.results.index import read_cached
 from sweepkit.results.record import RunDir, RunState
-from sweepkit.sweep.expand import VARIANT
+from sweepkit.sweep import frozen_head
+from sweepkit.sweep.cell import VARIANT
+from sweepkit.sweep.file import SweepFile
 
 #: ``load(ALL)`` reads every run directory.
 ALL = "all"
@@ -58,13 +60,13 @@ def load(
     rows: list[flatten.Row] = cells.get(sweep, [])
     rows = flatten.with_trials(rows, plan_path.parent)
     rows = flatten.with_amendments(rows, plan_path.parent)
-    head = _head(results / sweep)
-    _fill_levels(rows, head.get("sweep") or {})
+    head = frozen_head.found(results / sweep)
+    _fill_levels(rows, head.sweep if head else None)
     run_ids = {row["run_id"]: evaluation or row.get("evaluation_key") for row in rows}
     records, prunings = _records(results, run_ids), _prunings(results, run_ids)
     for run_id in {**records, **prunings}:
         entries = prunings.get(run_id, {})
-        seen = pruned.as_seen(records.get(run_id, {}), entries, sweep, str(head.get("identity")))
+        seen = pruned.as_seen(records.get(run_id, {}), entries, sweep, head.identity if head else "")
         records[run_id] = seen | ({"pruned_by": ", ".join(entries)} if entries else {})
     joined = [_joined(row, records.get(row["run_id"])) for row in rows]
     return _with_numbers(_frame([_feasible(row, head) for row in joined]), rows)
@@ -74,7 +76,7 @@ def of_plans(plans: Iterable[RunPlan], results_dir: Path) -> pd.DataFrame:
     """The runs of these plans, each once and evaluated as its plan asks."""
     wanted = {plan.run_id: plan for plan in plans}
     records = _records(results_dir, {run_id: plan.evaluation_key for run_id, plan in wanted.items()})
-    rows = [_joined(flatten.plan_row(plan.to_json()), records.get(run_id)) for run_id, plan in wanted.items()]
+    rows = [_joined(flatten.plan_row(dump(plan)), records.get(run_id)) for run_id, plan in wanted.items()]
     return _frame(rows)
 
 
@@ -161,11 +163,12 @@ def _records(results: Path, run_ids: Mapping[str, str | None]) -> dict[str, flat
     return {run_id: record for run_id, record in records.items() if record}
 
 
-def _feasible(row: flatten.Row, head: Mapping[str, Any]) -> flatten.Row:
+def _feasible(row: flatten.Row, head: frozen_head.Head | None) -> flatten.Row:
     """A trial's row, where it was searched; one over the search's memory limit is no answer."""
-    search, rungs = (head.get("sweep") or {}).get("search") or {}, head.get("rungs") or [{}]
-    limit_gib, peak_gib = search.get("max_peak_memory_gib"), row.get("peak_memory_gib")
-    is_trial = row.get("role") == VARIANT and row.get("rung") == rungs[0].get("name")
+    if head is None or head.sweep.search is None:
+        return row
+    limit_gib, peak_gib = head.sweep.search.max_peak_memory_gib, row.get("peak_memory_gib")
+    is_trial = row.get("role") == VARIANT and row.get("rung") == head.rungs[0].name
     if limit_gib is None or peak_gib is None or not is_trial or row["state"] != RunState.complete:
         return row
     if peak_gib <= limit_gib:
@@ -197,20 +200,9 @@ def _all_rows(results: Path, evaluation: str | None) -> list[flatten.Row]:
     ]
 
 
-def _head(sweep_dir: Path) -> dict[str, Any]:
-    """What was frozen, hashes aside; empty where it cannot be read."""
-    try:
-        return fsio.read_json(sweep_dir / "frozen.json")
-    except (FileNotFoundError, DamagedError):
-        return {}
-
-
-def _fill_levels(rows: list[flatten.Row], sweep: Mapping[str, Any]) -> None:
+def _fill_levels(rows: list[flatten.Row], sweep: SweepFile | None) -> None:
     """Give every axis a cell's label does not name its reference level: "reference" if that has no name."""
-    try:
-        axes = {axis: sweep["reference"].get(axis, REFERENCE) for axis in sweep["axes"]}
-    except (KeyError, TypeError, AttributeError):
-        axes = {}
+    axes = {axis: sweep.reference.get(axis, REFERENCE) for axis in sweep.axes} if sweep else {}
     for axis, level in (dict.fromkeys(flatten.axes_of(rows), REFERENCE) | axes).items():
         for row in rows:
             row.setdefault(f"level_{axis}", level)

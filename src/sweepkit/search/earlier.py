@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from sweepkit import fsio
-from sweepkit.config import codec
 from sweepkit.errors import ConfigError
 from sweepkit.results.record import FINAL_STATES
 from sweepkit.sweep import expand, points
@@ -38,7 +37,7 @@ def points_of(sweep: Frozen, overrides: Sequence[str], results_dir: Path) -> Ite
     for options in _combinations(groups):
         own = [points.spell(key, value) for key, value in options.items()]
         try:
-            config = codec.to_json(first.config([*own, *expand.above(overrides)]))
+            config = first.config([*own, *expand.above(overrides)])
         except ConfigError:
             continue
         around.setdefault(_outside(flatten(config), fields), options)
@@ -54,7 +53,7 @@ def points_of(sweep: Frozen, overrides: Sequence[str], results_dir: Path) -> Ite
 
 
 def _combinations(groups: Mapping[str, Parameter]) -> Iterator[Params]:
-    listed = [parameter.values for parameter in groups.values() if isinstance(parameter, Choices)]
+    listed = [parameter.choices for parameter in groups.values() if isinstance(parameter, Choices)]
     for chosen in itertools.islice(itertools.product(*listed), _MOST_GROUPS):
         yield dict(zip(groups, chosen, strict=True))
 

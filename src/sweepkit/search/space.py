@@ -21,7 +21,7 @@ def distributions(space: Mapping[str, Parameter]) -> dict[str, BaseDistribution]
 
 def _distribution(parameter: Parameter) -> BaseDistribution:
     if isinstance(parameter, Choices):
-        return CategoricalDistribution(parameter.values)
+        return CategoricalDistribution(parameter.choices)
     if parameter.is_whole:
         step = int(parameter.step) if parameter.step else 1
         return IntDistribution(int(parameter.low), int(parameter.high), log=parameter.log, step=step)

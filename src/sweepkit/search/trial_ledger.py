@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from sweepkit.config import typed
 from sweepkit.errors import FrozenPlanError
 from sweepkit.launch.ledger import Ledger, Run
 from sweepkit.plan.run_plan import RunPlan
@@ -17,9 +18,8 @@ from sweepkit.results.record import RunDir
 from sweepkit.search import outcome
 from sweepkit.search.outcome import Outcome, TrialState
 from sweepkit.sweep import trials
-from sweepkit.sweep.expand import Cell
+from sweepkit.sweep.cell import HORIZON, Cell
 from sweepkit.sweep.frozen import Frozen
-from sweepkit.sweep.horizons import HORIZON
 from sweepkit.sweep.search_spec import SearchSpec
 from sweepkit.sweep.trials import Trial
 
@@ -39,7 +39,7 @@ class TrialLedger(Ledger):
 
     def __init__(self, sweep: Frozen, results_dir: Path, labels: dict[str, str] | None = None) -> None:
         self.spec = spec_of(sweep)
-        self.pruner = Pruner(sweep.name, sweep.identity, self.spec.pruning.to_json())
+        self.pruner = Pruner(sweep.name, sweep.identity, typed.dump(self.spec.pruning))
         self.rule = sweep.decision
         self.sweep_dir = sweep.sweep_dir
         self.trials: list[Trial] = []

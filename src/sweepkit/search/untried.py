@@ -43,7 +43,7 @@ def draw(left: Sequence[Params], seed: int, number: int) -> Params:
 def _values(parameter: Parameter) -> Sequence[Value] | None:
     """All of them, as the sampler spells them; None for more than are worth listing."""
     if isinstance(parameter, Choices):
-        return parameter.values
+        return parameter.choices
     step = parameter.step or (1 if parameter.is_whole else None)
     if step is None or (parameter.high - parameter.low) / step > _MOST:
         return None

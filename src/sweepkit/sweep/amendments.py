@@ -16,17 +16,16 @@ import dataclasses
 import itertools
 import math
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from sweepkit import errors, fsio
-from sweepkit.config import codec
+from sweepkit.config import typed
 from sweepkit.errors import FrozenPlanError
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.sweep import horizons, reference_runs
-from sweepkit.sweep.expand import VARIANT, Cell
+from sweepkit.sweep.cell import VARIANT, Cell
 from sweepkit.sweep.seen import Past
 
 SCHEMA_VERSION = 1
@@ -57,26 +56,13 @@ class Amendment:
     decided: str
     previous: str
     cells: tuple[Cell, ...]
-    sha256: str = ""
+    schema_version: int = SCHEMA_VERSION
+    sha256: str = field(default="", metadata=typed.UNWRITTEN)
 
     @property
     def rung(self) -> str:
         """The name under which its runs and verdicts stand."""
         return f"{self.amends}-amendment-{self.number}"
-
-    def to_json(self) -> dict[str, Any]:
-        """All but the hash."""
-        value = vars(self) | {"cells": [cell.to_json() for cell in self.cells]}
-        value.pop("sha256")
-        lists = {name: list(value[name]) for name in ("variants", "seeds")}
-        return {"schema_version": SCHEMA_VERSION, **value, **lists}
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Amendment:
-        known = {item.name for item in dataclasses.fields(cls)}
-        given = {name: item for name, item in value.items() if name in known}
-        given |= {name: tuple(given[name]) for name in ("variants", "seeds")}
-        return cls(**given | {"cells": tuple(Cell.from_json(cell) for cell in given["cells"])})
 
 
 def level(alpha: float, number: int) -> float:
@@ -105,7 +91,8 @@ def load(sweep_dir: Path, frozen_sha256: str) -> tuple[Amendment, ...]:
         try:
             content = fsio.read_json(path)
             is_intact = content["previous"] == previous and place == number
-            amendment = Amendment.from_json(content | {"sha256": fsio.digest(content)})
+            amendment = typed.load(Amendment, content)
+            amendment = dataclasses.replace(amendment, sha256=fsio.digest(content))
         except (FileNotFoundError, ValueError, KeyError, AttributeError, TypeError):
             is_intact = False
         fsio.check_version(path, content, SCHEMA_VERSION)
@@ -177,7 +164,7 @@ def with_seed(plan: RunPlan, seed: int, number: int) -> RunPlan:
     Raises:
         FrozenPlanError: its text, or what this version computes, is no longer what was frozen.
     """
-    config = codec.from_json(plan.config)
+    config = plan.config
     own_weights = config.init_seed is not None
     found = reference_runs.plan(reference_runs.reseeded(config), seed, own_weights, number)
     if found.variant_id != plan.variant_id:
@@ -195,7 +182,7 @@ def record(sweep_dir: Path, amendment: Amendment) -> None:
     Raises:
         FrozenPlanError: another amendment of that number was recorded meanwhile.
     """
-    content = fsio.finite(amendment.to_json())
+    content = fsio.finite(typed.dump(amendment))
     path = sweep_dir / f"amendment-{amendment.number}.json"
     if not fsio.create_json(path, content) and fsio.read_json(path) != content:
         raise FrozenPlanError(

@@ -7,17 +7,15 @@ compared with themselves. Both are refused with the two places that disagree.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sweepkit import errors
-from sweepkit.config import codec, compose
-from sweepkit.config.schema import LadderConfig, RungConfig
+from sweepkit.config import compose, typed
+from sweepkit.config.schema import LadderConfig, LauncherConfig, RunConfig, RungConfig
 from sweepkit.sweep import last_rung, override
 from sweepkit.sweep import metric as metrics
-
-if TYPE_CHECKING:
-    from sweepkit.sweep.expand import Cell
-    from sweepkit.sweep.file import SweepFile
+from sweepkit.sweep.cell import Cell
+from sweepkit.sweep.file import SweepFile
 
 
 def check_levels(sweep: SweepFile, ladder: LadderConfig | None, extra: Sequence[str]) -> None:
@@ -105,7 +103,7 @@ def check_one_launcher(cells: Sequence[Cell]) -> None:
     first: dict[str, Cell] = {}
     for cell in cells:
         here = first.setdefault(cell.rung, cell)
-        wanted, found = here.plan.config["launcher"], cell.plan.config["launcher"]
+        wanted, found = here.plan.config.launcher, cell.plan.config.launcher
         if wanted == found:
             continue
         flat, other = flatten(wanted), flatten(found)
@@ -142,8 +140,8 @@ def check_metric(metric: str, cells: Sequence[Cell]) -> None:
             errors.did_you_mean(metric, metrics.names()),
         )
     for cell in cells if metrics.is_stream(metric) else ():
-        streams = cell.plan.config["evaluation"]["streams"]
-        if metric.startswith(metrics.EMA) and cell.plan.config["optimizer"]["ema_decay"] is None:
+        streams = cell.plan.config.evaluation.streams
+        if metric.startswith(metrics.EMA) and cell.plan.config.optimizer.ema_decay is None:
             raise errors.invalid(
                 "decision.metric",
                 metric,
@@ -194,14 +192,14 @@ def check_owned_fields(cells: Sequence[Cell], ladder: LadderConfig | None, rung:
 def _owned_fields(ladder: LadderConfig) -> set[str]:
     """Fields in which the ladder's rungs differ from one another."""
     stacks = [[*ladder.base, *rung.overrides] for rung in ladder.rungs]
-    first, *others = [flatten(codec.to_json(compose.compose(stack))) for stack in stacks]
+    first, *others = [flatten(compose.compose(stack)) for stack in stacks]
     return {name for config in others for name, value in config.items() if first.get(name) != value}
 
 
-def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested JSON as dotted name → value; lists stay whole."""
+def flatten(config: RunConfig | LauncherConfig | Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """A configuration as dotted name → plain value; lists stay whole."""
     flat: dict[str, Any] = {}
-    for name, value in config.items():
+    for name, value in (config if isinstance(config, Mapping) else typed.dump(config)).items():
         if isinstance(value, Mapping):
             flat |= flatten(value, f"{prefix}{name}.")
         else:

@@ -11,21 +11,17 @@ import dataclasses
 import functools
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 from sweepkit import fsio
 from sweepkit.config import compose
 from sweepkit.config.schema import LadderConfig, RunConfig, RungConfig
-from sweepkit.plan.run_plan import RunPlan
 from sweepkit.sweep import conflicts, horizons, last_rung, override, reference_runs
+from sweepkit.sweep.cell import REFERENCE, VARIANT, Cell
 from sweepkit.sweep.decision import DecisionRule
-from sweepkit.sweep.fields import ALL
-from sweepkit.sweep.file import SweepFile
+from sweepkit.sweep.file import ALL, SweepFile
 from sweepkit.sweep.seeds import on_rung
 
-REFERENCE = "reference"
-VARIANT = "variant"
 #: The rung of a sweep without a ladder.
 SINGLE_RUNG = "single"
 
@@ -46,33 +42,6 @@ class Variant:
     levels: dict[str, str]
     overrides: tuple[str, ...]
     is_reference: bool
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One run of a sweep: a variant at a rung with a seed (the plan's); ``number`` counts the reference's."""
-
-    variant: str
-    variant_key: str
-    role: str  # "reference", "variant", or "horizon": the reference at another horizon
-    rung: str
-    plan: RunPlan
-    levels: dict[str, str] = field(default_factory=dict)  # axis → level, for the axes that have one
-    number: int = 0
-
-    @property
-    def label(self) -> str:
-        """``d2 reference seed 1``, and which of them where it is not the first of that seed."""
-        return f"{self.rung} {self.variant} seed {self.plan.seed}" + (
-            f" ({self.number + 1})" if self.number else ""
-        )
-
-    def to_json(self) -> dict[str, Any]:
-        return vars(self) | {"plan": self.plan.to_json()}
-
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> Cell:
-        return cls(**(value | {"plan": RunPlan.from_json(value["plan"])}))
 
 
 @dataclass(frozen=True)

@@ -19,75 +19,134 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml  # type: ignore[import-untyped]
 
 from sweepkit import errors
-from sweepkit.config import paths, yaml_words
-from sweepkit.sweep import fields
+from sweepkit.config import paths, typed, yaml_words
+from sweepkit.config.facts import REQUIRED, block, fact
+from sweepkit.config.ranges import Range
+from sweepkit.sweep import decision as deciding
+from sweepkit.sweep import labels, override
 from sweepkit.sweep.decision import DecisionRule
 from sweepkit.sweep.search_spec import SearchSpec
+
+#: ``combine: all``, the full product.
+ALL: Literal["all"] = "all"
+#: ``seeds: auto``, as many as the power asks for; ``reference_replicates: auto``, the root of the variants.
+AUTO = "auto"
+_MAX_REPLICATES = 32
+_MAX_NAME_LENGTH = 128  # a file system takes 255 bytes, and files are named after it
+_RESERVED = frozenset({"runs", "all"})  # results/runs holds the run directories, "all" means every run
+_NAME = Range(
+    lambda name: labels.is_name(name) and name not in _RESERVED and len(name) <= _MAX_NAME_LENGTH,
+    f"be at most {_MAX_NAME_LENGTH} letters, digits and _ . + - (and not 'runs' or 'all')",
+    "rename the sweep file",
+)
+_SEEDS = Range(
+    lambda seeds: len(set(seeds)) == len(seeds) and all(seed >= 0 for seed in seeds),
+    "be a list of whole numbers, 0 or more, that holds every seed once",
+    "write [1, 2, 3]",
+)
+MULTIPLES = Range(
+    lambda given: len(set(given)) == len(given) and all(0 < item <= 16 and item != 1 for item in given),
+    "be a list of distinct multiples of the horizon, above 0, at most 16 and not 1",
+    "write [0.5, 2], or [] for none",
+)
+REPLICATES = Range(
+    lambda given: given == AUTO or 1 <= given <= _MAX_REPLICATES,
+    f"be auto or a whole number from 1 to {_MAX_REPLICATES}, of the reference's runs a seed",
+    "leave it out for the ladder's, which is 1 unless it says more",
+)
+
+
+def _seeds(value: Any) -> Any:
+    """``auto`` is none, until the noise has decided."""
+    return () if value == AUTO else value
+
+
+def _long_form(value: Any) -> Any:
+    """Axes whose levels are a list of values, with a level and its override for each."""
+    if not isinstance(value, Mapping):
+        return {} if value is None else value
+    return {axis: _levels(f"axes.{axis}", axis, given) for axis, given in value.items()}
+
+
+def _levels(where: str, axis: object, given: Any) -> Mapping[Any, Any]:
+    if not isinstance(given, list | Mapping) or not given:
+        raise errors.invalid(
+            where, given, "be a list of values or map level names to overrides", "write [0.02, 0.03]"
+        )
+    if isinstance(given, Mapping):
+        return given
+    levels: dict[str, tuple[str, ...]] = {}
+    for value in given:
+        if isinstance(value, list | Mapping):
+            raise errors.invalid(
+                where, value, "hold plain values in the short form", "use {level: [overrides]} instead"
+            )
+        text = override.spelled(value)
+        if text in levels:
+            raise errors.invalid(where, given, f"hold {text} only once", "delete the second one")
+        levels[text] = (f"{axis}={text}",)
+    return levels
+
+
+def _spelled(value: Any) -> Any:
+    """Levels by the names that the short form gives them."""
+    if not isinstance(value, Mapping):
+        return value
+    return {
+        axis: level if isinstance(level, list | Mapping) else override.spelled(level)
+        for axis, level in value.items()
+    }
 
 
 @dataclass(frozen=True)
 class SweepFile:
-    """The typed content of a sweep file, long form.
+    """The typed content of a sweep file, long form."""
 
-    Attributes:
-        axes: axis → level → its overrides.
-        reference: axis → the level the reference has; axes left out have an implicit one.
-        combine: how many axes may differ from the reference at once: 1, 2 or "all".
-        seeds: replicates of every variant, paired across variants; empty for ``auto``, until
-            ``promotion.expected.with_seeds`` has worked out how many the last rung needs.
-        ladder: a choice of the ladder group, or None.
-        search: what Optuna searches, or None.
-        reference_horizons: multiples of a rung's horizon at which the reference is run as well; None: the
-            ladder's.
-        reference_replicates: runs of the reference a seed, or "auto" (``reference_runs.py``); None: the
-            ladder's.
-        replaced_seeds: seed → the fresh one in its place; in no file, for freezing finds them (``seen.py``).
-    """
-
-    name: str
-    question: str = ""
-    base: tuple[str, ...] = ()
-    axes: dict[str, dict[str, tuple[str, ...]]] = field(default_factory=dict)
-    reference: dict[str, str] = field(default_factory=dict)
-    combine: int | str = 1
-    seeds: tuple[int, ...] = (1,)
-    decision: DecisionRule = field(default_factory=DecisionRule)
-    ladder: str | None = None
-    search: SearchSpec | None = None
-    reference_horizons: tuple[float, ...] | None = None
-    reference_replicates: int | str | None = None
-    replaced_seeds: Mapping[int, int] = field(default_factory=dict)
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON values; tuples become lists."""
-        later: dict[str, Any] = {"search": self.search.to_json()} if self.search else {}
-        if self.reference_horizons is not None:
-            later["reference_horizons"] = list(self.reference_horizons)
-        if self.reference_replicates is not None:
-            later["reference_replicates"] = self.reference_replicates
-        return later | {
-            "name": self.name,
-            "question": self.question,
-            "base": list(self.base),
-            "axes": {
-                axis: {level: list(overrides) for level, overrides in levels.items()}
-                for axis, levels in self.axes.items()
-            },
-            "reference": dict(self.reference),
-            "combine": self.combine,
-            "seeds": list(self.seeds),
-            "decision": self.decision.to_json(),
-            "ladder": self.ladder,
-        }
+    name: str = fact(REQUIRED, "of the sweep and its folder: that of its file", _NAME)
+    question: str = fact("", "what the sweep is to answer, in a sentence")
+    base: tuple[str, ...] = fact((), "overrides of every run", example="[experiment=baseline]")
+    axes: dict[str, dict[str, tuple[str, ...]]] = fact(
+        {}, "axis → level → its overrides, or a field → a list of its values", read=_long_form
+    )
+    reference: dict[str, str] = fact(
+        {}, "axis → the level the reference has; an axis left out has an implicit one", read=_spelled
+    )
+    combine: Literal[1, 2, "all"] = fact(
+        1, "how many axes may differ from the reference at once; all: the full product"
+    )
+    seeds: tuple[int, ...] = fact(
+        (1,),
+        "replicates of every variant, paired across variants; auto: as many as the last rung needs",
+        _SEEDS,
+        read=_seeds,
+    )
+    decision: DecisionRule = block(DecisionRule, "how it is decided", read=deciding.as_written)
+    ladder: str | None = fact(
+        None,
+        "a choice of the ladder group; left out: every run at the depth that base sets",
+        example="gpt2",
+        read=lambda value: None if value == "none" else value,
+    )
+    search: SearchSpec | None = fact(None, "what Optuna searches, instead of axes or beside them")
+    reference_horizons: tuple[float, ...] | None = fact(
+        None, "the reference runs at these multiples of a rung's horizon too; null: the ladder's", MULTIPLES
+    )
+    reference_replicates: int | Literal["auto"] | None = fact(
+        None,
+        "runs of the reference a seed; auto: about the root of the variants; null: the ladder's",
+        REPLICATES,
+    )
+    replaced_seeds: Mapping[int, int] = fact(
+        {}, "seed → the fresh one in its place, which freezing finds", is_written=False
+    )
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> SweepFile:
@@ -96,32 +155,32 @@ class SweepFile:
         Raises:
             ConfigError: names the key, what it is, what it must be and what to do.
         """
-        known = [item.name for item in dataclasses.fields(cls) if item.name != "replaced_seeds"]
-        for key in value:
-            if key not in known:
+        if not value.get("axes") and not value.get("search"):
+            raise errors.invalid(
+                "axes",
+                value.get("axes"),
+                "name at least one axis",
+                "add one, as optimizer.matrix.lr: [0.02, 0.03]",
+            )
+        if value.get("seeds") == []:
+            raise errors.invalid("seeds", [], "hold a seed", "write [1, 2, 3], or auto")
+        return typed.load(cls, value)
+
+    def __post_init__(self) -> None:
+        override.check("base", self.base)
+        for axis, levels in self.axes.items():
+            labels.check(f"axes.{axis}", axis, "axis")
+            for level, overrides in levels.items():
+                labels.check(f"axes.{axis}", level, "level")
+                override.check(f"axes.{axis}.{level}", overrides)
+        for axis, level in self.reference.items():
+            known = self.axes.get(axis)
+            if known is None:
+                raise errors.invalid("reference", axis, "name an axis", errors.did_you_mean(axis, self.axes))
+            if level not in known:
                 raise errors.invalid(
-                    f"sweep {value['name']}: {key}",
-                    value[key],
-                    "be a known key of a sweep file",
-                    errors.did_you_mean(str(key), known),
+                    f"reference.{axis}", level, "name a level of that axis", errors.did_you_mean(level, known)
                 )
-        search = SearchSpec.from_json(value["search"]) if value.get("search") is not None else None
-        axes = fields.read_axes(value.get("axes")) if value.get("axes") or search is None else {}
-        ladder = value.get("ladder")
-        return cls(
-            name=fields.check_name(value["name"]),
-            question=fields.read_text("question", value.get("question", "")),
-            base=fields.read_overrides("base", value.get("base", [])),
-            axes=axes,
-            reference=fields.read_reference(value.get("reference", {}), axes),
-            combine=fields.read_combine(value.get("combine", 1)),
-            seeds=fields.read_seeds(value.get("seeds", [1])),
-            decision=DecisionRule.from_json(fields.read_mapping("decision", value.get("decision", {}))),
-            ladder=None if ladder in (None, "none") else fields.read_text("ladder", ladder),
-            search=search,
-            reference_horizons=fields.read_horizons(value.get("reference_horizons")),
-            reference_replicates=fields.read_replicates(value.get("reference_replicates")),
-        )
 
 
 def load(name_or_path: str | Path) -> SweepFile:

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from sweepkit.sweep import expand
-from sweepkit.sweep.expand import Cell
+from sweepkit.sweep.cell import Cell
 from sweepkit.sweep.file import SweepFile
 from sweepkit.sweep.seen import Past, Seen
 

@@ -16,26 +16,26 @@ import dataclasses
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from sweepkit import errors, fsio
+from sweepkit.config import typed
 from sweepkit.config.schema import RungConfig
 from sweepkit.errors import DamagedError, FrozenPlanError
 from sweepkit.plan import text
-from sweepkit.sweep import amendments, expand, fresh, last_rung, points, sealed_text, trials
+from sweepkit.sweep import amendments, expand, fresh, frozen_head, last_rung, points, sealed_text, trials
 from sweepkit.sweep.amendments import Amendment, level
+from sweepkit.sweep.cell import Cell
 from sweepkit.sweep.decision import DecisionRule
-from sweepkit.sweep.expand import Cell, Stack
+from sweepkit.sweep.expand import Stack
 from sweepkit.sweep.file import SweepFile
+from sweepkit.sweep.frozen_head import FROZEN_FILE, Head
 from sweepkit.sweep.search_spec import SearchSpec
 from sweepkit.sweep.seen import Past, Seen
 
-SCHEMA_VERSION = 1
 PLAN_FILE = "plan.jsonl"
-FROZEN_FILE = "frozen.json"
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class Frozen:
                 return dataclasses.replace(rule, alpha=level(rule.alpha, amendment.number), looks=())
         if rung != self.rungs[-1].name:
             return self.decision
-        config = next((cell.plan.config for cell in self.cells if cell.rung == rung), {})
+        config = next((cell.plan.config for cell in self.cells if cell.rung == rung), None)
         metric = last_rung.metric(self.decision, self.rungs, config)
         return dataclasses.replace(self.decision, metric=metric, last_metric=metric)
 
@@ -146,7 +146,7 @@ def as_frozen(
     sweep_dir = results_dir / sweep.name
     if not _exists(sweep_dir):
         return sweep if reuse_runs else fresh.with_fresh_seeds(sweep, results_dir, extra)
-    seen = Seen.from_json(_read_head(sweep_dir)["seen"])
+    seen = frozen_head.read(sweep_dir).seen
     if reuse_runs and seen.replaced:
         raise FrozenPlanError(
             f"sweep {sweep.name} was frozen with fresh seeds, but must be frozen with those that are listed "
@@ -173,11 +173,10 @@ def freeze_cells(
     sealed_text.check_cells(cells, rungs, results_dir)
     if not _exists(sweep_dir):
         seen = fresh.look(cells, sweep.replaced_seeds, Past(results_dir, sweep.name))
-        _write(sweep_dir, head | {"seen": seen.to_json()}, cells)
-    stored = _read_head(sweep_dir)
+        _write(sweep_dir, dataclasses.replace(head, seen=seen), cells)
+    stored = frozen_head.read(sweep_dir)
     cells_on_disk = _read_cells(sweep_dir, stored)
-    on_disk = _identity(stored["decision"], stored["rungs"], cells_on_disk, stored["sweep"].get("search"))
-    if not on_disk == stored["identity"] == head["identity"]:
+    if not _identity(stored.sweep, stored.rungs, cells_on_disk) == stored.identity == head.identity:
         raise FrozenPlanError(_explain_change(sweep_dir, stored, head))
     return _frozen(sweep_dir, stored, list(cells))
 
@@ -198,7 +197,7 @@ def load_frozen(results_dir: Path, name: str) -> Frozen:
             f"be a sweep that was started, in {results_dir}",
             errors.did_you_mean(name, known) if known else "start one with sweepkit sweep NAME",
         )
-    stored = _read_head(sweep_dir)
+    stored = frozen_head.read(sweep_dir)
     cells = trials.with_trials(_read_cells(sweep_dir, stored), trials.load(sweep_dir))
     return _frozen(sweep_dir, stored, cells)
 
@@ -209,28 +208,20 @@ def frozen_names(results_dir: Path) -> list[str]:
     return sorted(name for name in found if not name.startswith("."))  # of one killed while it froze
 
 
-def _head(
-    sweep: SweepFile, rungs: Sequence[RungConfig], cells: Sequence[Cell], extra: Sequence[str]
-) -> dict[str, Any]:
-    """All of frozen.json but the hashes of bytes."""
-    rule = sweep.decision.to_json()
-    ladder = [dataclasses.asdict(rung) for rung in rungs]
+def _head(sweep: SweepFile, rungs: Sequence[RungConfig], cells: Sequence[Cell], extra: Sequence[str]) -> Head:
+    """All but what was known, and the hashes of bytes."""
     climbed = expand.ladder_of(sweep, extra)
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "name": sweep.name,
-        "question": sweep.question,
-        "num_cells": len(cells),
-        "decision": rule,
-        "rungs": ladder,
-        "sweep": sweep.to_json(),
-        "ladder_base": list(climbed.base) if climbed else [],
-        "overrides": list(extra),
-        "identity": _identity(rule, ladder, cells, sweep.search.to_json() if sweep.search else None),
-    }
+    return Head(
+        sweep=sweep,
+        rungs=list(rungs),
+        ladder_base=tuple(climbed.base) if climbed else (),
+        overrides=tuple(extra),
+        num_cells=len(cells),
+        identity=_identity(sweep, rungs, cells),
+    )
 
 
-def _identity(rule: Any, ladder: Any, cells: Sequence[Cell], search: Any) -> str:
+def _identity(sweep: SweepFile, rungs: Sequence[RungConfig], cells: Sequence[Cell]) -> str:
     """Hash of all that decides what runs there are and how they are judged."""
     names = [
         [
@@ -239,19 +230,18 @@ def _identity(rule: Any, ladder: Any, cells: Sequence[Cell], search: Any) -> str
         ]
         for cell in cells
     ]
-    searched = {"search": search} if search else {}
-    return fsio.digest({"decision": rule, "rungs": ladder, "cells": names} | searched)
+    return fsio.digest(typed.dump([sweep.decision, sweep.search, list(rungs), names]))
 
 
-def _write(sweep_dir: Path, head: Mapping[str, Any], cells: Sequence[Cell]) -> None:
+def _write(sweep_dir: Path, head: Head, cells: Sequence[Cell]) -> None:
     """Create both files in one step; losing the race to another driver is fine."""
-    plan = "".join(fsio.canonical_json(fsio.finite(cell.to_json())) + "\n" for cell in cells)
-    content = dict(head) | {"plan_sha256": hashlib.sha256(plan.encode()).hexdigest()}
+    plan = "".join(fsio.canonical_json(fsio.finite(typed.dump(cell))) + "\n" for cell in cells)
+    head = dataclasses.replace(head, plan_sha256=hashlib.sha256(plan.encode()).hexdigest())
     with fsio.explain_full_disk(sweep_dir):
         folder = fsio.make_temporary(sweep_dir)
         try:
             fsio.write_text(folder / PLAN_FILE, plan)
-            fsio.write_json(folder / FROZEN_FILE, content)
+            fsio.write_json(folder / FROZEN_FILE, typed.dump(head))
             with contextlib.suppress(OSError):  # another driver was first, or a stray file
                 folder.rename(sweep_dir)
             if not _exists(sweep_dir):
@@ -265,20 +255,8 @@ def _exists(sweep_dir: Path) -> bool:
     return (sweep_dir / FROZEN_FILE).exists() or (sweep_dir / PLAN_FILE).exists()
 
 
-def _read_head(sweep_dir: Path) -> dict[str, Any]:
-    path = sweep_dir / FROZEN_FILE
-    try:
-        content = fsio.read_json(path)
-    except FileNotFoundError:
-        raise _tampered(path, "missing") from None
-    except DamagedError as error:
-        raise _tampered(path, f"damaged, or edited after it was frozen ({error.why})") from None
-    fsio.check_version(path, content, SCHEMA_VERSION)
-    return {**content, "sha256": fsio.digest(content)}
-
-
-def _read_cells(sweep_dir: Path, head: Mapping[str, Any]) -> list[Cell]:
-    return [Cell.from_json(json.loads(line)) for line in _plan_lines(sweep_dir, head)]
+def _read_cells(sweep_dir: Path, head: Head) -> list[Cell]:
+    return typed.load_alike(Cell, map(json.loads, _plan_lines(sweep_dir, head)))
 
 
 def plan_lines(sweep_dir: Path) -> list[bytes]:
@@ -287,60 +265,52 @@ def plan_lines(sweep_dir: Path) -> list[bytes]:
     Raises:
         FrozenPlanError: a frozen file was edited or is missing.
     """
-    return _plan_lines(sweep_dir, _read_head(sweep_dir))
+    return _plan_lines(sweep_dir, frozen_head.read(sweep_dir))
 
 
-def _plan_lines(sweep_dir: Path, head: Mapping[str, Any]) -> list[bytes]:
+def _plan_lines(sweep_dir: Path, head: Head) -> list[bytes]:
     path = sweep_dir / PLAN_FILE
     try:
         content = fsio.read_bytes(path)
     except FileNotFoundError:
-        raise _tampered(path, "missing") from None
+        raise frozen_head.tampered(path, "missing") from None
     except DamagedError as error:
-        raise _tampered(path, f"damaged ({error.why})") from None
-    if hashlib.sha256(content).hexdigest() != head["plan_sha256"]:
-        raise _tampered(path, "edited after it was frozen")
+        raise frozen_head.tampered(path, f"damaged ({error.why})") from None
+    if hashlib.sha256(content).hexdigest() != head.plan_sha256:
+        raise frozen_head.tampered(path, "edited after it was frozen")
     return content.splitlines()
 
 
-def _frozen(sweep_dir: Path, head: Mapping[str, Any], cells: list[Cell]) -> Frozen:
-    search = head["sweep"].get("search")
-    added = amendments.load(sweep_dir, head["sha256"])
+def _frozen(sweep_dir: Path, head: Head, cells: list[Cell]) -> Frozen:
+    added = amendments.load(sweep_dir, head.sha256)
     return Frozen(
-        name=head["name"],
+        name=head.sweep.name,
         sweep_dir=sweep_dir,
         cells=[*cells, *(cell for amendment in added for cell in amendment.cells)],
-        decision=DecisionRule.from_json(head["decision"]),
-        rungs=[RungConfig(**rung) for rung in head["rungs"]],
-        sha256=head["sha256"],
-        question=head["question"],
-        search=SearchSpec.from_json(search) if search else None,
-        ladder_base=tuple(head.get("ladder_base", ())),
-        base=tuple(head["sweep"]["base"]),
-        seeds=tuple(head["sweep"]["seeds"]),
-        overrides=tuple(head.get("overrides", ())),
-        num_fixed=head["num_cells"],
-        identity=head["identity"],
+        decision=head.sweep.decision,
+        rungs=head.rungs,
+        sha256=head.sha256,
+        question=head.sweep.question,
+        search=head.sweep.search,
+        ladder_base=head.ladder_base,
+        base=head.sweep.base,
+        seeds=head.sweep.seeds,
+        overrides=head.overrides,
+        num_fixed=head.num_cells,
+        identity=head.identity,
         amendments=added,
-        seen=Seen.from_json(head["seen"]),
+        seen=head.seen,
     )
 
 
-def _tampered(path: Path, what: str) -> FrozenPlanError:
-    return FrozenPlanError(
-        f"{path} is {what}, but must be what was frozen; restore it, or delete "
-        f"{path.parent} and start the sweep again (finished runs are kept in {path.parent.parent / 'runs'})"
-    )
-
-
-def _explain_change(sweep_dir: Path, stored: Mapping[str, Any], head: Mapping[str, Any]) -> str:
-    changed = [name for name in ("decision", "rungs") if stored[name] != head[name]]
-    before, after = stored["sweep"], head["sweep"]
-    changed += [name for name in after if name not in changed and before.get(name) != after[name]]
-    unnamed = "the configuration, an override, or what another version of sweepkit computes"
-    changed = [name for name in changed if name != "question"] or [unnamed]
+def _explain_change(sweep_dir: Path, stored: Head, head: Head) -> str:
+    changed = ["rungs"] if stored.rungs != head.rungs else []
+    before, after = stored.sweep, dataclasses.replace(head.sweep, replaced_seeds={})
+    names = [item.name for item in dataclasses.fields(SweepFile) if item.name != "question"]
+    changed += [name for name in names if getattr(before, name) != getattr(after, name)]
+    changed = changed or ["the configuration, an override, or what another version of sweepkit computes"]
     return (
-        f"sweep {head['name']} is changed ({', '.join(changed)}), but must expand to what was frozen in "
+        f"sweep {after.name} is changed ({', '.join(changed)}), but must expand to what was frozen in "
         f"{sweep_dir} before its first run; restore it, or give the sweep file a new name (finished runs are "
         "shared by identity, so nothing is run twice)"
     )

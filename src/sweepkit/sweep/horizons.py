@@ -13,27 +13,20 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-from sweepkit.config import codec
 from sweepkit.config.schema import LadderConfig
 from sweepkit.errors import invalid
-from sweepkit.sweep import fields, reference_runs
-
-if TYPE_CHECKING:
-    from sweepkit.sweep.expand import Cell
-    from sweepkit.sweep.file import SweepFile
-
-
-#: Role of the reference's cells at other horizons, whose labels are ``reference@0.5x`` and the like.
-HORIZON = "horizon"
+from sweepkit.sweep import reference_runs
+from sweepkit.sweep.cell import HORIZON, Cell
+from sweepkit.sweep.file import MULTIPLES, SweepFile
 
 
 def wanted(sweep: SweepFile, ladder: LadderConfig | None) -> tuple[float, ...]:
     """The sweep file's multiples, else the ladder's."""
     if sweep.reference_horizons is not None or ladder is None:
         return sweep.reference_horizons or ()
-    return fields.read_horizons(list(ladder.reference_horizons)) or ()
+    MULTIPLES.check("ladder.reference_horizons", ladder.reference_horizons, "")
+    return tuple(ladder.reference_horizons)
 
 
 def with_reference_horizons(cells: Sequence[Cell], multiples: Sequence[float]) -> list[Cell]:
@@ -70,7 +63,7 @@ def _at(cell: Cell, multiple: float) -> Cell:
             f"give another number of steps than the {cell.plan.num_steps} of rung {cell.rung}, at least 1",
             "leave it out, or make the runs longer",
         )
-    config = codec.from_json(cell.plan.config)
+    config = cell.plan.config
     horizon = dataclasses.replace(config.horizon, num_steps=steps, target_flops=None)
     longer = dataclasses.replace(config, horizon=horizon)
     plan = reference_runs.plan(reference_runs.reseeded(longer), config.seed, config.init_seed is not None)

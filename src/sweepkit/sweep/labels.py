@@ -6,10 +6,24 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-from sweepkit import fsio
+from sweepkit import errors, fsio
 
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
+_NUMBER = re.compile(r"-?[0-9.]+(e[-+]?[0-9]+)?")
 _OTHERS = re.compile(r"[^A-Za-z0-9_.+-]+")
 _DIGITS = 8
+
+
+def is_name(text: str) -> bool:
+    """Whether it can be a folder, part of a file's name and of a label."""
+    return _NAME.fullmatch(text) is not None
+
+
+def check(where: str, text: str, kind: str) -> None:
+    """Raises ConfigError for an axis or level that could be mistaken inside ``axis=level,axis=level``."""
+    if not is_name(text) and not _NUMBER.fullmatch(text):
+        contract = f"be a {kind} name of letters, digits and _ . + -"
+        raise errors.invalid(where, text, contract, "rename it, or use the long form")
 
 
 def cleaned(text: str) -> str:

@@ -12,10 +12,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from sweepkit import errors
-from sweepkit.config import checks, codec, holdout
+from sweepkit.config import checks, holdout
 from sweepkit.config.cross_checks import VALIDATION
 from sweepkit.config.schema import RunConfig, RungConfig
 from sweepkit.sweep import metric as metrics
@@ -68,23 +67,24 @@ def evaluated(config: RunConfig, rule: DecisionRule, rungs: Sequence[RungConfig]
     return config
 
 
-def metric(rule: DecisionRule, rungs: Sequence[RungConfig], config: Mapping[str, Any]) -> str:
+def metric(rule: DecisionRule, rungs: Sequence[RungConfig], config: RunConfig | None) -> str:
     """The column that the last rung is decided by.
 
     Args:
-        config: of a plan of the last rung, as JSON.
+        config: of a plan of the last rung; None where there is none.
     """
     if rule.last_metric:
         return rule.last_metric
     stream = holdout_of(rule, rungs)
-    return holdout_column(rule.metric) if stream and stream in _streams(config) else rule.metric
+    is_asked = stream and config is not None and stream in config.evaluation.streams
+    return holdout_column(rule.metric) if is_asked else rule.metric
 
 
-def said(rule: DecisionRule, rungs: Sequence[RungConfig], config: Mapping[str, Any]) -> str | None:
+def said(rule: DecisionRule, rungs: Sequence[RungConfig], config: RunConfig | None) -> str | None:
     """What the last rung is decided by, in a sentence; None where there is no rung below it.
 
     Args:
-        config: of the reference's plan on the last rung, as JSON.
+        config: of the reference's plan on the last rung; None where there is none.
     """
     if len(rungs) < 2:
         return None
@@ -94,17 +94,17 @@ def said(rule: DecisionRule, rungs: Sequence[RungConfig], config: Mapping[str, A
     if not metrics.is_stream(found):
         return f"rung {last} is decided by {found}"
     start = f"rung {last} is decided by {found}, the text of the rungs below"
-    if rule.last_metric or "evaluation" not in config:
+    if rule.last_metric or config is None:
         return start
     usual = stream_of(rule.metric)
-    limit = holdout.room(codec.from_json(dict(config)), usual)
+    limit = holdout.room(config, usual)
     return (
-        f"{start}: evaluation.max_bytes ({config['evaluation']['max_bytes']:,}) leaves too little of the "
+        f"{start}: evaluation.max_bytes ({config.evaluation.max_bytes:,}) leaves too little of the "
         f"{usual} text; {limit:,} or less would hold some back"
     )
 
 
-def check(rule: DecisionRule, rungs: Sequence[RungConfig], configs: Mapping[str, Mapping[str, Any]]) -> None:
+def check(rule: DecisionRule, rungs: Sequence[RungConfig], configs: Mapping[str, RunConfig]) -> None:
     """Every run of the last rung measures what it is decided by.
 
     Args:
@@ -114,17 +114,14 @@ def check(rule: DecisionRule, rungs: Sequence[RungConfig], configs: Mapping[str,
         ConfigError: a variant does not.
     """
     wanted = metric(rule, rungs, next(iter(configs.values())))
+    if wanted == USUAL or not metrics.is_stream(wanted):
+        return
     for variant, config in configs.items():
-        if wanted != USUAL and metrics.is_stream(wanted) and stream_of(wanted) not in _streams(config):
+        if stream_of(wanted) not in config.evaluation.streams:
             raise errors.invalid(
                 "decision.last_metric",
                 wanted,
                 f"be measured by every run of rung {rungs[-1].name} ({variant} evaluates on "
-                f"{', '.join(_streams(config))})",
+                f"{', '.join(config.evaluation.streams)})",
                 "write last_metric: val_bpb, or give all variants one evaluation.max_bytes",
             )
-
-
-def _streams(config: Mapping[str, Any]) -> list[str]:
-    streams: list[str] = config.get("evaluation", {}).get("streams", [])
-    return streams

@@ -9,16 +9,17 @@ given too little time or memory counts against its variant.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from datetime import UTC, datetime
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 from sweepkit import fsio
-from sweepkit.config import codec
+from sweepkit.config import typed
 from sweepkit.config.facts import fields_of
 from sweepkit.config.schema import RunConfig
 from sweepkit.sweep import frozen
+from sweepkit.sweep.cell import Cell
 
 FILE = "limits.jsonl"
 Changes = dict[str, list[Any]]
@@ -29,15 +30,14 @@ def fields() -> list[str]:
     return [key for key, field in fields_of(RunConfig).items() if field.facts.limit]
 
 
-def changed(sweep_dir: Path, now: Mapping[str, Any]) -> Changes:
+def changed(sweep_dir: Path, now: RunConfig) -> Changes:
     """Field → its value when a sweep was frozen and in a configuration, as JSON, of the limits that differ.
 
     Raises:
         FrozenPlanError: a frozen file was edited or is missing.
     """
-    stored = json.loads(frozen.plan_lines(sweep_dir)[0])["plan"]["config"]
-    before = codec.to_json(codec.from_json(stored))  # fields that an older file lacks at their defaults
-    pairs = {name: [_at(before, name), _at(now, name)] for name in fields()}
+    before = typed.load(Cell, json.loads(frozen.plan_lines(sweep_dir)[0])).plan.config
+    pairs = {name: typed.dump([attrgetter(name)(before), attrgetter(name)(now)]) for name in fields()}
     return {name: values for name, values in pairs.items() if values[0] != values[1]}
 
 
@@ -59,9 +59,3 @@ def said(sweep_dir: Path, rung: str) -> list[str]:
 
 def _lines(sweep_dir: Path, rung: str) -> list[dict[str, Any]]:
     return [item for item in fsio.read_lines(sweep_dir / FILE) if item["rung"] == rung]
-
-
-def _at(config: Mapping[str, Any], key: str) -> Any:
-    for name in key.split("."):
-        config = config[name]
-    return config

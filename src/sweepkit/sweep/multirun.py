@@ -18,10 +18,9 @@ from hydra.core.override_parser.types import ChoiceSweep, Glob, Override
 from hydra.errors import HydraException
 
 from sweepkit import errors, fsio
-from sweepkit.config import compose
+from sweepkit.config import compose, typed
 from sweepkit.sweep import expand, frozen, labels, multirun_space, override
-from sweepkit.sweep.fields import ALL
-from sweepkit.sweep.file import SweepFile
+from sweepkit.sweep.file import ALL, SweepFile
 
 
 def freeze(
@@ -41,7 +40,7 @@ def freeze(
     cells = expand.expand_all(sweep, extra)
     content: list[Any] = [[cell.rung, cell.variant, cell.role, cell.plan.run_id] for cell in cells]
     if sweep.search:
-        content.append(sweep.search.to_json())
+        content.append(typed.dump(sweep.search))
     named = dataclasses.replace(sweep, name=f"multirun-{fsio.digest(content)[:8]}")
     return frozen.freeze_cells(named, rungs, cells, results_dir, extra)
 

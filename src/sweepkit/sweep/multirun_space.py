@@ -13,6 +13,7 @@ from typing import Any
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 
 from sweepkit import errors
+from sweepkit.config import typed
 from sweepkit.config.schema import kinds
 from sweepkit.sweep import override
 from sweepkit.sweep.search_spec import SearchSpec
@@ -36,7 +37,7 @@ def read(
         key = item.get_key_element()
         if item.is_sweep_override() and key != "seed":
             space[key] = _parameter(key, item, values)
-    return SearchSpec.from_json(dict(options) | {"space": space})
+    return typed.load(SearchSpec, dict(options) | {"space": space}, "search")
 
 
 def _parameter(key: str, item: Override, values: Mapping[str, Sequence[str]]) -> dict[str, Any]:

@@ -46,6 +46,19 @@ def split(text: object, where: str) -> tuple[str, Any]:
     return parsed.key, value
 
 
+def check(where: str, overrides: Iterable[object]) -> None:
+    """Raises ConfigError for the first that is not of the form ``key=value``."""
+    for item in overrides:
+        split(item, where)
+
+
+def spelled(value: object) -> str:
+    """A plain YAML value as it is written on a command line."""
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 def settings(overrides: Iterable[str], where: str) -> dict[str, Any]:
     """What overrides set in the end: single fields and groups → values; a block counts as its fields."""
     found: dict[str, Any] = {}

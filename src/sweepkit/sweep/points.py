@@ -14,14 +14,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sweepkit import errors
-from sweepkit.config import codec, compose, measured
+from sweepkit.config import compose, measured
 from sweepkit.config import override as overriding
 from sweepkit.config.schema import RunConfig
 from sweepkit.errors import ConfigError, FrozenPlanError
 from sweepkit.plan import build
-from sweepkit.sweep import conflicts, expand, fields, last_rung, override, reference_runs
+from sweepkit.sweep import conflicts, expand, last_rung, override, reference_runs
 from sweepkit.sweep import labels as names
-from sweepkit.sweep.expand import Cell, Stack
+from sweepkit.sweep.cell import VARIANT, Cell
+from sweepkit.sweep.expand import Stack
 from sweepkit.sweep.search_space import Choices, Interval, Value
 from sweepkit.sweep.search_spec import SearchSpec
 
@@ -30,7 +31,7 @@ Params = dict[str, Value]
 
 def spell(key: str, value: Value) -> str:
     """The override that sets ``key`` to exactly ``value``; text that reads like another value is quoted."""
-    text = repr(value) if isinstance(value, float) else fields.spelled(value)
+    text = repr(value) if isinstance(value, float) else override.spelled(value)
     if isinstance(value, str):
         try:
             plain = overriding.parse(f"{key}={text}").value == value
@@ -69,7 +70,7 @@ def check(spec: SearchSpec, stacks: Sequence[Stack], fixed: Sequence[Cell], extr
     owned = {name for name in configs[0] if any(it.get(name) != configs[0][name] for it in configs)}
     owned -= {"seed", "init_seed"}
     for key, parameter in spec.space.items():
-        ends = parameter.values if isinstance(parameter, Choices) else (parameter.low, parameter.high)
+        ends = parameter.choices if isinstance(parameter, Choices) else (parameter.low, parameter.high)
         for value in ends:
             if is_group(key) and not isinstance(value, str):
                 raise errors.invalid(f"search.space.{key}", value, "name options of that group", "list them")
@@ -81,13 +82,11 @@ def check(spec: SearchSpec, stacks: Sequence[Stack], fixed: Sequence[Cell], extr
                 except ConfigError as error:
                     raise ConfigError(f"search.space.{key}: {error}") from error
                 metric = stack.decision.metric
-                _check_comparable(key, item, config, codec.from_json(base_of[stack.rung]), metric)
-                _check_not_owned(
-                    key, item, conflicts.flatten(codec.to_json(config)), references[stack.rung], owned
-                )
+                _check_comparable(key, item, config, base_of[stack.rung], metric)
+                _check_not_owned(key, item, conflicts.flatten(config), references[stack.rung], owned)
 
 
-def _check_all_tried(spec: SearchSpec, base: Sequence[str], config: Mapping[str, Any]) -> None:
+def _check_all_tried(spec: SearchSpec, base: Sequence[str], config: RunConfig) -> None:
     """Every named point is among the trials, and each is another one."""
     wanted = named(spec, reference(spec, base, config))
     if len(wanted) > spec.n_trials:
@@ -149,7 +148,7 @@ def is_group(key: str) -> bool:
     return compose.is_group_override(f"{key}=x")
 
 
-def reference(spec: SearchSpec, base: Sequence[str], config: Mapping[str, Any]) -> dict[str, Value | None]:
+def reference(spec: SearchSpec, base: Sequence[str], config: RunConfig) -> dict[str, Value | None]:
     """The reference's value of every field of the space, in the space or not; None for an unknown option.
 
     Args:
@@ -215,12 +214,12 @@ def cells(
     taken = {cell.variant: cell.variant_key for cell in fixed} | dict(labels)
     if taken.get(label, key) != key:
         label = f"{label},id={key}"
-    levels = {name: fields.spelled(value) for name, value in params.items()}
+    levels = {name: override.spelled(value) for name, value in params.items()}
     found = []
     for stack in stacks:
         composing = functools.partial(stack.config, [*overrides, *expand.above(extra)])
         for plan in (reference_runs.plan(composing, seed, stack.own_weights) for seed in stack.seeds):
-            cell = Cell(label, key, expand.VARIANT, stack.rung, plan, levels)
+            cell = Cell(label, key, VARIANT, stack.rung, plan, levels)
             found.append(dataclasses.replace(known[plan.run_id], plan=plan) if plan.run_id in known else cell)
     return tuple(found)
 
@@ -255,4 +254,4 @@ def typed(spec: SearchSpec, point: Mapping[str, Value]) -> Params:
 
 def _short(value: Value) -> str:
     """A value as part of a label."""
-    return names.cleaned(f"{value:.4g}" if isinstance(value, float) else fields.spelled(value))
+    return names.cleaned(f"{value:.4g}" if isinstance(value, float) else override.spelled(value))

@@ -13,17 +13,22 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from sweepkit import errors
+from sweepkit.config.facts import fact
+from sweepkit.config.ranges import Range
 from sweepkit.sweep import override
 
 NONE, HALVING, SIGMA = "none", "halving", "sigma"
 #: Kind → the keys that it reads.
-_KEYS = {NONE: (), HALVING: ("min_frac", "reduction"), SIGMA: ("min_frac", "k", "min_runs")}
-KINDS = tuple(_KEYS)
+_KEYS: dict[str, tuple[str, ...]] = {
+    NONE: (),
+    HALVING: ("min_frac", "reduction"),
+    SIGMA: ("min_frac", "k", "min_runs"),
+}
 #: Blocks and groups within which losses at equal fractions do not compare.
 _INCOMPARABLE = frozenset({"schedule", "horizon", "dataset", "tokenizer", "packing", "experiment"})
 _SIGMA_EVERY = 0.05  # of the schedule
@@ -31,39 +36,42 @@ _SIGMA_EVERY = 0.05  # of the schedule
 
 @dataclass(frozen=True)
 class PruningRule:
-    """What counts as hopeless.
+    """What counts as hopeless."""
 
-    Attributes:
-        min_frac: no run is judged before that fraction of its schedule.
-        reduction: halving: one in that many goes on, at ``min_frac × reduction^j``.
-        k: sigma: hopeless when the final loss predicted from the loss so far is worse than the best finished
-            run by more than k standard deviations of that prediction.
-        min_runs: sigma: how many finished runs the prediction needs.
-    """
-
-    kind: str = NONE
-    min_frac: float = 1 / 9
-    reduction: int = 3
-    k: float = 3.0
-    min_runs: int = 4
+    kind: Literal["none", "halving", "sigma"] = fact(NONE, "how runs are judged half way")
+    min_frac: float = fact(
+        1 / 9,
+        "no run is judged before that fraction of its schedule",
+        Range(lambda value: 0 < value < 1, "lie between 0 and 1", "0.111 is usual"),
+        unit="ratio",
+    )
+    reduction: int = fact(
+        3,
+        "halving: one in that many goes on, at min_frac × reduction^j",
+        Range(lambda value: value >= 2, "be 2 or more", "3 is usual"),
+    )
+    k: float = fact(
+        3.0,
+        "sigma: hopeless when the final loss predicted from the loss so far is worse than the best finished "
+        "run by more than k standard deviations of that prediction",
+        Range(lambda value: 0 < value < math.inf, "be a number above 0", "3 is cautious"),
+    )
+    min_runs: int = fact(
+        4,
+        "sigma: how many finished runs the prediction needs",
+        Range(lambda value: value >= 3, "be 3 or more, to estimate a spread", "4 is usual"),
+    )
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise errors.invalid(
-                "search.pruning.kind",
-                self.kind,
-                f"be one of {', '.join(KINDS)}",
-                errors.did_you_mean(str(self.kind), KINDS),
-            )
-        contracts = {
-            "min_frac": (0 < self.min_frac < 1, "lie between 0 and 1", "0.111 is usual"),
-            "reduction": (self.reduction >= 2, "be 2 or more", "3 is usual"),
-            "k": (0 < self.k < math.inf, "be a number above 0", "3 is cautious"),
-            "min_runs": (self.min_runs >= 3, "be 3 or more, to estimate a spread", "4 is usual"),
-        }
-        for name, (holds, contract, remedy) in contracts.items():
-            if not holds:
-                raise errors.invalid(f"search.pruning.{name}", getattr(self, name), contract, remedy)
+        for item in dataclasses.fields(self):
+            value = getattr(self, item.name)
+            if item.name != "kind" and value != item.default and item.name not in _KEYS[self.kind]:
+                raise errors.invalid(
+                    f"search.pruning.{item.name}",
+                    value,
+                    f"be left out with kind: {self.kind}, which does not read it",
+                    f"write kind: {' or '.join(kind for kind in _KEYS if item.name in _KEYS[kind])}",
+                )
 
     @property
     def fractions(self) -> list[float]:
@@ -86,37 +94,7 @@ class PruningRule:
                     "write pruning: {kind: none}, or leave that field out of the space",
                 )
 
-    def to_json(self) -> dict[str, Any]:
-        """The kind and the keys that it reads."""
-        return {"kind": self.kind} | {name: getattr(self, name) for name in _KEYS[self.kind]}
 
-    @classmethod
-    def from_json(cls, value: object) -> PruningRule:
-        """A rule from a ``pruning:`` block or from ``to_json``; what is left out has its default.
-
-        Raises:
-            ConfigError: an unknown key, a wrong type or a value out of range.
-        """
-        if isinstance(value, str):
-            value = {"kind": value}
-        if not isinstance(value, Mapping):
-            raise errors.invalid("search.pruning", value, "map keys to values", "write {kind: halving}")
-        known = {item.name: item for item in dataclasses.fields(cls)}
-        for key, given in value.items():
-            where = f"search.pruning.{key}"
-            if key not in known:
-                raise errors.invalid(where, given, "be a known key", errors.did_you_mean(str(key), known))
-            wanted: tuple[type, ...] = {"str": (str,), "int": (int,)}.get(str(known[key].type), (int, float))
-            if isinstance(given, bool) or not isinstance(given, wanted):
-                names = " or ".join(kind.__name__ for kind in wanted)
-                raise errors.invalid(where, given, f"be of type {names}", "see docs/search.md")
-        rule = cls(**value)
-        for key in value:
-            if key != "kind" and key not in _KEYS[rule.kind]:
-                raise errors.invalid(
-                    f"search.pruning.{key}",
-                    value[key],
-                    f"be left out with kind: {rule.kind}, which does not read it",
-                    f"write kind: {' or '.join(kind for kind in KINDS if key in _KEYS[kind])}",
-                )
-        return rule
+def as_written(value: Any) -> Any:
+    """``pruning: halving`` is a rule of that kind with its defaults."""
+    return {"kind": value} if isinstance(value, str) else value

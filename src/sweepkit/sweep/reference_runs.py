@@ -20,8 +20,7 @@ from sweepkit import fsio
 from sweepkit.config.schema import LadderConfig, RunConfig, RungConfig
 from sweepkit.plan import build
 from sweepkit.plan.run_plan import RunPlan
-from sweepkit.sweep import fields
-from sweepkit.sweep.file import SweepFile
+from sweepkit.sweep.file import REPLICATES, SweepFile
 
 #: seed, init_seed → the configuration of a variant.
 Composing = Callable[[int, int | None], RunConfig]
@@ -31,7 +30,8 @@ def wanted(sweep: SweepFile, ladder: LadderConfig | None) -> int | str:
     """The sweep file's number or ``auto``, else the ladder's, else 1."""
     if sweep.reference_replicates is not None or ladder is None:
         return sweep.reference_replicates or 1
-    return fields.read_replicates(ladder.reference_replicates) or 1
+    REPLICATES.check("ladder.reference_replicates", ladder.reference_replicates, "")
+    return ladder.reference_replicates
 
 
 def on_rung(wanted: int | str, num_seeds: int, num_variants: int, proposes: bool = False) -> int:

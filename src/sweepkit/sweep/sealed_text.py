@@ -15,15 +15,14 @@ from sweepkit import errors, fsio
 from sweepkit.config import holdout
 from sweepkit.config.schema import RungConfig
 from sweepkit.plan.run_plan import RunPlan
-from sweepkit.sweep.expand import Cell
+from sweepkit.sweep.cell import Cell
 
 FILE = "holdout_refused.jsonl"
 
 
 def streams(plan: RunPlan) -> list[str]:
     """The holdout streams that a plan asks for."""
-    asked = plan.config.get("evaluation", {}).get("streams", ())
-    return [stream for stream in asked if holdout.base(stream) is not None]
+    return [stream for stream in plan.config.evaluation.streams if holdout.base(stream) is not None]
 
 
 def check_cells(cells: Iterable[Cell], rungs: Sequence[RungConfig], results_dir: Path) -> None:

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from sweepkit import errors
+from sweepkit.config.facts import REQUIRED, fact
 from sweepkit.config.schema import kinds
-from sweepkit.sweep import fields, override
+from sweepkit.sweep import override
 
 Value = str | int | float | bool | None
 _ROUNDING = 1e-6  # in steps: 0.1 + 2 × 0.1 is not 0.3
@@ -21,17 +22,14 @@ _ROUNDING = 1e-6  # in steps: 0.1 + 2 × 0.1 is not 0.3
 
 @dataclass(frozen=True)
 class Interval:
-    """All numbers between two ends, which count; whole numbers where both ends are of type int.
+    """All numbers between two ends, which count; whole numbers where both ends are of type int."""
 
-    Attributes:
-        log: equal ratios are equally likely.
-        step: only ``low + k × step``; ``high`` is then the last of these.
-    """
-
-    low: int | float
-    high: int | float
-    log: bool = False
-    step: int | float | None = None
+    low: int | float = fact(REQUIRED, "the lower end, which counts", example="0.01")
+    high: int | float = fact(REQUIRED, "the upper end, which counts", example="0.1")
+    log: bool = fact(False, "whether equal ratios are equally likely")
+    step: int | float | None = fact(
+        None, "only low + k × step, with high as the last of these; null: any number", example="0.01"
+    )
 
     @property
     def is_whole(self) -> bool:
@@ -49,36 +47,38 @@ class Interval:
         last = round((self.high - self.low) / self.step)
         return math.isclose(steps, round(steps), abs_tol=_ROUNDING) and 0 <= round(steps) <= last
 
-    def to_json(self) -> dict[str, Any]:
+    def __str__(self) -> str:
         """As it is written in a sweep file."""
-        return {name: value for name, value in vars(self).items() if value not in (None, False)} | {
-            "low": self.low,
-            "high": self.high,
-        }
+        given = {name: value for name, value in vars(self).items() if value not in (None, False)}
+        return str(given | {"low": self.low, "high": self.high})
 
 
 @dataclass(frozen=True)
 class Choices:
     """One of a few values, in no order."""
 
-    values: tuple[Value, ...]
+    choices: tuple[Value, ...] = fact(REQUIRED, "plain values; a list says the same", example="[SSSL, L]")
 
     def holds(self, value: object) -> bool:
         """Whether ``value`` could be proposed; 1, 1.0 and true are three values."""
         return any(
-            value == item and isinstance(value, bool) == isinstance(item, bool) for item in self.values
+            value == item and isinstance(value, bool) == isinstance(item, bool) for item in self.choices
         )
 
-    def to_json(self) -> dict[str, Any]:
+    def __str__(self) -> str:
         """As it is written in a sweep file."""
-        return {"choices": list(self.values)}
+        return str(list(self.choices))
 
 
 Parameter = Interval | Choices
 
 
-def read(value: object) -> dict[str, Parameter]:
-    """A space from a ``space:`` block or from its JSON. Raises ConfigError, with the field and the remedy."""
+def as_written(value: Any) -> Any:
+    """A ``space:`` block with its lists as choices, and numbers as the fields of the schema have them.
+
+    Raises:
+        ConfigError: there is no field in it, or one whose value says nothing.
+    """
     if not isinstance(value, Mapping) or not value:
         raise errors.invalid(
             "search.space",
@@ -86,59 +86,71 @@ def read(value: object) -> dict[str, Parameter]:
             "name at least one field",
             "add one, as optimizer.matrix.lr: {low: 0.005, high: 0.08, log: true}",
         )
-    space: dict[str, Parameter] = {}
-    for key, given in value.items():
-        where = f"search.space.{key}"
-        text = f"{key}=0"
-        override.split(text, where)
-        if override.is_execution(text) or override.block(text) in ("seed", "init_seed", "ladder"):
-            raise errors.invalid(
-                where,
-                given,
-                "be a field that a run is computed from (not seeds, ladder, launcher, logging or trainer)",
-                "leave it out of the space; seeds: lists replicates",
-            )
-        space[str(key)] = _read_parameter(str(key), given)
-    return space
+    return {key: _as_written(str(key), given) for key, given in value.items()}
 
 
-def _read_parameter(key: str, value: object) -> Parameter:
+def _as_written(key: str, given: Any) -> Mapping[Any, Any]:
     where = f"search.space.{key}"
-    if isinstance(value, list):
-        return _read_choices(key, value)
-    if not isinstance(value, Mapping):
-        raise errors.invalid(where, value, "say what to try", "write {low: 0.01, high: 0.1} or a list")
-    known = ("choices",) if "choices" in value else ("low", "high", "log", "step")
-    for name in value:
-        if name not in known:
-            remedy = errors.did_you_mean(str(name), known)
-            raise errors.invalid(f"{where}.{name}", value[name], f"be {' or '.join(known)}", remedy)
-    if "choices" in value:
-        return _read_choices(key, value["choices"])
-    for end in ("low", "high"):
-        if end not in value:
-            raise errors.invalid(f"{where}.{end}", None, "be given", "write {low: 0.01, high: 0.1}")
-    return _read_interval(key, value)
+    given = {"choices": given} if isinstance(given, list) else given
+    if not isinstance(given, Mapping):
+        raise errors.invalid(where, given, "say what to try", "write {low: 0.01, high: 0.1} or a list")
+    of_field, found = kinds(key), dict(given)
+    if "choices" in given:
+        choices = given["choices"]
+        if not isinstance(choices, list | tuple) or not choices or any(map(_is_nested, choices)):
+            raise errors.invalid(where, choices, "be a list of plain values", "write {choices: [SSSL, L]}")
+        if float in of_field:  # there 1 and 1.0 are one value
+            found["choices"] = [float(item) if type(item) is int else item for item in choices]
+        return found
+    numbers = {name: given[name] for name in ("low", "high", "step") if _is_number(given.get(name))}
+    if float in of_field:
+        found |= {name: float(number) for name, number in numbers.items()}
+    elif int in of_field:  # a fraction stays, to be refused by name
+        found |= {name: int(number) if number == int(number) else number for name, number in numbers.items()}
+    elif not of_field and any(isinstance(number, float) for number in numbers.values()):
+        found |= {name: float(number) for name, number in numbers.items()}
+    return found
 
 
-def _read_interval(key: str, value: Mapping[str, Any]) -> Interval:
-    where = f"search.space.{key}"
-    low, high = number(f"{where}.low", value["low"]), number(f"{where}.high", value["high"])
-    log, step = value.get("log", False), value.get("step")
-    if not isinstance(log, bool):
-        raise errors.invalid(f"{where}.log", log, "be true or false", "write log: true")
-    if not low < high:
-        raise errors.invalid(where, dict(value), "have low < high", "swap or correct the ends")
-    whole = _is_whole(key, value, low, high)
-    low, high = (int(low), int(high)) if whole else (float(low), float(high))
-    if log and (low < 1 if whole else low <= 0):
+def _is_nested(value: object) -> bool:
+    return isinstance(value, list | tuple | Mapping)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def check(key: str, parameter: Parameter) -> None:
+    """What a parameter's type does not say: its field, its ends and its steps.
+
+    Raises:
+        ConfigError: with the field and the remedy.
+    """
+    where, text = f"search.space.{key}", f"{key}=0"
+    override.split(text, where)
+    if override.is_execution(text) or override.block(text) in ("seed", "init_seed", "ladder"):
         raise errors.invalid(
-            f"{where}.low", low, f"be {'1 or more' if whole else 'above 0'} with log: true", "raise it"
+            where,
+            str(parameter),
+            "be a field that a run is computed from (not seeds, ladder, launcher, logging or trainer)",
+            "leave it out of the space; seeds: lists replicates",
         )
+    if isinstance(parameter, Choices):
+        if len({override.spelled(item) for item in parameter.choices}) < len(parameter.choices):
+            raise errors.invalid(
+                where, list(parameter.choices), "hold every value once", "delete the repeated one"
+            )
+        return
+    _check_numbers(key, parameter)
+    low, high, step = parameter.low, parameter.high, parameter.step
+    if not low < high:
+        raise errors.invalid(where, str(parameter), "have low < high", "swap or correct the ends")
+    if parameter.log and (low < 1 if parameter.is_whole else low <= 0):
+        least = "1 or more" if parameter.is_whole else "above 0"
+        raise errors.invalid(f"{where}.low", low, f"be {least} with log: true", "raise it")
     if step is None:
-        return Interval(low, high, log)
-    step = number(f"{where}.step", step)
-    if log or not 0 < step <= (high - low) * (1 + _ROUNDING) or (whole and step != int(step)):
+        return
+    if parameter.log or not 0 < step <= (high - low) * (1 + _ROUNDING):
         raise errors.invalid(
             f"{where}.step",
             step,
@@ -146,28 +158,23 @@ def _read_interval(key: str, value: Mapping[str, Any]) -> Interval:
             "leave out step or log",
         )
     _check_divides(where, low, high, step)
-    return Interval(low, high, step=int(step) if whole else float(step))
 
 
-def _is_whole(key: str, value: Mapping[str, Any], low: float, high: float) -> bool:
-    """Whether the interval holds whole numbers only, which its field decides.
-
-    Raises:
-        ConfigError: the field is of another kind, or takes whole numbers and an end is none.
-    """
+def _check_numbers(key: str, interval: Interval) -> None:
+    """Ends and step are finite, and whole where the field holds whole numbers."""
     where, of_field = f"search.space.{key}", kinds(key)
-    if not of_field:  # a group, or unknown: refused with its name when it is composed
-        return isinstance(low, int) and isinstance(high, int)
-    if float in of_field:
-        return False
-    if int not in of_field:
-        raise errors.invalid(where, dict(value), "be a list, for its field takes no numbers", "list choices")
-    for name, end in (("low", low), ("high", high)):
-        if end != int(end):
+    if of_field and float not in of_field and int not in of_field:
+        raise errors.invalid(
+            where, str(interval), "be a list, for its field takes no numbers", "list choices"
+        )
+    for name in ("low", "high", "step"):
+        number = getattr(interval, name)
+        if number is not None and not math.isfinite(number):
+            raise errors.invalid(f"{where}.{name}", number, "be a number", "write a finite one, as 0.05")
+        if isinstance(number, float) and of_field and float not in of_field:
             raise errors.invalid(
-                f"{where}.{name}", end, "be whole, as its field is", f"write {math.floor(end)}"
+                f"{where}.{name}", number, "be whole, as its field is", f"write {math.floor(number)}"
             )
-    return True
 
 
 def _check_divides(where: str, low: float, high: float, step: float) -> None:
@@ -185,26 +192,3 @@ def _check_divides(where: str, low: float, high: float, step: float) -> None:
         f"divide high - low ({low} to {high} is {steps:.4g} steps)",
         f"write high: {' or '.join(nearest)}{other}",
     )
-
-
-def _read_choices(key: str, value: object) -> Choices:
-    where = f"search.space.{key}"
-    if not isinstance(value, list) or not value or any(isinstance(item, list | Mapping) for item in value):
-        raise errors.invalid(where, value, "be a list of plain values", "write {choices: [SSSL, L]}")
-    parsed: list[Value] = [_plain(item) for item in value]
-    if float in kinds(key):  # there 1 and 1.0 are one value
-        parsed = [float(item) if type(item) is int else item for item in parsed]
-    if len({fields.spelled(item) for item in parsed}) < len(parsed):
-        raise errors.invalid(where, value, "hold every value once", "delete the repeated one")
-    return Choices(tuple(parsed))
-
-
-def _plain(value: Any) -> Value:
-    return value if value is None or isinstance(value, str | int | float) else str(value)
-
-
-def number(where: str, value: object) -> int | float:
-    """A finite number. Raises ConfigError for anything else."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise errors.invalid(where, value, "be a number", "write it without quotes, as 0.05")
-    return value

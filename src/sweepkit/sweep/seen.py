@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from sweepkit import fsio
+from sweepkit.config import typed
 from sweepkit.errors import SweepkitError
 from sweepkit.plan.run_plan import RunPlan
 
@@ -46,20 +47,12 @@ class Judgement:
     rung: str
     alpha: float
     metric: str
-    judged_at: str | None = None
-    runs: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    judged_at: str | None = field(default=None, metadata=typed.UNWRITTEN)
+    runs: Mapping[str, frozenset[str]] = field(default_factory=dict, metadata=typed.UNWRITTEN)
 
     @property
     def run_ids(self) -> frozenset[str]:
         return frozenset().union(*self.runs.values())
-
-    def to_json(self) -> dict[str, Any]:
-        """Without the runs."""
-        return {name: value for name, value in vars(self).items() if name not in ("runs", "judged_at")}
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Judgement:
-        return cls(**value)
 
 
 @dataclass(frozen=True)
@@ -75,21 +68,6 @@ class Seen:
     runs: tuple[str, ...] = ()
     replaced: Mapping[int, int] = field(default_factory=dict)
     judged: tuple[Judgement, ...] = ()
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "runs": list(self.runs),
-            "replaced": {str(seed): fresh for seed, fresh in self.replaced.items()},
-            "judged": [item.to_json() for item in self.judged],
-        }
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Seen:
-        return cls(
-            tuple(value["runs"]),
-            {int(seed): fresh for seed, fresh in value["replaced"].items()},
-            tuple(Judgement.from_json(item) for item in value["judged"]),
-        )
 
     @property
     def sentences(self) -> list[str]:

@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from sweepkit import fsio
+from sweepkit.config import typed
 from sweepkit.errors import FrozenPlanError
-from sweepkit.sweep.expand import Cell
+from sweepkit.sweep.cell import Cell
 
 FILE = "trials.jsonl"
 #: Whoever holds it proposes; it is held for moments only.
@@ -26,7 +27,6 @@ CLAIM_FILE = "search.claim.json"
 #: Tells workers to propose nothing more; the next launch takes it away.
 STOP_FILE = "stop"
 _PART = 1 << 16
-_CELLS = ("cells", "above")
 _CHAIN, _CHAIN_LEN = "chain", 32
 
 
@@ -63,14 +63,6 @@ class Trial:
         """Whether it is one of the ``n_trials``."""
         return bool(self.cells)
 
-    def to_json(self) -> dict[str, Any]:
-        return vars(self) | {name: [cell.to_json() for cell in getattr(self, name)] for name in _CELLS}
-
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> Trial:
-        cells = {name: tuple(Cell.from_json(cell) for cell in value.get(name, ())) for name in _CELLS}
-        return cls(**(value | cells))
-
 
 @dataclass
 class Reader:
@@ -100,7 +92,7 @@ class Reader:
                 f"{path} was edited or is damaged, but must hold what was proposed, as it was; restore it, "
                 f"or delete {path.parent} and start the sweep again (finished runs are kept)"
             )
-        return Trial.from_json(content)
+        return typed.load(Trial, content)
 
 
 def _link(before: str, content: Mapping[str, Any]) -> str:
@@ -116,7 +108,7 @@ def append(sweep_dir: Path, trial: Trial) -> None:
     """
     path = sweep_dir / FILE
     mend(path)
-    content = fsio.finite(trial.to_json())
+    content = fsio.finite(typed.dump(trial))
     row = content | {_CHAIN: _link(_last_link(path), content)}
     fsio.append(path, json.dumps(row, separators=(",", ":")).encode() + b"\n")
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 
 from sweepkit import fsio
-from sweepkit.config import codec
+from sweepkit.config import typed
 from sweepkit.config.choices import AttentionBackend
 from sweepkit.config.schema import RunConfig
 from sweepkit.data.prepare import PreparedData, prepare
@@ -75,9 +75,8 @@ class Bench:
             DataError: the text is not the one that the plan is named by.
         """
         text.check(plan)
-        value = codec.to_json(config)
-        parts = ("dataset", "tokenizer", "packing", "evaluation")
-        key = fsio.digest([*(value[part] for part in parts), config.horizon.sequence_len, plan.texts])
+        parts = (config.dataset, config.tokenizer, config.packing, config.evaluation)
+        key = fsio.digest([typed.dump(parts), config.horizon.sequence_len, plan.texts])
         if self._data is None or self._data[0] != key:
             self._data = None
             journal.progress("preparing data", force=True)

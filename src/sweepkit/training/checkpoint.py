@@ -17,12 +17,11 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
 from sweepkit import fsio, patience
-from sweepkit.config import sources
+from sweepkit.config import sources, typed
 from sweepkit.errors import CheckpointError, DamagedError, StorageError, SweepkitError
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.training import tensor_file
@@ -46,13 +45,6 @@ class TrainState:
     num_skipped_steps: int = 0  # fp16: gradients overflowed
     bpb: dict[str, float] = field(default_factory=dict)  # of the last evaluation
     concurrency: int | None = None  # of all attempts that the clock has measured; None: not one, or not known
-
-    def to_json(self) -> dict[str, Any]:
-        return vars(self) | {"clock": self.clock.to_json()}
-
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> TrainState:
-        return cls(**(value | {"clock": Clock.from_json(value["clock"])}))
 
 
 class Checkpoints:
@@ -93,7 +85,7 @@ class Checkpoints:
                 "compute_dtype": str(engine.key.compute_dtype),
                 "num_threads": engine.key.num_threads,
                 "state_sha256": checksum,
-                "state": state.to_json(),
+                "state": typed.dump(state),
             }
             fsio.write_json(temporary / _META, meta)
             with fsio.explain_full_disk(target):
@@ -176,7 +168,7 @@ def load(folder: Path, plan: RunPlan, engine: Engine) -> TrainState:
             raise bad(f"has no file {_STATE}", "hold a whole checkpoint")
         if fsio.sha256(folder / _STATE) != meta["state_sha256"]:
             raise bad("is corrupt (its content does not match its SHA-256)", "be as it was written")
-        state = TrainState.from_json(meta["state"])
+        state = typed.load(TrainState, meta["state"])
         engine.load_state_dict(tensor_file.load(folder / _STATE))
     except (OSError, ValueError, KeyError, TypeError, tensor_file.SafetensorError) as error:
         if isinstance(error, CheckpointError | StorageError):

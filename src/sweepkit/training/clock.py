@@ -14,7 +14,6 @@ import statistics
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 NUM_WARMUP_STEPS = 10
 
@@ -61,10 +60,3 @@ class Clock:
         finally:
             field_name = f"{name}_time_s"
             setattr(self, field_name, getattr(self, field_name) + time.perf_counter() - started)
-
-    def to_json(self) -> dict[str, Any]:
-        return dict(vars(self))
-
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> Clock:
-        return cls(**value)

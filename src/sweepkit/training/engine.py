@@ -21,7 +21,6 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from sweepkit.config import codec
 from sweepkit.config.choices import AttentionBackend, ExpertBalance, Fp8Backend
 from sweepkit.distributed.ranks import Ranks
 from sweepkit.model.gpt import GPT, build_model
@@ -60,7 +59,7 @@ class Engine:
         self.model: GPT = build_model(plan, key.compute_dtype, key.device, key.attention)
         self.num_fp8_layers = self._use_fp8(plan, key.fp8) if key.fp8 else 0
         self.roles: Any = self.model.parameter_roles()  # group → its named parameters
-        optimizer = codec.from_json(plan.config).optimizer
+        optimizer = plan.config.optimizer
         self.owners = owners.assign(self.roles, optimizer, self.ranks.size)
         named = list(self.model.named_parameters())
         self.gradients = GradientExchange(named, self.owners, self.ranks)
@@ -71,7 +70,7 @@ class Engine:
 
     def _use_fp8(self, plan: RunPlan, backend: Fp8Backend) -> int:
         """Let the Linear layers that are large enough multiply in FP8; returns how many."""
-        rule = codec.from_json(plan.config).precision.fp8
+        rule = plan.config.precision.fp8
         chosen = [name for name, weight in self.model.weights.items() if in_fp8(weight, rule)]
         heads = [name for name in chosen if self.model.weights[name].role == "unembedding"]
         for name in chosen:
@@ -99,7 +98,7 @@ class Engine:
         """Make model and optimizer those of a fresh process with this plan, in place, bit for bit."""
         # Fields that are not traced (initial values) may differ within a key; the object stays the same,
         # because compiled code may be guarded by its identity.
-        vars(self.model.config).update(vars(codec.from_json(plan.config).model))
+        vars(self.model.config).update(vars(plan.config.model))
         self.model.initialize(plan.init_seed)
         del self.optimizer  # before the next is made: two would not fit where one does
         self.optimizer = self._new_optimizer(plan)
@@ -144,7 +143,7 @@ class Engine:
     def step(self, plan: RunPlan) -> dict[str, float]:
         """Update all there is to update; returns what the step says of itself, by the name of its column."""
         self.optimizer.step()
-        layers, config = self.model.experts(), codec.from_json(plan.config).model.experts
+        layers, config = self.model.experts(), plan.config.model.experts
         if not layers:
             return {}
         load_LE = self.ranks.sum(torch.stack([experts.load for experts in layers]))

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import torch
 
-from sweepkit.config import codec
+from sweepkit.config import typed
 from sweepkit.distributed.team import Report, Team
 from sweepkit.errors import ConfigError, StorageError
 from sweepkit.plan import fit, world
@@ -85,7 +85,7 @@ class Session:
             The record as written: complete, diverged, failed or preempted. On a full disk the file may be an
             older one.
         """
-        self._team.order({"plan": plan.to_json(), "run_dir": str(run_dir.path), "attempt": attempt})
+        self._team.order({"plan": typed.dump(plan), "run_dir": str(run_dir.path), "attempt": attempt})
         return self._attempt(plan, run_dir, attempt, should_stop)
 
     def evaluate(
@@ -99,13 +99,13 @@ class Session:
         Returns:
             The record of the evaluation, as written beside the run's own (``evaluations/KEY.json``).
         """
-        self._team.order({"plan": plan.to_json(), "run_dir": str(run_dir.path), "attempt": None})
+        self._team.order({"plan": typed.dump(plan), "run_dir": str(run_dir.path), "attempt": None})
         return self._evaluation(plan, run_dir, should_stop)
 
     def follow(self) -> None:
         """Take part, as another rank than the leader, in what the leader runs, until it is done."""
         while (order := self._team.next_order()) is not None:
-            plan, run_dir = RunPlan.from_json(order["plan"]), RunDir(Path(order["run_dir"]))
+            plan, run_dir = typed.load(RunPlan, order["plan"]), RunDir(Path(order["run_dir"]))
             if order["attempt"] is None:
                 record = self._evaluation(plan, run_dir, lambda: False)
             else:
@@ -121,7 +121,7 @@ class Session:
         work = functools.partial(self._run, plan, run_dir, journal, should_stop)
         written = self._carry_out(journal, work, should_stop)
         # Only now: were they dropped first, a kill in between would cost the whole run.
-        drop = written and self._team.ranks.leads and not plan.config["trainer"]["keep_checkpoints"]
+        drop = written and self._team.ranks.leads and not plan.config.trainer.keep_checkpoints
         if drop and journal.record.state is RunState.complete:
             shutil.rmtree(run_dir.checkpoints_path, ignore_errors=True)
         return journal.record
@@ -198,7 +198,7 @@ class Session:
         if trained is None or trained.state is not RunState.complete:
             raise ConfigError(f"{run_dir.path} has no complete run, but must have one to be evaluated")
         record.weights, record.step = trained.weights, trained.step
-        config = codec.from_json(plan.config)
+        config = plan.config
         with self._threads_of(trained.resolved.get("num_threads"), journal):
             chosen = Chosen.of(plan, config, ranks)
             record.environment = environment.describe(chosen.device)
@@ -237,7 +237,7 @@ class Session:
         checkpoints: Checkpoints,
     ) -> None:
         record = journal.record
-        config = codec.from_json(plan.config)
+        config = plan.config
         ranks = self._team.ranks
         clock = Clock(plan.num_steps)
         with clock.measure("setup"):

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import torch
 
-from sweepkit.config import codec
 from sweepkit.config.choices import Fp8Backend
 from sweepkit.plan import cost, fp8_share, sizing
 from sweepkit.plan.run_plan import RunPlan
@@ -89,8 +88,7 @@ def utilisation(plan: RunPlan, precision: Precision, device: torch.device, num_r
     main = peak(device, precision.compute_dtype)
     if precision.fp8 is not Fp8Backend.native:
         return Utilisation(plan.flops_per_token, main, num_ranks=num_ranks)
-    config = codec.from_json(plan.config)
-    in_fp8 = fp8_share.fp8_flops_per_token(config, sizing.size(config))
+    in_fp8 = fp8_share.fp8_flops_per_token(plan.config, sizing.size(plan.config))
     return Utilisation(plan.flops_per_token, main, in_fp8, _figure(device, "fp8"), num_ranks)
 
 

@@ -22,7 +22,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
-from sweepkit.config import variables
+from sweepkit.config import typed, variables
 from sweepkit.config.choices import WandbMode
 from sweepkit.config.schema import LoggingConfig
 from sweepkit.plan.run_plan import RunPlan
@@ -107,6 +107,7 @@ def _init(config: LoggingConfig, plan: RunPlan, run_dir: RunDir, mode: WandbMode
         disable_git=True,
         save_code=False,
     )
+    own = typed.dump(plan)
     return wandb.init(
         mode="online" if mode is WandbMode.online else "offline",
         project=variables.filled(config.project),
@@ -115,7 +116,7 @@ def _init(config: LoggingConfig, plan: RunPlan, run_dir: RunDir, mode: WandbMode
         id=plan.run_id,
         name=plan.run_id,
         resume="allow",
-        config={name: value for name, value in plan.to_json().items() if name != "config"} | plan.config,
+        config=own | own.pop("config"),
         settings=settings,
         reinit="finish_previous",
     )

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from sweepkit import fsio
+from sweepkit.config import typed
 from sweepkit.config.schema import LauncherConfig
 from sweepkit.errors import DamagedError
 from sweepkit.launch.choose import grouped, outlast_compiling
@@ -32,7 +33,7 @@ class Shard:
     @property
     def name(self) -> str:
         """12 hex digits of its plans: of the runs and of how they are carried out."""
-        return fsio.digest([plan.to_json() for plan in self.plans])[:12]
+        return fsio.digest(typed.dump(self.plans))[:12]
 
     @property
     def run_ids(self) -> list[str]:
@@ -168,10 +169,10 @@ def write(shard: Shard, folder: Path) -> str:
     try:
         fsio.read_json(path)
     except (FileNotFoundError, DamagedError):
-        fsio.write_json(path, {"plans": [plan.to_json() for plan in shard.plans]})
+        fsio.write_json(path, {"plans": typed.dump(shard.plans)})
     return path.name
 
 
 def read(path: Path) -> Shard:
     """The shard of a file. Raises DamagedError where it is not what was written."""
-    return Shard(tuple(RunPlan.from_json(row) for row in fsio.read_json(path)["plans"]))
+    return Shard(typed.load(tuple[RunPlan, ...], fsio.read_json(path)["plans"]))

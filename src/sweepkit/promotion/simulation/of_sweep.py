@@ -15,8 +15,8 @@ from sweepkit.promotion.simulation.play import Score
 from sweepkit.promotion.simulation.worlds import World
 from sweepkit.results.columns import REFERENCE, is_reference
 from sweepkit.sweep import last_rung
+from sweepkit.sweep.cell import Cell
 from sweepkit.sweep.decision import DecisionRule
-from sweepkit.sweep.expand import Cell
 
 #: Without a calibration a world's noise is taken as it stands in worlds.yaml, in parts of its min_effect.
 _USUAL_MIN_EFFECT = 0.0003

@@ -26,7 +26,7 @@ from sweepkit.promotion.doubts import Doubts
 from sweepkit.promotion.simulation import verdict_arrays
 from sweepkit.results.columns import REFERENCE
 from sweepkit.results.record import FailureClass
-from sweepkit.sweep.decision import SUPERIOR, DecisionRule
+from sweepkit.sweep.decision import STEPS_ALONE, SUPERIOR, DecisionRule
 
 FILE = Path(__file__).with_name("verdict_worlds.yaml")
 METRIC = "val_bpb"
@@ -131,7 +131,7 @@ def measure(cell: Cell, num_worlds: int, seed: int) -> Rates:
     words = f"{cell.rung.name} {cell.design} {cell.num_better}".encode()
     rng = np.random.default_rng([seed, *words])
     loss_WQ, frame = draw(cell, num_worlds, rng)
-    rule = DecisionRule(alpha=cell.rung.alpha, min_effect=0.0, axes={"steps": SUPERIOR})
+    rule = DecisionRule(alpha=cell.rung.alpha, min_effect=0.0, axes=STEPS_ALONE)
     if cell.rung.worst_lost:
         tables = [frame.assign(**{METRIC: loss_Q}) for loss_Q in loss_WQ]
         judged = [judge(table, rule) for table in tables]

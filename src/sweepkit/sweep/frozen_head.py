@@ -1,0 +1,80 @@
+"""``frozen.json``: what was frozen beside the cells, and its one reader."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sweepkit import fsio
+from sweepkit.config import typed
+from sweepkit.config.schema import RungConfig
+from sweepkit.errors import ConfigError, DamagedError, FrozenPlanError, SweepkitError
+from sweepkit.sweep.file import SweepFile
+from sweepkit.sweep.seen import Seen
+
+SCHEMA_VERSION = 1
+FROZEN_FILE = "frozen.json"
+
+
+@dataclass(frozen=True)
+class Head:
+    """What ``frozen.json`` holds.
+
+    Attributes:
+        sweep: the sweep file, with its decision rule and its search.
+        ladder_base: the ladder's overrides of every rung.
+        overrides: the command line's when the sweep was frozen.
+        num_cells: how many cells were frozen.
+        identity: hash of what decides which runs there are and how they are judged, wherever they are run.
+        seen: what was known of its runs.
+        plan_sha256: of the bytes of ``plan.jsonl``.
+        sha256: of all that.
+    """
+
+    sweep: SweepFile
+    rungs: list[RungConfig]
+    ladder_base: tuple[str, ...]
+    overrides: tuple[str, ...]
+    num_cells: int
+    identity: str
+    seen: Seen = field(default_factory=Seen)
+    plan_sha256: str = ""
+    schema_version: int = SCHEMA_VERSION
+    sha256: str = field(default="", metadata=typed.UNWRITTEN)
+
+
+def found(sweep_dir: Path) -> Head | None:
+    """What ``frozen.json`` says; None where it is missing or cannot be read. For what is only shown."""
+    try:
+        return read(sweep_dir)
+    except SweepkitError:
+        return None
+
+
+def read(sweep_dir: Path) -> Head:
+    """What ``frozen.json`` says.
+
+    Raises:
+        FrozenPlanError: it was edited or is missing.
+    """
+    path = sweep_dir / FROZEN_FILE
+    try:
+        content = fsio.read_json(path)
+    except FileNotFoundError:
+        raise tampered(path, "missing") from None
+    except DamagedError as error:
+        raise tampered(path, f"damaged, or edited after it was frozen ({error.why})") from None
+    fsio.check_version(path, content, SCHEMA_VERSION)
+    try:
+        return dataclasses.replace(typed.load(Head, content), sha256=fsio.digest(content))
+    except ConfigError as error:
+        raise tampered(path, f"written by another version ({error})") from error
+
+
+def tampered(path: Path, what: str) -> FrozenPlanError:
+    """The error for a frozen file that is not what was written."""
+    return FrozenPlanError(
+        f"{path} is {what}, but must be what was frozen; restore it, or delete "
+        f"{path.parent} and start the sweep again (finished runs are kept in {path.parent.parent / 'runs'})"
+    )
