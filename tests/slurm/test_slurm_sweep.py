@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from slurm_cluster import LAUNCHER, Cluster, User
 
+from sweepkit import fsio
 from tiny_sweep import write_sweep
 
 pytestmark = pytest.mark.slow
@@ -39,6 +40,19 @@ def test_forty_runs_go_as_arrays_and_each_runs_once(cluster: Cluster, user: User
     by_id = {row["run_id"]: row for row in rows}
     for row in user.table(seeds, here):
         assert by_id[row["run_id"]] == row
+
+
+def test_runs_of_a_seed_share_a_node_where_time_is_judged(cluster: Cluster, user: User) -> None:
+    name = write_sweep(user.folder, seeds=3, ladder="none")
+    user.sweepkit("sweep", name, *LAUNCHER)
+    cluster.wait_until_idle()
+    (array,) = [item for item in user.submissions() if item["tasks"]]
+    assert [len(task) for task in array["tasks"]] == [2] * 3
+    nodes: dict[int, set[str]] = {}
+    for row in user.table(name):
+        attempt = fsio.read_json(user.results / "runs" / row["run_id"] / "attempts" / "1.json")
+        nodes.setdefault(row["seed"], set()).add(attempt["node"])
+    assert len(nodes) == 3 and all(len(of_seed) == 1 for of_seed in nodes.values())
 
 
 def test_a_promotion_climbs_by_itself_and_decides_as_one_process_would(cluster: Cluster, user: User) -> None:
