@@ -25,7 +25,7 @@ FIELDS: dict[str, tuple[list[Any], str]] = {
     "schedule.final_lr_frac": ([0.5], "Float64"),
     "horizon.num_steps": ([10, 1_000, None], "Int64"),
     "model.num_kv_heads": ([1, 2], "Int64"),
-    "evaluation.max_bytes": ([1000, 2000], "Int64"),
+    "optimizer.matrix.num_iterations": ([3, 4], "Int64"),
     "model.window_pattern": (["L", "SL"], "string"),
     "model.smear": ([False], "string"),
 }
