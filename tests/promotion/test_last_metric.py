@@ -131,7 +131,8 @@ def test_a_ladder_that_was_frozen_without_one_is_decided_as_it_was(tmp_path: Pat
         "decision"
     ] == typed.dump(RULE)
     note = "rung d6 is decided by val_bpb, the text of the rungs below"
-    assert all(note in verdict.notes for verdict in promotion.rungs[-1].verdicts)
+    last = promotion.rungs[-1].verdicts
+    assert all(any(said.startswith(note) for said in verdict.notes) for verdict in last)
 
 
 def test_a_score_can_hold_back_and_never_promote(tmp_path: Path) -> None:
