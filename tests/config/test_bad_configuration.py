@@ -29,7 +29,7 @@ def message(*overrides: str) -> str:
         # options
         ("model=d13", ["model", "'d13'", "[d2, d4, d6, d8, d12, d16, d20, d24, d26]", "model.depth=VALUE"]),
         ("precision=int3", ["precision", "'int3'", "[auto, bf16, fp8, fp16, fp32]"]),
-        ("optimizer=0.02", ["optimizer", "'0.02'", "[adamw, muon]"]),
+        ("optimizer=0.02", ["optimizer", "'0.02'", "[adamw, lion, muon]"]),
         # types
         ("model.depth=1.5", ["model.depth", "1.5", "whole number"]),
         ("model.depth=deep", ["model.depth", "'deep'", "whole number"]),
@@ -40,7 +40,7 @@ def message(*overrides: str) -> str:
         ("optimizer.x0.lr=high", ["optimizer.x0.lr", "'high'", "a number"]),
         ("model.smear=maybe", ["model.smear", "'maybe'", "true or false"]),
         ("precision.dtype=bf61", ["precision.dtype", "'bf61'", "[auto, bf16, fp16, fp32, fp8]", "'bf16'"]),
-        ("optimizer.matrix.kind=sgd", ["optimizer.matrix.kind", "[muon, adamw]"]),
+        ("optimizer.matrix.kind=sgd", ["optimizer.matrix.kind", "[muon, adamw, lion]"]),
         ("precision.dtype=int3", ["precision.dtype is 'int3'", "; write precision.dtype=auto"]),
         # the remedy is what the field would be
         ("seed=one", ["write seed=1"]),

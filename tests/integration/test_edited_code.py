@@ -39,6 +39,12 @@ def copied(folder: Path) -> Path:
     return shutil.copytree(source, folder / "code" / "sweepkit", ignore=shutil.ignore_patterns("__pycache__"))
 
 
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text, f"{path.name} has no {old} to edit"
+    path.write_text(text.replace(old, new))
+
+
 @pytest.mark.slow
 def test_edited_code_does_not_hand_out_old_results(sweepkit: Cli, tmp_path: Path) -> None:
     """ReLU² becomes GELU; the same command refuses, takes or runs again, as it is told to."""
@@ -53,7 +59,7 @@ def test_edited_code_does_not_hand_out_old_results(sweepkit: Cli, tmp_path: Path
     assert first.returncode == 0, first.stderr
     (old,) = bpb(results)
     mlp = copy / "model" / "mlp.py"
-    mlp.write_text(mlp.read_text().replace("F.relu(self.up(x_BTD)).square()", "F.gelu(self.up(x_BTD))"))
+    edit(mlp, "F.relu(up_BTF).square()", "F.gelu(up_BTF, approximate='tanh')")
     refused = sweepkit("train", *TINY, **there)
     assert refused.returncode == 2 and "already complete" not in refused.stdout
     record = json.loads(next(results.glob("runs/*/record.json")).read_text())
@@ -63,7 +69,7 @@ def test_edited_code_does_not_hand_out_old_results(sweepkit: Cli, tmp_path: Path
     assert multirun.returncode == 2 and "--accept-code" in multirun.stderr
     taken = sweepkit("train", *TINY, "--accept-code", **there)
     assert taken.returncode == 0 and "already complete" in taken.stdout and bpb(results) == [old]
-    mlp.write_text(mlp.read_text().replace("F.gelu(", "F.silu("))
+    edit(mlp, "F.gelu(up_BTF, approximate='tanh')", "F.silu(up_BTF)")
     again = sweepkit("train", *TINY, "-m", "--rerun", **there)
     assert again.returncode == 0, again.stderr
     assert bpb(results) != [old]
@@ -114,7 +120,7 @@ def test_a_sweep_pairs_no_runs_of_two_programs(sweepkit: Cli, tmp_path: Path) ->
     name = write_sweep(tmp_path, ladder="none", num_steps=4)
     assert sweepkit("sweep", name, **there).returncode == 0
     mlp = copy / "model" / "mlp.py"
-    mlp.write_text(mlp.read_text().replace("F.relu(self.up(x_BTD)).square()", "F.gelu(self.up(x_BTD))"))
+    edit(mlp, "F.relu(up_BTF).square()", "F.gelu(up_BTF, approximate='tanh')")
     (variant, *_) = sorted((tmp_path / "results" / "runs").iterdir())
     shutil.rmtree(variant)  # as if it had not been reached before the edit
     for command in ("sweep", "promote", "resume"):
