@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sweepkit.cli import running
+from sweepkit.cli import run_sheet, running
 from sweepkit.config import typed
-from sweepkit.plan import disk, sizing
+from sweepkit.plan import disk
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.printable import counted
 from sweepkit.report import numbers
@@ -90,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
         _print_search(args.overrides, found)
         _print_power(args.overrides)
     else:
-        _print_run(found[0].plan)
+        run_sheet.show(found[0].plan)
     return 0
 
 
@@ -162,79 +162,6 @@ def _row(cell: Cell) -> Row:
     return Row(cell.plan, cell.variant, cell.rung, cell.role, cell.number)
 
 
-def _print_run(plan: RunPlan) -> None:
-    from rich.table import Table
-
-    from sweepkit.report import terminal
-
-    table = Table(show_header=False, box=None, pad_edge=False)
-    table.add_column(style="bold")
-    table.add_column()
-    heads = f"{plan.num_heads} {'head' if plan.num_heads == 1 else 'heads'} of {plan.head_dim}"
-    if plan.num_kv_heads != plan.num_heads:
-        heads += f", {plan.num_kv_heads} for keys and values"
-    active = sizing.size(plan.config).active_params
-    passed = "" if active == plan.total_params else f", {active:,} that a token passes"
-    groups = ", ".join(f"{name} {count:,}" for name, count in plan.param_groups.items())
-    rates = ", ".join(f"{name} {rate:.4g}" for name, rate in plan.learning_rates.items())
-    micro = plan.total_batch_size // (plan.device_batch_size * plan.sequence_len)
-    tokens_per_param = plan.total_tokens / plan.scaling_params
-    for name, value in {
-        "run_id": plan.run_id,
-        "model": f"depth {plan.depth}, width {plan.width}, {heads}, windows {_windows(plan)}",
-        "parameters": f"{plan.total_params:,} in all, {plan.scaling_params:,} scaling{passed}",
-        "": groups,
-        "tokens": f"{plan.total_tokens:,} ({tokens_per_param:.4g} a scaling parameter; {_asked_for(plan)})",
-        "steps": f"{plan.num_steps:,} of {plan.total_batch_size:,} tokens, "
-        f"{micro} × {plan.device_batch_size} rows of {plan.sequence_len}",
-        "schedule": f"{plan.warmup_steps} steps up{_never_up(plan)}, {plan.warmdown_steps} down, momentum "
-        f"{plan.momentum_warmup_steps} up",
-        "learning rates": rates,
-        "weight decay": f"{plan.weight_decay:.4g} (matrices)",
-        "FLOPs": f"{plan.flops_per_token:,} a token, {plan.total_flops:.3e} in all",
-        "memory": f"about {plan.estimated_peak_memory_gib:.1f} GiB",
-        "disk": disk.in_words([plan]),
-        "cost": _cost(plan.estimated_gpu_hours, plan),
-    }.items():
-        table.add_row(name, value)
-    terminal.console().print(table)
-
-
-def _asked_for(plan: RunPlan) -> str:
-    """What set the length of the run."""
-    horizon = plan.config.horizon
-    if horizon.num_steps is not None:
-        return f"asked for {plan.num_steps:,} steps"
-    if horizon.target_flops is not None:
-        return f"asked for {horizon.target_flops:.4g} FLOPs"
-    return f"asked for {plan.target_tokens:,}"
-
-
-def _never_up(plan: RunPlan) -> str:
-    return " (longer than the run, see schedule.warmup_ratio)" if plan.warmup_steps > plan.num_steps else ""
-
-
-def _windows(plan: RunPlan) -> str:
-    """``512 512 512 2048``, repeated patterns shortened to runs."""
-    runs: list[list[int]] = []
-    for window in plan.windows:
-        if runs and runs[-1][0] == window:
-            runs[-1][1] += 1
-        else:
-            runs.append([window, 1])
-    return " ".join(f"{window}×{count}" if count > 1 else str(window) for window, count in runs)
-
-
-def _cost(gpu_hours: float | None, plan: RunPlan) -> str:
-    device = f"{plan.plan_device} at {plan.plan_mfu:.0%} MFU"
-    if gpu_hours is None:
-        from sweepkit.plan.cost import PEAK_FLOPS
-
-        return f"unknown on {device}: no peak FLOP/s known for it; known: {', '.join(sorted(PEAK_FLOPS))}"
-    amount = f"{gpu_hours:,.2f} hours" if gpu_hours >= 0.01 else f"{gpu_hours * 3600:.2g} seconds"
-    return f"{amount} on one {device}"
-
-
 def _print_sweep(found: Sequence[Row]) -> None:
     """One line a rung and size; variants that cost the same stand together."""
     from sweepkit.report import drawing, terminal
@@ -268,7 +195,7 @@ def _print_sweep(found: Sequence[Row]) -> None:
         console.print("FLOPs and GPU-hours are of one run; in all, if every variant climbs to the top:")
     else:
         console.print("FLOPs and GPU-hours are of one run; in all:")
-    console.print(f"{counted(len(plans), 'run')}, {flops:.3e} FLOPs, {_cost(total, plans[0])}")
+    console.print(f"{counted(len(plans), 'run')}, {flops:.3e} FLOPs, {run_sheet.cost(total, plans[0])}")
     console.print(f"disk: {disk.in_words(plans)}")
 
 
@@ -316,7 +243,7 @@ def _like(reference: Sequence[RunPlan], num_points: int) -> str:
     total = sum(hours) * num_points if len(hours) == len(reference) else None
     flops = num_points * sum(plan.total_flops for plan in reference)
     runs = num_points * len(reference)
-    cost = f"{flops:.3e} FLOPs, {_cost(total, reference[0])}"
+    cost = f"{flops:.3e} FLOPs, {run_sheet.cost(total, reference[0])}"
     return f"up to {counted(runs, 'further run')}, if all are like the reference {cost}"
 
 

@@ -150,7 +150,7 @@ def climb(sweep: Frozen, how: running.How, overrides: Sequence[str], allow_mixed
         if sweep.search and rung == sweep.rungs[0].name:
             return  # it was searched
         console.rule(f"{rung}: {running.describe(cells)}", align="left")
-        running.reopen_to_retry(sweep, how.results_dir, cells)
+        _reopen_to_retry(sweep, how.results_dir, cells)
         if submitted := running.run_cells(sweep, cells, how, f"{sweep.name} {rung}"):
             left.append(submitted)
 
@@ -285,3 +285,17 @@ def _files(sweep: Frozen, results_dir: Path) -> dict[str, Path]:
         "table": sweep.sweep_dir / "runs.csv",
         "runs": results_dir / "runs",
     }
+
+
+def _reopen_to_retry(sweep: Frozen, results_dir: Path, cells: Sequence[Cell]) -> None:
+    """Make runs startable again that ran out of memory or time once."""
+    from sweepkit.analysis import replicates
+    from sweepkit.launch import job
+
+    frame = running.load(sweep, results_dir)
+    rung = frame[frame["rung"].isin([cell.rung for cell in cells])]
+    again = replicates.to_retry(rung)
+    for cell in cells:
+        if cell.plan.run_id in again:
+            print(f"{cell.plan.run_id} ran out of memory or time; one more try before that counts against it")
+            job.reopen(cell.plan, results_dir)

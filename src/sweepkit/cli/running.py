@@ -180,20 +180,6 @@ def run_plans(
     return None
 
 
-def reopen_to_retry(sweep: Frozen, results_dir: Path, cells: Sequence[Cell]) -> None:
-    """Make runs startable again that ran out of memory or time once."""
-    from sweepkit.analysis import replicates
-    from sweepkit.launch import job
-
-    frame = load(sweep, results_dir)
-    rung = frame[frame["rung"].isin([cell.rung for cell in cells])]
-    again = replicates.to_retry(rung)
-    for cell in cells:
-        if cell.plan.run_id in again:
-            print(f"{cell.plan.run_id} ran out of memory or time; one more try before that counts against it")
-            job.reopen(cell.plan, results_dir)
-
-
 def knowing_text(act: Callable[[], Result]) -> Result:
     """What ``act`` gives, which plans runs, after asking the hub for commits that it lacks.
 
