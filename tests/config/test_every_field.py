@@ -23,7 +23,7 @@ import pytest
 
 from sweepkit.config import identity, schema
 from sweepkit.config.compose import apply, compose
-from sweepkit.config.facts import Facts, Identity, declared, fact, fields_of, when
+from sweepkit.config.facts import Facts, Identity, declared, fact, fields_of, spelled, when
 from sweepkit.config.schema import RunConfig
 from sweepkit.errors import SweepkitError
 from sweepkit.plan import build as building
@@ -136,11 +136,10 @@ def changes(key: str, base: tuple[str, ...]) -> Iterator[tuple[str, set[str], se
     """Override, the keys that it changes, and those of a batch that followed it; of the values allowed."""
     plain = built(*base)
     assert plain is not None
-    written = plain.config
-    for name in key.split("."):
-        written = written[name]
+    written = attrgetter(key)(plain.config)
+    as_it_is = {f"{key}={written}", f"{key}={spelled(written)}"}
     for override in others(key):
-        other = None if override == f"{key}={written}" else built(*base, override)
+        other = None if override in as_it_is else built(*base, override)
         if other is not None:
             followed = {"pair_key"} if other.total_batch_size != plain.total_batch_size else set()
             followed |= {"compile_key"} if other.device_batch_size != plain.device_batch_size else set()

@@ -67,7 +67,7 @@ def _measure(plan: RunPlan, key: EngineKey, utilisation: Utilisation) -> StepSpe
     times_s = []
     for step in range(1 + _NUM_STEPS):
         started = time.perf_counter()
-        engine.set_step(plan, step)
+        engine.set_step(plan, min(step, plan.num_steps - 1))  # the run may be shorter
         for _ in range(num_micro):
             engine.backward(inputs_BT, targets_BT, 1 / num_micro)
         if engine.unscale():
