@@ -1,6 +1,6 @@
 """``sweepkit plan``: sizes, steps, FLOPs and GPU-hours of a run or a sweep; launches nothing.
 
-Needs no data, no tokenizer and no torch: 320 plans take well under a second.
+Needs no data, no tokenizer and no torch: a plan of hundreds of runs takes a second or two.
 """
 
 from __future__ import annotations
