@@ -54,6 +54,12 @@ def overrides(draw: st.DrawFn) -> list[str]:
     ]
 
 
+def test_more_flops_than_64_bits_hold_survive() -> None:
+    plan = build(compose(["model=d24"]))
+    assert plan.total_flops > 2**63
+    assert typed.load(RunPlan, json.loads(json.dumps(typed.dump(plan)))) == plan
+
+
 @settings(deadline=None, max_examples=50)
 @given(overrides())
 def test_json_round_trip(values: list[str]) -> None:

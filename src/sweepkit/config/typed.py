@@ -37,7 +37,6 @@ _REMEDIES = {
     str: "put it in quotes",
 }
 _EXAMPLES = {int: "8", float: "0.05", bool: "true", str: "text"}
-_LEAST, _MOST = -(2**63), 2**63 - 1
 _AS_THEY_ARE = frozenset([*_REMEDIES, type(None)])
 _ACCEPTED: dict[Any, Any] = {int: int, float: (int, float), bool: bool, str: str}
 
@@ -146,9 +145,10 @@ def _plain(kind: Any) -> Read:
             return value
         if isinstance(value, bool) or not isinstance(value, accepted):
             raise Misfit(value, f"be {words}", remedy)
-        if isinstance(value, int) and not _LEAST <= value <= _MOST:
-            raise Misfit(value, "fit in 64 bits", remedy)
-        return kind(value)
+        try:
+            return kind(value)
+        except OverflowError:
+            raise Misfit(value, "fit in 64 bits", remedy) from None
 
     return read
 
