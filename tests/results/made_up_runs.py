@@ -73,6 +73,7 @@ def plan(depth: int = 2, variant_id: str = "a" * 12, seed: int = 1, **changes: A
         "estimated_peak_memory_gib": 0.5,
         "estimated_gpu_hours": 0.01,
         "config": RunConfig(seed=seed),
+        "evaluation_key": "e1ac0ffee0ff",
     }
     return RunPlan(**(values | changes))
 

@@ -215,7 +215,7 @@ def test_a_second_search_that_prunes_it_leaves_it_pruned_for_both_and_for_nobody
     both = [run_id for run_id in shared if frame.loc[run_id, "state"] == "pruned"]
     assert both and set(frame.loc[both, "pruned_by"]) == {"s, second"}
     entries = pruned.read(RunDir.of(results, both[0]).path / pruned.FILE)
-    assert entries["second"]["rule"] == rule and entries["s"]["rule"]["reduction"] == 3
+    assert rule.items() <= entries["second"]["rule"].items() and entries["s"]["rule"]["reduction"] == 3
     for name in ("s", "second", "s"):
         started = len(ran(results))
         search(frozen.load_frozen(results, name))

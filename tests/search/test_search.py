@@ -298,7 +298,7 @@ def test_status_results_and_frozen_cells_know_the_trials(results: Path) -> None:
     assert list(frame["trial"]) == [0, 0, 1, 1, 2, 2]
     assert list(frame["role"]) == ["reference"] * 2 + ["variant"] * 4
     levels = frame[f"level_{LR}"]
-    assert list(levels[:2]) == ["reference"] * 2
+    assert list(levels[:2]) == [sweep.cells[0].plan.config.optimizer.matrix.lr] * 2
     assert float(levels[2]) == trials.load(sweep.sweep_dir)[1].params[LR]
 
 

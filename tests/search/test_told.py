@@ -64,7 +64,7 @@ def test_only_what_its_own_values_made_fail_is_held_against_a_point(
     sweep = freeze(results, n_trials=8, sampler="random")
     search(sweep, Failing(failure_class))
     items = {item.user_attrs.get(study.NUMBER): item for item in study.load(sweep.sweep_dir).get_trials()}
-    own = {FailureClass.diverged, FailureClass.oom, FailureClass.crash}
+    own = {FailureClass.diverged, FailureClass.oom, FailureClass.crash, FailureClass.impossible}
     num_bad = 0
     for trial in trials.load(sweep.sweep_dir):
         item = items[trial.number]
