@@ -107,7 +107,7 @@ def test_only_what_was_written_is_loaded(
 
 
 def test_weights_of_another_run_are_refused(session: Session, tmp_path: Path) -> None:
-    plan, other = tiny(*PLAN), tiny(*PLAN, "model.mlp_ratio=2")
+    plan, other = tiny(*PLAN), tiny(*PLAN, "model.mlp.ratio=2")
     for item in (other, plan):
         run(session, item, tmp_path)
     stranger = folder(other, tmp_path).read_record()
