@@ -55,7 +55,7 @@ def other(field: Field, value: Any) -> Iterator[Any]:
         elif isinstance(kind, type) and issubclass(kind, Enum):
             yield from (item.name for item in kind if item is not value)
         elif kind in (int, float):
-            start = value if isinstance(value, int | float) else 0.3
+            start = value if isinstance(value, int | float) else 0.3 if kind is float else 2
             yield from (start / 2 + 1, start / 2, start + 0.1) if kind is float else (start - 1, start + 1)
 
 
