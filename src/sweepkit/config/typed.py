@@ -175,9 +175,8 @@ def _union(hint: Any, alternatives: Sequence[Any]) -> Read:
         if value is None and is_optional:
             return None
         if blocks and isinstance(value, Mapping):  # the block that has most of the keys
-            return max(blocks, key=lambda each: len(value.keys() & set(_written(typing.cast(Any, each[0])))))[
-                1
-            ](value)
+            _, read_block = max(blocks, key=lambda each: _num_shared_keys(each[0], value))
+            return read_block(value)
         misfits: list[Misfit] = []
         for _, each in readers:
             try:
@@ -191,6 +190,10 @@ def _union(hint: Any, alternatives: Sequence[Any]) -> Read:
         raise furthest
 
     return read
+
+
+def _num_shared_keys(kind: Any, value: Mapping[Any, Any]) -> int:
+    return len(value.keys() & set(_written(kind)))
 
 
 def _optional(read: Read, words: str) -> Read:

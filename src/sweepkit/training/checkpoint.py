@@ -190,4 +190,4 @@ def _put(temporary: Path, target: Path) -> None:
         shutil.rmtree(target, ignore_errors=True)
         temporary.replace(target)
     with contextlib.suppress(OSError):
-        tensor_file.sync(target.parent)
+        fsio.sync(target.parent)

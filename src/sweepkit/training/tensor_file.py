@@ -36,7 +36,7 @@ def write(path: Path, tensors: Mapping[str, Tensor]) -> str:
         raise StorageError(
             f"{path} could not be written ({error}); check its permissions and limits on file sizes"
         ) from error
-    sync(path)
+    fsio.sync(path)
     return fsio.sha256(path)
 
 
@@ -45,13 +45,4 @@ def load(path: Path) -> dict[str, Tensor]:
     return load_file(path)
 
 
-def sync(path: Path) -> None:
-    """Have a file's content, or a folder's entries, on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-__all__ = ["SafetensorError", "load", "sync", "write"]
+__all__ = ["SafetensorError", "load", "write"]
