@@ -21,7 +21,7 @@ from sweepkit.config.choices import LauncherKind
 from sweepkit.config.schema import LauncherConfig
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.results.record import RunDir, RunRecord, RunState
-from sweepkit.search import drive, worker
+from sweepkit.search import drive, trial_worker
 from sweepkit.sweep import frozen
 from sweepkit.sweep.file import SweepFile
 
@@ -72,5 +72,5 @@ def main() -> None:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--worker"]:
-        sys.exit(worker.main(sys.argv[2:], session_factory=InstantSession))
+        sys.exit(trial_worker.main(sys.argv[2:], session_factory=InstantSession))
     main()

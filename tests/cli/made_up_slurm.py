@@ -11,7 +11,7 @@ import pytest
 from sweepkit.cli.main import main
 from sweepkit.config.schema import LauncherConfig
 from sweepkit.launch import execute, job
-from sweepkit.launch.slurm import cluster, endings, patience, shards, submissions, submit
+from sweepkit.launch.slurm import cluster, endings, retries, shards, submissions, submit
 from sweepkit.launch.slurm.cluster import Limits, QueuedTask
 from sweepkit.launch.slurm.submissions import Submission
 
@@ -52,7 +52,7 @@ class MadeUpSlurm:
                 execute.execute(plans, LauncherConfig(), results_dir=results_dir, unattended=True)
             if job_.is_gate:
                 with monkeypatch.context() as patch:
-                    patch.setenv(patience.IS_JOB, "1")
+                    patch.setenv(retries.IS_JOB, "1")
                     status = main(job_.command)
         return status
 

@@ -24,7 +24,7 @@ import sample
 from sweepkit import fsio
 from sweepkit.cli.main import main
 from sweepkit.launch import execute
-from sweepkit.launch.slurm import patience
+from sweepkit.launch.slurm import retries
 from sweepkit.report import html
 from sweepkit.results import answer
 from sweepkit.results.record import FailureClass, RunDir, RunState
@@ -161,12 +161,12 @@ def test_a_run_without_an_answer_is_run_again_or_named(
     plant(RunDir.of(results, run_id), state, why)
 
     if name == "gate":
-        monkeypatch.setenv(patience.IS_JOB, "1")
+        monkeypatch.setenv(retries.IS_JOB, "1")
     try:
         status = main([*COMMANDS[name], f"launcher={launcher}"])
     except SystemExit as ended:  # the only way in which Hydra lets a multirun say that runs failed
         status = int(str(ended.code))
-    monkeypatch.delenv(patience.IS_JOB, raising=False)
+    monkeypatch.delenv(retries.IS_JOB, raising=False)
     if slurm.waiting:
         status = slurm.carry_out(results, monkeypatch)
     said = capsys.readouterr().out

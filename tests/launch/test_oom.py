@@ -15,7 +15,7 @@ from sweepkit.launch import cgroup, execute, job, oom
 from sweepkit.launch.ledger import Run
 from sweepkit.launch.slurm import cluster, elsewhere, losses, submit
 from sweepkit.launch.slurm.losses import Loss
-from sweepkit.launch.slurm.patience import ClusterError
+from sweepkit.launch.slurm.retries import ClusterError
 from sweepkit.launch.slurm.submissions import Submission
 from sweepkit.results.record import FailureClass, RunDir, RunState
 

@@ -23,14 +23,14 @@ from sweepkit.launch.slurm import (
     elsewhere,
     endings,
     losses,
-    patience,
     place,
+    retries,
     shards,
     snapshot,
     submissions,
 )
 from sweepkit.launch.slurm.command import Command
-from sweepkit.launch.slurm.patience import ClusterError
+from sweepkit.launch.slurm.retries import ClusterError
 from sweepkit.launch.slurm.submissions import Submission
 from sweepkit.launch.slurm.task import Task
 from sweepkit.results.record import FailureClass, RunDir, RunState
@@ -154,7 +154,7 @@ def test_a_question_is_asked_again_and_a_refusal_is_not(
     commands: Commands, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waited: list[float] = []
-    monkeypatch.setattr(patience, "sleep", waited.append)
+    monkeypatch.setattr(retries, "sleep", waited.append)
     once = commands.folder / "once"
     commands.answer("squeue", f"if mkdir {once} 2>/dev/null; then echo 'Unable to contact' >&2; exit 1; fi")
     assert cluster.queue() == [] and waited == [1.0]
@@ -164,7 +164,7 @@ def test_a_question_is_asked_again_and_a_refusal_is_not(
         cluster.queue()
     assert sum(waited) <= 6.0, "a person waits some seconds"
     del waited[:]
-    monkeypatch.setenv(patience.IS_JOB, "1")
+    monkeypatch.setenv(retries.IS_JOB, "1")
     with pytest.raises(ClusterError):
         cluster.queue()
     assert 500.0 < sum(waited) <= 600.0 and max(waited) == 60.0, "a gate, ten minutes"
@@ -227,7 +227,7 @@ def test_a_qos_has_its_say_on_the_longest_time(
 def test_where_no_qos_is_told_the_partition_decides(
     commands: Commands, answer: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(patience, "sleep", lambda seconds: None)
+    monkeypatch.setattr(retries, "sleep", lambda seconds: None)
     commands.answer("scontrol", "echo 'PartitionName=main Default=YES MaxTime=04:00:00 State=UP'")
     commands.answer("sacctmgr", answer)
     cluster.max_time_min.cache_clear()
@@ -278,7 +278,7 @@ def test_what_a_user_has_squeue_leave_out_is_asked_for_all_the_same(
 
 
 def test_a_command_that_fails_says_what_to_do(commands: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patience, "sleep", lambda seconds: None)
+    monkeypatch.setattr(retries, "sleep", lambda seconds: None)
     commands.answer("squeue", "echo 'slurm_load_jobs error: Unable to contact slurm controller' >&2; exit 1")
     with pytest.raises(ClusterError, match=r"Unable to contact .* but must work .* sinfo .* again"):
         cluster.queue()
@@ -356,7 +356,7 @@ def test_a_snapshot_is_found_whatever_its_folder_is_called(name: str) -> None:
 def test_where_no_cluster_answers_it_is_said_in_one_line(
     commands: Commands, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(patience, "sleep", lambda seconds: None)
+    monkeypatch.setattr(retries, "sleep", lambda seconds: None)
     commands.answer(
         "squeue", "printf 'squeue: error: Unknown host\\n\\nsqueue: fatal: no configuration\\n' >&2; exit 1"
     )

@@ -22,11 +22,11 @@ from sweepkit.config import typed
 from sweepkit.config.schema import RungConfig
 from sweepkit.errors import SweepkitError
 from sweepkit.launch import claims, execute, job, process
-from sweepkit.launch.cancel import cancel
+from sweepkit.launch.cancelling import cancel
 from sweepkit.launch.claim_files import ClaimInfo
 from sweepkit.launch.drivers import driver_dir
 from sweepkit.launch.execute import LaunchCancelledError
-from sweepkit.launch.status import SweepStatus, status
+from sweepkit.launch.sweep_status import SweepStatus, status
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.results.record import RunDir, RunRecord, RunState
 from sweepkit.sweep import frozen

@@ -13,8 +13,8 @@ from sweepkit.config.choices import ParameterCount
 from sweepkit.config.schema import RunConfig
 from sweepkit.model.experts import Experts
 from sweepkit.plan import parts
+from sweepkit.plan.part_weights import by_parameter, within
 from sweepkit.plan.sizing import size
-from sweepkit.plan.weights import by_parameter, within
 
 EXPERTS = ("model.experts.num_routed=4", "model.experts.num_chosen=2")
 

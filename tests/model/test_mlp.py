@@ -11,9 +11,9 @@ from small_plans import tiny_plan
 
 from sweepkit.config.choices import MlpKind
 from sweepkit.model.mlp import MLP
+from sweepkit.plan.part_weights import ZERO, Weight
 from sweepkit.plan.parts import MLPS
 from sweepkit.plan.sizing import size
-from sweepkit.plan.weights import ZERO, Weight
 
 #: What one hidden unit comes out as, and its derivative by each of what goes in.
 Unit = Callable[..., tuple[float, tuple[float, ...]]]

@@ -16,7 +16,7 @@ from sweepkit.config import identity, typed
 from sweepkit.config.schema import EvaluationConfig, RunConfig, RungConfig
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.promotion import ladder
-from sweepkit.promotion.verdict import Promotion
+from sweepkit.promotion.verdict_record import Promotion
 from sweepkit.results import flatten, store
 from sweepkit.results.columns import PLANNED, RUN_COLUMNS
 from sweepkit.results.record import FailureClass, RunDir, RunRecord, RunState

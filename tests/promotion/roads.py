@@ -24,7 +24,7 @@ from sweepkit.config import compose, typed
 from sweepkit.config.schema import RunConfig
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.promotion import ladder
-from sweepkit.promotion.verdict import Final, Promotion
+from sweepkit.promotion.verdict_record import Final, Promotion
 from sweepkit.results import store
 from sweepkit.results.record import RunDir, RunRecord, RunState
 from sweepkit.sweep import frozen as freezing

@@ -14,8 +14,8 @@ from promotion_worlds import RULE, Killed, World, climb, freeze, settled, with_h
 from sweepkit import fsio
 from sweepkit.config import typed
 from sweepkit.errors import ConfigError, FrozenPlanError
-from sweepkit.promotion import amend, ledger, replay
-from sweepkit.promotion.verdict import Final, Outcome, Promotion
+from sweepkit.promotion import amend, replay, verdict_file
+from sweepkit.promotion.verdict_record import Final, Outcome, Promotion
 from sweepkit.sweep import amendments
 from sweepkit.sweep.frozen import Frozen, load_frozen
 
@@ -193,7 +193,7 @@ def test_the_table_and_a_replay_know_them(tmp_path: Path) -> None:
     climb(world)
     rows = world.load()
     assert (rows["rung"] == "d6-amendment-1").sum() == len(world.frozen.amendments[0].cells) == 24
-    stored = ledger.read(world.frozen)
+    stored = verdict_file.read(world.frozen)
     assert not any(item.differs for item in replay.replay(world.frozen, world.frozen.decision, rows, stored))
     strict = replace(world.frozen.decision, alpha=1e-9)
     found = {

@@ -21,7 +21,7 @@ from sweepkit.config import typed
 from sweepkit.errors import SweepkitError
 from sweepkit.promotion import gate
 from sweepkit.promotion.compare import compare
-from sweepkit.promotion.verdict import Final, Outcome
+from sweepkit.promotion.verdict_record import Final, Outcome
 from sweepkit.report import drawing, sheets
 from sweepkit.report.sheet import Mark
 from sweepkit.sweep.decision import DecisionRule, Demands, Margins

@@ -9,7 +9,7 @@ from other_tables import table
 from sweepkit.analysis.effects import OWN, SAME, effects
 from sweepkit.errors import ConfigError
 from sweepkit.promotion.compare import compare
-from sweepkit.promotion.verdict import Outcome
+from sweepkit.promotion.verdict_record import Outcome
 from sweepkit.sweep.decision import DecisionRule
 
 

@@ -12,7 +12,7 @@ from sweepkit.config import typed
 from sweepkit.config.choices import Dtype
 from sweepkit.config.schema import PrecisionConfig, RunConfig
 from sweepkit.errors import ConfigError
-from sweepkit.promotion.verdict import Outcome
+from sweepkit.promotion.verdict_record import Outcome
 from sweepkit.results.record import FailureClass, RunState
 from sweepkit.sweep.decision import DecisionRule
 

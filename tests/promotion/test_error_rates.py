@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from sweepkit.promotion import gate
-from sweepkit.promotion.verdict import Outcome
+from sweepkit.promotion.verdict_record import Outcome
 from sweepkit.sweep.decision import DecisionRule
 
 RULE = DecisionRule(alpha=0.1, min_effect=0.001)

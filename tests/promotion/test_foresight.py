@@ -11,7 +11,7 @@ from promotion_worlds import World, climb, freeze, with_seed
 from sweepkit.analysis.calibration import MIN_DF, Calibration
 from sweepkit.errors import ConfigError
 from sweepkit.promotion import amend, expected, foresight
-from sweepkit.promotion.verdict import Outcome
+from sweepkit.promotion.verdict_record import Outcome
 from sweepkit.sweep import amendments
 from sweepkit.sweep.decision import DecisionRule
 

@@ -13,7 +13,7 @@ from sweepkit.config import typed
 from sweepkit.config.schema import RungConfig
 from sweepkit.errors import ConfigError, SweepkitError
 from sweepkit.promotion import gate
-from sweepkit.promotion.verdict import Outcome, Verdict
+from sweepkit.promotion.verdict_record import Outcome, Verdict
 from sweepkit.results.record import FailureClass, RunState
 from sweepkit.sweep.decision import DecisionRule
 

@@ -17,7 +17,7 @@ from sweepkit.cli import plan as plan_command
 from sweepkit.config import typed
 from sweepkit.errors import FrozenPlanError
 from sweepkit.promotion import amend
-from sweepkit.promotion.verdict import Final, Outcome, Promotion
+from sweepkit.promotion.verdict_record import Final, Outcome, Promotion
 from sweepkit.results.record import RunState
 from sweepkit.sweep import file, frozen_head, multirun, seen
 from sweepkit.sweep import frozen as freezing

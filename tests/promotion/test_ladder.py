@@ -15,8 +15,8 @@ from promotion_worlds import EFFECTS, RULE, VARIANTS, World, climb, files, freez
 from sweepkit import fsio
 from sweepkit.config import typed
 from sweepkit.errors import FrozenPlanError, StorageError, SweepkitError
-from sweepkit.promotion import gate, ladder, ledger
-from sweepkit.promotion.verdict import Final, Promotion, RungResult
+from sweepkit.promotion import gate, ladder, verdict_file
+from sweepkit.promotion.verdict_record import Final, Promotion, RungResult
 from sweepkit.results.record import FailureClass, RunState
 from sweepkit.sweep.cell import Cell
 
@@ -108,7 +108,7 @@ def test_a_damaged_or_deleted_store_of_decisions_is_rebuilt_the_same(tmp_path: P
     world = World(freeze(tmp_path, VARIANTS), EFFECTS)
     climb(world)
     before = files(world.frozen)
-    path = ledger.path(world.frozen)
+    path = verdict_file.path(world.frozen)
     for damage in ("{", "[]", '{"frozen_sha256": 1}', before["verdicts.json"].replace("verdicts", "x"), None):
         path.unlink() if damage is None else path.write_text(damage)
         climb(world)
@@ -118,7 +118,7 @@ def test_a_damaged_or_deleted_store_of_decisions_is_rebuilt_the_same(tmp_path: P
 def test_decisions_of_a_newer_version_are_not_replaced(tmp_path: Path) -> None:
     world = World(freeze(tmp_path, VARIANTS), EFFECTS)
     climb(world)
-    path = ledger.path(world.frozen)
+    path = verdict_file.path(world.frozen)
     fsio.write_json(path, fsio.read_json(path) | {"schema_version": 2})
     newer = path.read_text()
     with pytest.raises(SweepkitError, match=r"verdicts\.json has schema_version 2, but must have 1 or less"):
@@ -134,7 +134,7 @@ def test_a_decision_edited_by_hand_is_not_believed(tmp_path: Path) -> None:
         before["verdicts.json"].replace('"reject"', '"adopt"').replace('"climbs": false', '"climbs": true')
     )
     assert edited != before["verdicts.json"]
-    ledger.path(world.frozen).write_text(edited)
+    verdict_file.path(world.frozen).write_text(edited)
     climb(world)
     assert files(world.frozen) == before
 
@@ -202,7 +202,7 @@ def test_a_plan_or_rule_edited_on_the_way_is_refused(tmp_path: Path, file: str, 
         ladder.promote(world.frozen, run_and_tamper, world.load)
     with pytest.raises(FrozenPlanError):
         climb(world)
-    decided = ledger.read(world.frozen)
+    decided = verdict_file.read(world.frozen)
     assert moment not in decided, "a decision was made by a tampered plan"
     path.write_text(original)
     assert climb(world).of(Final.adopted) == ["holds"]

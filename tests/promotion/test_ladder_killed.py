@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from promotion_worlds import EFFECTS, FATES, VARIANTS, Killed, World, climb, files, freeze, settled
 
 from sweepkit import fsio
-from sweepkit.promotion.verdict import Final, Promotion
+from sweepkit.promotion.verdict_record import Final, Promotion
 from sweepkit.results.record import FailureClass, RunState
 
 

@@ -15,9 +15,9 @@ from sweepkit.analysis import calibration_file
 from sweepkit.analysis.calibration import Calibration
 from sweepkit.config import typed
 from sweepkit.errors import ConfigError
-from sweepkit.promotion import ledger, replay, story
+from sweepkit.promotion import replay, story, verdict_file
 from sweepkit.promotion.compare import compare
-from sweepkit.promotion.verdict import Final, Outcome, Promotion
+from sweepkit.promotion.verdict_record import Final, Outcome, Promotion
 from sweepkit.report import sheets
 from sweepkit.sweep.decision import DecisionRule
 
@@ -73,7 +73,7 @@ def test_effects_are_followed_on_one_text_all_the_way(tmp_path: Path) -> None:
 def test_a_replay_by_the_usual_text_shows_what_it_would_have_adopted(tmp_path: Path) -> None:
     world, _ = ended(tmp_path)
     rule = replace(RULE, last_metric="val_bpb")
-    stored = ledger.read(world.frozen)
+    stored = verdict_file.read(world.frozen)
     changed = [item for item in replay.replay(world.frozen, rule, world.load(), stored) if item.differs]
     assert [(item.variant, item.rung, item.before, item.after) for item in changed] == [
         ("fits", "d6", "reject", "adopt")

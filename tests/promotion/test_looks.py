@@ -13,7 +13,7 @@ from promotion_worlds import RULE, Killed, World, climb, freeze, settled
 
 from sweepkit.config import typed
 from sweepkit.errors import ConfigError
-from sweepkit.promotion.verdict import Final, Promotion
+from sweepkit.promotion.verdict_record import Final, Promotion
 from sweepkit.sweep.decision import DecisionRule
 
 LOOKS = replace(RULE, looks=(3, 5, 8), num_unselected=0)

@@ -14,7 +14,7 @@ from sweepkit.analysis import spending
 from sweepkit.config.choices import Dtype
 from sweepkit.config.schema import PrecisionConfig, RunConfig
 from sweepkit.promotion import gate
-from sweepkit.promotion.verdict import Final, Outcome, Promotion
+from sweepkit.promotion.verdict_record import Final, Outcome, Promotion
 from sweepkit.sweep.decision import DecisionRule
 
 HORIZONS = (0.5, 2.0)

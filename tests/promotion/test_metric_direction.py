@@ -12,7 +12,7 @@ from other_tables import EFFECTS, table
 from sweepkit.cli.main import main
 from sweepkit.errors import ConfigError
 from sweepkit.promotion.compare import Comparison, compare
-from sweepkit.promotion.verdict import Outcome
+from sweepkit.promotion.verdict_record import Outcome
 from sweepkit.report import sheets
 from sweepkit.sweep.decision import DecisionRule
 

@@ -7,7 +7,7 @@ import pytest
 from other_tables import table
 
 from sweepkit.promotion.compare import Comparison, compare
-from sweepkit.promotion.verdict import Outcome
+from sweepkit.promotion.verdict_record import Outcome
 from sweepkit.report import sheets
 
 

@@ -17,7 +17,7 @@ from sweepkit.cli.main import main
 from sweepkit.config import paths
 from sweepkit.promotion import expected
 from sweepkit.promotion.simulation import of_sweep, rung, worlds
-from sweepkit.promotion.verdict import Final
+from sweepkit.promotion.verdict_record import Final
 from sweepkit.sweep import expand, file
 from sweepkit.sweep.decision import DecisionRule
 

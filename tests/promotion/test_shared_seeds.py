@@ -12,7 +12,7 @@ from scipy import stats
 
 from sweepkit.errors import ConfigError
 from sweepkit.promotion.compare import Comparison, compare
-from sweepkit.promotion.verdict import Outcome
+from sweepkit.promotion.verdict_record import Outcome
 
 EFFECTS = {"better": -0.004, "same": 0.0, "worse": 0.005}
 SHARED = table(EFFECTS, seeds=4)

@@ -12,7 +12,7 @@ from scipy import stats
 from sweepkit.analysis import effects, suspicion
 from sweepkit.promotion import gate
 from sweepkit.promotion.simulation import design, of_sweep, play, policies, rung, worlds
-from sweepkit.promotion.verdict import Outcome
+from sweepkit.promotion.verdict_record import Outcome
 from sweepkit.results.columns import is_horizon
 from sweepkit.sweep import expand, file
 from sweepkit.sweep.decision import DecisionRule

@@ -14,7 +14,7 @@ from promotion_worlds import EFFECTS, FATES, RULE, VARIANTS, World, climb, freez
 
 from sweepkit.errors import ConfigError
 from sweepkit.promotion import unselected
-from sweepkit.promotion.verdict import Final, Outcome
+from sweepkit.promotion.verdict_record import Final, Outcome
 from sweepkit.sweep.decision import DecisionRule
 
 

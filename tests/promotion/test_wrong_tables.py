@@ -13,7 +13,7 @@ from other_tables import table
 from sweepkit.cli.main import main
 from sweepkit.errors import SweepkitError
 from sweepkit.promotion.compare import compare
-from sweepkit.promotion.verdict import Outcome
+from sweepkit.promotion.verdict_record import Outcome
 from sweepkit.sweep.decision import DecisionRule
 
 EFFECTS = {"better": -0.02, "same": 0.0}

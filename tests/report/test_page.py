@@ -21,7 +21,7 @@ from sweepkit.cli.main import main
 from sweepkit.config import typed
 from sweepkit.errors import SweepkitError
 from sweepkit.promotion.simulation.play import Score
-from sweepkit.promotion.verdict import Promotion
+from sweepkit.promotion.verdict_record import Promotion
 from sweepkit.report import content, drawing, html, plots, policy_plot, sheets, tables, terminal
 from sweepkit.results import store
 from sweepkit.sweep.decision import DecisionRule

@@ -14,7 +14,7 @@ from sweepkit.config import typed
 from sweepkit.config.schema import RunConfig, RungConfig
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.promotion import ladder
-from sweepkit.promotion.verdict import Promotion
+from sweepkit.promotion.verdict_record import Promotion
 from sweepkit.results import store
 from sweepkit.results.record import FailureClass, RunDir, RunRecord, RunState
 from sweepkit.sweep.cell import Cell

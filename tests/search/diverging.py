@@ -16,8 +16,8 @@ from pathlib import Path
 import optuna
 
 from sweepkit.config import typed
-from sweepkit.search.outcome import Outcome, TrialState
 from sweepkit.search.study import Study
+from sweepkit.search.trial_outcome import Outcome, TrialState
 from sweepkit.sweep.search_spec import SearchSpec
 from sweepkit.sweep.trials import Trial
 

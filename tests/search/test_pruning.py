@@ -15,7 +15,7 @@ from sweepkit import fsio
 from sweepkit.analysis.replicates import sort_runs
 from sweepkit.config.schema import LauncherConfig
 from sweepkit.launch.execute import execute
-from sweepkit.launch.status import status
+from sweepkit.launch.sweep_status import status
 from sweepkit.results import store
 from sweepkit.results.record import RunDir, RunState
 from sweepkit.search import drive, study

@@ -16,11 +16,11 @@ from sweepkit.cli import main
 from sweepkit.config.choices import LauncherKind
 from sweepkit.config.schema import LauncherConfig
 from sweepkit.launch import execute
-from sweepkit.launch.cancel import cancel
+from sweepkit.launch.cancelling import cancel
 from sweepkit.launch.ledger import Ledger
-from sweepkit.launch.slurm import patience, workers
+from sweepkit.launch.slurm import retries, workers
 from sweepkit.launch.slurm.submit import Submitted
-from sweepkit.launch.status import status
+from sweepkit.launch.sweep_status import status
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.results import pruned, store
 from sweepkit.results.record import RunDir, RunState
@@ -147,7 +147,7 @@ def test_workers_on_slurm_prune_as_local_ones_do(tmp_path: Path, monkeypatch: py
     def carry_out(title: str, command: list[str], num_workers: int, *_: Any, **__: Any) -> Submitted:
         assert num_workers >= 1
         with monkeypatch.context() as patch:
-            patch.setenv(patience.IS_JOB, "1")
+            patch.setenv(retries.IS_JOB, "1")
             assert main.main(command) == 0
         return Submitted(submitted=num_workers, jobs=["7"])
 

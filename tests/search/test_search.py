@@ -18,7 +18,7 @@ from sweepkit.config.schema import LauncherConfig
 from sweepkit.errors import ConfigError, FrozenPlanError
 from sweepkit.launch import job
 from sweepkit.launch.execute import LaunchCancelledError, LaunchSummary
-from sweepkit.launch.status import status
+from sweepkit.launch.sweep_status import status
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.results import query, store
 from sweepkit.results.record import FailureClass, RunDir

@@ -17,7 +17,7 @@ from sweepkit.config.schema import LauncherConfig
 from sweepkit.errors import ConfigError
 from sweepkit.launch import execute
 from sweepkit.plan.run_plan import RunPlan
-from sweepkit.promotion.verdict import Promotion
+from sweepkit.promotion.verdict_record import Promotion
 from sweepkit.results import store
 from sweepkit.search import drive
 from sweepkit.search.trial_ledger import TrialLedger

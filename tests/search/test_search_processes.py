@@ -16,7 +16,7 @@ from optuna.trial import TrialState
 from search_fakes import BETA, LR, freeze, loss_of, ran
 
 from sweepkit import fsio
-from sweepkit.launch.cancel import cancel
+from sweepkit.launch.cancelling import cancel
 from sweepkit.results import store
 from sweepkit.results.record import RunDir, RunState
 from sweepkit.search import study

@@ -13,7 +13,7 @@ from sweepkit.cli import searching
 from sweepkit.config.schema import LauncherConfig
 from sweepkit.launch import job
 from sweepkit.launch.execute import execute
-from sweepkit.launch.status import status
+from sweepkit.launch.sweep_status import status
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.results.record import FailureClass, RunDir
 from sweepkit.search import drive, study

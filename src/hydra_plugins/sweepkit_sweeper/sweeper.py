@@ -1,8 +1,8 @@
 """The Sweeper behind ``sweepkit train -m``.
 
 Hydra imports this module at the start of every Hydra app on the machine, so that it imports nothing but
-Hydra; the work is in ``sweepkit.cli.multirun``. Hydra's launchers are not used: runs go through sweepkit's
-own, with its deduplication, resume and record of failures.
+Hydra; the work is in ``sweepkit.cli.train_multirun``. Hydra's launchers are not used: runs go through
+sweepkit's own, with its deduplication, resume and record of failures.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ class SweepkitSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         """Run the multirun. Raises SystemExit where runs failed, for Hydra drops what a sweeper returns."""
-        from sweepkit.cli import multirun
+        from sweepkit.cli import train_multirun
 
         search = self._search
         if isinstance(search, DictConfig):
             search = OmegaConf.to_container(search, resolve=True)
-        status = multirun.run(arguments, search or None, self._other_sources)
+        status = train_multirun.run(arguments, search or None, self._other_sources)
         if status:
             raise SystemExit(status)
 

@@ -35,7 +35,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Cancel; 0 when everything has stopped, 1 when some runs are still about to."""
-    from sweepkit.launch.cancel import cancel
+    from sweepkit.launch.cancelling import cancel
 
     done = cancel(paths.results_dir(), args.name, wait_s=args.wait)
     for what, run_ids in (

@@ -80,11 +80,11 @@ def _evaluated(plan: RunPlan, overrides: Sequence[str]) -> RunPlan:
     from sweepkit.config import compose
     from sweepkit.errors import invalid
     from sweepkit.plan import build
-    from sweepkit.sweep import override
+    from sweepkit.sweep import set_fields
 
     config = plan.config
     for item in overrides:
-        if override.block(item) not in _BLOCKS:
+        if set_fields.block(item) not in _BLOCKS:
             raise invalid(
                 "evaluate",
                 item,
@@ -92,7 +92,7 @@ def _evaluated(plan: RunPlan, overrides: Sequence[str]) -> RunPlan:
                 "anything else is another training: sweepkit train",
             )
     for block in _BLOCKS:
-        if mine := [item for item in overrides if override.block(item) == block]:
+        if mine := [item for item in overrides if set_fields.block(item) == block]:
             config = compose.with_block(config, block, mine)
     return build.evaluated(plan, config)
 

@@ -25,7 +25,7 @@ def machine(device: torch.device) -> Iterator[tuple[str, str]]:
 
     from sweepkit.launch import machine as cores
     from sweepkit.launch.slurm import cluster
-    from sweepkit.launch.slurm.patience import ClusterError
+    from sweepkit.launch.slurm.retries import ClusterError
     from sweepkit.training import device as devices
     from sweepkit.training import environment, wandb_log
 

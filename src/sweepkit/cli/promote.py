@@ -15,7 +15,7 @@ from sweepkit.printable import counted
 if TYPE_CHECKING:
     from sweepkit.launch.slurm.submit import Submitted
     from sweepkit.plan.run_plan import RunPlan
-    from sweepkit.promotion.verdict import Promotion, RungResult
+    from sweepkit.promotion.verdict_record import Promotion, RungResult
     from sweepkit.sweep.cell import Cell
     from sweepkit.sweep.frozen import Frozen
 
@@ -233,7 +233,7 @@ def _check_climbs(sweep: Frozen) -> None:
 def _show(sweep: Frozen, promotion: Promotion, results_dir: Path) -> None:
     """Results, verdicts with reasons, the transfer story, and where it all is."""
     from sweepkit.analysis import comparable
-    from sweepkit.promotion.verdict import Final
+    from sweepkit.promotion.verdict_record import Final
     from sweepkit.report import drawing, tables, terminal
     from sweepkit.results.columns import PLANNED
 

@@ -21,7 +21,7 @@ def run(name: str, overrides: Sequence[str], results_dir: Path, allow_mixed_envi
         name: a sweep that was frozen.
         overrides: settings of the rule (``decision.alpha=0.01``) in place of the frozen ones.
     """
-    from sweepkit.promotion import ledger, replay
+    from sweepkit.promotion import replay, verdict_file
     from sweepkit.report import drawing, terminal
     from sweepkit.sweep import frozen
     from sweepkit.sweep.decision import DecisionRule
@@ -29,7 +29,9 @@ def run(name: str, overrides: Sequence[str], results_dir: Path, allow_mixed_envi
     sweep = frozen.load_frozen(results_dir, name)
     rule = DecisionRule.amended(overrides, sweep.decision)
     frame = running.load(sweep, results_dir)
-    found = replay.replay(sweep, rule, frame, ledger.read(sweep, of_any_rule=True), allow_mixed_environments)
+    found = replay.replay(
+        sweep, rule, frame, verdict_file.read(sweep, of_any_rule=True), allow_mixed_environments
+    )
     console = terminal.console()
     console.print(drawing.draw(_sheet(found)))
     differing = sum(item.differs for item in found)

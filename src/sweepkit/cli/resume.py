@@ -53,11 +53,11 @@ def run(args: argparse.Namespace) -> int:
     """Resume; the exit status is 1 where runs failed."""
     from sweepkit.config import compose
     from sweepkit.errors import invalid
-    from sweepkit.sweep import frozen, override
+    from sweepkit.sweep import frozen, set_fields
 
     results_dir = paths.results_dir()
     for item in args.overrides:
-        if override.block(item) != "launcher":
+        if set_fields.block(item) != "launcher":
             raise invalid("resume", item, "be a launcher override", "a frozen sweep's runs do not change")
     sweep = frozen.load_frozen(results_dir, args.name)
     how = running.how(args, results_dir, sweep.cells[0].plan)
@@ -86,10 +86,10 @@ def run(args: argparse.Namespace) -> int:
 def _executing(frozen: Sequence[str], now: Sequence[str]) -> list[str]:
     """The overrides that trials are composed with: those that were frozen, the launcher's as it is now."""
     from sweepkit.config import compose
-    from sweepkit.sweep import override
+    from sweepkit.sweep import set_fields
 
     is_another = any(map(compose.is_group_override, now))
-    kept = [item for item in frozen if not is_another or override.block(item) != "launcher"]
+    kept = [item for item in frozen if not is_another or set_fields.block(item) != "launcher"]
     return [*kept, *now]
 
 

@@ -89,12 +89,12 @@ def launcher_of(plan: RunPlan) -> LauncherConfig:
 
 def how(args: argparse.Namespace, results_dir: Path, plan: RunPlan) -> How:
     """From a command's arguments; the launcher is the one that ``plan`` was made with."""
-    from sweepkit.sweep import override
+    from sweepkit.sweep import set_fields
 
     return How(
         results_dir,
         launcher_of(plan),
-        tuple(item for item in args.overrides if override.block(item) == "launcher"),
+        tuple(item for item in args.overrides if set_fields.block(item) == "launcher"),
         args.retry_failed,
         args.wait,
         args.other_sources,
@@ -164,13 +164,13 @@ def run_plans(
         )
         return None
     from sweepkit.launch.ledger import Ledger
-    from sweepkit.launch.slurm import patience, wait
+    from sweepkit.launch.slurm import retries, wait
     from sweepkit.launch.slurm.submit import submit
 
     asking = functools.partial(
         submit, plans, how.launcher, results_dir=how.results_dir, title=title, together=together
     )
-    automatic = patience.IS_JOB in os.environ
+    automatic = retries.IS_JOB in os.environ
     submitted = asking(retry_failed=how.retry_failed, automatic=automatic, other_sources=other_sources)
     print(f"{title}: {submitted}")
     if not how.wait or not submitted.is_pending:
@@ -266,7 +266,7 @@ def check_power(sweep: SweepFile, overrides: Sequence[str], results_dir: Path, i
 def leave(sweep: Frozen, how: How, submitted: Submitted, command: Sequence[str]) -> int:
     """Submit the gate that goes on from here, and say how to follow it; returns the exit status."""
     from sweepkit.launch.slurm import submit
-    from sweepkit.launch.slurm.patience import ClusterError
+    from sweepkit.launch.slurm.retries import ClusterError
 
     line = ["resume", sweep.name, *command, *how.overrides]
     try:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from sweepkit.launch.slurm.submit import Submitted
-    from sweepkit.promotion.verdict import Promotion
+    from sweepkit.promotion.verdict_record import Promotion
     from sweepkit.search.trial_ledger import TrialLedger
     from sweepkit.sweep.decision import DecisionRule
     from sweepkit.sweep.frozen import Frozen
@@ -48,7 +48,7 @@ def carry_out(sweep: Frozen, how: running.How, overrides: Sequence[str]) -> Subm
     if how.is_slurm:
         return _submit(sweep, how, overrides)
     from sweepkit.launch.other_sources import OtherSources
-    from sweepkit.launch.slurm.patience import IS_JOB
+    from sweepkit.launch.slurm.retries import IS_JOB
     from sweepkit.search import drive
 
     drive.search(
@@ -83,7 +83,7 @@ def searched(sweep: Frozen, results_dir: Path) -> Frozen | None:
 
 def _of_dead_trials(ledger: TrialLedger) -> set[str]:
     """Runs that only trials asked for which were lost; others were proposed in their place."""
-    from sweepkit.search.outcome import TrialState
+    from sweepkit.search.trial_outcome import TrialState
 
     dead: set[str] = set()
     needed: set[str] = set()
@@ -100,7 +100,7 @@ def _submit(sweep: Frozen, how: running.How, overrides: Sequence[str]) -> Submit
     """Have array tasks search together, each with the local launcher on its node."""
     from sweepkit.launch.other_sources import OtherSources, settle
     from sweepkit.launch.slurm import wait
-    from sweepkit.launch.slurm.patience import IS_JOB
+    from sweepkit.launch.slurm.retries import IS_JOB
     from sweepkit.search.proposals import Proposals
     from sweepkit.search.trial_ledger import TrialLedger
     from sweepkit.sweep import trials

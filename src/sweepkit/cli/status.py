@@ -13,7 +13,7 @@ from sweepkit.promotion.ended import has_ended
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from sweepkit.launch.status import RunStatus, SweepStatus
+    from sweepkit.launch.sweep_status import RunStatus, SweepStatus
     from sweepkit.report.sheet import Sheet
 
 EPILOG = """\
@@ -48,7 +48,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the status; 0 on success. User errors raise ``SweepkitError``."""
-    from sweepkit.launch.status import status
+    from sweepkit.launch.sweep_status import status
 
     statuses = status(paths.results_dir(), args.sweep)
     for item in statuses:
@@ -107,7 +107,7 @@ def _print_sweep(console: Console, sweep: SweepStatus, detailed: bool, every_run
 
 def _rungs(runs: list[RunStatus]) -> Sheet:
     """Counts by rung."""
-    from sweepkit.launch.status import STATES
+    from sweepkit.launch.sweep_status import STATES
     from sweepkit.report.sheet import Sheet
 
     states = [state for state in STATES if any(run.state == state for run in runs)]

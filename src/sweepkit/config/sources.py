@@ -27,7 +27,7 @@ from sweepkit.errors import DamagedError, StorageError
 PARTS = (
     "data", "model", "optim", "precision", "distributed", "training",
     "config/dimensions.py", "plan/text.py", "plan/folder_text.py", "plan/fp8_share.py",
-    "plan/parts.py", "plan/roles.py", "plan/weights.py",
+    "plan/parts.py", "plan/roles.py", "plan/part_weights.py",
 )  # fmt: skip
 _DIGITS = 16
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from sweepkit.config.schema import ModelConfig
 from sweepkit.model.layers import Linear, add_linears, norm, rotate
-from sweepkit.plan.weights import Weight
+from sweepkit.plan.part_weights import Weight
 
 
 class Attention(nn.Module):

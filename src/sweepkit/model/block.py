@@ -23,7 +23,7 @@ from sweepkit.model.attention import Attention
 from sweepkit.model.experts import Experts
 from sweepkit.model.layers import norm
 from sweepkit.model.mlp import MLP
-from sweepkit.plan.weights import Weight, within
+from sweepkit.plan.part_weights import Weight, within
 
 
 class Block(nn.Module):

@@ -21,8 +21,8 @@ from sweepkit.config.choices import ExpertBalance
 from sweepkit.config.schema import ModelConfig
 from sweepkit.model.layers import Linear
 from sweepkit.model.mlp import ACTIVATIONS, MLP
+from sweepkit.plan.part_weights import Weight, within
 from sweepkit.plan.parts import MLPS
-from sweepkit.plan.weights import Weight, within
 
 
 class Experts(nn.Module):

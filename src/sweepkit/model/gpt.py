@@ -35,7 +35,7 @@ from sweepkit.model.loss import (
     weighted_mean_nats,
     weighted_nats_and_gradient,
 )
-from sweepkit.plan import parts, weights
+from sweepkit.plan import part_weights, parts
 from sweepkit.plan.roles import ROLES
 from sweepkit.plan.run_plan import RunPlan
 
@@ -79,11 +79,11 @@ class GPT(nn.Module):
         super().__init__()
         self.run_config, self.compute_dtype = config, compute_dtype
         self.config, self.vocab_size = config.model, config.tokenizer.vocab_size
-        self.weights = weights.by_parameter(parts.describe(config))  # of every parameter, by its name
+        self.weights = part_weights.by_parameter(parts.describe(config))  # of every parameter, by its name
         self.sequence_len, self.backout_layer = plan.sequence_len, plan.depth // 2
         self.wte = self._table("wte", device)
         self.blocks = nn.ModuleList(
-            Block(config.model, weights.within(self.weights, f"blocks.{i}."), device)
+            Block(config.model, part_weights.within(self.weights, f"blocks.{i}."), device)
             for i in range(plan.depth)
         )
         self.value_embeds = nn.ModuleDict(
@@ -106,7 +106,7 @@ class GPT(nn.Module):
         self.training_project = None
         self._nats_and_gradient, self._weighted = nats_and_gradient, weighted_nats_and_gradient
         self._compiled = False
-        num_heads = len(weights.within(self.weights, "further_heads."))
+        num_heads = len(part_weights.within(self.weights, "further_heads."))
         self.further_heads = nn.ModuleList(
             self._linear(f"further_heads.{i}", device) for i in range(num_heads)
         )
@@ -133,7 +133,7 @@ class GPT(nn.Module):
 
     def initialize(self, seed: int) -> None:
         """Fill every parameter in place from ``seed``: the same bits every time, on every device."""
-        described = weights.by_parameter(parts.describe(self.run_config))
+        described = part_weights.by_parameter(parts.describe(self.run_config))
         init.initialize(self, described, seed, self.config.init_moved_by)
         for experts in self.experts():
             experts.bias.zero_()

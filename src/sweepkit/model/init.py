@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from sweepkit.plan.weights import Constant, Init, Line, Normal, Uniform, Weight
+from sweepkit.plan.part_weights import Constant, Init, Line, Normal, Uniform, Weight
 
 
 @torch.no_grad()

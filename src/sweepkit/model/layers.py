@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sweepkit.plan.weights import Weight
+from sweepkit.plan.part_weights import Weight
 
 _TOKEN, _BEFORE = 36_313, 27_191  # of a bigram's hash
 

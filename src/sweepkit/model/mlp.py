@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from sweepkit.config.choices import MlpKind
 from sweepkit.model.layers import Linear, add_linears
+from sweepkit.plan.part_weights import Weight
 from sweepkit.plan.parts import MLPS
-from sweepkit.plan.weights import Weight
 
 _LEAK = 0.5  # as published (docs/reference/experiments.csv)
 

@@ -11,7 +11,7 @@ from sweepkit import errors
 from sweepkit.config import checks, identity
 from sweepkit.config.facts import Identity, fields_of
 from sweepkit.config.schema import RunConfig, ScheduleConfig
-from sweepkit.plan import cost, sizing, text, transfer, world
+from sweepkit.plan import cost, depth_scaling, sizing, text, world
 from sweepkit.plan.fp8_share import fp8_flops_per_token
 from sweepkit.plan.horizon import plan_horizon
 from sweepkit.plan.resolution import resolved
@@ -30,8 +30,8 @@ def build(config: RunConfig) -> RunPlan:
     sizes = sizing.size(config)
     reference = sizing.reference(config)
     horizon = plan_horizon(config, sizes, reference)
-    rates = transfer.learning_rates(config, sizes, horizon)
-    decays = transfer.weight_decays(config, sizes, horizon)
+    rates = depth_scaling.learning_rates(config, sizes, horizon)
+    decays = depth_scaling.weight_decays(config, sizes, horizon)
     steps = _schedule_steps(config, horizon.num_steps)
     texts = text.texts(config)
     keys = identity.keys(config, resolved(config, sizes, horizon, rates, decays, steps, texts))

@@ -13,10 +13,10 @@ from dataclasses import replace
 
 from sweepkit.config.choices import Dtype
 from sweepkit.config.schema import RunConfig
+from sweepkit.plan.part_weights import Weight
 from sweepkit.plan.roles import UpdateRule, update_rule
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.plan.sizing import Sizing
-from sweepkit.plan.weights import Weight
 
 _T = 1e12
 GIB = 2**30

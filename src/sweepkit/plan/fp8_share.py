@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from sweepkit.config.choices import Dtype
 from sweepkit.config.schema import Fp8Config, RunConfig
+from sweepkit.plan.part_weights import FLOPS_PER_PARAM, Weight
 from sweepkit.plan.sizing import Sizing
-from sweepkit.plan.weights import FLOPS_PER_PARAM, Weight
 
 
 def in_fp8(weight: Weight, rule: Fp8Config) -> bool:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from sweepkit.config import dimensions
 from sweepkit.config.choices import FurtherHeads, MlpKind, MlpMatch
 from sweepkit.config.schema import ModelConfig, RunConfig
-from sweepkit.plan.weights import ZERO, Constant, Init, Line, Normal, Part, Uniform, Weight
+from sweepkit.plan.part_weights import ZERO, Constant, Init, Line, Normal, Part, Uniform, Weight
 
 #: Scores and weighted values: 2 × 2 FLOPs forward, twice that backward, a channel and visible position.
 FLOPS_PER_ATTENTION_CHANNEL = 12

@@ -14,7 +14,7 @@ from sweepkit.config import dimensions
 from sweepkit.config.choices import ParameterCount
 from sweepkit.config.schema import RunConfig
 from sweepkit.plan import parts
-from sweepkit.plan.weights import Part, Weight
+from sweepkit.plan.part_weights import Part, Weight
 
 #: First word of a parameter's name → the sum that it is in.
 _SUM_OF = {"blocks": "transformer_matrices"} | {

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from sweepkit import errors
-from sweepkit.promotion import deferred, ledger
-from sweepkit.promotion.verdict import Outcome
+from sweepkit.promotion import deferred, verdict_file
+from sweepkit.promotion.verdict_record import Outcome
 from sweepkit.results.columns import REFERENCE
 from sweepkit.sweep import amendments
 from sweepkit.sweep.amendments import Amendment
@@ -47,7 +47,7 @@ def amend(
         _check_same(frozen, to_seeds, there, variants)
         return None
     latest = frozen.amendments[-1].rung if frozen.amendments else rung
-    decided = ledger.read(frozen)
+    decided = verdict_file.read(frozen)
     if latest not in decided or any(verdict.climbs for verdict in decided[latest].verdicts):
         raise errors.invalid(
             "--amend-to",
@@ -82,7 +82,7 @@ def seeds_so_far(frozen: Frozen) -> int:
 def _wanted(frozen: Frozen, to_seeds: int, variants: Sequence[str]) -> list[str]:
     """The variants that are asked for, or all that are open, in the order of the last rung's verdicts."""
     rung = frozen.rungs[-1].name
-    decided = ledger.read(frozen)
+    decided = verdict_file.read(frozen)
     results = [
         decided[name] for name in (rung, *(item.rung for item in frozen.amendments)) if name in decided
     ]

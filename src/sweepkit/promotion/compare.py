@@ -20,7 +20,7 @@ from sweepkit.analysis.transfer import TransferRow
 from sweepkit.config import typed
 from sweepkit.printable import counted
 from sweepkit.promotion import gate, shared_seeds, table
-from sweepkit.promotion.verdict import Outcome, Verdict
+from sweepkit.promotion.verdict_record import Outcome, Verdict
 from sweepkit.results.columns import PLANNED, REFERENCE, is_reference
 from sweepkit.results.record import RunState
 from sweepkit.sweep import last_rung

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from sweepkit.promotion.verdict import Outcome, Verdict
+from sweepkit.promotion.verdict_record import Outcome, Verdict
 from sweepkit.sweep import conflicts
 from sweepkit.sweep.cell import REFERENCE, VARIANT, Cell
 from sweepkit.sweep.decision import DecisionRule

@@ -17,8 +17,8 @@ from sweepkit import errors
 from sweepkit.analysis import power
 from sweepkit.analysis.calibration import KEY, Calibration
 from sweepkit.printable import counted
-from sweepkit.promotion import amend, expected, gate, ledger, table
-from sweepkit.promotion.verdict import Outcome
+from sweepkit.promotion import amend, expected, gate, table, verdict_file
+from sweepkit.promotion.verdict_record import Outcome
 from sweepkit.results.columns import REFERENCE
 from sweepkit.sweep.amendments import MIN_SEEDS, level
 from sweepkit.sweep.decision import STEPS_ALONE, DecisionRule
@@ -139,7 +139,7 @@ def check_amendment(
 
 def _own_noise(frozen: Frozen, variants: Sequence[str]) -> Calibration | None:
     """The noise that the last rung's verdicts rest on, as far as it was measured."""
-    result = ledger.read(frozen).get(frozen.rungs[-1].name)
+    result = verdict_file.read(frozen).get(frozen.rungs[-1].name)
     found = [
         item.effect
         for item in (result.verdicts if result else ())

@@ -32,7 +32,7 @@ from sweepkit.config.schema import RungConfig
 from sweepkit.promotion import judging, wording
 from sweepkit.promotion.case import Case, cases
 from sweepkit.promotion.judging import Finding
-from sweepkit.promotion.verdict import Outcome, Verdict
+from sweepkit.promotion.verdict_record import Outcome, Verdict
 from sweepkit.results.columns import REFERENCE
 from sweepkit.results.record import RunState
 from sweepkit.sweep import metric as metrics

@@ -17,7 +17,7 @@ import pandas as pd
 
 from sweepkit.analysis.calibration import Calibration
 from sweepkit.config import typed
-from sweepkit.promotion.verdict import Outcome, Verdict
+from sweepkit.promotion.verdict_record import Outcome, Verdict
 from sweepkit.sweep import seen
 from sweepkit.sweep.frozen import Frozen
 from sweepkit.sweep.seen import Judgement, Seen, judged_by, judgements

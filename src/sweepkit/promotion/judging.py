@@ -6,7 +6,7 @@ from sweepkit.analysis import effects
 from sweepkit.analysis.axes import Status
 from sweepkit.promotion import doubts, wording
 from sweepkit.promotion.case import Case
-from sweepkit.promotion.verdict import Outcome
+from sweepkit.promotion.verdict_record import Outcome
 from sweepkit.sweep.decision import SUPERIOR, DecisionRule
 
 #: Fewer complete pairs than this decide nothing in a variant's favour.

@@ -21,17 +21,17 @@ from sweepkit.analysis.calibration import Calibration
 from sweepkit.config.schema import RungConfig
 from sweepkit.errors import FrozenPlanError
 from sweepkit.promotion import (
+    conclusion,
     deferred,
     gate,
     hindsight,
-    ledger,
     looks,
-    outcome,
     searched,
     unselected,
+    verdict_file,
     wording,
 )
-from sweepkit.promotion.verdict import Promotion, RungResult, Verdict
+from sweepkit.promotion.verdict_record import Promotion, RungResult, Verdict
 from sweepkit.results.columns import PLANNED, REFERENCE, is_reference
 from sweepkit.results.record import FailureClass, RunState
 from sweepkit.sweep import last_rung, seen
@@ -85,7 +85,7 @@ def promote(
     waiting: dict[str, str] = {}
     at = ""
     _verify(frozen)
-    stored = ledger.read(frozen)
+    stored = verdict_file.read(frozen)
     for stage in _stages(frozen, rungs):
         rung = stage.rung
         if stage.amendment:
@@ -118,11 +118,11 @@ def promote(
         result = judge.result(rows, cells, stored, before)
         decided.append(result)
         seen.judge_first(frozen.sweep_dir, rung.name)
-        ledger.write(frozen, decided)
+        verdict_file.write(frozen, decided)
         on_decision(result)
         surviving, carried = result.survivors, result.unselected
-    promotion = outcome.conclude(frozen, rungs, decided, waiting, at)
-    outcome.write(frozen.sweep_dir, promotion, load())
+    promotion = conclusion.conclude(frozen, rungs, decided, waiting, at)
+    conclusion.write(frozen.sweep_dir, promotion, load())
     return promotion
 
 
@@ -201,7 +201,7 @@ class _Judge:
         known, said = self._calibrations(rows)
         rung, is_last = self.stage.rung, self.stage.is_last
         limits = changed_limits.said(self.frozen.sweep_dir, rung.name)
-        inputs = ledger.inputs_sha256(self.frozen, rung, is_last, self.carried, rows, known, limits)
+        inputs = verdict_file.inputs_sha256(self.frozen, rung, is_last, self.carried, rows, known, limits)
         before = stored.get(rung.name)
         if before is not None and before.inputs_sha256 == inputs:
             return before

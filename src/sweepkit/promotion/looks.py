@@ -14,7 +14,7 @@ from dataclasses import replace
 import pandas as pd
 
 from sweepkit.analysis import spending
-from sweepkit.promotion.verdict import Outcome, Verdict
+from sweepkit.promotion.verdict_record import Outcome, Verdict
 from sweepkit.results.columns import REFERENCE
 from sweepkit.sweep.cell import Cell
 

@@ -16,8 +16,8 @@ import pandas as pd
 
 from sweepkit.analysis import calibration_file, replicates
 from sweepkit.config.schema import RungConfig
-from sweepkit.promotion import ladder, ledger
-from sweepkit.promotion.verdict import RungResult, Verdict
+from sweepkit.promotion import ladder, verdict_file
+from sweepkit.promotion.verdict_record import RungResult, Verdict
 from sweepkit.results.columns import is_reference
 from sweepkit.sweep.decision import DecisionRule
 from sweepkit.sweep.frozen import Frozen
@@ -68,7 +68,7 @@ def replay(
         sweep_dir = Path(name) / frozen.name
         sweep_dir.mkdir()
         for path in (*frozen.sweep_dir.glob("*.json*"), frozen.sweep_dir.parent / calibration_file.NAME):
-            if path.is_file() and path.name != ledger.FILE:
+            if path.is_file() and path.name != verdict_file.FILE:
                 shutil.copy(path, sweep_dir if path.parent == frozen.sweep_dir else sweep_dir.parent)
         judged = replace(frozen, decision=rule, cells=there, sweep_dir=sweep_dir)
         promotion = ladder.promote(

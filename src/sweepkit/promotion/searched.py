@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sweepkit.promotion.verdict import Verdict
+from sweepkit.promotion.verdict_record import Verdict
 from sweepkit.sweep.decision import DecisionRule
 
 

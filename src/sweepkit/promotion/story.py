@@ -13,7 +13,7 @@ from dataclasses import replace
 from sweepkit.analysis.cliffs import Cliff, cliffs
 from sweepkit.analysis.effects import Effect
 from sweepkit.analysis.retention import Climber, Retention, retention
-from sweepkit.promotion.verdict import RungResult
+from sweepkit.promotion.verdict_record import RungResult
 from sweepkit.sweep import conflicts
 from sweepkit.sweep.cell import REFERENCE, VARIANT, Cell
 from sweepkit.sweep.decision import DecisionRule

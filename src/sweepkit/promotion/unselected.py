@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from sweepkit import fsio
 from sweepkit.promotion import wording
-from sweepkit.promotion.verdict import Outcome, Verdict
+from sweepkit.promotion.verdict_record import Outcome, Verdict
 from sweepkit.sweep.decision import DecisionRule
 
 

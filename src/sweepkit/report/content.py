@@ -17,7 +17,7 @@ from sweepkit.analysis.frontier import without_horizons
 from sweepkit.analysis.transfer import TransferRow
 from sweepkit.config import paths, typed
 from sweepkit.errors import DamagedError, SweepkitError, invalid
-from sweepkit.promotion.verdict import Promotion, Verdict
+from sweepkit.promotion.verdict_record import Promotion, Verdict
 from sweepkit.report.summary import COMPLETE
 from sweepkit.results import store
 from sweepkit.results.columns import PLANNED

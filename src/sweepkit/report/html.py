@@ -13,7 +13,7 @@ from pathlib import Path
 from sweepkit import fsio
 from sweepkit.analysis import comparable
 from sweepkit.printable import counted
-from sweepkit.promotion.verdict import Final
+from sweepkit.promotion.verdict_record import Final
 from sweepkit.report import numbers, plots, sections, sheets, stamp
 from sweepkit.report.content import NOT_RUN, Content, gather
 from sweepkit.report.markup import code, facts, figure, table, tree

@@ -14,7 +14,7 @@ import pandas as pd
 from sweepkit.analysis.axes import Status
 from sweepkit.analysis.matched import COSTS
 from sweepkit.analysis.transfer import TransferRow
-from sweepkit.promotion.verdict import Outcome, Promotion, Verdict
+from sweepkit.promotion.verdict_record import Outcome, Promotion, Verdict
 from sweepkit.report import numbers
 from sweepkit.report.sheet import Cell, Mark, Sheet
 from sweepkit.report.summary import summarise

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sweepkit.analysis.transfer import TransferRow
-from sweepkit.promotion.verdict import Verdict
+from sweepkit.promotion.verdict_record import Verdict
 from sweepkit.report import sheets
 from sweepkit.report.drawing import draw
 from sweepkit.sweep.decision import DecisionRule

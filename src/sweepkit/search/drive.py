@@ -16,13 +16,13 @@ from sweepkit.launch.execute import LaunchSummary, Prepare
 from sweepkit.launch.other_sources import OtherSources
 from sweepkit.launch.stopping import Stopping
 from sweepkit.launch.worker import SessionFactory, Work
-from sweepkit.search import worker
+from sweepkit.search import trial_worker
 from sweepkit.search.proposals import Proposals
 from sweepkit.search.trial_ledger import TrialLedger
 from sweepkit.sweep import trials
 from sweepkit.sweep.frozen import Frozen
 
-WORKER_COMMAND = (sys.executable, "-m", "sweepkit.search.worker")
+WORKER_COMMAND = (sys.executable, "-m", "sweepkit.search.trial_worker")
 
 
 def search(
@@ -85,6 +85,6 @@ def _work(sweep: Frozen, overrides: Sequence[str], other_sources: OtherSources) 
         max_attempts: int,
     ) -> None:
         proposals = Proposals(sweep, overrides, ledger, other_sources)
-        worker.work(ledger, proposals, session_factory, stop, driver=driver, max_attempts=max_attempts)
+        trial_worker.work(ledger, proposals, session_factory, stop, driver=driver, max_attempts=max_attempts)
 
     return work

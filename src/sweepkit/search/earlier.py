@@ -18,9 +18,9 @@ from sweepkit.results.record import FINAL_STATES
 from sweepkit.sweep import expand, points
 from sweepkit.sweep.conflicts import flatten
 from sweepkit.sweep.frozen import Frozen
-from sweepkit.sweep.override import EXECUTION_BLOCKS
 from sweepkit.sweep.points import Params
 from sweepkit.sweep.search_space import Choices, Parameter
+from sweepkit.sweep.set_fields import EXECUTION_BLOCKS
 
 #: Combinations of groups' options that are looked for at most.
 _MOST_GROUPS = 256

@@ -31,7 +31,7 @@ from optuna.trial import TrialState as OptunaState
 
 from sweepkit import fsio
 from sweepkit.search import space
-from sweepkit.search.outcome import Outcome, TrialState
+from sweepkit.search.trial_outcome import Outcome, TrialState
 from sweepkit.sweep import trials
 from sweepkit.sweep.search_spec import SearchSpec
 from sweepkit.sweep.trials import Trial

@@ -15,8 +15,8 @@ from sweepkit.launch.ledger import Ledger, Run
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.results.pruned import Pruner
 from sweepkit.results.record import RunDir
-from sweepkit.search import outcome
-from sweepkit.search.outcome import Outcome, TrialState
+from sweepkit.search import trial_outcome
+from sweepkit.search.trial_outcome import Outcome, TrialState
 from sweepkit.sweep import trials
 from sweepkit.sweep.cell import HORIZON, Cell
 from sweepkit.sweep.frozen import Frozen
@@ -96,7 +96,7 @@ class TrialLedger(Ledger):
     def _outcome(self, trial: Trial, runs: Sequence[Run]) -> Outcome | None:
         if trial.same_as is not None:
             return self.outcomes.get(trial.same_as)
-        return outcome.decide(trial, runs, self.rule, self.spec.max_peak_memory_gib)
+        return trial_outcome.decide(trial, runs, self.rule, self.spec.max_peak_memory_gib)
 
     def add(self, plans: Iterable[RunPlan]) -> None:
         """Take further runs into the list."""

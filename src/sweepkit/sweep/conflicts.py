@@ -12,7 +12,7 @@ from typing import Any
 from sweepkit import errors
 from sweepkit.config import compose, typed
 from sweepkit.config.schema import LadderConfig, LauncherConfig, RunConfig, RungConfig
-from sweepkit.sweep import last_rung, override
+from sweepkit.sweep import last_rung, set_fields
 from sweepkit.sweep import metric as metrics
 from sweepkit.sweep.cell import Cell
 from sweepkit.sweep.file import SweepFile
@@ -31,7 +31,7 @@ def check_levels(sweep: SweepFile, ladder: LadderConfig | None, extra: Sequence[
             for item in overrides:
                 where = f"axes.{axis}.{level}"
                 _check_not_sweep_level(where, item)
-                if override.is_execution(item):
+                if set_fields.is_execution(item):
                     raise errors.invalid(
                         where,
                         item,
@@ -43,7 +43,7 @@ def check_levels(sweep: SweepFile, ladder: LadderConfig | None, extra: Sequence[
 
 
 def _check_not_sweep_level(where: str, item: str) -> None:
-    key, _ = override.split(item, where)
+    key, _ = set_fields.split(item, where)
     if key in ("seed", "init_seed"):
         raise errors.invalid(
             where,
@@ -51,14 +51,14 @@ def _check_not_sweep_level(where: str, item: str) -> None:
             f"leave the {key} alone, seeds are replicates of one variant",
             "list them under seeds:",
         )
-    if override.block(item) == "ladder" and where != "command line":
+    if set_fields.block(item) == "ladder" and where != "command line":
         raise errors.invalid(where, item, "leave the ladder alone", "name it with ladder: in the sweep file")
 
 
 def _check_not_owned(where: str, item: str, rung: RungConfig) -> None:
-    key, _ = override.split(item, where)
+    key, _ = set_fields.split(item, where)
     for other in rung.overrides:
-        owned, _ = override.split(other, f"ladder rung {rung.name}")
+        owned, _ = set_fields.split(other, f"ladder rung {rung.name}")
         if key == owned or owned.startswith(f"{key}."):
             raise errors.invalid(
                 where,
@@ -73,7 +73,7 @@ def check_disjoint(sweep: SweepFile, levels: Mapping[str, str], label: str) -> N
     owner: dict[str, str] = {}
     for axis, level in levels.items():
         where = f"axes.{axis}.{level}"
-        for key, value in override.settings(sweep.axes[axis][level], where).items():
+        for key, value in set_fields.settings(sweep.axes[axis][level], where).items():
             if owner.setdefault(key, axis) != axis:
                 raise errors.invalid(
                     where,

@@ -16,7 +16,7 @@ from sweepkit.config import facts, holdout, typed
 from sweepkit.config.facts import block, fact
 from sweepkit.config.ranges import Range, at_least, below_one, each
 from sweepkit.sweep import metric as metrics
-from sweepkit.sweep import override
+from sweepkit.sweep import set_fields
 
 AXES = ("steps", "wall_clock", "flops")
 SUPERIOR: Literal["superior"] = "superior"
@@ -204,7 +204,7 @@ class DecisionRule:
         """
         value: dict[str, Any] = typed.dump(base) if base else {}
         for item in overrides:
-            key, setting = override.split(item, "command line")
+            key, setting = set_fields.split(item, "command line")
             if not key.startswith("decision."):
                 raise errors.invalid(
                     "command line", item, "set the decision rule", "write decision.alpha=0.01"

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from sweepkit import fsio
 from sweepkit.config import compose
 from sweepkit.config.schema import LadderConfig, RunConfig, RungConfig
-from sweepkit.sweep import conflicts, horizons, last_rung, override, reference_runs
+from sweepkit.sweep import conflicts, horizons, last_rung, reference_runs, set_fields
 from sweepkit.sweep.cell import REFERENCE, VARIANT, Cell
 from sweepkit.sweep.decision import DecisionRule
 from sweepkit.sweep.file import ALL, SweepFile
@@ -121,7 +121,7 @@ def _stacks(sweep: SweepFile, ladder: LadderConfig | None, rungs: Sequence[RungC
 
 def above(extra: Sequence[str]) -> list[str]:
     """Overrides of the command line that go on top of a variant's own."""
-    return [item for item in extra if override.block(item) != "ladder"]
+    return [item for item in extra if set_fields.block(item) != "ladder"]
 
 
 def variants(sweep: SweepFile) -> list[Variant]:
@@ -135,7 +135,7 @@ def variants(sweep: SweepFile) -> list[Variant]:
 
 def ladder_of(sweep: SweepFile, extra: Sequence[str] = ()) -> LadderConfig | None:
     """The ladder to climb: ``ladder=NAME`` of the command line, else the file's; None for a single rung."""
-    from_command_line = [item for item in extra if override.block(item) == "ladder"]
+    from_command_line = [item for item in extra if set_fields.block(item) == "ladder"]
     from_file = [f"ladder={sweep.ladder}"] if sweep.ladder else []
     chosen = [*from_file, *from_command_line]
     if not chosen:
@@ -237,5 +237,5 @@ def _variant(sweep: SweepFile, chosen: dict[str, str | None]) -> Variant:
 
 def variant_key(overrides: Sequence[str]) -> str:
     """Hash of a difference: neither the order of axes nor the spelling of values matters."""
-    values = override.settings(overrides, "level")
+    values = set_fields.settings(overrides, "level")
     return fsio.digest(sorted([key, fsio.canonical_json(value)] for key, value in values.items()))[:12]

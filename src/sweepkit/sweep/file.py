@@ -31,7 +31,7 @@ from sweepkit.config import paths, typed, yaml_words
 from sweepkit.config.facts import REQUIRED, block, fact
 from sweepkit.config.ranges import Range
 from sweepkit.sweep import decision as deciding
-from sweepkit.sweep import labels, override
+from sweepkit.sweep import labels, set_fields
 from sweepkit.sweep.decision import DecisionRule
 from sweepkit.sweep.search_spec import SearchSpec
 
@@ -89,7 +89,7 @@ def _levels(where: str, axis: object, given: Any) -> Mapping[Any, Any]:
             raise errors.invalid(
                 where, value, "hold plain values in the short form", "use {level: [overrides]} instead"
             )
-        text = override.spelled(value)
+        text = set_fields.spelled(value)
         if text in levels:
             raise errors.invalid(where, given, f"hold {text} only once", "delete the second one")
         levels[text] = (f"{axis}={text}",)
@@ -101,7 +101,7 @@ def _spelled(value: Any) -> Any:
     if not isinstance(value, Mapping):
         return value
     return {
-        axis: level if isinstance(level, list | Mapping) else override.spelled(level)
+        axis: level if isinstance(level, list | Mapping) else set_fields.spelled(level)
         for axis, level in value.items()
     }
 
@@ -167,12 +167,12 @@ class SweepFile:
         return typed.load(cls, value)
 
     def __post_init__(self) -> None:
-        override.check("base", self.base)
+        set_fields.check("base", self.base)
         for axis, levels in self.axes.items():
             labels.check(f"axes.{axis}", axis, "axis")
             for level, overrides in levels.items():
                 labels.check(f"axes.{axis}", level, "level")
-                override.check(f"axes.{axis}.{level}", overrides)
+                set_fields.check(f"axes.{axis}.{level}", overrides)
         for axis, level in self.reference.items():
             known = self.axes.get(axis)
             if known is None:

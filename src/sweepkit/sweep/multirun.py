@@ -19,7 +19,7 @@ from hydra.errors import HydraException
 
 from sweepkit import errors, fsio
 from sweepkit.config import compose, typed
-from sweepkit.sweep import expand, frozen, labels, multirun_space, override
+from sweepkit.sweep import expand, frozen, labels, multirun_space, set_fields
 from sweepkit.sweep.file import ALL, SweepFile
 
 
@@ -73,7 +73,7 @@ def parse(arguments: Sequence[str], options: Mapping[str, Any] | None = None) ->
         elif key == "init_seed":
             _check_follows_seed(item)
         elif not item.is_sweep_override():
-            (extra if override.is_execution(text) or key == "ladder" else base).append(text)
+            (extra if set_fields.is_execution(text) or key == "ladder" else base).append(text)
         elif search:
             choices[key] = [] if item.is_interval_sweep() else _values(item, key)
             base += [f"{key}={choices[key][0]}"] if item.is_choice_sweep() else []
@@ -164,7 +164,7 @@ def _meaning(key: str, text: str) -> str:
     """Equal for two spellings of one value (0.10 and 1e-1), and for no two values."""
     if compose.is_group_override(f"{key}={text}"):
         return text.strip("'\"")
-    return fsio.canonical_json(override.split(f"{key}={text}", "multirun")[1])
+    return fsio.canonical_json(set_fields.split(f"{key}={text}", "multirun")[1])
 
 
 def _check_follows_seed(item: Override) -> None:
@@ -180,7 +180,7 @@ def _check_follows_seed(item: Override) -> None:
 
 def _seeds(item: Override) -> tuple[int, ...]:
     texts = _values(item, "seed") if item.is_sweep_override() else [item.get_value_element_as_str()]
-    values = [override.split(f"seed={text}", "multirun")[1] for text in texts]
+    values = [set_fields.split(f"seed={text}", "multirun")[1] for text in texts]
     if not all(type(value) is int and value >= 0 for value in values):
         raise errors.invalid(
             "seed", item.get_value_string(), "be whole numbers, 0 or more", "write seed=1,2,3"

@@ -15,7 +15,7 @@ from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 from sweepkit import errors
 from sweepkit.config import typed
 from sweepkit.config.schema import kinds
-from sweepkit.sweep import override
+from sweepkit.sweep import set_fields
 from sweepkit.sweep.search_spec import SearchSpec
 
 
@@ -53,7 +53,7 @@ def _parameter(key: str, item: Override, values: Mapping[str, Sequence[str]]) ->
         steps = {"step": 1} if whole and float in kinds(key) else {}  # int(interval(...)) of a float field
         return {"low": value.start, "high": value.end, "log": log} | steps
     if isinstance(value, RangeSweep) and not log and len(values[key]) > 1:
-        numbers = [override.split(f"{key}={text}", key)[1] for text in values[key]]
+        numbers = [set_fields.split(f"{key}={text}", key)[1] for text in values[key]]
         if value.step and value.step > 0:
             return {"low": value.start, "high": max(numbers), "step": value.step}
-    return {"choices": [override.split(f"{key}={text}", key)[1] for text in values[key]]}
+    return {"choices": [set_fields.split(f"{key}={text}", key)[1] for text in values[key]]}

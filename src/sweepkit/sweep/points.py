@@ -19,7 +19,7 @@ from sweepkit.config import override as overriding
 from sweepkit.config.schema import RunConfig
 from sweepkit.errors import ConfigError, FrozenPlanError
 from sweepkit.plan import build
-from sweepkit.sweep import conflicts, expand, last_rung, override, reference_runs
+from sweepkit.sweep import conflicts, expand, last_rung, reference_runs, set_fields
 from sweepkit.sweep import labels as names
 from sweepkit.sweep.cell import VARIANT, Cell
 from sweepkit.sweep.expand import Stack
@@ -31,7 +31,7 @@ Params = dict[str, Value]
 
 def spell(key: str, value: Value) -> str:
     """The override that sets ``key`` to exactly ``value``; text that reads like another value is quoted."""
-    text = repr(value) if isinstance(value, float) else override.spelled(value)
+    text = repr(value) if isinstance(value, float) else set_fields.spelled(value)
     if isinstance(value, str):
         try:
             plain = overriding.parse(f"{key}={text}").value == value
@@ -55,7 +55,7 @@ def check(spec: SearchSpec, stacks: Sequence[Stack], fixed: Sequence[Cell], extr
         ConfigError: names the field and the value.
     """
     for item in extra:
-        key, _ = override.split(item, "command line")
+        key, _ = set_fields.split(item, "command line")
         if key in spec.space:
             raise errors.invalid(
                 "command line",
@@ -156,7 +156,7 @@ def reference(spec: SearchSpec, base: Sequence[str], config: RunConfig) -> dict[
         config: of the reference's plan.
     """
     flat = conflicts.flatten(config)
-    chosen = dict(override.split(item, "base") for item in base)
+    chosen = dict(set_fields.split(item, "base") for item in base)
     return {key: chosen.get(key) if is_group(key) else flat.get(key) for key in spec.space}
 
 
@@ -165,7 +165,7 @@ def named(spec: SearchSpec, reference: Mapping[str, Value]) -> list[Params]:
 
     Only the reference may lie outside: it is run, but the sampler does not learn from it.
     """
-    given = [dict(override.split(item, "search.enqueue") for item in point) for point in spec.enqueue]
+    given = [dict(set_fields.split(item, "search.enqueue") for item in point) for point in spec.enqueue]
     found = [typed(spec, dict(reference) | point) for point in [{}, *given]]
     outside = [
         (index, key, point[key])
@@ -214,7 +214,7 @@ def cells(
     taken = {cell.variant: cell.variant_key for cell in fixed} | dict(labels)
     if taken.get(label, key) != key:
         label = f"{label},id={key}"
-    levels = {name: override.spelled(value) for name, value in params.items()}
+    levels = {name: set_fields.spelled(value) for name, value in params.items()}
     found = []
     for stack in stacks:
         composing = functools.partial(stack.config, [*overrides, *expand.above(extra)])
@@ -254,4 +254,4 @@ def typed(spec: SearchSpec, point: Mapping[str, Value]) -> Params:
 
 def _short(value: Value) -> str:
     """A value as part of a label."""
-    return names.cleaned(f"{value:.4g}" if isinstance(value, float) else override.spelled(value))
+    return names.cleaned(f"{value:.4g}" if isinstance(value, float) else set_fields.spelled(value))

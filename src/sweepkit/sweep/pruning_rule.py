@@ -20,7 +20,7 @@ from typing import Any, Literal
 from sweepkit import errors
 from sweepkit.config.facts import fact
 from sweepkit.config.ranges import Range
-from sweepkit.sweep import override
+from sweepkit.sweep import set_fields
 
 NONE, HALVING, SIGMA = "none", "halving", "sigma"
 #: Kind → the keys that it reads.
@@ -86,7 +86,7 @@ class PruningRule:
     def check_space(self, space: Iterable[str]) -> None:
         """Raises ConfigError where runs of this space do not compare half way."""
         for key in space if self.kind != NONE else ():
-            if override.block(key) in _INCOMPARABLE:
+            if set_fields.block(key) in _INCOMPARABLE:
                 raise errors.invalid(
                     "search.pruning.kind",
                     self.kind,

@@ -14,7 +14,7 @@ from typing import Any
 from sweepkit import errors
 from sweepkit.config.facts import REQUIRED, fact
 from sweepkit.config.schema import kinds
-from sweepkit.sweep import override
+from sweepkit.sweep import set_fields
 
 Value = str | int | float | bool | None
 _ROUNDING = 1e-6  # in steps: 0.1 + 2 × 0.1 is not 0.3
@@ -127,8 +127,8 @@ def check(key: str, parameter: Parameter) -> None:
         ConfigError: with the field and the remedy.
     """
     where, text = f"search.space.{key}", f"{key}=0"
-    override.split(text, where)
-    if override.is_execution(text) or override.block(text) in ("seed", "init_seed", "ladder"):
+    set_fields.split(text, where)
+    if set_fields.is_execution(text) or set_fields.block(text) in ("seed", "init_seed", "ladder"):
         raise errors.invalid(
             where,
             str(parameter),
@@ -136,7 +136,7 @@ def check(key: str, parameter: Parameter) -> None:
             "leave it out of the space; seeds: lists replicates",
         )
     if isinstance(parameter, Choices):
-        if len({override.spelled(item) for item in parameter.choices}) < len(parameter.choices):
+        if len({set_fields.spelled(item) for item in parameter.choices}) < len(parameter.choices):
             raise errors.invalid(
                 where, list(parameter.choices), "hold every value once", "delete the repeated one"
             )

@@ -27,7 +27,7 @@ from sweepkit import errors
 from sweepkit.config.facts import REQUIRED, block, fact
 from sweepkit.config.ranges import at_least, more_than_zero
 from sweepkit.config.schema import RungConfig
-from sweepkit.sweep import override, search_space
+from sweepkit.sweep import search_space, set_fields
 from sweepkit.sweep.pruning_rule import PruningRule, as_written
 from sweepkit.sweep.search_space import Parameter
 
@@ -75,7 +75,7 @@ class SearchSpec:
         for index, point in enumerate(self.enqueue):
             where = f"search.enqueue.{index}"
             for item in point:
-                key, wanted = override.split(item, where)
+                key, wanted = set_fields.split(item, where)
                 if key not in self.space:
                     raise errors.invalid(
                         where, item, "set a field of the space", errors.did_you_mean(key, self.space)

@@ -23,7 +23,7 @@ import torch
 from sweepkit.config import typed
 from sweepkit.distributed.team import Report, Team
 from sweepkit.errors import ConfigError, StorageError
-from sweepkit.plan import fit, world
+from sweepkit.plan import memory_fit, world
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.results.record import FailureClass, RunDir, RunRecord, RunState
 from sweepkit.training import device as devices
@@ -31,7 +31,7 @@ from sweepkit.training import (
     environment,
     failure,
     final_weights,
-    outcome,
+    recording,
     sample,
     throughput,
     wandb_log,
@@ -206,10 +206,10 @@ class Session:
             engine = self._bench.ready_engine(plan, config, chosen, journal, should_stop, trains=False)
             kept = final_weights.load(run_dir, trained)
             eager = self._bench.no_compile_reason(config, chosen.device)
-            record.resolved |= outcome.resolved(engine, chosen, eager)
-            record.resolved |= outcome.alike(ranks, record)
+            record.resolved |= recording.resolved(engine, chosen, eager)
+            record.resolved |= recording.alike(ranks, record)
             record.environment_fingerprint = environment.fingerprint(record.environment, record.resolved)
-            outcome.note_data(record, data)
+            recording.note_data(record, data)
             clock = Clock(plan.num_steps)
             bpb: dict[str, float] = {}
             for ema, weights in kept.items():
@@ -243,7 +243,7 @@ class Session:
         with clock.measure("setup"):
             chosen = Chosen.of(plan, config, ranks)
             device, precision = chosen.device, chosen.precision
-            fit.check(
+            memory_fit.check(
                 plan, ranks.size, devices.name(device), devices.memory_gib(device, self._main_memory_gib)
             )
             utilisation = throughput.utilisation(plan, precision, device, ranks.size)
@@ -254,17 +254,17 @@ class Session:
             engine.renew(plan)
         memory = PeakMemory(device, engine.kept())
         eager = self._bench.no_compile_reason(config, device)
-        record.resolved |= outcome.resolved(engine, chosen, eager)
-        outcome.note_speed(record, utilisation, memory)
-        record.resolved |= outcome.alike(ranks, record)
+        record.resolved |= recording.resolved(engine, chosen, eager)
+        recording.note_speed(record, utilisation, memory)
+        record.resolved |= recording.alike(ranks, record)
         engine.gradients.agree()
         record.environment_fingerprint = environment.fingerprint(record.environment, record.resolved)
-        outcome.note_data(record, data)
+        recording.note_data(record, data)
         state = _restored(checkpoints, engine, plan, clock, self._concurrency)
         # Losses do not depend on it and clocks do, so it is no part of the fingerprint.
         record.environment["concurrency"] = state.concurrency
         journal.resumed(state.step)
-        journal.say(outcome.describe(record, clock))
+        journal.say(recording.describe(record, clock))
         display = wandb_log.start(config.logging, plan, run_dir, journal.say, ranks.leads)
         record.wandb = display.info
         journal.write_record()
@@ -275,13 +275,13 @@ class Session:
         by_rank: list[list[float]] = []
         try:
             loop.run()
-            by_rank = ranks.words(outcome.of_rank(memory, state))
+            by_rank = ranks.words(recording.of_rank(memory, state))
             if config.trainer.keep_weights:
                 with state.clock.measure("checkpoint"):
                     record.weights = final_weights.save(engine, run_dir, journal.is_current())
-            rate = outcome.tokens_per_s(plan, state)
+            rate = recording.tokens_per_s(plan, state)
             utilisation = throughput.plausible(utilisation, rate, device, precision.compute_dtype)
-            record.resolved |= outcome.peak(utilisation)
+            record.resolved |= recording.peak(utilisation)
             journal.say(utilisation.shown(rate) or "MFU unknown: no peak is known")
             if config.evaluation.sample_tokens and ranks.leads:
                 record.sample = sample.write(
@@ -293,8 +293,8 @@ class Session:
                 )
             failed = False
         finally:
-            by_rank = by_rank or [outcome.of_rank(memory, state)]
-            record.results = outcome.results(plan, state, utilisation, by_rank)
+            by_rank = by_rank or [recording.of_rank(memory, state)]
+            record.results = recording.results(plan, state, utilisation, by_rank)
             display.finish(record.results, failed)
 
 

@@ -4,7 +4,7 @@ Submitting is submitit's work (``submit.py``). These are the questions around it
 with a deadline: a controller that does not answer is an error, never an empty queue. Variables by which a
 user has squeue or sacct leave something out (SQUEUE_STATES) are not heeded. Accounting (sacct) may be
 switched off; then the controller is asked instead, which remembers a job for some minutes only. A command
-that fails is called again (``patience.py``).
+that fails is called again (``retries.py``).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from sweepkit.config import slurm_time
-from sweepkit.launch.slurm.patience import ClusterError, patient
+from sweepkit.launch.slurm.retries import ClusterError, patient
 
 _DEADLINE_S = 30.0
 _IDS_A_CALL = 200

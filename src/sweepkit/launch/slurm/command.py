@@ -18,7 +18,7 @@ from types import FrameType
 from submitit.helpers import DelayedSubmission
 
 from sweepkit.launch.slurm import task
-from sweepkit.launch.slurm.patience import IS_JOB
+from sweepkit.launch.slurm.retries import IS_JOB
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from sweepkit.config.schema import SlurmConfig
 from sweepkit.errors import invalid
 from sweepkit.launch import claims, job
 from sweepkit.launch.slurm import calls, cluster, snapshot, submissions
-from sweepkit.launch.slurm.patience import ClusterError, patient
+from sweepkit.launch.slurm.retries import ClusterError, patient
 from sweepkit.launch.slurm.shards import Resources
 from sweepkit.launch.slurm.submissions import Submission
 

@@ -16,7 +16,7 @@ from sweepkit import fsio
 from sweepkit.errors import DamagedError
 from sweepkit.launch.slurm import cluster
 from sweepkit.launch.slurm.cluster import QueuedTask
-from sweepkit.launch.slurm.patience import ClusterError
+from sweepkit.launch.slurm.retries import ClusterError
 
 FOLDER = ".slurm"
 _NO_ID = (

@@ -22,8 +22,8 @@ from sweepkit.launch.ledger import Ledger, Run
 from sweepkit.launch.other_sources import OtherSources, settle
 from sweepkit.launch.reopen import reopen
 from sweepkit.launch.slurm import calls, cluster, elsewhere, losses, shards, submissions
-from sweepkit.launch.slurm.patience import ClusterError
 from sweepkit.launch.slurm.place import job_name, parameters, place, settle_intents, submitting, turn
+from sweepkit.launch.slurm.retries import ClusterError
 from sweepkit.launch.slurm.shards import Resources, Shard
 from sweepkit.launch.slurm.submissions import Submission
 from sweepkit.plan import cost

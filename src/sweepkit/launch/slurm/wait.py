@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from sweepkit.launch.display import display
 from sweepkit.launch.drivers import driver_dir
 from sweepkit.launch.ledger import Ledger
-from sweepkit.launch.slurm.patience import ClusterError
+from sweepkit.launch.slurm.retries import ClusterError
 from sweepkit.launch.slurm.submit import Submitted
 from sweepkit.launch.view import Viewer
 

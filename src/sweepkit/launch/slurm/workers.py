@@ -10,8 +10,8 @@ from pathlib import Path
 from sweepkit.config.schema import LauncherConfig
 from sweepkit.errors import invalid
 from sweepkit.launch.slurm import cluster, shards, submissions
-from sweepkit.launch.slurm.patience import ClusterError
 from sweepkit.launch.slurm.place import job_name, parameters, place, submitting
+from sweepkit.launch.slurm.retries import ClusterError
 from sweepkit.launch.slurm.shards import Shard
 from sweepkit.launch.slurm.submissions import Submission
 from sweepkit.launch.slurm.submit import Submitted

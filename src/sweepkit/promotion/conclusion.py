@@ -17,7 +17,7 @@ from sweepkit.analysis.transfer import TransferRow
 from sweepkit.config import typed
 from sweepkit.config.schema import RungConfig
 from sweepkit.printable import counted
-from sweepkit.promotion.verdict import Final, FinalVerdict, Outcome, Promotion, RungResult
+from sweepkit.promotion.verdict_record import Final, FinalVerdict, Outcome, Promotion, RungResult
 from sweepkit.results import export
 from sweepkit.results.columns import is_reference
 from sweepkit.sweep import amendments

@@ -1,5 +1,5 @@
-"""``python -m sweepkit.search.worker SWEEP OTHER_SOURCES [OVERRIDE...] LISTFILE``: a process that runs trials
-until none is left.
+"""``python -m sweepkit.search.trial_worker SWEEP OTHER_SOURCES [OVERRIDE...] LISTFILE``: a process that runs
+trials until none is left.
 
 Like ``launch/worker.py``, of which it is started and looked after in place, it takes runs that nobody holds.
 When there is none it asks for one more trial instead of ending. A run whose process died, in this search or

@@ -18,7 +18,7 @@ from sweepkit.config import typed
 from sweepkit.config.schema import RungConfig
 from sweepkit.errors import DamagedError
 from sweepkit.promotion.gate import RULE_VERSION
-from sweepkit.promotion.verdict import RungResult, Verdict
+from sweepkit.promotion.verdict_record import RungResult, Verdict
 from sweepkit.sweep.frozen import Frozen
 
 FILE = "verdicts.json"

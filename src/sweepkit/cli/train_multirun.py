@@ -7,7 +7,7 @@ from typing import Any
 
 from sweepkit.cli import running, searching
 from sweepkit.config import paths
-from sweepkit.sweep import multirun, override
+from sweepkit.sweep import multirun, set_fields
 
 
 def run(
@@ -20,7 +20,7 @@ def run(
     launcher = running.launcher_of(frozen.cells[0].plan)
     how = running.How(results_dir, launcher, _launcher(arguments), other_sources=other_sources)
     if frozen.search:
-        return searching.run(frozen, how, [item for item in arguments if override.is_execution(item)])
+        return searching.run(frozen, how, [item for item in arguments if set_fields.is_execution(item)])
     if submitted := running.run_cells(frozen, frozen.cells, how, frozen.name):
         return running.leave(frozen, how, submitted, [])
     return running.conclude(frozen, results_dir, frozen.cells)
@@ -28,4 +28,4 @@ def run(
 
 def _launcher(arguments: Sequence[str]) -> tuple[str, ...]:
     """The overrides of the launcher, as they were written."""
-    return tuple(item for item in arguments if override.block(item) == "launcher")
+    return tuple(item for item in arguments if set_fields.block(item) == "launcher")

@@ -19,7 +19,7 @@ from sweepkit.launch.ledger import LOST, PLANNED, Run
 from sweepkit.launch.pace import Pace, seconds_since, seconds_spent
 from sweepkit.launch.slurm import cluster, goes_on, submissions
 from sweepkit.launch.slurm.cluster import QueuedTask
-from sweepkit.launch.slurm.patience import ClusterError
+from sweepkit.launch.slurm.retries import ClusterError
 from sweepkit.launch.slurm.submissions import Place, Submission
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.results.pruned import Pruner
