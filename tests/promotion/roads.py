@@ -51,7 +51,8 @@ def sweep(name: str = "first", rates: list[float] = RATES, **given: object) -> S
             "decision": {
                 "alpha": ALPHA,
                 "min_effect": 0.0003,
-                "axes": {"steps": "superior"},  # seconds are the same in all worlds; judging them takes half of the time
+                # seconds are the same in all worlds; judging them takes half of the time
+                "axes": {"steps": "superior"},
             },
         }
         | given
