@@ -23,6 +23,7 @@ from bench_figures import Figure, of_rounds, run
 from torch.profiler import ProfilerActivity, profile
 from yardstick import TOKENS, WIDTH, Yardstick
 
+from sweepkit.config.choices import Dtype
 from sweepkit.config.compose import compose
 from sweepkit.data.prepare import prepare
 from sweepkit.model.loss import mean_nats
@@ -49,7 +50,13 @@ REFERENCE = [
     "precision=bf16",
     "trainer.device=cpu",
 ]
-SMOKE = ["model.depth=1", "model.aspect_ratio=256", "horizon.sequence_len=64", "horizon.total_batch_size=512"]
+SMOKE = [
+    "model.depth=1",
+    "model.aspect_ratio=256",
+    "horizon.sequence_len=64",
+    "horizon.total_batch_size=512",
+    "precision=fp32",  # bf16 takes fifty times as long on a CPU without it
+]
 
 
 @dataclass
@@ -90,7 +97,8 @@ class Workload:
         self.plan: RunPlan = build(compose([*REFERENCE, f"tokenizer.vocab_size={vocab_size}", *overrides]))
         config = self.plan.config
         self.data = prepare(config)
-        key = EngineKey(self.plan.compile_key, CPU, torch.bfloat16, torch.get_num_threads(), compiled)
+        self.dtype = torch.float32 if config.precision.dtype is Dtype.fp32 else torch.bfloat16
+        key = EngineKey(self.plan.compile_key, CPU, self.dtype, torch.get_num_threads(), compiled)
         self.engine = Engine(self.plan, key)
         self.engine.warm_up(self.plan)
         self.engine.renew(self.plan)
@@ -112,7 +120,7 @@ class Workload:
 
     def rounds(self, num_rounds: int, breakdown: bool) -> Rounds:
         """Measure so many rounds."""
-        yardstick, found = Yardstick(self.vocab_size), Rounds()
+        yardstick, found = Yardstick(self.vocab_size, self.dtype), Rounds()
         loader = self.data.train(self.plan.seed, self.plan.total_batch_size, self.plan.sequence_len)
         rows, ranks = self.plan.device_batch_size, self.engine.ranks
         with Prefetcher(loader, 0, self.plan.num_steps, rows, CPU, ranks) as batches:
@@ -162,7 +170,7 @@ class Workload:
     def loss_memory(self) -> float:
         """Most that torch allocates for the loss, gradients included, over all logits in fp32."""
         head_VD = self.engine.model.lm_head.weight.detach()[: self.vocab_size].requires_grad_()
-        x_ND = torch.randn(TOKENS, WIDTH).bfloat16().requires_grad_()
+        x_ND = torch.randn(TOKENS, WIDTH, dtype=self.dtype).requires_grad_()
         targets_N = torch.randint(0, self.vocab_size, (TOKENS,))
         cap = self.plan.config.model.logit_softcap
         with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:

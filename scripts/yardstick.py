@@ -33,16 +33,15 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 class Yardstick:
-    """One round of the kernels that a step cannot do without; bf16, as many threads as torch has."""
+    """One round of the kernels that a step cannot do without; as many threads as torch has."""
 
-    def __init__(self, vocab_size: int) -> None:
-        bf16 = torch.bfloat16
-        self.x_ND = torch.randn(TOKENS, WIDTH, dtype=bf16)
-        self.w_DH = torch.randn(WIDTH, HIDDEN, dtype=bf16)
-        self.w_DV = torch.randn(WIDTH, vocab_size, dtype=bf16)
+    def __init__(self, vocab_size: int, dtype: torch.dtype = torch.bfloat16) -> None:
+        self.x_ND = torch.randn(TOKENS, WIDTH, dtype=dtype)
+        self.w_DH = torch.randn(WIDTH, HIDDEN, dtype=dtype)
+        self.w_DV = torch.randn(WIDTH, vocab_size, dtype=dtype)
         self.logits_NV = torch.randn(TOKENS, vocab_size)
         self.out_NV = torch.empty_like(self.logits_NV)
-        self.qkv_BHTD = torch.randn(ROWS, HEADS, TOKENS_A_ROW, HEAD_DIM, dtype=bf16).requires_grad_()
+        self.qkv_BHTD = torch.randn(ROWS, HEADS, TOKENS_A_ROW, HEAD_DIM, dtype=dtype).requires_grad_()
 
     def measure(self) -> tuple[float, float]:
         """The rate of (4096×256)·(256×1024) products in FLOP/s, and the seconds of a step's kernels."""
