@@ -116,7 +116,7 @@ def test_what_no_table_holds_is_stacked_and_whole(tmp_path: Path) -> None:
     assert lines[0].split() == ["d12", "change=unembedding_lr_double"] and max(map(len, lines)) <= 60
     assert " ".join(" ".join(lines).split()).endswith(f"reasons {reason}d12 reference")
     assert [line.split() for line in lines[1:3]] == [["verdict", "inconclusive"], ["val_bpb", "2.51234"]]
-    assert fit.fit(sheet, 80).is_readable
+    assert fit.fit(sheet, 120).is_readable and not fit.fit(sheet, 80).is_readable
 
 
 def test_columns_move_together_before_words_are_chopped() -> None:

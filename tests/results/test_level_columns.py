@@ -1,7 +1,8 @@
-"""Columns of levels: numbers where an axis is a field of numbers, the reference's own value among them."""
+"""Columns of levels and of fields: typed as the field is, the reference's own value among them."""
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ import pytest
 
 from sweepkit.analysis import combinations
 from sweepkit.config import compose
-from sweepkit.results import query, store
+from sweepkit.results import export, query, store
+from sweepkit.results.record import RunDir
 from sweepkit.sweep import frozen, trials
 from sweepkit.sweep.conflicts import flatten
 from sweepkit.sweep.file import SweepFile
@@ -27,7 +29,7 @@ FIELDS: dict[str, tuple[list[Any], str]] = {
     "model.num_kv_heads": ([1, 2], "Int64"),
     "optimizer.matrix.num_iterations": ([3, 4], "Int64"),
     "model.window_pattern": (["L", "SL"], "string"),
-    "model.smear": ([False], "string"),
+    "model.smear": ([False], "boolean"),
 }
 
 
@@ -57,10 +59,8 @@ def test_a_field_of_numbers_is_a_column_of_numbers(axis: str, tmp_path: Path) ->
     column = table[f"level_{axis}"]
     assert column.dtype == dtype
     wanted = [value_of(axis), *(value_of(axis, f"{axis}={spelled(level)}") for level in levels)]
-    if dtype == "string":
-        wanted = [str(value).lower() if isinstance(value, bool) else value for value in wanted]
     assert plain(column) == wanted
-    for limit in (5, 47.5, 0) if dtype != "string" else ():
+    for limit in (5, 47.5, 0) if dtype in ("Int64", "Float64") else ():
         kept = query.keep(table, f"level_{axis} > {limit}")[f"level_{axis}"]
         assert list(kept) == [value for value in wanted if value is not None and value > limit]
 
@@ -75,6 +75,55 @@ def test_with_two_axes_every_cell_has_both_numbers(tmp_path: Path) -> None:
     assert set(table["level_horizon.num_steps"]) == {20, 10}
     assert set(table["level_optimizer"]) == {"reference", "adamw"}
     assert set(table["level_size"]) == {"reference", "big"}
+
+
+@pytest.mark.parametrize("axis", FIELDS)
+def test_a_csv_has_every_level_null_among_them(axis: str, tmp_path: Path) -> None:
+    levels, dtype = FIELDS[axis]
+    table = freeze(tmp_path, axes={axis: levels})
+    written = export.csv(table)
+    again = pd.read_csv(io.StringIO(written), keep_default_na=False, dtype=str)[f"level_{axis}"]
+    wanted = ["null" if value is None else str(value) for value in plain(table[f"level_{axis}"])]
+    assert list(again) == wanted and "" not in wanted
+    if dtype != "string":  # what pandas reads by itself is a column of the same numbers
+        usual = pd.read_csv(io.StringIO(written))[f"level_{axis}"]
+        assert plain(usual.astype(dtype)) == plain(table[f"level_{axis}"])
+
+
+@pytest.mark.parametrize("name", ["x", None])
+def test_every_configured_field_is_a_typed_column(name: str | None, tmp_path: Path) -> None:
+    """Of a sweep, and of all runs; as composing says, with the rates that came of it beside them."""
+    axes = {LR: [0.01], "horizon.num_steps": [10, None], "optimizer": ["adamw"], "model.smear": [False]}
+    sweep = SweepFile.from_json({"name": "x", "base": BASE, "axes": axes})
+    cells = frozen.freeze(sweep, tmp_path, reuse_runs=True).cells
+    for cell in cells:
+        RunDir.of(tmp_path, cell.plan.run_id).write_plan(cell.plan)
+    table = store.load(name, tmp_path, config=True).set_index("run_id")
+    assert list(store.load(name, tmp_path).columns) == [*table.reset_index().columns][: -_added(table)]
+    for cell in cells:
+        for field, value in flatten(cell.plan.config).items():
+            found = table.loc[cell.plan.run_id, field]
+            if isinstance(value, list) or (isinstance(value, str) and table[field].dtype == "string"):
+                assert found == (value if isinstance(value, str) else f"[{','.join(map(str, value))}]")
+            else:
+                assert (None if pd.isna(found) else found) == value
+        for group, rate in cell.plan.learning_rates.items():
+            assert table.loc[cell.plan.run_id, f"learning_rates_{group}"] == rate
+            assert table.loc[cell.plan.run_id, f"weight_decays_{group}"] == cell.plan.weight_decays[group]
+    dtypes = {
+        LR: "Float64",
+        "horizon.num_steps": "Int64",
+        "model.smear": "boolean",
+        "optimizer.matrix.kind": "string",
+    }
+    assert {field: str(table[field].dtype) for field in dtypes} == dtypes
+    low = {cell.plan.run_id for cell in cells if cell.plan.config.optimizer.matrix.lr < 0.015}
+    assert set(query.keep(table, f"{LR} < 0.015").index) == low and 0 < len(low) < len(cells)
+
+
+def _added(table: pd.DataFrame) -> int:
+    """How many columns are fields' alone."""
+    return len([name for name in flatten(compose.compose(BASE)) if name not in ("seed", "init_seed")])
 
 
 def test_levels_that_are_names_of_their_own_stay_text(tmp_path: Path) -> None:

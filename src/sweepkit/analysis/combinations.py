@@ -27,10 +27,9 @@ from sweepkit.analysis import noise
 from sweepkit.analysis.effects import block_names
 from sweepkit.analysis.frontier import without_horizons
 from sweepkit.analysis.multiplicity import holm
-from sweepkit.results.columns import REFERENCE
+from sweepkit.results.columns import LEVEL, REFERENCE
 
 _ESTIMABLE = 1e-8
-LEVEL = "level_"
 Setting = tuple[str, str]  # axis, level
 
 
@@ -116,11 +115,15 @@ def _settings(rows: pd.DataFrame, reference: str) -> dict[str, frozenset[Setting
     for name in firsts.index:
         levels = {axis: firsts[LEVEL + axis][name] for axis in axes}
         chosen[str(name)] = frozenset(
-            (axis, str(level))
+            (axis, _named(level))
             for axis, level in levels.items()
             if not pd.isna(level) and (pd.isna(base[axis]) or str(level) != str(base[axis]))
         ) | {(axis, "null") for axis in axes if f"{axis}=null" in str(name).split(",")}
     return chosen
+
+
+def _named(level: Any) -> str:
+    return str(level).lower() if isinstance(level, bool | np.bool_) else str(level)
 
 
 def _columns(settings: Mapping[str, frozenset[Setting]], names: list[str]) -> list[tuple[Setting, ...]]:

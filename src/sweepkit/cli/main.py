@@ -56,6 +56,7 @@ GROUPS: dict[str, tuple[Command, ...]] = {
         Command("resume", "go on with a sweep as it was frozen; rerun what failed"),
         Command("cancel", "stop a sweep's runs after a checkpoint"),
         Command("data", "prepare and inspect datasets, tokenizers and packing"),
+        Command("wandb", "send runs that have ended to Weights & Biases"),
         Command("weights", "the weights that runs have kept, and how to free their disk"),
         Command("doctor", "what this machine is, what runs would use, self-checks"),
     ),

@@ -83,6 +83,7 @@ def run(args: argparse.Namespace) -> int:
         for sentence in seen:
             print(sentence, file=sys.stderr)
     elif found[0].variant:
+        _print_tested(args.overrides, found)
         _print_sweep(found)
         _print_replicates(found)
         for sentence in seen:
@@ -160,6 +161,18 @@ def _refuse_bare_names(overrides: Sequence[str]) -> None:
 
 def _row(cell: Cell) -> Row:
     return Row(cell.plan, cell.variant, cell.rung, cell.role, cell.number)
+
+
+def _print_tested(overrides: Sequence[str], found: Sequence[Row]) -> None:
+    """What all runs share, and what variants change."""
+    name, others = running.split_sweep(overrides)
+    if name is not None:
+        from sweepkit.sweep import expand, file
+
+        sweep = file.load(name)
+        ladder = expand.ladder_of(sweep, others)
+        base = [*(ladder.base if ladder else ()), *sweep.base, *expand.above(others)]
+        running.show_tested(found, sweep.search, base)
 
 
 def _print_sweep(found: Sequence[Row]) -> None:

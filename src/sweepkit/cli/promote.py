@@ -233,6 +233,7 @@ def _check_climbs(sweep: Frozen) -> None:
 def _show(sweep: Frozen, promotion: Promotion, results_dir: Path) -> None:
     """Results, verdicts with reasons, the transfer story, and where it all is."""
     from sweepkit.analysis import comparable
+    from sweepkit.promotion import next_steps
     from sweepkit.promotion.verdict_record import Final
     from sweepkit.report import drawing, tables, terminal
     from sweepkit.results.columns import PLANNED
@@ -265,6 +266,8 @@ def _show(sweep: Frozen, promotion: Promotion, results_dir: Path) -> None:
         if labels:
             console.print(f"{outcome.value:<13}{', '.join(labels)}", style=drawing.STYLES[outcome.value])
     console.print(promotion.message)
+    for step in next_steps.of(sweep, promotion):
+        console.print(f"next: {step}", markup=False)
     if taken := comparable.accepted(frame):
         console.print(taken)
     console.print(tables.files(running.near(_files(sweep, results_dir))))

@@ -25,6 +25,7 @@ examples:
   sweepkit results x0_beta1 --filter "val_bpb is missing"    what did not finish
   sweepkit results x0_beta1 --format csv > runs.csv          every column
   sweepkit results x0_beta1 --select run_id,seed,val_bpb --format markdown
+  sweepkit results x0_beta1 --config --filter "optimizer.matrix.lr > 0.01" --format csv   with every field
   sweepkit results x0_beta1 --curves --output curves.parquet learning curves, one row a logged step
   sweepkit results all                                       every run, whoever asked for it
   sweepkit results lr_search --importances                   of a search: which parameter mattered
@@ -62,6 +63,9 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument(
         "--evaluation", metavar="KEY", help="the losses of that evaluation of the kept weights (see evaluate)"
+    )
+    parser.add_argument(
+        "--config", action="store_true", help="a column for every configured field too (see sweepkit fields)"
     )
     parser.add_argument("--columns", action="store_true", help="explain every column instead")
 
@@ -120,7 +124,9 @@ def _whole(args: argparse.Namespace) -> pd.DataFrame:
         from sweepkit.search import importances
 
         return importances.table(paths.results_dir(), args.sweep)
-    return store.curves(args.sweep) if args.curves else store.load(args.sweep, evaluation=args.evaluation)
+    if args.curves:
+        return store.curves(args.sweep)
+    return store.load(args.sweep, evaluation=args.evaluation, config=args.config)
 
 
 def _print_table(frame: pd.DataFrame, args: argparse.Namespace) -> None:

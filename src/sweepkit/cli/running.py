@@ -6,7 +6,7 @@ import argparse
 import functools
 import os
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -25,9 +25,12 @@ if TYPE_CHECKING:
     from sweepkit.sweep.cell import Cell
     from sweepkit.sweep.file import SweepFile
     from sweepkit.sweep.frozen import Frozen
+    from sweepkit.sweep.search_spec import SearchSpec
+    from sweepkit.sweep.tested import Place
 
 DONE, RUNS_FAILED = 0, 1
 _SWEEP = "sweep="
+_MOST_CHANGES = 40  # lines of a table in the terminal; the report has all
 #: Options for finished runs that other code made: what is done with them, and how to say it.
 OTHER_SOURCES = {
     "--rerun": ("rerun", "run again what other code finished or lacks its weights; records are kept aside"),
@@ -150,6 +153,7 @@ def run_plans(
 
     other_sources = OtherSources(how.other_sources)
     dtype_override()  # a slip there must not end every run as failed
+    _say_of_wandb(plans)
     if not how.is_slurm:
         from sweepkit.launch.execute import execute
 
@@ -178,6 +182,16 @@ def run_plans(
     again = functools.partial(asking, automatic=True)
     wait.wait(Ledger(plans, how.results_dir), again, title=title, labels=labels)
     return None
+
+
+def _say_of_wandb(plans: Sequence[RunPlan]) -> None:
+    """Say where runs ask for wandb online, and will fall back to offline."""
+    from sweepkit.config.choices import WandbMode
+    from sweepkit.training import wandb_log
+
+    is_asked = any(plan.config.logging.wandb is WandbMode.online for plan in plans)
+    if is_asked and (reason := wandb_log.why_offline()):
+        print(f"wandb is offline: {reason}; sweepkit wandb push SWEEP (or RUN) sends what has ended")
 
 
 def knowing_text(act: Callable[[], Result]) -> Result:
@@ -291,6 +305,18 @@ def introduce(frozen: Frozen) -> None:
         print(sentence)
     if levels := frozen.cells[0].levels:
         print(f"reference: {', '.join(f'{axis}={level}' for axis, level in levels.items())}")
+    show_tested(frozen.fixed, frozen.search, [*frozen.ladder_base, *frozen.base, *frozen.overrides])
+
+
+def show_tested(cells: Iterable[Place], search: SearchSpec | None, base: Sequence[str]) -> None:
+    """What all runs share, and every variant's fields beside the reference's."""
+    from sweepkit.report import drawing, sheets, terminal
+    from sweepkit.sweep import tested
+
+    console = terminal.console()
+    if base:
+        console.print(f"base: {' '.join(base)}", markup=False)
+    console.print(drawing.draw(sheets.tested(tested.changes(cells, search), _MOST_CHANGES)))
 
 
 def describe(cells: Sequence[Cell]) -> str:

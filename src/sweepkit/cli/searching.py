@@ -35,6 +35,8 @@ def run(sweep: Frozen, how: running.How, overrides: Sequence[str]) -> int:
     status = conclude(sweep, how.results_dir)
     if len(sweep.rungs) > 1:
         print(f"next: sweepkit promote {sweep.name} goes on to {sweep.rungs[1].name} with the best of them")
+    else:
+        print(f"next: sweepkit results {sweep.name} --importances shows which parameter mattered")
     return status
 
 

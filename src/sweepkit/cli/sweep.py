@@ -60,6 +60,6 @@ def run(args: argparse.Namespace) -> int:
     if submitted := running.run_cells(sweep, cells, how, sweep.name):
         return running.leave(sweep, how, submitted, [])
     status = running.conclude(sweep, results_dir, cells)
-    if len(sweep.rungs) > 1:
-        print(f"next: sweepkit promote {args.name} decides and goes on to {sweep.rungs[1].name}")
+    above = f"goes on to {sweep.rungs[1].name}" if len(sweep.rungs) > 1 else "says why"
+    print(f"next: sweepkit promote {args.name} decides and {above}")
     return status

@@ -18,8 +18,11 @@ from sweepkit.report.sheet import Cell, Mark, Sheet
 
 #: Between two columns, where there is room and where there is none; and the margin on either side of a table.
 GAP, NARROW_GAP, MARGIN = 2, 1, 1
-#: Sentences get this many cells before labels are spared a break; below the second number they are a strip.
-READABLE, STRIP = 40, 24
+#: Sentences get this many cells before labels are spared a break.
+READABLE = 40
+#: Below these many cells a label, and a sentence, is a strip.
+STRIP, SENTENCE_STRIP = 24, 52
+_WORDS = 8  # a sentence has more
 
 _BREAK = re.compile(r"(?<=[_=,])(?=[^\W\d_])|(?<=\s)(?<!± )(?=[^\s±])")
 
@@ -77,8 +80,11 @@ def fit(sheet: Sheet, width: int) -> Fit:
     for place in needy:
         if natural[place] - widths[place] <= spare or place == needy[-1]:
             widen(place, natural[place])
-    sentences = [place for place in kept if natural[place] > READABLE]
-    is_readable = _spare(least, kept, width, gap) >= 0 and all(widths[place] >= STRIP for place in sentences)
+    is_readable = _spare(least, kept, width, gap) >= 0 and all(
+        widths[place] >= min(natural[place], SENTENCE_STRIP if _is_sentence(cells[place]) else STRIP)
+        for place in kept
+        if natural[place] > READABLE
+    )
     return Fit(widths, left_out, gap, is_readable)
 
 
@@ -102,6 +108,10 @@ def text(cell: Cell) -> str:
 
 def _spare(least: list[int], kept: list[int], width: int, gap: int) -> int:
     return width - sum(least[place] for place in kept) - gap * (len(kept) - 1) - 2 * MARGIN
+
+
+def _is_sentence(column: list[str]) -> bool:
+    return any(len(words.split()) > _WORDS for words in column)
 
 
 def _length(words: str) -> int:

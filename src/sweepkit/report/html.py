@@ -10,14 +10,17 @@ from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
 
+from markdown_it import MarkdownIt
+
 from sweepkit import fsio
 from sweepkit.analysis import comparable
 from sweepkit.printable import counted
+from sweepkit.promotion import next_steps
 from sweepkit.promotion.verdict_record import Final
 from sweepkit.report import numbers, plots, sections, sheets, stamp
 from sweepkit.report.content import NOT_RUN, Content, gather
 from sweepkit.report.markup import code, facts, figure, table, tree
-from sweepkit.sweep import last_rung
+from sweepkit.sweep import last_rung, tested
 from sweepkit.sweep.decision import AXES
 from sweepkit.sweep.frozen import Frozen
 
@@ -41,6 +44,7 @@ def write(sweep: str, results_dir: Path | None = None, output: Path | None = Non
 def render(content: Content) -> str:
     """The page as text."""
     parts = [
+        ("tested", "What was tested", _tested(content)),
         ("verdicts", "Verdicts", _verdicts(content)),
         ("rule", "Decision rule", _rule(content)),
         ("summary", "Summary", _summary(content)),
@@ -93,10 +97,28 @@ def _header(content: Content) -> str:
     )
 
 
+def _tested(content: Content) -> str:
+    """Every variant's fields beside the reference's, and what all runs share."""
+    if (frozen := content.frozen) is None:
+        return ""
+    told = {cell.variant for cell in frozen.fixed} | {row.variant for row in content.transfer}
+    found = tested.changes((cell for cell in frozen.cells if cell.variant in told), frozen.search)
+    shared = [
+        ("ladder", frozen.ladder_base),
+        ("base", frozen.base),
+        ("command line", frozen.overrides),
+        ("seeds", map(str, frozen.seeds)),
+    ]
+    said = [(what, code(" ".join(items))) for what, items in shared if items]
+    return table(sheets.tested(found)) + facts(said)
+
+
 def _verdicts(content: Content) -> str:
+    following = next_steps.of(content.frozen, content.promotion) if content.frozen else []
+    steps = "".join(f"<li>{escape(step)}</li>" for step in following)
+    after = f"<h3>What to do next</h3><ul>{steps}</ul>" if steps else ""
     if content.promotion is None:
-        command = code(f"sweepkit promote {content.name}")
-        return f"<p>No verdicts: this sweep was not promoted. {command} decides.</p>"
+        return f"<p>No verdicts: this sweep was not promoted.</p>{after}{_reading()}"
     evidence = "".join(
         f"<h3>{escape(verdict.rung)} · {escape(verdict.variant)}</h3>{tree(verdict.evidence)}"
         for verdict in content.verdicts
@@ -104,12 +126,28 @@ def _verdicts(content: Content) -> str:
     )
     rungs = table(sheets.verdicts(content.verdicts))
     axes = table(sheets.axes(content.verdicts, content.decision))
+    sure = (
+        f"How sure: of sweeps like this in which nothing truly helps, at most {content.decision.alpha:.3g} "
+        "adopt anything, however many variants they try."
+    )
     return (
         f"<p>{escape(content.promotion.message)}</p>{table(sheets.finals(content.promotion))}"
+        f'<p class="soft">{escape(sure)}</p>{after}{_reading()}'
         f"<h3>On each axis</h3>{axes}"
         f"<details><summary>Every verdict, rung by rung</summary>{rungs}</details>"
         f"<details><summary>Evidence behind each verdict</summary>{evidence}</details>"
     )
+
+
+def _reading() -> str:
+    """The page on how to read a verdict, folded; its headings are below the section's."""
+    reader = MarkdownIt().enable("table")
+    _, title, _, *tokens = reader.parse(Path(__file__).with_name("reading_a_verdict.md").read_text())
+    for token in tokens:
+        if token.type in ("heading_open", "heading_close"):
+            token.tag = "h4"
+    text = reader.renderer.render(tokens, reader.options, {})
+    return f"<details><summary>{escape(title.content)}</summary>{text}</details>"
 
 
 def _rule(content: Content) -> str:

@@ -14,11 +14,13 @@ import pandas as pd
 from sweepkit.analysis.axes import Status
 from sweepkit.analysis.matched import COSTS
 from sweepkit.analysis.transfer import TransferRow
+from sweepkit.printable import counted
 from sweepkit.promotion.verdict_record import Outcome, Promotion, Verdict
 from sweepkit.report import numbers
 from sweepkit.report.sheet import Cell, Mark, Sheet
 from sweepkit.report.summary import summarise
 from sweepkit.sweep.decision import NOT_WORSE, SUPERIOR, DecisionRule
+from sweepkit.sweep.tested import Change
 
 AXIS_NAMES = {"steps": "steps", "wall_clock": "wall clock", "flops": "FLOPs"}
 
@@ -33,6 +35,30 @@ def plain(frame: pd.DataFrame) -> Sheet:
     )
     for row in zip(*(numbers.column(frame[name]) for name in frame.columns), strict=True):
         sheet.add(*row)
+    return sheet
+
+
+def tested(changes: Iterable[Change], most: int | None = None) -> Sheet:
+    """What every variant changes, a line a field: the reference's value, then its own.
+
+    Args:
+        most: lines to show; the note counts the others.
+    """
+    changes, previous = list(changes), ""
+    is_grouped = len({change.variant for change in changes}) < len(changes)
+    sheet = Sheet(("variant", "field as configured", "reference → variant"))
+    for change in changes[:most]:
+        where = f" ({change.rungs})" if change.rungs else ""
+        sheet.add(
+            Mark("" if change.variant == previous else change.variant, "strong"),
+            change.field + where,
+            f"{change.old} → {change.new}",
+            new_group=is_grouped and change.variant != previous,
+        )
+        previous = change.variant
+    if left := changes[len(sheet.rows) :]:
+        names = dict.fromkeys(change.variant for change in left)
+        sheet.notes.append(f"and {counted(len(left), 'field')} more, of {counted(len(names), 'variant')}")
     return sheet
 
 
@@ -120,22 +146,39 @@ def finals(promotion: Promotion) -> Sheet:
 
 
 def verdicts(rows: Iterable[Verdict], with_notes: bool = True) -> Sheet:
-    """One line per verdict with its reasons, rung by rung; notes say what else was measured."""
+    """One line per verdict with its reasons, rung by rung; notes say what else was measured.
+
+    What all verdicts of a rung say stands once, below the table, and so does what their intervals are.
+    """
+    rows = list(rows)
+    said = {id(item): [*item.reasons, *(item.notes if with_notes else [])] for item in rows}
+    of_all: dict[str, list[str]] = {}
+    for rung in dict.fromkeys(item.rung for item in rows):
+        first, *others = [said[id(item)] for item in rows if item.rung == rung]
+        of_all[rung] = [line for line in first if others and all(line in lines for lines in others)]
     sheet = Sheet(("rung", "variant", "verdict", "reasons"))
     previous: Any = None
     for verdict in rows:
         outcome = tone(verdict.outcome.value)
         if verdict.climbs and verdict.outcome is Outcome.inconclusive:
             outcome = Mark(f"{outcome.text} (climbs)", outcome.tone)
-        sheet.add(
-            verdict.rung,
-            verdict.variant,
-            outcome,
-            "\n".join([*verdict.reasons, *(verdict.notes if with_notes else [])]),
-            new_group=verdict.rung != previous,
-        )
+        own = [line for line in said[id(verdict)] if line not in of_all[verdict.rung]]
+        reasons = "\n".join(own) or "as all of this rung, below"
+        sheet.add(verdict.rung, verdict.variant, outcome, reasons, new_group=verdict.rung != previous)
         previous = verdict.rung
+    sheet.notes += [f"{rung}, every variant: {line}" for rung, lines in of_all.items() for line in lines]
+    confidences = {item.effect.confidence for item in rows if "effect" in item.evidence}
+    sheet.notes += [intervals(confidence) for confidence in sorted(confidences, reverse=True)]
     return sheet
+
+
+def intervals(confidence: float) -> str:
+    """What an interval is, and why it is no 95% interval."""
+    alpha = (1.0 - confidence) / 2.0
+    return (
+        f"{100 * confidence:.4g}% intervals: either end is the limit of a one-sided test at α = {alpha:.4g}, "
+        "which is what a verdict asks, before it is corrected for how many variants were tried"
+    )
 
 
 def axes(rows: Iterable[Verdict], decision: DecisionRule) -> Sheet:

@@ -63,6 +63,8 @@ TEXT, INT, FLOAT, BOOL = "string", "Int64", "Float64", "boolean"
 TIME = "datetime64[us, UTC]"
 NO, LOW, HIGH = Direction.none, Direction.lower, Direction.higher
 
+#: What the columns of levels begin with, an axis each.
+LEVEL = "level_"
 #: State of a cell whose run has no record yet.
 PLANNED = "planned"
 #: Label and role of the variant all others are compared with.
@@ -83,7 +85,11 @@ RUN_COLUMNS: tuple[Column, ...] = (
     Column("rung", TEXT, "", NO, "step of the ladder"),
     Column("trial", INT, "", NO, "number of the search's first trial that proposed this cell"),
     Column(
-        "level_<axis>", TEXT, "", NO, "level of the cell on that axis; a number where it is a field's number"
+        "level_<axis>",
+        TEXT,
+        "",
+        NO,
+        "level of the cell on that axis, typed where it is a field's value; <NA> where that is null",
     ),
     Column("seed", INT, "", NO, "replicate: data order, and initialisation where init_seed is missing"),
     Column("init_seed", INT, "", NO, "what the initial weights were drawn from, where it is not the seed"),
@@ -185,6 +191,7 @@ RUN_COLUMNS: tuple[Column, ...] = (
     ),
     Column("learning_rates_<group>", FLOAT, "", NO, "learning rate of that parameter group, after scaling"),
     Column("weight_decay", FLOAT, "", NO, "weight decay of the matrix group, after scaling"),
+    Column("weight_decays_<group>", FLOAT, "", NO, "weight decay of that parameter group, after scaling"),
     Column("dataset", TEXT, "", NO, "name of the dataset recipe"),
     Column("estimated_gpu_hours", FLOAT, "GPU-h", LOW, "planned cost on plan_device at plan_mfu"),
     # where and with what

@@ -13,6 +13,7 @@ import pandas as pd
 from sweepkit import fsio
 from sweepkit.errors import invalid
 from sweepkit.printable import printable
+from sweepkit.results import columns
 
 #: What a spreadsheet runs instead of showing it.
 _FORMULA = ("=", "+", "-", "@", "\t")
@@ -57,7 +58,14 @@ def text(value: object, digits: int = 6) -> str:
 
 
 def csv(frame: pd.DataFrame) -> str:
-    """UTF-8 with a header line; text that a spreadsheet would take for a formula begins with a quote."""
+    """UTF-8 with a header line; text that a spreadsheet would take for a formula begins with a quote.
+
+    A level that is null is written so: an empty cell would say that the run has none.
+    """
+    levels = {name: frame[name].astype(object) for name in frame if str(name).startswith(columns.LEVEL)}
+    frame = frame.assign(
+        **{str(name): values.where(values.notna(), "null") for name, values in levels.items()}
+    )
     texts = frame.select_dtypes(exclude=["number", "bool", "datetime", "datetimetz"])
     safe = frame.assign(**{str(name): values.map(_as_text) for name, values in texts.items()})
     return safe.rename(columns=_as_text).to_csv(index=False)

@@ -46,8 +46,8 @@ _RESOURCES = (FailureClass.oom.value, FailureClass.timeout.value)
 def plan_row(plan: dict[str, Any]) -> Row:
     """Columns of a RunPlan's JSON."""
     row = {name: plan[name] for name in _PLAN_COLUMNS if plan.get(name) is not None}
-    for group, rate in (plan.get("learning_rates") or {}).items():
-        row[f"learning_rates_{group}"] = rate
+    for name in ("learning_rates", "weight_decays"):
+        row |= {f"{name}_{group}": value for group, value in (plan.get(name) or {}).items()}
     config = plan.get("config") or {}
     row["dataset"] = text.label(config.get("dataset") or {}, (plan.get("texts") or {}).get(text.DATASET))
     if config.get("init_seed") not in (None, plan.get("seed")):
@@ -123,7 +123,7 @@ def cell_row(cell: dict[str, Any], axes: Iterable[str] = ()) -> Row:
         if axis in named:
             row[f"level_{axis}"] = _level(named[axis], value)
         elif value is not _NO_FIELD and isinstance(cell.get("levels"), dict):
-            row[f"level_{axis}"] = labels.of_value(value) if isinstance(value, str | bool) else value
+            row[f"level_{axis}"] = labels.of_value(value) if isinstance(value, str) else value
     return row
 
 
@@ -150,9 +150,9 @@ def _field(config: Mapping[str, Any], axis: str) -> Any:
 
 
 def _level(name: str, value: Any) -> str | float | None:
-    """A level as the table has it: the field's number where its name is that number, else its name."""
-    if value is None and name == labels.of_value(None):
-        return None
+    """A level as the table has it: the field's value where its name is that value, else its name."""
+    if (value is None or isinstance(value, bool)) and name == labels.of_value(value):
+        return value
     if isinstance(value, int | float) and not isinstance(value, bool):
         with contextlib.suppress(ValueError):
             return value if float(name) == value else name

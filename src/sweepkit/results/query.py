@@ -24,8 +24,9 @@ from typing import Any
 
 import pandas as pd
 
+from sweepkit.config import facts
 from sweepkit.errors import SweepkitError, did_you_mean, invalid
-from sweepkit.results.columns import CORRUPT, INFEASIBLE, PLANNED, Direction, find
+from sweepkit.results.columns import CORRUPT, INFEASIBLE, LEVEL, PLANNED, Direction, find
 from sweepkit.results.record import FailureClass, RunState
 
 _TOKEN = re.compile(
@@ -39,7 +40,6 @@ _COMPARE: dict[str, Callable[[Any, Any], Any]] = {
     "==": operator.eq, "=": operator.eq, "!=": operator.ne, "<>": operator.ne,
     "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
 }  # fmt: skip
-LEVEL = "level_"
 #: Columns of a few words, all of which are known.
 _WORDS = {
     "state": [*(state.value for state in RunState), PLANNED, CORRUPT, INFEASIBLE],
@@ -204,9 +204,9 @@ class _Parser:
         if name in ("variant", "rung") or name.startswith(LEVEL):
             known = list(dict.fromkeys(self.frame[name].dropna()))
         if known and value not in known and not (column == value).fillna(False).any():
-            words = [str(item) for item in known]
+            words = [facts.spelled(item) for item in known]
             contract = f"be one of {', '.join(words)}" if len(words) <= _SHOWN else "be in the table"
-            asked = value if isinstance(value, str) else f"{value:g}"
+            asked = facts.spelled(value)
             raise invalid(f"--filter {name}", asked, contract, did_you_mean(asked, words))
 
     def _value(self, column: pd.Series[Any]) -> Any:

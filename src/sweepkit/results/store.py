@@ -22,7 +22,7 @@ from sweepkit.config import paths
 from sweepkit.config.typed import dump
 from sweepkit.errors import SweepkitError, did_you_mean
 from sweepkit.plan.run_plan import RunPlan
-from sweepkit.results import asked, columns, flatten, learning_curves, pruned
+from sweepkit.results import asked, columns, configured, flatten, learning_curves, pruned
 from sweepkit.results.columns import CORRUPT, INFEASIBLE, PLANNED, REFERENCE, Column
 from sweepkit.results.index import read_cached
 from sweepkit.results.record import RunDir, RunState
@@ -35,7 +35,11 @@ ALL = "all"
 
 
 def load(
-    sweep: str | None = None, results_dir: Path | str | None = None, evaluation: str | None = None
+    sweep: str | None = None,
+    results_dir: Path | str | None = None,
+    evaluation: str | None = None,
+    *,
+    config: bool = False,
 ) -> pd.DataFrame:
     """The runs of a sweep as a table with typed, documented columns.
 
@@ -44,16 +48,25 @@ def load(
         results_dir: where results are; by default $SWEEPKIT_RESULTS_DIR, else ``./results``.
         evaluation: the ``evaluation_key`` of the losses to show; by default those that the sweep was frozen
             to be decided by, and for every run directory those of its own end.
+        config: with a column for every configured field, by its dotted name and of its type, as it was asked
+            for; what rates and decays came out as stands in ``learning_rates_<group>`` and
+            ``weight_decays_<group>`` either way.
 
     Returns:
-        One row a cell, in the order of the frozen plan; ``<NA>`` where nothing was measured.
+        One row a cell, in the order of the frozen plan; ``<NA>`` where nothing was measured. A cell that has
+        not run yet has its row too (state ``planned``), so that the table is the whole design:
+        ``runs[runs.state == "complete"]`` are the results.
 
     Raises:
         SweepkitError: no sweep of that name has been frozen here.
     """
     results = _folder(results_dir)
-    if sweep is None or sweep == ALL:
-        return _frame(_all_rows(results, evaluation))
+    whole = sweep is None or sweep == ALL
+    frame = _frame(_all_rows(results, evaluation)) if whole else _of_sweep(str(sweep), results, evaluation)
+    return configured.joined(frame, results, None if whole else sweep) if config else frame
+
+
+def _of_sweep(sweep: str, results: Path, evaluation: str | None) -> pd.DataFrame:
     plan_path = _plan_path(sweep, results)
     index = results / ".index"
     cells = read_cached(index / f"sweep-{sweep}.jsonl", {sweep: plan_path}, flatten.read_cells, write_from=1)
@@ -110,15 +123,16 @@ def typed(frame: pd.DataFrame, known: tuple[Column, ...]) -> pd.DataFrame:
         if not column.is_family and column.name not in frame:
             frame[column.name] = None
     frame = frame[columns.order(list(frame.columns), known)]
-    return pd.DataFrame({name: _cast(frame[name], columns.find(name, known)) for name in frame.columns})
+    found = {name: columns.find(name, known) for name in frame.columns}
+    dtypes = {name: column.dtype if column else columns.TEXT for name, column in found.items()}
+    return pd.DataFrame({name: _cast(frame[name], dtype) for name, dtype in dtypes.items()})
 
 
 def _frame(rows: list[flatten.Row]) -> pd.DataFrame:
     return typed(pd.DataFrame(rows), columns.RUN_COLUMNS)
 
 
-def _cast(values: pd.Series[Any], column: Column | None) -> pd.Series[Any]:
-    name = column.dtype if column else columns.TEXT
+def _cast(values: pd.Series[Any], name: str) -> pd.Series[Any]:
     dtype = pd.api.types.pandas_dtype(name)
     if name == columns.TIME:
         return pd.to_datetime(values, utc=True, errors="coerce", format="ISO8601").astype(dtype)
@@ -209,14 +223,18 @@ def _fill_levels(rows: list[flatten.Row], sweep: SweepFile | None) -> None:
 
 
 def _with_numbers(frame: pd.DataFrame, rows: list[flatten.Row]) -> pd.DataFrame:
-    """``frame`` with numbers where the levels of an axis are a field's numbers, not text."""
+    """``frame`` with numbers and truth values where the levels of an axis are a field's, not text."""
     for axis in flatten.axes_of(rows):
         values = [row[f"level_{axis}"] for row in rows]
         there = [value for value in values if value is not None]
-        if there and not any(isinstance(value, str) for value in there):
-            is_whole = all(isinstance(value, int) for value in there)
-            dtype = pd.Int64Dtype() if is_whole else pd.Float64Dtype()
-            frame[f"level_{axis}"] = pd.Series(values, index=frame.index, dtype=object).astype(dtype)
+        kinds = {type(value) for value in there}
+        if kinds == {bool}:
+            dtype = columns.BOOL
+        elif kinds and kinds <= {int, float}:
+            dtype = columns.INT if kinds == {int} else columns.FLOAT
+        else:
+            continue
+        frame[f"level_{axis}"] = _cast(pd.Series(values, frame.index, dtype=object), dtype)
     return frame
 
 

@@ -8,6 +8,8 @@ only when asked for.
 Every attempt leaves a folder of its own, which ``wandb sync`` appends to one run, offline too: what was asked
 of ``resume`` is kept in it. wandb numbers appended rows anew (measured, wandb 0.31), so the axis of every
 chart is our own ``step``, and rows that a restarted attempt repeats lie on those before.
+
+A sweep's rung is a group, its variants are tags; ``send`` shows a run that has ended from what it wrote.
 """
 
 from __future__ import annotations
@@ -18,30 +20,47 @@ import os
 import socket
 import threading
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
 from sweepkit.config import typed, variables
 from sweepkit.config.choices import WandbMode
 from sweepkit.config.schema import LoggingConfig
+from sweepkit.plan import text
 from sweepkit.plan.run_plan import RunPlan
-from sweepkit.results.record import RunDir
+from sweepkit.results import places
+from sweepkit.results.places import Place
+from sweepkit.results.record import RunDir, RunRecord, RunState
+from sweepkit.sweep.expand import SINGLE_RUNG
 
 _CONNECT_S = 3.0  # wandb itself would try for all of the next
 _INIT_TIMEOUT_S = 20
 _FINISH_TIMEOUT_S = 60  # wandb's own is none: a network that went away would hold the next run up
+_TAG_LEN, _NAME_LEN = 64, 128  # what wandb takes
 
 
 class Display:
-    """A wandb run, or nothing behind the same three methods. ``info`` goes into the record."""
+    """A wandb run, or nothing behind the same three methods. ``info`` goes into the record.
 
-    def __init__(self, run: Any, info: dict[str, Any], say: Callable[[str], None]) -> None:
-        self._run, self.info, self._say = run, info, say
+    Args:
+        rates: parameter group → peak learning rate, as it was scaled.
+    """
+
+    def __init__(
+        self,
+        run: Any,
+        info: dict[str, Any],
+        say: Callable[[str], None],
+        rates: Mapping[str, float] | None = None,
+    ) -> None:
+        self._run, self.info, self._say, self._rates = run, info, say, rates or {}
 
     def log(self, row: dict[str, Any]) -> None:
-        """Show one row of metrics."""
-        self._quietly(lambda: self._run.log(row))
+        """Show one row of metrics, with the learning rate of every parameter group beside their factor."""
+        factor = row.get("lr")
+        rates = {} if factor is None else {f"lr/{name}": peak * factor for name, peak in self._rates.items()}
+        self._quietly(lambda: self._run.log(row | rates))
 
     def finish(self, summary: dict[str, Any], failed: bool) -> None:
         """Show the results and end."""
@@ -73,16 +92,15 @@ def start(
         return Display(None, info, say)
     modes = [WandbMode.offline]
     if config.wandb is WandbMode.online:
-        reason = _unreachable() if has_key() else "no API key (WANDB_API_KEY or `wandb login`)"
-        if reason is None:
+        if (reason := why_offline()) is None:
             modes.insert(0, WandbMode.online)
         else:
             info["reason"] = reason
-            say(f"wandb is offline: {reason}; wandb sync sends what it writes to {run_dir.path / 'wandb'}")
+            say(f"wandb is offline: {reason}; sweepkit wandb push {plan.run_id} sends it when it has ended")
+    place = next(iter(places.of(run_dir.path.parents[1], plan.run_id)), None)
     for mode in modes:
         try:
-            run = _init(config, plan, run_dir, mode)
-            run.define_metric("*", step_metric="step")
+            run = _init(config, plan, run_dir, mode, place)
         except Exception as error:
             what = next(iter(str(error).splitlines()), "")
             info["reason"] = f"{mode.name} failed: {type(error).__name__}: {what}"
@@ -90,12 +108,63 @@ def start(
             _tear_down()
             continue
         info |= {"mode": mode.name, "id": run.id, "url": run.url if mode is WandbMode.online else None}
-        return Display(run, info, say)
+        return Display(run, info, say, plan.learning_rates)
     info["mode"] = WandbMode.disabled.name
     return Display(None, info, say)
 
 
-def _init(config: LoggingConfig, plan: RunPlan, run_dir: RunDir, mode: WandbMode) -> Any:
+def send(
+    config: LoggingConfig,
+    plan: RunPlan,
+    run_dir: RunDir,
+    record: RunRecord,
+    mode: WandbMode,
+    place: Place | None,
+) -> str | None:
+    """Show a run that has ended from its record and its metrics; its page, where wandb has one.
+
+    Raises:
+        Exception: whatever wandb could not do.
+    """
+    run = _init(config, plan, run_dir, mode, place)
+    shown = Display(run, {}, print, plan.learning_rates)
+    for row in run_dir.metrics():
+        shown.log(row)
+    outcome = {"state": record.state.value, "failure_message": record.failure_message}
+    url = run.url if mode is WandbMode.online else None
+    shown.finish(record.results | outcome, record.state is not RunState.complete)
+    if "error" in shown.info:
+        raise RuntimeError(shown.info["error"])
+    return url
+
+
+def described(plan: RunPlan, place: Place | None) -> dict[str, Any]:
+    """How wandb files a run: name, group, job type, tags and configuration.
+
+    Args:
+        place: where it stands in a sweep, if in one.
+    """
+    own: dict[str, Any] = typed.dump(plan)
+    dataset = text.label(own["config"]["dataset"], plan.texts.get(text.DATASET))
+    depth = f"d{plan.depth}"
+    config = own | own.pop("config")
+    if place is None:
+        name, group, tags = f"{depth} {dataset} s{plan.seed} {plan.variant_id[:6]}", None, [depth, dataset]
+    else:
+        rung = "" if place.rung == SINGLE_RUNG else f" {place.rung}"
+        name, group = f"{place.variant}{rung or f' {depth}'} s{plan.seed}", f"{place.sweep}{rung}"[:_NAME_LEN]
+        tags = [place.variant, depth, dataset]
+        config |= vars(place)
+    return {
+        "name": name[:_NAME_LEN],
+        "group": group,
+        "job_type": "train",
+        "tags": [tag[:_TAG_LEN] for tag in dict.fromkeys(tags) if tag],
+        "config": config,
+    }
+
+
+def _init(config: LoggingConfig, plan: RunPlan, run_dir: RunDir, mode: WandbMode, place: Place | None) -> Any:
     import wandb
 
     settings = wandb.Settings(
@@ -107,19 +176,24 @@ def _init(config: LoggingConfig, plan: RunPlan, run_dir: RunDir, mode: WandbMode
         disable_git=True,
         save_code=False,
     )
-    own = typed.dump(plan)
-    return wandb.init(
+    run = wandb.init(
         mode="online" if mode is WandbMode.online else "offline",
         project=variables.filled(config.project),
         entity=None if config.entity is None else variables.filled(config.entity),
         dir=run_dir.path,
         id=plan.run_id,
-        name=plan.run_id,
         resume="allow",
-        config=own | own.pop("config"),
         settings=settings,
         reinit="finish_previous",
+        **described(plan, place),
     )
+    run.define_metric("*", step_metric="step")
+    return run
+
+
+def why_offline() -> str | None:
+    """Why online would fall back to offline from here; None where it would not."""
+    return _unreachable() if has_key() else "no API key (WANDB_API_KEY or `wandb login`)"
 
 
 def _unreachable() -> str | None:

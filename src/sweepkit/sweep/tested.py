@@ -1,0 +1,90 @@
+"""What a sweep tests: the fields in which every variant differs from the reference."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from sweepkit.config import facts
+from sweepkit.config.facts import Identity
+from sweepkit.config.schema import RunConfig
+from sweepkit.plan.run_plan import RunPlan
+from sweepkit.sweep.cell import REFERENCE, VARIANT
+from sweepkit.sweep.conflicts import flatten
+from sweepkit.sweep.search_spec import SearchSpec
+
+#: In place of a variant: what a search proposes values of.
+SEARCH = "(search)"
+_MISSING = "as base says"
+
+
+class Place(Protocol):
+    """As much of a cell as is read."""
+
+    @property
+    def variant(self) -> str: ...
+    @property
+    def role(self) -> str: ...
+    @property
+    def rung(self) -> str: ...
+    @property
+    def plan(self) -> RunPlan: ...
+
+
+@dataclass(frozen=True)
+class Change:
+    """A field that a variant changes, as it is configured: before rates are scaled.
+
+    Attributes:
+        old, new: the reference's value and the variant's, as they are written on a command line.
+        rungs: where it is so; "" where it is so on all that the variant is planned for.
+    """
+
+    variant: str
+    field: str
+    old: str
+    new: str
+    rungs: str = ""
+
+
+def changes(cells: Iterable[Place], search: SearchSpec | None = None) -> list[Change]:
+    """What every variant changes, in the order of the plan, then what is searched.
+
+    The reference's other horizons are no variants.
+    """
+    cells = list(cells)
+    reference = {cell.rung: cell.plan.config for cell in cells if cell.role == REFERENCE}
+    variants = {(cell.variant, cell.rung): cell.plan.config for cell in cells if cell.role == VARIANT}
+    planned = Counter(variant for variant, _ in variants)
+    where: dict[tuple[str, str, str, str], list[str]] = {}
+    for (variant, rung), config in variants.items():
+        for changed in _between(reference.get(rung), config):
+            where.setdefault((variant, *changed), []).append(rung)
+    found = [
+        Change(*changed, "" if len(rungs) == planned[changed[0]] else ", ".join(rungs))
+        for changed, rungs in where.items()
+    ]
+    if search:
+        base = flatten(next(iter(reference.values())))
+        old = {name: facts.spelled(base[name]) if name in base else _MISSING for name in search.space}
+        found += [Change(SEARCH, name, old[name], str(item)) for name, item in search.space.items()]
+    return found
+
+
+def _between(reference: RunConfig | None, config: RunConfig) -> list[tuple[str, str, str]]:
+    """Field, the reference's value and the other's, of fields that decide what is computed; seeds apart."""
+    if reference is None:
+        return []
+    base, mine, known = flatten(reference), flatten(config), facts.fields_of(RunConfig)
+
+    def said(side: dict[str, Any], name: str) -> str:
+        return facts.spelled(side[name]) if name in side else _MISSING
+
+    return [
+        (name, said(base, name), said(mine, name))
+        for name in dict.fromkeys([*base, *mine])
+        if base.get(name) != mine.get(name)
+        and (name not in known or known[name].facts.identity not in (Identity.replicate, Identity.none))
+    ]
