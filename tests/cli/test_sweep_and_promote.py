@@ -51,7 +51,8 @@ def test_sweep_without_a_ladder_runs_everything(launcher: FakeLauncher, capsys: 
     assert main(["sweep", "mine", "ladder=none", "experiment=mini", "model=d4"]) == 0
     assert len(launcher.started) == 9
     assert all(run_id.startswith("d4-") for run_id in launcher.started)
-    assert "next:" not in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "next: sweepkit promote mine ladder=none experiment=mini model=d4 decides" in said
 
 
 def test_launcher_overrides_reach_the_launcher_of_a_frozen_sweep(launcher: FakeLauncher) -> None:

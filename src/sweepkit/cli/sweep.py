@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from typing import Any
 
 from sweepkit.cli import running, searching
@@ -61,5 +62,5 @@ def run(args: argparse.Namespace) -> int:
         return running.leave(sweep, how, submitted, [])
     status = running.conclude(sweep, results_dir, cells)
     above = f"goes on to {sweep.rungs[1].name}" if len(sweep.rungs) > 1 else "says why"
-    print(f"next: sweepkit promote {args.name} decides and {above}")
+    print(f"next: sweepkit {shlex.join(['promote', args.name, *args.overrides])} decides and {above}")
     return status

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 
 from sweepkit.analysis import power
@@ -22,8 +23,8 @@ def of(frozen: Frozen, promotion: Promotion | None) -> list[str]:
     """
     name = frozen.name
     if promotion is None or not promotion.finished:
-        command = f"promote {name}" if promotion is None else f"resume {name} --climb"
-        return [f"sweepkit {command} runs what is missing and decides"]
+        command = ["promote", name, *frozen.overrides] if promotion is None else ["resume", name, "--climb"]
+        return [f"sweepkit {shlex.join(command)} runs what is missing and decides"]
     steps = [_adopted(frozen, variant) for variant in promotion.of(Final.adopted)]
     if len(steps) > 1:
         steps.append(
