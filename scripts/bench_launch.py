@@ -55,6 +55,24 @@ def sweepkit(folder: Path, *args: str) -> float:
     return time.monotonic() - started
 
 
+def no_slurm() -> str | None:
+    """Why nothing can be submitted from here; None where it can."""
+    if shutil.which("sbatch") is None:
+        return "sbatch is not on PATH"
+    try:
+        answer = subprocess.run(
+            ["sinfo", "--noheader"], capture_output=True, text=True, timeout=30, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"sinfo does not answer ({error})"
+    lines = answer.stderr.strip().splitlines()
+    return (
+        f"sinfo reaches no cluster ({lines[-1] if lines else 'it says nothing'})"
+        if answer.returncode
+        else None
+    )
+
+
 def sweep_of(folder: Path, base: Sequence[str], num_runs: int) -> str:
     """A new folder's sweep file: one variant, so many seeds."""
     folder.mkdir()
@@ -95,8 +113,8 @@ def main() -> None:
         warm = folder / "warm"
         sweepkit(warm, "sweep", sweep_of(warm, BASE, 1), "launcher=local")
         overhead(folder, "local, one worker", num_runs, "launcher=local", "launcher.num_workers=1")
-        if shutil.which("sbatch") is None:
-            print("no Slurm here: sbatch is not on PATH")
+        if (why := no_slurm()) is not None:
+            print(f"no Slurm here: {why}")
             return
         for per_task in (1, 8):
             # one task at a time; the queue's own delays are in it
@@ -116,4 +134,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except subprocess.CalledProcessError as error:  # which has said why
+        sys.exit(f"{' '.join(map(str, error.cmd[2:]))} ended with status {error.returncode}")

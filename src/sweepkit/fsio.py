@@ -223,6 +223,14 @@ def read_from(path: Path, offset: int) -> bytes:
         return b""
 
 
+def folders(path: Path) -> list[str]:
+    """Names of the folders in a folder; none where it is not there or cannot be read."""
+    try:
+        return [entry.name for entry in os.scandir(path) if entry.is_dir()]
+    except OSError:
+        return []
+
+
 def _read(path: Path, offset: int = 0) -> bytes:
     try:
         # a pipe would wait for a writer

@@ -145,6 +145,9 @@ def test_another_pipe_that_breaks_is_an_error_like_any_other(monkeypatch: pytest
         (["sweep", "x", "--rerun", "--accept-code"], "not allowed with argument"),
         (["plan", "--format", "xml"], "invalid choice: 'xml'"),
         (["data"], "required"),
+        (["train", "--model", "d2"], "train does not know --model d2; a field is set as model=d2, "),
+        (["train", "--optimizer.matrix.lr=0.1"], "a field is set as optimizer.matrix.lr=0.1, "),
+        (["sweep", "x", "--seed", "3"], "sweep does not know --seed 3; a field is set as seed=3, "),
         (
             ["results", "x", "--sort", "-val_bpb"],
             "expected one argument (one that begins with - is written --sort=-",

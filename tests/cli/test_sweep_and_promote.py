@@ -15,6 +15,7 @@ from sweepkit.config import paths
 from sweepkit.launch import job
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.results.record import FailureClass, RunDir
+from sweepkit.sweep import file, frozen
 
 SWEEP = """\
 question: Which rate?
@@ -45,6 +46,18 @@ def test_sweep_runs_the_first_rung(launcher: FakeLauncher, capsys: Captured) -> 
     assert "Which rate?" in out
     assert "rate=tenth" in out
     assert "next: sweepkit promote mine" in out
+
+
+def test_what_was_frozen_and_never_run_may_be_changed(
+    launcher: FakeLauncher, a_sweep: Path, own_results_dir: Path, capsys: Captured
+) -> None:
+    frozen.freeze(file.load("mine"), own_results_dir)
+    a_sweep.write_text(SWEEP.replace("Which rate?", "Which rate of two?") + "\nreference_horizons: [2]\n")
+    assert main(["sweep", "mine"]) == 0
+    assert "mine is frozen anew" in capsys.readouterr().out
+    a_sweep.write_text(SWEEP)
+    assert main(["sweep", "mine"]) == 2
+    assert "new name" in capsys.readouterr().err
 
 
 def test_sweep_without_a_ladder_runs_everything(launcher: FakeLauncher, capsys: Captured) -> None:

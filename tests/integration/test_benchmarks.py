@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
-import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
+
+import children
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 
@@ -76,14 +77,11 @@ def test_starts(script: str, row: str, environment: dict[str, str], tmp_path: Pa
     """In a folder of its own, with no Slurm to be found; the baseline stays as it is."""
     name, *options = script.split()
     baseline = (SCRIPTS / "bench_baseline.json").read_bytes()
-    process = subprocess.run(
+    process = children.run(
         [sys.executable, str(SCRIPTS / name), *options],
         cwd=tmp_path,
         env=environment | {"PATH": "/usr/bin-none", "WANDB_MODE": "disabled"},
-        capture_output=True,
-        text=True,
         timeout=600,
-        check=False,
     )
     assert process.returncode == 0, process.stderr
     assert row in process.stdout

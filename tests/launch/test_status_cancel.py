@@ -21,13 +21,14 @@ from sweepkit.cli import main as command_line
 from sweepkit.config import typed
 from sweepkit.config.schema import RungConfig
 from sweepkit.errors import SweepkitError
-from sweepkit.launch import claims, execute, job, process
+from sweepkit.launch import cancelling, claims, execute, job, ledger, process
 from sweepkit.launch.cancelling import cancel
 from sweepkit.launch.claim_files import ClaimInfo
 from sweepkit.launch.drivers import driver_dir
 from sweepkit.launch.execute import LaunchCancelledError
 from sweepkit.launch.sweep_status import SweepStatus, status
 from sweepkit.plan.run_plan import RunPlan
+from sweepkit.results import store
 from sweepkit.results.record import RunDir, RunRecord, RunState
 from sweepkit.sweep import frozen
 from sweepkit.sweep.cell import Cell
@@ -89,9 +90,54 @@ def test_every_state_with_its_age_and_the_eta(own_results_dir: Path) -> None:
     assert runs["planned"].age_s is None
     assert runs["lost"].age_s is not None
     assert f"pid {os.getpid()}" in (runs["running"].holder or "")
+    table = ledger.with_lost(store.load("sweep", own_results_dir), own_results_dir).set_index("run_id")
+    recorded = {
+        name: run.state for name, run in runs.items() if name != "starting"
+    }  # which has no record yet
+    assert dict(table["state"].drop("starting")) == recorded
     for claim in held:
         assert claim is not None
         claim.release()
+
+
+def test_what_was_judged_and_deleted_is_neither_planned_nor_never_needed(
+    own_results_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By status and by results alike; what was never run stays planned."""
+    names = ("kept", "gone", "reference-run", "never")
+    plans = {name: make_plan(name) for name in names}
+    freeze(own_results_dir, list(plans.values()))
+    record(own_results_dir, plans["kept"], RunState.complete)
+    evidence = {
+        "run_ids": ["kept", "gone"],
+        "reference_run_ids": ["reference-run"],
+        "against": {},
+        "missing": {},
+    }
+    verdict = {"variant": "v", "rung": "d2", "evidence": evidence | {"metric": "val_bpb"}}
+    rung = {"rung": "d2", "amendment": 0, "verdicts": [verdict]}
+    decided = {"rungs": [rung], "decision": {"alpha": 0.05}, "finished": True}
+    for file in ("verdicts.json", "promotion.json"):
+        fsio.write_json(own_results_dir / "sweep" / file, decided)
+    expected = {"kept": "complete", "gone": "deleted", "reference-run": "deleted", "never": "planned"}
+    assert states(own_results_dir) == expected
+    table = store.load("sweep", own_results_dir).set_index("run_id")
+    assert dict(table["state"]) == expected
+    assert command_line.main(["status", "sweep"]) == 0
+    assert "1 never needed, 2 deleted, 1 complete" in capsys.readouterr().out
+    assert command_line.main(["results", "sweep", "--filter", "state == deleted", "--select", "run_id"]) == 0
+    assert "gone" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("number", [3, 2_000])
+def test_many_cancelled_runs_are_counted_and_few_are_named(
+    number: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ids = [f"run-{place}" for place in range(number)]
+    monkeypatch.setattr(cancelling, "cancel", lambda *_, **__: cancelling.Cancelled(not_started=ids))
+    assert command_line.main(["cancel", "sweep"]) == 0
+    said = capsys.readouterr().out
+    assert said == ("3 not started: run-0, run-1, run-2\n" if number == 3 else "2,000 not started\n")
 
 
 def test_the_eta_of_a_launch_with_nothing_done_yet_comes_from_the_run_at_work(own_results_dir: Path) -> None:

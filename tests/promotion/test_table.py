@@ -55,7 +55,7 @@ def put(frame: pd.DataFrame, column: str, value: Any) -> pd.DataFrame:
         ("seed", None, "seed is None, but must be there in every row .variant better"),
         ("seed", 0, "seed is 0, but must be there once"),
         ("variant", None, "variant is None, but must be there in every row .seed 1"),
-        ("state", "COMPLETED", "state is 'COMPLETED', but must be one of running, complete"),
+        ("state", "ready", "state is 'ready', but must be one of running, complete"),
         ("train_time_s", "5m", "train_time_s is '5m', but must be a number"),
         ("train_time_s", math.inf, "train_time_s is inf, but must be finite"),
         ("num_steps", 0, "num_steps is 0.*, but must be above 0"),

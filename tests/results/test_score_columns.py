@@ -32,6 +32,7 @@ def test_a_file_that_cannot_be_read_is_said_and_left_out(tmp_path: Path) -> None
     run = frozen.cells[0].plan
     RunDir.of(tmp_path, run.run_id).write_record(record(run))
     RunDir.of(tmp_path, run.run_id).scores_path.write_text("[1")
-    with pytest.warns(UserWarning, match=r"scores\.json is no mapping of names to numbers"):
-        frame = store.load(frozen.name, tmp_path)
+    for _ in range(2):  # also where it comes from the index
+        with pytest.warns(UserWarning, match=r"scores\.json is no mapping of names to numbers"):
+            frame = store.load(frozen.name, tmp_path)
     assert frame.loc[frame["run_id"] == run.run_id, "state"].item() == "complete"

@@ -36,5 +36,12 @@ def test_a_proposal_edited_afterwards_is_refused(tmp_path: Path) -> None:
         path.write_text("".join(edited))
         with pytest.raises(FrozenPlanError, match="was edited"):
             frozen.load_frozen(results, "s")
+    for kept in range(4):  # the last ones are missed too, all of them as well
+        path.write_text("".join(lines[:kept]))
+        with pytest.raises(FrozenPlanError, match=rf"has {kept} of the 4 lines that were written"):
+            frozen.load_frozen(results, "s")
+    path.unlink()
+    with pytest.raises(FrozenPlanError, match="has 0 of the 4 lines"):
+        frozen.load_frozen(results, "s")
     path.write_text("".join(lines))  # and not for ever
     assert len(frozen.load_frozen(results, "s").cells) == 4

@@ -18,6 +18,8 @@ from typing import Any
 
 import pytest
 
+import children
+
 SCRIPT = Path(__file__).with_name("slurmtest")
 #: What a CPU task of the tests asks for: two of the machine's cores at a time in all.
 LAUNCHER = (
@@ -215,9 +217,12 @@ def running_cluster(accounting: bool = True, extra: str = "") -> Iterator[Cluste
         port = _free_port()
         root = Path(f"/tmp/slurmtest.{os.getuid()}.{os.getpid()}.{port}")
         cluster = Cluster(root, port, accounting, extra)
-        cluster.control("start")
-    try:
+        ending = ["bash", str(SCRIPT), "stop", "--purge"]
+        with contextlib.ExitStack() as ends:
+            ends.enter_context(children.when_killed(ending, os.environ | cluster.settings))
+            ends.callback(cluster.control, "stop", "--purge")
+            cluster.control("start")
+            lasting = ends.pop_all()
+    with lasting:
         yield cluster
-    finally:
-        cluster.control("stop", "--purge")
-        assert not root.exists()
+    assert not root.exists()

@@ -85,6 +85,24 @@ def test_anything_else_needs_a_new_name(
     assert frozen.load_frozen(results, "s") == one
 
 
+def test_what_nobody_has_run_or_asked_for_is_frozen_anew(results: Path, one: Frozen) -> None:
+    again = frozen.freeze(sweep(seeds=[1, 2]), results, (), False, lambda: False)
+    assert len(again.cells) == 18 and frozen.load_frozen(results, "s") == again
+    assert [path.name for path in results.iterdir()] == ["s"], "nothing of the first is left"
+    with pytest.raises(FrozenPlanError, match="new name"):
+        frozen.freeze(sweep(), results, (), False, lambda: True)
+    begun = results / "runs" / again.cells[-1].plan.run_id
+    note = again.sweep_dir / "limits.jsonl"
+    for path in (begun, note):
+        path.mkdir(parents=True)
+        with pytest.raises(FrozenPlanError, match="new name"):
+            frozen.freeze(sweep(), results, (), False, lambda: False)
+        path.rmdir()
+    edit(again.sweep_dir / "plan.jsonl", '"lr":0.01', '"lr":0.011')
+    with pytest.raises(FrozenPlanError, match="edited"):
+        frozen.freeze(sweep(), results, (), False, lambda: False)
+
+
 def edit(path: Path, old: str, new: str) -> None:
     text = path.read_text()
     assert old in text

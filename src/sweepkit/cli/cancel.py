@@ -7,6 +7,7 @@ from typing import Any
 
 from sweepkit.config import paths
 
+_NAMED = 20  # run ids on a line; of more, how many
 EPILOG = """\
 examples:
   sweepkit cancel x0_beta1                     all of its runs that are running or waiting
@@ -44,7 +45,8 @@ def run(args: argparse.Namespace) -> int:
         ("not started", done.not_started),
     ):
         if run_ids:
-            print(f"{len(run_ids)} {what}: {', '.join(run_ids)}")
+            named = f": {', '.join(run_ids)}" if len(run_ids) <= _NAMED else ""
+            print(f"{len(run_ids):,} {what}{named}")
     if not (done.stopped or done.stopping or done.not_started):
         print(f"{args.name}: nothing is running or waiting")
     elif done.stopping:

@@ -183,11 +183,20 @@ def _parse(parser: argparse.ArgumentParser, arguments: list[str]) -> argparse.Na
     """Like ``parse_args``, but overrides may also follow options, which argparse does not allow."""
     args, rest = parser.parse_known_args(arguments)
     if rest and (not hasattr(args, "overrides") or any(item.startswith("-") for item in rest)):
-        name = arguments[0]
-        raise errors.SweepkitError(f"{name} does not know {' '.join(rest)}; see sweepkit {name} --help")
+        raise unknown_option(arguments[0], rest)
     if rest:
         args.overrides = [*args.overrides, *rest]
     return args
+
+
+def unknown_option(command: str, rest: Sequence[str]) -> errors.SweepkitError:
+    """The error for what a command does not know; fields are no options."""
+    option, _, value = rest[0].lstrip("-").partition("=")
+    value = value or next((item for item in rest[1:2] if not item.startswith("-")), "VALUE")
+    hint = f"a field is set as {option}={value}, " if rest[0].startswith("--") else ""
+    return errors.SweepkitError(
+        f"{command} does not know {' '.join(rest)}; {hint}see sweepkit {command} --help"
+    )
 
 
 def _help() -> str:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sweepkit.cli import run_sheet, running
+from sweepkit.cli import freezing, run_sheet, running
 from sweepkit.config import typed
 from sweepkit.plan import disk
 from sweepkit.plan.run_plan import RunPlan
@@ -172,7 +172,7 @@ def _print_tested(overrides: Sequence[str], found: Sequence[Row]) -> None:
         sweep = file.load(name)
         ladder = expand.ladder_of(sweep, others)
         base = [*(ladder.base if ladder else ()), *sweep.base, *expand.above(others)]
-        running.show_tested(found, sweep.search, base)
+        freezing.show_tested(found, sweep.search, base)
 
 
 def _print_sweep(found: Sequence[Row]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sweepkit.cli import replaying, running, searching, simulating
+from sweepkit.cli import freezing, replaying, running, searching, simulating
 from sweepkit.config import paths
 from sweepkit.errors import invalid
 from sweepkit.printable import counted
@@ -110,7 +110,7 @@ def run(args: argparse.Namespace) -> int:
     def freeze() -> Frozen:
         if asked.name not in frozen.frozen_names(results_dir):
             _check_last_text(text.known(expand.expand_all(asked, args.overrides)[-1].plan))
-        return frozen.freeze(asked, results_dir, args.overrides, args.reuse_runs)
+        return freezing.freeze(asked, args.overrides, results_dir, args.reuse_runs)
 
     sweep = running.knowing_text(freeze)
     if args.amend_to is not None:
@@ -133,7 +133,7 @@ def climb(sweep: Frozen, how: running.How, overrides: Sequence[str], allow_mixed
     from sweepkit.report import terminal
 
     console = terminal.console()
-    running.introduce(sweep)
+    freezing.introduce(sweep)
     options = ["--climb", *(["--allow-mixed-environments"] if allow_mixed_environments else [])]
     if sweep.search:
         _check_climbs(sweep)
@@ -149,7 +149,7 @@ def climb(sweep: Frozen, how: running.How, overrides: Sequence[str], allow_mixed
     def run_rung(rung: str, cells: list[Cell]) -> None:
         if sweep.search and rung == sweep.rungs[0].name:
             return  # it was searched
-        console.rule(f"{rung}: {running.describe(cells)}", align="left")
+        console.rule(f"{rung}: {freezing.describe(cells)}", align="left")
         _reopen_to_retry(sweep, how.results_dir, cells)
         if submitted := running.run_cells(sweep, cells, how, f"{sweep.name} {rung}"):
             left.append(submitted)

@@ -126,7 +126,11 @@ def _whole(args: argparse.Namespace) -> pd.DataFrame:
         return importances.table(paths.results_dir(), args.sweep)
     if args.curves:
         return store.curves(args.sweep)
-    return store.load(args.sweep, evaluation=args.evaluation, config=args.config)
+    from sweepkit.config import paths
+    from sweepkit.launch import ledger
+
+    runs = store.load(args.sweep, evaluation=args.evaluation, config=args.config)
+    return ledger.with_lost(runs, paths.results_dir())
 
 
 def _print_table(frame: pd.DataFrame, args: argparse.Namespace) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from sweepkit.cli import promote, running, searching
+from sweepkit.cli import freezing, promote, running, searching
 from sweepkit.config import paths
 from sweepkit.results.record import FailureClass, RunDir
 
@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
     if args.climb:
         now = _executing(sweep.overrides, args.overrides)
         return promote.climb(sweep, how, now, args.allow_mixed_environments)
-    running.introduce(sweep)
+    freezing.introduce(sweep)
     if sweep.search:
         return searching.run(sweep, how, _executing(sweep.overrides, args.overrides))
     first = sweep.rungs[0].name

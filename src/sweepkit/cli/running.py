@@ -6,7 +6,7 @@ import argparse
 import functools
 import os
 import shlex
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -25,12 +25,9 @@ if TYPE_CHECKING:
     from sweepkit.sweep.cell import Cell
     from sweepkit.sweep.file import SweepFile
     from sweepkit.sweep.frozen import Frozen
-    from sweepkit.sweep.search_spec import SearchSpec
-    from sweepkit.sweep.tested import Place
 
 DONE, RUNS_FAILED = 0, 1
 _SWEEP = "sweep="
-_MOST_CHANGES = 40  # lines of a table in the terminal; the report has all
 #: Options for finished runs that other code made: what is done with them, and how to say it.
 OTHER_SOURCES = {
     "--rerun": ("rerun", "run again what other code finished or lacks its weights; records are kept aside"),
@@ -292,41 +289,6 @@ def leave(sweep: Frozen, how: How, submitted: Submitted, command: Sequence[str])
     print(f"gate: {waiting}; it goes on when the jobs have ended")
     print(f"follow: sweepkit status {sweep.name}; stop: sweepkit cancel {sweep.name}")
     return DONE
-
-
-def introduce(frozen: Frozen) -> None:
-    """One line on what is asked, one on how much it is and where it is frozen."""
-    if frozen.question:
-        print(frozen.question)
-    print(
-        f"{frozen.name}: {describe(frozen.cells)}; frozen in {shown(frozen.sweep_dir)} ({frozen.sha256[:12]})"
-    )
-    for sentence in frozen.seen.sentences:
-        print(sentence)
-    if levels := frozen.cells[0].levels:
-        print(f"reference: {', '.join(f'{axis}={level}' for axis, level in levels.items())}")
-    show_tested(frozen.fixed, frozen.search, [*frozen.ladder_base, *frozen.base, *frozen.overrides])
-
-
-def show_tested(cells: Iterable[Place], search: SearchSpec | None, base: Sequence[str]) -> None:
-    """What all runs share, and every variant's fields beside the reference's."""
-    from sweepkit.report import drawing, sheets, terminal
-    from sweepkit.sweep import tested
-
-    console = terminal.console()
-    if base:
-        console.print(f"base: {' '.join(base)}", markup=False)
-    console.print(drawing.draw(sheets.tested(tested.changes(cells, search), _MOST_CHANGES)))
-
-
-def describe(cells: Sequence[Cell]) -> str:
-    """``6 variants, 3 rungs, 54 runs``, the reference among the variants."""
-    numbers = [
-        (len({cell.variant for cell in cells}), "variant"),
-        (len({cell.rung for cell in cells}), "rung"),
-        (len({cell.plan.run_id for cell in cells}), "run"),
-    ]
-    return ", ".join(counted(number, noun) for number, noun in numbers)
 
 
 def shown(path: Path) -> Path:

@@ -25,7 +25,8 @@ examples:
 
 states: planned, queued (Slurm), running, complete, pruned (stopped by a search), diverged, failed, cancelled;
 preempted (has a checkpoint), lost (its process is gone) and trained (to be evaluated as is asked here) go on
-with the next launch. ETA is for what living launches still have to do.
+with the next launch; deleted: judged here, and its folder is gone. ETA is for what living launches still have
+to do. Sweeps are looked for in ./results; from elsewhere set SWEEPKIT_RESULTS_DIR to that folder.
 """
 _PIPE_WIDTH = 140  # where the output is no terminal
 _QUIET = ("complete", "planned")

@@ -6,7 +6,7 @@ import argparse
 import shlex
 from typing import Any
 
-from sweepkit.cli import running, searching
+from sweepkit.cli import freezing, running, searching
 from sweepkit.config import paths
 
 EPILOG = """\
@@ -42,21 +42,19 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the first rung; the exit status is 1 where runs failed."""
-    from sweepkit.sweep import frozen
-
     results_dir = paths.results_dir()
     asked = running.load_sweep(args.name, args.overrides, results_dir)
     running.check_power(asked, args.overrides, results_dir, args.underpowered)
-    sweep = running.knowing_text(lambda: frozen.freeze(asked, results_dir, args.overrides, args.reuse_runs))
+    sweep = running.knowing_text(lambda: freezing.freeze(asked, args.overrides, results_dir, args.reuse_runs))
     if sweep.search:
-        running.introduce(sweep)
+        freezing.introduce(sweep)
         how = running.how(args, results_dir, sweep.cells[0].plan)
         return searching.run(sweep, how, args.overrides)
     rung = sweep.rungs[0].name
     cells = [cell for cell in sweep.cells if cell.rung == rung]
-    running.introduce(sweep)
+    freezing.introduce(sweep)
     if len(sweep.rungs) > 1:
-        print(f"rung {rung}: {running.describe(cells)}")
+        print(f"rung {rung}: {freezing.describe(cells)}")
     how = running.how(args, results_dir, cells[0].plan)
     if submitted := running.run_cells(sweep, cells, how, sweep.name):
         return running.leave(sweep, how, submitted, [])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import logging
 import os
 import re
@@ -17,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from sweepkit import errors
-from sweepkit.cli import running
+from sweepkit.cli import main, running
 from sweepkit.config import paths
 from sweepkit.config.schema import RunConfig
 from sweepkit.printable import printable
@@ -35,12 +36,21 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Carry out one Hydra command line; the exit status is 1 where the run did not complete."""
+    _refuse_options_for_fields(args.arguments)
     arguments, other_sources = _other_sources(args.arguments)
     if other_sources != "refuse" and {"-m", "--multirun"}.intersection(arguments):
         place = next((index for index, item in enumerate(arguments) if "=" in item), len(arguments))
         arguments.insert(place, f"++hydra.sweeper.other_sources={other_sources}")  # beside the overrides
     config = compose_with_hydra(arguments)
     return 0 if config is None else train(config, other_sources)
+
+
+def _refuse_options_for_fields(arguments: Sequence[str]) -> None:
+    """Raises SweepkitError for ``--model d12``, in place of Hydra's usage."""
+    known = {item.name for item in dataclasses.fields(RunConfig)}
+    for place, item in enumerate(arguments):
+        if item.startswith("--") and re.split(r"[.=/]", item[2:], maxsplit=1)[0] in known:
+            raise main.unknown_option("train", arguments[place:])
 
 
 def _other_sources(arguments: Sequence[str]) -> tuple[list[str], str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sweepkit.cli import running, searching
+from sweepkit.cli import freezing, running, searching
 from sweepkit.config import paths
 from sweepkit.sweep import multirun, set_fields
 
@@ -16,7 +16,7 @@ def run(
     """Run a multirun's overrides; returns the exit status. Raises SweepkitError for a wrong request."""
     results_dir = paths.results_dir()
     frozen = running.knowing_text(lambda: multirun.freeze(arguments, results_dir, search))
-    running.introduce(frozen)
+    freezing.introduce(frozen)
     launcher = running.launcher_of(frozen.cells[0].plan)
     how = running.How(results_dir, launcher, _launcher(arguments), other_sources=other_sources)
     if frozen.search:

@@ -25,8 +25,9 @@ examples:
   sweepkit verdict --runs runs.parquet --reference baseline decision.alpha=0.01 decision.min_effect=0.0005
   sweepkit verdict --runs runs.csv --reference baseline --format json
 
-columns: variant, seed, val_bpb; where present depth, train_time_s, num_steps, total_flops, hardware, state
-(diverged counts against its variant, as an infinite loss does), and any other column of the runs table
+columns, separated by commas, semicolons, tabs or bars: variant, seed, val_bpb; where present depth,
+train_time_s, num_steps, total_flops, hardware, state (sweepkit's words or wandb's: finished, crashed, killed;
+diverged counts against its variant, as an infinite loss does), and any other column of the runs table
 (sweepkit results --columns). A run without a loss is missing, a planned one is left out. Runs of one seed are
 paired where the table says that they share it (seeds=shared in a column, or --seeds shared: the same data
 order), else nothing is; the reference may have several rows of a seed (other initial weights). Rows
@@ -50,7 +51,7 @@ def add_parser(subparsers: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "--runs", metavar="FILE", type=Path, required=True, help=".csv or .parquet, a row a run"
+        "--runs", metavar="FILE", type=Path, required=True, help=".csv, .tsv or .parquet, a row a run"
     )
     parser.add_argument(
         "--reference", metavar="VARIANT", required=True, help="what all others are compared with"
@@ -98,8 +99,9 @@ def _read(path: Path) -> pd.DataFrame:
     if not path.is_file():
         what = "be a file, and is a folder" if path.is_dir() else "be a file that exists"
         raise invalid("--runs", str(path), what, "check the path; it is looked up from the current folder")
-    if suffix not in (".csv", ".parquet"):
-        raise invalid("--runs", str(path), "be a .csv or .parquet file", "export your runs as one row a run")
+    if suffix not in (".csv", ".tsv", ".parquet"):
+        remedy = "export your runs as one row a run"
+        raise invalid("--runs", str(path), "be a .csv, .tsv or .parquet file", remedy)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)  # rows longer than the header
@@ -117,13 +119,28 @@ def _read_csv(path: Path) -> pd.DataFrame:
 
     from sweepkit.promotion import table
 
-    header = pd.read_csv(path, index_col=False, header=None, nrows=1, dtype=str).iloc[0].dropna().tolist()
+    mark = _separator(path)
+    # a comma at the end of every row moves no column; who separates by semicolons writes 0,91
+    how: Any = {
+        "sep": mark,
+        "index_col": False,
+        "encoding": "utf-8-sig",
+        "decimal": "," if mark == ";" else ".",
+    }
+    header = pd.read_csv(path, header=None, nrows=1, dtype=str, **how).iloc[0].dropna().tolist()
     table.check_names(header)  # pandas would rename the second
-    frame = pd.read_csv(path, index_col=False)  # a comma at the end of every row moves no column
+    frame: pd.DataFrame = pd.read_csv(path, **how)
     if "variant" in frame:
-        names = pd.read_csv(path, index_col=False, usecols=["variant"], dtype=str, keep_default_na=False)
+        names = pd.read_csv(path, usecols=["variant"], dtype=str, keep_default_na=False, **how)
         frame["variant"] = names["variant"].where(names["variant"] != "", None)
     return frame
+
+
+def _separator(path: Path) -> str:
+    """What separates the columns: of commas, semicolons, tabs and bars what the header has most of."""
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
+        header = file.readline()
+    return max(",;\t|", key=header.count)
 
 
 def _print(found: Comparison) -> None:

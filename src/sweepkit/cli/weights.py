@@ -52,13 +52,15 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _list(results_dir: Path, name: str | None) -> None:
+    from sweepkit import fsio
     from sweepkit.launch import named
     from sweepkit.plan import disk
     from sweepkit.report import drawing, terminal
     from sweepkit.report.sheet import Sheet
     from sweepkit.results.record import RunDir
 
-    run_ids = [plan.run_id for plan in named.plans(results_dir, name)] if name else _all(results_dir)
+    every = sorted(fsio.folders(results_dir / "runs"))
+    run_ids = [plan.run_id for plan in named.plans(results_dir, name)] if name else every
     found = [(run_id, RunDir.of(results_dir, run_id).weights_path) for run_id in run_ids]
     sizes = {run_id: path.stat().st_size for run_id, path in found if path.exists()}
     if sizes:
@@ -68,10 +70,6 @@ def _list(results_dir: Path, name: str | None) -> None:
         terminal.console().print(drawing.draw(sheet))
     kept = f"{len(sizes)} of {counted(len(run_ids), 'run')}"
     print(f"{kept} with weights: {disk.size(sum(sizes.values()))}")
-
-
-def _all(results_dir: Path) -> list[str]:
-    return sorted(path.name for path in (results_dir / "runs").glob("*") if path.is_dir())
 
 
 def _drop(results_dir: Path, name: str) -> int:

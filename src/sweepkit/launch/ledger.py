@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sweepkit import fsio
 from sweepkit.errors import SweepkitError
@@ -18,11 +18,12 @@ from sweepkit.launch import claims
 from sweepkit.launch.claims import Holder
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.results import asked
+from sweepkit.results.columns import LOST, PLANNED
 from sweepkit.results.pruned import Pruner
 from sweepkit.results.record import FINAL_STATES, RunDir, RunRecord, RunState
 
-PLANNED = "planned"
-LOST = "lost"  # a running record whose process is gone: will be taken over
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass
@@ -102,6 +103,14 @@ def _stamp(path: Path) -> tuple[int, int] | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     return status.st_mtime_ns, status.st_ino
+
+
+def with_lost(runs: pd.DataFrame, results_dir: Path) -> pd.DataFrame:
+    """A runs table in which what is recorded as running, and whose process is gone, is called lost."""
+    running = runs.loc[runs["state"] == RunState.running, "run_id"]
+    holders = {run_id: claims.holder(RunDir.of(results_dir, run_id).claim_path) for run_id in running}
+    lost = [run_id for run_id, holder in holders.items() if holder is None or not holder.alive]
+    return runs.assign(state=runs["state"].mask(runs["run_id"].isin(lost), LOST)) if lost else runs
 
 
 class Ledger:

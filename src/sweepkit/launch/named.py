@@ -1,13 +1,23 @@
-"""The runs that a name of the command line stands for: those of a sweep, or the one of that run_id."""
+"""The runs that a name of the command line stands for, and whether anybody was asked for them."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from sweepkit.errors import ConfigError, SweepkitError, invalid
+from sweepkit.launch.drivers import live_drivers
+from sweepkit.launch.slurm import submissions
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.results.record import RunDir
 from sweepkit.sweep import frozen
+
+
+def is_asked(results_dir: Path, sweep: str) -> bool:
+    """Whether a launch that is alive, or Slurm, was asked for runs of a sweep."""
+    wanted = {plan.run_id for plan in plans(results_dir, sweep)}
+    if any(driver.run_ids & wanted for driver in live_drivers(results_dir)):
+        return True
+    return any(item.title.split()[:1] == [sweep] for item in submissions.read_all(results_dir))
 
 
 def plans(results_dir: Path, name: str) -> list[RunPlan]:

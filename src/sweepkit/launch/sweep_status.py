@@ -9,29 +9,31 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from sweepkit import fsio
 from sweepkit.errors import SweepkitError
 from sweepkit.launch.drivers import LiveDriver, live_drivers
-from sweepkit.launch.ledger import LOST, PLANNED, Run
+from sweepkit.launch.ledger import Run
 from sweepkit.launch.pace import Pace, seconds_since, seconds_spent
 from sweepkit.launch.slurm import cluster, goes_on, submissions
 from sweepkit.launch.slurm.cluster import QueuedTask
 from sweepkit.launch.slurm.retries import ClusterError
 from sweepkit.launch.slurm.submissions import Place, Submission
 from sweepkit.plan.run_plan import RunPlan
+from sweepkit.results.columns import DELETED, LOST, PLANNED
 from sweepkit.results.pruned import Pruner
 from sweepkit.results.record import FINAL_STATES, RunDir, RunState
-from sweepkit.sweep import frozen, trials
+from sweepkit.sweep import frozen, seen, trials
 from sweepkit.sweep.cell import Cell
 from sweepkit.sweep.frozen import Frozen
 
 QUEUED = "queued"  # waits in Slurm's queue
 #: In the order in which they are shown.
 STATES = (
-    *(RunState.running.value, LOST, QUEUED, RunState.preempted.value, PLANNED),
+    *(RunState.running.value, LOST, QUEUED, RunState.preempted.value, PLANNED, DELETED),
     *(RunState.trained.value, RunState.complete.value),
     *(RunState.pruned.value, RunState.diverged.value, RunState.failed.value, RunState.cancelled.value),
 )
@@ -152,14 +154,14 @@ def _frozen(sweep: Frozen, results_dir: Path, asked: _Asked) -> SweepStatus:
 
 def _cells_outside(results_dir: Path, known: Collection[str]) -> tuple[list[Cell], list[str]]:
     """The runs of no sweep, and the names of those whose plan cannot be read."""
-    folder = results_dir / "runs"
     cells, unreadable = [], []
-    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
-        if path.name not in known and (path / "plan.json").exists():
+    for run_id in sorted(set(fsio.folders(results_dir / "runs")) - set(known)):
+        run_dir = RunDir.of(results_dir, run_id)
+        if run_dir.plan_path.exists():
             try:
-                cells.append(Cell("-", "", "variant", "-", RunDir(path).read_plan()))
+                cells.append(Cell("-", "", "variant", "-", run_dir.read_plan()))
             except (ValueError, KeyError, TypeError):
-                unreadable.append(path.name)
+                unreadable.append(run_id)
     return cells, unreadable
 
 
@@ -175,6 +177,10 @@ def _sweep(
     pace = Pace(list(runs.values()))
     now = time.time()
     rows = [_run(runs[run_id], first[run_id], pace, now, asked.queued.get(run_id)) for run_id in runs]
+    judged = seen.judged_runs(results_dir / name)
+    rows = [
+        replace(row, state=DELETED) if row.state == PLANNED and row.run_id in judged else row for row in rows
+    ]
     mine = [driver for driver in asked.drivers if driver.run_ids & runs.keys()]
     wanted = asked.queued.keys() | {run_id for driver in mine for run_id in driver.run_ids}
     left = _seconds_left(rows, {run_id: run.plan for run_id, run in runs.items()}, pace, wanted)

@@ -26,6 +26,13 @@ _NEEDED = ("variant", "seed")
 _COSTS = ("train_time_s", "median_step_time_s", "num_steps", "total_flops")
 _TEXT = ("variant", "state", "failure_class", "hardware", "dtype", "device", "pair_key", "compile_key")
 _STATES = (*(state.value for state in RunState), PLANNED, CORRUPT)
+#: What other programs call a state; wandb's are finished, crashed, failed and killed.
+_SAID = {
+    **dict.fromkeys(("finished", "completed", "done", "success", "succeeded"), RunState.complete.value),
+    **dict.fromkeys(("crashed", "error", "errored"), RunState.failed.value),
+    **dict.fromkeys(("killed", "canceled", "stopped"), RunState.cancelled.value),
+    "pending": PLANNED,
+}
 _MOST_LAYERS = 1e6
 _LARGEST = 1e100  # squares of what is larger are no numbers
 _OPEN = (RunState.running.value, RunState.preempted.value)
@@ -47,25 +54,15 @@ def read(frame: pd.DataFrame, reference: str, rule: DecisionRule, seeds: str | N
     _check_columns(frame)
     said = shared_seeds.declared(frame, seeds)
     frame = shared_seeds.numbered(frame, said)
-    for name in filter(None, (*_NEEDED, rule.metric, rule.last_metric)):
-        if name not in frame:
-            known = [str(column) for column in frame.columns]
-            asked = name not in _NEEDED
-            remedy = f"{errors.did_you_mean(name, known)} or rename yours" + (
-                ", or name another metric in the rule (decision.metric=bpb_probe)" if asked else ""
-            )
-            raise errors.invalid("column", name, f"be in the table (it has {', '.join(known)})", remedy)
-    for name in rule.scores:
-        if name not in frame:
-            known = [str(column) for column in frame.columns]
-            raise errors.invalid(
-                "decision.scores", name, "be a column of the table", errors.did_you_mean(name, known)
-            )
+    _check_there(frame, rule)
     rows = frame.copy()
     for name in _TEXT:
         if name in rows:
             rows[name] = rows[name].astype("string")
-    if "state" in rows:  # what was never run was not tried, and nothing has to be corrected for it
+    if "state" in rows:
+        words = rows["state"].str.strip().str.lower()
+        rows["state"] = words.map(_SAID).fillna(words)
+        # what was never run was not tried, and nothing has to be corrected for it
         rows = rows[(rows["state"] != PLANNED).fillna(True)].copy()
     _check_reference(list(dict.fromkeys(rows["variant"].dropna())), reference)
     for name in _NEEDED:
@@ -101,6 +98,37 @@ def metrics(rule: DecisionRule) -> list[str]:
     held_back = last_rung.holdout_column(rule.metric) if metric.is_stream(rule.metric) else None
     named = (rule.metric, rule.last_metric, held_back)
     return [name for name in dict.fromkeys(named) if name]
+
+
+def _check_there(frame: pd.DataFrame, rule: DecisionRule) -> None:
+    """Every column that the rule needs; all that are missing are named at once."""
+    needed = dict.fromkeys([*_NEEDED, *filter(None, (rule.metric, rule.last_metric)), *rule.scores])
+    missing = [name for name in needed if name not in frame]
+    if not missing:
+        return
+    known = [str(column) for column in frame.columns]
+    near = [errors.did_you_mean(name, known) for name in missing]
+    asked = any(name not in _NEEDED for name in missing)
+    other = ", or name others in the rule (decision.metric=bpb_probe)" if asked else ""
+    only_scores = all(name in rule.scores for name in missing)
+    raise errors.invalid(
+        "decision.scores" if only_scores else "column" if len(missing) == 1 else "columns",
+        ", ".join(missing),
+        f"be in the table (it has {', '.join(known)})",
+        "; ".join(dict.fromkeys(near)) + f" or rename yours{other}",
+    )
+
+
+def lookalikes(names: Sequence[str]) -> list[str]:
+    """A sentence for names that differ by blanks or capitals alone: they are judged as two variants."""
+    alike: dict[str, list[str]] = {}
+    for name in dict.fromkeys(names):
+        alike.setdefault("".join(name.split()).casefold(), []).append(repr(name))
+    return [
+        f"variants {' and '.join(same)} differ by blanks or capitals alone, and are judged as {len(same)}"
+        for same in alike.values()
+        if len(same) > 1
+    ]
 
 
 def _check_reference(names: Sequence[str], reference: str) -> None:
@@ -158,10 +186,6 @@ def check_names(names: Sequence[str]) -> None:
 def _check_columns(frame: pd.DataFrame) -> None:
     names = [str(name) for name in frame.columns]
     check_names(names)
-    if len(names) == 1 and any(mark in names[0] for mark in ";\t|"):
-        raise errors.invalid(
-            "table", names[0], "separate its columns by commas", "export it as CSV with commas"
-        )
 
 
 def _seeds(rows: pd.DataFrame) -> pd.Series[int]:

@@ -17,6 +17,7 @@ from sweepkit.analysis.frontier import without_horizons
 from sweepkit.analysis.transfer import TransferRow
 from sweepkit.config import paths, typed
 from sweepkit.errors import DamagedError, SweepkitError, invalid
+from sweepkit.launch import ledger
 from sweepkit.promotion.verdict_record import Promotion, Verdict
 from sweepkit.report.summary import COMPLETE
 from sweepkit.results import store
@@ -109,7 +110,7 @@ def gather(sweep: str, results_dir: Path | None = None) -> Content:
     if sweep == store.ALL:
         known = ", ".join(store.sweep_names(results)) or "none yet"
         raise invalid("sweep", sweep, "be one sweep, with a plan and a rule of its own", f"known: {known}")
-    runs = store.load(sweep, results)
+    runs = ledger.with_lost(store.load(sweep, results), results)
     content = Content(sweep, results / sweep, runs, store.curves_of(runs, results))
     try:
         content.frozen = freezing.load_frozen(results, sweep)

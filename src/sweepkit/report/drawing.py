@@ -17,7 +17,7 @@ from sweepkit.report.sheet import Cell, Mark, Sheet
 STYLES = {
     "strong": "bold",
     "complete": "green", "running": "cyan", "planned": "dim", "preempted": "yellow", "cancelled": "yellow",
-    "queued": "blue", "lost": "yellow",
+    "queued": "blue", "lost": "yellow", "deleted": "yellow",
     "failed": "red", "diverged": "magenta", "pruned": "dim magenta", "infeasible": "magenta",
     "corrupt": "bold red",
     "adopt": "bold green", "promote": "green", "reject": "red", "inconclusive": "yellow", "unselected": "dim",

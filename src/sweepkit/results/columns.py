@@ -67,6 +67,11 @@ NO, LOW, HIGH = Direction.none, Direction.lower, Direction.higher
 LEVEL = "level_"
 #: State of a cell whose run has no record yet.
 PLANNED = "planned"
+#: State of a cell that its own sweep has judged, and whose run's folder is gone.
+DELETED = "deleted"
+#: What is recorded as running and has no process any more; the next launch takes it over. Only who looks at
+#: processes can tell (``launch/ledger.py``), so no table has it by itself.
+LOST = "lost"
 #: Label and role of the variant all others are compared with.
 REFERENCE = "reference"
 #: State of a run whose record.json is there but cannot be read.
@@ -104,7 +109,8 @@ RUN_COLUMNS: tuple[Column, ...] = (
         TEXT,
         "",
         NO,
-        "planned (no record yet), running, trained (not evaluated as asked yet), complete, pruned, "
+        "planned (no record yet), deleted (judged here, and its folder is gone), running (or lost, where its "
+        "process is gone: sweepkit results looks), trained (not evaluated as asked yet), complete, pruned, "
         "infeasible (complete, over a search's memory limit), diverged, failed, preempted, cancelled, or "
         "corrupt (record.json cannot be read; failure_message says what to do)",
     ),

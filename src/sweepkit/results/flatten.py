@@ -39,6 +39,8 @@ _RESULT_COLUMNS = (
     "num_skipped_steps", "peak_memory_gib", "total_flops",
 )  # fmt: skip
 
+#: Not a column: what could not be read of a file, to be said.
+UNREAD = "unread"
 _NO_FIELD = object()
 _RESOURCES = (FailureClass.oom.value, FailureClass.timeout.value)
 
@@ -178,7 +180,10 @@ def read_record(path: Path) -> Row | None:
 
 
 def read_scores(path: Path) -> Row:
-    """``score_<name>`` of every number in a scores.json, which an evaluation of the user's leaves."""
+    """``score_<name>`` of every number in a scores.json, which an evaluation of the user's leaves.
+
+    Why it cannot be read stands under ``UNREAD``, so that it is said also where it is read from the index.
+    """
     try:
         content = fsio.read_open_json(path)
         return {
@@ -187,8 +192,7 @@ def read_scores(path: Path) -> Row:
             if isinstance(value, int | float) and not isinstance(value, bool)
         }
     except (OSError, SweepkitError, OverflowError) as error:
-        warnings.warn(f"{path} is no mapping of names to numbers and is left out ({error})", stacklevel=2)
-        return {}
+        return {UNREAD: f"{path} is no mapping of names to numbers and is left out ({error})"}
 
 
 def _retries(run_dir: Path, record: dict[str, Any]) -> Row:

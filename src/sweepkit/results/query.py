@@ -26,7 +26,16 @@ import pandas as pd
 
 from sweepkit.config import facts
 from sweepkit.errors import SweepkitError, did_you_mean, invalid
-from sweepkit.results.columns import CORRUPT, INFEASIBLE, LEVEL, PLANNED, Direction, find
+from sweepkit.results.columns import (
+    CORRUPT,
+    DELETED,
+    INFEASIBLE,
+    LEVEL,
+    LOST,
+    PLANNED,
+    Direction,
+    find,
+)
 from sweepkit.results.record import FailureClass, RunState
 
 _TOKEN = re.compile(
@@ -42,7 +51,7 @@ _COMPARE: dict[str, Callable[[Any, Any], Any]] = {
 }  # fmt: skip
 #: Columns of a few words, all of which are known.
 _WORDS = {
-    "state": [*(state.value for state in RunState), PLANNED, CORRUPT, INFEASIBLE],
+    "state": [*(state.value for state in RunState), PLANNED, DELETED, LOST, CORRUPT, INFEASIBLE],
     "failure_class": [item.value for item in FailureClass],
 }
 _EQUALITY = frozenset({"==", "=", "!=", "<>"})

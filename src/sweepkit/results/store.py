@@ -10,7 +10,6 @@ record of every run in them. Every cell has its row whatever became of it: a run
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -18,15 +17,16 @@ from typing import Any
 
 import pandas as pd
 
+from sweepkit import fsio
 from sweepkit.config import paths
 from sweepkit.config.typed import dump
 from sweepkit.errors import SweepkitError, did_you_mean
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.results import asked, columns, configured, flatten, learning_curves, pruned
-from sweepkit.results.columns import CORRUPT, INFEASIBLE, PLANNED, REFERENCE, Column
+from sweepkit.results.columns import CORRUPT, DELETED, INFEASIBLE, PLANNED, REFERENCE, Column
 from sweepkit.results.index import read_cached
 from sweepkit.results.record import RunDir, RunState
-from sweepkit.sweep import frozen_head
+from sweepkit.sweep import frozen_head, seen
 from sweepkit.sweep.cell import VARIANT
 from sweepkit.sweep.file import SweepFile
 
@@ -79,9 +79,14 @@ def _of_sweep(sweep: str, results: Path, evaluation: str | None) -> pd.DataFrame
     records, prunings = _records(results, run_ids), _prunings(results, run_ids)
     for run_id in {**records, **prunings}:
         entries = prunings.get(run_id, {})
-        seen = pruned.as_seen(records.get(run_id, {}), entries, sweep, head.identity if head else "")
-        records[run_id] = seen | ({"pruned_by": ", ".join(entries)} if entries else {})
+        as_seen = pruned.as_seen(records.get(run_id, {}), entries, sweep, head.identity if head else "")
+        records[run_id] = as_seen | ({"pruned_by": ", ".join(entries)} if entries else {})
+    judged = seen.judged_runs(results / sweep)
     joined = [_joined(row, records.get(row["run_id"])) for row in rows]
+    joined = [
+        row | {"state": DELETED} if row["state"] == PLANNED and row["run_id"] in judged else row
+        for row in joined
+    ]
     return _with_numbers(_frame([_feasible(row, head) for row in joined]), rows)
 
 
@@ -173,6 +178,8 @@ def _records(results: Path, run_ids: Mapping[str, str | None]) -> dict[str, flat
     for run_id, found in read_cached(
         results / ".index" / "scores.jsonl", scores, flatten.read_scores
     ).items():
+        if why := found.pop(flatten.UNREAD, None):
+            warnings.warn(why, stacklevel=3)
         records[run_id] = (records.get(run_id) or {}) | found
     return {run_id: record for run_id, record in records.items() if record}
 
@@ -198,10 +205,7 @@ def _prunings(results: Path, run_ids: Iterable[str]) -> dict[str, dict[str, Any]
 
 
 def _all_rows(results: Path, evaluation: str | None) -> list[flatten.Row]:
-    try:
-        run_ids = sorted(entry.name for entry in os.scandir(results / "runs") if entry.is_dir())
-    except FileNotFoundError:
-        return []
+    run_ids = sorted(fsio.folders(results / "runs"))
     sources = {run_id: RunDir.of(results, run_id).plan_path for run_id in run_ids}
     plans = read_cached(results / ".index" / "plans.jsonl", sources, flatten.read_plan)
     records = _records(results, dict.fromkeys(run_ids, evaluation))

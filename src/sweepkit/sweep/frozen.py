@@ -16,7 +16,7 @@ import dataclasses
 import hashlib
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -105,7 +105,11 @@ class Frozen:
 
 
 def freeze(
-    sweep: SweepFile, results_dir: Path, extra: Sequence[str] = (), reuse_runs: bool = False
+    sweep: SweepFile,
+    results_dir: Path,
+    extra: Sequence[str] = (),
+    reuse_runs: bool = False,
+    is_asked: Callable[[], bool] = lambda: True,
 ) -> Frozen:
     """Expand and freeze a sweep, or check that it still is what was frozen.
 
@@ -114,6 +118,8 @@ def freeze(
         results_dir: the folder that holds ``runs/`` and the sweeps' folders.
         extra: overrides of the command line; they win over levels.
         reuse_runs: keep the listed seeds; what was seen is then judged after the fact.
+        is_asked: whether anybody was asked for its runs. Where nobody was, and no run has a folder, a changed
+            sweep is frozen anew.
 
     Returns:
         The frozen sweep; its cells carry the launcher, trainer and logging settings of this call.
@@ -130,7 +136,10 @@ def freeze(
     except FrozenPlanError:
         stands = as_frozen(sweep, results_dir, extra, reuse_runs)
         if stands.replaced_seeds == asked.replaced_seeds:
-            raise
+            if not _is_untouched(results_dir, sweep.name) or is_asked():
+                raise
+            _drop(results_dir / sweep.name)
+            return freeze(sweep, results_dir, extra, reuse_runs)
     # another driver was first, and had seen less or more
     return freeze_cells(stands, rungs, expand.expand_all(stands, extra), results_dir, extra)
 
@@ -195,7 +204,9 @@ def load_frozen(results_dir: Path, name: str) -> Frozen:
             "sweep",
             name,
             f"be a sweep that was started, in {results_dir}",
-            errors.did_you_mean(name, known) if known else "start one with sweepkit sweep NAME",
+            errors.did_you_mean(name, known)
+            if known
+            else "start one with sweepkit sweep NAME, or name another results folder in SWEEPKIT_RESULTS_DIR",
         )
     stored = frozen_head.read(sweep_dir)
     cells = trials.with_trials(_read_cells(sweep_dir, stored), trials.load(sweep_dir))
@@ -249,6 +260,25 @@ def _write(sweep_dir: Path, head: Head, cells: Sequence[Cell]) -> None:
                     (folder / name).replace(sweep_dir / name)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_untouched(results_dir: Path, name: str) -> bool:
+    """Whether a frozen sweep is as it was written, and nothing of it has begun."""
+    try:
+        cells = load_frozen(results_dir, name).cells
+    except errors.SweepkitError:
+        return False
+    files = {path.name for path in (results_dir / name).iterdir()}
+    begun = set(fsio.folders(results_dir / "runs")) & {cell.plan.run_id for cell in cells}
+    return files <= {PLAN_FILE, FROZEN_FILE} and not begun
+
+
+def _drop(sweep_dir: Path) -> None:
+    """Take both files away in one step, so that no other driver finds half of them."""
+    aside = fsio.make_temporary(sweep_dir)
+    with contextlib.suppress(FileNotFoundError):  # another driver did
+        sweep_dir.rename(aside / sweep_dir.name)
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def _exists(sweep_dir: Path) -> bool:

@@ -10,7 +10,6 @@ unseen. Runs that were judged by a sweep are seen although their folders were de
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -98,7 +97,7 @@ class Past:
         self.judged = list(judgements(results_dir, but_for=sweep))
         self._judged_ids = frozenset[str]().union(*(item.run_ids for item in self.judged))
         self._by_place: dict[tuple[int, int], list[str]] = {}  # depth and seed → run ids
-        for run_id in {*_folders(self._runs_dir), *self._judged_ids}:
+        for run_id in {*fsio.folders(self._runs_dir), *self._judged_ids}:
             if match := _RUN_ID.fullmatch(run_id):
                 self._by_place.setdefault((int(match[1]), int(match[3])), []).append(run_id)
         self._told: dict[str, bool] = {}
@@ -148,15 +147,25 @@ class Past:
 
 def judgements(results_dir: Path, but_for: str = "") -> Iterator[Judgement]:
     """Of every rung that any sweep of the folder has judged, in the order of their names."""
-    names = sorted(entry for entry in _folders(results_dir) if not entry.startswith(".") and entry != but_for)
+    names = sorted(
+        entry for entry in fsio.folders(results_dir) if not entry.startswith(".") and entry != but_for
+    )
     for name in names:
-        for file in _DECISIONS:
-            found = list(
-                _judgements(name, _read(results_dir / name / file), first_judged(results_dir / name))
-            )
-            yield from found
-            if found:
-                break
+        yield from judged_in(results_dir / name)
+
+
+def judged_in(sweep_dir: Path) -> list[Judgement]:
+    """Of every rung that a sweep has judged."""
+    for file in _DECISIONS:
+        content = _read(sweep_dir / file)
+        if found := list(_judgements(sweep_dir.name, content, first_judged(sweep_dir))):
+            return found
+    return []
+
+
+def judged_runs(sweep_dir: Path) -> frozenset[str]:
+    """Ids of the runs that a sweep's verdicts rest on."""
+    return frozenset[str]().union(*(item.run_ids for item in judged_in(sweep_dir)))
 
 
 def first_judged(sweep_dir: Path) -> dict[str, str]:
@@ -214,10 +223,3 @@ def _read(path: Path) -> Mapping[str, Any]:
     except (OSError, ValueError, RecursionError, SweepkitError):
         return {}
     return content if isinstance(content, dict) else {}
-
-
-def _folders(path: Path) -> list[str]:
-    try:
-        return [entry.name for entry in os.scandir(path) if entry.is_dir()]
-    except OSError:
-        return []

@@ -4,7 +4,8 @@ A frozen plan lists its runs before the first one starts; a search cannot. What 
 sampler and the number of trials; every proposal is then appended here, with the plans of its runs, before any
 of them starts. So the file and the run folders are the truth about a search, whatever becomes of the
 sampler's own memory. Only whoever holds the search's claim appends. Every line holds a hash of itself and of
-the line before it, so that what was proposed cannot be changed afterwards.
+the line before it, so that what was proposed cannot be changed afterwards; how many lines there are stands
+in ``trials.json``, so that the last ones cannot go unnoticed either.
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ from typing import Any
 
 from sweepkit import fsio
 from sweepkit.config import typed
-from sweepkit.errors import FrozenPlanError
+from sweepkit.errors import DamagedError, FrozenPlanError
 from sweepkit.sweep.cell import Cell
 
 FILE = "trials.jsonl"
+COUNT_FILE = "trials.json"
 #: Whoever holds it proposes; it is held for moments only.
 CLAIM_FILE = "search.claim.json"
 #: Tells workers to propose nothing more; the next launch takes it away.
@@ -71,14 +73,20 @@ class Reader:
     sweep_dir: Path
     _offset: int = field(default=0, init=False)
     _chain: str = field(default="", init=False)
+    _count: int = field(default=0, init=False)
 
     def new(self) -> list[Trial]:
-        """Trials appended since the last call. Raises FrozenPlanError where a line was edited."""
+        """Trials appended since the last call. Raises FrozenPlanError where a line was edited or is gone."""
         path = self.sweep_dir / FILE
+        count = _count(self.sweep_dir)  # before the lines: they only become more
         text = fsio.read_from(path, self._offset)
         whole = text[: text.rfind(b"\n") + 1]  # what follows is being written, or its writer was killed
         self._offset += len(whole)
-        return [self._trial(line, path) for line in whole.splitlines()]
+        found = [self._trial(line, path) for line in whole.splitlines()]
+        self._count += len(found)
+        if self._count < count:
+            raise _tampered(path, f"has {self._count} of the {count} lines that were written")
+        return found
 
     def _trial(self, line: bytes, path: Path) -> Trial:
         try:
@@ -88,11 +96,25 @@ class Reader:
         except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
             is_intact = False
         if not is_intact:
-            raise FrozenPlanError(
-                f"{path} was edited or is damaged, but must hold what was proposed, as it was; restore it, "
-                f"or delete {path.parent} and start the sweep again (finished runs are kept)"
-            )
+            raise _tampered(path, "was edited or is damaged")
         return typed.load(Trial, content)
+
+
+def _tampered(path: Path, what: str) -> FrozenPlanError:
+    return FrozenPlanError(
+        f"{path} {what}, but must hold what was proposed, as it was; restore it, or delete {path.parent} and "
+        "start the sweep again (finished runs are kept)"
+    )
+
+
+def _count(sweep_dir: Path) -> int:
+    """How many lines were written, of those whose writer lived to count them."""
+    try:
+        return int(fsio.read_json(sweep_dir / COUNT_FILE)["lines"])
+    except FileNotFoundError:
+        return 0
+    except (DamagedError, KeyError, TypeError) as error:
+        raise _tampered(sweep_dir / COUNT_FILE, f"is damaged ({error})") from None
 
 
 def _link(before: str, content: Mapping[str, Any]) -> str:
@@ -111,6 +133,7 @@ def append(sweep_dir: Path, trial: Trial) -> None:
     content = fsio.finite(typed.dump(trial))
     row = content | {_CHAIN: _link(_last_link(path), content)}
     fsio.append(path, json.dumps(row, separators=(",", ":")).encode() + b"\n")
+    fsio.write_json(sweep_dir / COUNT_FILE, {"lines": _count(sweep_dir) + 1})
 
 
 def _last_link(path: Path) -> str:
