@@ -1,67 +1,276 @@
-"""Sections of the page: at equal cost, combinations, evaluation texts, and between rungs."""
+"""What each section of the page says, in blocks: sheets, pictures, sentences; ``html.py`` draws them."""
 
 from __future__ import annotations
 
-from html import escape
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
 
-from sweepkit.analysis import frontier
-from sweepkit.report import findings, plot_frontier, plots, sheets_findings
-from sweepkit.report.content import Content
-from sweepkit.report.markup import figure, table
+from markdown_it import MarkdownIt
+from markupsafe import Markup
+
+from sweepkit.analysis import comparable, frontier
+from sweepkit.printable import counted
+from sweepkit.promotion import next_steps
+from sweepkit.report import findings, numbers, plot_frontier, plots, sheets, sheets_findings
+from sweepkit.report.content import NOT_RUN, Content
+from sweepkit.report.sheet import Mark
+from sweepkit.sweep import last_rung, tested
+from sweepkit.sweep.decision import AXES
+from sweepkit.sweep.frozen import Frozen
+
+_ENVIRONMENT = (
+    "hardware", "device", "dtype", "git_commit", "sources", "environment_fingerprint",
+    "evaluation_fingerprint",
+)  # fmt: skip
 
 
-def at_equal_cost(content: Content) -> str:
+class Block(NamedTuple):
+    """A part of a section.
+
+    Attributes:
+        kind: table, facts, figure, fold, tree, list, html or title; another is a paragraph of that class.
+        more: a figure's caption, or the blocks that are folded.
+    """
+
+    kind: str
+    value: Any
+    more: Any = None
+
+
+Fact = tuple[str, "str | Mark | list[str | Mark]"]
+
+
+def what_was_tested(content: Content) -> list[Block]:
+    """Every variant's fields beside the reference's, and what all runs share."""
+    if (frozen := content.frozen) is None:
+        return []
+    told = {cell.variant for cell in frozen.fixed} | {row.variant for row in content.transfer}
+    found = tested.changes((cell for cell in frozen.cells if cell.variant in told), frozen.search)
+    shared = {
+        "ladder": frozen.ladder_base,
+        "base": frozen.base,
+        "command line": frozen.overrides,
+        "seeds": [str(seed) for seed in frozen.seeds],
+    }
+    said = [(what, _code(" ".join(items))) for what, items in shared.items() if items]
+    return [Block("table", sheets.tested(found)), Block("facts", said)]
+
+
+def verdicts(content: Content) -> list[Block]:
+    following = next_steps.of(content.frozen, content.promotion) if content.frozen else []
+    after = [Block("title", "What to do next"), Block("list", following)] if following else []
+    if content.promotion is None:
+        return [Block("", "No verdicts: this sweep was not promoted."), *after, _reading()]
+    evidence = [
+        block
+        for item in content.verdicts
+        if item.evidence
+        for block in (Block("title", f"{item.rung} · {item.variant}"), Block("tree", item.evidence))
+    ]
+    sure = (
+        f"How sure: of sweeps like this in which nothing truly helps, at most {content.decision.alpha:.3g} "
+        "adopt anything, however many variants they try."
+    )
+    return [
+        Block("", content.promotion.message),
+        Block("table", sheets.finals(content.promotion)),
+        Block("soft", sure),
+        *after,
+        _reading(),
+        Block("title", "On each axis"),
+        Block("table", sheets.axes(content.verdicts, content.decision)),
+        Block("fold", "Every verdict, rung by rung", [Block("table", sheets.verdicts(content.verdicts))]),
+        Block("fold", "Evidence behind each verdict", evidence),
+    ]
+
+
+def _reading() -> Block:
+    """The page on how to read a verdict, folded; its headings are below the section's."""
+    reader = MarkdownIt().enable("table")
+    _, title, _, *tokens = reader.parse(Path(__file__).with_name("reading_a_verdict.md").read_text())
+    for token in tokens:
+        if token.type in ("heading_open", "heading_close"):
+            token.tag = "h4"
+    text = reader.renderer.render(tokens, reader.options, {})
+    return Block("fold", title.content, [Block("html", Markup(text))])
+
+
+def decision_rule(content: Content) -> list[Block]:
+    if content.frozen is None:
+        return []
+    rule, seen = content.frozen.decision, content.frozen.seen
+    found: list[Fact] = [
+        ("metric", [_code(rule.metric), f", {'higher' if rule.is_higher_better else 'lower'} is better"]),
+        *_last(content, content.frozen),
+        ("error rate α", f"{rule.alpha:g} over the variants of a rung"),
+        ("smallest effect", f"{rule.min_effect:g} {rule.unit_in_words}".strip()),
+    ]
+    words = {"superior": "must be better", "not_worse": "must not be worse"}
+    for axis, demand in rule.axes.judged.items():
+        margin = rule.margins.given.get(axis) if demand == "not_worse" else None
+        by = "" if margin is None else f" by more than {numbers.percent(margin)}"
+        found.append((f"on {sheets.AXIS_NAMES[axis]}", words[demand] + by))
+    left_out = [sheets.AXIS_NAMES[axis] for axis in AXES if axis not in rule.axes.judged]
+    found += [("not judged", ", ".join(left_out))] if left_out else []
+    for rung in content.frozen.rungs:
+        said = _code(" ".join(rung.overrides)) if rung.overrides else "as the sweep file says"
+        found.append((f"rung {rung.name}", said))
+    when = "" if seen.runs else ", before the first run"
+    found.append(("frozen as", [_code(content.frozen.sha256), f" (SHA-256{when})"]))
+    return [Block("facts", [*found, *(("known before", sentence) for sentence in seen.sentences)])]
+
+
+def _last(content: Content, frozen: Frozen) -> Iterable[Fact]:
+    """What the last rung goes by, scores that may speak against a variant, and amendments."""
+    at_top = next((cell.plan.config for cell in frozen.cells if cell.rung == frozen.rungs[-1].name), None)
+    if said := last_rung.said(frozen.decision, frozen.rungs, at_top):
+        yield "last rung", said
+    for name, margin in frozen.decision.scores.items():
+        yield f"score {name}", f"higher is better; shown to be lower by more than {margin:g} rejects"
+    for item in frozen.amendments:
+        many, alpha = counted(len(item.seeds), "fresh seed"), content.rule_on(item.rung).alpha
+        yield f"amendment {item.number}", f"{many} for {', '.join(item.variants)}, at α = {alpha:g}"
+
+
+def summary(content: Content) -> list[Block]:
+    run = content.runs[content.runs["state"] != NOT_RUN]
+    sheet = sheets.summary(run, content.decision.metric)
+    if left := len(content.runs) - len(run):
+        sheet.notes.append(f"{left} more runs were frozen and never needed: their variants did not climb.")
+    return [Block("table", sheet)]
+
+
+def effects(content: Content) -> list[Block]:
+    parts = []
+    for rung in content.rungs:
+        rows = content.judged(rung).dropna(subset=["effect"])
+        if len(rows):
+            outcomes = {v.variant: v.outcome.value for v in content.verdicts if v.rung == rung}
+            parts += _pictured(rung, plots.forest(rows, content.rule_on(rung), outcomes))
+    if not parts:
+        return []
+    intro = (
+        "Difference to the reference, paired by data order, with its "
+        f"{100 * content.transfer[0].confidence:.4g}% interval; the grey band is the smallest effect that "
+        "counts. Green was promoted or adopted, orange inconclusive, red rejected."
+    )
+    return [Block("soft", intro), *parts]
+
+
+def transfer(content: Content) -> list[Block]:
+    """How effects grow or fade on the way up, what is retained over all variants, and cliffs."""
+    parts = []
+    measured = content.effects().dropna(subset=["effect", "depth"])
+    # a variant measured on one rung has nothing to tell here, and a cliff would flatten all others
+    climbed = measured[measured.groupby("variant")["depth"].transform("nunique") > 1]
+    if not climbed.empty:
+        svg = plots.transfer(climbed, plots.colours(content.variants), content.decision)
+        caption = (
+            f"{content.decision.metric} of variants that were measured on two rungs or more. An effect that "
+            "keeps its size and sign to the right transfers; one that meets the zero line fades."
+        )
+        told = sheets.transfer(content.transfer, content.decision.metric)
+        parts = [Block("figure", Markup(svg), caption), Block("table", told)]
+    retained, cliffs = findings.retained(content), findings.cliffs(content)
+    if retained["lower"].notna().any():
+        parts += [Block("title", "Over all variants"), Block("table", sheets_findings.retention(retained))]
+    if not cliffs.empty:
+        parts += [Block("title", "Cliffs"), Block("table", sheets_findings.cliffs(cliffs))]
+    return parts
+
+
+def at_equal_cost(content: Content) -> list[Block]:
     """The frontier of every rung as a picture, and what variants reach on it as a table."""
     held = findings.at_equal_cost(content)
     drawn = held[held["axis"].notna()]
     if drawn.empty:
-        return ""
+        return []
     colour, parts = plots.colours(content.variants), []
     for rung in dict.fromkeys(drawn["rung"]):
         metric = content.rule_on(rung).metric
         done = findings.complete(content, rung)
         losses = {str(name): float(value) for name, value in done.groupby("variant")[metric].mean().items()}
-        svg = plot_frontier.frontier(
-            frontier.points(done, metric),
-            drawn[drawn["rung"] == rung],
-            losses,
-            colour,
-            ", ".join(filter(None, (metric, content.rule_on(rung).unit_in_words))),
-        )
-        parts.append(f"<h3>{escape(rung)}</h3>" + figure(svg))
+        label = ", ".join(filter(None, (metric, content.rule_on(rung).unit_in_words)))
+        points, here = frontier.points(done, metric), drawn[drawn["rung"] == rung]
+        parts += _pictured(rung, plot_frontier.frontier(points, here, losses, colour, label))
     intro = (
         "The grey line is what the reference reaches when it is trained for longer or shorter; a variant "
         "below it is better than the reference at that cost."
     )
-    return f'<p class="soft">{escape(intro)}</p>' + "".join(parts) + table(sheets_findings.frontier(held))
+    return [Block("soft", intro), *parts, Block("table", sheets_findings.frontier(held))]
 
 
-def combinations(content: Content) -> str:
+def combinations(content: Content) -> list[Block]:
     """Main effects and interactions, conflicts first in words."""
     found = findings.combined(content)
     if found.empty:
-        return ""
-    conflicts = "".join(
-        f"<p><b>{escape(rung)}</b>: {escape(sentence)}</p>"
-        for rung, sentence in found.loc[found["is_conflict"], ["rung", "sentence"]].itertuples(index=False)
-    )
-    return conflicts + table(sheets_findings.combinations(found))
+        return []
+    conflicts = found.loc[found["is_conflict"], ["rung", "sentence"]].itertuples(index=False)
+    said = [Block("", [Mark(rung, "strong"), f": {sentence}"]) for rung, sentence in conflicts]
+    return [*said, Block("table", sheets_findings.combinations(found))]
 
 
-def texts(content: Content) -> str:
+def texts(content: Content) -> list[Block]:
     """Every evaluation text, where there is more than the one that decides."""
     found = findings.on_probes(content)
-    if found["metric"].nunique() < 2:
-        return ""
-    return table(sheets_findings.probes(found))
+    return [Block("table", sheets_findings.probes(found))] if found["metric"].nunique() > 1 else []
 
 
-def between_rungs(content: Content) -> str:
-    """What is retained from rung to rung, and cliffs."""
-    retained, cliffs = findings.retained(content), findings.cliffs(content)
-    parts = []
-    if retained["lower"].notna().any():
-        parts.append("<h3>Over all variants</h3>" + table(sheets_findings.retention(retained)))
-    if not cliffs.empty:
-        parts.append("<h3>Cliffs</h3>" + table(sheets_findings.cliffs(cliffs)))
-    return "".join(parts)
+def curves(content: Content) -> list[Block]:
+    colour, parts = plots.colours(content.variants), []
+    for rung in content.rungs:
+        rows = content.curves[content.curves["rung"] == rung]
+        if rows["loss"].notna().any():
+            parts += _pictured(rung, plots.learning_curves(rows, colour))
+    return [Block("soft", "Thin lines are single seeds, thick lines their mean."), *parts] if parts else []
+
+
+def runs(content: Content) -> list[Block]:
+    title = counted(content.runs["run_id"].nunique(), "run")
+    return [Block("fold", title, [Block("table", sheets.runs(content.runs))])]
+
+
+def environment(content: Content) -> list[Block]:
+    runs = content.runs.drop_duplicates("run_id")
+    started = runs[runs["environment_fingerprint"].notna() | runs["hardware"].notna()]
+    found: list[Fact] = []
+    for column in _ENVIRONMENT:
+        said: list[str | Mark] = []
+        for value, number in started[column].value_counts().items():
+            said += [", " if said else "", _code(value), f" ({counted(number, 'run')})"]
+        found += [(column.replace("_", " "), said)] if said else []
+    if started["git_dirty"].fillna(False).any():
+        found.append(("checkout", "had changes that were not committed"))
+    if taken := comparable.accepted(runs):
+        found.append(("accepted", taken))
+    return [Block("facts", found)] if found else []
+
+
+def files(content: Content) -> list[Block]:
+    return [Block("facts", [(what, _code(path)) for what, path in content.files.items()])]
+
+
+SECTIONS: dict[str, Callable[[Content], list[Block]]] = {
+    "What was tested": what_was_tested,
+    "Verdicts": verdicts,
+    "Decision rule": decision_rule,
+    "Summary": summary,
+    "Effects": effects,
+    "Transfer between depths": transfer,
+    "At equal cost": at_equal_cost,
+    "Combinations": combinations,
+    "Evaluation texts": texts,
+    "Learning curves": curves,
+    "Runs": runs,
+    "Environment": environment,
+    "Files": files,
+}
+
+
+def _code(value: object) -> Mark:
+    return Mark(str(value), "code")
+
+
+def _pictured(title: str, svg: str) -> list[Block]:
+    return [Block("title", title), Block("figure", Markup(svg))]

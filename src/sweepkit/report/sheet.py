@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+#: Text longer than this is a sentence and not a name.
+_SENTENCE = 60
+
 
 @dataclass(frozen=True)
 class Mark:
-    """A cell's text with a tone: a state, an outcome, or ``strong``."""
+    """A cell's text with a tone: a state, an outcome, ``strong`` or ``code``."""
 
     text: str
     tone: str = ""
@@ -25,6 +28,16 @@ class Sheet:
     breaks: set[int] = field(default_factory=set)  # a rule is drawn above these rows
     notes: list[str] = field(default_factory=list)  # lines below the table
     optional: tuple[str, ...] = ()  # columns to leave out where there is no room, the first one first
+
+    @property
+    def kinds(self) -> list[str]:
+        """Of every column: r for numbers, t for sentences, which need room on a narrow page; else nothing."""
+        columns = zip(*self.rows, strict=True) if self.rows else [()] * len(self.headers)
+        are_long = [any(isinstance(it, str) and len(it) > _SENTENCE for it in cells) for cells in columns]
+        return [
+            "r" if header.startswith(">") else "t" if is_long else ""
+            for header, is_long in zip(self.headers, are_long, strict=True)
+        ]
 
     def add(self, *cells: Cell, new_group: bool = False) -> None:
         """Append a row; ``new_group`` draws a rule above it, unless it is the first."""
