@@ -15,14 +15,34 @@ import children
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 
 
-@pytest.fixture(scope="module")
-def bench() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("bench_figures", SCRIPTS / "bench_figures.py")
+def script(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, SCRIPTS / f"{name}.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses look their module up there
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def bench() -> ModuleType:
+    return script("bench_figures")
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"), [("echo nobody is there >&2; exit 1", "nobody is there"), ("exit 0", None)]
+)
+def test_an_sbatch_without_a_cluster_is_no_slurm(
+    answer: str, said: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("sbatch", "sinfo"):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{answer}\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    why = script("bench_launch").no_slurm()
+    assert why is None if said is None else said in str(why)
+    (tmp_path / "sbatch").unlink()
+    assert "not on PATH" in script("bench_launch").no_slurm()
 
 
 @pytest.mark.parametrize("higher_is_better", [True, False])
@@ -64,7 +84,7 @@ def test_what_is_not_watched_is_held_to_its_bound_alone(bench: ModuleType) -> No
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("script", "row"),
+    ("command", "row"),
     [
         ("bench_training.py --smoke", "| loss: peak memory over all logits in fp32, V 512 |"),
         ("bench_runs.py --smoke", "| sweep: time after its first run over the time of the steps in it |"),
@@ -73,9 +93,9 @@ def test_what_is_not_watched_is_held_to_its_bound_alone(bench: ModuleType) -> No
         ("bench_results.py --runs 20", "load('all'), third time: "),
     ],
 )
-def test_starts(script: str, row: str, environment: dict[str, str], tmp_path: Path) -> None:
+def test_starts(command: str, row: str, environment: dict[str, str], tmp_path: Path) -> None:
     """In a folder of its own, with no Slurm to be found; the baseline stays as it is."""
-    name, *options = script.split()
+    name, *options = command.split()
     baseline = (SCRIPTS / "bench_baseline.json").read_bytes()
     process = children.run(
         [sys.executable, str(SCRIPTS / name), *options],

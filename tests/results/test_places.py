@@ -8,10 +8,11 @@ from typing import Any
 
 import made_up_runs as made_up
 import pytest
-import wandb_files
 
+import wandb_files
 from sweepkit.cli.main import main
 from sweepkit.config import typed
+from sweepkit.optim import schedule
 from sweepkit.results import places
 from sweepkit.results.places import Place
 from sweepkit.results.record import RunDir
@@ -69,7 +70,7 @@ def test_what_has_ended_is_written_as_a_live_run_is(
     for row, wrote in zip(shown["rows"], rows, strict=True):
         assert row["loss"] == wrote["loss"]
         for group, peak in done.plan.learning_rates.items():
-            assert row[f"lr/{group}"] == pytest.approx(peak * wrote["lr"])
+            assert row[f"lr/{group}"] == pytest.approx(peak * schedule.at(wrote["step"] - 1, done.plan).lr)
     record = folder.read_record()
     assert record is not None and shown["summary"]["state"] == "complete"
     assert {key: shown["summary"][key] for key in record.results} == record.results

@@ -11,18 +11,38 @@ import pytest
 import wandb
 from training_runs import folder, run, stop_after, tiny
 
+import wandb_files
+from sweepkit.config import typed
+from sweepkit.config.schema import RungConfig
+from sweepkit.optim import schedule
 from sweepkit.results.record import RunState
+from sweepkit.sweep import frozen
+from sweepkit.sweep.cell import Cell
+from sweepkit.sweep.file import SweepFile
 from sweepkit.training import wandb_log
 from sweepkit.training.session import Session
 
 
 @pytest.mark.slow
 def test_offline_works_and_stays_in_the_runs_folder(session: Session, tmp_path: Path) -> None:
-    plan = tiny("logging.wandb=offline")
+    """Filed as part of the sweep that asked for it, with every group's rate as the optimizer had it."""
+    plan = tiny("logging.wandb=offline", "logging.every_steps=1")
+    cells = [Cell("reference", "", "reference", "d2", plan)]
+    frozen.freeze_cells(SweepFile("asks"), [RungConfig(name="d2")], cells, tmp_path)
     record = run(session, plan, tmp_path)
     assert record.state is RunState.complete
     assert record.wandb["mode"] == "offline" and "error" not in record.wandb
-    assert list((folder(plan, tmp_path).path / "wandb").glob("offline-run-*/*.wandb"))
+    shown = wandb_files.read(folder(plan, tmp_path).path)
+    assert (shown["name"], shown["group"], shown["job_type"]) == ("reference d2 s1", "asks d2", "train")
+    assert shown["tags"] == ["reference", "d2", plan.config.dataset.name] and shown["exit_code"] == 0
+    assert shown["config"]["optimizer"] == typed.dump(plan.config.optimizer)
+    trained = [row for row in shown["rows"] if "lr" in row]
+    assert [row["step"] for row in trained] == list(range(1, 13))
+    for row in trained:
+        factor = schedule.at(row["step"] - 1, plan).lr
+        rates = {name: peak * factor for name, peak in plan.learning_rates.items()}
+        assert {name: row[f"lr/{name}"] for name in rates} == pytest.approx(rates)
+    assert shown["summary"]["val_bpb"] == record.results["val_bpb"]
 
 
 def test_online_without_a_key_is_offline_and_says_so(

@@ -150,7 +150,7 @@ def run_plans(
 
     other_sources = OtherSources(how.other_sources)
     dtype_override()  # a slip there must not end every run as failed
-    _say_of_wandb(plans)
+    _say_of_wandb(plans, how.is_slurm)
     if not how.is_slurm:
         from sweepkit.launch.execute import execute
 
@@ -181,13 +181,13 @@ def run_plans(
     return None
 
 
-def _say_of_wandb(plans: Sequence[RunPlan]) -> None:
-    """Say where runs ask for wandb online, and will fall back to offline."""
+def _say_of_wandb(plans: Sequence[RunPlan], is_slurm: bool) -> None:
+    """Say where runs ask for wandb online, and will fall back to offline; a node may have a way out."""
     from sweepkit.config.choices import WandbMode
     from sweepkit.training import wandb_log
 
     is_asked = any(plan.config.logging.wandb is WandbMode.online for plan in plans)
-    if is_asked and (reason := wandb_log.why_offline()):
+    if is_asked and not (is_slurm and wandb_log.has_key()) and (reason := wandb_log.why_offline()):
         print(f"wandb is offline: {reason}; sweepkit wandb push SWEEP (or RUN) sends what has ended")
 
 

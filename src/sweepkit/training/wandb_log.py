@@ -20,14 +20,16 @@ import os
 import socket
 import threading
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
 from sweepkit.config import typed, variables
 from sweepkit.config.choices import WandbMode
 from sweepkit.config.schema import LoggingConfig
+from sweepkit.optim import schedule
 from sweepkit.plan import text
+from sweepkit.plan.roles import ROLES
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.results import places
 from sweepkit.results.places import Place
@@ -44,23 +46,18 @@ class Display:
     """A wandb run, or nothing behind the same three methods. ``info`` goes into the record.
 
     Args:
-        rates: parameter group → peak learning rate, as it was scaled.
+        plan: of the run that is shown; None behind nothing.
     """
 
     def __init__(
-        self,
-        run: Any,
-        info: dict[str, Any],
-        say: Callable[[str], None],
-        rates: Mapping[str, float] | None = None,
+        self, run: Any, info: dict[str, Any], say: Callable[[str], None], plan: RunPlan | None = None
     ) -> None:
-        self._run, self.info, self._say, self._rates = run, info, say, rates or {}
+        self._run, self.info, self._say, self._plan = run, info, say, plan
 
     def log(self, row: dict[str, Any]) -> None:
-        """Show one row of metrics, with the learning rate of every parameter group beside their factor."""
-        factor = row.get("lr")
-        rates = {} if factor is None else {f"lr/{name}": peak * factor for name, peak in self._rates.items()}
-        self._quietly(lambda: self._run.log(row | rates))
+        """Show one row of metrics; of a training step with the learning rate of every parameter group."""
+        plan = self._plan if "lr" in row else None
+        self._quietly(lambda: self._run.log(row | (_learning_rates(plan, row["step"]) if plan else {})))
 
     def finish(self, summary: dict[str, Any], failed: bool) -> None:
         """Show the results and end."""
@@ -108,7 +105,7 @@ def start(
             _tear_down()
             continue
         info |= {"mode": mode.name, "id": run.id, "url": run.url if mode is WandbMode.online else None}
-        return Display(run, info, say, plan.learning_rates)
+        return Display(run, info, say, plan)
     info["mode"] = WandbMode.disabled.name
     return Display(None, info, say)
 
@@ -127,7 +124,7 @@ def send(
         Exception: whatever wandb could not do.
     """
     run = _init(config, plan, run_dir, mode, place)
-    shown = Display(run, {}, print, plan.learning_rates)
+    shown = Display(run, {}, print, plan)
     for row in run_dir.metrics():
         shown.log(row)
     outcome = {"state": record.state.value, "failure_message": record.failure_message}
@@ -136,6 +133,15 @@ def send(
     if "error" in shown.info:
         raise RuntimeError(shown.info["error"])
     return url
+
+
+def _learning_rates(plan: RunPlan, step: int) -> dict[str, float]:
+    """What every group was updated with in a step, counted from 1."""
+    now = schedule.at(step - 1, plan)
+    return {
+        f"lr/{group}": peak * (now.lr_by_batch if ROLES[group].lr_by_batch else now.lr)
+        for group, peak in plan.learning_rates.items()
+    }
 
 
 def described(plan: RunPlan, place: Place | None) -> dict[str, Any]:
