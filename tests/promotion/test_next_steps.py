@@ -61,6 +61,22 @@ def test_what_was_adopted_is_given_as_overrides_and_what_is_open_as_an_amendment
     )
 
 
+@pytest.mark.parametrize("is_same", [True, False])
+def test_of_several_that_were_adopted_it_is_said_what_is_not_known(is_same: bool, tmp_path: Path) -> None:
+    def two(variant: str, depth: int, seed: int) -> dict[str, Any]:
+        found = changes(variant, depth, seed)
+        if variant == "slight" and not is_same:
+            found["config"].optimizer.matrix.lr, found["config"].optimizer.x0.beta1 = 0.02, 0.5
+        return found
+
+    rule = dataclasses.replace(RULE, min_effect=0.002, num_unselected=0)
+    frozen = freeze(tmp_path, ["great", "slight"], (2, 6), 5, rule, plan_changes=two)
+    promotion = climb(World(frozen, {"great": -0.05, "slight": -0.05}, seed=1))
+    assert promotion.of(Final.adopted) == ["great", "slight"]
+    *own, both = next_steps.of(frozen, promotion)
+    assert len(own) == 2 and ("take one of them" if is_same else "combine: 2") in both
+
+
 def test_where_no_amendment_would_show_it_none_is_named(tmp_path: Path) -> None:
     here = world(tmp_path, "great", "slight", "bad", "turns", min_effect=1e-6)
     promotion = climb(here)

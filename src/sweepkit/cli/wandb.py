@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
             f"login`, or write files with sweepkit wandb push {args.name} --offline"
         )
     ended, num_open = _ended(results_dir, named.plans(results_dir, args.name))
-    wanted = [item for item in ended if args.again or not _is_shown(*item[1:])]
+    wanted = [item for item in ended if args.again or not _is_shown(*item[1:], args.offline)]
     where = None
     for plan, run_dir, record in track(wanted, "wandb", console=terminal.console(stderr=True)):
         logging = plan.config.logging
@@ -112,10 +112,12 @@ def _ended(results_dir: Any, plans: list[RunPlan]) -> tuple[list[tuple[RunPlan, 
     return ended, len(plans) - len(ended)
 
 
-def _is_shown(run_dir: RunDir, record: RunRecord) -> bool:
-    """Whether wandb has this end of the run: it was shown while it ran, or sent since."""
+def _is_shown(run_dir: RunDir, record: RunRecord, is_offline: bool) -> bool:
+    """Whether wandb has this end of the run, shown while it ran or sent since; offline, its files."""
     from sweepkit import fsio
 
+    if is_offline and any(run_dir.path.glob("wandb/offline-run-*/*.wandb")):
+        return True
     if record.wandb.get("mode") == "online" and "error" not in record.wandb:
         return True
     try:

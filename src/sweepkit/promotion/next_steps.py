@@ -25,11 +25,7 @@ def of(frozen: Frozen, promotion: Promotion | None) -> list[str]:
     if promotion is None or not promotion.finished:
         command = ["promote", name, *frozen.overrides] if promotion is None else ["resume", name, "--climb"]
         return [f"sweepkit {shlex.join(command)} runs what is missing and decides"]
-    steps = [_adopted(frozen, variant) for variant in promotion.of(Final.adopted)]
-    if len(steps) > 1:
-        steps.append(
-            "each was held against the reference alone: a new sweep with combine: 2 tells whether they add up"
-        )
+    steps = _adopted(frozen, promotion)
     last = frozen.rungs[-1].name
     is_open = [final for final in promotion.finals if final.outcome is Final.inconclusive]
     of_last = [final.variant for final in is_open if final.rung in (last, *_amended(frozen))]
@@ -48,12 +44,26 @@ def _amended(frozen: Frozen) -> list[str]:
     return [amendment.rung for amendment in frozen.amendments]
 
 
-def _adopted(frozen: Frozen, variant: str) -> str:
+def _adopted(frozen: Frozen, promotion: Promotion) -> list[str]:
+    """What was adopted, as overrides; and what is not known of several together."""
+    adopted = promotion.of(Final.adopted)
     cells = [cell for cell in frozen.cells if cell.rung == frozen.rungs[-1].name]
-    changed = [item for item in tested.changes(cells) if item.variant == variant]
-    is_short = 0 < len(changed) <= _MANY
-    what = " ".join(f"{item.field}={item.new}" for item in changed) if is_short else "its level's overrides"
-    return f"{variant}: put {what} into the base of your next runs"
+    changed = {name: [item for item in tested.changes(cells) if item.variant == name] for name in adopted}
+    steps = []
+    for name, items in changed.items():
+        is_short = 0 < len(items) <= _MANY
+        what = " ".join(f"{item.field}={item.new}" for item in items) if is_short else "its level's overrides"
+        steps.append(f"{name}: put {what} into the base of your next runs")
+    fields = [item.field for items in changed.values() for item in items]
+    if len(set(fields)) < len(fields):
+        steps.append(
+            "some of these set the same field, so take one of them: they were not held against each other"
+        )
+    elif len(adopted) > 1:
+        steps.append(
+            "each was held against the reference alone: a new sweep with combine: 2 tells whether they add up"
+        )
+    return steps
 
 
 def _amendment(frozen: Frozen, promotion: Promotion, variants: Sequence[str]) -> str:
