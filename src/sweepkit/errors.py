@@ -56,6 +56,10 @@ class DamagedError(SweepkitError):
         super().__init__(f"{path} is damaged ({why}), but must be as it was written; {remedy}")
 
 
+class Notice(UserWarning):
+    """Something that a user should know of what was asked for; the command line prints it once."""
+
+
 def invalid(field: str, value: object, contract: str, remedy: str) -> ConfigError:
     """Build the house's error: ``FIELD is VALUE, but must CONTRACT; REMEDY``.
 

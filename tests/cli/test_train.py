@@ -10,9 +10,9 @@ import pytest
 from cli_fakes import FakeLauncher
 from omegaconf import OmegaConf
 
-from sweepkit.cli import train as module
 from sweepkit.cli.main import main
 from sweepkit.config import compose, paths, typed
+from sweepkit.config.choices import Dtype
 from sweepkit.results.record import FailureClass, RunDir, RunState
 
 MINI = ["experiment=mini", "model=d2"]
@@ -35,11 +35,11 @@ def test_cfg_job_shows_the_configuration(capsys: pytest.CaptureFixture[str]) -> 
     assert "hydra" not in shown
 
 
-def test_hydra_composes_what_the_rest_of_sweepkit_composes() -> None:
-    overrides = [*MINI, "optimizer=adamw", "optimizer.x0.lr=0.3", "horizon.num_steps=7", "launcher=local"]
-    composed = module.compose_with_hydra(overrides)
-    assert composed is not None
-    assert typed.dump(composed) == typed.dump(compose.compose(overrides))
+def test_hydra_shows_what_the_rest_of_sweepkit_composes(capsys: pytest.CaptureFixture[str]) -> None:
+    overrides = [*MINI, "optimizer=adamw", "optimizer.x0.lr=0.3", "+experiment=mini", "launcher=local"]
+    assert main(["train", "-m", *overrides, "seed=1,2", "search.n_trials=3", "--cfg", "job"]) == 0
+    shown = OmegaConf.to_container(OmegaConf.create(capsys.readouterr().out))
+    assert shown == typed.dump(compose.compose(overrides))
 
 
 def test_help_is_hydras(capsys: pytest.CaptureFixture[str]) -> None:
@@ -67,7 +67,7 @@ def test_help_is_hydras(capsys: pytest.CaptureFixture[str]) -> None:
         (["+optimizer.matrx={lr: 1}"], "none can be added or deleted"),
         (["model=null"], "must be one of [d2, d4, d6"),
         (["ladder=mini"], "ladder is 'mini', but must be none for one run; add -m"),
-        (["-m", "hydra/sweeper=basic", "seed=1,2"], "hydra/sweeper is not sweepkit's"),
+        (["-m", "hydra/sweeper=basic", "seed=1,2"], "hydra/sweeper is 'basic', but must be left out"),
         (["-m", "model=d2,d3"], "must be one of [d2, d4, d6"),
         (["-m", "model=d2,"], "override is 'model=d2,', but must be key=value"),
         (["-m", "horizon.num_steps=many", "seed=1,2"], "must be a whole number"),
@@ -77,7 +77,23 @@ def test_help_is_hydras(capsys: pytest.CaptureFixture[str]) -> None:
         (["~model"], "none can be added or deleted"),
         (["-m", "~experiment", "seed=1,2"], "none can be added or deleted"),
         (["model@optimizer=d2"], "name no package"),
-        (["--config-dir", "mine"], "set SWEEPKIT_CONF_DIR"),
+        (["--config-dir", "mine"], "--config-dir is 'mine', but must be a folder that exists"),
+        (["--config-dir"], "--config-dir needs a folder behind it"),
+        (["hydra.searchpath=[mine]"], "hydra.searchpath is 'mine', but must be a folder that exists"),
+        (["hydra/launcher=submitit_local"], "write launcher=local"),
+        (["-m", "hydra/launcher=submitit_slurm", "seed=1,2"], "write launcher=slurm"),
+        (
+            ["-m", "hydra.sweeper.max_batch_size=2", "seed=1,2"],
+            "hydra.sweeper.max_batch_size is 2",
+        ),
+        (["-m", "hydra.verbose=true,false"], "hydra.verbose is 'true,false', but must have one value"),
+        (["-m", "launcher=inline,local"], "launcher is 'inline,local', but must have one value"),
+        (["model=d2,d4"], "add -m"),
+        (["--name", "mine"], "go with -m"),
+        (["-m", "--name", "demo", "seed=1,2"], "--name is 'demo', but must be free"),
+        (["-m", "--name", "a/b", "seed=1,2"], "--name is 'a/b', but must be at most 128 letters"),
+        (["--nmae", "mine"], "train does not know --nmae"),
+        (["--cfg", "jobs"], "invalid choice: 'jobs'"),
         (["-cn", "other", "--cfg", "job"], "--config-name is 'other', but must be left out"),
     ],
 )
@@ -208,6 +224,21 @@ def complete(line: str, monkeypatch: pytest.MonkeyPatch, output: Output) -> list
         ("sweepkit doctor precision=f", {"precision=fp8"}),
         ("sweepkit data ", {"prepare", "stats", "list"}),
         ("sweepkit data prepare dataset=cl", {"dataset=climbmix"}),
+        ("sweepkit train -m model=d2,d", {"model=d2,d12", "model=d2,d4"}),
+        ("sweepkit train -m 'experiment=[mini,b", set()),
+        ("sweepkit train experiment=[mini,b", {"experiment=[mini,baseline"}),
+        ("sweepkit train +exp", {"+experiment="}),
+        ("sweepkit plan precision.dtype=", {f"precision.dtype={name.name}" for name in Dtype}),
+        ("sweepkit plan trainer.compile=", {"trainer.compile=true", "trainer.compile=false"}),
+        ("sweepkit plan horizon.total_batch_size=", {"horizon.total_batch_size=auto"}),
+        ("sweepkit plan optimizer.x0.", {"optimizer.x0.lr="}),
+        ("sweepkit plan --fo", {"--format"}),
+        ("sweepkit plan --format ", {"table", "json"}),
+        ("sweepkit plan --format=j", {"--format=json"}),
+        ("sweepkit train --", {"--multirun", "--cfg", "--name", "--config-dir", "--rerun"}),
+        ("sweepkit train --cfg ", {"job", "hydra", "all"}),
+        ("sweepkit fields deci", {"decision.alpha"}),
+        ("sweepkit --ver", {"--version"}),
     ],
 )
 def test_completion(
@@ -216,17 +247,19 @@ def test_completion(
     assert expected <= set(complete(line, monkeypatch, lambda: capsys.readouterr().out))
 
 
-def test_an_option_completes_to_nothing(
+def test_a_value_is_proposed_once(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert complete("sweepkit plan --fo", monkeypatch, lambda: capsys.readouterr().out) == []
+    assert "model=d2,d2" not in complete(
+        "sweepkit train model=d2,d", monkeypatch, lambda: capsys.readouterr().out
+    )
 
 
 def test_completion_is_installed_for_sweepkit(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "--shell-completion", "install=bash"]) == 0
     script = capsys.readouterr().out
     assert "-sc query=bash" in script
-    assert script.strip().endswith("-F hydra_bash_completion sweepkit")
+    assert script.strip().endswith("-F _sweepkit sweepkit")
 
 
 def test_started_sweeps_are_completed(

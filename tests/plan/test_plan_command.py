@@ -159,7 +159,7 @@ seeds: [1, 2, 3, 4]
 def test_plans_of_a_large_sweep_are_all_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "many.yaml").write_text(MANY)
     monkeypatch.chdir(tmp_path)
-    found, _ = plan_command.planned(["sweep=many.yaml"])
+    found = plan_command.planned(["sweep=many.yaml"]).rows
     assert len({row.plan.run_id for row in found}) == len(found) == 320
 
 

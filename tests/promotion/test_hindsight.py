@@ -114,11 +114,12 @@ def test_plan_shows_what_freezing_gives(
         json.dumps({key: item for key, item in typed.dump(SECOND[name]()).items() if key != "name"})
     )
     for reuse_runs in (False, True):
-        planned, said = plan_command.planned([f"sweep={path}"], reuse_runs)
+        asked = plan_command.planned([f"sweep={path}"], reuse_runs)
+        planned, said = asked.rows, asked.seen
         made = freezing.freeze(file.load(path), world.results_dir, reuse_runs=reuse_runs)
         assert [row.plan.run_id for row in planned] == [cell.plan.run_id for cell in made.cells]
         assert said == made.seen.sentences and "judged by first" in said[0]
-        assert plan_command.planned([f"sweep={path}"], reuse_runs)[1] == said, "frozen by now"
+        assert plan_command.planned([f"sweep={path}"], reuse_runs).seen == said, "frozen by now"
         shutil.rmtree(made.sweep_dir)
 
 

@@ -12,10 +12,10 @@ from collections.abc import Iterator
 import pytest
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
+from hydra.utils import get_class
 from hypothesis import HealthCheck, assume, given, seed, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
@@ -23,9 +23,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 import sample
 from sweepkit.cli import plan as plan_command
-from sweepkit.cli import train
 from sweepkit.config import paths
-from sweepkit.config.compose import register_schema
+from sweepkit.config.compose import VERSION_BASE, compose, register_schema
 from sweepkit.config.schema import RunConfig
 from sweepkit.errors import ConfigError
 from sweepkit.plan.build import build
@@ -56,7 +55,7 @@ REFUSED = (
     "leave alone what was swept before it",  # the block would undo a sweep
     "set a field that axis",  # two axes set one field
     "differ from",  # two variants are one run
-    "be left out of a multirun",  # weights that do not follow the seed
+    "have one value in a multirun",  # seeds of weights are no variants
 )
 
 
@@ -111,9 +110,10 @@ def own_conf(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def jobs_of(line: list[str]) -> tuple[list[list[str]], list[str | None]]:
     """The command lines that Hydra's sweeper makes of one, and the run that each is; None: refused."""
     GlobalHydra.instance().clear()
-    with initialize_config_dir(config_dir=str(paths.conf_dir()), version_base="1.3", job_name="test"):
+    with initialize_config_dir(config_dir=str(paths.conf_dir()), job_name="test", **VERSION_BASE):
         parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
-        (jobs,) = BasicSweeper.split_arguments(parser.parse_overrides(line), None)
+        sweeper = get_class(hydra_compose("config", return_hydra_config=True).hydra.sweeper._target_)
+        (jobs,) = sweeper.split_arguments(parser.parse_overrides(line), None)
         assume(len(jobs) <= 6)
         return jobs, [run_of_hydras(job) for job in jobs]
 
@@ -131,8 +131,8 @@ def run_of_ours(job: list[str]) -> str | None:
     """By ``train`` and by ``plan``."""
     found = []
     for ask in (
-        lambda: build(train.compose_with_hydra(job)).run_id,
-        lambda: plan_command.rows(job)[0].plan.run_id,
+        lambda: build(compose(job)).run_id,
+        lambda: plan_command.planned(job).rows[0].plan.run_id,
     ):
         try:
             found.append(ask())

@@ -124,7 +124,7 @@ AXES = "axes: {a: {x: [optimizer.x0.lr=0.1]}}\n"
         ("axes: {a: 3}", r"axes\.a is 3"),
         ("axes: {a: []}", r"axes\.a"),
         ("axes: {a: [1, 1]}", "only once"),
-        ("axes: {a: [[1, 2]]}", "plain values in the short form"),
+        ("axes: {a: [{b: 1}]}", "plain values in the short form"),
         ("axes: {a: {x: 1}}", r"axes\.a\.x is 1, but must be a list of texts"),
         ("axes: {a: {x: [7]}}", r"axes\.a\.x\.0 is 7, but must be text"),
         ("axes: {a: {true: [b=1]}}", "put it in quotes"),

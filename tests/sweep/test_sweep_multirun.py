@@ -147,7 +147,7 @@ def test_seeds_alone_are_replicates(tmp_path: Path) -> None:
         ("optimizer.x0.lr=tag(fast,interval(0.1,0.5))", "no tag but log"),
         ("optimizer.x0.lrr=interval(0.1,0.5)", "lrr"),
         ("optimizer.x0.lr=range(3,3)", "at least one value"),
-        ("optimizer.x0.lr=0.1,,", "be overrides key=value"),
+        ("optimizer.x0.lr=0.1,,", "be key=value"),
         ("optimizer.x0.lrr=0.1,0.2", "lrr"),
         ("optimizer.x0.lr=0.1,fast", "fast"),
         ("optimizer.x0.lr=0.1,inf", "finite numbers"),
@@ -158,7 +158,7 @@ def test_seeds_alone_are_replicates(tmp_path: Path) -> None:
         ("dataset.name=${hydra:job.name},a", "Hydra's own settings"),
         ("optimizer=muon,muno", "muno"),
         ("seed=a,b", "seed is 'a,b'"),
-        ("trainer.compile=true,false", "how it is carried out"),
+        ("trainer.compile=true,false", "how runs are carried out"),
     ],
 )
 def test_wrong_multiruns_are_refused(tmp_path: Path, argument: str, message: str) -> None:

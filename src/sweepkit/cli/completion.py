@@ -1,70 +1,195 @@
-"""Shell completion: commands, sweep names, and after ``train`` whatever Hydra completes.
+"""Shell completion: commands, their options and first arguments, and overrides.
 
-``eval "$(sweepkit train -sc install=bash)"`` installs Hydra's script for ``sweepkit``. The shell then calls
-``sweepkit -sc query=bash`` with the line typed so far in COMP_LINE; Hydra expects the overrides right after
-the program's name, so that the command and our own options are taken out of the line before Hydra sees it.
+``eval "$(sweepkit -sc install=bash)"`` (zsh, fish) makes the shell call ``sweepkit -sc query=SHELL`` with the
+line typed so far in COMP_LINE. What can be typed is read from where it is defined: groups and own files from
+the configuration folder, fields and their values from the schema, options from the parser of the command.
 """
 
 from __future__ import annotations
 
+import argparse
+import importlib
 import os
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterable, Sequence
+from enum import Enum
 
-#: Commands whose arguments are overrides, so that Hydra can complete them.
-HYDRA_COMMANDS = ("train", "plan", "calibrate", "data", "doctor")
+from sweepkit import errors
+
+#: Commands whose arguments are overrides.
+_OF_OVERRIDES = ("train", "plan", "calibrate", "data", "doctor", "sweep", "promote", "resume", "evaluate")
 #: Commands that take sweep=NAME among their overrides.
-OF_A_SWEEP_COMMANDS = ("plan", "calibrate")
+_OF_A_SWEEP = ("plan", "calibrate")
 #: Commands whose first argument is the name of a sweep file.
-SWEEP_COMMANDS = ("sweep", "promote")
+_NAMES_A_FILE = ("sweep", "promote")
 #: Commands whose first argument is the name of a sweep that was started.
-STARTED_COMMANDS = ("status", "results", "report", "cancel", "resume", "evaluate")
+_NAMES_STARTED = ("status", "results", "report", "cancel", "resume", "evaluate")
+_SCRIPTS = {
+    "bash": """\
+_sweepkit() {
+    local IFS=$'\\n'
+    COMPREPLY=($(COMP_LINE="${COMP_LINE:0:COMP_POINT}" sweepkit -sc query=bash 2>/dev/null))
+}
+COMP_WORDBREAKS=${COMP_WORDBREAKS//=}
+complete -o nospace -o default -F _sweepkit sweepkit""",
+    "zsh": """\
+_sweepkit() {
+    local -a found
+    found=("${(@f)$(COMP_LINE="${BUFFER[1,CURSOR]}" sweepkit -sc query=zsh 2>/dev/null)}")
+    compadd -S '' -Q -- $found
+}
+compdef _sweepkit sweepkit""",
+    "fish": """\
+complete -c sweepkit -f -a '(env COMP_LINE=(commandline -cp) sweepkit -sc query=fish 2>/dev/null)'""",
+}
+_REMOVED = {
+    "bash": "complete -r sweepkit",
+    "zsh": "compdef -d sweepkit",
+    "fish": "complete -c sweepkit -e",
+}
 
 
 def run(arguments: Sequence[str], commands: Sequence[str]) -> int:
-    """Print the candidates for the line in COMP_LINE (``commands`` first), or Hydra's script to install."""
+    """Print the candidates for the line in COMP_LINE (``commands`` first), or a script to install."""
     line = os.environ.get("COMP_LINE")
     if not line or not any(item.startswith("query=") for item in arguments):
-        return _hydra(arguments)
+        return install(arguments)
     words = line.split()
     typed = "" if line.endswith(" ") else words.pop()  # what is to be completed
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            found = sorted(set(_candidates(words, typed, commands)), key=_natural)
+        except errors.SweepkitError:  # a broken file is said by the command
+            found = []
+    print("\n".join(item for item in found if item.startswith(typed)))
+    return 0
+
+
+def install(arguments: Sequence[str]) -> int:
+    """Print a shell's script, to be evaluated there."""
+    asked = dict(item.partition("=")[::2] for item in arguments)
+    scripts = _REMOVED if "uninstall" in asked else _SCRIPTS
+    shell = asked.get("install") or asked.get("uninstall") or ""
+    if shell not in scripts:
+        raise errors.invalid(
+            "-sc",
+            " ".join(arguments),
+            f"be install=SHELL, with one of {', '.join(scripts)}",
+            'write eval "$(sweepkit -sc install=bash)"',
+        )
+    print(scripts[shell])
+    return 0
+
+
+def _candidates(words: Sequence[str], typed: str, commands: Sequence[str]) -> Iterable[str]:
     if len(words) < 2:
-        print(" ".join(commands))
-        return 0
+        return [*commands, "--help", "--version", "--debug", "--config-dir"]
     command, is_first = words[1], len(words) == 2
+    if command not in commands:
+        return []
+    options = _options(command)
     if typed.startswith("-"):
-        return 0  # an unfinished option is an error to Hydra
-    if is_first and command in SWEEP_COMMANDS:
+        option, equals, _ = typed.partition("=")
+        return (
+            [f"{option}={value}" for value in options.get(option, ())]
+            if equals
+            else [*options, "--config-dir"]
+        )
+    if options.get(words[-1]):  # the option before waits for one of its values
+        return options[words[-1]]
+    first = _first_arguments(command) if is_first else []
+    if command not in _OF_OVERRIDES or (is_first and command in (*_NAMES_A_FILE, *_NAMES_STARTED)):
+        return first
+    return [*first, *_sweeps(command), *_overrides(typed)]
+
+
+def _options(command: str) -> dict[str, list[str]]:
+    """Option of a command → the values that it takes, where they are a choice."""
+    if command == "train":
+        from sweepkit.cli import train
+
+        parser = train.flags()
+    else:
+        parser = argparse.ArgumentParser()
+        subparsers = parser.add_subparsers()
+        importlib.import_module(f"sweepkit.cli.{command}").add_parser(subparsers)
+        parser = subparsers.choices[command]
+    found: dict[str, list[str]] = {}
+    for action in parser._actions:
+        choices = [] if action.choices is None else list(map(str, action.choices))
+        if action.help != argparse.SUPPRESS:
+            found |= dict.fromkeys(action.option_strings, choices)
+    return found
+
+
+def _first_arguments(command: str) -> list[str]:
+    if command in _NAMES_A_FILE:
         from sweepkit.sweep import file
 
-        print(" ".join(file.available()))
-    elif is_first and command in STARTED_COMMANDS:
+        return file.available()
+    if command in _NAMES_STARTED:
         from sweepkit.config import paths
         from sweepkit.sweep import frozen
 
-        print(" ".join(frozen.frozen_names(paths.results_dir())))
-    elif is_first and command == "fields":
-        from sweepkit.config.facts import fields_of
-        from sweepkit.config.schema import RunConfig
+        return list(frozen.frozen_names(paths.results_dir()))
+    if command == "fields":
+        from sweepkit.cli import fields
 
-        print(" ".join(fields_of(RunConfig)))
-    elif is_first and command == "data":
+        return [field.key for section in fields.sections() for field in section.fields]
+    if command == "data":
         from sweepkit.cli import data
 
-        print(" ".join(data.ACTIONS))
-    elif command in OF_A_SWEEP_COMMANDS and typed.startswith("sweep="):
-        from sweepkit.sweep import file
-
-        print(" ".join(f"sweep={name}" for name in file.available()))
-    elif command in HYDRA_COMMANDS or command in SWEEP_COMMANDS:
-        overrides = [word for word in words[2:] if "=" in word]
-        os.environ["COMP_LINE"] = " ".join([words[0], *overrides, typed])
-        os.environ["COMP_POINT"] = str(len(os.environ["COMP_LINE"]))
-        return _hydra(arguments)
-    return 0
+        return list(data.ACTIONS)
+    return []
 
 
-def _hydra(arguments: Sequence[str]) -> int:
-    from sweepkit.cli import train
+def _sweeps(command: str) -> list[str]:
+    if command not in _OF_A_SWEEP:
+        return []
+    from sweepkit.sweep import file
 
-    train.compose_with_hydra(["-sc", *arguments])
-    return 0
+    return [f"sweep={name}" for name in file.available()]
+
+
+def _overrides(typed: str) -> Iterable[str]:
+    """Groups and fields up to the next dot; behind ``=`` their values, each once in a list of several."""
+    from sweepkit.config import groups, own_conf
+    from sweepkit.config.facts import fields_of
+    from sweepkit.config.schema import RunConfig, field_at
+
+    options, fields = groups.available(own_conf.folder()), fields_of(RunConfig)
+    plus = typed[: len(typed) - len(typed.lstrip("+"))]
+    key, equals, value = typed.removeprefix(plus).partition("=")
+    if not equals:
+        depth = key.count(".") + 1
+        names = [name.split(".") for name in fields]
+        blocks = {".".join(parts[:depth]) + "." for parts in names if len(parts) > depth}
+        whole = {f"{name}=" for name in fields if name.count(".") == depth - 1}
+        chosen = {f"{group}=" for group in options} if depth == 1 else set()
+        return [f"{plus}{item}" for item in blocks | whole | chosen]
+    before = value[: max(value.rfind(mark) for mark in ",[(") + 1]  # what several values begin with
+    taken = before.strip("[(").split(",")
+    field = field_at(key)
+    values = options.get(key, ()) if field is None else _values(field.alternatives)
+    return [f"{plus}{key}={before}{item}" for item in values if item not in taken]
+
+
+def _values(kinds: Iterable[object]) -> list[str]:
+    """What can be written for types that have few values."""
+    found: list[str] = []
+    kinds = list(kinds)
+    for kind in kinds:
+        if kind is bool:
+            found += ["true", "false"]
+        elif kind is type(None):
+            found.append("null")
+        elif isinstance(kind, type) and issubclass(kind, Enum):
+            found += [member.name for member in kind]
+    return [*found, "auto"] if {int, str} <= set(kinds) else found
+
+
+def _natural(text: str) -> tuple[str, int]:
+    """d2 before d12."""
+    stem = text.rstrip("0123456789")
+    return stem, int(text[len(stem) :] or 0)

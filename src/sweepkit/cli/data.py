@@ -172,10 +172,10 @@ def _stats(args: argparse.Namespace) -> int:
 
 
 def _list(args: argparse.Namespace) -> int:
-    from sweepkit.config import groups, paths
+    from sweepkit.config import groups, own_conf
 
     rows = []
-    folder = paths.conf_dir()
+    folder = own_conf.folder()
     for name in groups.available(folder).get("dataset", ()):
         comment = []
         for line in (

@@ -24,6 +24,7 @@ from sweepkit.printable import printable
 
 USER_ERROR = 2
 INTERRUPTED = 130
+_CONFIG_DIR = ("--config-dir", "-cd")
 READER_GONE = 141  # 128 + SIGPIPE: what a shell says of any program whose reader (head, less) has left
 
 
@@ -109,6 +110,7 @@ def _main(argv: Sequence[str] | None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal that has no × shows a ?
     warnings.showwarning = _Warnings()
+    warnings.simplefilter("always", errors.Notice)
     debug = "--debug" in arguments or os.environ.get("HYDRA_FULL_ERROR") == "1"
     arguments = [item for item in arguments if item != "--debug"]
     try:
@@ -135,6 +137,26 @@ def _main(argv: Sequence[str] | None) -> int:
         return INTERRUPTED
 
 
+def _config_dirs(arguments: list[str]) -> list[str]:
+    """Take ``--config-dir FOLDER`` out of a command line: every command knows it, as Hydra's does.
+
+    Raises:
+        SweepkitError: no folder follows.
+    """
+    found: list[str] = []
+    for option in _CONFIG_DIR:
+        while option in arguments:
+            place = arguments.index(option)
+            if not arguments[place + 1 :]:
+                raise errors.SweepkitError(f"{option} needs a folder behind it")
+            found.append(arguments.pop(place + 1))
+            arguments.pop(place)
+    for item in [item for item in arguments if item.startswith(f"{_CONFIG_DIR[0]}=")]:
+        arguments.remove(item)
+        found.append(item.partition("=")[2])
+    return found
+
+
 class _Warnings:
     """Warnings are for the user: each once, without the line of ours that it came from."""
 
@@ -153,6 +175,7 @@ def _dispatch(arguments: list[str]) -> int:
         from sweepkit.cli import completion
 
         return completion.run(arguments[1:], list(COMMANDS))
+    folders = _config_dirs(arguments)
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(_help())
         return 0
@@ -165,7 +188,11 @@ def _dispatch(arguments: list[str]) -> int:
     module = importlib.import_module(f"sweepkit.cli.{name}")
     parser = _Parser(prog="sweepkit")
     module.add_parser(parser.add_subparsers(dest="command", required=True))
-    return int(module.run(_parse(parser, arguments)))
+    args = _parse(parser, arguments)
+    from sweepkit.config import own_conf
+
+    with own_conf.beside(folders):
+        return int(module.run(args))
 
 
 class _Parser(argparse.ArgumentParser):
@@ -208,9 +235,10 @@ def _help() -> str:
         lines.append("")
     lines += [
         "Options:",
-        "  -h, --help  this text",
-        "  --version   the version",
-        "  --debug     with tracebacks",
+        "  -h, --help        this text",
+        "  --version         the version",
+        "  --config-dir DIR  your own configuration files, as in ./conf (docs/hydra.md)",
+        "  --debug           with tracebacks",
     ]
     return "\n".join(lines) + "\n\n" + EXAMPLES
 

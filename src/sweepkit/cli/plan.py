@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from sweepkit import errors
 from sweepkit.cli import freezing, run_sheet, running
 from sweepkit.config import typed
 from sweepkit.plan import disk
@@ -21,6 +22,7 @@ from sweepkit.report import numbers
 
 if TYPE_CHECKING:
     from sweepkit.sweep.cell import Cell
+    from sweepkit.sweep.file import SweepFile
 
 _LADDER = "ladder="
 
@@ -29,6 +31,7 @@ examples:
   sweepkit plan model=d12                                        one run
   sweepkit plan model=d20 horizon.target_param_data_ratio=10.5 launcher.plan_device=a100
   sweepkit plan experiment=mini model=d4 optimizer.matrix.lr=0.03
+  sweepkit plan -m model=d12,d20 optimizer.matrix.lr=0.02,0.03   the runs of a multirun, as train -m has them
   sweepkit plan ladder=gpt2                                      one run at every rung and horizon
   sweepkit plan sweep=demo                                       every run of a sweep, all rungs of its ladder
   sweepkit plan sweep=x0_beta1 ladder=mini experiment=mini       the same sweep on another ladder
@@ -69,78 +72,97 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "overrides", nargs="*", metavar="OVERRIDE", help="GROUP=OPTION, FIELD=VALUE or sweep=NAME"
     )
+    parser.add_argument("-m", "--multirun", action="store_true", help="a run for every combination of values")
     running.add_reuse_argument(parser)
     parser.add_argument("--format", choices=("table", "json"), default="table", help="default: table")
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the plans; 0 on success. User errors raise ``SweepkitError``."""
-    found, seen = planned(args.overrides, args.reuse_runs)
+    found = planned(args.overrides, args.reuse_runs, args.multirun)
+    rows = found.rows
     if args.format == "json":
         # one plan a line: json is several times slower with an indent
-        lines = ",\n".join(json.dumps(row.to_json(), allow_nan=False) for row in found)
+        lines = ",\n".join(json.dumps(row.to_json(), allow_nan=False) for row in rows)
         print(f"[{lines}]")
-        for sentence in seen:
+        for sentence in found.seen:
             print(sentence, file=sys.stderr)
-    elif found[0].variant:
-        _print_tested(args.overrides, found)
-        _print_sweep(found)
-        _print_replicates(found)
-        for sentence in seen:
+    elif found.sweep is not None:
+        _print_tested(found.sweep, found.overrides, rows)
+        _print_sweep(rows)
+        _print_replicates(rows)
+        for sentence in found.seen:
             print(sentence)
-        _print_search(args.overrides, found)
-        _print_power(args.overrides)
+        _print_search(found.sweep, found.overrides, rows)
+        if not found.sweep.is_typed:
+            _print_power(args.overrides)
     else:
-        run_sheet.show(found[0].plan)
+        run_sheet.show(rows[0].plan)
     return 0
 
 
-def rows(overrides: Sequence[str]) -> list[Row]:
-    """The plans asked for: one, one a rung of ``ladder=NAME``, or those of ``sweep=NAME``; the rest on top.
+@dataclass(frozen=True)
+class Planned:
+    """What was asked for.
 
-    Raises:
-        ConfigError: an override is wrong, or two sweeps are named.
+    Attributes:
+        sweep: whose runs they are; None for a single run.
+        overrides: on top of the sweep.
+        seen: what was seen of its runs when it was frozen, or would be now, in sentences.
     """
-    return planned(overrides)[0]
+
+    rows: list[Row]
+    sweep: SweepFile | None = None
+    overrides: Sequence[str] = ()
+    seen: Sequence[str] = ()
 
 
-def planned(overrides: Sequence[str], reuse_runs: bool = False) -> tuple[list[Row], list[str]]:
-    """``rows``, and what was seen of a sweep's runs when it was frozen, or would be now, in sentences.
+def planned(overrides: Sequence[str], reuse_runs: bool = False, is_multirun: bool = False) -> Planned:
+    """The plans asked for: one, those of ``sweep=NAME``, or of a multirun; the other overrides on top.
 
     Args:
         reuse_runs: keep the listed seeds although runs with them were seen.
+        is_multirun: with -m; ``ladder=NAME`` is one without saying so, a run at every rung.
 
     Raises:
+        ConfigError: an override is wrong, or two sweeps are named.
         FrozenPlanError: the sweep was frozen with fresh seeds, and now is to reuse runs.
     """
     name, others = running.split_sweep(overrides)
     _refuse_bare_names(others)
+    if name is not None and is_multirun:
+        raise errors.invalid("sweep", name, "come without -m, which plans a sweep that is typed", "drop -m")
     if name is not None:
-        from sweepkit.config import paths
-        from sweepkit.sweep import expand, fresh, frozen, points
-        from sweepkit.sweep.seen import Past
-
-        results_dir = paths.results_dir()
-        listed = running.load_sweep(name, others, results_dir)
-        sweep = frozen.as_frozen(listed, results_dir, others, reuse_runs)
-        cells = expand.expand_all(sweep, others)
-        if sweep.search:
-            points.check(sweep.search, expand.stacks(sweep, others), cells, others)
-        is_frozen = sweep.name in frozen.frozen_names(results_dir)
-        seen = (
-            frozen.load_frozen(results_dir, sweep.name).seen
-            if is_frozen
-            else fresh.look(cells, sweep.replaced_seeds, Past(results_dir, sweep.name))
-        )
-        return [_row(cell) for cell in cells], seen.sentences
-    if any(item.startswith(_LADDER) and item != f"{_LADDER}none" for item in others):
+        return _of_a_sweep(name, others, reuse_runs)
+    if is_multirun or any(item.startswith(_LADDER) and item != f"{_LADDER}none" for item in others):
         from sweepkit.sweep import expand, multirun
 
-        return [_row(cell) for cell in expand.expand_all(*multirun.parse(others))], []
+        sweep, extra = multirun.parse(others)
+        return Planned([_row(cell) for cell in expand.expand_all(sweep, extra)], sweep, extra)
     from sweepkit.config.compose import compose
     from sweepkit.plan.build import build
 
-    return [Row(build(compose(others)))], []
+    return Planned([Row(build(compose(others)))])
+
+
+def _of_a_sweep(name: str, others: Sequence[str], reuse_runs: bool) -> Planned:
+    from sweepkit.config import paths
+    from sweepkit.sweep import expand, fresh, frozen, points
+    from sweepkit.sweep.seen import Past
+
+    results_dir = paths.results_dir()
+    listed = running.load_sweep(name, others, results_dir)
+    sweep = frozen.as_frozen(listed, results_dir, others, reuse_runs)
+    cells = expand.expand_all(sweep, others)
+    if sweep.search:
+        points.check(sweep.search, expand.stacks(sweep, others), cells, others)
+    is_frozen = sweep.name in frozen.frozen_names(results_dir)
+    seen = (
+        frozen.load_frozen(results_dir, sweep.name).seen
+        if is_frozen
+        else fresh.look(cells, sweep.replaced_seeds, Past(results_dir, sweep.name))
+    )
+    return Planned([_row(cell) for cell in cells], sweep, others, seen.sentences)
 
 
 def _refuse_bare_names(overrides: Sequence[str]) -> None:
@@ -148,7 +170,6 @@ def _refuse_bare_names(overrides: Sequence[str]) -> None:
     bare = next((item for item in overrides if "=" not in item), None)
     if bare is None:
         return
-    from sweepkit import errors
     from sweepkit.sweep import file
 
     names = [f"sweep={name}" for name in file.available()]
@@ -163,16 +184,13 @@ def _row(cell: Cell) -> Row:
     return Row(cell.plan, cell.variant, cell.rung, cell.role, cell.number)
 
 
-def _print_tested(overrides: Sequence[str], found: Sequence[Row]) -> None:
+def _print_tested(sweep: SweepFile, others: Sequence[str], found: Sequence[Row]) -> None:
     """What all runs share, and what variants change."""
-    name, others = running.split_sweep(overrides)
-    if name is not None:
-        from sweepkit.sweep import expand, file
+    from sweepkit.sweep import expand
 
-        sweep = file.load(name)
-        ladder = expand.ladder_of(sweep, others)
-        base = [*(ladder.base if ladder else ()), *sweep.base, *expand.above(others)]
-        freezing.show_tested(found, sweep.search, base)
+    ladder = expand.ladder_of(sweep, others)
+    base = [*(ladder.base if ladder else ()), *sweep.base, *expand.above(others)]
+    freezing.show_tested(found, sweep.search, base)
 
 
 def _print_sweep(found: Sequence[Row]) -> None:
@@ -223,14 +241,12 @@ def _print_replicates(found: Sequence[Row]) -> None:
             print(f"the reference runs {times} times with each seed on {where} (reference_replicates)")
 
 
-def _print_search(overrides: Sequence[str], found: Sequence[Row]) -> None:
+def _print_search(sweep: SweepFile, others: Sequence[str], found: Sequence[Row]) -> None:
     """What a sweep that searches may add; its trials cannot be listed before they are proposed."""
     from sweepkit.report import terminal
-    from sweepkit.sweep import cell, expand, file, points
+    from sweepkit.sweep import cell, expand, points
 
-    name, others = running.split_sweep(overrides)
-    sweep = file.load(name) if name is not None else None
-    if not (sweep and sweep.search):
+    if not sweep.search:
         return
     search, rungs = sweep.search, sweep.search.limited(expand.rungs_of(expand.ladder_of(sweep, others)))
     references = [row for row in found if row.role == cell.REFERENCE and not row.number]

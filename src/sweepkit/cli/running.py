@@ -12,7 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeVar
 
-from sweepkit.config import paths
+from sweepkit.config import own_conf, paths
 from sweepkit.printable import counted
 from sweepkit.results.record import RunState
 
@@ -66,6 +66,11 @@ def add_launch_arguments(parser: argparse.ArgumentParser, retry: str = "--retry-
     parser.add_argument(
         "--wait", action="store_true", help="with launcher=slurm, stay until the runs have ended"
     )
+    add_other_sources(parser)
+
+
+def add_other_sources(parser: argparse.ArgumentParser) -> None:
+    """The options for finished runs that other code made."""
     other = parser.add_mutually_exclusive_group()
     for option, (answer, text) in OTHER_SOURCES.items():
         other.add_argument(
@@ -279,7 +284,8 @@ def leave(sweep: Frozen, how: How, submitted: Submitted, command: Sequence[str])
     from sweepkit.launch.slurm import submit
     from sweepkit.launch.slurm.retries import ClusterError
 
-    line = ["resume", sweep.name, *command, *how.overrides]
+    folders = [word for folder in own_conf.given() for word in ("--config-dir", str(folder))]
+    line = ["resume", sweep.name, *command, *folders, *how.overrides]
     try:
         job_id = submit.submit_gate(sweep.name, line, submitted.jobs, how.launcher.slurm, how.results_dir)
     except ClusterError as error:

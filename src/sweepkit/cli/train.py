@@ -1,69 +1,101 @@
-"""``sweepkit train``: a Hydra app for one run, or with ``-m`` for a multirun.
+"""``sweepkit train``: one run, or with ``-m`` a run for every combination of values.
 
-Everything Hydra's command line can do works (``--cfg``, ``--help``, ``--info``, ``-m``, completion). The
-run is composed as by every other command, so that the same words are the same run, and starts after Hydra
-has returned: it neither swallows an error nor stands in a traceback. Hydra's own errors have their cause.
+The command line is Hydra's (``-m``, ``--cfg``, ``--info``, ``--help``, ``--hydra-help``), and what only shows
+something is left to it. A run is composed as by every other command, so that the same words are the same
+run, and a multirun is sweepkit's own: it keeps a record, and goes on where it was stopped.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import dataclasses
 import logging
 import os
-import re
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from sweepkit import errors
-from sweepkit.cli import main, running
-from sweepkit.config import paths
+from sweepkit.cli import main, running, train_multirun
+from sweepkit.config import compose, hydras_own, own_conf, paths
 from sweepkit.config.schema import RunConfig
 from sweepkit.printable import printable
+from sweepkit.sweep import multirun
 
 PROG = "sweepkit train"
-_SEARCH = ("search.", "search=")
 FULL_ERROR = "HYDRA_FULL_ERROR"
+_SHOWING = ("cfg", "info", "help", "hydra_help", "version")
+_NOT_OURS = ("config_path", "config_name", "experimental_rerun")
 
 
 def add_parser(subparsers: Any) -> None:
-    # a prefix character that cannot occur leaves every argument, -m too, to Hydra
+    # a prefix character that cannot occur leaves every argument, -m too, to ``flags``
     parser = subparsers.add_parser("train", prefix_chars="\0", add_help=False)
     parser.add_argument("arguments", nargs="*")
 
 
+def flags() -> argparse.ArgumentParser:
+    """The options of Hydra's command line, and ours."""
+    parser = argparse.ArgumentParser(PROG, add_help=False, allow_abbrev=False, exit_on_error=False)
+    for short, long in (("-h", "help"), ("-m", "multirun"), ("-r", "run")):
+        parser.add_argument(short, f"--{long}", action="store_true")
+    for long in ("hydra-help", "version", "resolve"):
+        parser.add_argument(f"--{long}", action="store_true")
+    parser.add_argument("-c", "--cfg", choices=("job", "hydra", "all"))
+    parser.add_argument("-p", "--package")
+    what = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
+    parser.add_argument("-i", "--info", nargs="?", const="all", choices=what)
+    for option in (("-cp", "--config-path"), ("-cn", "--config-name"), ("--experimental-rerun",)):
+        parser.add_argument(*option, help=argparse.SUPPRESS)  # they are refused
+    parser.add_argument("-sc", "--shell-completion", action="store_true")
+    parser.add_argument("--name")
+    running.add_other_sources(parser)
+    parser.add_argument("overrides", nargs="*")
+    return parser
+
+
 def run(args: argparse.Namespace) -> int:
-    """Carry out one Hydra command line; the exit status is 1 where the run did not complete."""
-    _refuse_options_for_fields(args.arguments)
-    arguments, other_sources = _other_sources(args.arguments)
-    if other_sources != "refuse" and {"-m", "--multirun"}.intersection(arguments):
-        place = next((index for index, item in enumerate(arguments) if "=" in item), len(arguments))
-        arguments.insert(place, f"++hydra.sweeper.other_sources={other_sources}")  # beside the overrides
-    config = compose_with_hydra(arguments)
-    return 0 if config is None else train(config, other_sources)
+    """Carry out one command line; the exit status is 1 where a run did not complete."""
+    given = _given(args.arguments)
+    overrides = given.overrides
+    if given.shell_completion:
+        from sweepkit.cli import completion
+
+        return completion.install(overrides)
+    if any(getattr(given, name) for name in _SHOWING):
+        return _show(args.arguments, given)
+    if given.multirun or f"{hydras_own.MODE}=MULTIRUN" in overrides:
+        return train_multirun.run(overrides, given.other_sources, given.name)
+    alone = ["--name"] if given.name else [item for item in overrides if multirun.is_of_a_search(item)]
+    if alone:
+        contract = "go with -m, for one run searches nothing and is named by its content"
+        raise errors.invalid("override", alone[0], contract, "add -m, and values or an interval(...)")
+    return train(compose.compose(overrides), given.other_sources)
 
 
-def _refuse_options_for_fields(arguments: Sequence[str]) -> None:
-    """Raises SweepkitError for ``--model d12``, in place of Hydra's usage."""
-    known = {item.name for item in dataclasses.fields(RunConfig)}
-    for place, item in enumerate(arguments):
-        if item.startswith("--") and re.split(r"[.=/]", item[2:], maxsplit=1)[0] in known:
-            raise main.unknown_option("train", arguments[place:])
-
-
-def _other_sources(arguments: Sequence[str]) -> tuple[list[str], str]:
-    """What Hydra is to see of a command line, and what is done with finished runs that other code made.
+def _given(arguments: Sequence[str]) -> argparse.Namespace:
+    """A command line, read.
 
     Raises:
-        ConfigError: two answers.
+        ConfigError: an option is unknown, or one of Hydra's that would ask for another application.
     """
-    options = list(dict.fromkeys(item for item in arguments if item in running.OTHER_SOURCES))
-    if len(options) > 1:
-        raise errors.invalid(options[0], "on", f"not come with {options[1]}", "leave one of them out")
-    others = [item for item in arguments if item not in options]
-    return others, running.OTHER_SOURCES[options[0]][0] if options else "refuse"
+    parser = flags()
+    try:
+        given, rest = parser.parse_known_intermixed_args(list(arguments))
+    except (argparse.ArgumentError, SystemExit) as error:
+        raise errors.SweepkitError(f"train: {error}; see {PROG} --help") from error
+    if unknown := [item for item in rest if item.startswith("-")]:
+        raise main.unknown_option("train", arguments[arguments.index(unknown[0]) :])
+    given.overrides += rest
+    for name in _NOT_OURS:
+        if (value := getattr(given, name)) is not None:
+            raise errors.invalid(
+                f"--{name.replace('_', '-')}",
+                value,
+                "be left out, for no other command would know it",
+                "put files of your own into ./conf, or name their folder with --config-dir",
+            )
+    return given
 
 
 def train(config: RunConfig, other_sources: str = "refuse") -> int:
@@ -129,119 +161,50 @@ def train(config: RunConfig, other_sources: str = "refuse") -> int:
     return running.RUNS_FAILED
 
 
-def compose_with_hydra(arguments: Sequence[str]) -> RunConfig | None:
-    """Let Hydra carry out a command line.
-
-    Returns:
-        The configuration to run; None where Hydra has done all there was to do (help, a multirun, ...).
+def _show(arguments: Sequence[str], given: argparse.Namespace) -> int:
+    """Let Hydra show the configuration, or what is known of it.
 
     Raises:
         ConfigError: an override is wrong.
-        SystemExit: Hydra or the multirun ended with a status.
+        SystemExit: Hydra ended with a status.
     """
-    from sweepkit.config import compose
-
-    if not any(item.startswith("-") or _is_hydras(item) for item in arguments):  # nothing for Hydra to do
-        _with_search_options(arguments)
-        return compose.compose(arguments)
     import hydra
     import yaml  # type: ignore[import-untyped]
-    from hydra._internal.utils import get_args
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
-    _refuse_hydras_own(arguments)
+    ours = {
+        "-m",
+        "--multirun",
+        "--name",
+        given.name,
+        f"--name={given.name}",
+        *running.OTHER_SOURCES,
+        *given.overrides,
+    }
+    asked = [item for item in given.overrides if not multirun.is_of_a_search(item)]
+    asked = multirun.without_several(asked) if given.multirun else asked
+    overrides = [item.lstrip("+") if compose.is_group(_key(item)) else item for item in asked]
+    words = [item for item in arguments if item not in ours and item not in given.overrides]
     compose.register_schema()
-    composed: list[Any] = []
-
-    def keep(config: Any) -> None:
-        composed.append(config)
-
-    app = hydra.main(version_base="1.3", config_path=str(paths.conf_dir()), config_name="config")(keep)
-    with _command_line(_with_search_options(arguments)), _raw_errors():
+    folder = own_conf.folder(compose.searchpath(overrides))
+    app = hydra.main(config_path=str(folder), config_name=compose.PRIMARY, **compose.VERSION_BASE)(_nothing)
+    with _command_line([*words, *overrides]), _raw_errors():
         try:
             app()
-        except errors.SweepkitError:
-            raise
         except (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError, OverflowError) as error:
             # model=null is a ValueError, a float with a thousand digits overflows
-            _explain(arguments)
+            compose.compose(overrides)  # says it in the house's words, where it is an override's fault
             raise errors.ConfigError(_cause(error)) from error
-    if not composed:
-        return None
-    if len(composed) > 1:
-        raise errors.ConfigError(
-            "hydra/sweeper is not sweepkit's, but must be (it keeps a multirun's record); leave it out"
-        )
-    return compose.compose([item for item in get_args(list(arguments)).overrides if not _is_hydras(item)])
+    return 0
 
 
-def _is_hydras(override: str) -> bool:
-    """Whether it sets something of Hydra's own, as ``hydra.verbose=true`` or ``hydra/sweeper=basic``."""
-    return re.split(r"[./=@]", override.lstrip("+~"), maxsplit=1)[0] == "hydra"
+def _key(text: str) -> str:
+    return text.lstrip("+").partition("=")[0]
 
 
-def _refuse_hydras_own(arguments: Sequence[str]) -> None:
-    """Refuse what Hydra's command line could do and no other command: a plan or a sweep could not follow.
-
-    Raises:
-        ConfigError: a configuration folder or file of its own, or an override that deletes or moves.
-    """
-    from hydra._internal.utils import get_args
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import HydraException
-
-    from sweepkit.config.override import refuse_other_kinds
-
-    given = get_args(list(arguments))
-    for option in ("config_dir", "config_path", "config_name", "experimental_rerun"):
-        if (value := getattr(given, option)) is not None:
-            raise errors.invalid(
-                f"--{option.replace('_', '-')}",
-                value,
-                "be left out, for no other command would know it",
-                "add files to a copy of the configuration folder and set SWEEPKIT_CONF_DIR to it",
-            )
-    parser = OverridesParser.create()
-    for item in given.overrides:
-        if item.startswith("~") or "@" in item.partition("=")[0]:
-            with contextlib.suppress(HydraException):  # Hydra says what is malformed
-                refuse_other_kinds(parser.parse_override(item), item)
-
-
-def _with_search_options(arguments: Sequence[str]) -> list[str]:
-    """Hand ``search.n_trials=40`` to the sweeper: it is no field of a run's configuration.
-
-    Raises:
-        ConfigError: there is no multirun to search.
-    """
-    options = [item for item in arguments if item.startswith(_SEARCH)]
-    if options and not {"-m", "--multirun"}.intersection(arguments):
-        raise errors.invalid(
-            "override", options[0], "go with -m, for one run searches nothing", "add -m and an interval(...)"
-        )
-    return [f"++hydra.sweeper.{item}" if item in options else item for item in arguments]
-
-
-def _explain(arguments: Sequence[str]) -> None:
-    """Say in the house's words what is wrong, where it is one override's fault. Raises ConfigError."""
-    from hydra._internal.utils import get_args
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import HydraException
-
-    from sweepkit.config import compose
-
-    parser = OverridesParser.create()
-    given = get_args(list(arguments)).overrides
-    overrides = [item for item in given if not _is_hydras(item) and not item.startswith(_SEARCH)]
-    single, malformed = [], []
-    for item in overrides:
-        try:
-            if not parser.parse_override(item).is_sweep_override():
-                single.append(item)
-        except HydraException:
-            malformed.append(item)
-    compose.compose([*single, *malformed])
+def _nothing(config: Any) -> None:
+    """A Hydra application that only shows its configuration."""
 
 
 def _cause(error: BaseException) -> str:
@@ -260,15 +223,11 @@ def _cause(error: BaseException) -> str:
 def _command_line(arguments: Sequence[str]) -> Iterator[None]:
     """Hydra reads ``sys.argv``; the first word is what it calls itself."""
     before = sys.argv
-    sys.argv = [PROG if not _is_completion(arguments) else "sweepkit", *arguments]
+    sys.argv = [PROG, *arguments]
     try:
         yield
     finally:
         sys.argv = before
-
-
-def _is_completion(arguments: Sequence[str]) -> bool:
-    return any(item in ("-sc", "--shell-completion") for item in arguments)
 
 
 @contextlib.contextmanager

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from sweepkit.cli import freezing, running, searching
 from sweepkit.config import paths
 from sweepkit.sweep import multirun, set_fields
 
 
-def run(
-    arguments: Sequence[str], search: Mapping[str, Any] | None = None, other_sources: str = "refuse"
-) -> int:
+def run(arguments: Sequence[str], other_sources: str = "refuse", name: str | None = None) -> int:
     """Run a multirun's overrides; returns the exit status. Raises SweepkitError for a wrong request."""
     results_dir = paths.results_dir()
-    frozen = running.knowing_text(lambda: multirun.freeze(arguments, results_dir, search))
+    frozen = running.knowing_text(lambda: multirun.freeze(arguments, results_dir, name=name))
     freezing.introduce(frozen)
     launcher = running.launcher_of(frozen.cells[0].plan)
     how = running.How(results_dir, launcher, _launcher(arguments), other_sources=other_sources)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from sweepkit import errors
+from sweepkit.config import own_conf
 from sweepkit.config.override import Override
 from sweepkit.config.schema import RunConfig
 
@@ -26,7 +28,7 @@ def available(folder: Path) -> dict[str, tuple[str, ...]]:
             "unset SWEEPKIT_CONF_DIR, or point it at a copy of sweepkit's conf folder",
         )
     return {
-        path.name: tuple(sorted((file.stem for file in path.glob("*.yaml")), key=_natural))
+        path.name: tuple(sorted(map(functools.partial(_option, path), path.rglob("*.yaml")), key=_natural))
         for path in sorted(folder.iterdir())
         if path.is_dir() and not path.name.startswith(".")
     }
@@ -39,19 +41,33 @@ def group_of(folder: Path, override: Override) -> str | None:
 
 
 def option(folder: Path, group: str, override: Override) -> str:
-    """The option that an override chooses.
+    """The option that an override chooses, or several as ``[a,b]``: the later of them win.
 
     Raises:
         ConfigError: the group has no such option; all are listed.
     """
-    options = available(folder)[group]
+    if isinstance(override.value, list):
+        return f"[{','.join(_known(folder, group, str(name)) for name in override.value)}]"
     # the schema's names may look like other values to the grammar, so the text is what counts
-    name = override.text.strip("'\"")
-    if name not in options:
-        close = errors.did_you_mean(name, options)
-        remedy = close if close.startswith("did") else f"add conf/{group}/{name}.yaml,"
-        raise errors.invalid(group, name, f"be one of [{', '.join(options)}]", f"{remedy} {_single(group)}")
-    return name
+    return _known(folder, group, override.text.strip("'\""))
+
+
+def _known(folder: Path, group: str, name: str) -> str:
+    options = available(folder)[group]
+    if name in options:
+        return name
+    contract = f"be one of [{', '.join(options)}]"
+    own = own_conf.own_files(folder).get(f"{group}/{name}")
+    if own is not None and own.left_out:
+        raise errors.invalid(group, name, f"{contract} ({own.path}: {own.left_out})", "correct that file")
+    close = errors.did_you_mean(name, options)
+    remedy = close if close.startswith("did") else f"add conf/{group}/{name}.yaml,"
+    raise errors.invalid(group, name, contract, f"{remedy} {_single(group)}")
+
+
+def _option(group: Path, file: Path) -> str:
+    """``lr/hot`` of ``experiment/lr/hot.yaml``."""
+    return file.relative_to(group).with_suffix("").as_posix()
 
 
 def _single(group: str) -> str:

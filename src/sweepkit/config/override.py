@@ -25,11 +25,12 @@ _SPECIAL = {"nan", "inf"}
 
 @dataclass(frozen=True)
 class Override:
-    """``key`` set to ``value``; ``text`` is the value as written."""
+    """``key`` set to ``value``; ``text`` is the value as written, ``is_added`` a key with a plus."""
 
     key: str
     value: Any
     text: str
+    is_added: bool = False
 
 
 @lru_cache(maxsize=65536)
@@ -47,17 +48,22 @@ def parse(override: str) -> Override:
     return _parse_with_hydra(override)
 
 
+def refuse_adding(text: str) -> errors.ConfigError:
+    """What there is to say to an override that adds or deletes."""
+    return errors.invalid(
+        "override",
+        text,
+        "set a field (all fields exist, none can be added or deleted)",
+        "write key=value; sweepkit fields lists them",
+    )
+
+
 def refuse_other_kinds(parsed: HydraOverride, text: str) -> None:
-    """Raise ConfigError for what Hydra could do and sweepkit does not: adding, deleting, moving."""
+    """Raise ConfigError for what Hydra could do and sweepkit does not: deleting and moving."""
     from hydra.core.override_parser.types import OverrideType
 
-    if parsed.type is OverrideType.DEL or parsed.type is OverrideType.ADD:
-        raise errors.invalid(
-            "override",
-            text,
-            "set a field (all fields exist, none can be added or deleted)",
-            "write key=value",
-        )
+    if parsed.type is OverrideType.DEL:
+        raise refuse_adding(text)
     if parsed.package is not None:
         raise errors.invalid("override", text, "name no package", "write group=option or field=value")
 
@@ -85,7 +91,10 @@ def _parse_with_hydra(override: str) -> Override:
     refuse_other_kinds(parsed, override)
     if parsed.is_sweep_override():
         raise errors.invalid(
-            "override", override, "have one value here", "sweep over several with sweepkit train -m"
+            "override",
+            override,
+            "have one value here",
+            "add -m to train or plan for a run of each, or make it an axis of a sweep file",
         )
     text = override.partition("=")[2]
-    return Override(parsed.key_or_group, parsed.value(), text)
+    return Override(parsed.key_or_group, parsed.value(), text, parsed.is_add())

@@ -8,7 +8,7 @@ PyYAML, which Hydra reads its files with, goes by YAML 1.1: ``010`` is eight, ``
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,11 +16,11 @@ from typing import Any, ClassVar
 import yaml  # type: ignore[import-untyped]
 
 from sweepkit import errors
+from sweepkit.config import own_conf
 from sweepkit.config.schema import field_at
 
 _NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 _BOOL = "tag:yaml.org,2002:bool"
-_GLOBAL = re.compile(r"^# *@package +_global_ *$", re.MULTILINE)
 
 
 class _Loader(yaml.SafeLoader):  # type: ignore[misc]
@@ -72,28 +72,36 @@ def read(text: str) -> Any:
         raise yaml.YAMLError(str(error)) from error
 
 
-def refuse_misread(folder: Path) -> None:
+def refuse_misread(folder: Path, used: Iterable[str]) -> None:
     """Look through a configuration folder for words that YAML 1.1 reads as another value than people do.
+
+    Args:
+        folder: which ``own_conf.folder`` gave. All of it is looked through but the user's own files.
+        used: options whose files are looked through in any case, as ``model/mine``.
 
     Raises:
         ConfigError: names the file, the line, the word and what it would become.
     """
+    own = own_conf.own_files(folder)
     for path in sorted(folder.rglob("*.yaml")):
-        status = path.stat()
-        _check(path, "" if path.parent == folder else path.parent.name, status.st_mtime_ns, status.st_size)
+        name = path.relative_to(folder).with_suffix("").as_posix()
+        if name not in own or name in used:
+            status = path.stat()
+            where = own[name].path if name in own else str(path)
+            _check(path, name, where, status.st_mtime_ns, status.st_size)
 
 
 @lru_cache(maxsize=1024)
-def _check(path: Path, prefix: str, mtime_ns: int, size: int) -> None:
+def _check(path: Path, name: str, where: str, mtime_ns: int, size: int) -> None:
     try:
         text = path.read_text()
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError):
         return  # Hydra says what is wrong, if it comes to read it
-    for key, scalar in _scalars(node, "" if _GLOBAL.search(text) else prefix):
+    for key, scalar in _scalars(node, own_conf.prefix_of(name, text)):
         if scalar.style is None and (remedy := _misread(key, scalar)) is not None:
             raise errors.invalid(
-                f"{path} line {scalar.start_mark.line + 1}: {key}",
+                f"{where} line {scalar.start_mark.line + 1}: {key}",
                 scalar.value,
                 f"read like one thing to people and to YAML, which makes it {_theirs(scalar)!r}",
                 remedy,

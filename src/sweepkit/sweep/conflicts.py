@@ -24,13 +24,14 @@ def check_levels(sweep: SweepFile, ladder: LadderConfig | None, extra: Sequence[
     Raises:
         ConfigError: names the level and the rung.
     """
-    for where, item in [("base", item) for item in sweep.base] + [("command line", item) for item in extra]:
-        _check_not_sweep_level(where, item)
+    base = "multirun" if sweep.is_typed else "base"
+    for where, item in [(base, item) for item in sweep.base] + [("command line", item) for item in extra]:
+        _check_not_sweep_level(where, item, is_level=False)
     for axis, levels in sweep.axes.items():
         for level, overrides in levels.items():
             for item in overrides:
-                where = f"axes.{axis}.{level}"
-                _check_not_sweep_level(where, item)
+                where = _place(sweep, axis, level)
+                _check_not_sweep_level(where, item, is_level=True)
                 if set_fields.is_execution(item):
                     raise errors.invalid(
                         where,
@@ -42,14 +43,19 @@ def check_levels(sweep: SweepFile, ladder: LadderConfig | None, extra: Sequence[
                     _check_not_owned(where, item, rung)
 
 
-def _check_not_sweep_level(where: str, item: str) -> None:
-    key, _ = set_fields.split(item, where)
-    if key in ("seed", "init_seed"):
+def _place(sweep: SweepFile, axis: str, level: str) -> str:
+    """Where a level's overrides were written."""
+    return "multirun" if sweep.is_typed else f"axes.{axis}.{level}"
+
+
+def _check_not_sweep_level(where: str, item: str, is_level: bool) -> None:
+    key, value = set_fields.split(item, where)
+    if key == "seed" or (key == "init_seed" and (is_level or not isinstance(value, int | None))):
         raise errors.invalid(
             where,
             item,
             f"leave the {key} alone, seeds are replicates of one variant",
-            "list them under seeds:",
+            "list seeds under seeds:; a single init_seed in base gives all runs the same initial weights",
         )
     if set_fields.block(item) == "ladder" and where != "command line":
         raise errors.invalid(where, item, "leave the ladder alone", "name it with ladder: in the sweep file")
@@ -72,18 +78,18 @@ def check_disjoint(sweep: SweepFile, levels: Mapping[str, str], label: str) -> N
     """Two axes of one variant never set the same field, for the later one would win silently."""
     owner: dict[str, str] = {}
     for axis, level in levels.items():
-        where = f"axes.{axis}.{level}"
+        where = _place(sweep, axis, level)
         for key, value in set_fields.settings(sweep.axes[axis][level], where).items():
             if owner.setdefault(key, axis) != axis:
                 raise errors.invalid(
                     where,
                     f"{key}={value}",
                     f"set a field that axis {owner[key]} leaves alone (both are part of variant {label})",
-                    "put both into one axis as levels",
+                    "drop one of them" if sweep.is_typed else "put both into one axis as levels",
                 )
 
 
-def check_distinct_variants(cells: Sequence[Cell]) -> None:
+def check_distinct_variants(sweep: SweepFile, cells: Sequence[Cell]) -> None:
     """No two variants of a rung are the same run."""
     labels: dict[str, str] = {}
     for cell in cells:
@@ -93,7 +99,9 @@ def check_distinct_variants(cells: Sequence[Cell]) -> None:
                 "variant",
                 cell.variant,
                 f"differ from {label} (at rung {cell.rung} both come out as {cell.plan.variant_id})",
-                "drop that level; or, if the reference is one of the levels, name it under reference:; "
+                "write one of the two values"
+                if sweep.is_typed
+                else "drop that level; or, if the reference is one of the levels, name it under reference:; "
                 "an override on the command line also wins over a level",
             )
 
@@ -113,6 +121,18 @@ def check_one_launcher(cells: Sequence[Cell]) -> None:
             other[name],
             f"be {flat[name]!r} as for {here.variant} (the runs of a rung share one launcher)",
             f"give launcher.{name} on the command line, which holds for all",
+        )
+
+
+def check_own_weights(sweep: SweepFile, extra: Sequence[str], most_replicates: int) -> None:
+    """The weights are not both pinned and drawn for every run of the reference anew."""
+    pinned = [item for item in [*sweep.base, *extra] if set_fields.block(item) == "init_seed"]
+    if most_replicates > 1 and pinned and set_fields.split(pinned[-1], "base")[1] is not None:
+        raise errors.invalid(
+            "init_seed",
+            set_fields.split(pinned[-1], "base")[1],
+            f"be left out where the reference runs {most_replicates} times a seed, from weights of their own",
+            "leave it out, or write reference_replicates: 1",
         )
 
 

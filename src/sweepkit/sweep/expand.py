@@ -166,6 +166,7 @@ def expand(sweep: SweepFile, rung: RungConfig | None, extra: Sequence[str] = ())
     rung = rung or RungConfig(name=SINGLE_RUNG)
     rungs = [rung if item.name == rung.name else item for item in rungs_of(ladder)]
     here = next(item for item in _stacks(sweep, ladder, rungs) if item.rung == rung.name)
+    conflicts.check_own_weights(sweep, extra, here.reference_replicates)
     cells = []
     for variant in variants(sweep):
         composing = functools.partial(here.config, [*variant.overrides, *above(extra)])
@@ -186,7 +187,7 @@ def expand(sweep: SweepFile, rung: RungConfig | None, extra: Sequence[str] = ())
     conflicts.check_owned_fields(cells, ladder, rung)
     if sweep.axes or sweep.search:  # else there is nothing to be held against it
         cells = horizons.with_reference_horizons(cells, horizons.wanted(sweep, ladder))
-    conflicts.check_distinct_variants(cells)
+    conflicts.check_distinct_variants(sweep, cells)
     return horizons.interleaved(cells)
 
 

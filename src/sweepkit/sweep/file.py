@@ -42,7 +42,7 @@ AUTO = "auto"
 _MAX_REPLICATES = 32
 _MAX_NAME_LENGTH = 128  # a file system takes 255 bytes, and files are named after it
 _RESERVED = frozenset({"runs", "all"})  # results/runs holds the run directories, "all" means every run
-_NAME = Range(
+NAME = Range(
     lambda name: labels.is_name(name) and name not in _RESERVED and len(name) <= _MAX_NAME_LENGTH,
     f"be at most {_MAX_NAME_LENGTH} letters, digits and _ . + - (and not 'runs' or 'all')",
     "rename the sweep file",
@@ -83,17 +83,20 @@ def _levels(where: str, axis: object, given: Any) -> Mapping[Any, Any]:
         )
     if isinstance(given, Mapping):
         return given
-    levels: dict[str, tuple[str, ...]] = {}
-    for value in given:
-        if isinstance(value, list | Mapping):
-            raise errors.invalid(
-                where, value, "hold plain values in the short form", "use {level: [overrides]} instead"
-            )
-        text = set_fields.spelled(value)
-        if text in levels:
+    if any(isinstance(value, Mapping) for value in given):
+        raise errors.invalid(
+            where, given, "hold plain values in the short form", "use {level: [overrides]} instead"
+        )
+    texts = [set_fields.spelled(value) for value in given]
+    for text in texts:
+        if texts.count(text) > 1:
             raise errors.invalid(where, given, f"hold {text} only once", "delete the second one")
-        levels[text] = (f"{axis}={text}",)
-    return levels
+    return {_name(text): (f"{axis}={text}",) for text in texts}
+
+
+def _name(text: str) -> str:
+    """Of a level: a value, or what can be read in a column of it (``lr/hot``, ``${optimizer.x0.lr}``)."""
+    return text if labels.is_level(text) else labels.cleaned(text)
 
 
 def _spelled(value: Any) -> Any:
@@ -101,7 +104,7 @@ def _spelled(value: Any) -> Any:
     if not isinstance(value, Mapping):
         return value
     return {
-        axis: level if isinstance(level, list | Mapping) else set_fields.spelled(level)
+        axis: level if isinstance(level, Mapping) else _name(set_fields.spelled(level))
         for axis, level in value.items()
     }
 
@@ -110,7 +113,7 @@ def _spelled(value: Any) -> Any:
 class SweepFile:
     """The typed content of a sweep file, long form."""
 
-    name: str = fact(REQUIRED, "of the sweep and its folder: that of its file", _NAME)
+    name: str = fact(REQUIRED, "of the sweep and its folder: that of its file", NAME)
     question: str = fact("", "what the sweep is to answer, in a sentence")
     base: tuple[str, ...] = fact((), "overrides of every run", example="[experiment=baseline]")
     axes: dict[str, dict[str, tuple[str, ...]]] = fact(
@@ -147,6 +150,7 @@ class SweepFile:
     replaced_seeds: Mapping[int, int] = fact(
         {}, "seed → the fresh one in its place, which freezing finds", is_written=False
     )
+    is_typed: bool = fact(False, "it was typed behind -m, and there is no file", is_written=False)
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> SweepFile:

@@ -19,9 +19,14 @@ def is_name(text: str) -> bool:
     return _NAME.fullmatch(text) is not None
 
 
+def is_level(text: str) -> bool:
+    """Whether it can be a level: a name, or a number."""
+    return is_name(text) or _NUMBER.fullmatch(text) is not None
+
+
 def check(where: str, text: str, kind: str) -> None:
     """Raises ConfigError for an axis or level that could be mistaken inside ``axis=level,axis=level``."""
-    if not is_name(text) and not _NUMBER.fullmatch(text):
+    if not is_level(text):
         contract = f"be a {kind} name of letters, digits and _ . + -"
         raise errors.invalid(where, text, contract, "rename it, or use the long form")
 

@@ -16,24 +16,31 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Glob, Override
 from hydra.errors import HydraException
+from omegaconf import OmegaConf
 
 from sweepkit import errors, fsio
-from sweepkit.config import compose, typed
-from sweepkit.sweep import expand, frozen, labels, multirun_space, set_fields
+from sweepkit.config import compose, hydras_own, typed
+from sweepkit.config.override import parse as parse_override
+from sweepkit.config.override import refuse_adding, refuse_other_kinds
+from sweepkit.sweep import expand, file, frozen, labels, multirun_space, set_fields
 from sweepkit.sweep.file import ALL, SweepFile
 
 
 def freeze(
-    arguments: Sequence[str], results_dir: Path, search: Mapping[str, Any] | None = None
+    arguments: Sequence[str],
+    results_dir: Path,
+    search: Mapping[str, Any] | None = None,
+    name: str | None = None,
 ) -> frozen.Frozen:
-    """Expand a multirun and freeze it as the sweep ``multirun-<hash>``.
+    """Expand a multirun and freeze it.
 
     Args:
         search: options of a search; None searches only where a field is an interval.
+        name: of the sweep; None: ``multirun-<hash>``.
 
     Raises:
         ConfigError: an override is malformed, cannot be enumerated, or breaks a contract.
-        FrozenPlanError: a frozen file of this multirun was edited.
+        FrozenPlanError: a frozen file of this multirun was edited, or there is another of that name.
     """
     sweep, extra = parse(arguments, search)
     rungs = expand.rungs_of(expand.ladder_of(sweep, extra))
@@ -41,22 +48,30 @@ def freeze(
     content: list[Any] = [[cell.rung, cell.variant, cell.role, cell.plan.run_id] for cell in cells]
     if sweep.search:
         content.append(typed.dump(sweep.search))
-    named = dataclasses.replace(sweep, name=f"multirun-{fsio.digest(content)[:8]}")
+    named = dataclasses.replace(sweep, name=name or f"multirun-{fsio.digest(content)[:8]}")
+    file.NAME.check("--name", named.name, "lr_scan")
+    if name in file.available():
+        contract = f"be free ({file.find(named.name)} is a sweep of that name)"
+        raise errors.invalid("--name", name, contract, "name it otherwise")
     return frozen.freeze_cells(named, rungs, cells, results_dir, extra)
 
 
 def parse(arguments: Sequence[str], options: Mapping[str, Any] | None = None) -> tuple[SweepFile, list[str]]:
-    """The sweep under a preliminary name, and the overrides that only say how to run it."""
-    try:
-        parsed = OverridesParser.create().parse_overrides(list(arguments))
-    except HydraException as error:
-        raise errors.invalid(
-            "multirun",
-            " ".join(arguments),
-            f"be overrides key=value ({str(error).splitlines()[0]})",
-            "quote values with spaces and special characters: 'key=\"a b\"'",
-        ) from error
+    """The sweep under a preliminary name, and the overrides that only say how to run it.
+
+    Args:
+        arguments: overrides; ``search.n_trials=40`` among them is an option of a search.
+        options: further ones of a search.
+    """
+    options = _of_a_search(arguments, options)
+    arguments = [item for item in arguments if not is_of_a_search(item)]
+    parser = OverridesParser.create()
+    parsed = [_parsed(parser, item) for item in arguments]
+    params = compose.sweeper_params(without_several(arguments))
+    beside = [f"{key}={value}" for key, value in params.items()]
+    parsed = [*(_parsed(parser, item) for item in beside), *parsed]
     given = _last_of_each(parsed)
+    _refuse_what_changes_no_number(given)
     search = options is not None or any(
         item.is_interval_sweep() for key, item in given.items() if key != "seed"
     )
@@ -67,11 +82,12 @@ def parse(arguments: Sequence[str], options: Mapping[str, Any] | None = None) ->
     axes: dict[str, dict[str, tuple[str, ...]]] = {}
     seeds: tuple[int, ...] = (1,)
     for item in given.values():
-        key, text = item.get_key_element(), str(item.input_line)
+        key = _key(item)
+        text = f"{key}={item.get_value_string()}"
         if key == "seed":
             seeds = _seeds(item)
-        elif key == "init_seed":
-            _check_follows_seed(item)
+        elif key == "init_seed" and not item.is_sweep_override() and item.value() in (None, "${seed}"):
+            pass  # which is done anyway
         elif not item.is_sweep_override():
             (extra if set_fields.is_execution(text) or key == "ladder" else base).append(text)
         elif search:
@@ -87,7 +103,9 @@ def parse(arguments: Sequence[str], options: Mapping[str, Any] | None = None) ->
     reference = {axis: next(iter(levels)) for axis, levels in axes.items()}
     sweep = SweepFile(
         name="multirun",
-        question=" ".join(["multirun", *arguments, *(f"search.{key}={options[key]}" for key in options)]),
+        question=" ".join(
+            ["multirun", *beside, *arguments, *(f"search.{key}={options[key]}" for key in options)]
+        ),
         base=tuple(base),
         axes=axes,
         reference=reference,
@@ -95,8 +113,51 @@ def parse(arguments: Sequence[str], options: Mapping[str, Any] | None = None) ->
         seeds=seeds,
         search=multirun_space.read(list(given.values()), choices, options) if search else None,
         reference_replicates=1,  # a run for every combination, no more
+        is_typed=True,
     )
     return sweep, extra
+
+
+def without_several(arguments: Sequence[str]) -> list[str]:
+    """The overrides that have one value: what Hydra composes first of a multirun."""
+    parser = OverridesParser.create()
+    return [item for item in arguments if not _parsed(parser, item).is_sweep_override()]
+
+
+def is_of_a_search(text: str) -> bool:
+    """Whether it is an option of a search, which is no field of a run's configuration."""
+    return text.startswith(("search.", "search="))
+
+
+def _of_a_search(
+    arguments: Sequence[str], options: Mapping[str, Any] | None = None
+) -> Mapping[str, Any] | None:
+    """The options of a search among overrides, as in a sweep file's ``search:`` block."""
+    found = OmegaConf.create({"search": dict(options or {})})
+    typed_ones = [parse_override(item) for item in arguments if is_of_a_search(item)]
+    for item in typed_ones:
+        OmegaConf.update(found, item.key, item.value)
+    read = OmegaConf.to_container(found.search)
+    assert isinstance(read, dict)
+    return {str(key): value for key, value in read.items()} if typed_ones else options
+
+
+def _parsed(parser: OverridesParser, text: str) -> Override:
+    """One override by Hydra's grammar. Raises ConfigError where it has another one, or adds and deletes."""
+    try:
+        parsed = parser.parse_override(text)
+    except HydraException as error:
+        raise errors.invalid(
+            "override",
+            text,
+            f"be key=value ({str(error).splitlines()[0]})",
+            "quote values with spaces and special characters: 'key=\"a b\"'",
+        ) from error
+    refuse_other_kinds(parsed, text)
+    key = parsed.get_key_element().lstrip("+")
+    if parsed.is_add() and not compose.is_group(key):
+        raise refuse_adding(text)
+    return parsed
 
 
 def _last_of_each(parsed: Sequence[Override]) -> dict[str, Override]:
@@ -107,7 +168,7 @@ def _last_of_each(parsed: Sequence[Override]) -> dict[str, Override]:
     """
     last: dict[str, Override] = {}
     for item in parsed:
-        key = item.get_key_element()
+        key = _key(item)
         value = item.value()
         first = value.list[0] if isinstance(value, ChoiceSweep) else value
         is_group = compose.is_group(key) and not isinstance(first, dict)
@@ -167,15 +228,35 @@ def _meaning(key: str, text: str) -> str:
     return fsio.canonical_json(set_fields.split(f"{key}={text}", "multirun")[1])
 
 
-def _check_follows_seed(item: Override) -> None:
-    """Refuse weights that do not follow the seed; ``init_seed=${seed}`` says what is done anyway."""
-    if item.is_sweep_override() or item.value() not in (None, "${seed}"):
-        raise errors.invalid(
-            "init_seed",
-            item.get_value_string(),
-            "be left out of a multirun, whose runs draw their weights from their own seed",
-            "leave it out, or start those runs one by one (sweepkit train without -m)",
-        )
+def _refuse_what_changes_no_number(given: Mapping[str, Override]) -> None:
+    """Raises ConfigError for several values of what says how runs are carried out, or of init_seed."""
+    for key, item in given.items():
+        if not item.is_sweep_override():
+            continue
+        if hydras_own.is_hydras(key) or set_fields.is_execution(f"{_key(item)}="):
+            raise errors.invalid(
+                _key(item),
+                item.get_value_string(),
+                "have one value in a multirun: it says how runs are carried out, and all of it is one run",
+                f"write one of them, as {_key(item)}={_one_of(item)}",
+            )
+        if key == "init_seed":
+            raise errors.invalid(
+                key,
+                item.get_value_string(),
+                "have one value in a multirun: it is a seed of the same variant, and not another one",
+                "write seed=1,2,3 for runs with data orders and weights of their own",
+            )
+
+
+def _one_of(item: Override) -> str:
+    value = item.value()
+    return str(value.list[0]) if isinstance(value, ChoiceSweep) else "VALUE"
+
+
+def _key(item: Override) -> str:
+    """The field or group; a group may be written with a plus."""
+    return str(item.get_key_element()).lstrip("+")
 
 
 def _seeds(item: Override) -> tuple[int, ...]:

@@ -53,7 +53,9 @@ def check(where: str, overrides: Iterable[object]) -> None:
 
 
 def spelled(value: object) -> str:
-    """A plain YAML value as it is written on a command line."""
+    """A plain YAML value, or a list of them, as it is written on a command line."""
+    if isinstance(value, list):
+        return f"[{','.join(map(spelled, value))}]"
     if value is None:
         return "null"
     return str(value).lower() if isinstance(value, bool) else str(value)
@@ -77,7 +79,7 @@ def settings(overrides: Iterable[str], where: str) -> dict[str, Any]:
 
 def block(text: str) -> str:
     """The first part of an override's key: a group or a block of the RunConfig."""
-    return text.partition("=")[0].partition(".")[0]
+    return text.partition("=")[0].partition(".")[0].lstrip("+")
 
 
 def is_execution(text: str) -> bool:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import sweepkit
 from sweepkit import fsio
-from sweepkit.config import commits, paths
+from sweepkit.config import commits, own_conf
 
 _PACKAGE = "sweepkit"
 _SKIPPED = shutil.ignore_patterns("__pycache__", "*.pyc")
@@ -24,7 +24,7 @@ _SKIPPED = shutil.ignore_patterns("__pycache__", "*.pyc")
 def take(root: Path) -> Path:
     """The snapshot's folder below ``root``; copies only where there is none of this content."""
     package = Path(sweepkit.__file__).resolve().parent
-    conf = paths.conf_dir()
+    conf = own_conf.of_all_commands()
     folder = root / _digest([package, conf])
     if folder.is_dir():
         commits.write(folder)
