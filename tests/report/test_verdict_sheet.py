@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from sweepkit.promotion.verdict_record import Outcome, Verdict
-from sweepkit.report import drawing, fit, html, sheets
+from sweepkit.report import drawing, html, sheets
 
 LINES = st.lists(st.sampled_from(["a", "b", "c", "d"]), max_size=4, unique=True)
 
@@ -46,7 +46,7 @@ def test_at_80_characters_reasons_have_more_than_half_of_the_line(tmp_path: Path
     lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
     assert max(map(len, lines)) <= 80
     reasons = [line for line in lines if line.startswith("  reasons  ")]
-    assert len(reasons) == len(verdicts) and max(map(len, map(str.strip, reasons))) >= fit.SENTENCE_STRIP + 9
+    assert len(reasons) == len(verdicts) and max(map(len, map(str.strip, reasons))) >= drawing.READABLE + 9
     shown = " ".join(" ".join(lines).split())
     for verdict in verdicts:
         assert verdict.reasons[0] in shown
