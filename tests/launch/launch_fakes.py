@@ -36,6 +36,7 @@ def make_plan(
         value_embedding_layers=(1,),
         scaling_params=1000,
         total_params=2000,
+        active_params=2000,
         param_groups={},
         flops_per_token=10,
         target_tokens=100,

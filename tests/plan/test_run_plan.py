@@ -23,6 +23,7 @@ PROMISED = [
     "num_heads",
     "scaling_params",
     "total_params",
+    "active_params",
     "param_groups",
     "flops_per_token",
     "target_tokens",

@@ -1,8 +1,9 @@
-"""FP8 products: against torchao's tensorwise recipe, the exact product, and CUDA's rules of layout."""
+"""FP8 products: against torchao's recipes, the exact product, and CUDA's rules of layout."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -11,12 +12,23 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from sweepkit.config.choices import Fp8Backend
 from sweepkit.precision import fp8
 
 TOKENS, INPUTS, OUTPUTS = 64, 256, 384
 Triple = tuple[Tensor, Tensor, Tensor]
 Linear = Callable[[Tensor, Tensor], Tensor]
+RECIPES = ("tensorwise", "rowwise")
+
+
+def layer(recipe: str, native: bool) -> Linear:
+    return partial(fp8.linear, native=native, rowwise=recipe == "rowwise")
+
+
+LAYERS = [
+    pytest.param(layer(recipe, native), id=f"{recipe}-{native}")
+    for recipe in RECIPES
+    for native in (True, False)
+]
 
 
 @pytest.fixture(scope="module")
@@ -47,15 +59,15 @@ def error(found: Triple, reference: Triple) -> list[float]:
     return [((a.double() - b.double()).norm() / b.double().norm()).item() for a, b in pairs]
 
 
-def torchao_outcome(operands: Triple) -> Triple:
+def torchao_outcome(operands: Triple, recipe: str) -> Triple:
     from torchao.float8 import Float8LinearConfig, convert_to_float8_training
 
     x, weight, gradient = operands
-    layer = nn.Linear(INPUTS, OUTPUTS, bias=False, dtype=torch.bfloat16)
+    plain = nn.Linear(INPUTS, OUTPUTS, bias=False, dtype=torch.bfloat16)
     with torch.no_grad():
-        layer.weight.copy_(weight)
-    recipe = Float8LinearConfig.from_recipe_name("tensorwise")
-    model = convert_to_float8_training(nn.Sequential(layer), config=recipe)
+        plain.weight.copy_(weight)
+    config = Float8LinearConfig.from_recipe_name(recipe)
+    model = convert_to_float8_training(nn.Sequential(plain), config=config)
     x = x.detach().requires_grad_()
     y = model(x)
     y.backward(gradient)
@@ -63,17 +75,34 @@ def torchao_outcome(operands: Triple) -> Triple:
 
 
 @pytest.fixture(scope="module")
-def reference(operands: Triple) -> Triple:
-    return torchao_outcome(operands)
+def references(operands: Triple) -> dict[str, Triple]:
+    return {recipe: torchao_outcome(operands, recipe) for recipe in RECIPES}
 
 
-@pytest.mark.parametrize("backend", [Fp8Backend.native, Fp8Backend.emulated])
+@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("native", [True, False])
 def test_agrees_with_torchao_forward_and_both_gradients(
-    backend: Fp8Backend, operands: Triple, reference: Triple
+    native: bool, recipe: str, operands: Triple, references: dict[str, Triple]
 ) -> None:
     """The same numbers, up to the last bit of a scale, and of a sum where it is taken in another order."""
-    found = outcome(fp8.LINEAR[backend], operands)
-    assert max(error(found, reference)) <= 1e-4
+    found = outcome(layer(recipe, native), operands)
+    assert max(error(found, references[recipe])) <= 1e-4
+
+
+def test_rowwise_a_large_row_costs_only_itself(operands: Triple) -> None:
+    """One scale for all leaves the others nothing: what is 2^26 times smaller is 0 in e4m3."""
+    x, weight, gradient = (part.flatten(0, -2).clone() for part in operands)
+    x[3], weight[5] = 2.0**26 * x[3], 2.0**26 * weight[5]
+    exact, others = x.double() @ weight.double().T, torch.ones(TOKENS, OUTPUTS, dtype=torch.bool)
+    others[3], others[:, 5] = False, False
+    lost, kept = (fp8.linear(x, weight, native=False, rowwise=rowwise)[others] for rowwise in (False, True))
+    assert not lost.any()
+    assert error((kept,) * 3, (exact[others],) * 3)[0] < 0.045
+    for rows in (x, weight, gradient):
+        _, scales = fp8.quantize(rows, fp8.E4M3, 1)
+        assert torch.equal(scales.log2(), scales.log2().round()) and scales.shape == (rows.size(0), 1)
+        largest = rows.abs().amax(dim=1, keepdim=True).float() / scales
+        assert largest.min() > 224 and largest.max() <= 448
 
 
 class _Projected(torch.autograd.Function):
@@ -102,42 +131,50 @@ def projected(size: int, **options: Any) -> Linear:
     return linear
 
 
+@pytest.mark.parametrize("recipe", RECIPES)
 @pytest.mark.parametrize("native", [True, False])
 def test_the_projection_agrees_with_torchao_in_one_chunk_and_in_many(
-    native: bool, operands: Triple, reference: Triple
+    native: bool, recipe: str, operands: Triple, references: dict[str, Triple]
 ) -> None:
-    limit = 1e-4
-    assert max(error(outcome(projected(TOKENS, native=native), operands), reference)) <= limit
-    y, grad_x, grad_weight = error(outcome(projected(16, native=native), operands), reference)
-    assert y <= limit  # one scale whatever the chunks
-    assert max(grad_x, grad_weight) <= 0.07  # a scale a chunk: other roundings, of the same size
+    limit, how = 1e-4, {"native": native, "rowwise": recipe == "rowwise"}
+    assert max(error(outcome(projected(TOKENS, **how), operands), references[recipe])) <= limit
+    y, grad_x, grad_weight = error(outcome(projected(16, **how), operands), references[recipe])
+    assert y <= limit  # the whole tensor's scales whatever the chunks
+    if recipe == "rowwise":
+        assert grad_x <= limit  # of a token, whatever the chunks
+    assert max(grad_x, grad_weight) <= 0.07  # scaled a chunk at a time: other roundings, of the same size
 
 
 @pytest.mark.compile
-def test_compiles_whole_and_agrees(operands: Triple, reference: Triple) -> None:
-    """Both backends in one graph, and rounding alone: compiling is what takes the time."""
+def test_compiles_whole_and_agrees(operands: Triple, references: dict[str, Triple]) -> None:
+    """Both backends and recipes in one graph, and rounding alone: compiling is what takes the time."""
 
     def mean(x: Tensor, weight: Tensor) -> Tensor:
-        return (fp8.native_linear(x, weight) + fp8.emulated_linear(x, weight)) / 2
+        return sum(part.values[0](x, weight) for part in LAYERS) / 4  # type: ignore[return-value]
 
     torch._dynamo.reset()
     fused = torch.compile(fp8.quantize, fullgraph=True)
     found = outcome(projected(TOKENS, native=True, quantize=fused), operands)
-    assert max(error(found, reference)) <= 1e-4
+    assert max(error(found, references["tensorwise"])) <= 1e-4
     found = outcome(torch.compile(mean, fullgraph=True), operands)
     assert max(error(found, outcome(mean, operands))) <= 0.004
-    assert max(error(found, reference)) <= 0.01  # halved gradients round to other numbers
+    means = tuple((a.float() + b.float()) / 2 for a, b in zip(*references.values(), strict=True))
+    assert max(error(found, means)) <= 0.01  # type: ignore[arg-type]  # quarters of gradients round otherwise
 
 
 def test_errors_are_those_of_fp8_and_no_more(operands: Triple) -> None:
-    """e4m3 rounds to 3 bits (relative error up to 1/16, 0.026 on average), e5m2 to 2; two a product."""
+    """e4m3 rounds to 3 bits (relative error up to 1/16, 0.026 on average), e5m2 to 2; two a product.
+
+    Gradients are e5m2 tensorwise, e4m3 rowwise.
+    """
     exact = outcome(lambda x, weight: x @ weight.T, operands, torch.float64)
     bf16 = outcome(lambda x, weight: x @ weight.to(x.dtype).T, operands)
     assert max(error(bf16, exact)) < 0.005
-    for linear in fp8.LINEAR.values():
-        y, grad_x, grad_weight = error(outcome(linear, operands), exact)
-        assert 0.02 < y < 0.045
-        assert 0.04 < grad_x < 0.07 and 0.04 < grad_weight < 0.07
+    for recipe, (least, most) in {"tensorwise": (0.04, 0.07), "rowwise": (0.02, 0.045)}.items():
+        for native in (True, False):
+            y, grad_x, grad_weight = error(outcome(layer(recipe, native), operands), exact)
+            assert 0.02 < y < 0.045
+            assert least < grad_x < most and least < grad_weight < most
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -160,18 +197,18 @@ def test_emulation_has_the_kernels_errors(seed: int) -> None:
     (x8, sx), (w8, sw), (g8, sg) = rounded
     products = [exact(x8, w8.t(), (sx, sw)), exact(g8, w8, (sg, sw)), exact(g8.t(), x8, (sg, sx))]
     operands = (x, weight, gradient)
-    native, emulated = (
-        error(outcome(fp8.LINEAR[backend], operands, torch.bfloat16), tuple(products))  # type: ignore[arg-type]
-        for backend in (Fp8Backend.native, Fp8Backend.emulated)
+    kernel, emulated = (
+        error(outcome(layer("tensorwise", native), operands, torch.bfloat16), tuple(products))  # type: ignore[arg-type]
+        for native in (True, False)
     )
-    for theirs, ours in zip(native, emulated, strict=True):
+    for theirs, ours in zip(kernel, emulated, strict=True):
         assert ours == pytest.approx(theirs, rel=0.02)
         assert ours < 1.8e-3
     projections = error(outcome(projected(128, native=False), operands, torch.bfloat16), tuple(products))  # type: ignore[arg-type]
     assert max(projections) < 1.8e-3
 
 
-@pytest.mark.parametrize("linear", fp8.LINEAR.values())
+@pytest.mark.parametrize("linear", LAYERS)
 @pytest.mark.parametrize("size", [0.0, 1e-30, 1e30])
 def test_any_size_of_operand_keeps_its_relative_error(linear: Linear, size: float, operands: Triple) -> None:
     """Zeros stay zeros (every first step has some); what fp32 holds neither over- nor underflows."""
@@ -185,45 +222,62 @@ def test_any_size_of_operand_keeps_its_relative_error(linear: Linear, size: floa
     assert all(part.isfinite().all() for part in found)
 
 
-def test_what_is_not_finite_stays_so() -> None:
+@pytest.mark.parametrize("linear", LAYERS)
+@pytest.mark.parametrize("value", [torch.inf, torch.nan])
+def test_what_is_not_finite_stays_so(linear: Linear, value: float) -> None:
     """A NaN must reach the loss, where it ends the run."""
     x = torch.ones(16, 16, dtype=torch.bfloat16)
-    x[3, 5] = torch.inf
-    for linear in fp8.LINEAR.values():
-        assert not linear(x, torch.ones(16, 16)).isfinite().all()
+    x[3, 5] = value
+    assert not linear(x, torch.ones(16, 16)).isfinite().all()
 
 
-def cuda_accepts(a: Tensor, b: Tensor, output_dtype: torch.dtype) -> None:
+def cuda_accepts(a: Tensor, b: Tensor, scales: tuple[Tensor, Tensor], output_dtype: torch.dtype) -> None:
     """Ask the registration that CUDA's graphs are traced with: a fake tensor on "cuda" of the same layout."""
     with FakeTensorMode():
-        a, b = (torch.empty_strided(t.shape, t.stride(), dtype=t.dtype, device="cuda") for t in (a, b))
-        scale = torch.empty((), device="cuda")
-        recipe = F.ScalingType.TensorWise
-        F.scaled_mm(a, b, scale, recipe, scale, recipe, output_dtype=output_dtype)
+        a, b, of_a, of_b = (
+            torch.empty_strided(t.shape, t.stride(), dtype=t.dtype, device="cuda") for t in (a, b, *scales)
+        )
+        recipe = F.ScalingType.RowWise if of_a.dim() else F.ScalingType.TensorWise
+        F.scaled_mm(a, b, of_a, recipe, of_b, recipe, output_dtype=output_dtype)
 
 
-@pytest.mark.parametrize("linear", [fp8.native_linear, projected(TOKENS, native=True)])
+@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize(
+    "make",
+    [
+        pytest.param(lambda recipe: layer(recipe, True), id="layer"),
+        pytest.param(
+            lambda recipe: projected(TOKENS, native=True, rowwise=recipe == "rowwise"), id="projection"
+        ),
+    ],
+)
 def test_cuda_accepts_the_layout_of_all_three_products(
-    linear: Linear, monkeypatch: pytest.MonkeyPatch, operands: Triple
+    make: Callable[..., Linear], recipe: str, monkeypatch: pytest.MonkeyPatch, operands: Triple
 ) -> None:
     original, products = F.scaled_mm, []
 
-    def spy(a: Tensor, b: Tensor, *args: object, **options: object) -> Tensor:
-        products.append((a, b, options["output_dtype"]))
-        return original(a, b, *args, **options)
+    def spy(
+        a: Tensor, b: Tensor, of_a: Tensor, _: object, of_b: Tensor, *args: Any, **options: Any
+    ) -> Tensor:
+        products.append((a, b, (of_a, of_b), options["output_dtype"]))
+        return original(a, b, of_a, _, of_b, *args, **options)
 
     monkeypatch.setattr(F, "scaled_mm", spy)
-    outcome(linear, operands)
+    outcome(make(recipe), operands)
     monkeypatch.undo()
-    assert [(a.shape[0], b.shape[1]) for a, b, _ in products] == [
+    assert [(a.shape[0], b.shape[1]) for a, b, *_ in products] == [
         (TOKENS, OUTPUTS),
         (TOKENS, INPUTS),
         (OUTPUTS, INPUTS),
     ]
-    for a, b, dtype in products:
+    for a, b, scales, dtype in products:
         assert {a.dtype, b.dtype} <= {fp8.E4M3, fp8.E5M2} and (a.dtype, b.dtype) != (fp8.E5M2, fp8.E5M2)
-        cuda_accepts(a, b, dtype)
+        cuda_accepts(a, b, scales, dtype)
         with pytest.raises(RuntimeError, match="col_major"):  # the question is asked
-            cuda_accepts(a, b.contiguous(), dtype)
+            cuda_accepts(a, b.contiguous(), scales, dtype)
         with pytest.raises(RuntimeError, match="row_major"):
-            cuda_accepts(a.t().contiguous().t(), b, dtype)
+            cuda_accepts(a.t().contiguous().t(), b, scales, dtype)
+        if recipe == "rowwise":
+            assert dtype is torch.bfloat16  # all that its kernel gives
+            with pytest.raises(RuntimeError, match="scale"):
+                cuda_accepts(a, b, (scales[0], scales[1].t()), dtype)

@@ -52,6 +52,7 @@ def plan(depth: int, variant: str, seed: int, init_seed: int | None = None, **ch
         "value_embedding_layers": (1,),
         "scaling_params": 1000 * depth,
         "total_params": 2000 * depth,
+        "active_params": 2000 * depth,
         "param_groups": {"wte": 1000},
         "flops_per_token": 6000 * depth,
         "target_tokens": 40960,

@@ -52,6 +52,7 @@ def plan(depth: int = 2, variant_id: str = "a" * 12, seed: int = 1, **changes: A
         "value_embedding_layers": (1,),
         "scaling_params": params,
         "total_params": 2 * params,
+        "active_params": 2 * params,
         "param_groups": {"wte": 2048 * width},
         "flops_per_token": 6 * params,
         "target_tokens": STEPS * batch,

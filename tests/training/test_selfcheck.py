@@ -31,7 +31,7 @@ def test_all_is_right_here(dtype: torch.dtype) -> None:
     for backend in (Fp8Backend.emulated, Fp8Backend.native):
         found = performed(dtype, backend)
         assert all(found.values()), found
-        assert {"attention sdpa", "attention banded", f"FP8 linear, {backend.name}"} <= found.keys()
+        assert {"attention sdpa", "attention banded", f"FP8 linear, rowwise, {backend.name}"} <= found.keys()
 
 
 def test_a_window_that_is_one_too_wide_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -47,9 +47,9 @@ def test_a_window_that_is_one_too_wide_is_found(monkeypatch: pytest.MonkeyPatch)
 
 def test_a_gradient_in_the_wrong_format_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if gradients were rounded without their scale: they all become zero."""
-    monkeypatch.setattr(fp8, "quantize", lambda x, dtype: (x.to(dtype), torch.full((), 2.0)))
+    monkeypatch.setattr(fp8, "quantize", lambda x, dtype, *_: (x.to(dtype), torch.full((), 2.0)))
     found = performed()
-    assert not found["FP8 linear, emulated"] and not found["FP8 projection, emulated"]
+    assert not found["FP8 linear, tensorwise, emulated"] and not found["FP8 projection, tensorwise, emulated"]
 
 
 def test_an_optimizer_that_goes_astray_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -80,7 +80,8 @@ def choices(
     yield "compile", "yes" if reason is None else f"no ({reason})"
     gpus = cores.gpus(config.trainer.device)
     workers = len(gpus) or cores.num_cores()
-    yield "threads", f"{max(1, cores.num_cores() // workers)} for each of {workers} local workers"
+    threads = cores.worker_environment(0, workers, gpus)[cores.THREADS]
+    yield "threads", f"{threads} for each of {workers} local workers"
     yield "wandb", config.logging.wandb.name
 
 

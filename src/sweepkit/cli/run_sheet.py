@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sweepkit.plan import disk, sizing
+from sweepkit.plan import disk
 from sweepkit.plan.run_plan import RunPlan
 
 
@@ -18,7 +18,7 @@ def show(plan: RunPlan) -> None:
     heads = f"{plan.num_heads} {'head' if plan.num_heads == 1 else 'heads'} of {plan.head_dim}"
     if plan.num_kv_heads != plan.num_heads:
         heads += f", {plan.num_kv_heads} for keys and values"
-    active = sizing.size(plan.config).active_params
+    active, count = plan.active_params, plan.config.horizon.count.name
     passed = "" if active == plan.total_params else f", {active:,} that a token passes"
     groups = ", ".join(f"{name} {count:,}" for name, count in plan.param_groups.items())
     rates = ", ".join(f"{name} {rate:.4g}" for name, rate in plan.learning_rates.items())
@@ -29,7 +29,8 @@ def show(plan: RunPlan) -> None:
         "model": f"depth {plan.depth}, width {plan.width}, {heads}, windows {_windows(plan)}",
         "parameters": f"{plan.total_params:,} in all, {plan.scaling_params:,} scaling{passed}",
         "": groups,
-        "tokens": f"{plan.total_tokens:,} ({tokens_per_param:.4g} a scaling parameter; {_asked_for(plan)})",
+        "tokens": f"{plan.total_tokens:,} ({tokens_per_param:.4g} a scaling parameter, {count}; "
+        f"{_asked_for(plan)})",
         "steps": f"{plan.num_steps:,} of {plan.total_batch_size:,} tokens, "
         f"{micro} × {plan.device_batch_size} rows of {plan.sequence_len}",
         "schedule": f"{plan.warmup_steps} steps up{_never_up(plan)}, {plan.warmdown_steps} down, momentum "

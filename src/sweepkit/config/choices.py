@@ -90,6 +90,20 @@ class Fp8Backend(Enum):
     emulated = "emulated"
 
 
+class Fp8Scaling(Enum):
+    """What shares a scale: all of an operand, or what is summed into one number of the product."""
+
+    tensorwise = "tensorwise"
+    rowwise = "rowwise"
+
+
+class Fp8Layers(Enum):
+    """Which of the layers that are large enough multiply in FP8: all, or the vocabulary projection alone."""
+
+    all = "all"
+    projection = "projection"
+
+
 class AttentionBackend(Enum):
     """Which kernel attends (model/attend.py); all compute the same."""
 

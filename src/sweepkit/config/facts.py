@@ -257,13 +257,14 @@ def check_ranges(config: Any, prefix: str = "") -> None:
 
 
 def spelled(value: Any) -> str:
-    """A value as it is written on a command line."""
+    """A value as it is written on a command line; of a number the shortest text that is the same number."""
     if isinstance(value, Enum):
         return value.name
     if value is None or isinstance(value, bool):
         return "null" if value is None else str(value).lower()
     if isinstance(value, float):
-        return f"{value:.12g}"
+        short = f"{value:.12g}"
+        return short if float(short) == value else repr(value)
     if isinstance(value, list | tuple):
         return f"[{','.join(map(spelled, value))}]"
     return str(value)

@@ -27,15 +27,20 @@ def base(stream: str) -> str | None:
     return stream.removesuffix(SUFFIX) if stream.endswith(SUFFIX) else None
 
 
+def num_bytes(config: RunConfig, stream: str) -> int | None:
+    """Of the text that a usual stream is of; None where only reading tells."""
+    is_embedded = stream == "probe" or config.dataset.kind is DatasetKind.embedded
+    return EMBEDDED_BYTES.get(stream) if is_embedded else None
+
+
 def room(config: RunConfig, stream: str) -> int | None:
     """The largest ``evaluation.max_bytes`` that leaves a stream a holdout; None where only the text tells.
 
     Args:
         stream: the usual one.
     """
-    if stream != "probe" and config.dataset.kind is not DatasetKind.embedded:
-        return None
-    return int(EMBEDDED_BYTES[stream] / (1.0 + MIN_FRAC))
+    size = num_bytes(config, stream)
+    return None if size is None else int(size / (1.0 + MIN_FRAC))
 
 
 def is_known_to_be_empty(config: RunConfig, stream: str) -> bool:

@@ -9,6 +9,8 @@ from sweepkit.config.choices import (
     Dtype,
     ExpertBalance,
     Fp8Backend,
+    Fp8Layers,
+    Fp8Scaling,
     FurtherHeads,
     FurtherSchedule,
     MlpKind,
@@ -221,6 +223,13 @@ class ModelConfig:
 class Fp8Config:
     """Which Linear layers multiply in FP8, and how."""
 
+    layers: Fp8Layers = fact(
+        Fp8Layers.all, "which multiply in FP8: all that are large enough, or the vocabulary projection alone"
+    )
+    scaling: Fp8Scaling = fact(
+        Fp8Scaling.tensorwise,
+        "an operand has one scale, or one a row (a column, where columns are multiplied)",
+    )
     min_size: int = fact(
         128, "layers whose weight is at least this in both sizes multiply in FP8", at_least(1)
     )

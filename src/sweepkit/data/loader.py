@@ -12,17 +12,12 @@ reads the sources of its text in the same shares whatever its seed.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import numpy.typing as npt
 
+from sweepkit.data.packing import PackingIndex
 from sweepkit.data.permutation import key_of, permute
 from sweepkit.errors import ImpossibleError, invalid
-
-if TYPE_CHECKING:
-    from sweepkit.data.prepare import PreparedData
-
 
 #: Into how many stretches the rows are cut; fewer where there are fewer rows.
 NUM_STRATA = 64
@@ -37,8 +32,22 @@ class TrainLoader:
         rows_per_batch: total_batch_size // sequence_len.
     """
 
-    def __init__(self, prepared: PreparedData, seed: int, total_batch_size: int, sequence_len: int) -> None:
-        """Args: ``total_batch_size`` in tokens, a multiple of ``sequence_len``.
+    def __init__(
+        self,
+        tokens: npt.NDArray[np.integer],
+        index: PackingIndex,
+        seed: int,
+        total_batch_size: int,
+        sequence_len: int,
+        dataset: str = "",
+    ) -> None:
+        """Make the loader.
+
+        Args:
+            tokens: [N], the whole text's.
+            index: which of them are in a row, packed for ``sequence_len``.
+            total_batch_size: tokens, a multiple of ``sequence_len``.
+            dataset: its name, for errors.
 
         Raises:
             ConfigError: the batch is not a whole number of rows.
@@ -50,15 +59,13 @@ class TrainLoader:
                 "horizon.total_batch_size", total_batch_size,
                 f"be a multiple of horizon.sequence_len ({sequence_len})", f"nearest: {nearest}",
             )  # fmt: skip
-        self._tokens = prepared.tokens.tokens
-        self._index = prepared.packing(sequence_len)
-        self._seed = seed
+        self._tokens, self._index, self._seed = tokens, index, seed
         self._row_len = sequence_len + 1
         self.rows_per_batch = total_batch_size // sequence_len
-        self.num_rows = self._index.num_rows
+        self.num_rows = index.num_rows
         if self.num_rows < self.rows_per_batch:
             raise ImpossibleError(
-                f"dataset {prepared.config.dataset.name!r} packs into {self.num_rows} rows of {sequence_len} "
+                f"dataset {dataset!r} packs into {self.num_rows} rows of {sequence_len} "
                 f"tokens, but must fill one batch of {self.rows_per_batch} rows (horizon.total_batch_size "
                 f"{total_batch_size}); use more text, a smaller batch or a smaller horizon.sequence_len"
             )

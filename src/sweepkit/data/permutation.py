@@ -23,13 +23,13 @@ def permute(positions: Integers, sizes: Integers | int, keys: Unsigned | int) ->
 
     Sizes and keys are one for all, or one for each.
     """
-    images, keys = positions, np.asarray(keys, np.uint64)
-    for number in range(_ROUNDS):
-        round_keys = key_of(keys, number)
-        offsets = (round_keys % np.asarray(sizes, np.uint64)).astype(np.int64)
+    keys_R1 = key_of(np.asarray(keys, np.uint64), np.arange(_ROUNDS)[:, None])
+    offsets_R1 = (keys_R1 % np.asarray(sizes, np.uint64)).astype(np.int64)
+    images = positions
+    for offsets, coin_keys in zip(offsets_R1, key_of(keys_R1, 1), strict=True):
         partners = (offsets - images) % sizes
         shared = np.maximum(images, partners).astype(np.uint64)
-        coins = _mix(shared ^ key_of(round_keys, 1)) & np.uint64(1)
+        coins = _mix(shared ^ coin_keys) & np.uint64(1)
         images = np.where(coins == 1, partners, images)
     return images
 

@@ -60,7 +60,9 @@ class PreparedData:
 
     def train(self, seed: int, total_batch_size: int, sequence_len: int | None = None) -> TrainLoader:
         """The loader of one run; ``sequence_len`` defaults to the configuration's."""
-        return TrainLoader(self, seed, total_batch_size, sequence_len or self.config.horizon.sequence_len)
+        length = sequence_len or self.config.horizon.sequence_len
+        index, name = self.packing(length), self.config.dataset.name
+        return TrainLoader(self.tokens.tokens, index, seed, total_batch_size, length, name)
 
     @property
     def texts(self) -> dict[str, dict[str, Any]]:

@@ -18,8 +18,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sweepkit import fsio
-from sweepkit.config import typed
 from sweepkit.config.choices import LauncherKind
 from sweepkit.config.schema import LauncherConfig, RunConfig
 from sweepkit.errors import ConfigError, DataError, SweepkitError, invalid
@@ -261,10 +259,7 @@ def _data_problems(
     """Call ``prepare`` once per distinct recipe; gives the plans of each recipe that cannot be prepared."""
     recipes: dict[str, list[RunPlan]] = {}
     for plan in plans:
-        config = plan.config
-        parts = (config.dataset, config.tokenizer, config.packing, config.evaluation)
-        key = fsio.digest([typed.dump(parts), plan.sequence_len, plan.texts])
-        recipes.setdefault(key, []).append(plan)
+        recipes.setdefault(text.recipe(plan), []).append(plan)
     for alike in recipes.values():
         try:
             if alike[0].texts:

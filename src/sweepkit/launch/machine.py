@@ -24,10 +24,11 @@ _PROCESS_GIB = 1.0  # of a worker besides its model: torch, the compiler
 _MEMORY_SHARE = 0.8
 _CGROUP = Path("/sys/fs/cgroup")
 
-_OMP = "OMP_NUM_THREADS"
+#: How many threads a process computes with.
+THREADS = "OMP_NUM_THREADS"
 #: Of libraries that compute; torch takes MKL's before OpenMP's.
 _THREAD_VARIABLES = (
-    _OMP,
+    THREADS,
     "MKL_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
     "VECLIB_MAXIMUM_THREADS",
@@ -136,7 +137,7 @@ def worker_environment(slot: int, workers: int, gpus: Sequence[str], processes: 
     """
     environment = dict(os.environ)
     threads = str(max(1, num_cores() // (workers * processes)))
-    asked = environment.get(_OMP, "")
+    asked = environment.get(THREADS, "")
     for name in _THREAD_VARIABLES:
         environment.setdefault(name, asked if asked.isdecimal() else threads)
     environment.setdefault(_COMPILE_THREADS, threads)

@@ -187,20 +187,21 @@ class GPT(nn.Module):
         They are the same where the next token is all that is predicted.
         """
         x_BTD, unevenness = self._stream(inputs_BT)
-        loss, next_token = self._training_nats(x_BTD.flatten(0, 1), targets_BT)
+        num_further = self.config.multi_token.num_further
+        loss, next_token = self._mean_nats(x_BTD.flatten(0, 1), targets_BT, num_further)
         if unevenness:
             loss = loss + self.config.experts.loss_weight * torch.stack(unevenness).mean()
         return loss, next_token
 
-    def _training_nats(self, x_ND: Tensor, targets_BT: Tensor) -> tuple[Tensor, Tensor]:
+    def _mean_nats(self, x_ND: Tensor, targets_BT: Tensor, num_further: int) -> tuple[Tensor, Tensor]:
         """The weighted mean nats of all tokens that a position predicts, and those of the next alone."""
-        if not self.config.multi_token.num_further:
-            loss = self._mean_nats(x_ND, targets_BT.flatten())
-            return loss, loss.detach()
-        targets_NK = further_targets(targets_BT, self.config.multi_token.num_further).flatten(0, 1)
+        head_VD, cap = self.lm_head.weight[: self.vocab_size], self.config.logit_softcap
         project = (self.training and self.training_project) or InComputeDtype
-        cap, weights_K = self.config.logit_softcap, self.get_buffer("further_weights")
-        head_VD = self.lm_head.weight[: self.vocab_size]
+        if not num_further:
+            loss = mean_nats(x_ND, head_VD, targets_BT.flatten(), cap, self._nats_and_gradient, project)
+            return loss, loss.detach()
+        targets_NK = further_targets(targets_BT, num_further).flatten(0, 1)
+        weights_K = self.get_buffer("further_weights")
         if not self.further_heads:
             weights_K = torch.cat((torch.ones_like(weights_K[:1]), weights_K))
             return weighted_mean_nats(x_ND, head_VD, targets_NK, weights_K, cap, self._weighted, project)
@@ -215,16 +216,12 @@ class GPT(nn.Module):
         x_BTD, _ = self._stream(inputs_BT)
         if targets_BT is None:
             return softcap(self.lm_head(x_BTD)[..., : self.vocab_size], self.config.logit_softcap)
-        x_ND, targets_N = x_BTD.flatten(0, 1), targets_BT.flatten()
+        x_ND = x_BTD.flatten(0, 1)
         if loss == "mean":
-            return self._mean_nats(x_ND, targets_N)
+            return self._mean_nats(x_ND, targets_BT, num_further=0)[0]
         head_VD, cap = self.lm_head.weight[: self.vocab_size], self.config.logit_softcap
-        return token_nats(x_ND, head_VD, targets_N, cap, self._nats_and_gradient).view(targets_BT.shape)
-
-    def _mean_nats(self, x_ND: Tensor, targets_N: Tensor) -> Tensor:
-        head_VD, cap = self.lm_head.weight[: self.vocab_size], self.config.logit_softcap
-        project = (self.training and self.training_project) or InComputeDtype
-        return mean_nats(x_ND, head_VD, targets_N, cap, self._nats_and_gradient, project)
+        nats_N = token_nats(x_ND, head_VD, targets_BT.flatten(), cap, self._nats_and_gradient)
+        return nats_N.view(targets_BT.shape)
 
     def _stream(self, inputs_BT: Tensor) -> tuple[Tensor, list[Tensor]]:
         """What the head multiplies, [B, T, D]: the normed stream after all blocks; losses of uneven loads."""

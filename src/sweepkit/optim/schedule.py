@@ -48,7 +48,7 @@ def at(step: int, plan: RunPlan, num_skipped: int = 0, part: int = 0) -> Now:
     share = 1 / updates_in(step, plan)
     time = step + part * share
     factors = lr_factor(time, plan, share), weight_decay_factor(time, plan), momentum(time, plan)
-    return Now(_updates_before(step, plan) + part - num_skipped, *factors, share)
+    return Now(updates_before(step, plan) + part - num_skipped, *factors, share)
 
 
 def further_weights(step: int, plan: RunPlan) -> list[float]:
@@ -74,7 +74,8 @@ def updates_in(step: int, plan: RunPlan) -> int:
     return ramp[step * len(ramp) // plan.num_steps]
 
 
-def _updates_before(step: int, plan: RunPlan) -> int:
+def updates_before(step: int, plan: RunPlan) -> int:
+    """How many updates the steps before this one make."""
     ramp = plan.config.schedule.batch_ramp
     starts = [-(-index * plan.num_steps // len(ramp)) for index in range(len(ramp) + 1)]
     return sum(

@@ -56,6 +56,7 @@ def build(config: RunConfig) -> RunPlan:
         value_embedding_layers=sizes.value_embedding_layers,
         scaling_params=sizes.scaling_params(config.horizon.count),
         total_params=sizes.total_params,
+        active_params=sizes.active_params,
         param_groups=sizes.param_groups,
         flops_per_token=sizes.flops_per_token,
         target_tokens=horizon.target_tokens,

@@ -11,8 +11,9 @@ import math
 from collections import Counter
 from dataclasses import replace
 
-from sweepkit.config.choices import Dtype
+from sweepkit.config.choices import Dtype, Fp8Scaling
 from sweepkit.config.schema import RunConfig
+from sweepkit.plan.fp8_share import in_fp8
 from sweepkit.plan.part_weights import Weight
 from sweepkit.plan.roles import UpdateRule, update_rule
 from sweepkit.plan.run_plan import RunPlan
@@ -164,4 +165,23 @@ def _activation_bytes(config: RunConfig, sizing: Sizing, rows: int, compute: int
     tokens = rows * config.horizon.sequence_len
     channels = sum(part.channels for part in sizing.parts)
     logit = compute + 4 * (2 if config.trainer.compile else 5)
-    return tokens * channels * compute + min(tokens * sizing.padded_vocab_size, _CHUNK_LOGITS) * logit
+    logits = min(tokens * sizing.padded_vocab_size, _CHUNK_LOGITS)
+    return tokens * channels * compute + logits * logit + _fp8_bytes(config, sizing, tokens, logits)
+
+
+def _fp8_bytes(config: RunConfig, sizing: Sizing, tokens: int, logits: int) -> int:
+    """What FP8 keeps besides: weights as they were rounded; of one head at a time, what its loss multiplies.
+
+    That is the stream and the gradient of a chunk of logits, rowwise twice each, and the weight by rows and
+    by columns. Inputs of other layers are kept in FP8 instead of the compute dtype, which is not taken off.
+    """
+    rule = config.precision.fp8
+    if config.precision.dtype is not Dtype.fp8:
+        return 0
+    rounded = [weight for weight in sizing.weights if in_fp8(weight, rule)]
+    heads = [weight for weight in rounded if weight.role == "unembedding"]
+    kept = sum(weight.num_params for weight in rounded if weight not in heads)
+    if not heads:
+        return kept
+    times, (rows, columns) = 2 if rule.scaling is Fp8Scaling.rowwise else 1, heads[0].shape
+    return kept + 2 * rows * columns + times * (tokens * columns + logits)

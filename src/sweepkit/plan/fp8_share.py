@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from sweepkit.config.choices import Dtype
+from sweepkit.config.choices import Dtype, Fp8Layers
 from sweepkit.config.schema import Fp8Config, RunConfig
 from sweepkit.plan.part_weights import FLOPS_PER_PARAM, Weight
 from sweepkit.plan.sizing import Sizing
 
 
 def in_fp8(weight: Weight, rule: Fp8Config) -> bool:
-    """Whether a weight is multiplied in FP8: both of its sizes are large enough, padding left out."""
+    """Whether a weight is multiplied in FP8: chosen, and large enough in both sizes, padding left out."""
     if weight.use != "product" or weight.exact:
+        return False
+    if rule.layers is Fp8Layers.projection and weight.role != "unembedding":
         return False
     rows, columns = weight.shape[0] - weight.padding, weight.shape[1]
     return (
@@ -19,7 +21,7 @@ def in_fp8(weight: Weight, rule: Fp8Config) -> bool:
 
 
 def fp8_flops_per_token(config: RunConfig, sizes: Sizing) -> int:
-    """Training FLOPs a token that FP8 carries: those of the Linear layers that are large enough.
+    """Training FLOPs a token that FP8 carries: those of the layers that ``in_fp8`` names.
 
     0 unless ``precision.dtype`` is fp8. Attention's own products, gates and what is no matrix product stay in
     the compute dtype.

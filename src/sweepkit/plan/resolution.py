@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sweepkit.config import dimensions
+from sweepkit.config import dimensions, holdout
 from sweepkit.config.choices import DatasetKind, TokenizerCorpus
 from sweepkit.config.cross_checks import EMBEDDED_SOURCES
 from sweepkit.config.schema import RunConfig
@@ -44,6 +44,7 @@ def resolved(
         "model.value_embedding_layers": sizes.value_embedding_layers,
         "model.backout": dimensions.has_backout(config.model),
         "evaluation.streams": sorted(config.evaluation.streams),
+        "evaluation.max_bytes": _scored_bytes(config),
         "horizon.num_steps": horizon.num_steps,
         "horizon.total_batch_size": horizon.total_batch_size,
         "horizon.device_batch_size": horizon.device_batch_size,
@@ -52,6 +53,15 @@ def resolved(
         **{f"schedule.{name}": number for name, number in steps.items()},
         **_data(config, texts),
     }
+
+
+def _scored_bytes(config: RunConfig) -> int:
+    """At most the longest text that is scored, where that is known: above its size, all of it is."""
+    streams = {holdout.base(stream) or stream for stream in config.evaluation.streams}
+    sizes = [holdout.num_bytes(config, stream) for stream in streams]
+    known = [size for size in sizes if size is not None]
+    limit = config.evaluation.max_bytes
+    return min(limit, max(known)) if known and len(known) == len(sizes) else limit
 
 
 def _data(config: RunConfig, texts: Mapping[str, str | None]) -> dict[str, Any]:

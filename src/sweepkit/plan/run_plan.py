@@ -31,6 +31,7 @@ class RunPlan:
     value_embedding_layers: tuple[int, ...]
     scaling_params: int  # by horizon.count
     total_params: int
+    active_params: int  # that a token passes: of routed experts the chosen ones alone
     param_groups: dict[str, int]  # wte, value_embeds, lm_head, transformer_matrices, scalars
     # horizon
     flops_per_token: int

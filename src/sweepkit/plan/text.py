@@ -19,9 +19,10 @@ from urllib.parse import quote
 
 import sweepkit
 from sweepkit import fsio
-from sweepkit.config import holdout, paths
+from sweepkit.config import holdout, paths, typed
 from sweepkit.config.choices import DatasetKind, TokenizerCorpus
 from sweepkit.config.cross_checks import EMBEDDED_SOURCES
+from sweepkit.config.facts import Identity, declared, default
 from sweepkit.config.schema import DatasetConfig, RunConfig
 from sweepkit.errors import DamagedError, DataError, StorageError
 from sweepkit.plan import folder_text
@@ -33,6 +34,15 @@ _MANIFEST = Path(sweepkit.__file__).resolve().parent / "data" / "corpus" / "mani
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 #: ``dataset.name`` of a parquet folder that nobody named (``conf/dataset/parquet_folder.yaml``).
 _UNNAMED = "parquet_folder"
+
+
+#: Blocks of the RunConfig that text is prepared by: those that are marked as data, or as evaluation.
+_BLOCKS = tuple(
+    item.name
+    for item in dataclasses.fields(RunConfig)
+    if (declared(item).data or declared(item).identity is Identity.evaluation)
+    and dataclasses.is_dataclass(default(item))
+)
 
 
 class UnknownTextError(DataError):
@@ -76,6 +86,12 @@ def texts(config: RunConfig) -> dict[str, str | None]:
     if any((holdout.base(stream) or stream) == PROBE for stream in config.evaluation.streams):
         found[PROBE] = embedded_digest()
     return found
+
+
+def recipe(plan: RunPlan) -> str:
+    """Equal for plans that one preparation of data (``data/prepare.py``) serves."""
+    blocks = [getattr(plan.config, name) for name in _BLOCKS]
+    return fsio.digest([typed.dump(blocks), plan.sequence_len, plan.texts])
 
 
 def known(plan: RunPlan) -> RunPlan:

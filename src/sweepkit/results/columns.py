@@ -185,7 +185,11 @@ RUN_COLUMNS: tuple[Column, ...] = (
     Column("width", INT, "channels", NO, "model width"),
     Column("num_heads", INT, "heads", NO, "query heads a layer"),
     Column("scaling_params", INT, "parameters", NO, "parameters the tokens:params ratio counts"),
+    Column("scaling_count", TEXT, "", NO, "which those are (horizon.count)"),
     Column("total_params", INT, "parameters", NO, "all parameters"),
+    Column(
+        "active_params", INT, "parameters", NO, "that a token passes: of routed experts the chosen ones alone"
+    ),
     Column("flops_per_token", INT, "FLOPs/token", NO, "training FLOPs a token, from the architecture"),
     Column("sequence_len", INT, "tokens", NO, "tokens a row", least=1),
     Column("device_batch_size", INT, "rows", NO, "rows a device takes at once", least=1),

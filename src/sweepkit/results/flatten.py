@@ -26,8 +26,9 @@ Row = dict[str, Any]
 
 _PLAN_COLUMNS = (
     "run_id", "variant_id", "seed", "pair_key", "compile_key", "evaluation_key", "depth", "width",
-    "num_heads", "scaling_params", "total_params", "flops_per_token", "sequence_len", "device_batch_size",
-    "total_batch_size", "num_steps", "total_tokens", "total_flops", "weight_decay", "estimated_gpu_hours",
+    "num_heads", "scaling_params", "total_params", "active_params", "flops_per_token", "sequence_len",
+    "device_batch_size", "total_batch_size", "num_steps", "total_tokens", "total_flops", "weight_decay",
+    "estimated_gpu_hours",
 )  # fmt: skip
 _RECORD_COLUMNS = (
     "run_id", "variant_id", "seed", "state", "failure_class", "failure_message", "attempt", "step",
@@ -51,6 +52,8 @@ def plan_row(plan: dict[str, Any]) -> Row:
     for name in ("learning_rates", "weight_decays"):
         row |= {f"{name}_{group}": value for group, value in (plan.get(name) or {}).items()}
     config = plan.get("config") or {}
+    if count := (config.get("horizon") or {}).get("count"):
+        row["scaling_count"] = count
     row["dataset"] = text.label(config.get("dataset") or {}, (plan.get("texts") or {}).get(text.DATASET))
     if config.get("init_seed") not in (None, plan.get("seed")):
         row["init_seed"] = config["init_seed"]

@@ -13,8 +13,6 @@ from dataclasses import dataclass
 
 import torch
 
-from sweepkit import fsio
-from sweepkit.config import typed
 from sweepkit.config.choices import AttentionBackend
 from sweepkit.config.schema import RunConfig
 from sweepkit.data.prepare import PreparedData, prepare
@@ -75,8 +73,7 @@ class Bench:
             DataError: the text is not the one that the plan is named by.
         """
         text.check(plan)
-        parts = (config.dataset, config.tokenizer, config.packing, config.evaluation)
-        key = fsio.digest([typed.dump(parts), config.horizon.sequence_len, plan.texts])
+        key = text.recipe(plan)
         if self._data is None or self._data[0] != key:
             self._data = None
             journal.progress("preparing data", force=True)

@@ -21,7 +21,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from sweepkit.config.choices import AttentionBackend, ExpertBalance, Fp8Backend
+from sweepkit.config.choices import AttentionBackend, ExpertBalance, Fp8Backend, Fp8Scaling
 from sweepkit.distributed.ranks import Ranks
 from sweepkit.model.gpt import GPT, build_model
 from sweepkit.model.layers import Linear
@@ -69,19 +69,19 @@ class Engine:
             self.model.compile_regions(**COMPILE_OPTIONS)
 
     def _use_fp8(self, plan: RunPlan, backend: Fp8Backend) -> int:
-        """Let the Linear layers that are large enough multiply in FP8; returns how many."""
+        """Let the Linear layers that ``in_fp8`` names multiply in FP8; returns how many."""
         rule = plan.config.precision.fp8
+        how = {"native": backend is Fp8Backend.native, "rowwise": rule.scaling is Fp8Scaling.rowwise}
         chosen = [name for name, weight in self.model.weights.items() if in_fp8(weight, rule)]
         heads = [name for name in chosen if self.model.weights[name].role == "unembedding"]
         for name in chosen:
             if name not in heads:
                 layer = self.model.get_submodule(name.removesuffix(".weight"))
-                cast(Linear, layer).training_product = fp8.LINEAR[backend]
+                cast(Linear, layer).training_product = partial(fp8.linear, **how)
         if heads:  # all or none, and their products are the loss's
-            native = backend is Fp8Backend.native
-            fuse = native and self.key.compile  # emulation gains nothing by it
+            fuse = how["native"] and self.key.compile  # emulation gains nothing by it
             quantize = torch.compile(fp8.quantize, **COMPILE_OPTIONS) if fuse else fp8.quantize
-            self.model.training_project = partial(fp8.Projection, native=native, quantize=quantize)
+            self.model.training_project = partial(fp8.Projection, quantize=quantize, **how)
         return len(chosen)
 
     @property

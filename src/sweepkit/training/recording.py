@@ -152,6 +152,8 @@ def results(
         "peak_memory_gib": max(peaks_gib),
         "total_flops": state.step * plan.total_batch_size * plan.flops_per_token,
         "total_tokens": state.step * plan.total_batch_size,
+        "total_params": plan.total_params,
+        "active_params": plan.active_params,
     }
 
 

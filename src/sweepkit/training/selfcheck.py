@@ -18,11 +18,12 @@ import torch
 from torch import Tensor, nn
 
 from sweepkit.config import compose
-from sweepkit.config.choices import AttentionBackend, Fp8Backend
+from sweepkit.config.choices import AttentionBackend, Fp8Backend, Fp8Scaling
 from sweepkit.distributed import exchange_check
 from sweepkit.model import flash3
 from sweepkit.model.attend import Attend
 from sweepkit.model.gpt import GPT, build_model
+from sweepkit.model.loss import Project
 from sweepkit.optim.adamw import AdamRule, AdamWGroup
 from sweepkit.optim.muon import MuonRule, input_scale, muon_step, polar_express
 from sweepkit.optim.schedule import Now
@@ -177,13 +178,19 @@ def _plain_attention(operands: list[Tensor], window: int) -> Tensor:
 
 
 def _fp8_checks(device: torch.device, backend: Fp8Backend, compiled: bool) -> Iterator[Check]:
-    native, linear = backend is Fp8Backend.native, fp8.LINEAR[backend]
-    parts = [(f"linear, {backend.name}", _linear(linear))]
-    parts.append((f"projection, {backend.name}", _projection(native, fp8.quantize)))
-    if compiled and native:
-        parts.append(("linear, compiled", _linear(torch.compile(linear, fullgraph=True))))
-        fused = torch.compile(fp8.quantize, **COMPILE_OPTIONS)
-        parts.append(("projection, compiled", _projection(native, fused)))
+    native, parts = backend is Fp8Backend.native, []
+    for scaling in Fp8Scaling:
+        how = {"native": native, "rowwise": scaling is Fp8Scaling.rowwise}
+        linear, name = partial(fp8.linear, **how), f"{scaling.name}, {backend.name}"
+        parts.append((f"linear, {name}", _linear(linear)))
+        parts.append((f"projection, {name}", _projection(partial(fp8.Projection, **how))))
+        if compiled and native:
+            fused = torch.compile(fp8.quantize, **COMPILE_OPTIONS)
+            projection = partial(fp8.Projection, quantize=fused, **how)
+            parts.append(
+                (f"linear, {scaling.name}, compiled", _linear(torch.compile(linear, fullgraph=True)))
+            )
+            parts.append((f"projection, {scaling.name}, compiled", _projection(projection)))
     for name, product in parts:
         yield Check(f"FP8 {name}", "fp64", _FP8_LIMIT, partial(_fp8, product, device))
 
@@ -210,9 +217,9 @@ def _linear(linear: Callable[[Tensor, Tensor], Tensor]) -> Product:
     return product
 
 
-def _projection(native: bool, quantize: fp8.Quantize) -> Product:
+def _projection(project: Project) -> Product:
     def product(x: Tensor, weight: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        projection, rows = fp8.Projection(x, weight, native, quantize), slice(0, x.size(0))
+        projection, rows = project(x, weight), slice(0, x.size(0))
         return projection.logits(rows), *projection.gradients(rows, gradient)
 
     return product

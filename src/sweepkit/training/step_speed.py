@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
+from sweepkit.optim import schedule
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.training import device as devices
 from sweepkit.training import failure
@@ -22,7 +23,10 @@ _NUM_STEPS = 4
 
 @dataclass(frozen=True)
 class StepSpeed:
-    """Medians over a few steps, after one that does not count; optimizer included, data not."""
+    """Medians over a few steps, after one that does not count; optimizer included, data not.
+
+    Where steps make several updates (``schedule.batch_ramp``), this one has as many as the run's on average.
+    """
 
     device_batch_size: int
     step_time_s: float
@@ -64,18 +68,22 @@ def _measure(plan: RunPlan, key: EngineKey, utilisation: Utilisation) -> StepSpe
     rows = torch.randint(0, engine.model.vocab_size, shape, dtype=torch.int32).to(key.device)
     inputs_BT, targets_BT = rows[:, :-1].contiguous(), rows[:, 1:].contiguous()
     num_micro = plan.total_batch_size // (plan.device_batch_size * plan.sequence_len)
+    num_updates = schedule.updates_before(plan.num_steps, plan) / plan.num_steps
     times_s = []
     for step in range(1 + _NUM_STEPS):
         started = time.perf_counter()
         engine.set_step(plan, min(step, plan.num_steps - 1))  # the run may be shorter
         for _ in range(num_micro):
             engine.backward(inputs_BT, targets_BT, 1 / num_micro)
+        if num_updates > 1:  # the update is timed for itself
+            devices.synchronize(key.device)
+        updating = time.perf_counter()
         if engine.unscale():
             engine.optimizer.clip()
             engine.step(plan)
         engine.optimizer.zero_grad()
         devices.synchronize(key.device)
-        times_s.append(time.perf_counter() - started)
+        times_s.append(updating - started + num_updates * (time.perf_counter() - updating))
     step_time_s = statistics.median(times_s[1:])
     tokens_per_s = plan.total_batch_size / step_time_s
     return StepSpeed(
