@@ -32,16 +32,23 @@ def cpu_without_override(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SWEEPKIT_DTYPE", raising=False)
 
 
-def test_says_what_would_be_used_and_checks_it(capsys: pytest.CaptureFixture[str]) -> None:
+def test_says_what_would_be_used_and_checks_it(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")  # workers keep what the user has set
     overrides = ["precision=fp8", "trainer=eager", "trainer.device=cpu"]
     assert main(["doctor", "--format", "json", *overrides]) == 0
     found = json.loads(capsys.readouterr().out)
     choices = found["choices"]
     assert choices["dtype"] == "fp8 (precision.dtype=fp8)"
     assert choices["FP8"].startswith("emulated") and choices["attention"].startswith("sdpa")
+    assert choices["threads"].startswith("7 for each of")
     assert choices["compile"] == "no (trainer.compile=false)"
     assert torch.__version__ in found["machine"]["versions"] and "free" in found["machine"]["disk, results"]
-    assert {check["name"] for check in found["checks"]} >= {"attention banded", "FP8 linear, emulated"}
+    assert {check["name"] for check in found["checks"]} >= {
+        "attention banded",
+        "FP8 linear, rowwise, emulated",
+    }
     assert all(check["passed"] for check in found["checks"])
     assert found["steps"] == {}  # a CPU
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sweepkit.config import identity
+from sweepkit.config import holdout, identity
 from sweepkit.config.compose import compose
 from sweepkit.plan.build import build
 from sweepkit.plan.run_plan import RunPlan
@@ -92,7 +92,7 @@ def test_what_makes_another_run(override: str) -> None:
     assert plan(override).evaluation_key == plan().evaluation_key
 
 
-@pytest.mark.parametrize("override", ["evaluation.max_bytes=1000000", "evaluation.streams=[validation]"])
+@pytest.mark.parametrize("override", ["evaluation.max_bytes=100000", "evaluation.streams=[validation]"])
 def test_what_is_measured_of_a_run_makes_no_other_run(override: str) -> None:
     other = plan(override)
     assert other.evaluation_key != plan().evaluation_key
@@ -102,6 +102,23 @@ def test_what_is_measured_of_a_run_makes_no_other_run(override: str) -> None:
 
 def test_the_order_of_streams_is_none_of_what_is_measured() -> None:
     assert plan("evaluation.streams=[probe,validation]").evaluation_key == plan().evaluation_key
+
+
+def test_more_bytes_than_the_text_has_are_the_text() -> None:
+    sizes = {stream: holdout.num_bytes(compose([]), stream) for stream in holdout.EMBEDDED_BYTES}
+    longest = max(size for size in sizes.values() if size)
+
+    def key(*overrides: str) -> str:
+        return plan(*overrides).evaluation_key
+
+    whole = key(f"evaluation.max_bytes={longest}")
+    assert (
+        key("evaluation.max_bytes=4000000000") == key() == whole != key(f"evaluation.max_bytes={longest - 1}")
+    )
+    alone = "evaluation.streams=[validation]"
+    assert key(alone, f"evaluation.max_bytes={sizes['validation']}") == key(alone)
+    own = "dataset=climbmix"  # whose size only reading tells
+    assert key(own) != key(own, f"evaluation.max_bytes={longest}")
 
 
 def test_the_same_run_asked_for_in_other_words() -> None:

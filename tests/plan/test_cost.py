@@ -77,6 +77,20 @@ def test_memory_of_the_loss_is_that_of_a_chunk() -> None:
     )
 
 
+def test_memory_of_fp8_is_what_was_rounded() -> None:
+    """By hand for d12: 12 layers of 12 times 768², of the head twice its weight, the stream, a chunk."""
+    bf16 = plan("precision=bf16").estimated_peak_memory_gib
+    matrices, head, stream, chunk = 12 * 12 * 768**2, 32_768 * 768, 32 * 2048 * 768, 2**27
+    for overrides, num_bytes in (
+        ([], matrices + 2 * head + stream + chunk),
+        (["precision.fp8.scaling=rowwise"], matrices + 2 * head + 2 * (stream + chunk)),
+        (["precision.fp8.layers=projection"], 2 * head + stream + chunk),
+        (["precision.fp8.min_size=40000"], 0),
+    ):
+        found = plan("precision=fp8", *overrides).estimated_peak_memory_gib
+        assert found - bf16 == pytest.approx(num_bytes / 2**30), overrides
+
+
 def test_memory_grows_with_what_takes_memory() -> None:
     here = plan("model=d4").estimated_peak_memory_gib
     assert plan("model=d4", "horizon.device_batch_size=16").estimated_peak_memory_gib < here

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -16,8 +17,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sweepkit import fsio
-from sweepkit.config import typed
+from sweepkit.config import facts, typed
 from sweepkit.config.compose import compose
+from sweepkit.config.schema import RunConfig
 from sweepkit.errors import DataError
 from sweepkit.plan import folder_text, text
 from sweepkit.plan.build import build
@@ -227,3 +229,27 @@ def test_planning_own_text_imports_no_torch(tmp_path: Path) -> None:
         "assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_one_preparation_serves_plans_that_differ_in_nothing_marked_as_data_or_evaluation() -> None:
+    """By generation: every field of another value, where its block says what it is to the data."""
+    here = build(compose([]))
+    blocks = {
+        item.name
+        for item in dataclasses.fields(RunConfig)
+        if facts.declared(item).data or facts.declared(item).identity is facts.Identity.evaluation
+    } - {"seed"}
+    elsewhere = {
+        "horizon.sequence_len",
+        "horizon.total_batch_size",
+    }  # of the packed rows; of the loader alone
+    for key, field in facts.fields_of(RunConfig).items():
+        block, dot, name = key.partition(".")
+        is_of_data = field.facts.data or field.facts.identity is facts.Identity.evaluation
+        assert not is_of_data or not dot or block in blocks or key in elsewhere, f"{key} is in no recipe"
+        if not dot or "." in name:
+            continue
+        changed = dataclasses.replace(getattr(here.config, block), **{name: "another"})
+        other = dataclasses.replace(here, config=dataclasses.replace(here.config, **{block: changed}))
+        assert (text.recipe(other) == text.recipe(here)) is (block not in blocks), key
+    assert text.recipe(dataclasses.replace(here, sequence_len=7)) != text.recipe(here)

@@ -279,5 +279,5 @@ def test_cuda_accepts_the_layout_of_all_three_products(
             cuda_accepts(a.t().contiguous().t(), b, scales, dtype)
         if recipe == "rowwise":
             assert dtype is torch.bfloat16  # all that its kernel gives
-            with pytest.raises(RuntimeError, match="scale"):
+            with pytest.raises(ValueError, match="scale_b"):
                 cuda_accepts(a, b, (scales[0], scales[1].t()), dtype)

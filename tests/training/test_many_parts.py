@@ -10,38 +10,67 @@ from torch._dynamo.utils import counters
 from training_runs import MANY_PARTS, folder, losses, run, stop_after, tiny
 
 from sweepkit.config.choices import Fp8Backend
+from sweepkit.plan import parts
 from sweepkit.results.record import RunState
 from sweepkit.training.engine import Engine, EngineKey
 from sweepkit.training.session import Session
 
 
-def test_a_stopped_run_goes_on_bit_for_bit(session: Session, tmp_path: Path) -> None:
-    """The bias of experts, which is no parameter, among all the rest."""
-    plan = tiny(*MANY_PARTS)
+@pytest.mark.parametrize("kind", ["muon", "lion"])
+def test_a_stopped_run_goes_on_bit_for_bit(kind: str, session: Session, tmp_path: Path) -> None:
+    """The bias of experts, which is no parameter, kept gradients and averages among all the rest."""
+    plan = tiny(*MANY_PARTS, f"optimizer={kind}")
     uncut = run(session, plan, tmp_path / "uncut")
     stopped = run(session, plan, tmp_path / "cut", should_stop=stop_after(6))
-    assert stopped.state is RunState.preempted
+    assert stopped.state is RunState.preempted and 0 < stopped.step < 12 and stopped.step % 3
     resumed = run(Session(), plan, tmp_path / "cut", attempt=2)
     assert losses(plan, tmp_path / "cut") == losses(plan, tmp_path / "uncut")
-    assert resumed.results["val_bpb"] == uncut.results["val_bpb"]
-    loads = [row["expert_load_max"] for row in folder(plan, tmp_path / "uncut").metrics() if "loss" in row]
-    assert len(loads) == 12 and all(1 <= load <= 4 for load in loads)
+    for name in ("val_bpb", "ema_val_bpb"):
+        assert resumed.results[name] == uncut.results[name]
+    assert uncut.results["val_bpb"] != uncut.results["ema_val_bpb"]
+    rows = [row for row in folder(plan, tmp_path / "uncut").metrics() if "loss" in row]
+    assert len(rows) == 12 and all(1 <= row["expert_load_max"] <= 4 for row in rows)
+    assert max(row["grad_norm"] for row in rows) > 0.2  # clipped
+    # half of the routed experts are passed by a token: three matrices each, of two layers
+    stacks = 2 * 3 * 4 * parts.mlp_hidden(plan.config.model) * plan.width
+    assert uncut.results["total_params"] - uncut.results["active_params"] == stacks // 2
 
 
-def test_in_fp8_heads_and_shared_experts_multiply_in_it_and_routed_ones_do_not() -> None:
-    plan = tiny(*MANY_PARTS, "precision.dtype=fp8", "precision.fp8.min_size=32")
-    rows = torch.randint(0, 512, (plan.device_batch_size, plan.sequence_len + 1), dtype=torch.int32)
-    losses = []
+@pytest.mark.parametrize(
+    ("layers", "scaling", "num_layers"),
+    # of each layer q, k, v, out and the shared gate, up and down; three heads
+    [("all", "tensorwise", 2 * 7 + 3), ("all", "rowwise", 2 * 7 + 3), ("projection", "tensorwise", 3)],
+)
+def test_in_fp8_heads_and_shared_experts_multiply_in_it_and_routed_ones_do_not(
+    layers: str, scaling: str, num_layers: int
+) -> None:
+    """Four steps, of two updates each: what is clipped, kept for the third update and averaged is bf16's."""
+    fp8 = (f"precision.fp8.layers={layers}", f"precision.fp8.scaling={scaling}", "precision.fp8.min_size=32")
+    plan = tiny(*MANY_PARTS, "precision.dtype=fp8", *fp8)
+    generator, shape = torch.Generator().manual_seed(0), (plan.device_batch_size, plan.sequence_len + 1)
+    found: list[list[float]] = []
     for backend in (Fp8Backend.emulated, None):
-        key = EngineKey("", torch.device("cpu"), torch.bfloat16, 1, False, backend)
-        engine = Engine(plan, key)
+        engine = Engine(plan, EngineKey("", torch.device("cpu"), torch.bfloat16, 1, False, backend))
+        assert engine.num_fp8_layers == (num_layers if backend else 0)
         engine.renew(plan)
-        engine.set_step(plan, 0)
-        losses.append(engine.backward(rows[:, :-1].contiguous(), rows[:, 1:].contiguous(), 1.0).item())
-        engine.step(plan)
-        # of each layer q, k, v, out and the shared gate, up and down; three heads
-        assert engine.num_fp8_layers == (2 * 7 + 3 if backend else 0)
-    assert losses[0] == pytest.approx(losses[1], abs=0.01)
+        generator.manual_seed(0)
+        rows = torch.randint(0, 512, shape, generator=generator, dtype=torch.int32)
+        inputs, targets = rows[:, :-1].contiguous(), rows[:, 1:].contiguous()
+        numbers = []
+        for step in range(4):
+            for part in range(2):
+                engine.set_step(plan, step, part=part)
+                numbers.append(engine.backward(inputs, targets, 1.0).item())
+                norm = engine.optimizer.clip()
+                assert norm is not None and norm.isfinite()
+                engine.step(plan)
+                engine.optimizer.zero_grad()
+        with engine.optimizer.averaged():
+            numbers.append(engine.nats(inputs, targets).mean().item())
+        found.append(numbers)
+    assert found[0] != found[1] and found[0] == pytest.approx(found[1], rel=0.02)
+    assert found[0][-2] < found[0][0] - 0.05  # it learns
+    assert len({round(loss, 6) for loss in found[0]}) > 3
 
 
 @pytest.mark.compile
@@ -77,4 +106,15 @@ def test_compiled_code_gives_what_eager_code_gives(heads: str) -> None:
     num_graphs = counters["stats"]["unique_graphs"]
     plain, fused = (engine.nats(inputs, targets) for engine in engines)
     torch.testing.assert_close(fused, plain, atol=1e-4, rtol=1e-4)
+    norms = [engine.optimizer.clip() for engine in engines]
+    assert norms[0] == pytest.approx(norms[1], rel=1e-3) and norms[0] > 0.2  # type: ignore[operator]
+    for engine in engines:
+        engine.step(plan)
+    kept, compiled_kept = (engine.optimizer.state_dict() for engine in engines)
+    assert {name.rpartition(".")[2] for name in kept} >= {"momentum", "gradient", "average"}
+    for name, tensor in kept.items():  # gradients and means of them; weights have moved by more than rounding
+        if name.endswith((".gradient", ".momentum")):
+            torch.testing.assert_close(tensor, compiled_kept[name], atol=1e-5, rtol=1e-2)
+    after = [engine.nats(inputs, targets) for engine in engines]
+    torch.testing.assert_close(after[1].mean(), after[0].mean(), atol=2e-3, rtol=0)
     assert counters["stats"]["unique_graphs"] == num_graphs and not counters["graph_break"]

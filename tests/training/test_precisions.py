@@ -11,6 +11,8 @@ from training_runs import folder, losses, run, stop_after, tiny
 from sweepkit.config.choices import Fp8Backend
 from sweepkit.optim.adamw import AdamWGroup
 from sweepkit.optim.schedule import Now
+from sweepkit.plan import sizing
+from sweepkit.plan.fp8_share import fp8_flops_per_token
 from sweepkit.results.record import FailureClass, RunState
 from sweepkit.training.engine import Engine, EngineKey
 from sweepkit.training.session import Session
@@ -56,6 +58,50 @@ def test_fp8_trains_in_fp8_and_evaluates_in_the_compute_dtype() -> None:
 def test_the_size_rule_chooses_the_layers() -> None:
     assert engine(Fp8Backend.emulated, "fp8", "precision.fp8.min_size=129").num_fp8_layers == 0
     assert engine(Fp8Backend.emulated, "fp8", "precision.fp8.size_multiple=256").num_fp8_layers == 0
+
+
+def test_the_projection_alone_is_the_matrices_of_bf16_and_a_head_in_fp8() -> None:
+    tokens = torch.randint(0, 512, (8, 64), generator=torch.Generator().manual_seed(0))
+    made = [
+        engine(None, "bf16"),
+        engine(Fp8Backend.emulated, "fp8", "precision.fp8.layers=projection"),
+        engine(Fp8Backend.emulated, "fp8", "precision.fp8.scaling=rowwise"),
+    ]
+    assert [one.num_fp8_layers for one in made] == [0, 1, 13]
+    inputs: list[torch.Tensor] = []
+    losses = []
+    for one in made:
+        with torch.no_grad():
+            one.model.lm_head.weight.normal_(0, 0.05, generator=torch.Generator().manual_seed(1))
+            for block in one.model.layers():
+                block.mlp.down.weight.normal_(0, 0.05, generator=torch.Generator().manual_seed(2))
+        inputs.append(one.model._stream(tokens)[0].detach())
+        losses.append(one.backward(tokens, tokens, 1.0).item())
+    assert torch.equal(inputs[0], inputs[1]) and not torch.equal(inputs[0], inputs[2])
+    assert losses[1] != losses[0] != losses[2] and losses[1:] == pytest.approx([losses[0]] * 2, rel=0.01)
+    config = tiny("precision.dtype=fp8", *WIDE, "precision.fp8.layers=projection").config
+    assert fp8_flops_per_token(config, sizing.size(config)) == 6 * 512 * 128
+
+
+def test_what_fp8_keeps_for_the_backward_pass_is_what_the_plan_counts() -> None:
+    """The rounded weights, and an input of each layer, by what autograd saves."""
+    tokens = torch.randint(0, 512, (8, 64), generator=torch.Generator().manual_seed(0))
+    for scaling in ("tensorwise", "rowwise"):
+        one = engine(Fp8Backend.emulated, "fp8", f"precision.fp8.scaling={scaling}")
+        saved: list[torch.Tensor] = []
+
+        def keep(tensor: torch.Tensor, saved: list[torch.Tensor] = saved) -> torch.Tensor:
+            saved.append(tensor)
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            one.model.training_loss(tokens, tokens)
+        rounded = [tensor for tensor in saved if tensor.dtype is torch.float8_e4m3fn]
+        matrices = [p for name, p in one.model.named_parameters() if "blocks" in name and min(p.shape) >= 128]
+        assert len(matrices) == 12
+        assert sum(tensor.numel() for tensor in rounded) == sum(
+            matrix.numel() + tokens.numel() * matrix.size(1) for matrix in matrices
+        )
 
 
 def test_a_run_in_fp8_says_what_it_did(session: Session, tmp_path: Path) -> None:

@@ -11,9 +11,10 @@ from sweepkit.config.choices import AttentionBackend, Fp8Backend
 from sweepkit.model import attend
 from sweepkit.optim.adamw import AdamWGroup
 from sweepkit.optim.muon import muon_step
+from sweepkit.plan.run_plan import RunPlan
 from sweepkit.precision import fp8
 from sweepkit.training import selfcheck, step_speed
-from sweepkit.training.engine import EngineKey
+from sweepkit.training.engine import Engine, EngineKey
 from sweepkit.training.throughput import Peak, Utilisation
 
 CPU = torch.device("cpu")
@@ -114,6 +115,26 @@ def test_a_planned_step_is_timed_with_as_many_rows_as_fit(monkeypatch: pytest.Mo
     assert found.tokens_per_s == pytest.approx(512 / found.step_time_s)
     assert found.mfu["mfu"] == pytest.approx(found.tokens_per_s * plan.flops_per_token / 1e12)
     assert "a peak" in found.shown and 0 < found.peak_memory_gib < 20
+
+
+def test_under_a_batch_ramp_a_planned_step_has_its_updates(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An update that takes 1 s, by a clock that nothing else moves: [4, 2, 1] are 28 updates in 12 steps."""
+    clock = [0.0]
+    monkeypatch.setattr(step_speed.time, "perf_counter", lambda: clock[0])
+    step = Engine.step
+
+    def slow(self: Engine, plan: RunPlan) -> dict[str, float]:
+        clock[0] += 1
+        return step(self, plan)
+
+    monkeypatch.setattr(Engine, "step", slow)
+    small = ("horizon.device_batch_size=1", "horizon.sequence_len=32", "horizon.total_batch_size=128")
+    for ramp, expected in (("[1]", 1), ("[4,2,1]", 28 / 12), ("[2]", 2)):
+        plan = tiny(*small, f"schedule.batch_ramp={ramp}")
+        found = step_speed.measure(
+            plan, EngineKey("", CPU, torch.float32, 1, False), Utilisation(1, Peak(1.0, ""))
+        )
+        assert found.step_time_s == pytest.approx(expected)
 
 
 def test_only_what_runs_here_is_checked() -> None:

@@ -41,6 +41,11 @@ MANY_PARTS = (
     "model.bigram.table_ratio=2",
     "model.multi_token.num_further=2",
     "model.multi_token.heads=own",
+    "optimizer.grad_clip=0.2",
+    "optimizer.ema_decay=0.7",
+    "optimizer.adam_every_steps=3",
+    "schedule.batch_ramp=[2,1]",
+    "horizon.device_batch_size=2",
 )
 
 

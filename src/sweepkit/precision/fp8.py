@@ -72,8 +72,8 @@ def _twice(x: Tensor, dtype: torch.dtype, rowwise: bool, quantize: Quantize) -> 
 def _native(a: Tensor, b: Tensor, scale: tuple[Tensor, Tensor], dtype: torch.dtype, fast: bool) -> Tensor:
     """``a @ b`` on FP8 units, which want ``a`` by rows and ``b`` by columns."""
     (scale_a, scale_b), recipe = scale, F.ScalingType.TensorWise
-    if scale_a.dim():  # viewed, for the strides of axes of size 1, which are looked at
-        scale_a, scale_b, recipe = scale_a.view(-1, 1), scale_b.view(1, -1), F.ScalingType.RowWise
+    if scale_a.dim():  # the strides of their axes of size 1 are looked at
+        scale_a, scale_b, recipe = scale_a.flatten()[:, None], scale_b.flatten()[None], F.ScalingType.RowWise
     return F.scaled_mm(
         a.contiguous(),
         b.t().contiguous().t(),

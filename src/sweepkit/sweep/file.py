@@ -28,7 +28,7 @@ import yaml  # type: ignore[import-untyped]
 
 from sweepkit import errors
 from sweepkit.config import paths, typed, yaml_words
-from sweepkit.config.facts import REQUIRED, block, fact
+from sweepkit.config.facts import REQUIRED, block, fact, spelled
 from sweepkit.config.ranges import Range
 from sweepkit.sweep import decision as deciding
 from sweepkit.sweep import labels, set_fields
@@ -87,7 +87,7 @@ def _levels(where: str, axis: object, given: Any) -> Mapping[Any, Any]:
         raise errors.invalid(
             where, given, "hold plain values in the short form", "use {level: [overrides]} instead"
         )
-    texts = [set_fields.spelled(value) for value in given]
+    texts = [spelled(value) for value in given]
     for text in texts:
         if texts.count(text) > 1:
             raise errors.invalid(where, given, f"hold {text} only once", "delete the second one")
@@ -104,7 +104,7 @@ def _spelled(value: Any) -> Any:
     if not isinstance(value, Mapping):
         return value
     return {
-        axis: level if isinstance(level, Mapping) else _name(set_fields.spelled(level))
+        axis: level if isinstance(level, Mapping) else _name(spelled(level))
         for axis, level in value.items()
     }
 

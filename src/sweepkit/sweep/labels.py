@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from sweepkit import errors, fsio
+from sweepkit.config.facts import spelled
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
 _NUMBER = re.compile(r"-?[0-9.]+(e[-+]?[0-9]+)?")
@@ -38,8 +39,7 @@ def cleaned(text: str) -> str:
 
 def of_value(value: object) -> str:
     """The name of a plain YAML value."""
-    spelled = {None: "null", True: "true", False: "false"}
-    return spelled[value] if value is None or isinstance(value, bool) else cleaned(str(value))
+    return cleaned(spelled(value))
 
 
 def names(texts: Sequence[str]) -> list[str]:

@@ -16,6 +16,7 @@ from typing import Any
 from sweepkit import errors
 from sweepkit.config import compose, measured
 from sweepkit.config import override as overriding
+from sweepkit.config.facts import spelled
 from sweepkit.config.schema import RunConfig
 from sweepkit.errors import ConfigError, FrozenPlanError
 from sweepkit.plan import build
@@ -31,7 +32,7 @@ Params = dict[str, Value]
 
 def spell(key: str, value: Value) -> str:
     """The override that sets ``key`` to exactly ``value``; text that reads like another value is quoted."""
-    text = repr(value) if isinstance(value, float) else set_fields.spelled(value)
+    text = spelled(value)
     if isinstance(value, str):
         try:
             plain = overriding.parse(f"{key}={text}").value == value
@@ -214,7 +215,7 @@ def cells(
     taken = {cell.variant: cell.variant_key for cell in fixed} | dict(labels)
     if taken.get(label, key) != key:
         label = f"{label},id={key}"
-    levels = {name: set_fields.spelled(value) for name, value in params.items()}
+    levels = {name: spelled(value) for name, value in params.items()}
     found = []
     for stack in stacks:
         composing = functools.partial(stack.config, [*overrides, *expand.above(extra)])
@@ -254,4 +255,4 @@ def typed(spec: SearchSpec, point: Mapping[str, Value]) -> Params:
 
 def _short(value: Value) -> str:
     """A value as part of a label."""
-    return names.cleaned(f"{value:.4g}" if isinstance(value, float) else set_fields.spelled(value))
+    return names.cleaned(f"{value:.4g}" if isinstance(value, float) else spelled(value))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sweepkit import errors
-from sweepkit.config.facts import REQUIRED, fact
+from sweepkit.config.facts import REQUIRED, fact, spelled
 from sweepkit.config.schema import kinds
 from sweepkit.sweep import set_fields
 
@@ -136,7 +136,7 @@ def check(key: str, parameter: Parameter) -> None:
             "leave it out of the space; seeds: lists replicates",
         )
     if isinstance(parameter, Choices):
-        if len({set_fields.spelled(item) for item in parameter.choices}) < len(parameter.choices):
+        if len({spelled(item) for item in parameter.choices}) < len(parameter.choices):
             raise errors.invalid(
                 where, list(parameter.choices), "hold every value once", "delete the repeated one"
             )

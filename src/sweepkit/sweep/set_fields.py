@@ -52,15 +52,6 @@ def check(where: str, overrides: Iterable[object]) -> None:
         split(item, where)
 
 
-def spelled(value: object) -> str:
-    """A plain YAML value, or a list of them, as it is written on a command line."""
-    if isinstance(value, list):
-        return f"[{','.join(map(spelled, value))}]"
-    if value is None:
-        return "null"
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
 def settings(overrides: Iterable[str], where: str) -> dict[str, Any]:
     """What overrides set in the end: single fields and groups → values; a block counts as its fields."""
     found: dict[str, Any] = {}

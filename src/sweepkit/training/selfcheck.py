@@ -181,16 +181,16 @@ def _fp8_checks(device: torch.device, backend: Fp8Backend, compiled: bool) -> It
     native, parts = backend is Fp8Backend.native, []
     for scaling in Fp8Scaling:
         how = {"native": native, "rowwise": scaling is Fp8Scaling.rowwise}
-        linear, name = partial(fp8.linear, **how), f"{scaling.name}, {backend.name}"
+        linear, quantize, name = partial(fp8.linear, **how), fp8.quantize, f"{scaling.name}, {backend.name}"
         parts.append((f"linear, {name}", _linear(linear)))
-        parts.append((f"projection, {name}", _projection(partial(fp8.Projection, **how))))
+        parts.append((f"projection, {name}", _projection(partial(fp8.Projection, quantize=quantize, **how))))
         if compiled and native:
-            fused = torch.compile(fp8.quantize, **COMPILE_OPTIONS)
-            projection = partial(fp8.Projection, quantize=fused, **how)
+            linear = torch.compile(linear, fullgraph=True)
+            quantize, name = torch.compile(quantize, **COMPILE_OPTIONS), f"{scaling.name}, compiled"
+            parts.append((f"linear, {name}", _linear(linear)))
             parts.append(
-                (f"linear, {scaling.name}, compiled", _linear(torch.compile(linear, fullgraph=True)))
+                (f"projection, {name}", _projection(partial(fp8.Projection, quantize=quantize, **how)))
             )
-            parts.append((f"projection, {scaling.name}, compiled", _projection(projection)))
     for name, product in parts:
         yield Check(f"FP8 {name}", "fp64", _FP8_LIMIT, partial(_fp8, product, device))
 
