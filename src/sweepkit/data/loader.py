@@ -12,9 +12,12 @@ reads the sources of its text in the same shares whatever its seed.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
+from sweepkit.data.block_check import CheckedArray
 from sweepkit.data.packing import PackingIndex
 from sweepkit.data.permutation import key_of, permute
 from sweepkit.errors import ImpossibleError, invalid
@@ -34,7 +37,7 @@ class TrainLoader:
 
     def __init__(
         self,
-        tokens: npt.NDArray[np.integer],
+        tokens: npt.NDArray[Any] | CheckedArray,
         index: PackingIndex,
         seed: int,
         total_batch_size: int,

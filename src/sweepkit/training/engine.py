@@ -71,7 +71,10 @@ class Engine:
     def _use_fp8(self, plan: RunPlan, backend: Fp8Backend) -> int:
         """Let the Linear layers that ``in_fp8`` names multiply in FP8; returns how many."""
         rule = plan.config.precision.fp8
-        how = {"native": backend is Fp8Backend.native, "rowwise": rule.scaling is Fp8Scaling.rowwise}
+        how: dict[str, Any] = {
+            "native": backend is Fp8Backend.native,
+            "rowwise": rule.scaling is Fp8Scaling.rowwise,
+        }
         chosen = [name for name, weight in self.model.weights.items() if in_fp8(weight, rule)]
         heads = [name for name in chosen if self.model.weights[name].role == "unembedding"]
         for name in chosen:
