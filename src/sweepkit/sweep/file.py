@@ -104,8 +104,7 @@ def _spelled(value: Any) -> Any:
     if not isinstance(value, Mapping):
         return value
     return {
-        axis: level if isinstance(level, Mapping) else _name(spelled(level))
-        for axis, level in value.items()
+        axis: level if isinstance(level, Mapping) else _name(spelled(level)) for axis, level in value.items()
     }
 
 
