@@ -11,6 +11,7 @@ import pytest
 
 from sweepkit.launch import execute
 from sweepkit.plan.run_plan import RunPlan
+from sweepkit.results.conditions import Environment, Resolved
 from sweepkit.results.record import FINAL_STATES, FailureClass, RunDir, RunRecord, RunState
 
 Loss = Callable[[RunPlan], float | None]
@@ -55,8 +56,8 @@ class FakeLauncher:
             num_steps=plan.num_steps,
             environment_fingerprint="e" * 12,
             evaluation_fingerprints={"validation": "f" * 12},
-            resolved={"dtype": "bf16"},
-            environment={"hardware": "cpu"},
+            resolved=Resolved(dtype="bf16"),
+            environment=Environment(hardware="cpu"),
         )
         if bpb is None:
             record.state, record.failure_class = RunState.diverged, FailureClass.diverged

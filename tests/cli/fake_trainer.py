@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from sweepkit.launch import worker
 from sweepkit.plan.run_plan import RunPlan
+from sweepkit.results.conditions import Environment, Resolved
 from sweepkit.results.record import RunDir, RunRecord, RunState
 
 
@@ -37,8 +38,8 @@ class FakeTrainer:
             num_steps=plan.num_steps,
             environment_fingerprint="e" * 12,
             evaluation_fingerprints={"validation": "f" * 12},
-            resolved={"dtype": "bf16"},
-            environment={"hardware": "cpu", "host": "here"},
+            resolved=Resolved(dtype="bf16"),
+            environment=Environment(hardware="cpu", host="here"),
             results={
                 "val_bpb": bpb,
                 **{f"bpb_{name}": bpb for name in plan.config.evaluation.streams},

@@ -49,7 +49,7 @@ def test_the_two_parts_are_neighbours_and_share_nothing(folder: Path) -> None:
     whole = sentences(30, 60)  # the last of three files
     assert usual + held_back == whole[: len(usual) + len(held_back)]
     assert not set(usual) & set(held_back)
-    first, second = (stream.measured_on["bytes"] for stream in prepared.streams)
+    first, second = (stream.measured_on.bytes for stream in prepared.streams)
     assert first == [0, len("".join(usual).encode())]
     assert second == [first[1], first[1] + len("".join(held_back).encode())]
     assert [stream.is_holdout for stream in prepared.streams] == [False, True]

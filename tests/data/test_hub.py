@@ -132,11 +132,11 @@ def test_the_commit_that_was_found_first_stays_and_is_kept(
     server.files = {name: data for name, data in server.files.items() if name != "shard_00001.parquet"}
     with pytest.raises(DataError, match="shard_00001"):  # of the first commit, which this hub has lost
         prepare(run)
-    assert {name: part["commit"] for name, part in before.texts.items()} == {
+    assert {name: part.commit for name, part in before.texts.items()} == {
         "train": first, "validation": first,
     }  # fmt: skip
     run.dataset.num_train_shards, run.dataset.revision = 1, "b" * 40
-    assert {part["commit"] for part in prepare(run).texts.values()} == {"b" * 40}
+    assert {part.commit for part in prepare(run).texts.values()} == {"b" * 40}
 
 
 def test_no_network_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -142,7 +142,7 @@ def test_a_run_of_two_ranks_says_so_and_that_they_wait_for_the_slower_one(
     # The leader waits for four micro-batches' sleep in nearly all of its time, the other hardly ever.
     assert 0.1 < record.results["communication_frac"] < 0.6
     assert "communication_frac" not in single.results
-    assert record.resolved["num_ranks"] == 2 and len(record.resolved["hosts"]) == 1
+    assert record.resolved.num_ranks == 2 and len(record.resolved.hosts) == 1
     assert record.environment_fingerprint != single.environment_fingerprint
     assert [row["step"] for row in run_dir(tmp_path).metrics() if "loss" in row] == [*range(1, NUM_STEPS + 1)]
 

@@ -13,6 +13,7 @@ from typing import Any
 from sweepkit import fsio
 from sweepkit.config.schema import RunConfig
 from sweepkit.plan.run_plan import RunPlan
+from sweepkit.results.conditions import KeptWeights
 from sweepkit.results.record import FailureClass, RunDir, RunRecord, RunState
 
 
@@ -89,7 +90,7 @@ class FakeSession:
             ran, {"event": "start", "run_id": plan.run_id, "pid": os.getpid(), "key": plan.compile_key}
         )
         record = RunRecord(plan.run_id, plan.variant_id, plan.seed, RunState.running, attempt=attempt)
-        record.evaluation_key, record.weights = plan.evaluation_key, {"sha256": "0"}
+        record.evaluation_key, record.weights = plan.evaluation_key, KeptWeights("0", 0)
         record.started_at, record.num_steps = "2026-01-01T00:00:00+00:00", plan.num_steps
         run_dir.write_record(record)
         fsio.write_json(run_dir.attempts_path / f"{attempt}.json", {"attempt": attempt})
@@ -133,7 +134,7 @@ class FakeSession:
         ran = run_dir.path.parents[1] / "ran.jsonl"
         fsio.append_line(ran, {"event": "evaluate", "run_id": plan.run_id, "pid": os.getpid()})
         record = RunRecord(plan.run_id, plan.variant_id, plan.seed, RunState.complete)
-        record.evaluation_key, record.weights = plan.evaluation_key, {"sha256": "0"}
+        record.evaluation_key, record.weights = plan.evaluation_key, KeptWeights("0", 0)
         for batch in range(3):
             time.sleep(fake.get("evaluation_s", 0.001))
             if should_stop():

@@ -49,7 +49,7 @@ def launch(plans: list[RunPlan], results: Path) -> dict[str, tuple[list[float], 
         record = run_dir.read_record()
         assert record is not None
         losses = [row["loss"] for row in run_dir.metrics() if "loss" in row]
-        assert record.environment["concurrency"] == 2
+        assert record.environment.concurrency == 2
         found[plan.run_id] = (losses, record.results["val_bpb"])
     return found
 

@@ -151,7 +151,8 @@ def test_what_shared_a_task_that_was_killed_has_one_of_its_own_the_second_time(
     monkeypatch.setattr(cluster, "limits", lambda: cluster.Limits(1000, None))
     for name in ("a", "b"):
         retry = {"because": "oom", "not_on": ["n1"]}
-        fsio.write_json(RunDir.of(tmp_path, name).attempts_path / "1.json", {"node": "n1", "retry": retry})
+        retried = {"attempt": 1, "node": "n1", "retry": retry}
+        fsio.write_json(RunDir.of(tmp_path, name).attempts_path / "1.json", retried)
     launcher = LauncherConfig(slurm=SlurmConfig(runs_per_task=4, workers_per_task=2, snapshot=False))
     submit.submit([make_plan(name) for name in "abcd"], launcher, results_dir=tmp_path, title="s")
     assert placed == [[["a"], ["b"]], [["c", "d"]]]

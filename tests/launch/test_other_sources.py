@@ -88,11 +88,9 @@ def test_acceptance_is_recorded_and_holds_for_this_code_alone(
     assert not ran(tmp_path)
     found = RunDir.of(tmp_path, "a").read_record()
     assert (
-        found
-        and found.sources == OTHER
-        and [item["sources"] for item in found.accepted] == [sources.digest()]
+        found and found.sources == OTHER and [item.sources for item in found.accepted] == [sources.digest()]
     )
-    row = flatten.record_row(found.to_json())
+    row = flatten.record_row(found)
     assert (row["sources"], row["accepted_by"]) == (OTHER, sources.digest())
     monkeypatch.setattr(sources, "digest", lambda: "f" * 16)
     with pytest.raises(SweepkitError, match="f" * 16):

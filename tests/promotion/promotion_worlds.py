@@ -19,6 +19,7 @@ from sweepkit.promotion import ladder
 from sweepkit.promotion.verdict_record import Promotion
 from sweepkit.results import flatten, store
 from sweepkit.results.columns import PLANNED, RUN_COLUMNS
+from sweepkit.results.conditions import Environment, Resolved
 from sweepkit.results.record import FailureClass, RunDir, RunRecord, RunState
 from sweepkit.sweep.cell import Cell
 from sweepkit.sweep.decision import DecisionRule
@@ -197,8 +198,8 @@ class World:
             failure_class=failure,
             step=run.num_steps if complete else 3,
             num_steps=run.num_steps,
-            resolved={"dtype": "bf16", "device": "cpu"},
-            environment={"hardware": "a processor", "git_commit": "0123abc"},
+            resolved=Resolved(dtype="bf16", device="cpu"),
+            environment=Environment(hardware="a processor", git_commit="0123abc"),
             environment_fingerprint="e" * 12,
             evaluation_fingerprints={"validation": "f" * 12, HOLDOUT: "a" * 12},
             results=results if complete else {},
@@ -226,7 +227,7 @@ class World:
         rows = [
             {"state": PLANNED}
             | (
-                flatten.record_row(self.done[cell.plan.run_id].to_json()) | _RETRIED
+                flatten.record_row(self.done[cell.plan.run_id]) | _RETRIED
                 if cell.plan.run_id in self.done
                 else {}
             )
@@ -257,7 +258,7 @@ def settled(promotion: Promotion) -> dict[str, Any]:
     for rung in content["rungs"]:
         rung.pop("inputs_sha256")
         for verdict in rung["verdicts"]:
-            verdict["evidence"].pop("wall_clock")
+            verdict["evidence"]["axes"].pop("wall_clock")
             for sentences in ("reasons", "notes"):
                 verdict[sentences] = [text for text in verdict[sentences] if "wall clock" not in text]
     for final in content["finals"]:

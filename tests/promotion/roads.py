@@ -26,6 +26,7 @@ from sweepkit.plan.run_plan import RunPlan
 from sweepkit.promotion import ladder
 from sweepkit.promotion.verdict_record import Final, Promotion
 from sweepkit.results import store
+from sweepkit.results.conditions import Environment, Resolved
 from sweepkit.results.record import RunDir, RunRecord, RunState
 from sweepkit.sweep import frozen as freezing
 from sweepkit.sweep.cell import Cell
@@ -94,13 +95,13 @@ class World:
             step=plan.num_steps,
             num_steps=plan.num_steps,
             ended_at=ended,
-            resolved={"dtype": "fp32", "device": "cpu"},
-            environment={"hardware": "a processor", "host": "here"},
+            resolved=Resolved(dtype="fp32", device="cpu"),
+            environment=Environment(hardware="a processor", host="here"),
             environment_fingerprint="e" * 12,
             evaluation_fingerprints=dict.fromkeys(streams, "f" * 12),
             results=results if state is RunState.complete else {},
         )
-        fsio.write_json(run_dir.record_path, record.to_json())
+        fsio.write_json(run_dir.record_path, typed.dump(record))
 
     def climb(self, frozen: Frozen) -> Promotion:
         def run_cells(rung: str, cells: list[Cell]) -> None:

@@ -67,9 +67,9 @@ def test_fresh_seeds_alone_decide_what_was_open(tmp_path: Path) -> None:
     used = {cell.plan.seed for cell in before.frozen.cells}
     assert not used & set(amendment.seeds) and len(amendment.seeds) == 12
     fresh = {cell.plan.run_id for cell in amendment.cells}
-    assert set(verdict.evidence["run_ids"]) | set(verdict.evidence["reference_run_ids"]) == fresh
-    assert verdict.evidence["n"] == 12 and verdict.evidence["num_variants"] == 1
-    assert verdict.evidence["metric"] == "bpb_validation_holdout", "it goes by the last rung's text"
+    assert set(verdict.evidence.run_ids) | set(verdict.evidence.reference_run_ids) == fresh
+    assert verdict.evidence.effect.n == 12 and verdict.evidence.num_variants == 1
+    assert verdict.evidence.metric == "bpb_validation_holdout", "it goes by the last rung's text"
     rule = world.frozen.rule_on(result.rung)
     assert rule.alpha == RULE.alpha / 2 and f"≤ α = {rule.alpha:g}" in verdict.reasons[0]
     assert any(

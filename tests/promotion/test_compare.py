@@ -35,7 +35,7 @@ def test_it_is_the_gates_own_rule(tmp_path: Path) -> None:
     frame = world.load()
     found = compare(frame, "reference", RULE).final
     for verdict in gate.decide(frame, RULE, "d2", is_last=True):
-        assert found[verdict.variant].evidence["effect"] == verdict.evidence["effect"]
+        assert found[verdict.variant].evidence.effect == verdict.evidence.effect
         adopts = verdict.outcome is Outcome.adopt
         assert found[verdict.variant].outcome is (Outcome.promote if adopts else verdict.outcome)
     assert found["better"].outcome is Outcome.promote
@@ -51,7 +51,7 @@ def test_the_runs_table_of_a_ladder_adopts_what_the_ladder_did(tmp_path: Path) -
     found = compare(frame, "reference", RULE)
     last = {item.variant: item for item in promotion.rungs[-1].verdicts if not item.unselected}
     assert list(last) == ["slight"]
-    assert found.final["slight"].evidence["p_corrected"] <= 3 * last["slight"].evidence["p_corrected"]
+    assert found.final["slight"].evidence.p_corrected <= 3 * last["slight"].evidence.p_corrected
     assert found.promoted == promotion.of(Final.adopted) == ["slight"]
     assert any("planned and never run" in note for note in found.notes)
 
@@ -81,12 +81,12 @@ def test_the_reference_may_have_several_rows_a_seed() -> None:
     frame = replicated(table(EFFECTS), 3)
     found = compare(frame, "baseline")
     evidence = found.final["better"].evidence
-    assert len(set(evidence["reference_run_ids"])) == 15
-    assert (evidence["n"], evidence["effect"]["rho"]) == (5, pytest.approx(1 / 4))
-    assert evidence["divergence"]["reference_runs"] == 15
-    assert evidence["effect"]["df"] == 5 * (3 + 3 - 1) - 3
-    once = compare(table(EFFECTS), "baseline").final["better"].evidence["effect"]
-    ratio = evidence["effect"]["standard_error"] / evidence["effect"]["noise_sd"]
+    assert len(set(evidence.reference_run_ids)) == 15
+    assert (evidence.effect.n, evidence.effect.rho) == (5, pytest.approx(1 / 4))
+    assert evidence.divergence.reference_runs == 15
+    assert evidence.effect.df == 5 * (3 + 3 - 1) - 3
+    once = compare(table(EFFECTS), "baseline").final["better"].evidence.effect
+    ratio = evidence.effect.standard_error / evidence.effect.noise_sd
     assert ratio == pytest.approx(np.sqrt((1 + 1 / 3) / 5))
     assert once["standard_error"] / once["noise_sd"] == pytest.approx(np.sqrt(2 / 5))
     shuffled = frame.sample(frac=1.0, random_state=1)
@@ -141,10 +141,10 @@ def test_fp8_is_worth_having_at_equal_time() -> None:
     frame, rule = fp8_table()
     found = compare(frame, "bf16", rule)
     assert found.outcome is Outcome.promote
-    wall = found.final["fp8"].evidence["wall_clock"]
-    assert wall["matched"]["speedup"] == pytest.approx(1.05, abs=0.01)
-    assert 1 / wall["ratio"] == pytest.approx(1.17, abs=0.01)
-    assert "at equal time shown to be better" in wall["sentence"]
+    wall = found.final["fp8"].evidence.axes["wall_clock"]
+    assert wall.matched.speedup == pytest.approx(1.05, abs=0.01)
+    assert 1 / wall.ratio == pytest.approx(1.17, abs=0.01)
+    assert "at equal time shown to be better" in wall.sentence
     assert "at equal time shown to be better" in found.final["fp8"].reasons[0]
     # 0.0023 bits per byte at equal time are not worth having to somebody who wants more
     assert compare(frame, "bf16", replace(rule, min_effect=0.004)).outcome is not Outcome.promote
@@ -169,9 +169,9 @@ def test_the_axes_table_shows_what_was_decided_on() -> None:
 
     headers, cell, notes = shown(frame)
     assert headers[4] == "bits/byte at equal time: better?"
-    matched = compare(frame, "bf16", rule).final["fp8"].evidence["wall_clock"]["matched"]
-    half = (matched["high"] - matched["low"]) / 2
-    assert cell == f"{matched['effect']:+.5f} ± {half:.5f} met".replace("-", "−") and not notes
+    matched = compare(frame, "bf16", rule).final["fp8"].evidence.axes["wall_clock"].matched
+    half = (matched.high - matched.low) / 2
+    assert cell == f"{matched.effect:+.5f} ± {half:.5f} met".replace("-", "−") and not notes
     alone = frame[~frame["variant"].str.contains("@")]
     headers, cell, notes = shown(alone)
     assert headers[4] == "× time: better?" and not notes
@@ -180,7 +180,7 @@ def test_the_axes_table_shows_what_was_decided_on() -> None:
     headers, cell, notes = shown(mixed)
     assert cell == "– unresolved"
     assert notes[0].startswith("fp8: wall clock is not compared: concurrency 8 against the reference's 1")
-    assert compare(mixed, "bf16", rule).final["fp8"].evidence["effect"]["low"] is not None, "losses compare"
+    assert compare(mixed, "bf16", rule).final["fp8"].evidence.effect.low is not None, "losses compare"
 
 
 def test_the_axes_table_says_that_met_is_not_corrected() -> None:
@@ -189,7 +189,7 @@ def test_the_axes_table_says_that_met_is_not_corrected() -> None:
     many = table({f"v{number}": 0.0 for number in range(60)})
     many["val_bpb"] += rng.normal(0.0, 0.001, len(many))
     found = compare(many, "baseline")
-    met = [verdict for verdict in found.verdicts if verdict.evidence["steps"]["status"] == "met"]
+    met = [verdict for verdict in found.verdicts if verdict.evidence.axes["steps"].status == "met"]
     assert met and not found.promoted
     assert "met: of one variant" in sheets.axes(found.verdicts, found.decision).notes[-1]
     clear = compare(table({"better": -0.02, "worse": 0.05}), "baseline")
@@ -205,9 +205,9 @@ def test_a_diverged_run_counts_and_a_missing_one_does_not() -> None:
     waiting = compare(frame, "baseline").final["it"]
     assert waiting.outcome is Outcome.inconclusive
     assert "lost 1 of 7 runs, the reference 0 of 7: not promoted until" in waiting.reasons[0]
-    assert compare(frame.drop(columns="state"), "baseline").final["it"].evidence["missing"]
+    assert compare(frame.drop(columns="state"), "baseline").final["it"].evidence.missing
     frame.loc[last, "state"] = "diverged"
-    assert compare(frame, "baseline").final["it"].evidence["against"]
+    assert compare(frame, "baseline").final["it"].evidence.against
 
 
 def test_where_only_the_reference_was_run_nothing_is_judged() -> None:
@@ -258,7 +258,7 @@ def test_the_command(
         assert main(["verdict", "--runs", str(path), "--reference", "baseline", "--format", "json"]) == status
         outputs.append(json.loads(capsys.readouterr().out))
     assert outputs[0]["outcome"] == ("promote", "reject", "", "inconclusive")[status]
-    assert outputs[0]["verdicts"][0]["evidence"]["n"] == 5
+    assert outputs[0]["verdicts"][0]["evidence"]["effect"]["n"] == 5
 
 
 def test_the_commands_rule_and_errors(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -281,5 +281,5 @@ def test_a_seed_is_left_out_of_all_axes_that_count(factor: float) -> None:
     rule = DecisionRule.from_json({"axes": {"steps": "superior", "flops": "not_worse"}})
     found = compare(frame, "baseline", rule).final["better"]
     assert (found.outcome is Outcome.promote) is (factor == 1.0)
-    assert len(found.evidence["without_seed"]) == 5
-    assert {item["shown"] for item in found.evidence["without_seed"]} == {factor == 1.0}
+    assert len(found.evidence.doubts.left_out) == 5
+    assert {item.shown for item in found.evidence.doubts.left_out} == {factor == 1.0}

@@ -70,7 +70,7 @@ def test_a_near_copy_of_the_reference_changes_nobody_elses_verdict(seeds: int, a
     for name, verdict in alone.items():
         assert beside[name].effect.noise_sd == pytest.approx(verdict.effect.noise_sd)
         assert beside[name].outcome is verdict.outcome
-        assert beside[name].evidence["suspect"] is None
+        assert beside[name].evidence.doubts.suspect is None
     copy = beside["copy0"]
     assert (copy.outcome, copy.effect.method) == (Outcome.inconclusive, OWN)
     assert copy.effect.effect == pytest.approx(-0.01 * apart / seeds)

@@ -53,7 +53,7 @@ def test_divergence_still_counts(tmp_path: Path) -> None:
     frozen = freeze(tmp_path, ["fp8", "other"], rule=rule(6), plan_changes=changes)
     fates = {("fp8", 2, seed): (RunState.diverged, FailureClass.diverged) for seed in range(1, 10)}
     promotion = climb(World(frozen, {"other": -0.03}, fates))
-    assert {v.variant: v for v in promotion.rungs[0].verdicts}["fp8"].evidence["against"]
+    assert {v.variant: v for v in promotion.rungs[0].verdicts}["fp8"].evidence.against
     assert not {v.variant: v for v in promotion.rungs[0].verdicts}["fp8"].reasons[0].startswith("precision")
 
 

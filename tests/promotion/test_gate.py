@@ -58,7 +58,7 @@ def test_reasons_and_evidence_carry_the_numbers(tmp_path: Path) -> None:
     verdict = judged(tmp_path, EFFECTS, is_last=True)["better"]
     evidence = verdict.evidence
     text = "\n".join([*verdict.reasons, *verdict.notes])
-    effect = f"{evidence['effect']['effect']:+.5f}".replace("-", "−")
+    effect = f"{evidence.effect.effect:+.5f}".replace("-", "−")
     for part in (
         effect,
         "n=3",
@@ -72,7 +72,7 @@ def test_reasons_and_evidence_carry_the_numbers(tmp_path: Path) -> None:
         assert part in text
     assert "6 degrees of freedom" in text
     assert "equal by construction" in text
-    assert len(evidence["run_ids"]) == len(evidence["reference_run_ids"]) == 3
+    assert len(evidence.run_ids) == len(evidence.reference_run_ids) == 3
     assert typed.load(Verdict, typed.dump(verdict)) == verdict
 
 
@@ -132,7 +132,7 @@ def test_infrastructure_never_counts_against_a_variant_but_is_waited_for(
     one = judged(tmp_path, EFFECTS, {("better", 2, 3): (state, failure)})["better"]
     assert (one.outcome, one.climbs) == (Outcome.inconclusive, True)
     assert "lost 1 of 3 runs, the reference 0 of 3: not promoted until" in one.reasons[0]
-    assert f"missing, not counted: {one.evidence['missing'].popitem()[0]} {failure.value}" in one.notes
+    assert f"missing, not counted: {one.evidence.missing.popitem()[0]} {failure.value}" in one.notes
 
 
 def test_too_few_seeds_left_is_inconclusive_and_not_a_rejection(tmp_path: Path) -> None:
@@ -166,7 +166,7 @@ def test_without_a_reference_nothing_is_judged(tmp_path: Path) -> None:
 def test_a_lost_reference_run_is_told(tmp_path: Path) -> None:
     found = judged(tmp_path, EFFECTS, {("reference", 2, 1): (RunState.diverged, FailureClass.diverged)})
     assert any("the reference lost runs" in note for note in found["better"].notes)
-    assert found["better"].evidence["n"] == 2
+    assert found["better"].evidence.effect.n == 2
 
 
 def test_an_effect_below_min_effect_is_rejected_however_significant(tmp_path: Path) -> None:
@@ -174,7 +174,7 @@ def test_an_effect_below_min_effect_is_rejected_however_significant(tmp_path: Pa
     world = World(frozen, {"tiny": -0.0005}, noise=0.00002)
     world.run_cells("d2", frozen.cells)
     (found,) = gate.decide(world.load(), RULE, "d2", True)
-    assert found.evidence["p_corrected"] < 0.001
+    assert found.evidence.p_corrected < 0.001
     assert found.outcome is Outcome.reject
     assert "short of min_effect 0.001" in found.reasons[0]
 
@@ -195,7 +195,7 @@ def test_an_open_wall_clock_lets_climb_but_not_adopt(tmp_path: Path) -> None:
     noisy: dict[str, Any] = {"plan_changes": other_program, "clock": 4}
     screen = judged(tmp_path, EFFECTS, **noisy)["better"]
     last = judged(tmp_path / "last", EFFECTS, is_last=True, **noisy)["better"]
-    assert screen.evidence["wall_clock"]["status"] == "unresolved"
+    assert screen.evidence.axes["wall_clock"].status == "unresolved"
     assert (screen.outcome, screen.climbs) == (Outcome.promote, True)
     assert last.outcome is Outcome.inconclusive
     assert any("wall clock unresolved" in reason for reason in last.reasons)

@@ -101,7 +101,7 @@ def test_reused_runs_are_judged_after_the_fact(world: World, first: Promotion, n
         assert verdict.outcome is not Outcome.adopt
         assert verdict.reasons[0].startswith("after the fact")
         assert "judged by first at α = 0.05" in verdict.reasons[0]
-        assert verdict.evidence["after_the_fact"][0]["sweep"] == "first"
+        assert verdict.evidence.after_the_fact[0].sweep == "first"
 
 
 @pytest.mark.parametrize("name", sample(list(SECOND), 5))

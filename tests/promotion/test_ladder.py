@@ -165,7 +165,7 @@ def test_failed_runs_may_be_retried(tmp_path: Path) -> None:
     world = World(
         freeze(tmp_path, ["holds"]), EFFECTS, {("holds", 2, 1): (RunState.failed, FailureClass.crash)}
     )
-    assert climb(world).rungs[0].verdicts[0].evidence["n"] == 4
+    assert climb(world).rungs[0].verdicts[0].evidence.effect.n == 4
     asked: list[str] = []
 
     def retry(rung: str, cells: list[Cell]) -> None:
@@ -176,7 +176,7 @@ def test_failed_runs_may_be_retried(tmp_path: Path) -> None:
 
     again = ladder.promote(world.frozen, retry, world.load, retry_failed=True)
     assert asked == ["d2"]
-    assert again.rungs[0].verdicts[0].evidence["n"] == 5
+    assert again.rungs[0].verdicts[0].evidence.effect.n == 5
 
 
 def test_a_preempted_run_is_not_an_end(tmp_path: Path) -> None:

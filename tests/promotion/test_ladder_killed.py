@@ -116,7 +116,7 @@ def check_promises(promotion: Promotion, fates: dict[Any, Any], max_promoted: in
     for result in promotion.rungs:
         assert previous is None or {verdict.variant for verdict in result.verdicts} == previous
         climb = set(result.survivors)
-        lost = {verdict.variant for verdict in result.verdicts if not verdict.evidence["against"]} - climb
+        lost = {verdict.variant for verdict in result.verdicts if not verdict.evidence.against} - climb
         previous = climb | set(result.unselected)
         assert max_promoted is None or len(climb) <= max_promoted or result.rung == "d4"
         if result.rung == "d2":

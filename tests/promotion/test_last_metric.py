@@ -57,7 +57,7 @@ def test_effects_are_followed_on_one_text_all_the_way(tmp_path: Path) -> None:
     retained = story.retentions(promotion.rungs, RULE)
     assert [item.flips for item in retained] == [[], []], "no sign turns on the text of all rungs"
     verdict = next(item for item in promotion.rungs[-1].verdicts if item.variant == "fits")
-    assert (verdict.evidence["metric"], verdict.evidence["usual_metric"]) == (HELD_BACK, "val_bpb")
+    assert (verdict.evidence.metric, verdict.evidence.usual_metric) == (HELD_BACK, "val_bpb")
     assert verdict.effect.effect == pytest.approx(0.01, abs=0.005)
     assert verdict.followed.effect == pytest.approx(expected)
     table = pd.read_csv(world.frozen.sweep_dir / "effects.csv").set_index(["variant", "rung"])
@@ -115,7 +115,7 @@ def test_a_table_with_such_a_column_is_judged_by_it_at_its_deepest(tmp_path: Pat
     assert found.outcome_of("fits") is Outcome.reject
     assert "d6 is decided by bpb_validation_holdout, text that decides no depth below" in found.notes
     last = {verdict.variant: verdict for verdict in promotion.rungs[-1].verdicts}
-    assert found.final["holds"].evidence["effect"] == last["holds"].evidence["effect"]
+    assert found.final["holds"].evidence.effect == last["holds"].evidence.effect
     usual = compare(frame, "reference", replace(RULE, last_metric="val_bpb"))
     assert sorted(usual.promoted) == ["fits", "holds"]
     without = compare(frame.drop(columns=HELD_BACK), "reference", RULE)
@@ -158,4 +158,4 @@ def test_a_score_can_hold_back_and_never_promote(tmp_path: Path) -> None:
     unmeasured = compare(frame.assign(other=pd.NA), "reference", other)
     assert unmeasured.outcome_of("holds") is Outcome.inconclusive, "a guard that was not measured holds back"
     assert "other was not recorded by enough runs: not checked" in unmeasured.final["holds"].reasons[0]
-    assert wide.final["holds"].evidence["scores"][0]["status"] == "met"
+    assert wide.final["holds"].evidence.scores[0].status == "met"

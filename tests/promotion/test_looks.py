@@ -91,5 +91,5 @@ def test_one_look_at_all_seeds_is_no_look(tmp_path: Path) -> None:
     ends = {}
     for name, rule in {"plain": replace(LOOKS, looks=()), "one": replace(LOOKS, looks=(8,))}.items():
         world = World(freeze(tmp_path / name, list(EFFECTS), depths=(2,), seeds=8, rule=rule), EFFECTS)
-        ends[name] = [item.evidence["p_corrected"] for item in climb(world).rungs[0].verdicts]
+        ends[name] = [item.evidence.p_corrected for item in climb(world).rungs[0].verdicts]
     assert np.allclose(ends["plain"], ends["one"], rtol=1e-9)

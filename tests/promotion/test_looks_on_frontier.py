@@ -66,7 +66,7 @@ def test_what_is_not_decided_here_climbs_to_the_top_and_costs_one_look(
     assert first.outcome is last.outcome is Outcome.inconclusive
     assert last.reasons[0] == "precision is declared scale-sensitive: not decided below d24"
     assert runs_of(world, "d6")["fp8"] == LOOKS[0], "no number of seeds would decide it"
-    others = [verdict.evidence["num_variants"] for verdict in promotion.rungs[-1].verdicts]
+    others = [verdict.evidence.num_variants for verdict in promotion.rungs[-1].verdicts]
     assert sorted(others) == [1, 2, 2], "it costs the others nothing"
 
 
@@ -83,12 +83,12 @@ def test_a_look_is_decided_on_the_frontier_of_its_own_seeds(below: tuple[World, 
     rows = rows[(rows["rung"] == "d6") & (rows["seed"] <= LOOKS[0])]
     alone = gate.decide(rows, replace(rule(24), looks=()), "d6", is_last=True, apart=["fp8"])
     for verdict in alone:
-        assert verdict.evidence["wall_clock"]["matched"] is not None, "held against the frontier"
+        assert verdict.evidence.axes["wall_clock"].matched is not None, "held against the frontier"
     plain = next(verdict for verdict in alone if verdict.variant == "great")
     looked = next(verdict for verdict in promotion.rungs[-1].verdicts if verdict.variant == "great")
-    expected = spending.sequential_p([plain.evidence["p"]], [LOOKS[0] / LOOKS[-1]])
-    assert looked.evidence["p"] == pytest.approx(expected) and expected > plain.evidence["p"]
-    assert looked.evidence["wall_clock"] == plain.evidence["wall_clock"]
+    expected = spending.sequential_p([plain.evidence.p], [LOOKS[0] / LOOKS[-1]])
+    assert looked.evidence.p == pytest.approx(expected) and expected > plain.evidence.p
+    assert looked.evidence.axes["wall_clock"] == plain.evidence.axes["wall_clock"]
 
 
 def test_from_its_depth_on_it_is_decided_at_the_first_look_that_shows_it(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ def test_a_mirrored_metric_has_the_mirrored_verdicts(effects: list[float], seeds
     assert outcomes(loss) == outcomes(score)
     for one, other in zip(loss.verdicts, score.verdicts, strict=True):
         assert other.effect.effect == pytest.approx(-(one.effect.effect or 0.0), abs=1e-12)
-        assert other.evidence["p_corrected"] == pytest.approx(one.evidence["p_corrected"], rel=1e-6)
+        assert other.evidence.p_corrected == pytest.approx(one.evidence.p_corrected, rel=1e-6)
         assert other.effect.shrunk == pytest.approx(-(one.effect.shrunk or 0.0), rel=1e-4, abs=1e-9)
     for mine, mirrored in zip(loss.transfer, score.transfer, strict=True):
         assert (mine.retention is None) is (mirrored.retention is None)
@@ -76,7 +76,7 @@ def test_infinitely_bad_is_diverged_and_infinitely_good_is_refused() -> None:
     frame = as_accuracy(table(EFFECTS))
     rule = DecisionRule.from_json(HIGHER)
     frame.loc[frame.index[-1], "accuracy"] = -math.inf
-    assert compare(frame, "baseline", rule).final["worse"].evidence["divergence"]["diverged"] == 1
+    assert compare(frame, "baseline", rule).final["worse"].evidence.divergence.diverged == 1
     frame.loc[frame.index[-1], "accuracy"] = math.inf
     with pytest.raises(ConfigError, match="accuracy"):
         compare(frame, "baseline", rule)

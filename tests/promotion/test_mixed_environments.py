@@ -38,7 +38,7 @@ def test_a_table_of_two_environments_is_judged_with_a_mark(part: str) -> None:
     assert any(note.startswith(MIXED) and str(one) in note for note in found.notes)
     for verdict in found.verdicts:
         assert verdict.notes[0].startswith(MIXED)
-        assert verdict.evidence["mixed_environments"] == verdict.notes[0]
+        assert verdict.evidence.mixed_environments == verdict.notes[0]
 
 
 def test_what_is_allowed_and_not_needed_is_not_said() -> None:

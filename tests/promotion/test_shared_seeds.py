@@ -76,7 +76,9 @@ def test_a_row_that_was_deleted_is_a_run_that_was_lost(others: int, dropped: int
     whole, found = (compare(rows, "baseline").final["better"] for rows in (frame, rest))
     assert whole.outcome is Outcome.promote
     assert found.outcome is Outcome.inconclusive
-    assert found.evidence["lost"] == {"variant": [dropped, 5], "reference": [0, 5]}
+    doubts = found.evidence.doubts
+    lost = (doubts.lost, doubts.runs, doubts.reference_lost, doubts.reference_runs)
+    assert lost == (dropped, 5, 0, 5)
     assert f"lost {dropped} of 5 runs" in found.reasons[0]
 
 

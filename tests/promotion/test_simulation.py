@@ -71,7 +71,7 @@ def test_the_simulated_rule_is_the_gate_where_noise_is_found_equal(replicates: i
         frame = frame_of(runs, world, "top")
         last = gate.decide(frame, RULE, "top", True)
         assert [v.outcome is Outcome.adopt for v in last] == list(adopted[world])
-        assert last[0].evidence["effect"]["shrunk"] == pytest.approx(shrunk[world, 0], abs=1e-6)
+        assert last[0].evidence.effect.shrunk == pytest.approx(shrunk[world, 0], abs=1e-6)
         screen = gate.decide(frame, RULE, gate.RungConfig(name="top", max_promoted=2), False)
         assert {int(v.variant[1:]) for v in screen if v.climbs} == set(climbing[world]) - {-1}
         first = frame[frame["seed"] == 0]

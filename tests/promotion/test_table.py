@@ -22,8 +22,8 @@ def test_an_infinite_loss_is_a_divergence_and_poisons_nobody() -> None:
         blown.loc[blown.index[-1], "val_bpb"] = np.inf
         found = compare(blown, "baseline").final
         missing = blown.assign(val_bpb=blown["val_bpb"].replace(np.inf, np.nan))
-        assert list(found["other"].evidence["against"].values()) == ["diverged"]
-        assert found["it"].evidence["effect"] == compare(missing, "baseline").final["it"].evidence["effect"]
+        assert list(found["other"].evidence.against.values()) == ["diverged"]
+        assert found["it"].evidence.effect == compare(missing, "baseline").final["it"].evidence.effect
 
 
 def test_a_copied_row_is_no_replicate() -> None:

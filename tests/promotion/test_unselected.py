@@ -65,7 +65,7 @@ def test_they_are_run_to_the_top_and_change_nothing_for_those_that_won(tmp_path:
                 item.rung,
                 item.outcome,
                 item.climbs,
-                pytest.approx(item.evidence["effect"]["effect"], abs=1e-9),  # the noise is better known
+                pytest.approx(item.evidence.effect.effect, abs=1e-9),  # the noise is better known
             )
             for result in end.rungs
             for item in result.verdicts

@@ -14,10 +14,12 @@ import pandas as pd
 import pytest
 
 from sweepkit.cli.main import main
+from sweepkit.config.measured import MeasuredOn
 from sweepkit.config.schema import RungConfig
 from sweepkit.promotion import ladder
 from sweepkit.report import content, findings, html, sections, sheets_findings
 from sweepkit.results import store
+from sweepkit.results.conditions import Environment
 from sweepkit.results.record import RunDir, RunRecord, RunState
 from sweepkit.sweep import expand, frozen
 from sweepkit.sweep.cell import Cell
@@ -80,10 +82,10 @@ def record(cell: Cell) -> RunRecord:
         state=RunState.complete,
         step=plan.num_steps,
         num_steps=plan.num_steps,
-        environment={"hardware": "a processor"},
+        environment=Environment(hardware="a processor"),
         environment_fingerprint="e" * 12,
         evaluation_fingerprints={"validation": "f" * 12, "probe": "9" * 12},
-        measured_on={"validation": {"text": "3fa9", "layout": "rows of T"}},
+        measured_on={"validation": MeasuredOn("3fa9", [0, 9], "rows of T", 8, "each byte")},
         results={"val_bpb": loss, "bpb_validation": loss, "bpb_probe": 1.1 * loss, "median_step_time_s": 0.1},
     )
 
@@ -102,8 +104,8 @@ def test_horizons_are_run_on_every_rung_and_never_judged(gathered: content.Conte
         assert {"reference", "reference@0.5x", "reference@2x"} <= set(
             done.loc[done["rung"] == rung, "variant"]
         )
-    matched = gathered.promotion.rungs[0].verdicts[0].evidence["steps"]["matched"]
-    assert matched["speedup"] > 1
+    matched = gathered.promotion.rungs[0].verdicts[0].evidence.axes["steps"].matched
+    assert matched.speedup > 1
 
 
 def test_at_equal_cost(gathered: content.Content) -> None:

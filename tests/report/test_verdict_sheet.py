@@ -11,9 +11,30 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from sweepkit.promotion.verdict_record import Outcome, Verdict
+from sweepkit.analysis.effects import Effect
+from sweepkit.analysis.stability import Divergence
+from sweepkit.promotion.doubts import Doubts
+from sweepkit.promotion.verdict_record import Evidence, Outcome, Verdict
 from sweepkit.report import drawing, html, sheets
 
+EVIDENCE = Evidence(
+    metric="val_bpb",
+    run_ids=[],
+    reference_run_ids=[],
+    against={},
+    missing={},
+    divergence=Divergence(0, 0, 0, 0),
+    divergence_p=1.0,
+    num_variants=1,
+    effect=Effect.unknown("v", 0.9),
+    p=1.0,
+    p_corrected=1.0,
+    metric_p_corrected=1.0,
+    correction="Holm",
+    axes={},
+    doubts=Doubts(None, 0, 0, 0, 0, []),
+    scores=[],
+)
 LINES = st.lists(st.sampled_from(["a", "b", "c", "d"]), max_size=4, unique=True)
 
 
@@ -22,7 +43,7 @@ def test_a_sentence_of_all_stands_once_and_none_is_lost(
     given_: list[tuple[str, list[str], list[str]]],
 ) -> None:
     rows = [
-        Verdict(f"v{place}", rung, Outcome.reject, False, reasons, notes)
+        Verdict(f"v{place}", rung, Outcome.reject, False, reasons, EVIDENCE, notes)
         for place, (rung, reasons, notes) in enumerate(sorted(given_, key=lambda item: item[0]))
     ]
     sheet = sheets.verdicts(rows)

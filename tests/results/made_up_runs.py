@@ -16,6 +16,7 @@ from sweepkit.plan.run_plan import RunPlan
 from sweepkit.promotion import ladder
 from sweepkit.promotion.verdict_record import Promotion
 from sweepkit.results import store
+from sweepkit.results.conditions import Environment, Resolved
 from sweepkit.results.record import FailureClass, RunDir, RunRecord, RunState
 from sweepkit.sweep.cell import Cell
 from sweepkit.sweep.file import SweepFile
@@ -91,8 +92,8 @@ def record(run: RunPlan, state: RunState = RunState.complete, **changes: Any) ->
         "ended_at": "2026-01-19T10:05:00+00:00",
         "step": run.num_steps,
         "num_steps": run.num_steps,
-        "resolved": {"dtype": "bf16", "device": "cpu", "num_threads": 2},
-        "environment": {"hardware": "a processor", "git_commit": "0123abc", "git_dirty": False},
+        "resolved": Resolved(dtype="bf16", device="cpu", num_threads=2),
+        "environment": Environment(hardware="a processor", git_commit="0123abc", git_dirty=False),
         "environment_fingerprint": "e" * 12,
         "evaluation_fingerprints": {"validation": "f" * 12, "probe": "9f" * 6},
     }

@@ -14,9 +14,10 @@ from sweepkit.analysis import comparable
 from sweepkit.errors import SweepkitError
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.results import answer, store
+from sweepkit.results.conditions import KeptWeights
 from sweepkit.results.record import FailureClass, RunDir, RunRecord, RunState
 
-WEIGHTS = {"sha256": "a" * 64, "num_bytes": 9}
+WEIGHTS = KeptWeights("a" * 64, 9)
 
 
 def trained(folder: Path, run: RunPlan, **changes: object) -> RunRecord:

@@ -15,7 +15,7 @@ from sweepkit import fsio
 from sweepkit.config import typed
 from sweepkit.errors import FrozenPlanError, SweepkitError
 from sweepkit.results import columns, store
-from sweepkit.results.record import FailureClass, RunDir, RunState
+from sweepkit.results.record import Attempt, FailureClass, RunDir, RunState
 from sweepkit.sweep.file import SweepFile
 
 
@@ -259,8 +259,7 @@ def test_a_damaged_attempt_spoils_no_record(tmp_path: Path) -> None:
     run_dir = RunDir.of(tmp_path, run.run_id)
     run_dir.write_record(made_up.record(run, RunState.failed, failure_class=FailureClass.oom))
     for number, host in ((1, "one"), (2, "two")):
-        attempt = {"failure_class": "oom", "host": host}
-        fsio.write_json(run_dir.attempts_path / f"{number}.json", attempt)
+        run_dir.write_attempt(Attempt(number, failure_class=FailureClass.oom, host=host))
     (run_dir.attempts_path / "3.json").write_text("{")
     frozen(tmp_path, made_up.cell(run))
     row = store.load("x", tmp_path).iloc[0]

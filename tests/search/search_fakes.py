@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sweepkit import fsio, sealed
+from sweepkit.config import typed
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.results.record import FailureClass, RunDir, RunRecord, RunState
 from sweepkit.sweep import frozen
@@ -57,7 +58,7 @@ class FormulaSession:
             started_at="2026-01-01T00:00:00+00:00", num_steps=plan.num_steps,
             evaluation_key=plan.evaluation_key,
         )  # fmt: skip
-        _write(run_dir.record_path, record.to_json())
+        _write(run_dir.record_path, typed.dump(record))
         checkpoint = run_dir.path / "step"
         step = int(checkpoint.read_text()) if checkpoint.exists() else 0
         end = loss_of(plan)
@@ -78,7 +79,7 @@ class FormulaSession:
         else:
             record.results = {"val_bpb": end, "train_time_s": 1.0, "peak_memory_gib": self.memory(plan)}
             record.results |= {f"bpb_{name}": end for name in plan.config.evaluation.streams}
-        _write(run_dir.record_path, record.to_json())
+        _write(run_dir.record_path, typed.dump(record))
         fsio.append_line(ran, {"event": "end", "state": record.state} | said)
         return record
 

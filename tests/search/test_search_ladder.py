@@ -135,9 +135,9 @@ def test_points_that_climb_are_held_against_the_references_frontier(
     promotion = climb(sweep)
     assert promotion is not None and len(promotion.rungs) > 1
     climbed = promotion.rungs[1].verdicts[0]
-    held = climbed.evidence["flops"]["matched"]
-    assert held["cost_ratio"] == 1.0
-    assert held["effect"] == pytest.approx(climbed.evidence["effect"]["effect"], rel=1e-3)
+    held = climbed.evidence.axes["flops"].matched
+    assert held.cost_ratio == 1.0
+    assert held.effect == pytest.approx(climbed.evidence.effect.effect, rel=1e-3)
     assert not any(item.variant.startswith("reference") for rung in promotion.rungs for item in rung.verdicts)
     best = searching.best(store.load("s", tmp_path), DecisionRule())
     assert "reference@2x" not in set(best["variant"])

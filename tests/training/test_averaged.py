@@ -68,8 +68,8 @@ def test_a_run_is_the_same_and_its_averages_are_evaluated_at_the_end(
     rows = folder(plan, tmp_path).metrics()
     assert [row["step"] for row in rows if "val_bpb" in row] == [5, 10, 12]
     assert [row["step"] for row in rows if "ema_val_bpb" in row] == [12]
-    assert {f"ema_{name}" for name in names} <= set(flatten.record_row(averaged.to_json()))
-    assert not any(name.startswith("ema_") for name in flatten.record_row(plain.to_json()))
+    assert {f"ema_{name}" for name in names} <= set(flatten.record_row(averaged))
+    assert not any(name.startswith("ema_") for name in flatten.record_row(plain))
     weights = run(session, tiny("optimizer.ema_decay=0"), tmp_path)
     assert weights.results["ema_val_bpb"] == weights.results["val_bpb"]
 

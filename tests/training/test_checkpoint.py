@@ -115,8 +115,8 @@ def test_a_run_keeps_the_number_of_threads_that_it_was_begun_with(tmp_path: Path
         torch.set_num_threads(here)
     resumed = run(Session(), plan, tmp_path / "cut", attempt=2)
     assert torch.get_num_threads() == here
-    assert resumed.resolved["num_threads"] == here + 1
-    assert f"goes on with {here + 1} threads" in resumed.resolved["notes"][0]
+    assert resumed.resolved.num_threads == here + 1
+    assert f"goes on with {here + 1} threads" in resumed.resolved.notes[0]
     assert resumed.environment_fingerprint == uncut.environment_fingerprint
     assert losses(plan, tmp_path / "cut") == losses(plan, tmp_path / "uncut")
     assert resumed.results["val_bpb"] == uncut.results["val_bpb"]

@@ -43,7 +43,7 @@ def test_a_corrupt_checkpoint_is_passed_over(
     record = run(session, plan, tmp_path, attempt=2)
     assert record.state is RunState.complete
     assert read(folder(plan, tmp_path).attempts_path / "2.json")["first_step"] == 4
-    assert "step_000008" in record.resolved["notes"][0]
+    assert "step_000008" in record.resolved.notes[0]
     uncut = run(session, plan, tmp_path / "uncut")
     assert losses(plan, tmp_path) == losses(plan, tmp_path / "uncut")
     assert record.results["val_bpb"] == uncut.results["val_bpb"]
@@ -57,7 +57,7 @@ def test_with_all_checkpoints_corrupt_the_run_starts_again_and_says_so(
         damage(path / "state.safetensors", "byte")
     record = run(session, plan, tmp_path, attempt=2)
     assert record.state is RunState.complete
-    assert "starting again from step 0" in record.resolved["notes"][-1]
+    assert "starting again from step 0" in record.resolved.notes[-1]
     run(session, plan, tmp_path / "uncut")
     assert losses(plan, tmp_path) == losses(plan, tmp_path / "uncut")
 
@@ -69,7 +69,7 @@ def test_a_checkpoint_in_another_dtype_is_not_used(
     monkeypatch.setenv("SWEEPKIT_DTYPE", "bf16")
     record = run(session, plan, tmp_path, attempt=2)
     assert record.state is RunState.complete
-    assert any("torch.float32" in note for note in record.resolved["notes"])
+    assert any("torch.float32" in note for note in record.resolved.notes)
 
 
 def test_checkpoints_of_other_code_are_not_continued(

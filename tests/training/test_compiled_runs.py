@@ -44,7 +44,7 @@ def first_run_then_others(session: Session, results: Path, *overrides: str) -> R
     plan = tiny("trainer.compile=true", *overrides)
     first = run(session, plan, results / "first")
     assert first.state is RunState.complete, first.failure_message
-    assert first.resolved["compile"] == {"used": True, "reason": None}, first.resolved
+    assert first.resolved.is_compiled and first.resolved.eager_reason is None, first.resolved
     num_graphs = counters["stats"]["unique_graphs"]
     changed = tiny("trainer.compile=true", *overrides, "seed=2", *OTHER_VALUES)
     assert changed.compile_key == plan.compile_key and changed.variant_id != plan.variant_id
@@ -85,4 +85,4 @@ def test_in_fp8_a_second_run_compiles_nothing(
     fp8 = ("precision.dtype=fp8", "precision.fp8.min_size=32", "horizon.num_steps=6")
     plan = first_run_then_others(session, tmp_path, *fp8)
     record = run(session, plan, tmp_path / "third")
-    assert record.resolved["fp8"]["backend"] == "emulated" and record.resolved["fp8"]["num_layers"] > 6
+    assert record.resolved.fp8.backend == "emulated" and record.resolved.fp8.num_layers > 6

@@ -13,6 +13,7 @@ from training_runs import folder, run, stop_after, tiny
 
 from sweepkit.errors import CheckpointError, StorageError
 from sweepkit.plan import disk
+from sweepkit.results.conditions import KeptWeights
 from sweepkit.results.record import FailureClass, RunRecord, RunState
 from sweepkit.training import final_weights, tensor_file
 from sweepkit.training.session import Session
@@ -32,7 +33,7 @@ def test_the_file_holds_the_models_parameters_and_the_record_its_digest(
     record = run(session, plan, tmp_path)
     path = folder(plan, tmp_path).weights_path
     content = path.read_bytes()
-    assert record.weights == {"sha256": hashlib.sha256(content).hexdigest(), "num_bytes": len(content)}
+    assert record.weights == KeptWeights(hashlib.sha256(content).hexdigest(), len(content))
     tensors = load_file(path)
     parameters = dict(engine_of(session).model.named_parameters())
     assert set(tensors) == {f"raw.{name}" for name in parameters}
@@ -45,9 +46,9 @@ def test_the_file_holds_the_models_parameters_and_the_record_its_digest(
 
 def test_a_run_that_is_not_to_keep_them_or_not_complete_has_none(session: Session, tmp_path: Path) -> None:
     without = tiny(*PLAN, "trainer.keep_weights=false")
-    assert run(session, without, tmp_path).weights == {}
+    assert run(session, without, tmp_path).weights is None
     stopped = tiny("horizon.num_steps=5")
-    assert run(session, stopped, tmp_path, should_stop=stop_after(3)).weights == {}
+    assert run(session, stopped, tmp_path, should_stop=stop_after(3)).weights is None
     for plan in (without, stopped):
         assert not folder(plan, tmp_path).weights_path.exists()
 
@@ -69,12 +70,12 @@ def test_a_disk_that_is_full_then_makes_it_no_answer_and_the_run_is_done_again(
         patch.setattr(tensor_file, "save_file", full)
         record = run(session, plan, tmp_path)
     assert (record.state, record.failure_class) == (RunState.failed, FailureClass.disk_full)
-    assert str(path) in (record.failure_message or "") and record.weights == {}
+    assert str(path) in (record.failure_message or "") and record.weights is None
     assert not path.exists() and not list(path.parent.glob(".*.tmp"))
     killed = path.with_name(f".{path.name}.0123456789ab.tmp")
     killed.write_bytes(b"half")  # a writer that was killed
     again = run(session, plan, tmp_path, attempt=2)
-    assert again.state is RunState.complete and again.weights["num_bytes"] == path.stat().st_size
+    assert again.state is RunState.complete and again.weights.num_bytes == path.stat().st_size
     assert not killed.exists()
 
 

@@ -90,9 +90,9 @@ def test_a_peak_that_a_run_exceeds_is_measured_again(
 ) -> None:
     left = will_measure(monkeypatch, [1e3, 1e14])
     record = run(session, tiny(), tmp_path)
-    assert left == [] and record.resolved["peak_flops"] == 1e14
+    assert left == [] and record.resolved.peak_flops == 1e14
     assert 0 < record.results["mfu"] < 1
-    assert datetime.fromisoformat(record.resolved["peak_flops_measured_at"]).tzinfo is not None
+    assert datetime.fromisoformat(record.resolved.peak_flops_measured_at).tzinfo is not None
 
 
 def test_a_peak_that_is_not_exceeded_or_not_measured_stays(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -69,6 +69,6 @@ def test_a_run_says_it_once_and_records_it(
     monkeypatch.setattr(throughput, "peak", lambda *_: Peak(1e15, "X fp32"))
     plan = tiny()
     record = run(session, plan, tmp_path)
-    (note,) = record.resolved["notes"]
+    (note,) = record.resolved.notes
     assert "of X fp32, below 40%: the model is not compiled; 8 rows at once use 25%" in note
     assert folder(plan, tmp_path).log_path.read_text().count("below 40%") == 1

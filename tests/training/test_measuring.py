@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import weakref
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,6 +22,7 @@ from sweepkit.data.prepare import prepare
 from sweepkit.distributed.ranks import Ranks
 from sweepkit.errors import ConfigError, DataError, DiskFullError, ImpossibleError, StorageError
 from sweepkit.precision import policy
+from sweepkit.results.conditions import Fp8, Resolved
 from sweepkit.results.record import FailureClass, RunState
 from sweepkit.training import device, environment, throughput
 from sweepkit.training.clock import Clock
@@ -171,17 +173,17 @@ def test_diagnostics_are_log_ratios_of_root_mean_squares() -> None:
 
 def test_the_fingerprint_follows_what_matters_only() -> None:
     found = environment.describe(torch.device("cpu"))
-    resolved = {"device": "cpu", "dtype": "fp32", "compile": {"used": True, "reason": None}, "num_threads": 1}
-    same = found | {"host": "elsewhere", "git_commit": "f" * 40, "concurrency": 3}
+    resolved = Resolved(device="cpu", dtype="fp32", is_compiled=True, num_threads=1)
+    same = replace(found, host="elsewhere", git_commit="f" * 40, concurrency=3)
     assert environment.fingerprint(found, resolved) == environment.fingerprint(same, resolved)
-    for change in (
-        {"dtype": "bf16"},
-        {"num_threads": 2},
-        {"compile": {"used": False}},
-        {"attention": "banded"},
-        {"fp8": {"backend": "native"}},
+    for other in (
+        replace(resolved, dtype="bf16"),
+        replace(resolved, num_threads=2),
+        replace(resolved, is_compiled=False),
+        replace(resolved, attention="banded"),
+        replace(resolved, fp8=Fp8("native")),
     ):
-        assert environment.fingerprint(found, resolved | change) != environment.fingerprint(found, resolved)
+        assert environment.fingerprint(found, other) != environment.fingerprint(found, resolved)
 
 
 def test_the_environment_holds_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -107,10 +107,10 @@ def test_what_fp8_keeps_for_the_backward_pass_is_what_the_plan_counts() -> None:
 def test_a_run_in_fp8_says_what_it_did(session: Session, tmp_path: Path) -> None:
     record = run(session, tiny(*FP8), tmp_path)
     assert record.state is RunState.complete
-    assert record.resolved["dtype"] == "fp8"
-    assert record.resolved["fp8"]["backend"] == "emulated" and record.resolved["fp8"]["num_layers"] == 13
-    assert "no FP8 units" in record.resolved["fp8"]["reason"]
-    assert "bf16" in record.resolved["peak_flops_source"]  # what carried the emulation
+    assert record.resolved.dtype == "fp8"
+    assert record.resolved.fp8.backend == "emulated" and record.resolved.fp8.num_layers == 13
+    assert "no FP8 units" in record.resolved.fp8.reason
+    assert "bf16" in record.resolved.peak_flops_source  # what carried the emulation
     assert "mfu_fp8" not in record.results
     first, *_, last = losses(tiny(*FP8), tmp_path)
     assert last < first
@@ -125,7 +125,7 @@ def test_native_fp8_that_is_not_compiled_is_refused(session: Session, tmp_path: 
     assert "trainer.compile=false" in (record.failure_message or "")
     asked = tiny(*native, "precision.fp8.allow_eager=true")
     record = run(session, asked, tmp_path)
-    assert record.state is RunState.complete and record.resolved["fp8"]["backend"] == "native"
+    assert record.state is RunState.complete and record.resolved.fp8.backend == "native"
     assert {"mfu", "mfu_fp8", "mfu_rest"} <= record.results.keys()
     assert record.results["mfu_fp8"] is None  # a CPU has no peak in FP8
 
@@ -133,7 +133,7 @@ def test_native_fp8_that_is_not_compiled_is_refused(session: Session, tmp_path: 
 def test_fp16_keeps_its_tables_in_fp32_and_its_scale_over_a_stop(session: Session, tmp_path: Path) -> None:
     plan = tiny("precision.dtype=fp16", *SMALL)
     whole = run(session, plan, tmp_path / "whole")
-    assert whole.state is RunState.complete and whole.resolved["dtype"] == "fp16"
+    assert whole.state is RunState.complete and whole.resolved.dtype == "fp16"
     assert session._bench.engine is not None and session._bench.engine.scaler is not None
     assert {p.dtype for p in session._bench.engine.model.parameters()} == {torch.float32}
     rows = [row for row in folder(plan, tmp_path / "whole").metrics() if "loss_scale" in row]

@@ -39,12 +39,12 @@ def test_the_record_of_a_finished_run_is_complete(session: Session, tmp_path: Pa
     record = run(session, plan, tmp_path)
     run_dir = folder(plan, tmp_path)
     stored = read(run_dir.record_path)
-    assert stored == json.loads(json.dumps(record.to_json()))
+    assert stored == json.loads(json.dumps(typed.dump(record)))
     missing = {name for name, value in stored.items() if value in (None, {}, [])}
     assert missing == {"failure_class", "failure_message", "accepted"}
     assert {name for name, value in stored["results"].items() if value is None} == set()
     assert stored["results"]["val_bpb"] == stored["results"]["bpb_validation"]
-    assert stored["resolved"]["dtype"] == "fp32" and stored["resolved"]["compile"]["used"] is False
+    assert stored["resolved"]["dtype"] == "fp32" and stored["resolved"]["is_compiled"] is False
     assert stored["sample"].startswith("The capital of")
     assert set(stored["evaluation_fingerprints"]) == {"validation", "probe"}
     attempt = read(run_dir.attempts_path / "1.json")
@@ -203,10 +203,8 @@ def test_without_a_compiler_the_run_is_eager_and_says_so(
     monkeypatch.setenv("CXX", "no-such-compiler")
     record = run(session, tiny("trainer.compile=true"), tmp_path)
     assert record.state is RunState.complete
-    assert record.resolved["compile"] == {
-        "used": False,
-        "reason": "no C++ compiler (no-such-compiler) on the PATH",
-    }
+    assert record.resolved.is_compiled is False
+    assert record.resolved.eager_reason == "no C++ compiler (no-such-compiler) on the PATH"
 
 
 def test_a_compiler_that_fails_is_given_up(
@@ -221,9 +219,9 @@ def test_a_compiler_that_fails_is_given_up(
     monkeypatch.setattr(engines.Engine, "warm_up", broken)
     record = run(session, tiny("trainer.compile=true"), tmp_path)
     assert record.state is RunState.complete
-    assert record.resolved["compile"]["used"] is False
-    assert "Python.h" in record.resolved["compile"]["reason"]
-    assert any("eagerly" in note for note in record.resolved["notes"])
+    assert record.resolved.is_compiled is False
+    assert "Python.h" in record.resolved.eager_reason
+    assert any("eagerly" in note for note in record.resolved.notes)
 
 
 def test_a_crash_while_stopping_is_no_verdict_on_the_run(
@@ -263,7 +261,7 @@ def test_a_run_that_went_on_among_other_runs_has_no_one_concurrency(
         should_stop = stop_after(1) if attempt == 2 else lambda: False
         record = run(Session(concurrency=then), plan, tmp_path, attempt, should_stop)
     assert record.state is RunState.complete
-    assert record.environment["concurrency"] == recorded
+    assert record.environment.concurrency == recorded
 
 
 def test_a_process_that_stood_still_while_another_did_the_run_does_not_undo_it(tmp_path: Path) -> None:
@@ -272,7 +270,7 @@ def test_a_process_that_stood_still_while_another_did_the_run_does_not_undo_it(t
     run_dir = folder(plan, tmp_path)
 
     def stand_still() -> bool:
-        if run_dir.attempts().keys() == {1}:
+        if run_dir.attempt_numbers() == [1]:
             assert run(Session(), plan, tmp_path, attempt=2).state is RunState.complete
         return True
 
@@ -280,7 +278,5 @@ def test_a_process_that_stood_still_while_another_did_the_run_does_not_undo_it(t
     record = run_dir.read_record()
     assert record is not None
     assert (record.state, record.attempt) == (RunState.complete, 2)
-    assert {number: found["state"] for number, found in run_dir.attempts().items()} == {
-        1: "preempted",
-        2: "complete",
-    }
+    ends = [(item.attempt, item.state) for item in run_dir.attempts()]
+    assert ends == [(1, RunState.preempted), (2, RunState.complete)]

@@ -31,7 +31,8 @@ def test_offline_works_and_stays_in_the_runs_folder(session: Session, tmp_path: 
     frozen.freeze_cells(SweepFile("asks"), [RungConfig(name="d2")], cells, tmp_path)
     record = run(session, plan, tmp_path)
     assert record.state is RunState.complete
-    assert record.wandb["mode"] == "offline" and "error" not in record.wandb
+    assert record.wandb is not None
+    assert record.wandb.mode == "offline" and record.wandb.error is None
     shown = wandb_files.read(folder(plan, tmp_path).path)
     assert (shown["name"], shown["group"], shown["job_type"]) == ("reference d2 s1", "asks d2", "train")
     assert shown["tags"] == ["reference", "d2", plan.config.dataset.name] and shown["exit_code"] == 0
@@ -53,7 +54,7 @@ def test_online_without_a_key_is_offline_and_says_so(
     plan = tiny("logging.wandb=online")
     record = run(session, plan, tmp_path)
     assert modes == ["offline"]
-    assert record.wandb["mode"] == "offline" and "no API key" in record.wandb["reason"]
+    assert record.wandb.mode == "offline" and "no API key" in record.wandb.reason
     assert "wandb is offline" in folder(plan, tmp_path).log_path.read_text()
 
 
@@ -71,7 +72,7 @@ def test_online_without_a_network_is_offline_and_records_no_key(
     plan = tiny("logging.wandb=online")
     record = run(session, plan, tmp_path)
     assert record.state is RunState.complete
-    assert record.wandb["mode"] == "offline" and "timed out" in record.wandb["reason"]
+    assert record.wandb.mode == "offline" and "timed out" in record.wandb.reason
     written = [path for path in folder(plan, tmp_path).path.rglob("*") if path.is_file()]
     assert written and not any(b"s3cret" in path.read_bytes() for path in written)
 
@@ -88,7 +89,7 @@ def test_a_real_start_with_a_server_that_never_answers_ends_offline(
         plan = tiny("logging.wandb=online")
         record = run(session, plan, tmp_path)
     assert record.state is RunState.complete
-    assert record.wandb["mode"] == "offline" and record.wandb["reason"].startswith("online failed")
+    assert record.wandb.mode == "offline" and record.wandb.reason.startswith("online failed")
     assert list((folder(plan, tmp_path).path / "wandb").glob("offline-run-*/*.wandb"))
 
 
@@ -106,7 +107,7 @@ def test_a_server_that_cannot_be_reached_is_not_tried(
     record = run(session, plan, tmp_path)
     assert modes == ["offline"]
     asked = "127.0.0.1" if proxy else "wandb.invalid"
-    assert record.wandb["reason"].startswith(f"{asked} cannot be reached")
+    assert record.wandb.reason.startswith(f"{asked} cannot be reached")
     assert folder(plan, tmp_path).log_path.read_text().count("wandb is offline") == 1
 
 
@@ -127,7 +128,7 @@ def test_a_wandb_that_breaks_half_way_does_not_stop_the_run(
     monkeypatch.setattr(wandb, "init", lambda **_: FakeRun(breaks_at=3))
     record = run(session, tiny("logging.wandb=offline"), tmp_path)
     assert record.state is RunState.complete
-    assert "pipe" in record.wandb["error"]
+    assert "pipe" in record.wandb.error
 
 
 def test_what_goes_on_is_appended_to_the_same_run(

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from sweepkit.analysis.effects import Effect
 
@@ -25,9 +24,6 @@ class Cliff:
     beyond: str
     drop: float | None  # None: diverged
     sentence: str
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def cliffs(

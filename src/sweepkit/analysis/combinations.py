@@ -16,8 +16,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -62,9 +61,6 @@ class Term:
     @property
     def name(self) -> str:
         return " × ".join(f"{axis}={level}" for axis, level in self.settings)
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self) | {"name": self.name}
 
 
 def terms(
@@ -122,7 +118,7 @@ def _settings(rows: pd.DataFrame, reference: str) -> dict[str, frozenset[Setting
     return chosen
 
 
-def _named(level: Any) -> str:
+def _named(level: object) -> str:
     return str(level).lower() if isinstance(level, bool | np.bool_) else str(level)
 
 

@@ -14,8 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -109,9 +108,6 @@ class Effect:
         """One-sided p of "the true effect is ``bound`` or less": small shows that it lies above."""
         below = self.p_below(bound)
         return None if below is None else 1.0 - below
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def effects(

@@ -13,8 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -80,9 +79,6 @@ class Matched:
             ends = [f"{end:.3f}" if end else "open" for end in (self.speedup_low, self.speedup_high)]
             parts.append(f"capability-matched speed-up {self.speedup:.3f}× ({ends[0]} to {ends[1]})")
         return "; ".join([*parts, *([self.note] if self.note else [])])
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,7 @@ against a variant; shown not worse, or neither, is reported and decides nothing.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import pandas as pd
 
@@ -46,9 +45,6 @@ class Score:
     p: float | None
     noise_sd: float | None
     sentence: str
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def scores(rows: pd.DataFrame, name: str, margin: float, alpha: float) -> dict[str, Score]:

@@ -8,9 +8,8 @@ more often than the reference without that being shown is not rejected for it, a
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 from scipy import special
 
@@ -46,9 +45,6 @@ class Divergence:
             0.0 if self.diverged == 0 else float(low),
             1.0 if self.diverged == self.runs else float(high),
         )
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self) | {"p": self.p}
 
 
 @lru_cache(maxsize=4096)

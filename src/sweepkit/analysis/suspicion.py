@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -42,10 +41,6 @@ class Suspect:
     difference: float
     size_sd: float
     p: float
-
-    def to_json(self, sign: int = 1) -> dict[str, Any]:
-        """``sign``: -1 where the metric was turned into a loss."""
-        return asdict(self) | {"difference": sign * self.difference}
 
 
 def suspect(rows: pd.DataFrame, metric: str, reference: str = REFERENCE) -> Suspect | None:

@@ -6,7 +6,7 @@ import argparse
 import json
 from typing import TYPE_CHECKING, Any
 
-from sweepkit.config import paths
+from sweepkit.config import paths, typed
 from sweepkit.launch.slurm.goes_on import CLIMB
 from sweepkit.promotion.ended import has_ended
 
@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
         if item.go_on is not None and _is_left_alone(item):
             item.notes.append(f"no gate waits: run {item.go_on}")
     if args.format == "json":
-        print(json.dumps([item.to_json() for item in statuses], indent=1))
+        print(json.dumps(typed.dump(statuses), indent=1))
         return 0
     from sweepkit.report import terminal
 

@@ -142,9 +142,9 @@ def train(config: RunConfig, other_sources: str = "refuse") -> int:
         return running.RUNS_FAILED
     bpb = record.results.get("val_bpb")
     result = "" if bpb is None else f", val_bpb {bpb:.4f}"
-    if why := record.resolved.get("dtype_reason"):
-        result += f", in {record.resolved['dtype']} ({why})"
-    for note in record.resolved.get("notes", ()):
+    if why := record.resolved.dtype_reason:
+        result += f", in {record.resolved.dtype} ({why})"
+    for note in record.resolved.notes:
         print(note)
     if record.state == RunState.complete:
         taken = ", computed by other code and taken with --accept-code" if record.accepted else ""

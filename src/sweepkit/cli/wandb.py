@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from sweepkit.config import paths
+from sweepkit.config.choices import WandbMode
 from sweepkit.printable import counted
 
 if TYPE_CHECKING:
@@ -52,7 +53,6 @@ def run(args: argparse.Namespace) -> int:
     from rich.progress import track
 
     from sweepkit import fsio
-    from sweepkit.config.choices import WandbMode
     from sweepkit.errors import SweepkitError
     from sweepkit.launch import named
     from sweepkit.report import terminal
@@ -118,7 +118,7 @@ def _is_shown(run_dir: RunDir, record: RunRecord, is_offline: bool) -> bool:
 
     if is_offline and any(run_dir.path.glob("wandb/offline-run-*/*.wandb")):
         return True
-    if record.wandb.get("mode") == "online" and "error" not in record.wandb:
+    if record.wandb is not None and record.wandb.mode == WandbMode.online.name and record.wandb.error is None:
         return True
     try:
         return fsio.read_json(run_dir.path / _PUSHED).get("ended_at") == record.ended_at

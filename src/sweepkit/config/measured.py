@@ -1,12 +1,13 @@
 """What a loss is measured on, as far as a configuration tells: fields marked ``measured`` in the schema.
 
 Losses over configurations that differ in one of them are losses on other text, other bytes or other rows,
-and do not compare. The run records a digest of the text itself (``data/streams.py``), by which verdicts go;
-this is for refusing before anything has run.
+and do not compare. The run records ``MeasuredOn`` with a digest of the text itself (``data/streams.py``), by
+which verdicts go; the fields are for refusing before anything has run.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
 
@@ -16,6 +17,25 @@ from sweepkit.config.schema import RunConfig
 
 #: A text that ships with the package, whatever the dataset.
 _SHARED = "probe"
+
+
+@dataclass(frozen=True)
+class MeasuredOn:
+    """What a loss is a loss on, as a run has found it; only equal ones compare."""
+
+    text: str | None  # digest of the tokens' text
+    bytes: list[int]  # first, and the one after the last
+    layout: str
+    sequence_len: int
+    byte_rule: str
+
+
+@dataclass(frozen=True)
+class TextRead:
+    """The text of a split: its digest, and the commit where it came from a hub."""
+
+    digest: str
+    commit: str | None = None
 
 
 def measured_on(config: RunConfig, stream: str) -> dict[str, Any]:

@@ -25,6 +25,7 @@ import numpy.typing as npt
 from sweepkit import fsio
 from sweepkit.config import holdout, paths, sources
 from sweepkit.config.choices import DatasetKind, PackingAlgorithm, TokenizerCorpus
+from sweepkit.config.measured import TextRead
 from sweepkit.config.schema import DatasetConfig, RunConfig
 from sweepkit.data import cache, hub, progress, token_cache
 from sweepkit.data.behind import behind
@@ -65,10 +66,10 @@ class PreparedData:
         return TrainLoader(self.tokens.tokens, index, seed, total_batch_size, length, name)
 
     @property
-    def texts(self) -> dict[str, dict[str, Any]]:
+    def texts(self) -> dict[str, TextRead]:
         """Of every split: the digest of its text, and the commit where it came from a hub."""
         splits = {"train": self.tokens} | {stream.name: stream.tokens for stream in self.streams}
-        return {name: {"digest": part.text_digest, "commit": part.commit} for name, part in splits.items()}
+        return {name: TextRead(part.text_digest, part.commit) for name, part in splits.items()}
 
     def packing(self, sequence_len: int) -> PackingIndex:
         """The packing index for rows of ``sequence_len + 1`` tokens; packs if it is not in the cache."""

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from sweepkit import fsio
-from sweepkit.config import holdout
+from sweepkit.config import holdout, typed
+from sweepkit.config.measured import MeasuredOn
 from sweepkit.data.token_cache import TokenCache
 
 #: What is scored and how; part of the fingerprint. Change the text when the meaning changes.
@@ -56,20 +56,15 @@ class EvalStream:
         return -(-(self.tokens.num_tokens - 1) // self.sequence_len)
 
     @property
-    def measured_on(self) -> dict[str, Any]:
+    def measured_on(self) -> MeasuredOn:
         """Text, byte range, row layout, T and byte rule: what a loss on this stream is a loss on."""
-        return {
-            "text": self.tokens.text_digest,
-            "bytes": [self.first_byte, self.first_byte + self.num_bytes],
-            "layout": LAYOUT,
-            "sequence_len": self.sequence_len,
-            "byte_rule": BYTE_RULE,
-        }
+        ends = [self.first_byte, self.first_byte + self.num_bytes]
+        return MeasuredOn(self.tokens.text_digest, ends, LAYOUT, self.sequence_len, BYTE_RULE)
 
     @property
     def fingerprint(self) -> str:
         """Digest (hex) of ``measured_on``; only equal ones compare."""
-        return fsio.digest(self.measured_on)
+        return fsio.digest(typed.dump(self.measured_on))
 
     def batches(self, rows: int) -> Iterator[tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]]:
         """Inputs and targets, int32 [rows, T] each; targets are -1 where nothing is scored.

@@ -26,7 +26,7 @@ from sweepkit.launch import claims
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.results import asked
 from sweepkit.results.pruned import Pruner
-from sweepkit.results.record import FINAL_STATES, FailureClass, RunDir, RunRecord, RunState
+from sweepkit.results.record import FINAL_STATES, Attempt, FailureClass, RunDir, RunRecord, RunState
 
 _KILLED = (
     "out of memory (the kernel killed its process); lower horizon.device_batch_size or launcher.num_workers, "
@@ -174,8 +174,7 @@ def _is_recorded(record: RunRecord, plan: RunPlan, run_dir: RunDir) -> bool:
 
 def next_attempt(run_dir: RunDir) -> int:
     """One more than the attempts this run has had."""
-    numbers = [int(path.stem) for path in run_dir.attempts_path.glob("*.json") if path.stem.isdigit()]
-    return max(numbers, default=0) + 1
+    return max(run_dir.attempt_numbers(), default=0) + 1
 
 
 def cancel_marker(run_dir: RunDir) -> Path:
@@ -287,10 +286,15 @@ def out_of_memory(plan: RunPlan, run_dir: RunDir, attempt: int) -> None:
     """
     if (trained := run_dir.read_record()) is not None and trained.state is RunState.complete:
         return  # it was being evaluated
-    path = run_dir.attempts_path / f"{attempt}.json"
-    known = run_dir.attempts().get(attempt, {})
-    said = {"state": RunState.failed, "failure_class": FailureClass.oom, "failure_message": _KILLED}
-    fsio.write_json(path, {"attempt": attempt, "host": platform.node()} | known | said | {"ended_at": now()})
+    begun = next((item for item in run_dir.attempts() if item.attempt == attempt), None)
+    ended = replace(
+        begun or Attempt(attempt, host=platform.node()),
+        state=RunState.failed,
+        failure_class=FailureClass.oom,
+        failure_message=_KILLED,
+        ended_at=now(),
+    )
+    run_dir.write_attempt(ended)
     record = run_dir.read_record()
     if record is None or record.failure_class is not FailureClass.lost:
         return  # a claim of ours would end the count of its deaths
@@ -300,8 +304,8 @@ def out_of_memory(plan: RunPlan, run_dir: RunDir, attempt: int) -> None:
 
 
 def _lost(plan: RunPlan, run_dir: RunDir, deaths: int) -> RunRecord:
-    last = run_dir.attempts().get(next_attempt(run_dir) - 1, {})
-    if last.get("failure_class") == FailureClass.oom:
+    attempts = run_dir.attempts()
+    if attempts and attempts[-1].failure_class is FailureClass.oom:
         return mark_failed(plan, run_dir, FailureClass.oom, _KILLED)
     message = (
         f"its process died {deaths} times in a row without getting further (launcher.max_attempts), perhaps "

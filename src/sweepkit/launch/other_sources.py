@@ -19,6 +19,7 @@ from sweepkit.config import sources
 from sweepkit.errors import SweepkitError
 from sweepkit.launch import claims, job
 from sweepkit.launch.ledger import Run
+from sweepkit.results.conditions import Accepted
 from sweepkit.results.record import RunDir, RunRecord, RunState
 
 #: Folder in a run's own, with one folder for every record that was set aside.
@@ -77,10 +78,10 @@ def _lacks_weights(run: Run, thorough: bool) -> bool:
     """Whether a run has to be evaluated and cannot be; ``thorough``: damaged weights are none either."""
     if run.record is None or run.record.state is not RunState.trained:
         return False
-    path, kept = run.run_dir.weights_path, run.record.weights.get("sha256")
+    path, kept = run.run_dir.weights_path, run.record.weights
     if kept is None or not path.exists():
         return True
-    return thorough and fsio.sha256(path) != kept
+    return thorough and fsio.sha256(path) != kept.sha256
 
 
 def set_aside(run_dir: RunDir) -> Path:
@@ -104,7 +105,7 @@ def set_aside(run_dir: RunDir) -> Path:
 
 
 def _accept(run: Run) -> None:
-    mine = {"sources": sources.digest(), "at": job.now()}
+    mine = Accepted(sources.digest(), job.now())
     with _held(run.run_dir) as record:
         if not record.is_of(sources.digest()):
             record.accepted.append(mine)

@@ -9,9 +9,8 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from sweepkit import fsio
 from sweepkit.errors import SweepkitError
@@ -80,10 +79,6 @@ class SweepStatus:
     notes: list[str] = field(default_factory=list)  # what could not be known
     go_on: str | None = None  # what to run, where Slurm was asked and no gate waits
     runs: list[RunStatus] = field(default_factory=list)
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return asdict(self)
 
 
 def status(results_dir: Path, sweep: str = ALL) -> list[SweepStatus]:

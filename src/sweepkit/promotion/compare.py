@@ -138,7 +138,7 @@ def compare(
     ]
     notes += [*said, *shared_seeds.note(shared_seeds.declared(frame, seeds))]
     notes += [taken] if (taken := comparable.accepted(rows)) else []
-    mixed = (verdict.evidence.get("mixed_environments") for verdict in verdicts)
+    mixed = (verdict.evidence.mixed_environments for verdict in verdicts)
     notes += dict.fromkeys(filter(None, mixed))
     return Comparison(reference, rule, verdicts, _transfer(rows, verdicts), notes)
 

@@ -77,19 +77,19 @@ def effects_table(promotion: Promotion) -> pd.DataFrame:
     stories = {(row.variant, row.rung): row for row in promotion.transfer}
     for result in promotion.rungs:
         for verdict in result.verdicts:
-            evidence = verdict.evidence
-            effect = evidence["effect"]
+            evidence, effect = verdict.evidence, verdict.effect
+            flops = evidence.axes.get("flops")
             row = stories.get((verdict.variant, result.rung))
             rows.append(
                 {
                     "variant": verdict.variant,
                     "rung": result.rung,
                     "depth": result.depth,
-                    "metric": evidence["metric"],
-                    "n": evidence["n"],
-                    **{name: effect[name] for name in _EFFECT_COLUMNS},
-                    "p_corrected": evidence["metric_p_corrected"],
-                    "flops_ratio": (evidence.get("flops") or {}).get("ratio"),
+                    "metric": evidence.metric,
+                    "n": effect.n,
+                    **{name: getattr(effect, name) for name in _EFFECT_COLUMNS},
+                    "p_corrected": evidence.metric_p_corrected,
+                    "flops_ratio": flops and flops.ratio,
                     "followed_effect": row.effect if row else None,
                     "retention": row.retention if row else None,
                     "outcome": verdict.outcome.value,
@@ -104,10 +104,10 @@ def costs_table(promotion: Promotion) -> pd.DataFrame:
     """One row a variant and rung: the measured wall-clock ratio and what it was taken for."""
     rows = [
         {"variant": verdict.variant, "rung": result.rung, "depth": result.depth}
-        | {name: verdict.evidence["wall_clock"][name] for name in _COST_COLUMNS}
+        | {name: getattr(axis, name) for name in _COST_COLUMNS}
         for result in promotion.rungs
         for verdict in result.verdicts
-        if "wall_clock" in verdict.evidence
+        if (axis := verdict.evidence.axes.get("wall_clock")) is not None
     ]
     return pd.DataFrame(rows, columns=["variant", "rung", "depth", *_COST_COLUMNS])
 
@@ -168,7 +168,5 @@ def _message(
             f"together are wrong at most {most:.3g} of the time"
         )
     above = decided[-1].verdicts if decided else []
-    mixed = next(
-        (item.evidence["mixed_environments"] for item in above if "mixed_environments" in item.evidence), ""
-    )
+    mixed = next(filter(None, (item.evidence.mixed_environments for item in above)), "")
     return f"adopted: {', '.join(adopted) or 'nothing'} ({said})" + (f"; {mixed}" if mixed else "")

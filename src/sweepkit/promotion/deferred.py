@@ -44,7 +44,7 @@ def deferred(cells: Sequence[Cell], rule: DecisionRule) -> Deferred:
 
 def undecided(verdict: Verdict, found: Deferred, is_last: bool) -> Verdict:
     """The verdict of a deferred variant, which climbs; any other as it is."""
-    if verdict.variant not in found or verdict.evidence.get("against"):
+    if verdict.variant not in found or verdict.evidence.against:
         return verdict
     field, depth = found[verdict.variant]
     said = f"{field} is declared scale-sensitive: not decided below d{depth}"

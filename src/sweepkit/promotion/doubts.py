@@ -8,8 +8,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
@@ -64,20 +63,14 @@ class Doubts:
         """Whether it lost a larger share than the reference."""
         return self.lost * max(self.reference_runs, 1) > self.reference_lost * max(self.runs, 1)
 
-    def to_json(self, sign: int) -> dict[str, Any]:
-        """``sign``: the rule's, which turns losses back into the metric."""
-        told = [
-            asdict(item) | {"effect": None if item.effect is None else sign * item.effect}
+    def turned(self, sign: int) -> Doubts:
+        """The same of the metric times ``sign`` (1 or -1)."""
+        left_out = [
+            item if item.effect is None else replace(item, effect=sign * item.effect)
             for item in self.left_out
         ]
-        return {
-            "suspect": None if self.suspect is None else self.suspect.to_json(sign),
-            "lost": {
-                "variant": [self.lost, self.runs],
-                "reference": [self.reference_lost, self.reference_runs],
-            },
-            "without_seed": told,
-        }
+        suspect = self.suspect and replace(self.suspect, difference=sign * self.suspect.difference)
+        return replace(self, suspect=suspect, left_out=left_out)
 
 
 def without_each(

@@ -18,7 +18,6 @@ Same runs, same verdicts: nothing here is random or depends on time.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import pandas as pd
 
@@ -32,7 +31,7 @@ from sweepkit.config.schema import RungConfig
 from sweepkit.promotion import judging, wording
 from sweepkit.promotion.case import Case, cases
 from sweepkit.promotion.judging import Finding
-from sweepkit.promotion.verdict_record import Outcome, Verdict
+from sweepkit.promotion.verdict_record import Evidence, Outcome, Verdict
 from sweepkit.results.columns import REFERENCE
 from sweepkit.results.record import RunState
 from sweepkit.sweep import metric as metrics
@@ -40,7 +39,7 @@ from sweepkit.sweep.decision import DecisionRule
 
 #: Raised by hand when the same runs may be judged differently, or evidence changes shape; older stored
 #: decisions are then made anew.
-RULE_VERSION = 9
+RULE_VERSION = 10
 
 
 def decide(
@@ -108,9 +107,7 @@ def decide(
                 *wording.notes(case, base, decision),
                 *(wording.followed(followed[case.variant], usual, decision) if usual and followed else ()),
             ],
-            evidence=_evidence(case, base, decision)
-            | ({"mixed_environments": mixed} if mixed else {})
-            | _usual(followed.get(case.variant), usual, decision),
+            evidence=_evidence(case, base, decision, mixed, usual, followed.get(case.variant)),
         )
         for case in here
     ]
@@ -169,12 +166,6 @@ def _followed(
     return {item.variant: item for item in found}
 
 
-def _usual(effect: Effect | None, metric: str | None, decision: DecisionRule) -> dict[str, Any]:
-    if effect is None:
-        return {}
-    return {"usual_metric": metric, "usual_effect": effect.turned(decision.sign).to_json()}
-
-
 def _limit(cases: list[Case], findings: dict[str, Finding], max_promoted: int | None) -> None:
     """Keep the ``max_promoted`` best climbers: promoted before inconclusive, then by p, then by estimate."""
     climbers = [case for case in cases if findings[case.variant][1]]
@@ -189,23 +180,33 @@ def _limit(cases: list[Case], findings: dict[str, Finding], max_promoted: int | 
         findings[case.variant] = (Outcome.inconclusive, False, [sentence, *reasons])
 
 
-def _evidence(case: Case, base: Replicates, decision: DecisionRule) -> dict[str, Any]:
-    scores = {"scores": [score.to_json() for score in case.scores]} if case.scores else {}
-    return {
-        "metric": decision.metric,
-        "run_ids": case.runs.complete,
-        "reference_run_ids": base.complete,
-        "against": case.runs.against,
-        "divergence": case.divergence.to_json(),
-        "missing": case.runs.missing,
-        "n": case.effect.n,
-        "num_variants": case.num_variants,
-        "effect": case.effect.turned(decision.sign).to_json(),
-        "p": case.p,
-        "p_corrected": case.p_corrected,
-        "metric_p_corrected": case.metric_p_corrected,
-        "correction": case.correction,
-        **case.doubts.to_json(decision.sign),
-        **scores,
-        **{name: axis.to_json() for name, axis in case.axes.items()},
-    }
+def _evidence(
+    case: Case,
+    base: Replicates,
+    decision: DecisionRule,
+    mixed: str | None,
+    usual: str | None,
+    followed: Effect | None,
+) -> Evidence:
+    sign = decision.sign
+    return Evidence(
+        metric=decision.metric,
+        run_ids=case.runs.complete,
+        reference_run_ids=base.complete,
+        against=case.runs.against,
+        missing=case.runs.missing,
+        divergence=case.divergence,
+        divergence_p=case.divergence.p,
+        num_variants=case.num_variants,
+        effect=case.effect.turned(sign),
+        p=case.p,
+        p_corrected=case.p_corrected,
+        metric_p_corrected=case.metric_p_corrected,
+        correction=case.correction,
+        axes=case.axes,
+        doubts=case.doubts.turned(sign),
+        scores=case.scores,
+        mixed_environments=mixed or None,
+        usual_metric=usual if followed else None,
+        usual_effect=followed and followed.turned(sign),
+    )

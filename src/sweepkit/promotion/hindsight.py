@@ -16,7 +16,6 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from sweepkit.analysis.calibration import Calibration
-from sweepkit.config import typed
 from sweepkit.promotion.verdict_record import Outcome, Verdict
 from sweepkit.sweep import seen
 from sweepkit.sweep.frozen import Frozen
@@ -59,12 +58,10 @@ class Hindsight:
         return [self._marked(verdict) for verdict in verdicts]
 
     def _marked(self, verdict: Verdict) -> Verdict:
-        evidence = verdict.evidence
-        mine = {*evidence["run_ids"], *evidence["against"], *evidence["missing"]}
-        same = [item for item in self.earlier if item.run_ids & mine]
+        same = [item for item in self.earlier if item.run_ids & verdict.evidence.own_runs]
         if same:
             return _taken_back(verdict, f"its runs had been {judged_by(same)} before", same)
-        base = set(evidence["reference_run_ids"])
+        base = set(verdict.evidence.reference_run_ids)
         shared = [item for item in self.earlier if item.run_ids & base]
         if not shared:
             return verdict
@@ -73,7 +70,7 @@ class Hindsight:
 
 
 def _taken_back(verdict: Verdict, why: str, judged: Sequence[Judgement]) -> Verdict:
-    evidence = verdict.evidence | {"after_the_fact": typed.dump(judged)}
+    evidence = replace(verdict.evidence, after_the_fact=list(judged))
     outcome, said = verdict.outcome, f"{AFTER_THE_FACT}: {why}"
     if outcome in _FAVOURABLE:
         outcome, said = Outcome.inconclusive, f"{said}, so that this shows nothing; fresh seeds would"

@@ -274,7 +274,7 @@ class _Judge:
 def _with_left_out(verdict: Verdict, known: Sequence[Calibration]) -> Verdict:
     """With a note where a calibration would have served, and these runs' own noise is too far from it."""
     effect = verdict.effect
-    near = [item for item in known if item.metric == verdict.evidence["metric"]]
+    near = [item for item in known if item.metric == verdict.evidence.metric]
     if not near or effect.noise_source != calibration.OWN or effect.noise_sd is None:
         return verdict
     said = (

@@ -15,14 +15,10 @@ from sweepkit.sweep.decision import DecisionRule
 
 def only_if_better(verdict: Verdict, rule: DecisionRule) -> Verdict:
     """A verdict of the searched rung: by single runs, only a point that is better by min_effect climbs."""
-    effect = verdict.evidence.get("effect") or {}
-    estimate = effect.get("effect")
-    if (
-        not verdict.climbs
-        or effect.get("n", 0) > 1
-        or estimate is None
-        or -rule.sign * estimate >= rule.min_effect
-    ):
+    effect = verdict.effect
+    if not verdict.climbs or effect.n > 1 or effect.effect is None:
+        return verdict
+    if -rule.sign * effect.effect >= rule.min_effect:
         return verdict
     reason = (
         f"its single run is not better than the reference's by min_effect ({rule.min_effect:g}), as points "

@@ -145,7 +145,7 @@ def _chances(rungs: Sequence[RungResult]) -> dict[str, float]:
     chances: dict[str, float] = {}
     for result in rungs:
         fresh = [item for item in result.verdicts if item.variant not in chances]
-        lost = [item for item in fresh if not item.climbs and not item.evidence.get("against")]
+        lost = [item for item in fresh if not item.climbs and not item.evidence.against]
         drawn = [item.variant for item in lost if item.unselected]
         chances |= {name: len(drawn) / len(lost) for name in drawn}
     return chances

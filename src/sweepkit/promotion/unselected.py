@@ -29,10 +29,9 @@ def choose(verdicts: Sequence[Verdict], carried: Sequence[str], *, num: int, ide
     if not any(verdict.climbs for verdict in verdicts):
         return list(verdicts)
     losers = {
-        verdict.variant: float(effect)
+        verdict.variant: effect
         for verdict in verdicts
-        if not (verdict.climbs or verdict.evidence.get("against"))
-        and (effect := verdict.evidence["effect"]["effect"]) is not None
+        if not (verdict.climbs or verdict.evidence.against) and (effect := verdict.effect.effect) is not None
     }
     drawn = set(draw(losers, num - len(carried), f"{identity} {verdicts[0].rung}"))
     return [

@@ -1,7 +1,7 @@
 """What a decision is: one Verdict a variant and rung, one Promotion a ladder.
 
 Both are plain values that survive JSON unchanged. Whatever was measured with a clock stands apart
-(``evidence["wall_clock"]``, ``costs.csv``), because two runs of the same plan agree on losses and not on
+(``evidence.axes["wall_clock"]``, ``costs.csv``), because two runs of the same plan agree on losses and not on
 seconds: everything else here is the same on every rerun.
 """
 
@@ -9,11 +9,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
 
+from sweepkit.analysis.axes import Axis
 from sweepkit.analysis.effects import Effect
+from sweepkit.analysis.scores import Score
+from sweepkit.analysis.stability import Divergence
 from sweepkit.analysis.transfer import TransferRow
+from sweepkit.promotion.doubts import Doubts
 from sweepkit.sweep.decision import DecisionRule
+from sweepkit.sweep.seen import Judgement
 
 
 class Outcome(StrEnum):
@@ -42,6 +46,53 @@ class Final(StrEnum):
 
 
 @dataclass(frozen=True)
+class Evidence:
+    """The numbers behind a verdict, losses turned back into the metric.
+
+    Attributes:
+        metric: what was compared.
+        run_ids, reference_run_ids: the complete runs.
+        against, missing: run → what happened to it.
+        effect: what was decided by.
+        num_variants: judged together, for which p is corrected.
+        p: the largest over the axes that count; 1 where there is none.
+        metric_p_corrected: of the metric alone, with no clock in it.
+        correction: its name.
+        axes: the metric at equal steps, wall_clock and flops.
+        scores: on the last rung, those that the rule names.
+        mixed_environments: what differed between the runs, where that was allowed.
+        usual_metric, usual_effect: of the rungs below, where the last is decided by another metric.
+        after_the_fact: what had been judged before with these runs.
+    """
+
+    metric: str
+    run_ids: list[str]
+    reference_run_ids: list[str]
+    against: dict[str, str]
+    missing: dict[str, str]
+    divergence: Divergence
+    divergence_p: float
+    num_variants: int
+    effect: Effect
+    p: float
+    p_corrected: float
+    metric_p_corrected: float
+    correction: str
+    axes: dict[str, Axis]
+    doubts: Doubts
+    scores: list[Score]
+    mixed_environments: str | None = None
+    usual_metric: str | None = None
+    usual_effect: Effect | None = None
+    after_the_fact: list[Judgement] = field(default_factory=list)
+
+    @property
+    def own_runs(self) -> set[str]:
+        """The variant's runs that have ended."""
+        return {*self.run_ids, *self.against, *self.missing}
+
+
+@dataclass(frozen=True)
 class Verdict:
     """One variant judged against the reference on one rung.
 
@@ -53,7 +104,6 @@ class Verdict:
         reasons: plain sentences with their numbers, the decisive one first.
         notes: what else a reader wants to know: the noise, the cost axes, runs that are missing.
         unselected: whether it lost, and is run on the next rungs, or was on this one, to measure transfer.
-        evidence: run_ids, reference_run_ids, n, noise, and one mapping an axis (steps, wall_clock, flops).
     """
 
     variant: str
@@ -61,19 +111,19 @@ class Verdict:
     outcome: Outcome
     climbs: bool
     reasons: list[str]
+    evidence: Evidence
     notes: list[str] = field(default_factory=list)
     unselected: bool = False
-    evidence: dict[str, Any] = field(default_factory=dict)
 
     @property
     def effect(self) -> Effect:
         """What was decided by."""
-        return Effect(**self.evidence["effect"])
+        return self.evidence.effect
 
     @property
     def followed(self) -> Effect:
         """The effect on the text that all rungs are evaluated on, by which a variant is followed up."""
-        return Effect(**(self.evidence.get("usual_effect") or self.evidence["effect"]))
+        return self.evidence.usual_effect or self.evidence.effect
 
 
 @dataclass(frozen=True)

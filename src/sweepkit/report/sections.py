@@ -10,6 +10,7 @@ from markdown_it import MarkdownIt
 from markupsafe import Markup
 
 from sweepkit.analysis import comparable, frontier
+from sweepkit.config import typed
 from sweepkit.printable import counted
 from sweepkit.promotion import next_steps
 from sweepkit.report import findings, numbers, plot_frontier, plots, sheets, sheets_findings
@@ -65,8 +66,10 @@ def verdicts(content: Content) -> list[Block]:
     evidence = [
         block
         for item in content.verdicts
-        if item.evidence
-        for block in (Block("title", f"{item.rung} · {item.variant}"), Block("tree", item.evidence))
+        for block in (
+            Block("title", f"{item.rung} · {item.variant}"),
+            Block("tree", typed.dump(item.evidence)),
+        )
     ]
     sure = (
         f"How sure: of sweeps like this in which nothing truly helps, at most {content.decision.alpha:.3g} "

@@ -6,13 +6,14 @@ terminal and ``html.py`` on the page, so that both always show the same numbers.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pandas as pd
 
-from sweepkit.analysis.axes import Status
-from sweepkit.analysis.matched import COSTS
+from sweepkit.analysis.axes import Axis, Status
+from sweepkit.analysis.effects import Effect
+from sweepkit.analysis.matched import COSTS, Matched
 from sweepkit.analysis.transfer import TransferRow
 from sweepkit.printable import counted
 from sweepkit.promotion.verdict_record import Outcome, Promotion, Verdict
@@ -167,7 +168,7 @@ def verdicts(rows: Iterable[Verdict], with_notes: bool = True) -> Sheet:
         sheet.add(verdict.rung, verdict.variant, outcome, reasons, new_group=verdict.rung != previous)
         previous = verdict.rung
     sheet.notes += [f"{rung}, every variant: {line}" for rung, lines in of_all.items() for line in lines]
-    confidences = {item.effect.confidence for item in rows if "effect" in item.evidence}
+    confidences = {item.effect.confidence for item in rows}
     sheet.notes += [intervals(confidence) for confidence in sorted(confidences, reverse=True)]
     return sheet
 
@@ -196,14 +197,14 @@ def axes(rows: Iterable[Verdict], decision: DecisionRule) -> Sheet:
     previous: Any = None
     open_ones: dict[str, list[str]] = {}  # why there is no number → variants
     for verdict in rows:
-        cells: list[Cell] = [verdict.rung, verdict.variant, numbers.plain(verdict.evidence.get("n"))]
+        cells: list[Cell] = [verdict.rung, verdict.variant, numbers.plain(verdict.effect.n)]
         for name in names:
-            axis = verdict.evidence.get(name) or {}
-            if name != "steps" and axis.get("sentence") and axis.get("ratio") is None:
-                open_ones.setdefault(axis["sentence"], []).append(verdict.variant)
-            measured = verdict.evidence.get("effect") if name == "steps" else axis
-            status = str(axis.get("status", ""))
-            cells.append(Mark(f"{_measured(name, measured or {})} {status}".strip(), status))
+            axis = verdict.evidence.axes.get(name)
+            if name != "steps" and axis and axis.sentence and axis.ratio is None:
+                open_ones.setdefault(axis.sentence, []).append(verdict.variant)
+            measured = _difference(verdict.effect) if name == "steps" else _measured(name, axis)
+            status = str(axis.status) if axis else ""
+            cells.append(Mark(f"{measured} {status}".strip(), status))
         sheet.add(*cells, new_group=verdict.rung != previous)
         previous = verdict.rung
     sheet.notes += [f"{', '.join(dict.fromkeys(whose))}: {why}" for why, whose in open_ones.items()]
@@ -216,40 +217,42 @@ def axes(rows: Iterable[Verdict], decision: DecisionRule) -> Sheet:
 
 
 def _is_met(verdict: Verdict, names: Sequence[str]) -> bool:
-    return any((verdict.evidence.get(name) or {}).get("status") == Status.met for name in names)
+    axes = (verdict.evidence.axes.get(name) for name in names)
+    return any(axis is not None and axis.status is Status.met for axis in axes)
 
 
 def _axis_header(name: str, rows: Sequence[Verdict], decision: DecisionRule) -> str:
     """What an axis' numbers are, with their units: ``bits/byte at equal time``, ``× time``."""
     unit = decision.unit_in_words or decision.metric
+    axes = [verdict.evidence.axes.get(name) for verdict in rows]
     if name == "steps":
-        axes = [verdict.evidence.get(name) or {} for verdict in rows]
-        return unit + (" at equal steps" if all(axis.get("is_at_equal_cost", True) for axis in axes) else "")
+        at_equal = (axis is None or axis.is_at_equal_cost for axis in axes)
+        return unit + (" at equal steps" if all(at_equal) else "")
     cost = COSTS[name]
-    decided = {bool((verdict.evidence.get(name) or {}).get("is_at_equal_cost")) for verdict in rows}
+    decided = {axis is not None and axis.is_at_equal_cost for axis in axes}
     kinds = {True: f"{unit} at equal {cost}", False: f"× {cost}"}
     return " or ".join(kinds[kind] for kind in (True, False) if kind in decided) or kinds[False]
 
 
-def _measured(axis: str, value: Mapping[str, Any]) -> str:
+def _measured(name: str, axis: Axis | None) -> str:
     """A difference in the metric with half its interval, or a ratio of costs with its ends."""
-    if axis == "steps":
-        return _difference(value)
-    if value.get("is_at_equal_cost"):
-        return _difference(value.get("matched") or {})
-    if axis == "wall_clock" and value.get("by_construction"):
-        return "same program,"  # what was measured is noise; the reasons give it
-    ratio, low, high = (value.get(name) for name in ("ratio", "low", "high"))
-    if ratio is None:
+    if axis is None:
         return numbers.MISSING
+    if axis.is_at_equal_cost and axis.matched is not None:
+        return _difference(axis.matched)
+    if name == "wall_clock" and axis.by_construction:
+        return "same program,"  # what was measured is noise; the reasons give it
+    if axis.ratio is None:
+        return numbers.MISSING
+    low, high = axis.low, axis.high
     spread = "" if low is None or high is None or low == high else f" ({low:.3f} to {high:.3f})"
-    return f"{ratio:.3f}×{spread}"
+    return f"{axis.ratio:.3f}×{spread}"
 
 
-def _difference(value: Mapping[str, Any]) -> str:
-    effect, low, high = (value.get(name) for name in ("effect", "low", "high"))
+def _difference(found: Effect | Matched) -> str:
+    low, high = found.low, found.high
     spread = "" if low is None or high is None else f" ± {(high - low) / 2:.5f}"
-    return f"{numbers.change(effect)}{spread}"
+    return f"{numbers.change(found.effect)}{spread}"
 
 
 def transfer(rows: Iterable[TransferRow], metric: str) -> Sheet:

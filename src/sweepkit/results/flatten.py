@@ -1,8 +1,4 @@
-"""From the JSON of a plan, a record or a cell to one flat row of the runs table.
-
-These functions read plain JSON rather than the dataclasses, so that a record written by a newer or
-older version, or by a run that died half way, still gives all the columns it can.
-"""
+"""From a record, or the JSON of a plan or a cell, to one flat row of the runs table."""
 
 from __future__ import annotations
 
@@ -15,11 +11,12 @@ from typing import Any
 
 from sweepkit import fsio
 from sweepkit.config import typed
+from sweepkit.config.measured import MeasuredOn
 from sweepkit.errors import DamagedError, SweepkitError
 from sweepkit.plan import text
 from sweepkit.results import columns
 from sweepkit.results.columns import CORRUPT, REFERENCE
-from sweepkit.results.record import SCHEMA_VERSION, FailureClass, RunDir, RunState
+from sweepkit.results.record import SCHEMA_VERSION, FailureClass, RunDir, RunRecord, RunState
 from sweepkit.sweep import frozen, frozen_head, labels, metric, trials
 
 Row = dict[str, Any]
@@ -31,7 +28,7 @@ _PLAN_COLUMNS = (
     "estimated_gpu_hours",
 )  # fmt: skip
 _RECORD_COLUMNS = (
-    "run_id", "variant_id", "seed", "state", "failure_class", "failure_message", "attempt", "step",
+    "run_id", "variant_id", "seed", "failure_message", "attempt", "step",
     "num_steps", "started_at", "ended_at", "environment_fingerprint", "evaluation_key", "sample",
 )  # fmt: skip
 _RESULT_COLUMNS = (
@@ -43,7 +40,7 @@ _RESULT_COLUMNS = (
 #: Not a column: what could not be read of a file, to be said.
 UNREAD = "unread"
 _NO_FIELD = object()
-_RESOURCES = (FailureClass.oom.value, FailureClass.timeout.value)
+_RESOURCES = (FailureClass.oom, FailureClass.timeout)
 
 
 def plan_row(plan: dict[str, Any]) -> Row:
@@ -60,56 +57,51 @@ def plan_row(plan: dict[str, Any]) -> Row:
     return row
 
 
-def record_row(record: dict[str, Any]) -> Row:
-    """Columns of a RunRecord's JSON."""
-    row = {name: record[name] for name in _RECORD_COLUMNS if record.get(name) is not None}
-    results = record.get("results") or {}
-    row |= {name: results[name] for name in _RESULT_COLUMNS if results.get(name) is not None}
-    # per stream: either flat (bpb_probe) or nested (bpb: {probe: ...})
-    row |= {name: value for name, value in results.items() if name.startswith(("bpb_", metric.EMA))}
-    nested = results.get("bpb")
-    if isinstance(nested, dict):
-        row |= {f"bpb_{stream}": value for stream, value in nested.items()}
-    fingerprints = record.get("evaluation_fingerprints") or {}
-    row |= {f"evaluation_fingerprint_{stream}": value for stream, value in fingerprints.items()}
-    if fingerprints:
-        row["evaluation_fingerprint"] = fingerprints.get("validation", next(iter(fingerprints.values())))
-    measured_on = {name: _parts(value) for name, value in (record.get("measured_on") or {}).items()}
-    row |= {f"measured_on_{stream}": value for stream, value in measured_on.items()}
-    if measured_on:
-        row["measured_on"] = measured_on.get("validation", next(iter(measured_on.values())))
-    resolved = record.get("resolved") or {}
-    environment = record.get("environment") or {}
-    packing = record.get("packing") or {}
-    compiled = resolved.get("compile")
-    versions = environment.get("versions")
-    trained_on = (record.get("texts") or {}).get("train") or {}
-    accepted = [item["sources"] for item in record.get("accepted") or ()]
-    git = environment.get("git")
-    git = git if isinstance(git, dict) else {"commit": git}
+def record_row(record: RunRecord) -> Row:
+    """Columns of a RunRecord."""
+    row = {name: getattr(record, name) for name in _RECORD_COLUMNS}
+    row |= {"state": record.state.value, "failure_class": record.failure_class and record.failure_class.value}
     row |= {
-        "dtype": _text(resolved.get("dtype") or resolved.get("compute_dtype")),
-        "fp8_backend": (resolved.get("fp8") or {}).get("backend"),
-        "attention": _text(resolved.get("attention")),
-        "compiled": compiled.get("used") if isinstance(compiled, dict) else None,
-        "device": _text(resolved.get("device")),
-        "num_threads": resolved.get("num_threads"),
-        "hardware": _text(environment.get("hardware")),
-        "num_ranks": resolved.get("num_ranks"),
-        "torch": _text(versions.get("torch")) if isinstance(versions, dict) else None,
-        "sources": _text(environment.get("sources")),
-        "accepted_by": ", ".join(dict.fromkeys(accepted)) or None,
-        "host": _text(environment.get("host")),
-        "concurrency": environment.get("concurrency"),
-        "git_commit": _text(environment.get("git_commit") or git.get("commit")),
-        "git_dirty": environment.get("git_dirty", git.get("dirty")),
-        "weights": (record.get("weights") or {}).get("sha256"),
-        "text_digest": trained_on.get("digest"),
-        "dataset_commit": trained_on.get("commit"),
-        "packing_utilisation": packing.get("utilisation"),
-        "packing_cropped_frac": packing.get("cropped_frac"),
+        name: value
+        for name, value in record.results.items()
+        if name in _RESULT_COLUMNS or name.startswith(("bpb_", metric.EMA))
+    }
+    fingerprints = record.evaluation_fingerprints
+    row |= {f"evaluation_fingerprint_{stream}": value for stream, value in fingerprints.items()}
+    row["evaluation_fingerprint"] = _of_validation(fingerprints)
+    measured_on = {stream: _parts(value) for stream, value in record.measured_on.items()}
+    row |= {f"measured_on_{stream}": value for stream, value in measured_on.items()}
+    row["measured_on"] = _of_validation(measured_on)
+    resolved, environment = record.resolved, record.environment
+    trained_on = record.texts.get("train")
+    row |= {
+        "dtype": resolved.dtype,
+        "fp8_backend": resolved.fp8 and resolved.fp8.backend,
+        "attention": resolved.attention,
+        "compiled": resolved.is_compiled,
+        "device": resolved.device,
+        "num_threads": resolved.num_threads,
+        "hardware": environment.hardware,
+        "num_ranks": resolved.num_ranks,
+        "torch": environment.versions.get("torch"),
+        "sources": environment.sources,
+        "accepted_by": ", ".join(dict.fromkeys(item.sources for item in record.accepted)) or None,
+        "host": environment.host,
+        "concurrency": environment.concurrency,
+        "git_commit": environment.git_commit,
+        "git_dirty": environment.git_dirty,
+        "weights": record.weights and record.weights.sha256,
+        "text_digest": trained_on and trained_on.digest,
+        "dataset_commit": trained_on and trained_on.commit,
+        "packing_utilisation": record.packing.get("utilisation"),
+        "packing_cropped_frac": record.packing.get("cropped_frac"),
     }
     return {name: value for name, value in row.items() if value is not None}
+
+
+def _of_validation(by_stream: dict[str, str]) -> str | None:
+    """What is said of the validation stream, or else of the first."""
+    return by_stream.get("validation", next(iter(by_stream.values()), None))
 
 
 def cell_row(cell: dict[str, Any], axes: Iterable[str] = ()) -> Row:
@@ -166,20 +158,19 @@ def _level(name: str, value: Any) -> str | float | None:
 
 def read_record(path: Path) -> Row | None:
     """The record's row; None when there is none. An unreadable record gives state ``corrupt``."""
-    record = None
+    content = None
     try:
-        record = fsio.read_json(path)
-        RunState(record["state"])
+        content = fsio.read_json(path)
+        record = RunRecord.from_json(content)
         row = record_row(record)
         columns.check_plausible(row)
         return row | _retries(path.parent, record)
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        newer = fsio.too_new(path, record, SCHEMA_VERSION)
+    except ValueError as error:
+        newer = fsio.too_new(path, content, SCHEMA_VERSION)
         damaged = error if isinstance(error, DamagedError) else DamagedError(path, str(error))
-        why = newer or str(damaged)
-        return {"state": CORRUPT, "failure_message": why}
+        return {"state": CORRUPT, "failure_message": newer or str(damaged)}
 
 
 def read_scores(path: Path) -> Row:
@@ -198,17 +189,14 @@ def read_scores(path: Path) -> Row:
         return {UNREAD: f"{path} is no mapping of names to numbers and is left out ({error})"}
 
 
-def _retries(run_dir: Path, record: dict[str, Any]) -> Row:
-    """Of a run that ran out of memory or time: how many of its attempts did, and on how many machines.
-
-    An attempt that was killed together with its process still stands as running.
-    """
-    if record.get("failure_class") not in _RESOURCES:
+def _retries(run_dir: Path, record: RunRecord) -> Row:
+    """Of a run that ran out of memory or time: how many of its attempts did, and on how many machines."""
+    if record.failure_class not in _RESOURCES:
         return {}
     hosts = [
-        attempt.get("node") or attempt.get("host")  # Slurm's name for it first
-        for attempt in RunDir(run_dir).attempts().values()
-        if attempt.get("failure_class") in _RESOURCES or attempt.get("state") == RunState.running
+        attempt.node or attempt.host
+        for attempt in RunDir(run_dir).attempts()
+        if attempt.failure_class in _RESOURCES or attempt.state is RunState.running
     ]
     return {"failed_attempts": max(1, len(hosts)), "failed_hosts": max(1, len(set(hosts)))}
 
@@ -275,17 +263,7 @@ def _left_out(where: str, what: str) -> Iterator[None]:
         warnings.warn(f"{where} is no {what} and is left out ({error})", stacklevel=3)
 
 
-def _parts(value: dict[str, Any]) -> str:
+def _parts(found: MeasuredOn) -> str:
     """``text: 0123abcd | bytes: [0, 65536] | ...``, in which a reader finds what differs."""
-    shown = {name: str(item)[:12] if name == "text" else item for name, item in value.items()}
+    shown = typed.dump(found) | {"text": str(found.text)[:12]}
     return " | ".join(f"{name}: {item}" for name, item in shown.items())
-
-
-def _text(value: Any) -> str | None:
-    """A string as it is; a mapping as ``name`` or ``key=value`` pairs, so that it fits one column."""
-    if value is None or isinstance(value, str):
-        return value
-    if isinstance(value, dict):
-        named = value.get("name")
-        return str(named) if named else ", ".join(f"{key}={item}" for key, item in value.items())
-    return str(value)

@@ -17,18 +17,24 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from sweepkit import fsio
 from sweepkit.config import typed
-from sweepkit.errors import DamagedError
+from sweepkit.config.measured import MeasuredOn, TextRead
+from sweepkit.errors import DamagedError, SweepkitError
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.results import columns
+from sweepkit.results.conditions import Accepted, Environment, KeptWeights, Resolved, Shown
 
 SCHEMA_VERSION = 1
+
+#: Name → number, of whatever was measured; None where it was to be and was not.
+Measured = dict[str, int | float | None]
 
 
 class RunState(StrEnum):
@@ -80,49 +86,65 @@ class RunRecord:
     ended_at: str | None = None
     step: int = 0  # last finished step
     num_steps: int = 0
-    # what the node decided: dtype and its reason, device, threads, compile, attention backend
-    resolved: dict[str, Any] = field(default_factory=dict)
-    # git commit and dirty flag, versions, host, hardware
-    environment: dict[str, Any] = field(default_factory=dict)
+    resolved: Resolved = field(default_factory=Resolved)
+    environment: Environment = field(default_factory=Environment)
     environment_fingerprint: str | None = None
     evaluation_key: str = ""  # what was asked of it (RunPlan.evaluation_key)
     evaluation_fingerprints: dict[str, str] = field(default_factory=dict)  # stream -> digest
-    measured_on: dict[str, Any] = field(default_factory=dict)  # stream -> what the digest is of
-    # split -> digest of its text, commit of a hub dataset
-    texts: dict[str, Any] = field(default_factory=dict)
-    # results: val_bpb, bpb per stream, train_time_s, median_step_time_s, compile_time_s, eval_time_s,
+    measured_on: dict[str, MeasuredOn] = field(default_factory=dict)  # stream -> what the digest is of
+    texts: dict[str, TextRead] = field(default_factory=dict)  # by split
+    # val_bpb, bpb per stream, train_time_s, median_step_time_s, compile_time_s, eval_time_s,
     # checkpoint_time_s, tokens_per_s, mfu, peak_memory_gib, total_flops, final_train_loss
-    results: dict[str, Any] = field(default_factory=dict)
-    packing: dict[str, Any] = field(default_factory=dict)
-    weights: dict[str, Any] = field(default_factory=dict)  # sha256, num_bytes of the file, where it was kept
+    results: Measured = field(default_factory=dict)
+    packing: Measured = field(default_factory=dict)
+    weights: KeptWeights | None = None  # where they were kept
     sample: str | None = None
-    wandb: dict[str, Any] = field(default_factory=dict)
-    # {sources, at}: other code that took this result for its own, because somebody said so
-    accepted: list[dict[str, str]] = field(default_factory=list)
+    wandb: Shown | None = None
+    accepted: list[Accepted] = field(default_factory=list)
     schema_version: int = SCHEMA_VERSION
 
     @property
     def sources(self) -> str | None:
         """Digest of the code that made it (``config/sources.py``); None where the record does not say."""
-        found = self.environment.get("sources")
-        return None if found is None else str(found)
+        return self.environment.sources
 
     def is_of(self, sources: str) -> bool:
         """Whether these sources made it, or it was accepted for them, or it does not say."""
-        return self.sources in (None, sources) or sources in [item.get("sources") for item in self.accepted]
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return self.sources in (None, sources) or sources in [item.sources for item in self.accepted]
 
     @classmethod
-    def from_json(cls, value: dict[str, Any]) -> RunRecord:
-        """The inverse of ``to_json``; without fields of a newer version, whose finished runs are done too."""
+    def from_json(cls, value: Mapping[str, Any]) -> RunRecord:
+        """A record as JSON has it; without fields of a newer version, whose finished runs are done too."""
         own = {item.name for item in fields(cls)}
-        known = {name: item for name, item in dict(value).items() if name in own}
-        known["state"] = RunState(known["state"])
-        if known.get("failure_class") is not None:
-            known["failure_class"] = FailureClass(known["failure_class"])
-        return cls(**known)
+        return typed.load(cls, {name: item for name, item in value.items() if name in own})
+
+
+@dataclass(frozen=True)
+class Retry:
+    """A further try on another node, once, because this one may have been at fault."""
+
+    because: FailureClass
+    not_on: list[str]
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One attempt of a run; one that was killed together with its process still stands as running."""
+
+    attempt: int
+    state: RunState = RunState.running
+    failure_class: FailureClass | None = None
+    failure_message: str | None = None
+    started_at: str | None = None
+    ended_at: str | None = None
+    host: str | None = None
+    node: str | None = None  # Slurm's name for the host
+    job: str | None = None  # Slurm's, as squeue writes it
+    pid: int | None = None
+    first_step: int = 0
+    last_step: int = 0
+    notes: list[str] = field(default_factory=list)
+    retry: Retry | None = None
 
 
 @dataclass(frozen=True)
@@ -202,7 +224,7 @@ class RunDir:
         return typed.load(RunPlan, fsio.read_json(self.plan_path))
 
     def write_record(self, record: RunRecord) -> None:
-        fsio.write_json(self.record_path, record.to_json())
+        fsio.write_json(self.record_path, typed.dump(record))
 
     def read_record(self) -> RunRecord | None:
         """The record; None for a run that never started, or whose record cannot be read: it is done again.
@@ -214,7 +236,7 @@ class RunDir:
 
     def write_evaluation(self, record: RunRecord) -> None:
         """What was measured on the kept weights, by its own ``evaluation_key``."""
-        fsio.write_json(self.evaluation_path(record.evaluation_key), record.to_json())
+        fsio.write_json(self.evaluation_path(record.evaluation_key), typed.dump(record))
 
     def read_evaluation(self, key: str) -> RunRecord | None:
         """``read_record`` of an evaluation of the kept weights."""
@@ -230,14 +252,21 @@ class RunDir:
         """Append to the log that people read, a line or several."""
         fsio.append(self.log_path, f"{text}\n".encode(errors="replace"))
 
-    def attempts(self) -> dict[int, dict[str, Any]]:
-        """Number of every attempt -> what its file says, oldest first; a damaged file is left out."""
-        found = {}
-        numbers = [int(path.stem) for path in self.attempts_path.glob("*.json") if path.stem.isdigit()]
-        for number in sorted(numbers):
+    def write_attempt(self, attempt: Attempt) -> None:
+        fsio.write_json(self.attempts_path / f"{attempt.attempt}.json", typed.dump(attempt))
+
+    def attempt_numbers(self) -> list[int]:
+        """Of all attempts that were begun, sorted."""
+        return sorted(int(path.stem) for path in self.attempts_path.glob("*.json") if path.stem.isdigit())
+
+    def attempts(self) -> list[Attempt]:
+        """Every attempt, oldest first; a damaged file is left out."""
+        found = []
+        for number in self.attempt_numbers():
             try:
-                found[number] = fsio.read_json(self.attempts_path / f"{number}.json")
-            except (OSError, DamagedError):
+                path = self.attempts_path / f"{number}.json"
+                found.append(typed.load(Attempt, fsio.read_json(path)))
+            except (OSError, SweepkitError):
                 continue
         return found
 
@@ -262,7 +291,7 @@ def _read(path: Path, remedy: str) -> RunRecord | None:
         record = RunRecord.from_json(content)
         columns.check_plausible(record.results)
         return record
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except ValueError as error:
         fsio.check_version(path, content, SCHEMA_VERSION)
         warnings.warn(f"{path}: {error}: {remedy}", stacklevel=3)
         return None

@@ -76,7 +76,7 @@ def decide(
         if run.record.state in (RunState.failed, RunState.diverged):
             return Outcome(TrialState.infeasible, reason=why, run_ids=run_ids)
     rows = [
-        flatten.record_row(run.record.to_json())
+        flatten.record_row(run.record)
         for run in runs
         if run.record is not None and run.record.state is RunState.complete
     ]

@@ -10,12 +10,12 @@ import functools
 import importlib.metadata
 import os
 import platform
-from typing import Any
 
 import torch
 
 from sweepkit import fsio
 from sweepkit.config import commits, sources
+from sweepkit.results.conditions import Environment, Resolved
 from sweepkit.training import device as devices
 
 _PACKAGES = ("sweepkit", "torch", "numpy", "safetensors", "tiktoken", "rustbpe", "hydra-core", "triton")
@@ -30,48 +30,45 @@ _VARIABLES = (
 )
 
 
-def describe(device: torch.device) -> dict[str, Any]:
-    """Commit, versions, host and hardware of ``device``, as plain JSON; unknown is None."""
+def describe(device: torch.device) -> Environment:
+    """Commit, versions, host and hardware of ``device``."""
     commit, dirty = commits.git_state()
-    value: dict[str, Any] = {
-        "git_commit": commit,
-        "git_dirty": dirty,
-        "sources": sources.digest(),
-        "versions": versions(),
-        "host": platform.node(),
-        "platform": platform.platform(),
-        "cpu": devices.processor_name(),
-        "num_cpus": os.cpu_count(),
-        "hardware": devices.name(device),
-        "variables": {name: os.environ[name] for name in _VARIABLES if name in os.environ},
-    }
+    found = Environment(
+        git_commit=commit,
+        git_dirty=dirty,
+        sources=sources.digest(),
+        versions=versions(),
+        host=platform.node(),
+        platform=platform.platform(),
+        cpu=devices.processor_name(),
+        num_cpus=os.cpu_count(),
+        hardware=devices.name(device),
+        variables={name: os.environ[name] for name in _VARIABLES if name in os.environ},
+    )
     if device.type == "cuda":
         properties = torch.cuda.get_device_properties(device)
-        value |= {
-            "gpu": properties.name,
-            "gpu_memory_gib": properties.total_memory / 2**30,
-            "gpu_capability": f"{properties.major}.{properties.minor}",
-            "cuda": torch.version.cuda,
-        }
-    return value
+        found.gpu, found.gpu_memory_gib = properties.name, properties.total_memory / 2**30
+        found.gpu_capability = f"{properties.major}.{properties.minor}"
+        found.cuda = torch.version.cuda
+    return found
 
 
-def fingerprint(environment: dict[str, Any], resolved: dict[str, Any]) -> str:
+def fingerprint(environment: Environment, resolved: Resolved) -> str:
     """16 hex digits of what matters for comparing wall-clock and numerics.
 
     Hardware, device, dtype, FP8 and attention backends, torch version, whether the run was compiled,
     threads, ranks. Not the sources, which are compared for themselves: they may be accepted one by one.
     """
     matters = {
-        "hardware": environment["hardware"],
-        "torch": environment["versions"]["torch"],
-        "device": resolved["device"],
-        "dtype": resolved["dtype"],
-        "compile": resolved["compile"]["used"],
-        "num_threads": resolved["num_threads"],
-        "num_ranks": resolved.get("num_ranks", 1),
-        "attention": resolved.get("attention"),
-        "fp8": resolved.get("fp8", {}).get("backend"),
+        "hardware": environment.hardware,
+        "torch": environment.versions["torch"],
+        "device": resolved.device,
+        "dtype": resolved.dtype,
+        "compile": resolved.is_compiled,
+        "num_threads": resolved.num_threads,
+        "num_ranks": resolved.num_ranks or 1,
+        "attention": resolved.attention,
+        "fp8": resolved.fp8 and resolved.fp8.backend,
     }
     return fsio.digest(matters)[:16]
 

@@ -8,13 +8,13 @@ edited or swapped is evaluated by nobody.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from sweepkit import fsio
 from sweepkit.errors import CheckpointError
+from sweepkit.results.conditions import KeptWeights
 from sweepkit.results.record import RunDir, RunRecord
 from sweepkit.sweep.metric import EMA
 from sweepkit.training import tensor_file
@@ -24,14 +24,14 @@ from sweepkit.training.engine import Engine
 _SETS = {"": "raw.", EMA: "averaged."}
 
 
-def save(engine: Engine, run_dir: RunDir, writes: bool) -> dict[str, Any]:
+def save(engine: Engine, run_dir: RunDir, writes: bool) -> KeptWeights | None:
     """Write the weights, whole or not at all; every rank must ask.
 
     Args:
         writes: whether this rank is the one that does.
 
     Returns:
-        What the record keeps: ``sha256`` and ``num_bytes`` of the file; nothing on other ranks.
+        What the record keeps; None on other ranks.
 
     Raises:
         StorageError: the disk is full, or storage fails.
@@ -42,10 +42,10 @@ def save(engine: Engine, run_dir: RunDir, writes: bool) -> dict[str, Any]:
         with engine.optimizer.averaged():
             tensors |= {f"{_SETS[EMA]}{name}": tensor.to("cpu", copy=True) for name, tensor in named.items()}
     if not writes:
-        return {}
+        return None
     path = run_dir.weights_path
     sha256 = fsio.write_by_name(path, lambda temporary: tensor_file.write(temporary, tensors))
-    return {"sha256": sha256, "num_bytes": path.stat().st_size}
+    return KeptWeights(sha256, path.stat().st_size)
 
 
 def load(run_dir: RunDir, record: RunRecord) -> dict[str, dict[str, Tensor]]:
@@ -55,7 +55,7 @@ def load(run_dir: RunDir, record: RunRecord) -> dict[str, dict[str, Tensor]]:
         CheckpointError: they were dropped, or are not what was written.
     """
     try:
-        if fsio.sha256(run_dir.weights_path) != record.weights.get("sha256"):
+        if record.weights is None or fsio.sha256(run_dir.weights_path) != record.weights.sha256:
             raise _bad(run_dir, "is damaged (its content does not match its SHA-256)")
         tensors = tensor_file.load(run_dir.weights_path)
     except FileNotFoundError as error:

@@ -16,7 +16,8 @@ from typing import Any
 from sweepkit import fsio, patience
 from sweepkit.config import sources
 from sweepkit.plan.run_plan import RunPlan
-from sweepkit.results.record import FINAL_STATES, RunDir, RunRecord, RunState
+from sweepkit.results.conditions import Environment
+from sweepkit.results.record import FINAL_STATES, Attempt, RunDir, RunRecord, RunState
 
 _PROGRESS_EVERY_S = 1.0
 
@@ -42,9 +43,9 @@ class Journal:
             attempt=attempt or 1,
             started_at=_now(),
             num_steps=plan.num_steps,
-            environment={"sources": sources.digest()},
+            environment=Environment(sources=sources.digest()),
         )
-        self.notes: list[str] = []
+        self.notes = self.record.resolved.notes
         self._started = time.monotonic()
         self._progress_at = 0.0
         self._first_step = 0
@@ -102,7 +103,6 @@ class Journal:
     def note(self, line: str) -> None:
         """A line that the record keeps too."""
         self.notes.append(line)
-        self.record.resolved["notes"] = self.notes
         self.say(line)
 
     def metrics(self, row: dict[str, Any]) -> dict[str, Any]:
@@ -148,23 +148,22 @@ class Journal:
         if not self._leads or self.attempt is None:
             return
         record = self.record
-        fsio.write_json(
-            self.run_dir.attempts_path / f"{self.attempt}.json",
-            {
-                "attempt": self.attempt,
-                "started_at": record.started_at,
-                "ended_at": record.ended_at,
-                "host": platform.node(),
-                "node": os.environ.get("SLURMD_NODENAME"),
-                "job": _slurm_job(),
-                "pid": os.getpid(),
-                "first_step": self._first_step,
-                "last_step": record.step,
-                "state": record.state,
-                "failure_class": record.failure_class,
-                "failure_message": record.failure_message,
-                "notes": self.notes,
-            },
+        self.run_dir.write_attempt(
+            Attempt(
+                attempt=self.attempt,
+                started_at=record.started_at,
+                ended_at=record.ended_at,
+                host=platform.node(),
+                node=os.environ.get("SLURMD_NODENAME"),
+                job=_slurm_job(),
+                pid=os.getpid(),
+                first_step=self._first_step,
+                last_step=record.step,
+                state=record.state,
+                failure_class=record.failure_class,
+                failure_message=record.failure_message,
+                notes=self.notes,
+            )
         )
 
 

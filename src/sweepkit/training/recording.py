@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from typing import Any
 
 from sweepkit.data.prepare import PreparedData
 from sweepkit.distributed.ranks import Ranks
 from sweepkit.errors import ConfigError
 from sweepkit.plan.run_plan import RunPlan
-from sweepkit.results.record import RunRecord
+from sweepkit.results.conditions import Fp8
+from sweepkit.results.record import Measured, RunRecord
+from sweepkit.training import environment
 from sweepkit.training.bench import Chosen
 from sweepkit.training.checkpoint import TrainState
 from sweepkit.training.clock import Clock
@@ -19,43 +20,40 @@ from sweepkit.training.peak_memory import PeakMemory
 from sweepkit.training.throughput import Utilisation
 
 
-def resolved(engine: Engine, chosen: Chosen, no_compile_reason: str | None) -> dict[str, Any]:
-    """What the node made of the plan."""
-    precision = chosen.precision
-    value: dict[str, Any] = {
-        "dtype": precision.dtype.name,
-        "dtype_reason": precision.reason,
-        "device": engine.device.type,
-        "attention": engine.key.attention.name,
-        "attention_reason": chosen.attention_reason,
-        "compile": {"used": engine.key.compile, "reason": no_compile_reason},
-        "num_threads": engine.key.num_threads,
-    }
+def note_resolved(
+    record: RunRecord, engine: Engine, chosen: Chosen, no_compile_reason: str | None, ranks: Ranks
+) -> None:
+    """What the node made of the plan, where that was, and the fingerprint of both.
+
+    Raises:
+        ConfigError: the ranks would not compute the same.
+    """
+    precision, found = chosen.precision, record.resolved
+    found.dtype, found.dtype_reason = precision.dtype.name, precision.reason
+    found.device, found.num_threads = engine.device.type, engine.key.num_threads
+    found.attention, found.attention_reason = engine.key.attention.name, chosen.attention_reason
+    found.is_compiled, found.eager_reason = engine.key.compile, no_compile_reason
     if precision.fp8 is not None:
-        value["fp8"] = {
-            "backend": precision.fp8.name,
-            "reason": precision.fp8_reason,
-            "num_layers": engine.num_fp8_layers,
-        }
-    return value
+        found.fp8 = Fp8(precision.fp8.name, precision.fp8_reason, engine.num_fp8_layers)
+    if ranks.size > 1:
+        found.num_ranks, found.hosts = ranks.size, _alike(ranks, record)
+    record.environment_fingerprint = environment.fingerprint(record.environment, found)
 
 
 def note_speed(record: RunRecord, utilisation: Utilisation, memory: PeakMemory) -> None:
     """What speed and memory of a training are held against."""
-    record.resolved |= peak(utilisation) | {"peak_memory_source": memory.source}
-    if utilisation.fp8_peak is not None:
-        record.resolved["fp8"] |= {
-            "flops_share": utilisation.fp8_flops_per_token / utilisation.flops_per_token,
-            "peak_flops": utilisation.fp8_peak.flops,
-            "peak_flops_source": utilisation.fp8_peak.source,
-        }
+    note_peak(record, utilisation)
+    record.resolved.peak_memory_source = memory.source
+    if utilisation.fp8_peak is not None and (fp8 := record.resolved.fp8) is not None:
+        fp8.flops_share = utilisation.fp8_flops_per_token / utilisation.flops_per_token
+        fp8.peak_flops, fp8.peak_flops_source = utilisation.fp8_peak.flops, utilisation.fp8_peak.source
 
 
-def peak(utilisation: Utilisation) -> dict[str, Any]:
+def note_peak(record: RunRecord, utilisation: Utilisation) -> None:
     """What MFU is held against; when it was measured, where it was."""
-    found = utilisation.peak
-    when = {} if found.measured_at is None else {"peak_flops_measured_at": found.measured_at}
-    return {"peak_flops": found.flops, "peak_flops_source": found.source, **when}
+    found, peak = record.resolved, utilisation.peak
+    found.peak_flops, found.peak_flops_source = peak.flops, peak.source
+    found.peak_flops_measured_at = peak.measured_at
 
 
 def note_data(record: RunRecord, data: PreparedData) -> None:
@@ -69,49 +67,31 @@ def note_data(record: RunRecord, data: PreparedData) -> None:
 def describe(record: RunRecord, clock: Clock) -> str:
     """The line of the run's log that says how it is computed."""
     resolved = record.resolved
-    compiled = resolved["compile"]
-    how = f"compiled in {clock.compile_time_s:.1f} s" if compiled["used"] else f"eager ({compiled['reason']})"
-    fp8 = resolved.get("fp8")
-    layers = f", {fp8['num_layers']} layers {fp8['backend']} ({fp8['reason']})" if fp8 else ""
+    compiled_in = f"compiled in {clock.compile_time_s:.1f} s"
+    how = compiled_in if resolved.is_compiled else f"eager ({resolved.eager_reason})"
+    fp8 = resolved.fp8
+    layers = f", {fp8.num_layers} layers {fp8.backend} ({fp8.reason})" if fp8 else ""
+    ranks = f"{resolved.num_ranks} ranks on {', '.join(resolved.hosts)}, each: " if resolved.num_ranks else ""
     return (
-        f"{_ranks_in_words(resolved)}{record.environment['hardware']}, {resolved['device']}, "
-        f"{resolved['num_threads']} threads; "
-        f"{resolved['dtype']} ({resolved['dtype_reason']}{layers}); attention {resolved['attention']} "
-        f"({resolved['attention_reason']}); {how}; set up in {clock.setup_time_s:.1f} s"
+        f"{ranks}{record.environment.hardware}, {resolved.device}, {resolved.num_threads} threads; "
+        f"{resolved.dtype} ({resolved.dtype_reason}{layers}); attention {resolved.attention} "
+        f"({resolved.attention_reason}); {how}; set up in {clock.setup_time_s:.1f} s"
     )
 
 
-def _ranks_in_words(resolved: dict[str, Any]) -> str:
-    if "num_ranks" not in resolved:
-        return ""
-    return f"{resolved['num_ranks']} ranks on {', '.join(resolved['hosts'])}, each: "
-
-
-def alike(ranks: Ranks, record: RunRecord) -> dict[str, Any]:
-    """How many ranks there are, and where; nothing for a process alone.
-
-    Raises:
-        ConfigError: they would not compute the same.
-    """
-    if ranks.size == 1:
-        return {}
-    resolved, environment = record.resolved, record.environment
-    mine = [
-        environment["hardware"],
-        environment["versions"]["torch"],
-        environment["sources"],
-        resolved["dtype"],
-        resolved["attention"],
-    ]
-    mine += [f"fp8 {resolved['fp8']['backend']}"] if "fp8" in resolved else []
-    others = ranks.words([environment["host"], *mine])
+def _alike(ranks: Ranks, record: RunRecord) -> list[str]:
+    """The hosts of the ranks, which all compute the same."""
+    resolved, here = record.resolved, record.environment
+    mine = [here.hardware, here.versions["torch"], here.sources, resolved.dtype, resolved.attention]
+    mine += [f"fp8 {resolved.fp8.backend}"] if resolved.fp8 else []
+    others = ranks.words([here.host, *mine])
     if len({tuple(other[1:]) for other in others}) > 1:
         shown = "; ".join(f"rank {rank}: {', '.join(other)}" for rank, other in enumerate(others))
         raise ConfigError(
             f"the ranks of this run are unlike ({shown}), but must have one hardware, torch, code, dtype "
             "and attention; choose like nodes (launcher.slurm.constraint)"
         )
-    return {"num_ranks": ranks.size, "hosts": list(dict.fromkeys(other[0] for other in others))}
+    return list(dict.fromkeys(other[0] for other in others))
 
 
 def of_rank(memory: PeakMemory, state: TrainState) -> list[float]:
@@ -121,7 +101,7 @@ def of_rank(memory: PeakMemory, state: TrainState) -> list[float]:
 
 def results(
     plan: RunPlan, state: TrainState, utilisation: Utilisation, by_rank: Sequence[Sequence[float]]
-) -> dict[str, Any]:
+) -> Measured:
     """The record's results; a number that was not measured is None, one that cannot be is left out.
 
     Args:

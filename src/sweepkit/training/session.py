@@ -199,16 +199,14 @@ class Session:
             raise ConfigError(f"{run_dir.path} has no complete run, but must have one to be evaluated")
         record.weights, record.step = trained.weights, trained.step
         config = plan.config
-        with self._threads_of(trained.resolved.get("num_threads"), journal):
+        with self._threads_of(trained.resolved.num_threads, journal):
             chosen = Chosen.of(plan, config, ranks)
             record.environment = environment.describe(chosen.device)
             data = self._bench.data(plan, config, journal)
             engine = self._bench.ready_engine(plan, config, chosen, journal, should_stop, trains=False)
             kept = final_weights.load(run_dir, trained)
             eager = self._bench.no_compile_reason(config, chosen.device)
-            record.resolved |= recording.resolved(engine, chosen, eager)
-            record.resolved |= recording.alike(ranks, record)
-            record.environment_fingerprint = environment.fingerprint(record.environment, record.resolved)
+            recording.note_resolved(record, engine, chosen, eager, ranks)
             recording.note_data(record, data)
             clock = Clock(plan.num_steps)
             bpb: dict[str, float] = {}
@@ -226,7 +224,7 @@ class Session:
                 bpb |= {f"{ema}{name}": value for name, value in found.items()}
             if bad := [name for name, value in bpb.items() if not math.isfinite(value)]:
                 raise failure.Diverged(f"{bad[0]} of its kept weights is {bpb[bad[0]]}")
-            record.results = bpb | {"eval_time_s": clock.eval_time_s}
+            record.results = {**bpb, "eval_time_s": clock.eval_time_s}
 
     def _train(
         self,
@@ -254,15 +252,13 @@ class Session:
             engine.renew(plan)
         memory = PeakMemory(device, engine.kept())
         eager = self._bench.no_compile_reason(config, device)
-        record.resolved |= recording.resolved(engine, chosen, eager)
+        recording.note_resolved(record, engine, chosen, eager, ranks)
         recording.note_speed(record, utilisation, memory)
-        record.resolved |= recording.alike(ranks, record)
         engine.gradients.agree()
-        record.environment_fingerprint = environment.fingerprint(record.environment, record.resolved)
         recording.note_data(record, data)
         state = _restored(checkpoints, engine, plan, clock, self._concurrency)
         # Losses do not depend on it and clocks do, so it is no part of the fingerprint.
-        record.environment["concurrency"] = state.concurrency
+        record.environment.concurrency = state.concurrency
         journal.resumed(state.step)
         journal.say(recording.describe(record, clock))
         display = wandb_log.start(config.logging, plan, run_dir, journal.say, ranks.leads)
@@ -281,7 +277,7 @@ class Session:
                     record.weights = final_weights.save(engine, run_dir, journal.is_current())
             rate = recording.tokens_per_s(plan, state)
             utilisation = throughput.plausible(utilisation, rate, device, precision.compute_dtype)
-            record.resolved |= recording.peak(utilisation)
+            recording.note_peak(record, utilisation)
             journal.say(utilisation.shown(rate) or "MFU unknown: no peak is known")
             if config.evaluation.sample_tokens and ranks.leads:
                 record.sample = sample.write(

@@ -32,6 +32,7 @@ from sweepkit.plan import text
 from sweepkit.plan.roles import ROLES
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.results import places
+from sweepkit.results.conditions import Shown
 from sweepkit.results.places import Place
 from sweepkit.results.record import RunDir, RunRecord, RunState
 from sweepkit.sweep.expand import SINGLE_RUNG
@@ -50,7 +51,7 @@ class Display:
     """
 
     def __init__(
-        self, run: Any, info: dict[str, Any], say: Callable[[str], None], plan: RunPlan | None = None
+        self, run: Any, info: Shown, say: Callable[[str], None], plan: RunPlan | None = None
     ) -> None:
         self._run, self.info, self._say, self._plan = run, info, say, plan
 
@@ -59,7 +60,7 @@ class Display:
         plan = self._plan if "lr" in row else None
         self._quietly(lambda: self._run.log(row | (_learning_rates(plan, row["step"]) if plan else {})))
 
-    def finish(self, summary: dict[str, Any], failed: bool) -> None:
+    def finish(self, summary: Mapping[str, object], failed: bool) -> None:
         """Show the results and end."""
 
         def finish() -> None:
@@ -76,15 +77,15 @@ class Display:
             act()
         except Exception as error:
             self._run = None
-            self.info["error"] = f"{type(error).__name__}: {error}"
-            self._say(f"wandb stopped showing this run: {self.info['error']}")
+            self.info.error = f"{type(error).__name__}: {error}"
+            self._say(f"wandb stopped showing this run: {self.info.error}")
 
 
 def start(
     config: LoggingConfig, plan: RunPlan, run_dir: RunDir, say: Callable[[str], None], leads: bool = True
 ) -> Display:
     """Begin to show a run; whatever cannot be done is said and left out."""
-    info: dict[str, Any] = {"requested": config.wandb.name, "mode": config.wandb.name}
+    info = Shown(requested=config.wandb.name, mode=config.wandb.name)
     if config.wandb is WandbMode.disabled or not leads:
         return Display(None, info, say)
     modes = [WandbMode.offline]
@@ -92,7 +93,7 @@ def start(
         if (reason := why_offline()) is None:
             modes.insert(0, WandbMode.online)
         else:
-            info["reason"] = reason
+            info.reason = reason
             say(f"wandb is offline: {reason}; sweepkit wandb push {plan.run_id} sends it when it has ended")
     place = next(iter(places.of(run_dir.path.parents[1], plan.run_id)), None)
     for mode in modes:
@@ -100,13 +101,14 @@ def start(
             run = _init(config, plan, run_dir, mode, place)
         except Exception as error:
             what = next(iter(str(error).splitlines()), "")
-            info["reason"] = f"{mode.name} failed: {type(error).__name__}: {what}"
-            say(f"wandb {info['reason']}")
+            info.reason = f"{mode.name} failed: {type(error).__name__}: {what}"
+            say(f"wandb {info.reason}")
             _tear_down()
             continue
-        info |= {"mode": mode.name, "id": run.id, "url": run.url if mode is WandbMode.online else None}
+        info.mode, info.id = mode.name, run.id
+        info.url = run.url if mode is WandbMode.online else None
         return Display(run, info, say, plan)
-    info["mode"] = WandbMode.disabled.name
+    info.mode = WandbMode.disabled.name
     return Display(None, info, say)
 
 
@@ -124,14 +126,14 @@ def send(
         Exception: whatever wandb could not do.
     """
     run = _init(config, plan, run_dir, mode, place)
-    shown = Display(run, {}, print, plan)
+    shown = Display(run, Shown(mode.name, mode.name), print, plan)
     for row in run_dir.metrics():
         shown.log(row)
     outcome = {"state": record.state.value, "failure_message": record.failure_message}
     url = run.url if mode is WandbMode.online else None
-    shown.finish(record.results | outcome, record.state is not RunState.complete)
-    if "error" in shown.info:
-        raise RuntimeError(shown.info["error"])
+    shown.finish({**record.results, **outcome}, record.state is not RunState.complete)
+    if shown.info.error is not None:
+        raise RuntimeError(shown.info.error)
     return url
 
 

@@ -8,48 +8,38 @@ that failed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from sweepkit import fsio
 from sweepkit.config.schema import LauncherConfig
 from sweepkit.launch import job
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.results import asked
-from sweepkit.results.record import FINAL_STATES, FailureClass, RunDir
+from sweepkit.results.record import FINAL_STATES, FailureClass, Retry, RunDir
 
 #: Failures that a node may be at fault for.
 CLASSES = frozenset({FailureClass.oom, FailureClass.timeout})
-_NODE, _RETRY = "node", "retry"
 
 
 def grant(plan: RunPlan, results_dir: Path, failure_class: FailureClass) -> bool:
     """Make a run startable again, elsewhere; False where it was before, or its node is not known."""
     run_dir = RunDir.of(results_dir, plan.run_id)
     attempts = run_dir.attempts()
-    number = max(attempts, default=0)
-    last = attempts.get(number, {})
-    if failure_class not in CLASSES or avoided(run_dir) or not last.get(_NODE):
+    if failure_class not in CLASSES or avoided(run_dir) or not attempts or not attempts[-1].node:
         return False
+    last, node = attempts[-1], attempts[-1].node
     record = asked.read(run_dir, plan.evaluation_key)
     if record is not None and record.state in FINAL_STATES and not job.reopen(plan, results_dir):
         return False
-    retry = {"because": failure_class, "not_on": [last[_NODE]]}
-    fsio.write_json(run_dir.attempts_path / f"{number}.json", last | {_RETRY: retry})
+    run_dir.write_attempt(replace(last, retry=Retry(failure_class, [node])))
     return True
-
-
-def is_granted(attempt: Mapping[str, Any]) -> bool:
-    """Whether the run was made startable again after this attempt."""
-    return bool(attempt.get(_RETRY))
 
 
 def avoided(run_dir: RunDir) -> tuple[str, ...]:
     """Nodes that the run is not to be started on."""
-    retries = [attempt[_RETRY] for attempt in run_dir.attempts().values() if is_granted(attempt)]
-    return tuple(sorted({node for retry in retries for node in retry["not_on"]}))
+    retries = [attempt.retry for attempt in run_dir.attempts() if attempt.retry]
+    return tuple(sorted({node for retry in retries for node in retry.not_on}))
 
 
 def alone(launcher: LauncherConfig) -> LauncherConfig:

@@ -79,7 +79,7 @@ def _has_started(place: Place, results_dir: Path) -> bool:
 
 def _num_jobs(run: Run, ended: Sequence[Place]) -> int:
     since = (run.record.ended_at if run.record is not None else None) or ""
-    jobs = {number: attempt.get("job") for number, attempt in run.run_dir.attempts().items()}
+    jobs = {attempt.attempt: attempt.job for attempt in run.run_dir.attempts()}
     steps: dict[object, int] = {}
     for row in fsio.read_lines(run.run_dir.metrics_path):  # of every attempt: metrics() keeps the last one's
         if isinstance(row, dict) and isinstance(step := row.get("step"), int):
@@ -98,8 +98,8 @@ def _class(run: Run, state: str | None, job_id: str | None) -> FailureClass:
     found = CLASSES.get(state or "", FailureClass.lost)
     if found is not FailureClass.oom:
         return found
-    attempts = [item for item in run.run_dir.attempts().values() if item.get("job") == job_id]
-    is_its_own = bool(attempts) and not elsewhere.is_granted(attempts[-1])  # granted: the job dealt with it
+    attempts = [item for item in run.run_dir.attempts() if item.job == job_id]
+    is_its_own = bool(attempts) and attempts[-1].retry is None  # granted: the job dealt with it
     return found if is_its_own else FailureClass.lost
 
 
