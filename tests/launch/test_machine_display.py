@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import subprocess
 import sys
@@ -94,7 +95,7 @@ def _half_way(results: Path) -> tuple[Ledger, Viewer]:
     run_dir = RunDir.of(results, "now")
     assert claims.claim(run_dir, driver="d") is not None
     progress = {"step": 5, "phase": "training", "loss": 2.5, "tokens_per_s": 1234.5, "eta_s": 61.0}
-    fsio.write_json(run_dir.path / "progress.json", progress)
+    fsio.write_text(run_dir.progress_path, json.dumps(progress))
     ledger.refresh()
     return ledger, viewer
 

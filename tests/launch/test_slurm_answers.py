@@ -1,21 +1,18 @@
-"""What Slurm's commands answer (fakes of them, on PATH), what becomes of it, and what is told to Slurm."""
+"""What Slurm's commands answer (fakes of them, on PATH), and what becomes of it."""
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from launch_fakes import make_plan
+from slurm_commands import Commands
 
 from sweepkit import fsio
-from sweepkit.config.schema import SlurmConfig
-from sweepkit.errors import ConfigError, StorageError
+from sweepkit.errors import StorageError
 from sweepkit.launch.execute import Failure, LaunchSummary
 from sweepkit.launch.ledger import Run
 from sweepkit.launch.slurm import (
@@ -23,10 +20,8 @@ from sweepkit.launch.slurm import (
     elsewhere,
     endings,
     losses,
-    place,
     retries,
     shards,
-    snapshot,
     submissions,
 )
 from sweepkit.launch.slurm.command import Command
@@ -34,27 +29,6 @@ from sweepkit.launch.slurm.retries import ClusterError
 from sweepkit.launch.slurm.submissions import Submission
 from sweepkit.launch.slurm.task import Task
 from sweepkit.results.record import FailureClass, RunDir, RunState
-
-
-@dataclass
-class Commands:
-    folder: Path
-
-    def answer(self, name: str, script: str) -> None:
-        """Have the command ``name`` be a shell script."""
-        path = self.folder / name
-        path.write_text(f"#!/bin/bash\n{script}\n")
-        path.chmod(0o755)
-
-
-@pytest.fixture
-def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Commands:
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
-    monkeypatch.setattr(cluster, "has_accounting", lambda: True)
-    return Commands(folder)
-
 
 # JobID|State|ExitCode|MaxRSS|ReqMem, as sacct -n -P of Slurm 22 to 24 writes them
 ACCOUNTING = """\
@@ -173,68 +147,6 @@ def test_a_question_is_asked_again_and_a_refusal_is_not(
     assert not cluster.requeue("7") and waited == []
 
 
-def test_a_folder_that_jobs_cannot_take_is_refused_and_others_are_not() -> None:
-    for name in ("with space", "qu'ote", 'double"quote', "ünïcode", "a,b=c#d;e", "$HOME", "a*b"):
-        place.check_folder(Path("/data") / name)
-    for name in ("50%", "%j", "back\\slash", "co:lon", "new\nline"):
-        with pytest.raises(ConfigError, match=r"SWEEPKIT_RESULTS_DIR .* choose another folder"):
-            place.check_folder(Path("/data") / name)
-
-
-def test_a_longer_time_than_the_partition_gives_is_refused(commands: Commands) -> None:
-    said = (
-        "PartitionName=main Default=YES MaxTime=UNLIMITED State=UP\n"
-        "PartitionName=short Default=NO MaxTime=04:00:00 State=UP"
-    )
-    commands.answer("scontrol", f"printf '{said}\n'")
-    cluster.max_time_min.cache_clear()
-    assert place.check_time(SlurmConfig()) is None
-    assert place.check_time(SlurmConfig(partition="short")) == 240
-    assert place.check_time(SlurmConfig(partition="short", time_min=60)) == 60
-    with pytest.raises(ConfigError, match="time_min is 300, but must be at most 240"):
-        place.check_time(SlurmConfig(partition="short", time_min=300))
-    cluster.max_time_min.cache_clear()
-
-
-#: MaxWall of the job's QOS and of the partition's, flags of the job's, and the limit beside MaxTime=04:00:00.
-WALLS = [
-    ("", "", "", 240),
-    ("02:00:00", "", "", 120),
-    ("02:00:00", "01:00:00", "", 60),
-    ("02:00:00", "01:00:00", "DenyOnLimit,OverPartQOS", 120),
-    ("1-00:00:00", "", "", 240),
-    ("1-00:00:00", "", "PartitionTimeLimit", 1440),
-    ("", "00:30:00", "", 30),
-    ("", "00:30:00", "OverPartQOS", 30),
-]
-
-
-@pytest.mark.parametrize("asked", [None, "mine"])
-@pytest.mark.parametrize(("own", "of_partition", "flags", "longest_min"), WALLS)
-def test_a_qos_has_its_say_on_the_longest_time(
-    commands: Commands, own: str, of_partition: str, flags: str, longest_min: int, asked: str | None
-) -> None:
-    commands.answer("scontrol", "echo 'PartitionName=main Default=YES MaxTime=04:00:00 QoS=part State=UP'")
-    rows = f"normal||\nmine|{own}|{flags}\npart|{of_partition}|OverPartQOS\nother|00:01:00|"
-    default = "normal" if asked else "mine"
-    commands.answer("sacctmgr", f"case $* in *assoc*) echo {default};; *) cat <<'END'\n{rows}\nEND\n;; esac")
-    cluster.max_time_min.cache_clear()
-    assert cluster.max_time_min(None, asked) == longest_min
-    cluster.max_time_min.cache_clear()
-
-
-@pytest.mark.parametrize("answer", ["exit 1", "echo", "echo nonsense", "printf 'a\\nb\\n'"])
-def test_where_no_qos_is_told_the_partition_decides(
-    commands: Commands, answer: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(retries, "sleep", lambda seconds: None)
-    commands.answer("scontrol", "echo 'PartitionName=main Default=YES MaxTime=04:00:00 State=UP'")
-    commands.answer("sacctmgr", answer)
-    cluster.max_time_min.cache_clear()
-    assert cluster.max_time_min(None, None) == cluster.max_time_min("main", "mine") == 240
-    cluster.max_time_min.cache_clear()
-
-
 def test_a_job_out_of_memory_speaks_only_of_the_runs_it_had_begun(commands: Commands, tmp_path: Path) -> None:
     """Three runs shared the task; it did one, was killed on the second, and never came to the third."""
     commands.answer("sacct", "echo '7_1|OUT_OF_MEMORY|0:125||4G'")
@@ -284,42 +196,12 @@ def test_a_command_that_fails_says_what_to_do(commands: Commands, monkeypatch: p
         cluster.queue()
 
 
-def test_jobs_of_other_sweeps_and_folders_have_other_names(tmp_path: Path) -> None:
-    long = "learning_rates_of_matrices_and_embeddings_at_"
-    titles = ["demo", "demo d2", "demo-d2", f"{long}d12", f"{long}d20"]
-    folders = [tmp_path / "a", tmp_path / "b"]
-    names = [place.job_name(title, folder) for title in titles for folder in folders]
-    assert len(set(names)) == len(names)
-    assert names == [place.job_name(title, folder) for title in titles for folder in folders]
-    assert all(len(name) < 50 and name.startswith(("demo-", "learning_rates")) for name in names)
-
-
 def test_a_torn_submission_is_said_and_how_to_go_on(tmp_path: Path) -> None:
     submissions.write(tmp_path, Submission("a", "s", 10, [["x"]]))
     assert [item.name for item in submissions.read_all(tmp_path)] == ["a"]
     (tmp_path / ".slurm" / "jobs" / "a.json").write_text('{"name": "a", ')
     with pytest.raises(ClusterError, match=r"a\.json cannot be read .*scancel --name a.* again"):
         submissions.read_all(tmp_path)
-
-
-@pytest.mark.parametrize("in_a_job", [True, False])
-def test_a_job_is_submitted_as_from_outside_of_any(monkeypatch: pytest.MonkeyPatch, in_a_job: bool) -> None:
-    own = {"SLURM_CONF": "/etc/slurm.conf", "SBATCH_ACCOUNT": "lab", "SLURM_TIME_FORMAT": "standard"}
-    told = {
-        "SLURM_JOB_ID": "7",
-        "SLURM_MEM_PER_CPU": "700",
-        "SBATCH_CPU_BIND": "none",
-        "SUBMITIT_EXECUTOR": "x",
-    }
-    for name in [name for name in os.environ if name.startswith(("SLURM_", "SBATCH_", "SUBMITIT_"))]:
-        monkeypatch.delenv(name)
-    for name, value in (own | told if in_a_job else own).items():
-        monkeypatch.setenv(name, value)
-    before = dict(os.environ)
-    with place._from_outside():
-        seen = {name: os.environ[name] for name in own | told if name in os.environ}
-    assert seen == ({name: own[name] for name in ("SLURM_CONF", "SBATCH_ACCOUNT")} if in_a_job else own)
-    assert dict(os.environ) == before
 
 
 def test_a_gate_says_what_is_wrong_in_one_line_though_hydra_submitted_it(
@@ -332,25 +214,6 @@ def test_a_gate_says_what_is_wrong_in_one_line_though_hydra_submitted_it(
     assert left.value.code == 2
     (line,) = capfd.readouterr().err.splitlines()
     assert line.startswith("sweepkit: sweep is 'never'")
-
-
-@pytest.mark.parametrize(
-    ("said", "size"), [("MaxArraySize            = 0", 1), ("MaxArraySize = 1001", 1001)]
-)
-def test_a_cluster_without_arrays_gets_jobs(commands: Commands, said: str, size: int) -> None:
-    commands.answer("scontrol", f"echo '{said}'")
-    commands.answer("sacctmgr", "")
-    cluster.limits.cache_clear()
-    assert cluster.limits().max_array_size == size
-    cluster.limits.cache_clear()
-
-
-@given(st.text(st.characters(codec="ascii", exclude_categories=["Cc"]), min_size=1, max_size=8))
-def test_a_snapshot_is_found_whatever_its_folder_is_called(name: str) -> None:
-    folder = Path("/data") / name.replace("/", "_")
-    lines = [*snapshot.shell_lines(folder), 'printf "%s\\n%s" "$PYTHONPATH" "$SWEEPKIT_CONF_DIR"']
-    said = subprocess.check_output(["bash", "-c", "\n".join(lines)], env={"PYTHONPATH": "/x"}, text=True)
-    assert said.split("\n") == [f"{folder}:/x", str(folder / "conf")]
 
 
 def test_where_no_cluster_answers_it_is_said_in_one_line(

@@ -68,9 +68,8 @@ def test_every_state_with_its_age_and_the_eta(own_results_dir: Path) -> None:
     for name in final:
         record(own_results_dir, plans[name], RunState(name))
     running = record(own_results_dir, plans["running"], RunState.running)
-    fsio.write_json(
-        running.path / "progress.json", {"step": 40, "phase": "training", "eta_s": 30.0, "loss": 2.0}
-    )
+    said = {"step": 40, "phase": "training", "eta_s": 30.0, "loss": 2.0}
+    fsio.write_text(running.progress_path, json.dumps(said))
     lost = record(own_results_dir, plans["lost"], RunState.running)
     with subprocess.Popen([sys.executable, "-c", ""]) as dead:
         dead.wait()
@@ -147,7 +146,7 @@ def test_the_eta_of_a_launch_with_nothing_done_yet_comes_from_the_run_at_work(ow
         claim = claims.claim(record(own_results_dir, plans[0], RunState.running))
         assert one(own_results_dir).eta_s is None
         progress = {"step": 50, "phase": "training", "eta_s": 30.0}
-        fsio.write_json(RunDir.of(own_results_dir, "a").path / "progress.json", progress)
+        fsio.write_text(RunDir.of(own_results_dir, "a").progress_path, json.dumps(progress))
         found = one(own_results_dir)
         assert found.eta_s == pytest.approx(30 + 60)  # the rest of a, and all of b; nobody asked for c
         assert len(found.drivers) == 1

@@ -29,8 +29,6 @@ from sweepkit.results.columns import REFERENCE
 
 POOLED, OWN, MODERATED, SAME, NONE = "pooled", "own", "moderated", "same", "none"
 ONE_WAY, WELCH = "one-way", "Welch"
-#: Compared with the reference by means alone.
-UNPAIRED = frozenset({ONE_WAY, WELCH})
 
 
 @dataclass(frozen=True)

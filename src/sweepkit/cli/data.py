@@ -113,7 +113,7 @@ def _prepare(args: argparse.Namespace) -> int:
     return 0
 
 
-def _summary(prepared: PreparedData) -> dict[str, Any]:
+def _summary(prepared: PreparedData) -> dict[str, object]:
     tokens = prepared.tokens
     return {
         "dataset": prepared.config.dataset.name,

@@ -55,9 +55,9 @@ class Row:
     role: str = ""
     number: int = 0  # counts the reference's runs of one seed
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         place = {"variant": self.variant, "rung": self.rung, "role": self.role, "number": self.number}
-        plan: dict[str, Any] = typed.dump(self.plan)
+        plan: dict[str, object] = typed.dump(self.plan)
         return plan | (place if self.variant else {})
 
 

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from sweepkit import errors
-from sweepkit.cli import main, running, train_multirun
+from sweepkit.cli import command_line, running, train_multirun
 from sweepkit.config import compose, hydras_own, own_conf, paths
 from sweepkit.config.schema import RunConfig
 from sweepkit.printable import printable
@@ -85,7 +85,7 @@ def _given(arguments: Sequence[str]) -> argparse.Namespace:
     except (argparse.ArgumentError, SystemExit) as error:
         raise errors.SweepkitError(f"train: {error}; see {PROG} --help") from error
     if unknown := [item for item in rest if item.startswith("-")]:
-        raise main.unknown_option("train", arguments[arguments.index(unknown[0]) :])
+        raise command_line.unknown_option("train", arguments[arguments.index(unknown[0]) :])
     given.overrides += rest
     for name in _NOT_OURS:
         if (value := getattr(given, name)) is not None:

@@ -220,5 +220,5 @@ def _scratch(schema: type) -> DictConfig:
 
 
 @lru_cache(maxsize=64)
-def _hints(schema: type) -> dict[str, Any]:
+def _hints(schema: type) -> dict[str, object]:
     return typing.get_type_hints(schema)

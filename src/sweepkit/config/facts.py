@@ -280,7 +280,7 @@ def _ranges(schema: type) -> list[tuple[str, Callable[[Any], Any], Range, str]]:
 
 
 @lru_cache(maxsize=64)
-def _hints(schema: type) -> dict[str, Any]:
+def _hints(schema: type) -> dict[str, object]:
     return typing.get_type_hints(schema)
 
 

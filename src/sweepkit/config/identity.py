@@ -68,7 +68,7 @@ def keys(config: RunConfig, resolved: Mapping[str, Any]) -> Keys:
     def value_of(key: str) -> Any:
         return resolved[key] if key in resolved else attrgetter(key)(config)
 
-    contents: dict[str, dict[str, Any]] = {
+    contents: dict[str, dict[str, object]] = {
         key: {} for key in (_VARIANT, _TRAINING, _EVALUATION, _PAIR, _COMPILE)
     }
     for field, get, members in _members(cast(type, type(config))):

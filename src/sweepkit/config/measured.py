@@ -38,7 +38,7 @@ class TextRead:
     commit: str | None = None
 
 
-def measured_on(config: RunConfig, stream: str) -> dict[str, Any]:
+def measured_on(config: RunConfig, stream: str) -> dict[str, object]:
     """Dotted field → value, of the fields that decide what a loss on ``stream`` is a loss on."""
     kinds = {"every"} if (holdout.base(stream) or stream) == _SHARED else {"every", "own"}
 

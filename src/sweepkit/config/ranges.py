@@ -101,8 +101,3 @@ def auto_or_at_least_one() -> Range:
         "be auto or a whole number of at least 1",
         "try auto or {example}",
     )
-
-
-def one_of(values: Iterable[str]) -> Range:
-    names = tuple(values)
-    return Range(lambda value: value in names, f"be one of [{', '.join(names)}]")

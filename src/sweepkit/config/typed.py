@@ -282,7 +282,7 @@ def _block(kind: type) -> Read:
         before = _before.get()
         if before is not None and kind in before and before[kind][0] == value:
             return before[kind][1]
-        arguments: dict[str, Any] = {}
+        arguments: dict[str, object] = {}
         for name, item in value.items():
             if name not in readers:
                 raise Misfit(item, "be a known key", errors.did_you_mean(str(name), readers), name)

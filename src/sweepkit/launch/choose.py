@@ -11,15 +11,18 @@ reference runs among the variants: clocks drift, and what ran an hour apart cann
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from typing import TypeVar
 
-from sweepkit.plan.run_plan import RunPlan
+from sweepkit.plan.run_plan import RunSpec
+
+Spec = TypeVar("Spec", bound=RunSpec)
 
 _LONG_GPU_HOURS = 0.1  # six minutes on one GPU; compiling takes about one
 
 
 def next_run(
-    candidates: Sequence[RunPlan], *, last_key: str | None, compiled: Collection[str], busy: Mapping[str, int]
-) -> RunPlan:
+    candidates: Sequence[Spec], *, last_key: str | None, compiled: Collection[str], busy: Mapping[str, int]
+) -> Spec:
     """The run to take next.
 
     Args:
@@ -42,12 +45,12 @@ def next_run(
     return max((plan for plan in candidates if plan.compile_key == best), key=lambda plan: plan.total_flops)
 
 
-def outlast_compiling(plans: Sequence[RunPlan]) -> bool:
+def outlast_compiling(plans: Sequence[RunSpec]) -> bool:
     """Whether runs take so much longer than compiling that they are done in the order asked for."""
     return max((plan.estimated_gpu_hours or 0.0 for plan in plans), default=0.0) >= _LONG_GPU_HOURS
 
 
-def grouped(plans: Sequence[RunPlan]) -> list[RunPlan]:
+def grouped(plans: Sequence[Spec]) -> list[Spec]:
     """``plans`` with equal compile_keys next to each other, otherwise in the order asked for."""
     first: dict[str, int] = {}
     for position, plan in enumerate(plans):

@@ -20,10 +20,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
-from sweepkit import fsio
-from sweepkit.errors import ConfigError, DataError, DiskFullError, ImpossibleError, StorageError
+from sweepkit.errors import DiskFullError, StorageError
 from sweepkit.launch import claims
-from sweepkit.plan.run_plan import RunPlan
+from sweepkit.plan.run_plan import RunPlan, RunSpec
 from sweepkit.results import asked
 from sweepkit.results.pruned import Pruner
 from sweepkit.results.record import FINAL_STATES, Attempt, FailureClass, RunDir, RunRecord, RunState
@@ -164,10 +163,10 @@ def _recorded(work: Work, plan: RunPlan, run_dir: RunDir) -> RunRecord:
         trace = traceback.format_exc()
         run_dir.say(trace)
         message = f"{type(error).__name__}: {error}"
-        return _end(plan, run_dir, RunState.failed, _failure_class(error), message, attempt)
+        return _end(plan, run_dir, RunState.failed, FailureClass.of(error), message, attempt)
 
 
-def _is_recorded(record: RunRecord, plan: RunPlan, run_dir: RunDir) -> bool:
+def _is_recorded(record: RunRecord, plan: RunSpec, run_dir: RunDir) -> bool:
     there = asked.read(run_dir, plan.evaluation_key)
     return there is not None and there.state is record.state
 
@@ -211,7 +210,7 @@ def refuse(plan: RunPlan, results_dir: Path, error: Exception) -> None:
         record = asked.read(run_dir, plan.evaluation_key)
         if record is None or record.state not in FINAL_STATES:
             run_dir.say(str(error))
-            mark_failed(plan, run_dir, _failure_class(error), str(error))
+            mark_failed(plan, run_dir, FailureClass.of(error), str(error))
 
 
 def mark_failed(plan: RunPlan, run_dir: RunDir, failure_class: FailureClass, message: str) -> RunRecord:
@@ -247,7 +246,7 @@ def _end(
     return record
 
 
-def reopen(plan: RunPlan, results_dir: Path) -> bool:
+def reopen(plan: RunSpec, results_dir: Path) -> bool:
     """Make a run with a final record (cancelled, failed) startable again; False when someone holds it.
 
     A run that had started goes on from its checkpoint; one that had not loses its record, and one that is
@@ -315,7 +314,7 @@ def _lost(plan: RunPlan, run_dir: RunDir, deaths: int) -> RunRecord:
     return mark_failed(plan, run_dir, FailureClass.lost, message)
 
 
-def _fresh(plan: RunPlan) -> RunRecord:
+def _fresh(plan: RunSpec) -> RunRecord:
     """Of a run that never wrote any."""
     return RunRecord(
         run_id=plan.run_id,
@@ -325,17 +324,3 @@ def _fresh(plan: RunPlan) -> RunRecord:
         num_steps=plan.num_steps,
         evaluation_key=plan.evaluation_key,
     )
-
-
-def _failure_class(error: Exception) -> FailureClass:
-    classes: tuple[tuple[type[Exception], FailureClass], ...] = (
-        (ImpossibleError, FailureClass.impossible),
-        (ConfigError, FailureClass.bad_config),
-        (DataError, FailureClass.bad_data),
-        (DiskFullError, FailureClass.disk_full),
-        (StorageError, FailureClass.storage),
-        (MemoryError, FailureClass.oom),
-    )
-    if isinstance(error, OSError) and fsio.in_words(error):
-        return FailureClass.storage
-    return next((name for kind, name in classes if isinstance(error, kind)), FailureClass.crash)

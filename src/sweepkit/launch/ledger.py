@@ -10,17 +10,15 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from sweepkit import fsio
-from sweepkit.errors import SweepkitError
 from sweepkit.launch import claims
 from sweepkit.launch.claims import Holder
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.results import asked
 from sweepkit.results.columns import LOST, PLANNED
 from sweepkit.results.pruned import Pruner
-from sweepkit.results.record import FINAL_STATES, RunDir, RunRecord, RunState
+from sweepkit.results.record import FINAL_STATES, Progress, RunDir, RunRecord, RunState
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -89,12 +87,9 @@ class Run:
         self.is_pruned = self.pruner is not None and self.pruner.has_pruned(self.run_dir, self.record)
         self.holder = None if self.is_final else claims.holder(self.run_dir.claim_path)
 
-    def progress(self) -> dict[str, Any]:
-        """What the running process last said; empty where it has said nothing in this life."""
-        try:
-            return fsio.read_open_json(self.run_dir.path / "progress.json")
-        except (OSError, SweepkitError):
-            return {}
+    def progress(self) -> Progress:
+        """What the process that holds it last said; nothing of a run that nobody holds."""
+        return self.run_dir.read_progress() if self.is_held else Progress()
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:

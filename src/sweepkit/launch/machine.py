@@ -18,7 +18,7 @@ from sweepkit.config.choices import Device
 from sweepkit.config.schema import LauncherConfig
 from sweepkit.errors import invalid
 from sweepkit.launch import cgroup
-from sweepkit.plan.run_plan import RunPlan
+from sweepkit.plan.run_plan import RunSpec
 
 _PROCESS_GIB = 1.0  # of a worker besides its model: torch, the compiler
 _MEMORY_SHARE = 0.8
@@ -50,7 +50,7 @@ def spin_briefly() -> None:
 
 
 def num_workers(
-    launcher: LauncherConfig, plans: Sequence[RunPlan], gpus: Sequence[str], num_to_come: int = 0
+    launcher: LauncherConfig, plans: Sequence[RunSpec], gpus: Sequence[str], num_to_come: int = 0
 ) -> int:
     """Workers for a list of runs, done ones and those that a search will propose included.
 

@@ -96,7 +96,7 @@ def set_aside(run_dir: RunDir) -> Path:
         left = (
             run_dir.checkpoints_path, run_dir.attempts_path, run_dir.metrics_path, run_dir.log_path,
             run_dir.weights_path, run_dir.evaluations_path, run_dir.scores_path,
-            run_dir.path / "progress.json", run_dir.record_path,
+            run_dir.progress_path, run_dir.record_path,
         )  # fmt: skip
         for path in left:
             with contextlib.suppress(FileNotFoundError):

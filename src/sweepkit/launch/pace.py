@@ -7,7 +7,7 @@ from datetime import datetime
 from statistics import median
 
 from sweepkit.launch.ledger import Run
-from sweepkit.plan.run_plan import RunPlan
+from sweepkit.plan.run_plan import RunSpec
 from sweepkit.results.record import RunState
 
 #: Parts of a run during which it holds its device, as the record measured them.
@@ -26,7 +26,7 @@ class Pace:
             self._all.append(seconds / run.plan.total_flops)
             self._of_depth.setdefault(run.plan.depth, []).append(seconds / run.plan.total_flops)
 
-    def seconds_left(self, plan: RunPlan, step: int) -> float | None:
+    def seconds_left(self, plan: RunSpec, step: int) -> float | None:
         """For a run at ``step``; None while no run is done to judge by."""
         known = self._of_depth.get(plan.depth) or self._all
         if not known:
@@ -43,8 +43,8 @@ def _seconds_taken(run: Run) -> float | None:
 
 def _seconds_expected(run: Run) -> float | None:
     """Of a run going on, by its own estimate, from its first step to its last."""
-    progress = run.progress() if run.is_held else {}
-    eta, left = progress.get("eta_s"), run.plan.num_steps - (progress.get("step") or 0)
+    progress = run.progress()
+    eta, left = progress.eta_s, run.plan.num_steps - (progress.step or 0)
     return eta / left * run.plan.num_steps if eta and left > 0 else None
 
 

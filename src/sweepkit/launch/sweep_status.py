@@ -21,10 +21,10 @@ from sweepkit.launch.slurm import cluster, goes_on, submissions
 from sweepkit.launch.slurm.cluster import QueuedTask
 from sweepkit.launch.slurm.retries import ClusterError
 from sweepkit.launch.slurm.submissions import Place, Submission
-from sweepkit.plan.run_plan import RunPlan
+from sweepkit.plan.run_plan import RunSpec
 from sweepkit.results.columns import DELETED, LOST, PLANNED
 from sweepkit.results.pruned import Pruner
-from sweepkit.results.record import FINAL_STATES, RunDir, RunState
+from sweepkit.results.record import FINAL_STATES, Progress, RunDir, RunState
 from sweepkit.sweep import frozen, seen, trials
 from sweepkit.sweep.cell import Cell
 from sweepkit.sweep.frozen import Frozen
@@ -194,16 +194,16 @@ def _sweep(
 
 
 def _run(run: Run, cell: Cell, pace: Pace, now: float, place: Place | None) -> RunStatus:
-    progress = run.progress() if run.is_held and run.record is not None else {}
-    step = progress.get("step")
+    progress = run.progress() if run.record is not None else Progress()
+    step = progress.step
     if step is None:
         step = run.record.step if run.record is not None else 0
     holder = phase = None
     if run.is_held and run.holder is not None:
         holder = f"{run.holder.info.process.host} pid {run.holder.info.process.pid}"
-        phase = str(progress.get("phase") or "starting")
+        phase = progress.phase
     record, queued = run.record, place.queued if place is not None else None
-    eta = progress.get("eta_s")
+    eta = progress.eta_s
     if eta is None and run.is_held:
         eta = pace.seconds_left(run.plan, step)
     return RunStatus(
@@ -213,12 +213,12 @@ def _run(run: Run, cell: Cell, pace: Pace, now: float, place: Place | None) -> R
         seed=run.plan.seed,
         state=QUEUED if place is not None and not (run.is_final or run.is_held) else run.state,
         phase=phase,
-        step=int(step),
+        step=step,
         num_steps=run.plan.num_steps,
         age_s=_age(run, now),
         eta_s=eta,
-        tokens_per_s=progress.get("tokens_per_s"),
-        loss=progress.get("loss"),
+        tokens_per_s=progress.tokens_per_s,
+        loss=progress.loss,
         holder=holder,
         message=record.failure_message if record is not None else None,
         failure_class=record.failure_class.value if record is not None and record.failure_class else None,
@@ -245,7 +245,7 @@ def _age(run: Run, now: float) -> float | None:
 
 
 def _seconds_left(
-    rows: Sequence[RunStatus], plans: Mapping[str, RunPlan], pace: Pace, wanted: Collection[str]
+    rows: Sequence[RunStatus], plans: Mapping[str, RunSpec], pace: Pace, wanted: Collection[str]
 ) -> list[float] | None:
     """Of every run that somebody was asked for and that has not ended; None where one cannot be told."""
     left: list[float] = []

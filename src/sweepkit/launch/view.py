@@ -5,11 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from sweepkit.launch.ledger import Ledger, Run
 from sweepkit.results.duration import duration
-from sweepkit.results.record import RunState
+from sweepkit.results.record import Progress, RunState
 
 _MAX_LINE = 160  # characters
 _MIN_WORK_FRAC = 0.01  # no estimate before that much of the work is done
@@ -70,7 +69,7 @@ class Viewer:
         work = left + sum(run.plan.total_flops for run in runs if run.run_id not in self._before)
         for run in runs:
             if not run.is_final:
-                left += run.plan.total_flops * (1 - _frac(run, held.get(run.run_id, {})))
+                left += run.plan.total_flops * (1 - _frac(run, held.get(run.run_id, Progress())))
         work_frac = 1 - left / work if work else 1.0
         if self._work_before is None:
             self._work_before = work_frac  # checkpoints of an earlier launch took it this far
@@ -93,26 +92,26 @@ class Viewer:
         """What to call a run: its variant and seed, where the launch knows them, else its id."""
         return self.labels.get(run.run_id, run.run_id)
 
-    def _live(self, run: Run, progress: dict[str, Any]) -> LiveRun:
+    def _live(self, run: Run, progress: Progress) -> LiveRun:
         elsewhere = None
         if run.holder is not None and run.holder.info.driver != self.driver:
             elsewhere = f"{run.holder.info.process.host} pid {run.holder.info.process.pid}"
         return LiveRun(
             run_id=run.run_id,
             label=self.label(run),
-            phase=str(progress.get("phase") or "starting"),
-            step=int(progress.get("step") or 0),
+            phase=progress.phase,
+            step=progress.step or 0,
             num_steps=run.plan.num_steps,
-            tokens_per_s=progress.get("tokens_per_s"),
-            loss=progress.get("loss"),
-            eta_s=progress.get("eta_s"),
+            tokens_per_s=progress.tokens_per_s,
+            loss=progress.loss,
+            eta_s=progress.eta_s,
             elsewhere=elsewhere,
         )
 
 
-def _frac(run: Run, progress: dict[str, Any]) -> float:
+def _frac(run: Run, progress: Progress) -> float:
     """How much of a run that is not done is done."""
-    step = progress.get("step")
+    step = progress.step
     if step is None and run.record is not None:
         step = run.record.step
     return min(1.0, float(step or 0) / max(1, run.plan.num_steps))

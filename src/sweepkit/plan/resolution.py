@@ -7,7 +7,6 @@ give (``comes_out_as``).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from sweepkit.config import dimensions, holdout
 from sweepkit.config.choices import DatasetKind, TokenizerCorpus
@@ -26,7 +25,7 @@ def resolved(
     decays: Mapping[str, float],
     steps: Mapping[str, int],
     texts: Mapping[str, str | None],
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Dotted name → value.
 
     Args:
@@ -64,7 +63,7 @@ def _scored_bytes(config: RunConfig) -> int:
     return min(limit, max(known)) if known and len(known) == len(sizes) else limit
 
 
-def _data(config: RunConfig, texts: Mapping[str, str | None]) -> dict[str, Any]:
+def _data(config: RunConfig, texts: Mapping[str, str | None]) -> dict[str, object]:
     """Of all embedded sources, naming them says nothing, and the embedded corpus is the run's own dataset."""
     sources, corpus = sorted(set(config.dataset.sources)), config.tokenizer.corpus
     kept = dict(texts)

@@ -13,15 +13,33 @@ from sweepkit.config.schema import RunConfig
 SCHEMA_VERSION = 1
 
 
-@dataclass(frozen=True)
-class RunPlan:
+@dataclass(frozen=True, kw_only=True)
+class RunSpec:
+    """What launching, results, promotion and status need to know of a run, whatever trains it."""
+
     run_id: str  # d{depth}-{variant_id}-s{seed}, and -i{init_seed} where that is another: the run's folder
     variant_id: str  # 12 hex digits of the SHA-256 of all that is trained and can end it
     seed: int
     pair_key: str  # hash of the data order; equal keys saw the same tokens in the same order
     compile_key: str  # hash of all that torch.compile traces; equal keys share compiled code
-    # model
+    # hash of the training alone: runs of one seed and training come out alike, however they are evaluated
+    training_id: str = ""
+    # hash of what its final weights are measured on; no part of run_id
+    evaluation_key: str = ""
     depth: int
+    num_steps: int
+    total_tokens: int  # num_steps × total_batch_size
+    total_flops: int
+    # an estimate for a named device
+    estimated_peak_memory_gib: float
+    estimated_gpu_hours: float | None  # None: no peak known for that device
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunPlan(RunSpec):
+    """A RunSpec with all that this package's trainer needs beside it."""
+
+    # model
     width: int
     num_heads: int
     num_kv_heads: int
@@ -40,9 +58,6 @@ class RunPlan:
     total_batch_size: int  # tokens
     device_batch_size: int  # rows
     sequence_len: int  # tokens
-    num_steps: int
-    total_tokens: int  # num_steps × total_batch_size
-    total_flops: int
     # optimizer, after scaling
     learning_rates: dict[str, float]  # matrix, embedding, unembedding, value_embedding, resid, x0, smear
     weight_decay: float  # of the matrix group
@@ -50,18 +65,11 @@ class RunPlan:
     warmup_steps: int
     warmdown_steps: int
     momentum_warmup_steps: int
-    # cost, an estimate for a named device
-    plan_device: str
+    plan_device: str  # that the estimates are for
     plan_mfu: float
-    estimated_peak_memory_gib: float
-    estimated_gpu_hours: float | None  # None: no peak known for that device
     config: RunConfig  # shared by many plans: nobody changes it
     # which text → its digest or commit (plan/text.py); None: not known yet
     texts: dict[str, str | None] = field(default_factory=dict)
-    # hash of the training alone: runs of one seed and training come out alike, however they are evaluated
-    training_id: str = ""
-    # hash of what its final weights are measured on; no part of run_id
-    evaluation_key: str = ""
     schema_version: int = SCHEMA_VERSION
 
     @property

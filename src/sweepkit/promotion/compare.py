@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import pandas as pd
 
@@ -70,7 +69,7 @@ class Comparison:
         """Labels of the variants that are better than the reference."""
         return [name for name in self.final if self.outcome_of(name) is Outcome.promote]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         return {
             "outcome": self.outcome.value,
             "reference": self.reference,

@@ -1,8 +1,7 @@
 """Learning curves: the metrics.jsonl of many runs as one long table.
 
 A run writes a row a logged step, and again for a step that a restarted attempt repeats;
-``RunDir.metrics`` keeps the last. Names differ a little between what a trainer finds handy to log
-and what the table calls a column: ``_ALIASES`` says which is which.
+``RunDir.metrics`` keeps the last.
 """
 
 from __future__ import annotations
@@ -16,7 +15,6 @@ from sweepkit.results.flatten import Row
 from sweepkit.results.record import RunDir
 
 _RUN_COLUMNS = ("run_id", "variant", "role", "rung", "depth", "seed", "state")
-_ALIASES = {"lr_factor": "lr", "train_loss": "loss", "time_s": "train_time_s", "wall_time_s": "train_time_s"}
 
 
 def rows(frame: pd.DataFrame, results_dir: Path) -> pd.DataFrame:
@@ -36,8 +34,7 @@ def rows(frame: pd.DataFrame, results_dir: Path) -> pd.DataFrame:
 
 
 def _row(metrics: Row, cell: Row) -> Row:
-    row = {_ALIASES.get(name, name): value for name, value in metrics.items()}
-    row = {name: value for name, value in row.items() if columns.find(name, columns.CURVE_COLUMNS)}
+    row = {name: value for name, value in metrics.items() if columns.find(name, columns.CURVE_COLUMNS)}
     if not pd.isna(cell["evaluated_apart"]):  # what was logged on the way is of another text
         row = {name: value for name, value in row.items() if not asked.is_loss(name)}
     # ``step`` counts finished steps, so what was spent follows from it where it was not logged

@@ -26,7 +26,15 @@ from typing import Any
 from sweepkit import fsio
 from sweepkit.config import typed
 from sweepkit.config.measured import MeasuredOn, TextRead
-from sweepkit.errors import DamagedError, SweepkitError
+from sweepkit.errors import (
+    ConfigError,
+    DamagedError,
+    DataError,
+    DiskFullError,
+    ImpossibleError,
+    StorageError,
+    SweepkitError,
+)
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.results import columns
 from sweepkit.results.conditions import Accepted, Environment, KeptWeights, Resolved, Shown
@@ -69,6 +77,26 @@ class FailureClass(StrEnum):
     evaluation = "evaluation"  # trained, and its weights could not be measured as asked
     lost = "lost"  # the process vanished, and nobody knows why
     cancelled = "cancelled"
+
+    @classmethod
+    def of(cls, error: BaseException) -> FailureClass:
+        """What an error says of the run that it ended; ``crash`` where it is none that we know."""
+        if isinstance(error, OSError) and error.errno in fsio.DISK_FULL:
+            return cls.disk_full
+        if isinstance(error, OSError) and fsio.in_words(error):
+            return cls.storage
+        return next((found for kind, found in _CLASSES if isinstance(error, kind)), cls.crash)
+
+
+#: Kind of error → what a run that it ended died of; the first that fits.
+_CLASSES: tuple[tuple[type[Exception], FailureClass], ...] = (
+    (MemoryError, FailureClass.oom),
+    (DiskFullError, FailureClass.disk_full),
+    (StorageError, FailureClass.storage),
+    (ImpossibleError, FailureClass.impossible),
+    (DataError, FailureClass.bad_data),
+    (ConfigError, FailureClass.bad_config),
+)
 
 
 @dataclass
@@ -117,6 +145,19 @@ class RunRecord:
         """A record as JSON has it; without fields of a newer version, whose finished runs are done too."""
         own = {item.name for item in fields(cls)}
         return typed.load(cls, {name: item for name, item in value.items() if name in own})
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a living process said that it is, at most a second ago or so. None: not known."""
+
+    phase: str = "starting"
+    step: int | None = None
+    num_steps: int | None = None
+    tokens_per_s: float | None = None
+    eta_s: float | None = None
+    loss: float | None = None
+    updated_at: str | None = None
 
 
 @dataclass(frozen=True)
@@ -177,6 +218,10 @@ class RunDir:
     @property
     def metrics_path(self) -> Path:
         return self.path / "metrics.jsonl"
+
+    @property
+    def progress_path(self) -> Path:
+        return self.path / "progress.json"
 
     @property
     def log_path(self) -> Path:
@@ -269,6 +314,13 @@ class RunDir:
             except (OSError, SweepkitError):
                 continue
         return found
+
+    def read_progress(self) -> Progress:
+        """What the running process last said; all unknown where it has said nothing that can be read."""
+        try:
+            return typed.load(Progress, fsio.read_open_json(self.progress_path))
+        except (OSError, SweepkitError):
+            return Progress()
 
     def metrics(self) -> list[dict[str, Any]]:
         """Rows by step, in order; where a step was logged twice the later attempt wins. No damaged ones."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 LOWER, HIGHER = "lower", "higher"
-DIRECTIONS = (LOWER, HIGHER)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from typing import Any
 from sweepkit import fsio
 from sweepkit.config import typed
 from sweepkit.errors import SweepkitError
-from sweepkit.plan.run_plan import RunPlan
+from sweepkit.plan.run_plan import RunSpec
 
 #: States and failures by which a run tells what became of its variant, without having logged a step.
 _ANSWERS = frozenset({"complete", "diverged", "pruned", "oom", "timeout", "crash", "impossible"})
@@ -108,7 +108,7 @@ class Past:
         """Whether there is anything that could have been seen."""
         return bool(self._by_place)
 
-    def seen(self, plan: RunPlan, seed: int | None = None, of_any_training: bool = False) -> list[str]:
+    def seen(self, plan: RunSpec, seed: int | None = None, of_any_training: bool = False) -> list[str]:
         """Ids of the runs by which this one was seen.
 
         Args:
@@ -127,7 +127,7 @@ class Past:
         wanted = frozenset(run_ids)
         return tuple(item for item in self.judged if item.run_ids & wanted)
 
-    def _is_same(self, run_id: str, plan: RunPlan) -> bool:
+    def _is_same(self, run_id: str, plan: RunSpec) -> bool:
         match = _RUN_ID.fullmatch(run_id)
         if match is not None and match[2] == plan.variant_id:
             return True

@@ -52,9 +52,9 @@ def check(where: str, overrides: Iterable[object]) -> None:
         split(item, where)
 
 
-def settings(overrides: Iterable[str], where: str) -> dict[str, Any]:
+def settings(overrides: Iterable[str], where: str) -> dict[str, object]:
     """What overrides set in the end: single fields and groups → values; a block counts as its fields."""
-    found: dict[str, Any] = {}
+    found: dict[str, object] = {}
 
     def note(key: str, value: Any) -> None:
         if isinstance(value, dict):

@@ -21,6 +21,7 @@ from sweepkit import fsio
 from sweepkit.config import typed
 from sweepkit.errors import DamagedError, FrozenPlanError
 from sweepkit.sweep.cell import Cell
+from sweepkit.sweep.search_space import Value
 
 FILE = "trials.jsonl"
 COUNT_FILE = "trials.json"
@@ -50,7 +51,7 @@ class Trial:
     """
 
     number: int
-    params: dict[str, Any]
+    params: dict[str, Value]
     point: int | None = None
     cells: tuple[Cell, ...] = ()
     error: str | None = None

@@ -9,15 +9,7 @@ from __future__ import annotations
 import torch
 
 from sweepkit import fsio
-from sweepkit.errors import (
-    CheckpointError,
-    ConfigError,
-    DataError,
-    DiskFullError,
-    ImpossibleError,
-    StorageError,
-    SweepkitError,
-)
+from sweepkit.errors import SweepkitError
 from sweepkit.results.record import FailureClass, RunState
 
 
@@ -36,23 +28,8 @@ def classify(error: BaseException) -> tuple[RunState, FailureClass | None, str]:
         return RunState.preempted, None, message
     if isinstance(error, Diverged):
         return RunState.diverged, FailureClass.diverged, message
-    return RunState.failed, _failure_class(error), _message(error, message)
-
-
-def _failure_class(error: BaseException) -> FailureClass:
-    if is_out_of_memory(error):
-        return FailureClass.oom
-    if isinstance(error, DiskFullError) or _is_full_disk(error):
-        return FailureClass.disk_full
-    if isinstance(error, StorageError) or (isinstance(error, OSError) and fsio.in_words(error)):
-        return FailureClass.storage
-    if isinstance(error, ImpossibleError):
-        return FailureClass.impossible
-    if isinstance(error, DataError):
-        return FailureClass.bad_data
-    if isinstance(error, ConfigError):
-        return FailureClass.bad_config
-    return FailureClass.crash
+    found = FailureClass.oom if is_out_of_memory(error) else FailureClass.of(error)
+    return RunState.failed, found, _message(error, message)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -65,15 +42,11 @@ def is_out_of_memory(error: BaseException) -> bool:
     )
 
 
-def _is_full_disk(error: BaseException) -> bool:
-    return isinstance(error, OSError) and error.errno in fsio.DISK_FULL
-
-
 def _message(error: BaseException, message: str) -> str:
     if is_out_of_memory(error):
         first = message.splitlines()[0]
         return f"out of memory ({first}); lower horizon.device_batch_size or launcher.num_workers"
-    if isinstance(error, SweepkitError | CheckpointError):
+    if isinstance(error, SweepkitError):
         return message
     if isinstance(error, OSError) and (reason := fsio.in_words(error)):
         return reason

@@ -11,13 +11,20 @@ import os
 import platform
 import time
 from datetime import UTC, datetime
-from typing import Any
 
 from sweepkit import fsio, patience
-from sweepkit.config import sources
+from sweepkit.config import sources, typed
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.results.conditions import Environment
-from sweepkit.results.record import FINAL_STATES, Attempt, RunDir, RunRecord, RunState
+from sweepkit.results.record import (
+    FINAL_STATES,
+    Attempt,
+    Measured,
+    Progress,
+    RunDir,
+    RunRecord,
+    RunState,
+)
 
 _PROGRESS_EVERY_S = 1.0
 
@@ -105,7 +112,7 @@ class Journal:
         self.notes.append(line)
         self.say(line)
 
-    def metrics(self, row: dict[str, Any]) -> dict[str, Any]:
+    def metrics(self, row: Measured) -> Measured:
         """Append a row, with the attempt; returns it."""
         row = {"step": row["step"], "attempt": self.attempt} | row
         if not self._leads:
@@ -117,28 +124,35 @@ class Journal:
         """Since this attempt began."""
         return time.monotonic() - self._started
 
-    def progress(self, phase: str, force: bool = False, **values: Any) -> None:
+    def progress(
+        self,
+        phase: str,
+        force: bool = False,
+        *,
+        loss: float | None = None,
+        tokens_per_s: float | None = None,
+        eta_s: float | None = None,
+    ) -> None:
         """Say where the run is, at most once a second; a reader sees the old file or the new."""
         now = time.monotonic()
         if not self._leads or (not force and now - self._progress_at < _PROGRESS_EVERY_S):
             return
         self._progress_at = now
-        value = {
-            "step": self.record.step,
-            "num_steps": self.plan.num_steps,
-            "tokens_per_s": None,
-            "eta_s": None,
-            "loss": None,
-            **values,
-            "phase": phase,
-            "updated_at": _now(),
-        }
-        path = self.run_dir.path / "progress.json"
+        value = Progress(
+            phase=phase,
+            step=self.record.step,
+            num_steps=self.plan.num_steps,
+            tokens_per_s=tokens_per_s,
+            eta_s=eta_s,
+            loss=loss,
+            updated_at=_now(),
+        )
+        path = self.run_dir.progress_path
         temporary = path.with_name(f".progress.{os.getpid()}.tmp")
         with fsio.explain_full_disk(path):
             # No fsync, and once: it is stale within a second anyway.
             try:
-                temporary.write_text(json.dumps(fsio.finite(value)))
+                temporary.write_text(json.dumps(fsio.finite(typed.dump(value))))
                 temporary.replace(path)
             except OSError as error:
                 if error.errno not in patience.TRANSIENT:

@@ -14,7 +14,6 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,6 +23,7 @@ from sweepkit.data.prepare import PreparedData
 from sweepkit.data.streams import EvalStream
 from sweepkit.optim import schedule
 from sweepkit.plan.run_plan import RunPlan
+from sweepkit.results.record import Measured
 from sweepkit.sweep.metric import EMA
 from sweepkit.training import device as devices
 from sweepkit.training.checkpoint import Checkpoints, TrainState
@@ -145,7 +145,7 @@ class Loop:
         devices.synchronize(self.engine.device)
         seconds = time.perf_counter() - started - probing_s
         communication_s = ranks.waiting.seconds() if ranks.size > 1 else None
-        diagnostics: dict[str, Any] = probe.measure() if probe else {}
+        diagnostics = probe.measure() if probe else {}
         optimizer.zero_grad()
         warning = self.watch.after_step(seconds, waiting_s, communication_s)
         if warning is not None:
@@ -171,7 +171,7 @@ class Loop:
         seconds: float,
         grad_norm: Tensor | None,
         measured: dict[str, float],
-        diagnostics: dict[str, Any],
+        diagnostics: dict[str, float | None],
     ) -> None:
         state, plan = self.state, self.plan
         state.step = self.journal.record.step = step
@@ -186,7 +186,7 @@ class Loop:
             or step % self.config.logging.every_steps == 0
             or step in (1, plan.num_steps)
         ):
-            row = {
+            row: Measured = {
                 "step": step,
                 "loss": loss,
                 "lr": schedule.at(step - 1, plan).lr_by_batch,
@@ -255,7 +255,7 @@ class Loop:
             raise Diverged(f"{bad[0]} is {bpb[bad[0]]} at step {state.step}; {self._remedy()}")
         state.bpb, state.evaluated_step = bpb, state.step
         self.time_left.evaluated(state.clock.eval_time_s - before, at_end)
-        row = {"step": state.step, **bpb, "eval_time_s": state.clock.eval_time_s - before}
+        row: Measured = {"step": state.step, **bpb, "eval_time_s": state.clock.eval_time_s - before}
         self.display.log(self.journal.metrics(row))
         shown = ", ".join(f"{name} {value:.4f}" for name, value in bpb.items())
         self.journal.say(f"step {state.step}: loss {state.last_loss:.4f}, {shown}")

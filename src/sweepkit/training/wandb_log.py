@@ -34,7 +34,7 @@ from sweepkit.plan.run_plan import RunPlan
 from sweepkit.results import places
 from sweepkit.results.conditions import Shown
 from sweepkit.results.places import Place
-from sweepkit.results.record import RunDir, RunRecord, RunState
+from sweepkit.results.record import Measured, RunDir, RunRecord, RunState
 from sweepkit.sweep.expand import SINGLE_RUNG
 
 _CONNECT_S = 3.0  # wandb itself would try for all of the next
@@ -55,12 +55,13 @@ class Display:
     ) -> None:
         self._run, self.info, self._say, self._plan = run, info, say, plan
 
-    def log(self, row: dict[str, Any]) -> None:
+    def log(self, row: Measured) -> None:
         """Show one row of metrics; of a training step with the learning rate of every parameter group."""
         plan = self._plan if "lr" in row else None
-        self._quietly(lambda: self._run.log(row | (_learning_rates(plan, row["step"]) if plan else {})))
+        rates = _learning_rates(plan, int(row["step"] or 0)) if plan else {}
+        self._quietly(lambda: self._run.log(row | rates))
 
-    def finish(self, summary: Mapping[str, object], failed: bool) -> None:
+    def finish(self, summary: dict[str, object], failed: bool) -> None:
         """Show the results and end."""
 
         def finish() -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from sweepkit.config.schema import LauncherConfig
 from sweepkit.launch import job
-from sweepkit.plan.run_plan import RunPlan
+from sweepkit.plan.run_plan import RunPlan, RunSpec
 from sweepkit.results import asked
 from sweepkit.results.record import FINAL_STATES, FailureClass, Retry, RunDir
 
@@ -22,7 +22,7 @@ from sweepkit.results.record import FINAL_STATES, FailureClass, Retry, RunDir
 CLASSES = frozenset({FailureClass.oom, FailureClass.timeout})
 
 
-def grant(plan: RunPlan, results_dir: Path, failure_class: FailureClass) -> bool:
+def grant(plan: RunSpec, results_dir: Path, failure_class: FailureClass) -> bool:
     """Make a run startable again, elsewhere; False where it was before, or its node is not known."""
     run_dir = RunDir.of(results_dir, plan.run_id)
     attempts = run_dir.attempts()

@@ -17,7 +17,7 @@ from sweepkit.config import typed
 from sweepkit.config.schema import LauncherConfig
 from sweepkit.errors import DamagedError
 from sweepkit.launch.choose import grouped, outlast_compiling
-from sweepkit.plan.run_plan import RunPlan
+from sweepkit.plan.run_plan import RunPlan, RunSpec
 
 _START_MIN = 10.0  # importing, preparing data, compiling
 _UNKNOWN_MIN = 240  # of a run whose time cannot be estimated
@@ -131,12 +131,12 @@ def _room_min(launcher: LauncherConfig, max_min: int | None) -> float:
     return (max_min - _START_MIN) / launcher.slurm.time_margin * launcher.slurm.workers_per_task
 
 
-def _minutes(plans: Sequence[RunPlan], launcher: LauncherConfig) -> float:
+def _minutes(plans: Sequence[RunSpec], launcher: LauncherConfig) -> float:
     """Of all of them together; infinite where one is not known."""
     return sum(math.inf if (found := minutes_of(plan, launcher)) is None else found for plan in plans)
 
 
-def minutes_of(plan: RunPlan, launcher: LauncherConfig) -> float | None:
+def minutes_of(plan: RunSpec, launcher: LauncherConfig) -> float | None:
     """Estimated minutes of one run on its GPUs; None on CPUs, for which there is no peak to go by."""
     hours = plan.estimated_gpu_hours
     return None if hours is None or launcher.slurm.gpus == 0 else hours * 60 / launcher.processes_per_run
