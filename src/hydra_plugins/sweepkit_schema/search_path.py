@@ -12,6 +12,8 @@ from pathlib import Path
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 
+from sweepkit.config import compose
+
 
 class SweepkitSchema(SearchPathPlugin):
     """Registers the schema where the application's main folder is a configuration folder of sweepkit."""
@@ -21,6 +23,4 @@ class SweepkitSchema(SearchPathPlugin):
         for element in search_path.get_path():
             folder = Path(str(element.path).removeprefix("file://"))
             if element.provider == "main" and (folder / "command_line.yaml").is_file():
-                from sweepkit.config import compose
-
                 compose.register_schema()

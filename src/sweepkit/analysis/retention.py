@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
+from scipy import special, stats
 
 from sweepkit.analysis import shrinkage
 from sweepkit.printable import counted
@@ -163,8 +163,6 @@ def errors_in_variables(
 
 def kendall(x: Sequence[float], y: Sequence[float]) -> tuple[float, float, float]:
     """Kendall's τ-b, its standard deviation between unrelated rankings, and a two-sided p (exact for few)."""
-    from scipy import stats
-
     found = stats.kendalltau(x, y)
     n = len(x)
     return float(found.statistic), math.sqrt(2 * (2 * n + 5) / (9 * n * (n - 1))), float(found.pvalue)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
-from scipy import special
+from scipy import special, stats
 
 _PRIOR = 0.5  # Jeffreys, for the interval of a rate
 
@@ -49,7 +49,5 @@ class Divergence:
 
 @lru_cache(maxsize=4096)
 def _boschloo(diverged: int, runs: int, reference_diverged: int, reference_runs: int) -> float:
-    from scipy import stats
-
     table = [[diverged, reference_diverged], [runs - diverged, reference_runs - reference_diverged]]
     return float(stats.boschloo_exact(table, alternative="greater").pvalue)

@@ -6,19 +6,23 @@ import argparse
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import pandas as pd
+
+from sweepkit.analysis import calibration, calibration_file, rounding
+from sweepkit.analysis.calibration import Calibration
 from sweepkit.cli import running
-from sweepkit.config import paths
+from sweepkit.config import compose, paths
+from sweepkit.config.schema import RunConfig
 from sweepkit.errors import invalid
+from sweepkit.plan import build, text
+from sweepkit.plan.run_plan import RunPlan
 from sweepkit.printable import counted
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from sweepkit.analysis.calibration import Calibration
-    from sweepkit.config.schema import RunConfig
-    from sweepkit.plan.run_plan import RunPlan
+from sweepkit.report import drawing, terminal
+from sweepkit.report.sheet import Sheet
+from sweepkit.results import store
+from sweepkit.sweep import expand, file, last_rung
 
 #: Seeds of calibrations; no sweep's decision uses them.
 FIRST_SEED = 1_000_001
@@ -55,9 +59,6 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run what is missing, measure and keep; the exit status is 1 where too few runs completed."""
-    from sweepkit.analysis import calibration, calibration_file, rounding
-    from sweepkit.results import store
-
     if args.seeds < calibration.MIN_SEEDS:
         raise invalid(
             "--seeds", args.seeds, f"be at least {calibration.MIN_SEEDS}", "fewer do not measure an SD"
@@ -102,10 +103,6 @@ def plans_of(overrides: list[str], num_seeds: int) -> tuple[list[RunPlan], list[
     Returns:
         The plans; the metric of the sweep, and its last rung's; the sweep's min_effect, None without one.
     """
-    from sweepkit.config import compose
-    from sweepkit.plan import build, text
-    from sweepkit.sweep import expand, file, last_rung
-
     name, others = running.split_sweep(overrides)
     metrics, min_effect = ["val_bpb"], None
     rungs: list[Callable[..., RunConfig]] = []
@@ -126,9 +123,6 @@ def plans_of(overrides: list[str], num_seeds: int) -> tuple[list[RunPlan], list[
 
 def _pairs(plans: list[RunPlan]) -> list[tuple[RunPlan, RunPlan]]:
     """The first seeds of every rung with moved weights, each with the plan that it is like but for that."""
-    from sweepkit.analysis import rounding
-    from sweepkit.plan import build
-
     found = []
     for plan in plans:
         if plan.seed < FIRST_SEED + rounding.NUM_PAIRS:
@@ -142,9 +136,6 @@ def partners(overrides: list[str], num_seeds: int) -> tuple[str, list[RunPlan]]:
 
     A sweep's verdicts are measured against what is left of pairs of runs, which single runs do not tell.
     """
-    from sweepkit.plan import build
-    from sweepkit.sweep import expand, file
-
     name, others = running.split_sweep(overrides)
     if name is None:
         return "", []
@@ -168,9 +159,6 @@ def partners(overrides: list[str], num_seeds: int) -> tuple[str, list[RunPlan]]:
 
 
 def _show(rows: pd.DataFrame, found: list[Calibration]) -> None:
-    from sweepkit.report import drawing, terminal
-    from sweepkit.report.sheet import Sheet
-
     headers = ("depth", "dataset", "dtype", ">tokens", "metric", "of", ">df", ">SD", "95% interval")
     sheet = Sheet(headers, optional=("dtype", "tokens", "metric"))
     for item in found:

@@ -8,8 +8,16 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+from rich.markup import escape
+from rich.table import Table
+
+from sweepkit.config import groups, own_conf
+from sweepkit.config.choices import PackingAlgorithm
+from sweepkit.config.compose import compose
+from sweepkit.config.schema import RunConfig
+from sweepkit.report import terminal
+
 if TYPE_CHECKING:
-    from sweepkit.config.schema import RunConfig
     from sweepkit.data.prepare import PreparedData
 
 _EPILOG = """\
@@ -72,8 +80,6 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _compose(overrides: list[str]) -> RunConfig:
-    from sweepkit.config.compose import compose
-
     return compose(overrides)
 
 
@@ -136,7 +142,6 @@ def _summary(prepared: PreparedData) -> dict[str, object]:
 
 
 def _stats(args: argparse.Namespace) -> int:
-    from sweepkit.config.choices import PackingAlgorithm
     from sweepkit.data.prepare import prepare
 
     config = _compose(args.overrides)
@@ -172,8 +177,6 @@ def _stats(args: argparse.Namespace) -> int:
 
 
 def _list(args: argparse.Namespace) -> int:
-    from sweepkit.config import groups, own_conf
-
     rows = []
     folder = own_conf.folder()
     for name in groups.available(folder).get("dataset", ()):
@@ -193,11 +196,6 @@ def _list(args: argparse.Namespace) -> int:
 
 
 def _print_table(title: str, columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
-    from rich.markup import escape
-    from rich.table import Table
-
-    from sweepkit.report import terminal
-
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     for number, column in enumerate(columns):
         table.add_column(column, justify="left" if number == 0 or len(columns) == 2 else "right")

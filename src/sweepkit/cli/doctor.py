@@ -8,14 +8,19 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
 from sweepkit.cli import machine_facts
 from sweepkit.config import compose
+from sweepkit.config.schema import RunConfig
+from sweepkit.plan.build import build
+from sweepkit.report import terminal
 
 if TYPE_CHECKING:
     import torch
-    from rich.console import Console
 
-    from sweepkit.config.schema import RunConfig
     from sweepkit.precision.policy import Precision
     from sweepkit.training.selfcheck import Outcome
 
@@ -55,8 +60,6 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print facts, choices and checks; 1 where a check failed. User errors raise ``SweepkitError``."""
-    from sweepkit.report import terminal
-
     started = time.perf_counter()
     as_json = args.format == "json"
     console = terminal.console(_PIPE_WIDTH, stderr=as_json)
@@ -112,9 +115,6 @@ def _prefetch() -> tuple[bool, str]:
 
 
 def _print_facts(console: Console, title: str, facts: dict[str, str]) -> None:
-    from rich.markup import escape
-    from rich.table import Table
-
     table = Table(box=None, pad_edge=False, show_header=False)
     for name, value in facts.items():
         table.add_row(f"[dim]{name}[/]", escape(value))
@@ -124,9 +124,6 @@ def _print_facts(console: Console, title: str, facts: dict[str, str]) -> None:
 
 def _check(console: Console, config: RunConfig, device: torch.device, precision: Precision) -> list[Outcome]:
     """Perform all checks, each shown while it runs and in the table afterwards."""
-    from rich.markup import escape
-    from rich.table import Table
-
     from sweepkit.precision import policy
     from sweepkit.training import selfcheck
     from sweepkit.training.engine import cannot_compile
@@ -158,7 +155,6 @@ def _time_steps(
     import torch
 
     from sweepkit.model import attend
-    from sweepkit.plan.build import build
     from sweepkit.precision import policy
     from sweepkit.training import step_speed, throughput
     from sweepkit.training.engine import EngineKey, cannot_compile

@@ -5,15 +5,19 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sweepkit.cli import running
-from sweepkit.config import paths
+from sweepkit.config import compose, paths
+from sweepkit.errors import invalid
+from sweepkit.launch import named
+from sweepkit.plan import build
+from sweepkit.plan.run_plan import RunPlan
 from sweepkit.printable import counted
+from sweepkit.report import tables, terminal
+from sweepkit.results import store
 from sweepkit.results.record import RunDir, RunState
-
-if TYPE_CHECKING:
-    from sweepkit.plan.run_plan import RunPlan
+from sweepkit.sweep import set_fields
 
 EPILOG = """\
 examples:
@@ -48,10 +52,6 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate; the exit status is 1 where a run could not be."""
-    from sweepkit.launch import named
-    from sweepkit.report import tables, terminal
-    from sweepkit.results import store
-
     results_dir = paths.results_dir()
     plans = [_evaluated(plan, args.overrides) for plan in named.plans(results_dir, args.name)]
     running.check_sealed(plans, results_dir)
@@ -77,11 +77,6 @@ def _evaluated(plan: RunPlan, overrides: Sequence[str]) -> RunPlan:
     Raises:
         ConfigError: an override is of something else, or breaks a rule.
     """
-    from sweepkit.config import compose
-    from sweepkit.errors import invalid
-    from sweepkit.plan import build
-    from sweepkit.sweep import set_fields
-
     config = plan.config
     for item in overrides:
         if set_fields.block(item) not in _BLOCKS:
@@ -104,6 +99,4 @@ def _is_trained(results_dir: Path, plan: RunPlan) -> bool:
 
 def _table(name: str) -> str:
     """What ``results`` calls the table that has these runs."""
-    from sweepkit.results import store
-
     return name if name in store.sweep_names() else store.ALL

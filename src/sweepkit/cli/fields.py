@@ -16,6 +16,9 @@ from sweepkit import errors
 from sweepkit.config.facts import REQUIRED, Field, alternatives, declared, fields_of, spelled
 from sweepkit.config.schema import RunConfig
 from sweepkit.config.type_words import in_words
+from sweepkit.report import terminal
+from sweepkit.report.drawing import draw
+from sweepkit.report.sheet import Sheet
 from sweepkit.sweep.file import SweepFile
 
 _EPILOG = """\
@@ -244,10 +247,6 @@ def _print_one(field: Field) -> None:
 
 
 def _print_table(found: list[Section]) -> None:
-    from sweepkit.report import terminal
-    from sweepkit.report.drawing import draw
-    from sweepkit.report.sheet import Sheet
-
     sheet = Sheet(("field", "default", "meaning", "identity"), optional=("identity",))
     for section in found:
         for number, field in enumerate(section.fields):

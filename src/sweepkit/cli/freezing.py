@@ -4,26 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from sweepkit.cli import running
+from sweepkit.launch import named
 from sweepkit.printable import counted
-
-if TYPE_CHECKING:
-    from sweepkit.sweep.cell import Cell
-    from sweepkit.sweep.file import SweepFile
-    from sweepkit.sweep.frozen import Frozen
-    from sweepkit.sweep.search_spec import SearchSpec
-    from sweepkit.sweep.tested import Place
+from sweepkit.sweep import frozen, frozen_head, tested
+from sweepkit.sweep.cell import Cell
+from sweepkit.sweep.file import SweepFile
+from sweepkit.sweep.frozen import Frozen
+from sweepkit.sweep.search_spec import SearchSpec
+from sweepkit.sweep.tested import Place
 
 _MOST_CHANGES = 40  # lines of a table in the terminal; the report has all
 
 
 def freeze(sweep: SweepFile, overrides: Sequence[str], results_dir: Path, reuse_runs: bool) -> Frozen:
     """Freeze a sweep, or check that it still is what was frozen; one of which nothing was run may change."""
-    from sweepkit.launch import named
-    from sweepkit.sweep import frozen, frozen_head
-
     before = frozen_head.found(results_dir / sweep.name)
     made = frozen.freeze(
         sweep, results_dir, overrides, reuse_runs, lambda: named.is_asked(results_dir, sweep.name)
@@ -49,7 +45,6 @@ def introduce(frozen: Frozen) -> None:
 def show_tested(cells: Iterable[Place], search: SearchSpec | None, base: Sequence[str]) -> None:
     """What all runs share, and every variant's fields beside the reference's."""
     from sweepkit.report import drawing, sheets, terminal
-    from sweepkit.sweep import tested
 
     console = terminal.console()
     if base:

@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
+import platform
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sweepkit.config import paths
+from sweepkit.config.choices import AttentionBackend
+from sweepkit.config.schema import RunConfig
+from sweepkit.launch import machine as cores
+from sweepkit.launch.slurm import cluster
+from sweepkit.launch.slurm.retries import ClusterError
 
 if TYPE_CHECKING:
     import torch
 
-    from sweepkit.config.choices import AttentionBackend
-    from sweepkit.config.schema import RunConfig
     from sweepkit.precision.policy import Precision
 
 
 def machine(device: torch.device) -> Iterator[tuple[str, str]]:
     """Facts about the machine and what is installed."""
-    import platform
-
     import torch
 
-    from sweepkit.launch import machine as cores
-    from sweepkit.launch.slurm import cluster
-    from sweepkit.launch.slurm.retries import ClusterError
     from sweepkit.training import device as devices
     from sweepkit.training import environment, wandb_log
 
@@ -63,7 +62,6 @@ def choices(
     attention: tuple[AttentionBackend, str],
 ) -> Iterator[tuple[str, str]]:
     """What a run with this configuration would use, each with its reason."""
-    from sweepkit.launch import machine as cores
     from sweepkit.precision import policy
     from sweepkit.training.engine import cannot_compile
 

@@ -10,19 +10,22 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sweepkit import errors
 from sweepkit.cli import freezing, run_sheet, running
-from sweepkit.config import typed
+from sweepkit.config import paths, typed
+from sweepkit.config.compose import compose
 from sweepkit.plan import disk
+from sweepkit.plan.build import build
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.printable import counted
-from sweepkit.report import numbers
-
-if TYPE_CHECKING:
-    from sweepkit.sweep.cell import Cell
-    from sweepkit.sweep.file import SweepFile
+from sweepkit.report import drawing, numbers, terminal
+from sweepkit.report.sheet import Sheet
+from sweepkit.sweep import cell, expand, file, fresh, frozen, last_rung, multirun, points
+from sweepkit.sweep.cell import Cell
+from sweepkit.sweep.file import SweepFile
+from sweepkit.sweep.seen import Past
 
 _LADDER = "ladder="
 
@@ -135,21 +138,12 @@ def planned(overrides: Sequence[str], reuse_runs: bool = False, is_multirun: boo
     if name is not None:
         return _of_a_sweep(name, others, reuse_runs)
     if is_multirun or any(item.startswith(_LADDER) and item != f"{_LADDER}none" for item in others):
-        from sweepkit.sweep import expand, multirun
-
         sweep, extra = multirun.parse(others)
         return Planned([_row(cell) for cell in expand.expand_all(sweep, extra)], sweep, extra)
-    from sweepkit.config.compose import compose
-    from sweepkit.plan.build import build
-
     return Planned([Row(build(compose(others)))])
 
 
 def _of_a_sweep(name: str, others: Sequence[str], reuse_runs: bool) -> Planned:
-    from sweepkit.config import paths
-    from sweepkit.sweep import expand, fresh, frozen, points
-    from sweepkit.sweep.seen import Past
-
     results_dir = paths.results_dir()
     listed = running.load_sweep(name, others, results_dir)
     sweep = frozen.as_frozen(listed, results_dir, others, reuse_runs)
@@ -170,8 +164,6 @@ def _refuse_bare_names(overrides: Sequence[str]) -> None:
     bare = next((item for item in overrides if "=" not in item), None)
     if bare is None:
         return
-    from sweepkit.sweep import file
-
     names = [f"sweep={name}" for name in file.available()]
     hint = (
         f"sweep={bare}" if bare.endswith((".yaml", ".yml")) else errors.did_you_mean(f"sweep={bare}", names)
@@ -186,8 +178,6 @@ def _row(cell: Cell) -> Row:
 
 def _print_tested(sweep: SweepFile, others: Sequence[str], found: Sequence[Row]) -> None:
     """What all runs share, and what variants change."""
-    from sweepkit.sweep import expand
-
     ladder = expand.ladder_of(sweep, others)
     base = [*(ladder.base if ladder else ()), *sweep.base, *expand.above(others)]
     freezing.show_tested(found, sweep.search, base)
@@ -195,9 +185,6 @@ def _print_tested(sweep: SweepFile, others: Sequence[str], found: Sequence[Row])
 
 def _print_sweep(found: Sequence[Row]) -> None:
     """One line a rung and size; variants that cost the same stand together."""
-    from sweepkit.report import drawing, terminal
-    from sweepkit.report.sheet import Sheet
-
     sizes_shown = (">depth", ">width", ">params", ">tokens", ">batch", ">steps", ">FLOPs", ">GPU-h")
     optional = ("width", "batch", "depth", "params")
     sheet = Sheet(("rung", "variants", ">runs", *sizes_shown), optional=optional)
@@ -243,9 +230,6 @@ def _print_replicates(found: Sequence[Row]) -> None:
 
 def _print_search(sweep: SweepFile, others: Sequence[str], found: Sequence[Row]) -> None:
     """What a sweep that searches may add; its trials cannot be listed before they are proposed."""
-    from sweepkit.report import terminal
-    from sweepkit.sweep import cell, expand, points
-
     if not sweep.search:
         return
     search, rungs = sweep.search, sweep.search.limited(expand.rungs_of(expand.ladder_of(sweep, others)))
@@ -279,10 +263,7 @@ def _like(reference: Sequence[RunPlan], num_points: int) -> str:
 def _print_power(overrides: Sequence[str]) -> None:
     """What the sweep's verdicts could show."""
     from sweepkit.analysis import calibration_file
-    from sweepkit.config import paths
     from sweepkit.promotion import expected, foresight
-    from sweepkit.report import terminal
-    from sweepkit.sweep import expand, last_rung
 
     name, others = running.split_sweep(overrides)
     if name is None or (sweep := running.load_sweep(name, others, paths.results_dir())).search:

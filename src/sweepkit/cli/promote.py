@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from sweepkit.analysis import comparable, replicates
 from sweepkit.cli import freezing, replaying, running, searching, simulating
-from sweepkit.config import paths
+from sweepkit.config import holdout, paths
+from sweepkit.config.choices import DatasetKind, LauncherKind
+from sweepkit.data.prepare import prepare
 from sweepkit.errors import invalid
+from sweepkit.launch import job
+from sweepkit.launch.slurm.submit import Submitted
+from sweepkit.plan import text
+from sweepkit.plan.run_plan import RunPlan
 from sweepkit.printable import counted
-
-if TYPE_CHECKING:
-    from sweepkit.launch.slurm.submit import Submitted
-    from sweepkit.plan.run_plan import RunPlan
-    from sweepkit.promotion.verdict_record import Promotion, RungResult
-    from sweepkit.sweep.cell import Cell
-    from sweepkit.sweep.frozen import Frozen
+from sweepkit.promotion import amend, foresight, ladder, next_steps
+from sweepkit.promotion.verdict_record import Final, Promotion, RungResult
+from sweepkit.report import drawing, html, stamp, tables, terminal
+from sweepkit.results.columns import PLANNED
+from sweepkit.sweep import expand, frozen
+from sweepkit.sweep.cell import Cell
+from sweepkit.sweep.frozen import Frozen
 
 _MANY = 20  # names on a line
 EPILOG = """\
@@ -93,9 +101,6 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Promote; the exit status is 1 while runs are missing that nobody was asked for."""
-    from sweepkit.plan import text
-    from sweepkit.sweep import expand, frozen
-
     if args.simulate:
         return simulating.run(args.name, args.overrides, args.gpu_hours)
     if args.gpu_hours is not None:
@@ -129,9 +134,6 @@ def climb(sweep: Frozen, how: running.How, overrides: Sequence[str], allow_mixed
     Args:
         overrides: the command line's, with which the trials of a search are composed.
     """
-    from sweepkit.promotion import ladder
-    from sweepkit.report import terminal
-
     console = terminal.console()
     freezing.introduce(sweep)
     options = ["--climb", *(["--allow-mixed-environments"] if allow_mixed_environments else [])]
@@ -182,26 +184,16 @@ def _check_last_text(plan: RunPlan) -> None:
     Raises:
         DataError: too little is held back behind what the rungs below are evaluated on.
     """
-    from sweepkit.config import holdout
-    from sweepkit.config.choices import DatasetKind, LauncherKind
-
     top = plan.config
     is_known = top.dataset.kind is DatasetKind.embedded
     if is_known or top.launcher.kind is LauncherKind.slurm:  # whose nodes may have data that is not here
         return
     if any(holdout.base(stream) for stream in top.evaluation.streams):
-        from sweepkit.data.prepare import prepare
-
         prepare(top)
 
 
 def _amended(sweep: Frozen, to_seeds: int, variants: Sequence[str], is_accepted: bool) -> Frozen:
     """The sweep with the amendment that is asked for, if it can be of use."""
-    from dataclasses import replace
-
-    from sweepkit.promotion import amend, foresight, ladder
-    from sweepkit.sweep import frozen
-
     results_dir = sweep.sweep_dir.parent
     whole = frozen.load_frozen(results_dir, sweep.name)
 
@@ -232,12 +224,6 @@ def _check_climbs(sweep: Frozen) -> None:
 
 def _show(sweep: Frozen, promotion: Promotion, results_dir: Path) -> None:
     """Results, verdicts with reasons, the transfer story, and where it all is."""
-    from sweepkit.analysis import comparable
-    from sweepkit.promotion import next_steps
-    from sweepkit.promotion.verdict_record import Final
-    from sweepkit.report import drawing, tables, terminal
-    from sweepkit.results.columns import PLANNED
-
     console = terminal.console()
     frame = running.load(sweep, results_dir)
     verdicts = [item for result in promotion.rungs for item in result.verdicts]
@@ -275,12 +261,8 @@ def _show(sweep: Frozen, promotion: Promotion, results_dir: Path) -> None:
 
 def _files(sweep: Frozen, results_dir: Path) -> dict[str, Path]:
     """Where things are; the report is written again only where it shows another promotion."""
-    from sweepkit.report import stamp
-
     report = sweep.sweep_dir / "report.html"
     if not stamp.is_current(report, sweep.sweep_dir):
-        from sweepkit.report import html
-
         report = html.write(sweep.name, results_dir)
     return {
         "report": report,
@@ -292,9 +274,6 @@ def _files(sweep: Frozen, results_dir: Path) -> dict[str, Path]:
 
 def _reopen_to_retry(sweep: Frozen, results_dir: Path, cells: Sequence[Cell]) -> None:
     """Make runs startable again that ran out of memory or time once."""
-    from sweepkit.analysis import replicates
-    from sweepkit.launch import job
-
     frame = running.load(sweep, results_dir)
     rung = frame[frame["rung"].isin([cell.rung for cell in cells])]
     again = replicates.to_retry(rung)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from sweepkit.cli import running
 from sweepkit.printable import counted
-
-if TYPE_CHECKING:
-    from sweepkit.promotion.replay import Changed
-    from sweepkit.report.sheet import Sheet
+from sweepkit.promotion import replay, verdict_file
+from sweepkit.promotion.replay import Changed
+from sweepkit.report import drawing, terminal
+from sweepkit.report.sheet import Mark, Sheet
+from sweepkit.sweep import frozen
+from sweepkit.sweep.decision import DecisionRule
 
 
 def run(name: str, overrides: Sequence[str], results_dir: Path, allow_mixed_environments: bool) -> int:
@@ -21,11 +22,6 @@ def run(name: str, overrides: Sequence[str], results_dir: Path, allow_mixed_envi
         name: a sweep that was frozen.
         overrides: settings of the rule (``decision.alpha=0.01``) in place of the frozen ones.
     """
-    from sweepkit.promotion import replay, verdict_file
-    from sweepkit.report import drawing, terminal
-    from sweepkit.sweep import frozen
-    from sweepkit.sweep.decision import DecisionRule
-
     sweep = frozen.load_frozen(results_dir, name)
     rule = DecisionRule.amended(overrides, sweep.decision)
     frame = running.load(sweep, results_dir)
@@ -41,8 +37,6 @@ def run(name: str, overrides: Sequence[str], results_dir: Path, allow_mixed_envi
 
 
 def _sheet(found: Sequence[Changed]) -> Sheet:
-    from sweepkit.report.sheet import Mark, Sheet
-
     sheet = Sheet(("rung", "variant", "was", "would be", "because"))
     previous = ""
     for item in found:

@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from sweepkit.report import html
+
 _EPILOG = """\
 example:
   sweepkit report x0_beta1                       results/x0_beta1/report.html
@@ -32,7 +34,5 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the page and say where it is; 0 on success. User errors raise ``SweepkitError``."""
-    from sweepkit.report import html
-
     print(html.write(args.sweep, output=args.output))
     return 0

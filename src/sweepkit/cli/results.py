@@ -5,13 +5,19 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import pandas as pd
+
+from sweepkit.config import paths
 from sweepkit.errors import SweepkitError, invalid
+from sweepkit.launch import ledger
 from sweepkit.printable import counted
-
-if TYPE_CHECKING:
-    import pandas as pd
+from sweepkit.promotion import ended
+from sweepkit.report import content, drawing, findings, sheets_findings, tables, terminal
+from sweepkit.results import columns, export, query, store
+from sweepkit.results.columns import PLANNED
+from sweepkit.search import importances
 
 _FORMATS = ("table", "csv", "json", "markdown", "parquet")
 #: Columns of the curves table that fit a terminal.
@@ -75,8 +81,6 @@ def run(args: argparse.Namespace) -> int:
     frame = _frame(args)
     wanted = args.format or (_SUFFIXES.get(args.output.suffix.lower()) if args.output else None)
     if args.output:
-        from sweepkit.results import export
-
         if wanted in (None, "table"):
             remedy = "give --format or a file name ending in .csv, .json, .md or .parquet"
             raise invalid("--output", str(args.output), "have a known format", remedy)
@@ -88,8 +92,6 @@ def run(args: argparse.Namespace) -> int:
     elif wanted in (None, "table"):
         _print_table(frame, args)
     else:
-        from sweepkit.results import export
-
         if wanted == "parquet" and sys.stdout.isatty():
             raise invalid("--format", "parquet", "go to a file", "add --output runs.parquet")
         sys.stdout.buffer.write(export.encode(frame, wanted))
@@ -99,8 +101,6 @@ def run(args: argparse.Namespace) -> int:
 
 def _frame(args: argparse.Namespace) -> pd.DataFrame:
     """The table asked for, its rows and columns as asked for."""
-    from sweepkit.results import query
-
     frame = _explained(args.curves) if args.columns else _whole(args)
     if args.filter is not None:  # an empty one is a mistake: an unset variable, say
         frame = query.keep(frame, args.filter)
@@ -110,39 +110,22 @@ def _frame(args: argparse.Namespace) -> pd.DataFrame:
 
 
 def _whole(args: argparse.Namespace) -> pd.DataFrame:
-    from sweepkit.results import store
-
     if args.sweep is None:
         known = [*store.sweep_names(), store.ALL]
         raise SweepkitError(f"SWEEP is missing, but must name a sweep; known: {', '.join(known)}")
     if args.analysis:
-        from sweepkit.report import content, findings
-
         return findings.KINDS[args.analysis](content.gather(args.sweep))
     if args.importances:
-        from sweepkit.config import paths
-        from sweepkit.search import importances
-
         return importances.table(paths.results_dir(), args.sweep)
     if args.curves:
         return store.curves(args.sweep)
-    from sweepkit.config import paths
-    from sweepkit.launch import ledger
-
     runs = store.load(args.sweep, evaluation=args.evaluation, config=args.config)
     return ledger.with_lost(runs, paths.results_dir())
 
 
 def _print_table(frame: pd.DataFrame, args: argparse.Namespace) -> None:
-    from sweepkit.config import paths
-    from sweepkit.promotion import ended
-    from sweepkit.report import tables, terminal
-    from sweepkit.results.columns import PLANNED
-
     console = terminal.console()
     if args.analysis and not (args.select or args.columns):
-        from sweepkit.report import drawing, sheets_findings
-
         console.print(drawing.draw(sheets_findings.SHEETS[args.analysis](frame)))
         return
     if args.select or args.importances or args.columns:
@@ -159,10 +142,6 @@ def _print_table(frame: pd.DataFrame, args: argparse.Namespace) -> None:
 
 def _explained(curves: bool) -> pd.DataFrame:
     """What there is to know of every column."""
-    import pandas as pd
-
-    from sweepkit.results import columns
-
     known = columns.CURVE_COLUMNS if curves else columns.RUN_COLUMNS
     return pd.DataFrame(
         [

@@ -5,14 +5,16 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sweepkit.cli import freezing, promote, running, searching
-from sweepkit.config import paths
+from sweepkit.config import compose, paths
+from sweepkit.errors import did_you_mean, invalid
+from sweepkit.launch import job
+from sweepkit.results import asked
 from sweepkit.results.record import FailureClass, RunDir
-
-if TYPE_CHECKING:
-    from sweepkit.sweep.cell import Cell
+from sweepkit.sweep import frozen, set_fields
+from sweepkit.sweep.cell import Cell
 
 EPILOG = f"""\
 examples:
@@ -51,10 +53,6 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Resume; the exit status is 1 where runs failed."""
-    from sweepkit.config import compose
-    from sweepkit.errors import invalid
-    from sweepkit.sweep import frozen, set_fields
-
     results_dir = paths.results_dir()
     for item in args.overrides:
         if set_fields.block(item) != "launcher":
@@ -85,17 +83,12 @@ def run(args: argparse.Namespace) -> int:
 
 def _executing(frozen: Sequence[str], now: Sequence[str]) -> list[str]:
     """The overrides that trials are composed with: those that were frozen, the launcher's as it is now."""
-    from sweepkit.config import compose
-    from sweepkit.sweep import set_fields
-
     is_another = any(map(compose.is_group_override, now))
     kept = [item for item in frozen if not is_another or set_fields.block(item) != "launcher"]
     return [*kept, *now]
 
 
 def _classes(text: str) -> set[FailureClass]:
-    from sweepkit.errors import did_you_mean, invalid
-
     known = [item.value for item in FailureClass]
     for word in text.split(","):
         if word not in known:
@@ -104,9 +97,6 @@ def _classes(text: str) -> set[FailureClass]:
 
 
 def _reopen(cells: list[Cell], how: running.How, classes: set[FailureClass]) -> None:
-    from sweepkit.launch import job
-    from sweepkit.results import asked
-
     for cell in cells:
         record = asked.read(RunDir.of(how.results_dir, cell.plan.run_id), cell.plan.evaluation_key)
         if record is not None and record.failure_class in classes:

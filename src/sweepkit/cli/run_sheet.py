@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from rich.table import Table
+
 from sweepkit.plan import disk
+from sweepkit.plan.cost import PEAK_FLOPS
 from sweepkit.plan.run_plan import RunPlan
+from sweepkit.report import terminal
 
 
 def show(plan: RunPlan) -> None:
     """Print it."""
-    from rich.table import Table
-
-    from sweepkit.report import terminal
-
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(style="bold")
     table.add_column()
@@ -75,8 +75,6 @@ def cost(gpu_hours: float | None, plan: RunPlan) -> str:
     """GPU-hours in words, or why they are not known."""
     device = f"{plan.plan_device} at {plan.plan_mfu:.0%} MFU"
     if gpu_hours is None:
-        from sweepkit.plan.cost import PEAK_FLOPS
-
         return f"unknown on {device}: no peak FLOP/s known for it; known: {', '.join(sorted(PEAK_FLOPS))}"
     amount = f"{gpu_hours:,.2f} hours" if gpu_hours >= 0.01 else f"{gpu_hours * 3600:.2g} seconds"
     return f"{amount} on one {device}"

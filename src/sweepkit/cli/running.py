@@ -13,18 +13,29 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeVar
 
 from sweepkit.config import own_conf, paths
+from sweepkit.config.choices import LauncherKind, WandbMode
+from sweepkit.config.dtype_override import dtype_override
+from sweepkit.config.schema import LauncherConfig
+from sweepkit.errors import invalid
+from sweepkit.launch import execute
+from sweepkit.launch.ledger import Ledger
+from sweepkit.launch.other_sources import OtherSources
+from sweepkit.launch.slurm.retries import ClusterError
+from sweepkit.plan import text
+from sweepkit.plan.run_plan import RunPlan
 from sweepkit.printable import counted
-from sweepkit.results.record import RunState
+from sweepkit.results import answer
+from sweepkit.results.record import RunDir, RunState
+from sweepkit.sweep import expand, file, frozen, limits, sealed_text, set_fields
+from sweepkit.sweep.cell import Cell
+from sweepkit.sweep.file import SweepFile
+from sweepkit.sweep.frozen import Frozen
+from sweepkit.training import wandb_log
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from sweepkit.config.schema import LauncherConfig
     from sweepkit.launch.slurm.submit import Submitted
-    from sweepkit.plan.run_plan import RunPlan
-    from sweepkit.sweep.cell import Cell
-    from sweepkit.sweep.file import SweepFile
-    from sweepkit.sweep.frozen import Frozen
 
 DONE, RUNS_FAILED = 0, 1
 _SWEEP = "sweep="
@@ -55,8 +66,6 @@ class How:
 
     @property
     def is_slurm(self) -> bool:
-        from sweepkit.config.choices import LauncherKind
-
         return self.launcher.kind is LauncherKind.slurm
 
 
@@ -72,9 +81,9 @@ def add_launch_arguments(parser: argparse.ArgumentParser, retry: str = "--retry-
 def add_other_sources(parser: argparse.ArgumentParser) -> None:
     """The options for finished runs that other code made."""
     other = parser.add_mutually_exclusive_group()
-    for option, (answer, text) in OTHER_SOURCES.items():
+    for option, (chosen, words) in OTHER_SOURCES.items():
         other.add_argument(
-            option, action="store_const", const=answer, default="refuse", dest="other_sources", help=text
+            option, action="store_const", const=chosen, default="refuse", dest="other_sources", help=words
         )
 
 
@@ -94,8 +103,6 @@ def launcher_of(plan: RunPlan) -> LauncherConfig:
 
 def how(args: argparse.Namespace, results_dir: Path, plan: RunPlan) -> How:
     """From a command's arguments; the launcher is the one that ``plan`` was made with."""
-    from sweepkit.sweep import set_fields
-
     return How(
         results_dir,
         launcher_of(plan),
@@ -123,10 +130,6 @@ def run_cells(sweep: Frozen, cells: Sequence[Cell], how: How, title: str) -> Sub
 
 def note_limits(sweep: Frozen, cells: Sequence[Cell], how: How) -> None:
     """Keep with the sweep, and say, that runs are now started with other limits than it was frozen with."""
-    from sweepkit.results import answer
-    from sweepkit.results.record import RunDir
-    from sweepkit.sweep import limits
-
     now = replace(cells[0].plan.config, launcher=how.launcher)
     if not (found := limits.changed(sweep.sweep_dir, now)):
         return
@@ -150,16 +153,11 @@ def run_plans(
     together: Mapping[str, str] = MappingProxyType({}),
 ) -> Submitted | None:
     """``run_cells`` for plans."""
-    from sweepkit.config.dtype_override import dtype_override
-    from sweepkit.launch.other_sources import OtherSources
-
     other_sources = OtherSources(how.other_sources)
     dtype_override()  # a slip there must not end every run as failed
     _say_of_wandb(plans, how.is_slurm)
     if not how.is_slurm:
-        from sweepkit.launch.execute import execute
-
-        execute(
+        execute.execute(
             plans,
             how.launcher,
             results_dir=how.results_dir,
@@ -169,7 +167,6 @@ def run_plans(
             other_sources=other_sources,
         )
         return None
-    from sweepkit.launch.ledger import Ledger
     from sweepkit.launch.slurm import retries, wait
     from sweepkit.launch.slurm.submit import submit
 
@@ -188,9 +185,6 @@ def run_plans(
 
 def _say_of_wandb(plans: Sequence[RunPlan], is_slurm: bool) -> None:
     """Say where runs ask for wandb online, and will fall back to offline; a node may have a way out."""
-    from sweepkit.config.choices import WandbMode
-    from sweepkit.training import wandb_log
-
     is_asked = any(plan.config.logging.wandb is WandbMode.online for plan in plans)
     if is_asked and not (is_slurm and wandb_log.has_key()) and (reason := wandb_log.why_offline()):
         print(f"wandb is offline: {reason}; sweepkit wandb push SWEEP (or RUN) sends what has ended")
@@ -202,8 +196,6 @@ def knowing_text(act: Callable[[], Result]) -> Result:
     Raises:
         DataError: the hub cannot be reached, or has no such dataset.
     """
-    from sweepkit.plan import text
-
     while True:
         try:
             return act()
@@ -215,8 +207,6 @@ def knowing_text(act: Callable[[], Result]) -> Result:
 
 def check_sealed(plans: Sequence[RunPlan], results_dir: Path) -> None:
     """Raises ConfigError for a run on text that is held back for last rungs, unless it is of one."""
-    from sweepkit.sweep import frozen, sealed_text
-
     names = frozen.frozen_names(results_dir)
     cells = (cell for name in names for cell in frozen.load_frozen(results_dir, name).cells)
     sealed_text.check_runs(plans, cells, results_dir)
@@ -228,8 +218,6 @@ def split_sweep(overrides: Sequence[str]) -> tuple[str | None, list[str]]:
     Raises:
         ConfigError: two are named.
     """
-    from sweepkit.errors import invalid
-
     names = [item.removeprefix(_SWEEP) for item in overrides if item.startswith(_SWEEP)]
     if len(names) > 1:
         raise invalid("sweep", names, "be one sweep", "name them one after the other")
@@ -239,8 +227,6 @@ def split_sweep(overrides: Sequence[str]) -> tuple[str | None, list[str]]:
 
 def load_sweep(name: str, overrides: Sequence[str], results_dir: Path) -> SweepFile:
     """A sweep file by name, its seeds worked out where they are ``auto``."""
-    from sweepkit.sweep import file
-
     sweep = file.load(name)
     if sweep.seeds:
         return sweep
@@ -256,9 +242,7 @@ def check_power(sweep: SweepFile, overrides: Sequence[str], results_dir: Path, i
         ConfigError: says how many seeds it would take.
     """
     from sweepkit.analysis import calibration_file
-    from sweepkit.errors import invalid
     from sweepkit.promotion import expected
-    from sweepkit.sweep import expand, frozen
 
     if is_accepted or sweep.search or sweep.name in frozen.frozen_names(results_dir):
         return
@@ -282,7 +266,6 @@ def check_power(sweep: SweepFile, overrides: Sequence[str], results_dir: Path, i
 def leave(sweep: Frozen, how: How, submitted: Submitted, command: Sequence[str]) -> int:
     """Submit the gate that goes on from here, and say how to follow it; returns the exit status."""
     from sweepkit.launch.slurm import submit
-    from sweepkit.launch.slurm.retries import ClusterError
 
     folders = [word for folder in own_conf.given() for word in ("--config-dir", str(folder))]
     line = ["resume", sweep.name, *command, *folders, *how.overrides]

@@ -10,18 +10,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sweepkit.cli import running
+from sweepkit.launch.other_sources import OtherSources, settle
+from sweepkit.launch.slurm.retries import IS_JOB
 from sweepkit.printable import counted
 from sweepkit.results.columns import INFEASIBLE, REFERENCE, is_reference
 from sweepkit.results.record import RunState
+from sweepkit.search import drive
+from sweepkit.search.proposals import Proposals
+from sweepkit.search.trial_ledger import TrialLedger
+from sweepkit.search.trial_outcome import TrialState
+from sweepkit.sweep import frozen, trials
+from sweepkit.sweep.decision import DecisionRule
+from sweepkit.sweep.frozen import Frozen
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from sweepkit.launch.slurm.submit import Submitted
     from sweepkit.promotion.verdict_record import Promotion
-    from sweepkit.search.trial_ledger import TrialLedger
-    from sweepkit.sweep.decision import DecisionRule
-    from sweepkit.sweep.frozen import Frozen
 
 _SHOWN = 10
 _INVALID_SHOWN = 20
@@ -49,10 +55,6 @@ def carry_out(sweep: Frozen, how: running.How, overrides: Sequence[str]) -> Subm
     running.note_limits(sweep, [cell for cell in sweep.cells if cell.rung == sweep.rungs[0].name], how)
     if how.is_slurm:
         return _submit(sweep, how, overrides)
-    from sweepkit.launch.other_sources import OtherSources
-    from sweepkit.launch.slurm.retries import IS_JOB
-    from sweepkit.search import drive
-
     drive.search(
         sweep,
         how.launcher,
@@ -70,9 +72,6 @@ def searched(sweep: Frozen, results_dir: Path) -> Frozen | None:
 
     One bad seed decides a trial: cells of its other seeds were never run, and nothing waits for them.
     """
-    from sweepkit.search.trial_ledger import TrialLedger
-    from sweepkit.sweep import frozen, trials
-
     ledger = TrialLedger(sweep, results_dir)
     is_stopped = (sweep.sweep_dir / trials.STOP_FILE).exists()
     if is_stopped or ledger.open() or ledger.num_to_ask or len(ledger.outcomes) < len(ledger.trials):
@@ -85,8 +84,6 @@ def searched(sweep: Frozen, results_dir: Path) -> Frozen | None:
 
 def _of_dead_trials(ledger: TrialLedger) -> set[str]:
     """Runs that only trials asked for which were lost; others were proposed in their place."""
-    from sweepkit.search.trial_outcome import TrialState
-
     dead: set[str] = set()
     needed: set[str] = set()
     for trial in ledger.trials:
@@ -100,12 +97,7 @@ def _of_dead_trials(ledger: TrialLedger) -> set[str]:
 
 def _submit(sweep: Frozen, how: running.How, overrides: Sequence[str]) -> Submitted | None:
     """Have array tasks search together, each with the local launcher on its node."""
-    from sweepkit.launch.other_sources import OtherSources, settle
     from sweepkit.launch.slurm import wait
-    from sweepkit.launch.slurm.retries import IS_JOB
-    from sweepkit.search.proposals import Proposals
-    from sweepkit.search.trial_ledger import TrialLedger
-    from sweepkit.sweep import trials
 
     automatic = IS_JOB in os.environ
     if not automatic:
@@ -163,8 +155,6 @@ def _submit_workers(
 def conclude(sweep: Frozen, results_dir: Path) -> int:
     """Print the best trials beside the reference, and where files are; returns the exit status."""
     from sweepkit.report import tables, terminal
-    from sweepkit.search.trial_ledger import TrialLedger
-    from sweepkit.sweep import trials
 
     console = terminal.console()
     frame = running.load(sweep, results_dir)

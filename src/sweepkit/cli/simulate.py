@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from rich.console import Console
 
 from sweepkit.errors import did_you_mean, invalid
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from sweepkit.promotion.simulation.play import Score
-    from sweepkit.promotion.simulation.policies import Policy
-    from sweepkit.promotion.simulation.worlds import World
+from sweepkit.promotion.simulation import design, play, policies, tpe, worlds
+from sweepkit.promotion.simulation.play import Score
+from sweepkit.promotion.simulation.policies import Policy
+from sweepkit.promotion.simulation.worlds import World
+from sweepkit.report import drawing, terminal
+from sweepkit.report.sheet import Mark, Sheet
+from sweepkit.sweep.decision import DecisionRule
+from sweepkit.sweep.file import REPLICATES
 
 _PICTURES = (".png", ".svg", ".pdf")
 EPILOG = """\
@@ -58,10 +62,6 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Play and tell; 0 also where a policy errs too often, which is what this is for."""
-    from sweepkit.promotion.simulation import design, policies, worlds
-    from sweepkit.sweep.decision import DecisionRule
-    from sweepkit.sweep.file import REPLICATES
-
     if args.worlds < 1:
         raise invalid("--worlds", args.worlds, "be at least 1", "the default is 1000")
     if args.seed < 0:
@@ -78,8 +78,6 @@ def run(args: argparse.Namespace) -> int:
     players = policies.usual() | {policies.SWEEPKIT: policies.sweepkit(plan)}
     scores = play_with_progress(kinds, players, args.worlds, args.seed)
     if args.tpe:
-        from sweepkit.promotion.simulation import tpe
-
         scores += play_with_progress(kinds, {"tpe with pruning": tpe.tpe}, args.tpe, args.seed)
     show(scores, args.format, args.alpha)
     if args.format == "table":
@@ -95,10 +93,6 @@ def play_with_progress(
     kinds: Mapping[str, World], players: Mapping[str, Policy], num_worlds: int, seed: int
 ) -> list[Score]:
     """``play`` with a line on stderr that says what is being played."""
-    from rich.console import Console
-
-    from sweepkit.promotion.simulation import play
-
     with Console(stderr=True).status("simulating") as status:
         return play.play(
             kinds,
@@ -111,8 +105,6 @@ def play_with_progress(
 
 def show(scores: Sequence[Score], form: str, alpha: float) -> None:
     """The scores as a table for people, or as CSV or JSON."""
-    from sweepkit.promotion.simulation import play
-
     frame = play.table(list(scores))
     if form == "csv":
         print(frame.to_csv(index=False), end="")
@@ -123,9 +115,6 @@ def show(scores: Sequence[Score], form: str, alpha: float) -> None:
 
 
 def _draw(scores: Sequence[Score], alpha: float) -> None:
-    from sweepkit.report import drawing, terminal
-    from sweepkit.report.sheet import Mark, Sheet
-
     numbers = (">worlds", ">false adoption", ">found best", ">true gain", ">compute", ">gain / 1000")
     sheet = Sheet(("world", "policy", *numbers), optional=("worlds", "found best", "gain / 1000"))
     for place, score in enumerate(scores):

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
+from sweepkit.analysis import calibration_file
 from sweepkit.cli import running, simulate
 from sweepkit.config import paths
 from sweepkit.errors import invalid
-
-if TYPE_CHECKING:
-    from sweepkit.promotion.simulation.of_sweep import Proposal
+from sweepkit.promotion.simulation import of_sweep, policies, worlds
+from sweepkit.promotion.simulation.of_sweep import Proposal
+from sweepkit.report import drawing, terminal
+from sweepkit.report.sheet import Mark, Sheet
+from sweepkit.sweep import expand
 
 NUM_WORLDS, SEED = 500, 1
 _FEW_WORLDS = 100  # a kind and design, where many designs are tried; the best are played again in others
@@ -19,10 +21,6 @@ _SHOWN = 8
 
 def run(name: str, overrides: Sequence[str], gpu_hours: float | None) -> int:
     """Tell how often the sweep would be wrong, or which designs a budget pays for."""
-    from sweepkit.analysis import calibration_file
-    from sweepkit.promotion.simulation import of_sweep, policies, worlds
-    from sweepkit.sweep import expand
-
     if gpu_hours is not None and not gpu_hours > 0:
         raise invalid(
             "--gpu-hours", gpu_hours, "be above 0", "sweepkit plan sweep=NAME says what a sweep costs"
@@ -54,9 +52,6 @@ def run(name: str, overrides: Sequence[str], gpu_hours: float | None) -> int:
 
 
 def _show(proposals: Sequence[Proposal], rungs: Sequence[str], budget: float, alpha: float) -> None:
-    from sweepkit.report import drawing, terminal
-    from sweepkit.report.sheet import Mark, Sheet
-
     if not proposals:
         print(f"no design fits {budget:g} GPU-hours; take fewer rungs or a smaller ladder")
         return

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import argparse
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
 
 from sweepkit.config import paths, typed
 from sweepkit.launch.slurm.goes_on import CLIMB
+from sweepkit.launch.sweep_status import STATES, RunStatus, SweepStatus, status
 from sweepkit.promotion.ended import has_ended
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from sweepkit.launch.sweep_status import RunStatus, SweepStatus
-    from sweepkit.report.sheet import Sheet
+from sweepkit.report import drawing, numbers, terminal
+from sweepkit.report.sheet import Mark, Sheet
+from sweepkit.results.duration import duration
 
 EPILOG = """\
 examples:
@@ -49,8 +50,6 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the status; 0 on success. User errors raise ``SweepkitError``."""
-    from sweepkit.launch.sweep_status import status
-
     statuses = status(paths.results_dir(), args.sweep)
     for item in statuses:
         if item.go_on is not None and _is_left_alone(item):
@@ -58,8 +57,6 @@ def run(args: argparse.Namespace) -> int:
     if args.format == "json":
         print(json.dumps(typed.dump(statuses), indent=1))
         return 0
-    from sweepkit.report import terminal
-
     console = terminal.console(_PIPE_WIDTH)
     if not statuses:
         console.print(f"no sweeps and no runs in {paths.results_dir()}; sweepkit sweep NAME starts one")
@@ -78,9 +75,6 @@ def _is_left_alone(sweep: SweepStatus) -> bool:
 
 
 def _print_sweep(console: Console, sweep: SweepStatus, detailed: bool, every_run: bool) -> None:
-    from sweepkit.report import drawing
-    from sweepkit.results.duration import duration
-
     ended = has_ended(paths.results_dir() / sweep.name)
     names = {"planned": "never needed"} if ended else {}  # of variants that did not climb
     counts = ", ".join(
@@ -108,9 +102,6 @@ def _print_sweep(console: Console, sweep: SweepStatus, detailed: bool, every_run
 
 def _rungs(runs: list[RunStatus]) -> Sheet:
     """Counts by rung."""
-    from sweepkit.launch.sweep_status import STATES
-    from sweepkit.report.sheet import Sheet
-
     states = [state for state in STATES if any(run.state == state for run in runs)]
     sheet = Sheet(("rung", *(f">{state}" for state in states)))
     for rung in dict.fromkeys(run.rung for run in runs):
@@ -120,9 +111,6 @@ def _rungs(runs: list[RunStatus]) -> Sheet:
 
 
 def _runs(runs: list[RunStatus]) -> Sheet:
-    from sweepkit.report import numbers
-    from sweepkit.report.sheet import Mark, Sheet
-
     headers = ("run", "rung", "variant", ">seed", "state", ">step", ">since", ">left", "details")
     sheet = Sheet(headers, optional=("since", "left", "rung", "details", "seed"))
     for run in runs:
@@ -169,6 +157,4 @@ def _details(run: RunStatus) -> str:
 
 
 def _plain(text: str) -> str:
-    from rich.markup import escape
-
     return escape(text)

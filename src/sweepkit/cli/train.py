@@ -15,11 +15,21 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import hydra
+import yaml  # type: ignore[import-untyped]
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+
 from sweepkit import errors
-from sweepkit.cli import command_line, running, train_multirun
+from sweepkit.cli import command_line, completion, running, train_multirun
 from sweepkit.config import compose, hydras_own, own_conf, paths
 from sweepkit.config.schema import RunConfig
+from sweepkit.launch.ledger import Run
+from sweepkit.launch.other_sources import OtherSources, settle
+from sweepkit.plan import build, text
 from sweepkit.printable import printable
+from sweepkit.results import answer, asked
+from sweepkit.results.record import RunDir, RunState
 from sweepkit.sweep import multirun
 
 PROG = "sweepkit train"
@@ -59,8 +69,6 @@ def run(args: argparse.Namespace) -> int:
     given = _given(args.arguments)
     overrides = given.overrides
     if given.shell_completion:
-        from sweepkit.cli import completion
-
         return completion.install(overrides)
     if any(getattr(given, name) for name in _SHOWING):
         return _show(args.arguments, given)
@@ -112,12 +120,6 @@ def train(config: RunConfig, other_sources: str = "refuse") -> int:
             "be none for one run",
             "add -m to run every rung, or use sweepkit promote SWEEP",
         )
-    from sweepkit.launch.ledger import Run
-    from sweepkit.launch.other_sources import OtherSources, settle
-    from sweepkit.plan import build, text
-    from sweepkit.results import answer, asked
-    from sweepkit.results.record import RunDir, RunState
-
     plan = running.knowing_text(lambda: text.known(build.build(config)))
     results_dir = paths.results_dir()
     running.check_sealed([plan], results_dir)
@@ -168,11 +170,6 @@ def _show(arguments: Sequence[str], given: argparse.Namespace) -> int:
         ConfigError: an override is wrong.
         SystemExit: Hydra ended with a status.
     """
-    import hydra
-    import yaml  # type: ignore[import-untyped]
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
-
     ours = {
         "-m",
         "--multirun",

@@ -6,15 +6,17 @@ import argparse
 import json
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import pandas as pd
+
+from sweepkit import fsio
 from sweepkit.errors import invalid
-from sweepkit.sweep.decision import SUPERIOR
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from sweepkit.promotion.compare import Comparison
+from sweepkit.promotion import compare, table
+from sweepkit.promotion.compare import Comparison
+from sweepkit.report import tables, terminal
+from sweepkit.report.sheets import AXIS_NAMES
+from sweepkit.sweep.decision import SUPERIOR, DecisionRule
 
 #: Exit statuses; 2 is a request that was wrong.
 _STATUS = {"promote": 0, "reject": 1, "inconclusive": 3}
@@ -73,9 +75,6 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the verdicts; the exit status is the outcome's. User errors raise ``SweepkitError``."""
-    from sweepkit.promotion import compare
-    from sweepkit.sweep.decision import DecisionRule
-
     found = compare.compare(
         _read(args.runs),
         args.reference,
@@ -84,8 +83,6 @@ def run(args: argparse.Namespace) -> int:
         args.seeds,
     )
     if args.format == "json":
-        from sweepkit import fsio
-
         print(json.dumps(fsio.finite(found.to_json()), indent=2, allow_nan=False))
     else:
         _print(found)
@@ -93,8 +90,6 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _read(path: Path) -> pd.DataFrame:
-    import pandas as pd
-
     suffix = path.suffix.lower()
     if not path.is_file():
         what = "be a file, and is a folder" if path.is_dir() else "be a file that exists"
@@ -115,10 +110,6 @@ def _read(path: Path) -> pd.DataFrame:
 
 def _read_csv(path: Path) -> pd.DataFrame:
     """The table with names of variants as they are written: 0.10 is no 0.1, and one may be called none."""
-    import pandas as pd
-
-    from sweepkit.promotion import table
-
     mark = _separator(path)
     # a comma at the end of every row moves no column; who separates by semicolons writes 0,91
     how: Any = {
@@ -144,8 +135,6 @@ def _separator(path: Path) -> str:
 
 
 def _print(found: Comparison) -> None:
-    from sweepkit.report import tables, terminal
-
     console = terminal.console()
     console.print(tables.verdicts(found.verdicts))
     console.print(tables.axes(found.verdicts, found.decision))
@@ -158,8 +147,6 @@ def _print(found: Comparison) -> None:
 
 def _shown(found: Comparison) -> str:
     """What was shown of whom: better than the reference only where the rule asks the metric for that."""
-    from sweepkit.report.sheets import AXIS_NAMES
-
     asked = [axis for axis, demand in found.decision.axes.judged.items() if demand == SUPERIOR]
     what = f"better than {found.reference}" if "steps" in asked else f"not worse than {found.reference}"
     cheaper = [AXIS_NAMES[axis] for axis in asked if axis != "steps"]

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import Any
 
+from rich.progress import track
+
+from sweepkit import fsio
 from sweepkit.config import paths
 from sweepkit.config.choices import WandbMode
+from sweepkit.errors import SweepkitError
+from sweepkit.launch import named
+from sweepkit.plan.run_plan import RunPlan
 from sweepkit.printable import counted
-
-if TYPE_CHECKING:
-    from sweepkit.plan.run_plan import RunPlan
-    from sweepkit.results.record import RunDir, RunRecord
+from sweepkit.report import terminal
+from sweepkit.results import asked, places
+from sweepkit.results.record import FINAL_STATES, RunDir, RunRecord, RunState
+from sweepkit.training import wandb_log
 
 _PUSHED = "wandb_push.json"
 EPILOG = """\
@@ -48,17 +55,6 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Send; 0 when all that has ended is sent. User errors raise ``SweepkitError``."""
-    from dataclasses import replace
-
-    from rich.progress import track
-
-    from sweepkit import fsio
-    from sweepkit.errors import SweepkitError
-    from sweepkit.launch import named
-    from sweepkit.report import terminal
-    from sweepkit.results import places
-    from sweepkit.training import wandb_log
-
     results_dir = paths.results_dir()
     mode = WandbMode.offline if args.offline else WandbMode.online
     if mode is WandbMode.online and (reason := wandb_log.why_offline()):
@@ -100,9 +96,6 @@ def run(args: argparse.Namespace) -> int:
 
 def _ended(results_dir: Any, plans: list[RunPlan]) -> tuple[list[tuple[RunPlan, RunDir, RunRecord]], int]:
     """Runs that have come to an end, and how many have not."""
-    from sweepkit.results import asked
-    from sweepkit.results.record import FINAL_STATES, RunDir, RunState
-
     ended = []
     for plan in plans:
         run_dir = RunDir.of(results_dir, plan.run_id)
@@ -114,8 +107,6 @@ def _ended(results_dir: Any, plans: list[RunPlan]) -> tuple[list[tuple[RunPlan, 
 
 def _is_shown(run_dir: RunDir, record: RunRecord, is_offline: bool) -> bool:
     """Whether wandb has this end of the run, shown while it ran or sent since; offline, its files."""
-    from sweepkit import fsio
-
     if is_offline and any(run_dir.path.glob("wandb/offline-run-*/*.wandb")):
         return True
     if record.wandb is not None and record.wandb.mode == WandbMode.online.name and record.wandb.error is None:

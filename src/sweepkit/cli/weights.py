@@ -6,8 +6,15 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from sweepkit import fsio
 from sweepkit.config import paths
+from sweepkit.errors import SweepkitError
+from sweepkit.launch import claims, named
+from sweepkit.plan import disk
 from sweepkit.printable import counted
+from sweepkit.report import drawing, terminal
+from sweepkit.report.sheet import Sheet
+from sweepkit.results.record import RunDir
 
 EPILOG = """\
 examples:
@@ -52,13 +59,6 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _list(results_dir: Path, name: str | None) -> None:
-    from sweepkit import fsio
-    from sweepkit.launch import named
-    from sweepkit.plan import disk
-    from sweepkit.report import drawing, terminal
-    from sweepkit.report.sheet import Sheet
-    from sweepkit.results.record import RunDir
-
     every = sorted(fsio.folders(results_dir / "runs"))
     run_ids = [plan.run_id for plan in named.plans(results_dir, name)] if name else every
     found = [(run_id, RunDir.of(results_dir, run_id).weights_path) for run_id in run_ids]
@@ -73,11 +73,6 @@ def _list(results_dir: Path, name: str | None) -> None:
 
 
 def _drop(results_dir: Path, name: str) -> int:
-    from sweepkit.errors import SweepkitError
-    from sweepkit.launch import claims, named
-    from sweepkit.plan import disk
-    from sweepkit.results.record import RunDir
-
     freed, held = [], []
     for plan in named.plans(results_dir, name):
         run_dir = RunDir.of(results_dir, plan.run_id)

@@ -21,6 +21,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 from torch.distributed.distributed_c10d import PrefixStore, Store
+from torch.distributed.rendezvous import rendezvous
 
 from sweepkit.distributed.waiting import Waiting
 from sweepkit.errors import invalid
@@ -154,8 +155,6 @@ def from_environment() -> Ranks:
     Raises:
         ConfigError: they have not met where the environment says.
     """
-    from torch.distributed.rendezvous import rendezvous
-
     try:
         store, rank, size = next(iter(rendezvous("env://", timeout=JOIN_TIMEOUT)))
     except dist.DistError as error:

@@ -18,12 +18,11 @@ import pandas as pd
 from sweepkit.report import numbers
 from sweepkit.report.summary import COMPLETE
 from sweepkit.results.columns import REFERENCE
+from sweepkit.sweep.decision import DecisionRule
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-    from sweepkit.sweep.decision import DecisionRule
 
 _INK = "#010203"  # stands for currentColor until the SVG is written
 GREY = "#8a8a8a"

@@ -7,16 +7,14 @@ no model and no further library. Trials that are infeasible or were pruned take 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from sweepkit.analysis import comparable
 from sweepkit.errors import SweepkitError, invalid
 from sweepkit.results import store
 from sweepkit.results.record import RunState
 from sweepkit.sweep import frozen
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 _LEAST = 5  # complete trials
 
@@ -28,8 +26,6 @@ def table(results_dir: Path, name: str) -> pd.DataFrame:
         ConfigError: the sweep does not search, or too few of its trials are complete.
         SweepkitError: trials were measured on different text.
     """
-    import pandas as pd
-
     sweep = frozen.load_frozen(results_dir, name)
     if sweep.search is None:
         raise invalid(

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
-from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from sweepkit.sweep.search_space import Choices, Parameter
-
-if TYPE_CHECKING:
-    from optuna.distributions import BaseDistribution
 
 
 def distributions(space: Mapping[str, Parameter]) -> dict[str, BaseDistribution]:

@@ -21,12 +21,13 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import optuna
-from optuna.samplers import GPSampler, QMCSampler, RandomSampler, TPESampler
+from optuna.samplers import BaseSampler, GPSampler, QMCSampler, RandomSampler, TPESampler
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
 from sweepkit import fsio
@@ -35,10 +36,6 @@ from sweepkit.search.trial_outcome import Outcome, TrialState
 from sweepkit.sweep import trials
 from sweepkit.sweep.search_spec import SearchSpec
 from sweepkit.sweep.trials import Trial
-
-if TYPE_CHECKING:
-    from optuna.samplers import BaseSampler
-    from optuna.trial import FrozenTrial
 
 FILE = "study.journal"
 NUMBER = "trial"  # user attribute: the number in trials.jsonl

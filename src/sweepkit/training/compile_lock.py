@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
+from torch._inductor import codecache
 
 from sweepkit import fsio
 from sweepkit.config import paths, sources
@@ -83,8 +84,6 @@ def keep_headers() -> None:
     folder = use_folder() / "precompiled_headers"  # first: once imported, torch has chosen one itself
     with _explain(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    from torch._inductor import codecache  # takes a second, which compiling needs anyway
-
     codecache._HEADER_DIR = str(folder)
     codecache._HEADER_LOCK_DIR = str(folder / "locks")
 

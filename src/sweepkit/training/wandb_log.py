@@ -20,7 +20,7 @@ import os
 import socket
 import threading
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -61,7 +61,7 @@ class Display:
         rates = _learning_rates(plan, int(row["step"] or 0)) if plan else {}
         self._quietly(lambda: self._run.log(row | rates))
 
-    def finish(self, summary: dict[str, object], failed: bool) -> None:
+    def finish(self, summary: Mapping[str, object], failed: bool) -> None:
         """Show the results and end."""
 
         def finish() -> None:

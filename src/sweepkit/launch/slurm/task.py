@@ -25,6 +25,8 @@ from sweepkit.config.choices import LauncherKind
 from sweepkit.config.schema import LauncherConfig
 from sweepkit.errors import SweepkitError
 from sweepkit.exit_status import STOPPED
+from sweepkit.launch import execute
+from sweepkit.launch.execute import LaunchCancelledError
 from sweepkit.launch.slurm import cluster, elsewhere, shards
 from sweepkit.plan import world
 from sweepkit.results.record import FailureClass
@@ -50,8 +52,6 @@ class Task:
 
     def __call__(self) -> dict[str, int]:
         """Counts by state. Raises SystemExit where something failed, and after a requeue."""
-        from sweepkit.launch.execute import LaunchCancelledError, execute
-
         if self.processes_per_run > 1 and not self._leads():
             return {}
         plans = shards.read(self.shard_path).plans
@@ -61,7 +61,7 @@ class Task:
             max_attempts=self.max_attempts,
         )
         try:
-            summary = execute(
+            summary = execute.execute(
                 plans,
                 launcher,
                 results_dir=self.results_dir,
