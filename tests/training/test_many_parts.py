@@ -106,8 +106,8 @@ def test_compiled_code_gives_what_eager_code_gives(heads: str) -> None:
     num_graphs = counters["stats"]["unique_graphs"]
     plain, fused = (engine.nats(inputs, targets) for engine in engines)
     torch.testing.assert_close(fused, plain, atol=1e-4, rtol=1e-4)
-    norms = [engine.optimizer.clip() for engine in engines]
-    assert norms[0] == pytest.approx(norms[1], rel=1e-3) and norms[0] > 0.2  # type: ignore[operator]
+    norms = [float(norm) for engine in engines if (norm := engine.optimizer.clip()) is not None]
+    assert norms[1] == pytest.approx(norms[0], rel=1e-3) and norms[0] > 0.2  # clipped
     for engine in engines:
         engine.step(plan)
     kept, compiled_kept = (engine.optimizer.state_dict() for engine in engines)
