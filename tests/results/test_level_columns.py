@@ -65,6 +65,14 @@ def test_a_field_of_numbers_is_a_column_of_numbers(axis: str, tmp_path: Path) ->
         assert list(kept) == [value for value in wanted if value is not None and value > limit]
 
 
+def test_a_level_that_is_null_is_asked_for_by_its_name(tmp_path: Path) -> None:
+    table = freeze(tmp_path, axes={"horizon.num_steps": [10, None], "model.window_pattern": ["L"]})
+    for asked in ("level_horizon.num_steps == null", "level_horizon.num_steps = null"):
+        assert list(query.keep(table, asked)["variant"]) == ["horizon.num_steps=null"]
+    others = query.keep(table, "level_horizon.num_steps != null and window_pattern != null")
+    assert set(others["variant"]) == set(table["variant"]) - {"horizon.num_steps=null"}
+
+
 def test_with_two_axes_every_cell_has_both_numbers(tmp_path: Path) -> None:
     """Of a variant that leaves an axis alone it is the reference's; choices and named levels are text."""
     axes = {LR: [0.01], "horizon.num_steps": [10], "optimizer": ["adamw"], "size": {"big": ["model=d6"]}}

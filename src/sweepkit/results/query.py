@@ -11,8 +11,9 @@ A small language of its own rather than ``DataFrame.query``, which evaluates Pyt
 
 A value is a number, a quoted string or a bare word; it is read as the column's dtype asks. Levels of a
 field of numbers are numbers; where others are compared with one, those that read as numbers do. As in SQL,
-a missing number satisfies no comparison; ask for it with ``is missing``. Equality with what a column cannot
-be is refused: a state that does not exist, a variant, rung or level that the table has no run of.
+a missing number satisfies no comparison; ask for it with ``is missing``, or for a level with ``== null``.
+Equality with what a column cannot be is refused: a state that does not exist, a variant, rung or level that
+the table has no run of.
 """
 
 from __future__ import annotations
@@ -55,6 +56,7 @@ _WORDS = {
     "failure_class": [item.value for item in FailureClass],
 }
 _EQUALITY = frozenset({"==", "=", "!=", "<>"})
+_NULL = "null"
 _SHOWN = 20
 _EXAMPLE = "write it like: val_bpb < 0.9 and rung == d2"
 
@@ -190,6 +192,10 @@ class _Parser:
         symbol = self._next("a comparison")
         if symbol not in _COMPARE:
             raise self._error(f"{symbol!r} is no comparison (==, !=, <, <=, >, >=, in, is missing)")
+        is_level = str(column.name).startswith(LEVEL) and _NULL not in set(column.dropna())
+        if is_level and symbol in _EQUALITY and self._accept(_NULL):  # which is no missing measurement
+            is_null: pd.Series[Any] = column.isna() == _COMPARE[symbol](1, 1)
+            return is_null.astype("boolean")
         column, value = self._compared(column)
         if symbol in _EQUALITY:
             self._check_known(column, value)
