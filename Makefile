@@ -3,6 +3,7 @@
 # make test-setup   setup, and what the checks need: pytest, ruff, mypy
 # make test    setup, then lint, types, import rules and all tests
 # make test-avx2   the same as on a CPU that has AVX2 and neither AVX-512 nor bf16
+# make test-versions   the tests of configuration and command line with the next Hydra and OmegaConf, in a folder of their own
 # make test-full   the same with all generated cases instead of a sample of them
 # make simulate-verdicts   error rates of one rung's verdicts in the frozen worlds, into results/published
 # make bench   the reference workload's speed beside the committed baseline (half an hour; a quiet machine)
@@ -11,7 +12,7 @@
 # PYTHON=python3.12   another interpreter (3.11 or newer)
 # TORCH_INDEX=URL EXTRAS=cuda   where the torch wheel comes from, for a CUDA build (docs/gpu.md)
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-avx2 test-full test-setup lint types imports pytest bench slurm-packages wheel clean
+.PHONY: help setup demo test test-versions test-avx2 test-full test-setup lint types imports pytest bench slurm-packages wheel clean
 SHELL := /bin/bash
 
 PYTHON ?= python3
@@ -24,7 +25,7 @@ TORCH := torch==2.13.0
 JOBS ?= 4
 
 help:
-	@sed -n 's/^# //p' Makefile | head -10
+	@sed -n 's/^# //p' Makefile | head -11
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -59,6 +60,12 @@ test-avx2: export ATEN_CPU_CAPABILITY := avx2
 test-avx2: export ONEDNN_MAX_CPU_ISA := AVX2
 test-avx2: export MKL_ENABLE_INSTRUCTIONS := AVX2
 test-avx2: test
+
+NEXT := hydra-core==1.4.0rc3 omegaconf==2.4.1rc1
+NEXT_TESTS := tests/config tests/sweep tests/cli/test_train.py tests/cli/test_main.py
+test-versions: $(VENV)/.test-setup
+	$(PIP) install --quiet --upgrade --no-deps --target build/next $(NEXT)
+	PYTHONPATH=build/next $(BIN)/pytest -n $(JOBS) --maxschedchunk 1 $(NEXT_TESTS) $(PYTEST_ARGS)
 
 test-full: export SWEEPKIT_TEST_FULL := 1
 test-full: test

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import yaml  # type: ignore[import-untyped]
 
 from sweepkit.cli import freezing, running, searching
-from sweepkit.config import paths
+from sweepkit.config import paths, typed
+
+if TYPE_CHECKING:
+    from sweepkit.sweep.file import SweepFile
 
 EPILOG = """\
 examples:
@@ -15,6 +21,7 @@ examples:
   sweepkit sweep x0_beta1 launcher=local launcher.num_workers=2
   sweepkit sweep x0_beta1 launcher=slurm       submits and returns
   sweepkit sweep ./my_sweep.yaml trainer.compile=false
+  sweepkit sweep x0_beta1 --cfg job            the reference's configuration; runs nothing
 
 All cells of all rungs and the decision rule are frozen in results/NAME before the first run starts.
 Launcher, logging and trainer overrides may differ from call to call; other overrides belong to the sweep and
@@ -37,6 +44,12 @@ def add_parser(subparsers: Any) -> None:
     )
     running.add_reuse_argument(parser)
     parser.add_argument("--underpowered", action="store_true", help="go on though the plan has little power")
+    parser.add_argument(
+        "-c",
+        "--cfg",
+        choices=("job",),
+        help="print the configuration of the reference's first run, and run nothing",
+    )
     running.add_launch_arguments(parser)
 
 
@@ -44,6 +57,8 @@ def run(args: argparse.Namespace) -> int:
     """Run the first rung; the exit status is 1 where runs failed."""
     results_dir = paths.results_dir()
     asked = running.load_sweep(args.name, args.overrides, results_dir)
+    if args.cfg:
+        return _show(asked, args.overrides)
     running.check_power(asked, args.overrides, results_dir, args.underpowered)
     sweep = running.knowing_text(lambda: freezing.freeze(asked, args.overrides, results_dir, args.reuse_runs))
     if sweep.search:
@@ -62,3 +77,16 @@ def run(args: argparse.Namespace) -> int:
     above = f"goes on to {sweep.rungs[1].name}" if len(sweep.rungs) > 1 else "says why"
     print(f"next: sweepkit {shlex.join(['promote', args.name, *args.overrides])} decides and {above}")
     return status
+
+
+def _show(sweep: SweepFile, overrides: Sequence[str]) -> int:
+    """Print the reference's configuration on the first rung, as YAML, and say what variants change."""
+    from sweepkit.sweep import expand
+
+    rung = expand.rungs_of(expand.ladder_of(sweep, overrides))[0]
+    reference = expand.expand(sweep, rung, overrides)[0].plan
+    print(f"# {sweep.name}: the reference on rung {rung.name}, seed {reference.seed}")
+    for variant in expand.variants(sweep)[1:]:
+        print(f"# {variant.label}: {' '.join(variant.overrides)}")
+    print(yaml.safe_dump(typed.dump(reference.config), sort_keys=False, allow_unicode=True), end="")
+    return running.DONE

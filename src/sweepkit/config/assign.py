@@ -150,7 +150,7 @@ def _converted(schema: type, name: str, override: Override, current: Any, shown:
         if isinstance(value, list):  # merging, not setting, takes dicts for blocks in a list
             scratch = typing.cast(DictConfig, OmegaConf.merge(scratch, {name: value}))
         else:
-            scratch[name] = value
+            OmegaConf.update(scratch, name, value)  # converts, as text to an enum, which setting will not do
         if shown is None and interpolations.are_in(value):
             return current  # its turn comes when all values are known
         node = scratch[name]
@@ -209,7 +209,8 @@ def _unknown(block: Any, prefix: str, keys: list[str]) -> errors.ConfigError:
     else:
         remedy = errors.did_you_mean(dotted, [f"{prefix}{field}" for field in vars(block)])
     where = f"a field of {prefix[:-1]}" if prefix else "a field or a group of the configuration"
-    return errors.ConfigError(f"{dotted} is not {where}; {remedy}")
+    listing = f"sweepkit fields {prefix[:-1]}".strip()
+    return errors.ConfigError(f"{dotted} is not {where}; {remedy} ({listing} lists them)")
 
 
 @lru_cache(maxsize=64)

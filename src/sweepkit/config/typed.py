@@ -36,6 +36,7 @@ _REMEDIES = {
     bool: "write true or false without quotes",
     str: "put it in quotes",
 }
+_KNOWN = "be a known key"
 _EXAMPLES = {int: "8", float: "0.05", bool: "true", str: "text"}
 _AS_THEY_ARE = frozenset([*_REMEDIES, type(None)])
 _ACCEPTED: dict[Any, Any] = {int: int, float: (int, float), bool: bool, str: str}
@@ -48,20 +49,24 @@ class Misfit(Exception):
         super().__init__()
         self.value, self.contract, self.remedy, self.names = value, contract, remedy, list(names)
 
-    def as_error(self, where: str) -> errors.ConfigError:
+    def as_error(self, where: str, is_referenced: bool) -> errors.ConfigError:
         dotted = ".".join([*([where] if where else []), *map(str, reversed(self.names))])
         remedy = self.remedy.replace("{key}", dotted)
+        if is_referenced and self.contract == _KNOWN:
+            block = dotted.partition(".")[0] if "." in dotted else ""
+            remedy += f"; {' '.join(filter(None, ('sweepkit fields', block)))} lists every key"
         value = list(self.value) if isinstance(self.value, tuple) else self.value
         return errors.invalid(dotted or "the content", value, self.contract, remedy)
 
 
-def load(kind: type[T], value: object, where: str = "") -> T:
+def load(kind: type[T], value: object, where: str = "", is_referenced: bool = False) -> T:
     """An object of a dataclass, or of any type that its fields may have, from plain values.
 
     Args:
         kind: the type.
         value: what YAML or JSON gave.
         where: dotted name of the value, for errors.
+        is_referenced: ``sweepkit fields`` lists its keys, and is named where one is unknown.
 
     Raises:
         ConfigError: an unknown key, a missing one, a wrong type or a value out of range.
@@ -69,7 +74,7 @@ def load(kind: type[T], value: object, where: str = "") -> T:
     try:
         found: T = _reader(typing.cast(Any, kind))(value)
     except Misfit as misfit:
-        raise misfit.as_error(where) from None
+        raise misfit.as_error(where, is_referenced) from None
     return found
 
 
@@ -285,7 +290,7 @@ def _block(kind: type) -> Read:
         arguments: dict[str, object] = {}
         for name, item in value.items():
             if name not in readers:
-                raise Misfit(item, "be a known key", errors.did_you_mean(str(name), readers), name)
+                raise Misfit(item, _KNOWN, errors.did_you_mean(str(name), readers), name)
             try:
                 arguments[name] = readers[name](item)
             except Misfit as misfit:

@@ -193,7 +193,7 @@ class DecisionRule:
         Raises:
             ConfigError: an unknown key, a wrong type or a value out of range.
         """
-        return typed.load(cls, as_written(value), "decision")
+        return typed.load(cls, as_written(value), "decision", is_referenced=True)
 
     @classmethod
     def amended(cls, overrides: Sequence[str], base: DecisionRule | None = None) -> DecisionRule:

@@ -167,7 +167,7 @@ class SweepFile:
             )
         if value.get("seeds") == []:
             raise errors.invalid("seeds", [], "hold a seed", "write [1, 2, 3], or auto")
-        return typed.load(cls, value)
+        return typed.load(cls, value, is_referenced=True)
 
     def __post_init__(self) -> None:
         set_fields.check("base", self.base)

@@ -37,7 +37,7 @@ def read(
         key = item.get_key_element()
         if item.is_sweep_override() and key != "seed":
             space[key] = _parameter(key, item, values)
-    return typed.load(SearchSpec, dict(options) | {"space": space}, "search")
+    return typed.load(SearchSpec, dict(options) | {"space": space}, "search", is_referenced=True)
 
 
 def _parameter(key: str, item: Override, values: Mapping[str, Sequence[str]]) -> dict[str, Any]:

@@ -56,12 +56,13 @@ def describe(device: torch.device) -> Environment:
 def fingerprint(environment: Environment, resolved: Resolved) -> str:
     """16 hex digits of what matters for comparing wall-clock and numerics.
 
-    Hardware, device, dtype, FP8 and attention backends, torch version, whether the run was compiled,
+    Hardware, device, dtype, FP8 and attention backends, torch's version and build, whether it was compiled,
     threads, ranks. Not the sources, which are compared for themselves: they may be accepted one by one.
     """
     matters = {
         "hardware": environment.hardware,
         "torch": environment.versions["torch"],
+        "torch_build": environment.versions.get("torch_build"),
         "device": resolved.device,
         "dtype": resolved.dtype,
         "compile": resolved.is_compiled,
@@ -75,11 +76,12 @@ def fingerprint(environment: Environment, resolved: Resolved) -> str:
 
 @functools.cache
 def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that take part."""
+    """Versions of Python and of the packages that take part, and which build of torch: two may share a version."""
     found = {"python": platform.python_version()}
     for package in _PACKAGES:
         try:
             found[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return found | {"torch": torch.__version__}
+    build = f"{torch.version.git_version} cuda={torch.version.cuda} hip={torch.version.hip}"
+    return found | {"torch": torch.__version__, "torch_build": build}
