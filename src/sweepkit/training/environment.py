@@ -76,7 +76,7 @@ def fingerprint(environment: Environment, resolved: Resolved) -> str:
 
 @functools.cache
 def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that take part, and which build of torch: two may share a version."""
+    """Versions of Python and of the packages that take part, and torch's build: two may share a version."""
     found = {"python": platform.python_version()}
     for package in _PACKAGES:
         try:
