@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -61,7 +62,7 @@ def test_verdicts_say_which_limits_were_changed(
     assert started
     for rung in started:
         (sentence,) = found[rung]
-        assert f"{field} {value} instead of " in sentence
+        assert re.search(rf"{re.escape(field)} {value}(\.0)? instead of ", sentence)
         assert f"{rung}: {sentence}" in " ".join(out.split())
     main(["promote", "mine"])
     assert said_by_rung(results_dir) == found, "it stays said"

@@ -108,7 +108,10 @@ def test_options_and_overrides_mix(launcher: FakeLauncher, capsys: Captured) -> 
     assert main(["sweep", "mine", "trainer=eager", "--retry-failed", "launcher=local"]) == 0
     assert launcher.launchers[0].kind.name == "local"
     assert main(["sweep", "mine", "--retry-faild"]) == 2
-    assert "does not know --retry-faild; see sweepkit sweep --help" in capsys.readouterr().err
+    assert (
+        "does not know --retry-faild; did you mean --retry-failed? see sweepkit sweep --help"
+        in capsys.readouterr().err
+    )
 
 
 def test_a_changed_sweep_is_refused(launcher: FakeLauncher, a_sweep: Path, capsys: Captured) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -20,21 +21,39 @@ class Parser(argparse.ArgumentParser):
         raise errors.SweepkitError(f"{command}: {message}; see {self.prog} --help")
 
 
-def parse(parser: argparse.ArgumentParser, arguments: list[str]) -> argparse.Namespace:
+def parse(
+    parser: argparse.ArgumentParser, of_command: argparse.ArgumentParser, arguments: list[str]
+) -> argparse.Namespace:
     """Like ``parse_args``, but overrides may also follow options, which argparse does not allow."""
     args, rest = parser.parse_known_args(arguments)
     if rest and (not hasattr(args, "overrides") or any(item.startswith("-") for item in rest)):
-        raise unknown_option(arguments[0], rest)
+        raise unknown_option(arguments[0], of_command, rest)
     if rest:
         args.overrides = [*args.overrides, *rest]
     return args
 
 
-def unknown_option(command: str, rest: Sequence[str]) -> errors.SweepkitError:
+def options(parser: argparse.ArgumentParser) -> dict[str, list[str]]:
+    """Option of a command → the values that it takes, where they are a choice."""
+    found: dict[str, list[str]] = {}
+    for action in parser._actions:
+        choices = [] if action.choices is None else list(map(str, action.choices))
+        if action.help != argparse.SUPPRESS:
+            found |= dict.fromkeys(action.option_strings, choices)
+    return found
+
+
+def unknown_option(
+    command: str, parser: argparse.ArgumentParser, rest: Sequence[str]
+) -> errors.SweepkitError:
     """The error for what a command does not know; fields are no options."""
-    option, _, value = rest[0].lstrip("-").partition("=")
+    option, _, value = rest[0].partition("=")
     value = value or next((item for item in rest[1:2] if not item.startswith("-")), "VALUE")
-    hint = f"a field is set as {option}={value}, " if rest[0].startswith("--") else ""
+    hint = ""
+    if close := difflib.get_close_matches(option, options(parser), n=1, cutoff=0.8):
+        hint = f"did you mean {close[0]}? "
+    elif option.startswith("--"):
+        hint = f"a field is set as {option[2:]}={value}, "
     return errors.SweepkitError(
         f"{command} does not know {' '.join(rest)}; {hint}see sweepkit {command} --help"
     )

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Sequence
 from enum import Enum
 
 from sweepkit import errors
+from sweepkit.cli import command_line
 
 #: Commands whose arguments are overrides.
 _OF_OVERRIDES = ("train", "plan", "calibrate", "data", "doctor", "sweep", "promote", "resume", "evaluate")
@@ -115,12 +116,7 @@ def _options(command: str) -> dict[str, list[str]]:
         subparsers = parser.add_subparsers()
         importlib.import_module(f"sweepkit.cli.{command}").add_parser(subparsers)
         parser = subparsers.choices[command]
-    found: dict[str, list[str]] = {}
-    for action in parser._actions:
-        choices = [] if action.choices is None else list(map(str, action.choices))
-        if action.help != argparse.SUPPRESS:
-            found |= dict.fromkeys(action.option_strings, choices)
-    return found
+    return command_line.options(parser)
 
 
 def _first_arguments(command: str) -> list[str]:

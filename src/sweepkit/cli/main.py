@@ -186,8 +186,9 @@ def _dispatch(arguments: list[str]) -> int:
         raise errors.invalid("command", name, "be a sweepkit command", errors.did_you_mean(name, COMMANDS))
     module = importlib.import_module(f"sweepkit.cli.{name}")
     parser = command_line.Parser(prog="sweepkit")
-    module.add_parser(parser.add_subparsers(dest="command", required=True))
-    args = command_line.parse(parser, arguments)
+    commands = parser.add_subparsers(dest="command", required=True)
+    module.add_parser(commands)
+    args = command_line.parse(parser, commands.choices[name], arguments)
     from sweepkit.config import own_conf
 
     with own_conf.beside(folders):

@@ -93,7 +93,7 @@ def _given(arguments: Sequence[str]) -> argparse.Namespace:
     except (argparse.ArgumentError, SystemExit) as error:
         raise errors.SweepkitError(f"train: {error}; see {PROG} --help") from error
     if unknown := [item for item in rest if item.startswith("-")]:
-        raise command_line.unknown_option("train", arguments[arguments.index(unknown[0]) :])
+        raise command_line.unknown_option("train", parser, arguments[arguments.index(unknown[0]) :])
     given.overrides += rest
     for name in _NOT_OURS:
         if (value := getattr(given, name)) is not None:
