@@ -18,6 +18,7 @@ from sweepkit.config.schema import LauncherConfig
 from sweepkit.errors import SweepkitError
 from sweepkit.launch.other_sources import EARLIER, OtherSources
 from sweepkit.results import store
+from sweepkit.results.conditions import Environment
 from sweepkit.results.record import RunDir
 from sweepkit.search import drive
 from sweepkit.sweep import trials
@@ -62,7 +63,7 @@ def made_by_other_code(results: Path, but: set[str]) -> None:
     """Every run that has ended."""
     for path in (results / "runs").iterdir():
         if path.name not in but and (record := RunDir(path).read_record()) is not None:
-            RunDir(path).write_record(replace(record, environment={"sources": OTHER}))
+            RunDir(path).write_record(replace(record, environment=Environment(sources=OTHER)))
 
 
 def met(road: str, results: Path) -> Frozen:
