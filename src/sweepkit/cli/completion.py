@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from enum import Enum
 
 from sweepkit import errors
-from sweepkit.cli import command_line
+from sweepkit.cli import command_line, completion_scripts
 
 #: Commands whose arguments are overrides.
 _OF_OVERRIDES = ("train", "plan", "calibrate", "data", "doctor", "sweep", "promote", "resume", "evaluate")
@@ -25,36 +25,13 @@ _OF_A_SWEEP = ("plan", "calibrate")
 _NAMES_A_FILE = ("sweep", "promote")
 #: Commands whose first argument is the name of a sweep that was started.
 _NAMES_STARTED = ("status", "results", "report", "cancel", "resume", "evaluate")
-_SCRIPTS = {
-    "bash": """\
-_sweepkit() {
-    local IFS=$'\\n'
-    COMPREPLY=($(COMP_LINE="${COMP_LINE:0:COMP_POINT}" sweepkit -sc query=bash 2>/dev/null))
-}
-COMP_WORDBREAKS=${COMP_WORDBREAKS//=}
-complete -o nospace -o default -F _sweepkit sweepkit""",
-    "zsh": """\
-_sweepkit() {
-    local -a found
-    found=("${(@f)$(COMP_LINE="${BUFFER[1,CURSOR]}" sweepkit -sc query=zsh 2>/dev/null)}")
-    compadd -S '' -Q -- $found
-}
-compdef _sweepkit sweepkit""",
-    "fish": """\
-complete -c sweepkit -f -a '(env COMP_LINE=(commandline -cp) sweepkit -sc query=fish 2>/dev/null)'""",
-}
-_REMOVED = {
-    "bash": "complete -r sweepkit",
-    "zsh": "compdef -d sweepkit",
-    "fish": "complete -c sweepkit -e",
-}
 
 
 def run(arguments: Sequence[str], commands: Sequence[str]) -> int:
     """Print the candidates for the line in COMP_LINE (``commands`` first), or a script to install."""
     line = os.environ.get("COMP_LINE")
     if not line or not any(item.startswith("query=") for item in arguments):
-        return install(arguments)
+        return completion_scripts.install(arguments)
     words = line.split()
     typed = "" if line.endswith(" ") else words.pop()  # what is to be completed
     with warnings.catch_warnings():
@@ -64,22 +41,6 @@ def run(arguments: Sequence[str], commands: Sequence[str]) -> int:
         except errors.SweepkitError:  # a broken file is said by the command
             found = []
     print("\n".join(item for item in found if item.startswith(typed)))
-    return 0
-
-
-def install(arguments: Sequence[str]) -> int:
-    """Print a shell's script, to be evaluated there."""
-    asked = dict(item.partition("=")[::2] for item in arguments)
-    scripts = _REMOVED if "uninstall" in asked else _SCRIPTS
-    shell = asked.get("install") or asked.get("uninstall") or ""
-    if shell not in scripts:
-        raise errors.invalid(
-            "-sc",
-            " ".join(arguments),
-            f"be install=SHELL, with one of {', '.join(scripts)}",
-            'write eval "$(sweepkit -sc install=bash)"',
-        )
-    print(scripts[shell])
     return 0
 
 

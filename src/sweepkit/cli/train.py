@@ -21,7 +21,7 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from sweepkit import errors
-from sweepkit.cli import command_line, completion, running, train_multirun
+from sweepkit.cli import command_line, completion_scripts, running, train_multirun
 from sweepkit.config import compose, hydras_own, own_conf, paths
 from sweepkit.config.schema import RunConfig
 from sweepkit.launch.ledger import Run
@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
     given = _given(args.arguments)
     overrides = given.overrides
     if given.shell_completion:
-        return completion.install(overrides)
+        return completion_scripts.install(overrides)
     if any(getattr(given, name) for name in _SHOWING):
         return _show(args.arguments, given)
     if given.multirun or f"{hydras_own.MODE}=MULTIRUN" in overrides:
