@@ -5,15 +5,14 @@ from __future__ import annotations
 import argparse
 import shlex
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml  # type: ignore[import-untyped]
 
 from sweepkit.cli import freezing, running, searching
 from sweepkit.config import paths, typed
-
-if TYPE_CHECKING:
-    from sweepkit.sweep.file import SweepFile
+from sweepkit.sweep import expand
+from sweepkit.sweep.file import SweepFile
 
 EPILOG = """\
 examples:
@@ -81,8 +80,6 @@ def run(args: argparse.Namespace) -> int:
 
 def _show(sweep: SweepFile, overrides: Sequence[str]) -> int:
     """Print the reference's configuration on the first rung, as YAML, and say what variants change."""
-    from sweepkit.sweep import expand
-
     rung = expand.rungs_of(expand.ladder_of(sweep, overrides))[0]
     reference = expand.expand(sweep, rung, overrides)[0].plan
     print(f"# {sweep.name}: the reference on rung {rung.name}, seed {reference.seed}")
