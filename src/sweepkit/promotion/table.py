@@ -15,7 +15,7 @@ import pandas as pd
 
 from sweepkit import errors
 from sweepkit.promotion import shared_seeds
-from sweepkit.results.columns import CORRUPT, PLANNED, REFERENCE, is_reference
+from sweepkit.results.columns import CORRUPT, DELETED, LOST, PLANNED, REFERENCE, is_reference
 from sweepkit.results.record import RunState
 from sweepkit.sweep import last_rung, metric
 from sweepkit.sweep.decision import DecisionRule
@@ -30,7 +30,8 @@ _STATES = (*(state.value for state in RunState), PLANNED, CORRUPT)
 _SAID = {
     **dict.fromkeys(("finished", "completed", "done", "success", "succeeded"), RunState.complete.value),
     **dict.fromkeys(("crashed", "error", "errored"), RunState.failed.value),
-    **dict.fromkeys(("killed", "canceled", "stopped"), RunState.cancelled.value),
+    **dict.fromkeys(("killed", "canceled", "stopped", DELETED), RunState.cancelled.value),
+    LOST: RunState.preempted.value,
     "pending": PLANNED,
 }
 _MOST_LAYERS = 1e6

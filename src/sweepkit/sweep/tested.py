@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -55,36 +55,35 @@ def changes(cells: Iterable[Place], search: SearchSpec | None = None) -> list[Ch
     The reference's other horizons are no variants.
     """
     cells = list(cells)
-    reference = {cell.rung: cell.plan.config for cell in cells if cell.role == REFERENCE}
+    of_rung = {cell.rung: cell.plan.config for cell in cells if cell.role == REFERENCE}
+    reference = {rung: flatten(config) for rung, config in of_rung.items()}
     variants = {(cell.variant, cell.rung): cell.plan.config for cell in cells if cell.role == VARIANT}
     planned = Counter(variant for variant, _ in variants)
     where: dict[tuple[str, str, str, str], list[str]] = {}
     for (variant, rung), config in variants.items():
-        for changed in _between(reference.get(rung), config):
+        for changed in _between(reference.get(rung, {}), flatten(config)):
             where.setdefault((variant, *changed), []).append(rung)
     found = [
         Change(*changed, "" if len(rungs) == planned[changed[0]] else ", ".join(rungs))
         for changed, rungs in where.items()
     ]
     if search:
-        base = flatten(next(iter(reference.values())))
+        base = next(iter(reference.values()))
         old = {name: facts.spelled(base[name]) if name in base else _MISSING for name in search.space}
         found += [Change(SEARCH, name, old[name], str(item)) for name, item in search.space.items()]
     return found
 
 
-def _between(reference: RunConfig | None, config: RunConfig) -> list[tuple[str, str, str]]:
+def _between(base: Mapping[str, Any], mine: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """Field, the reference's value and the other's, of fields that decide what is computed; seeds apart."""
-    if reference is None:
-        return []
-    base, mine, known = flatten(reference), flatten(config), facts.fields_of(RunConfig)
 
-    def said(side: dict[str, Any], name: str) -> str:
+    def said(side: Mapping[str, Any], name: str) -> str:
         return facts.spelled(side[name]) if name in side else _MISSING
 
+    known = facts.fields_of(RunConfig)
     return [
         (name, said(base, name), said(mine, name))
-        for name in dict.fromkeys([*base, *mine])
+        for name in (dict.fromkeys([*base, *mine]) if base else ())
         if base.get(name) != mine.get(name)
         and (name not in known or known[name].facts.identity not in (Identity.replicate, Identity.none))
     ]
