@@ -107,7 +107,10 @@ AXES = "axes: {a: {x: [optimizer.x0.lr=0.1]}}\n"
         (AXES + "question: [what]", "question"),
         (AXES + "base: model=d2", "base is 'model=d2', but must be a list"),
         (AXES + "base: [model]", "base is 'model', but must be an override key=value"),
-        (AXES + "decision: {alfa: 0.1}", r"decision\.alfa.*did you mean 'alpha'"),
+        (
+            AXES + "decision: {alfa: 0.1}",
+            r"decision\.alfa.*did you mean 'alpha'\?; sweepkit fields decision lists every key",
+        ),
         (AXES + "decision: {alpha: 2}", r"decision\.alpha is 2\.0, but must lie between"),
         (AXES + "decision: {alpha: low}", r"decision\.alpha is 'low', but must be a number"),
         (AXES + "decision: {min_effect: -1}", r"decision\.min_effect"),

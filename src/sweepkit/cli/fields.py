@@ -26,6 +26,7 @@ examples:
   sweepkit fields                              every field
   sweepkit fields optimizer.matrix             those of a block
   sweepkit fields optimizer.matrix.lr          all that is known of one
+  sweepkit fields sweep                        the keys of a sweep file
   sweepkit fields --format markdown            docs/fields.md
   sweepkit fields model --format json          for scripts
 
@@ -46,6 +47,7 @@ what they compute, whichever sweep asks for them.
 """
 EMPTY = '""'
 _OF_A_RUN, _OF_A_SWEEP = "run", "sweep file"
+_SWEEP = "sweep"  # all of these together
 _BLOCKS_OF_A_SWEEP = ("decision", "search")
 
 
@@ -72,7 +74,7 @@ def add_parser(subparsers: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "prefix", nargs="?", default="", metavar="PREFIX", help="a field, or the name of a block"
+        "prefix", nargs="?", default="", metavar="PREFIX", help="a field, the name of a block, or sweep"
     )
     parser.add_argument(
         "--format", choices=("table", "markdown", "json"), default="table", help="default: table"
@@ -85,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
     if args.format == "json":
         print(json.dumps([facts_of(field) for section in found for field in section.fields], indent=1))
     elif args.format == "markdown":
-        print(markdown(found), end="")
+        print(f"{_INTRODUCTION}\n" * (not args.prefix) + markdown(found), end="")
     elif [field.key for section in found for field in section.fields] == [args.prefix]:
         _print_one(found[0].fields[0])
     else:
@@ -145,14 +147,17 @@ def facts_of(field: Field) -> dict[str, str]:
 
 
 def markdown(found: list[Section]) -> str:
-    """The whole reference."""
-    lines = [_INTRODUCTION]
+    """The tables of some sections; identity has a column where a field has one."""
+    lines = []
     for section in found:
+        facts = {field.key: facts_of(field) for field in section.fields}
+        columns = ["field", "type", "default", "meaning"]
+        columns += ["identity"] if any(map(_identity, facts.values())) else []
         lines += [f"## {section.name}", "", f"{section.help[0].upper()}{section.help[1:]}.", ""]
-        lines += ["| field | type | default | meaning | identity |", "|---|---|---|---|---|"]
-        for field in section.fields:
-            known = facts_of(field)
-            cells = [f"`{field.key}`", known["type"], known["default"], _meaning(known), _identity(known)]
+        lines += [f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}"]
+        for key, known in facts.items():
+            cells = [f"`{key}`", known["type"], known["default"], _meaning(known), _identity(known)]
+            cells = cells[: len(columns)]
             lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
         lines.append("")
     return "\n".join(lines)
@@ -183,6 +188,8 @@ def _within(prefix: str, found: list[Section]) -> list[Section]:
     """
     if not prefix:
         return found
+    if prefix == _SWEEP:
+        return [section for section in found if section.name in (_OF_A_SWEEP, *_BLOCKS_OF_A_SWEEP)]
     kept = [
         dataclasses.replace(section, fields=fields)
         for section in found

@@ -53,8 +53,9 @@ class Misfit(Exception):
         dotted = ".".join([*([where] if where else []), *map(str, reversed(self.names))])
         remedy = self.remedy.replace("{key}", dotted)
         if is_referenced and self.contract == _KNOWN:
-            block = dotted.partition(".")[0] if "." in dotted else ""
-            remedy += f"; {' '.join(filter(None, ('sweepkit fields', block)))} lists every key"
+            remedy += (
+                f"; sweepkit fields {dotted.partition('.')[0] if '.' in dotted else 'sweep'} lists every key"
+            )
         value = list(self.value) if isinstance(self.value, tuple) else self.value
         return errors.invalid(dotted or "the content", value, self.contract, remedy)
 
@@ -66,7 +67,7 @@ def load(kind: type[T], value: object, where: str = "", is_referenced: bool = Fa
         kind: the type.
         value: what YAML or JSON gave.
         where: dotted name of the value, for errors.
-        is_referenced: ``sweepkit fields`` lists its keys, and is named where one is unknown.
+        is_referenced: it is a sweep file's, whose keys ``sweepkit fields`` lists.
 
     Raises:
         ConfigError: an unknown key, a missing one, a wrong type or a value out of range.

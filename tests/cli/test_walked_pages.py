@@ -1,8 +1,7 @@
-"""docs/hydra.md as written: its files, its commands and its Python, in the order of the page."""
+"""docs/hydra.md and docs/sweeps.md as written: files, commands and Python, in the order of the page."""
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import subprocess
@@ -18,17 +17,27 @@ from sweepkit.config import hydras_own
 from sweepkit.config.compose import compose
 from sweepkit.errors import ConfigError
 
-PAGE = Path(__file__).parents[2] / "docs" / "hydra.md"
+DOCS = Path(__file__).parents[2] / "docs"
 
 
-def blocks() -> Iterator[str]:
-    """The indented blocks of the page."""
-    for block in re.findall(r"(?:^    .*\n|^\n(?=    ))+", PAGE.read_text(), re.MULTILINE):
+def blocks(page: str) -> Iterator[str]:
+    """The indented blocks of a page."""
+    for block in re.findall(r"(?:^    .*\n|^\n(?=    ))+", (DOCS / page).read_text(), re.MULTILINE):
         for part in re.split(r"\n\n(?=    (?:#|sweepkit) )", block.strip("\n")):
             yield re.sub("^    ", "", part, flags=re.MULTILINE).strip("\n") + "\n"
 
 
-def test_the_page_runs_as_written(
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("page", "parts"),
+    [
+        ("hydra.md", {"files": 3, "commands": 12, "python": 2, "started": 2}),
+        ("sweeps.md", {"files": 3, "commands": 4, "python": 0, "started": 0}),
+    ],
+)
+def test_a_page_runs_as_written(
+    page: str,
+    parts: dict[str, int],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     launcher: FakeLauncher,
@@ -36,9 +45,9 @@ def test_the_page_runs_as_written(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SWEEPKIT_CACHE_DIR", str(tmp_path / "cache"))
-    ran = {"files": 0, "commands": 0, "python": 0}
-    for block in blocks():
-        if named := re.match(r"# (conf/\S+\.yaml)\n", block):
+    ran = dict.fromkeys(parts, 0)
+    for block in blocks(page):
+        if named := re.match(r"# (\S+\.yaml)\n", block):
             path = tmp_path / named[1]
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(block.partition("\n")[2])
@@ -60,9 +69,18 @@ def test_the_page_runs_as_written(
             assert block.startswith('eval "$(sweepkit -sc install=bash)"'), block
             assert main(["-sc", "install=bash"]) == 0
             script = capsys.readouterr().out
-            subprocess.run(["bash", "-n", "-c", script], check=True, env=dict(os.environ))
-    assert ran == {"files": 3, "commands": 12, "python": 2}
-    assert len(launcher.started) == 2
+            subprocess.run(["bash", "-n", "-c", script], check=True)
+    ran["started"] = len(launcher.started)
+    assert ran == parts
+
+
+def test_the_keys_of_a_sweep_file_are_the_schemas(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fields", "sweep", "--format", "markdown"]) == 0
+    tables = re.sub("^## ", "### ", capsys.readouterr().out, flags=re.MULTILINE)
+    _, _, written = (DOCS / "sweeps.md").read_text().partition("--format markdown -->\n")
+    assert written == tables, (
+        "write what sweepkit fields sweep --format markdown prints there, with ### for ##"
+    )
 
 
 @pytest.mark.parametrize("word", ["~model", "+model.foo=1", "model@optimizer=d2", "hydra/sweeper=optuna"])
@@ -72,7 +90,7 @@ def test_what_the_page_says_is_refused(word: str) -> None:
 
 
 def test_every_setting_of_hydras_that_is_told_about_stands_on_the_page() -> None:
-    text = PAGE.read_text()
+    text = (DOCS / "hydra.md").read_text()
     for name in (
         hydras_own.SEARCHPATH,
         hydras_own.MODE,
