@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from sweepkit.config import paths
-from sweepkit.launch.cancelling import cancel
+from sweepkit.launch import cancelling
 
 _NAMED = 20  # run ids on a line; of more, how many
 EPILOG = """\
@@ -37,7 +37,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Cancel; 0 when everything has stopped, 1 when some runs are still about to."""
-    done = cancel(paths.results_dir(), args.name, wait_s=args.wait)
+    done = cancelling.cancel(paths.results_dir(), args.name, wait_s=args.wait)
     for what, run_ids in (
         ("stopped", done.stopped),
         ("still stopping", done.stopping),
