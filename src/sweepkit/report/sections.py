@@ -72,8 +72,8 @@ def verdicts(content: Content) -> list[Block]:
         )
     ]
     sure = (
-        f"How sure: of sweeps like this in which nothing truly helps, at most {content.decision.alpha:.3g} "
-        "adopt anything, however many variants they try."
+        "How sure: of sweeps like this in which nothing truly helps, at most "
+        f"{100 * content.decision.alpha:.3g}% adopt anything, however many variants they try."
     )
     return [
         Block("", content.promotion.message),
