@@ -179,7 +179,8 @@ def test_how_it_was_computed_what_was_noted_and_what_can_go_on_is_said(
     (path,) = paths.results_dir().glob("runs/*/record.json")
     record = RunDir(path.parent).read_record()
     assert record is not None
-    record.resolved |= {"dtype": "fp32", "dtype_reason": "SWEEPKIT_DTYPE=fp32", "notes": ["MFU is low"]}
+    resolved = record.resolved
+    resolved.dtype, resolved.dtype_reason, resolved.notes = "fp32", "SWEEPKIT_DTYPE=fp32", ["MFU is low"]
     RunDir(path.parent).write_record(record)
     capsys.readouterr()
     assert main(["train", *MINI]) == 0

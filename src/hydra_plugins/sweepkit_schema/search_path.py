@@ -12,8 +12,6 @@ from pathlib import Path
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 
-from sweepkit.config import compose
-
 
 class SweepkitSchema(SearchPathPlugin):
     """Registers the schema where the application's main folder is a configuration folder of sweepkit."""
@@ -23,4 +21,8 @@ class SweepkitSchema(SearchPathPlugin):
         for element in search_path.get_path():
             folder = Path(str(element.path).removeprefix("file://"))
             if element.provider == "main" and (folder / "command_line.yaml").is_file():
+                from sweepkit.config import (
+                    compose,
+                )  # only here: Hydra imports this module in every application
+
                 compose.register_schema()

@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+import omegaconf
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from omegaconf.resolvers import oc
@@ -21,6 +22,11 @@ from sweepkit import errors
 
 _RESOLVER = "oc.env"
 _NOTHING = object()
+#: OmegaConf 2.4 calls it otherwise, and warns of the old name.
+_register = getattr(
+    OmegaConf,
+    "register_new_resolver" if omegaconf.__version__.startswith("2.3.") else "register_resolver",
+)
 _NAMED = re.compile(r"\$\{oc\.env:")
 
 
@@ -51,11 +57,11 @@ def filled(text: str) -> str:
 @contextlib.contextmanager
 def kept_by_name() -> Iterator[None]:
     """Resolve interpolations with ``oc.env`` giving back its own words; the caller holds the compose lock."""
-    OmegaConf.register_new_resolver(_RESOLVER, _words, replace=True)
+    _register(_RESOLVER, _words, replace=True)
     try:
         yield
     finally:
-        OmegaConf.register_new_resolver(_RESOLVER, oc.env, replace=True)
+        _register(_RESOLVER, oc.env, replace=True)
 
 
 def _words(name: str, default: Any = _NOTHING) -> str:
