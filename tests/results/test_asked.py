@@ -108,7 +108,7 @@ def test_curves_have_no_losses_of_other_text(tmp_path: Path, run: RunPlan) -> No
     fsio.append_line(run_dir.metrics_path, {"step": 1, "loss": 3.0, "val_bpb": 1.7, "bpb_probe": 1.9})
     for key, losses in (("ours", (True, True)), ("theirs", (False, False))):
         frame = store.of_plans([replace(run, evaluation_key=key)], tmp_path)
-        curve = store.curves_of(frame, tmp_path).iloc[0]
+        curve = store.curves(None, tmp_path, frame).iloc[0]
         assert curve["loss"] == 3.0
         known = curve.reindex(["val_bpb", "bpb_probe"])
         assert tuple(known.isna()) == losses

@@ -41,6 +41,7 @@ GROUPS: dict[str, tuple[Command, ...]] = {
         Command("sweep", "the runs of a sweep file (its first rung); run again to resume"),
         Command("evaluate", "the kept weights of a sweep or a run on other text; trains nothing"),
         Command("promote", "a sweep up its ladder: run, compare, promote, adopt or reject"),
+        Command("campaign", "rounds of sweeps, each from what the ones before it adopted"),
         Command("calibrate", "how much seeds alone change the loss: the noise verdicts need"),
     ),
     "Look": (
@@ -50,6 +51,7 @@ GROUPS: dict[str, tuple[Command, ...]] = {
         Command("status", "what is planned, running, complete, failed or diverged, with ETA"),
         Command("results", "a sweep's runs as table, CSV, parquet, markdown or JSON"),
         Command("report", "a sweep's verdicts and plots as one HTML page"),
+        Command("publish", "a decided sweep as tables and a page to commit"),
         Command("verdict", "judge a CSV or parquet of runs that sweepkit did not make"),
     ),
     "Manage": (

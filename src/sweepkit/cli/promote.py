@@ -106,9 +106,10 @@ def run(args: argparse.Namespace) -> int:
     if args.gpu_hours is not None:
         contract = "go with --simulate: it proposes designs, and limits no run"
         raise invalid("--gpu-hours", args.gpu_hours, contract, "add --simulate, or leave it out")
-    results_dir = paths.results_dir()
     if args.replay:
-        return replaying.run(args.name, args.overrides, results_dir, args.allow_mixed_environments)
+        name, folder = running.place(args.name)
+        return replaying.run(name, args.overrides, folder, args.allow_mixed_environments)
+    results_dir = paths.results_dir()
     asked = running.load_sweep(args.name, args.overrides, results_dir)
     running.check_power(asked, args.overrides, results_dir, args.underpowered)
 

@@ -6,12 +6,14 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from sweepkit.cli import running
 from sweepkit.report import html
 
 _EPILOG = """\
 example:
   sweepkit report x0_beta1                       results/x0_beta1/report.html
   sweepkit report x0_beta1 --output talk.html
+  sweepkit report results/published/x0_beta1     of a published folder, without the runs
 
 The page holds the question, the decision rule and its hash, verdicts with reasons and evidence, effects with
 intervals, learning curves, every run and its environment. It needs no network and can be sent as one file.
@@ -26,7 +28,7 @@ def add_parser(subparsers: Any) -> None:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("sweep", metavar="SWEEP", help="name of a sweep")
+    parser.add_argument("sweep", metavar="SWEEP", help="name of a sweep, or a published folder")
     parser.add_argument(
         "--output", metavar="FILE", type=Path, help="where to write it (default: the sweep's folder)"
     )
@@ -34,5 +36,6 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the page and say where it is; 0 on success. User errors raise ``SweepkitError``."""
-    print(html.write(args.sweep, output=args.output))
+    name, results_dir = running.place(args.sweep)
+    print(html.write(name, results_dir, args.output))
     return 0

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from sweepkit.config import paths
+from sweepkit.cli import running
 from sweepkit.errors import SweepkitError, invalid
 from sweepkit.launch import ledger
 from sweepkit.printable import counted
@@ -36,6 +36,7 @@ examples:
   sweepkit results all                                       every run, whoever asked for it
   sweepkit results lr_search --importances                   of a search: which parameter mattered
   sweepkit results x0_beta1 --analysis frontier              against the reference at equal time and FLOPs
+  sweepkit results results/published/x0_beta1                a published folder, without the runs
   sweepkit results --columns                                 every column: dtype, unit, direction, meaning
 
 filters: COLUMN == VALUE (also = != < <= > >=), COLUMN in [A, B], COLUMN is missing, COLUMN is not missing;
@@ -51,7 +52,7 @@ def add_parser(subparsers: Any) -> None:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("sweep", nargs="?", metavar="SWEEP", help="name of a sweep, or all")
+    parser.add_argument("sweep", nargs="?", metavar="SWEEP", help="a sweep, all, or a published folder")
     parser.add_argument("--format", choices=_FORMATS, help="default: table, or what --output's suffix says")
     parser.add_argument("--filter", metavar="EXPR", help="keep the rows that satisfy EXPR")
     parser.add_argument("--sort", metavar="COL[,COL]", help="sort by columns; --sort=-COL is descending")
@@ -113,14 +114,15 @@ def _whole(args: argparse.Namespace) -> pd.DataFrame:
     if args.sweep is None:
         known = [*store.sweep_names(), store.ALL]
         raise SweepkitError(f"SWEEP is missing, but must name a sweep; known: {', '.join(known)}")
+    name, results_dir = running.place(args.sweep)
     if args.analysis:
-        return findings.KINDS[args.analysis](content.gather(args.sweep))
+        return findings.KINDS[args.analysis](content.gather(name, results_dir))
     if args.importances:
-        return importances.table(paths.results_dir(), args.sweep)
+        return importances.table(results_dir, name)
     if args.curves:
-        return store.curves(args.sweep)
-    runs = store.load(args.sweep, evaluation=args.evaluation, config=args.config)
-    return ledger.with_lost(runs, paths.results_dir())
+        return store.curves(name, results_dir)
+    runs = store.load(name, results_dir, evaluation=args.evaluation, config=args.config)
+    return ledger.with_lost(runs, results_dir)
 
 
 def _print_table(frame: pd.DataFrame, args: argparse.Namespace) -> None:
@@ -135,8 +137,9 @@ def _print_table(frame: pd.DataFrame, args: argparse.Namespace) -> None:
     rows = counted(len(frame), "row")
     more = f"all {len(frame.columns)} columns with --format csv, meanings with --columns"
     console.print(f"{rows}; {more}", style="dim")
+    name, results_dir = running.place(args.sweep)
     planned = int((frame["state"] == PLANNED).sum())
-    if planned and not args.curves and ended.has_ended(paths.results_dir() / args.sweep):
+    if planned and not args.curves and ended.has_ended(results_dir / name):
         console.print(f"{planned} planned and never needed: their variants did not climb", style="dim")
 
 

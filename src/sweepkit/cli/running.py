@@ -26,7 +26,7 @@ from sweepkit.plan.run_plan import RunPlan
 from sweepkit.printable import counted
 from sweepkit.results import answer
 from sweepkit.results.record import RunDir, RunState
-from sweepkit.sweep import expand, file, frozen, limits, sealed_text, set_fields
+from sweepkit.sweep import expand, file, frozen, limits, relative, sealed_text, set_fields
 from sweepkit.sweep.cell import Cell
 from sweepkit.sweep.file import SweepFile
 from sweepkit.sweep.frozen import Frozen
@@ -55,6 +55,7 @@ class How:
         overrides: the launcher's, as they were written; a gate goes on with them.
         wait: with Slurm, stay until the runs have ended.
         other_sources: what is done with finished runs that other code made: refuse, rerun or accept.
+        goes_on: the command that a gate goes on with; empty: the sweep's own resume.
     """
 
     results_dir: Path
@@ -63,6 +64,7 @@ class How:
     retry_failed: bool = False
     wait: bool = False
     other_sources: str = "refuse"
+    goes_on: tuple[str, ...] = ()
 
     @property
     def is_slurm(self) -> bool:
@@ -94,6 +96,14 @@ def add_reuse_argument(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="keep the listed seeds although runs with them were seen; such verdicts adopt nothing",
     )
+
+
+def place(sweep: str) -> tuple[str, Path]:
+    """A sweep's name and its results folder, of a name or of the path of its folder, as a published one's."""
+    if "/" not in sweep or not Path(sweep).is_dir():
+        return sweep, paths.results_dir()
+    folder = Path(sweep).resolve()
+    return folder.name, folder.parent
 
 
 def launcher_of(plan: RunPlan) -> LauncherConfig:
@@ -226,8 +236,16 @@ def split_sweep(overrides: Sequence[str]) -> tuple[str | None, list[str]]:
 
 
 def load_sweep(name: str, overrides: Sequence[str], results_dir: Path) -> SweepFile:
-    """A sweep file by name, its seeds worked out where they are ``auto``."""
+    """A sweep file by name, its multiples and its seeds worked out.
+
+    Raises:
+        ConfigError: it builds on other rounds of a campaign.
+    """
     sweep = file.load(name)
+    if sweep.after or sweep.moved:
+        contract = f"stand alone, and builds on {', '.join(sweep.after)}"
+        raise invalid("sweep", name, contract, "run its campaign: sweepkit campaign FOLDER")
+    sweep = relative.resolved(sweep, overrides)
     if sweep.seeds:
         return sweep
     from sweepkit.promotion import expected  # heavy, and needed for auto alone
@@ -268,7 +286,8 @@ def leave(sweep: Frozen, how: How, submitted: Submitted, command: Sequence[str])
     from sweepkit.launch.slurm import submit
 
     folders = [word for folder in own_conf.given() for word in ("--config-dir", str(folder))]
-    line = ["resume", sweep.name, *command, *folders, *how.overrides]
+    begun = [*how.goes_on] or ["resume", sweep.name, *command]
+    line = [*begun, *folders, *(() if how.goes_on else how.overrides)]
     try:
         job_id = submit.submit_gate(sweep.name, line, submitted.jobs, how.launcher.slurm, how.results_dir)
     except ClusterError as error:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,8 +18,9 @@ import pandas as pd
 from sweepkit.analysis import calibration_file, replicates
 from sweepkit.config.schema import RungConfig
 from sweepkit.promotion import ladder, verdict_file
-from sweepkit.promotion.verdict_record import RungResult, Verdict
+from sweepkit.promotion.verdict_record import Promotion, RungResult, Verdict
 from sweepkit.results.columns import is_reference
+from sweepkit.sweep.cell import Cell
 from sweepkit.sweep.decision import DecisionRule
 from sweepkit.sweep.frozen import Frozen
 
@@ -64,20 +66,32 @@ def replay(
         if cell.plan.run_id not in ended and not is_reference(cell.variant)
     }
     there = [cell for cell in frozen.cells if (cell.variant, cell.rung) not in unfinished]
+    promotion = climbed(frozen, rule, frame, there, allow_mixed_environments)
+    return _differences(frozen, stored, {result.rung: result for result in promotion.rungs}, unfinished)
+
+
+def climbed(
+    frozen: Frozen,
+    rule: DecisionRule,
+    frame: pd.DataFrame,
+    cells: Sequence[Cell] | None = None,
+    allow_mixed_environments: bool = False,
+) -> Promotion:
+    """The promotion that a rule makes of the runs that are there; of these cells, or of all."""
     with tempfile.TemporaryDirectory() as name:
         sweep_dir = Path(name) / frozen.name
         sweep_dir.mkdir()
         for path in (*frozen.sweep_dir.glob("*.json*"), frozen.sweep_dir.parent / calibration_file.NAME):
             if path.is_file() and path.name != verdict_file.FILE:
-                shutil.copy(path, sweep_dir if path.parent == frozen.sweep_dir else sweep_dir.parent)
+                shutil.copy(path, sweep_dir.parent if path.name == calibration_file.NAME else sweep_dir)
+        there = frozen.cells if cells is None else list(cells)
         judged = replace(frozen, decision=rule, cells=there, sweep_dir=sweep_dir)
-        promotion = ladder.promote(
+        return ladder.promote(
             judged,
             lambda rung, cells: None,
             lambda: frame,
             allow_mixed_environments=allow_mixed_environments,
         )
-    return _differences(frozen, stored, {result.rung: result for result in promotion.rungs}, unfinished)
 
 
 def _differences(

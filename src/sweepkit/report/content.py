@@ -111,7 +111,7 @@ def gather(sweep: str, results_dir: Path | None = None) -> Content:
         known = ", ".join(store.sweep_names(results)) or "none yet"
         raise invalid("sweep", sweep, "be one sweep, with a plan and a rule of its own", f"known: {known}")
     runs = ledger.with_lost(store.load(sweep, results), results)
-    content = Content(sweep, results / sweep, runs, store.curves_of(runs, results))
+    content = Content(sweep, results / sweep, runs, store.curves(sweep, results, runs))
     try:
         content.frozen = freezing.load_frozen(results, sweep)
     except (SweepkitError, KeyError, TypeError) as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -14,6 +15,7 @@ from sweepkit import fsio
 from sweepkit.errors import invalid
 from sweepkit.printable import printable
 from sweepkit.results import columns
+from sweepkit.results.columns import Column
 
 #: What a spreadsheet runs instead of showing it.
 _FORMULA = ("=", "+", "-", "@", "\t")
@@ -69,6 +71,42 @@ def csv(frame: pd.DataFrame) -> str:
     texts = frame.select_dtypes(exclude=["number", "bool", "datetime", "datetimetz"])
     safe = frame.assign(**{str(name): values.map(_as_text) for name, values in texts.items()})
     return safe.rename(columns=_as_text).to_csv(index=False)
+
+
+def read_csv(path: Path, known: Sequence[Column]) -> pd.DataFrame:
+    """The inverse of ``csv``: every number as it was, missing ones missing; levels that are numbers too.
+
+    Args:
+        path: a file, compressed where its name ends in .gz.
+        known: the documented columns, which say what is a number.
+    """
+    frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+    return frame.assign(**{str(name): _parsed(str(name), list(frame[name]), known) for name in frame})
+
+
+def _parsed(name: str, texts: list[str], known: Sequence[Column]) -> pd.Series[Any]:
+    column = columns.find(name, tuple(known))
+    dtype = column.dtype if column else columns.TEXT
+    if name.startswith("level_") and (there := [text for text in texts if text]):
+        is_whole, is_number = (all(map(test, there)) for test in (_is_whole, _is_number))
+        dtype = columns.INT if is_whole else columns.FLOAT if is_number else dtype
+    kinds: dict[str, Callable[[str], Any]] = {
+        columns.INT: int,
+        columns.FLOAT: float,
+        columns.BOOL: "True".__eq__,
+    }
+    reading = kinds.get(dtype, _without_quote)
+    values = [reading(text) if text else None for text in texts]
+    return pd.Series(values, dtype=None if dtype == columns.TIME else dtype)
+
+
+def _without_quote(text: str) -> str:
+    """Text that ``_as_text`` put a quote before, as it was."""
+    return text[1:] if text.startswith("'") and text[1:].startswith(_FORMULA) else text
+
+
+def _is_whole(text: str) -> bool:
+    return text.lstrip("-").isdecimal()
 
 
 def _as_text(value: Any) -> Any:

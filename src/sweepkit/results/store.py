@@ -3,7 +3,7 @@
 ``load("NAME")`` reads ``results/NAME/plan.jsonl``, for a search also ``trials.jsonl``, amendments, and the
 record of every run in them. Every cell has its row whatever became of it: a run without a record is
 ``planned``, one that failed or diverged keeps its reason, one whose record cannot be read is ``corrupt``
-(with a warning).
+(with a warning). A published sweep is read from its tables, without the runs.
 ``load("all")`` gives every run directory instead, whoever asked for it; the columns that only a sweep knows
 (variant, role, rung, levels) are then missing. Dtypes, units and meanings are in ``columns.py``.
 """
@@ -22,7 +22,7 @@ from sweepkit.config import paths
 from sweepkit.config.typed import dump
 from sweepkit.errors import SweepkitError, did_you_mean
 from sweepkit.plan.run_plan import RunPlan
-from sweepkit.results import asked, columns, configured, flatten, learning_curves, pruned
+from sweepkit.results import asked, columns, configured, export, flatten, learning_curves, pruned
 from sweepkit.results.columns import CORRUPT, DELETED, INFEASIBLE, PLANNED, REFERENCE, Column
 from sweepkit.results.index import read_cached
 from sweepkit.results.record import RunDir, RunState
@@ -32,6 +32,8 @@ from sweepkit.sweep.file import SweepFile
 
 #: ``load(ALL)`` reads every run directory.
 ALL = "all"
+#: What a published sweep has instead of run directories (``report/committed.py``).
+PUBLISHED_RUNS, PUBLISHED_CURVES = "runs.csv.gz", "curves.parquet"
 
 
 def load(
@@ -67,6 +69,8 @@ def load(
 
 
 def _of_sweep(sweep: str, results: Path, evaluation: str | None) -> pd.DataFrame:
+    if (published := results / sweep / PUBLISHED_RUNS).is_file() and evaluation is None:
+        return typed(export.read_csv(published, columns.RUN_COLUMNS), columns.RUN_COLUMNS)
     plan_path = _plan_path(sweep, results)
     index = results / ".index"
     cells = read_cached(index / f"sweep-{sweep}.jsonl", {sweep: plan_path}, flatten.read_cells, write_from=1)
@@ -98,24 +102,28 @@ def of_plans(plans: Iterable[RunPlan], results_dir: Path) -> pd.DataFrame:
     return _frame(rows)
 
 
-def curves(sweep: str | None = None, results_dir: Path | str | None = None) -> pd.DataFrame:
+def curves(
+    sweep: str | None = None, results_dir: Path | str | None = None, runs: pd.DataFrame | None = None
+) -> pd.DataFrame:
     """Learning curves in long form: one row a logged step of every run of ``sweep`` that has started.
 
     Where a step was logged by several attempts the last one counts. Columns are in
     ``columns.CURVE_COLUMNS``. Raises as ``load`` does.
+
+    Args:
+        runs: the runs table, where it is there already.
     """
-    return curves_of(load(sweep, results_dir), results_dir)
-
-
-def curves_of(runs: pd.DataFrame, results_dir: Path | str | None = None) -> pd.DataFrame:
-    """``curves`` of a runs table that is already there, or of a part of one."""
-    return typed(learning_curves.rows(runs, _folder(results_dir)), columns.CURVE_COLUMNS)
+    results = _folder(results_dir)
+    if sweep is not None and (published := results / sweep / PUBLISHED_CURVES).is_file():
+        return typed(pd.read_parquet(published), columns.CURVE_COLUMNS)
+    rows = learning_curves.rows(load(sweep, results) if runs is None else runs, results)
+    return typed(rows, columns.CURVE_COLUMNS)
 
 
 def sweep_names(results_dir: Path | str | None = None) -> list[str]:
     """Names of the sweeps that have been frozen in ``results_dir``, sorted."""
     results = _folder(results_dir)
-    names = (path.parent.name for path in results.glob("*/plan.jsonl"))
+    names = {path.parent.name for path in results.glob("*/plan.jsonl*")}
     return sorted(name for name in names if not name.startswith("."))  # a dot: still being frozen
 
 

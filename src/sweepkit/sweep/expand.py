@@ -215,7 +215,8 @@ def _combinations(sweep: SweepFile) -> Iterator[dict[str, str | None]]:
         for chosen in itertools.product(*choices):
             yield dict(zip(sweep.axes, chosen, strict=True))
         return
-    for size in range(int(sweep.combine) + 1):
+    sizes = sweep.combine if isinstance(sweep.combine, tuple) else range(1, int(sweep.combine) + 1)
+    for size in (0, *sizes):
         for axes in itertools.combinations(sweep.axes, size):
             for chosen in itertools.product(*(others[axis] for axis in axes)):
                 yield reference | dict(zip(axes, chosen, strict=True))

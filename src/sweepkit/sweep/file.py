@@ -6,13 +6,17 @@
       x0_beta1: {b80: [optimizer.x0.beta1=0.80], b96: [optimizer.x0.beta1=0.96]}   # long form
       optimizer.matrix.lr: [0.02, 0.025]                                           # short form
     reference: {x0_beta1: b80}   # an axis without one has an implicit reference: no overrides
-    combine: 1                   # 1: one axis at a time; 2: all pairs too; all: the full product
+    combine: 1                   # 1: one axis at a time; 2: all pairs too; [3, 4]: by threes and fours alone;
+                                 # all: the full product
     seeds: [1, 2, 3]
     decision: {metric: val_bpb, alpha: 0.05, min_effect: 0.0003}
     ladder: gpt2                 # left out: every run at the depth that base sets
     reference_horizons: [0.5, 2] # the reference at these multiples too; left out: as the ladder says
     reference_replicates: auto   # its runs a seed: a number, or √variants; left out: as the ladder says
     search: {space: {...}}       # instead of axes or beside them: Optuna proposes points (search_spec.py)
+
+A level may be a multiple of what the reference has (``optimizer.matrix.lr: [0.5x, 2x]``, relative.py). A
+round of a campaign also says ``after:`` and may take its axes from rounds before it (``moved:``, campaign/).
 
 ``load`` looks for NAME.yaml in ./sweeps, then among the shipped ones; a path is taken as it is.
 """
@@ -29,7 +33,7 @@ import yaml  # type: ignore[import-untyped]
 from sweepkit import errors
 from sweepkit.config import paths, typed, yaml_words
 from sweepkit.config.facts import REQUIRED, block, fact, spelled
-from sweepkit.config.ranges import Range
+from sweepkit.config.ranges import Range, at_least
 from sweepkit.sweep import decision as deciding
 from sweepkit.sweep import labels, set_fields
 from sweepkit.sweep.decision import DecisionRule
@@ -51,6 +55,11 @@ _SEEDS = Range(
     lambda seeds: len(set(seeds)) == len(seeds) and all(seed >= 0 for seed in seeds),
     "be a list of whole numbers, 0 or more, that holds every seed once",
     "write [1, 2, 3]",
+)
+_SIZES = Range(
+    lambda given: not isinstance(given, tuple) or (list(given) == sorted({*given}) != [] and given[0] >= 1),
+    "be 1, 2, all, or growing numbers of axes",
+    "write [3, 4]",
 )
 MULTIPLES = Range(
     lambda given: len(set(given)) == len(given) and all(0 < item <= 16 and item != 1 for item in given),
@@ -121,8 +130,10 @@ class SweepFile:
     reference: dict[str, str] = fact(
         {}, "axis → the level the reference has; an axis left out has an implicit one", read=_spelled
     )
-    combine: Literal[1, 2, "all"] = fact(
-        1, "how many axes may differ from the reference at once; all: the full product"
+    combine: Literal[1, 2, "all"] | tuple[int, ...] = fact(
+        1,
+        "how many axes may differ from the reference at once; a list: exactly so many; all: the full product",
+        _SIZES,
     )
     seeds: tuple[int, ...] = fact(
         (1,),
@@ -146,6 +157,16 @@ class SweepFile:
         "runs of the reference a seed; auto: about the root of the variants; null: the ladder's",
         REPLICATES,
     )
+    after: tuple[str, ...] = fact(
+        (),
+        "of a round: the rounds of its campaign whose verdicts it builds on",
+        read=lambda value: (value,) if isinstance(value, str) else value,
+    )
+    moved: int | None = fact(
+        None,
+        "of a round: instead of axes, so many levels of those rounds, the largest shrunken gains first",
+        at_least(2),
+    )
     replaced_seeds: Mapping[int, int] = fact(
         {}, "seed → the fresh one in its place, which freezing finds", is_written=False
     )
@@ -158,7 +179,7 @@ class SweepFile:
         Raises:
             ConfigError: names the key, what it is, what it must be and what to do.
         """
-        if not value.get("axes") and not value.get("search"):
+        if not value.get("axes") and not value.get("search") and value.get("moved") is None:
             raise errors.invalid(
                 "axes",
                 value.get("axes"),

@@ -13,9 +13,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import gzip
 import hashlib
 import json
 import shutil
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,6 +38,8 @@ from sweepkit.sweep.search_spec import SearchSpec
 from sweepkit.sweep.seen import Past, Seen
 
 PLAN_FILE = "plan.jsonl"
+#: The same, compressed, as a published sweep has it.
+PACKED_PLAN_FILE = f"{PLAN_FILE}.gz"
 
 
 @dataclass(frozen=True)
@@ -300,10 +304,15 @@ def plan_lines(sweep_dir: Path) -> list[bytes]:
 
 def _plan_lines(sweep_dir: Path, head: Head) -> list[bytes]:
     path = sweep_dir / PLAN_FILE
+    if not path.exists() and (packed := sweep_dir / PACKED_PLAN_FILE).exists():
+        path = packed
     try:
         content = fsio.read_bytes(path)
+        content = gzip.decompress(content) if path.suffix == ".gz" else content
     except FileNotFoundError:
         raise frozen_head.tampered(path, "missing") from None
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise frozen_head.tampered(path, f"damaged ({error})") from None
     except DamagedError as error:
         raise frozen_head.tampered(path, f"damaged ({error.why})") from None
     if hashlib.sha256(content).hexdigest() != head.plan_sha256:

@@ -29,11 +29,13 @@ class Play:
         adopted_WV: which variants it adopted.
         best_W: the one it would ship; -1 for none.
         compute_W: cost of all its runs, in runs of the lowest rung.
+        shrunk_WV: shrunken effects on the lowest rung, where a policy of several rungs has them.
     """
 
     adopted_WV: Mask
     best_W: Index
     compute_W: Array
+    shrunk_WV: Array | None = None
 
 
 Policy = Callable[[Truth, np.random.Generator], Play]
@@ -109,33 +111,34 @@ def asynchronous_halving(truth: Truth, rng: np.random.Generator) -> Play:
 
 def sweepkit(design: Design) -> Policy:
     """Our rule: rank, screen on fresh seeds, decide on fresh seeds with the whole rung's noise."""
+    return lambda truth, rng: climb(design, truth, np.ones(truth.target_WV.shape, dtype=bool), rng)
 
-    def play(truth: Truth, rng: np.random.Generator) -> Play:
-        variant_WS = _everybody(truth)
-        active_WS = np.ones(variant_WS.shape, dtype=bool)
-        compute_W = np.zeros(len(variant_WS))
-        for stage in design.stages[:-1]:
-            own = stage.reference_replicates
-            runs = rung.run(truth, stage.rung, np.maximum(variant_WS, 0), stage.seeds, rng, own)
-            num_runs_W = (active_WS.sum(axis=1) + own * active_WS.any(axis=1)) * stage.seeds
-            compute_W += num_runs_W * truth.world.cost[stage.rung]
-            keep = stage.keep or variant_WS.shape[1]
-            place_WS = rung.climb(runs, active_WS, stage.seeds, design.decision, keep)
-            active_WS = place_WS >= 0
-            variant_WS = np.take_along_axis(variant_WS, np.maximum(place_WS, 0), axis=1)
-        last = design.stages[-1]
-        looks = last.looks or (last.seeds,)
-        runs = rung.run(truth, last.rung, variant_WS, last.seeds, rng, last.reference_replicates)
-        adopted_WS, shrunk_WS, used_W = rung.adopt(runs, active_WS, looks, design.decision)
-        compute_W += used_W * truth.world.cost[last.rung]
-        adopted_WV = np.zeros(truth.target_WV.shape, dtype=bool)
-        world, place = np.nonzero(adopted_WS)
-        adopted_WV[world, variant_WS[world, place]] = True
-        first_W = np.where(adopted_WS, shrunk_WS, np.inf).argmin(axis=1)
-        best_W = variant_WS[np.arange(len(variant_WS)), first_W]
-        return Play(adopted_WV, np.where(adopted_WS.any(axis=1), best_W, -1), compute_W)
 
-    return play
+def climb(design: Design, truth: Truth, active_WV: Mask, rng: np.random.Generator) -> Play:
+    """Up the stages of a design with those variants of each world that are active."""
+    variant_WS, active_WS = _everybody(truth), active_WV
+    compute_W, shrunk_WV = np.zeros(len(variant_WS)), None
+    for stage in design.stages[:-1]:
+        own = stage.reference_replicates
+        runs = rung.run(truth, stage.rung, np.maximum(variant_WS, 0), stage.seeds, rng, own)
+        shrunk_WV = rung.shrunk(runs, active_WS, stage.seeds) if shrunk_WV is None else shrunk_WV
+        num_runs_W = (active_WS.sum(axis=1) + own * active_WS.any(axis=1)) * stage.seeds
+        compute_W += num_runs_W * truth.world.cost[stage.rung]
+        keep = stage.keep or variant_WS.shape[1]
+        place_WS = rung.climb(runs, active_WS, stage.seeds, design.decision, keep)
+        active_WS = place_WS >= 0
+        variant_WS = np.take_along_axis(variant_WS, np.maximum(place_WS, 0), axis=1)
+    last = design.stages[-1]
+    looks = last.looks or (last.seeds,)
+    runs = rung.run(truth, last.rung, variant_WS, last.seeds, rng, last.reference_replicates)
+    adopted_WS, shrunk_WS, used_W = rung.adopt(runs, active_WS, looks, design.decision)
+    compute_W += used_W * truth.world.cost[last.rung]
+    adopted_WV = np.zeros(truth.target_WV.shape, dtype=bool)
+    world, place = np.nonzero(adopted_WS)
+    adopted_WV[world, variant_WS[world, place]] = True
+    first_W = np.where(adopted_WS, shrunk_WS, np.inf).argmin(axis=1)
+    best_W = variant_WS[np.arange(len(variant_WS)), first_W]
+    return Play(adopted_WV, np.where(adopted_WS.any(axis=1), best_W, -1), compute_W, shrunk_WV)
 
 
 def _halve(truth: Truth, rng: np.random.Generator) -> tuple[Index, Array]:

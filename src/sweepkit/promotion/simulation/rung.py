@@ -121,6 +121,18 @@ def climb(runs: Runs, active_WS: Mask, num_seeds: int, decision: DecisionRule, k
     return np.where(np.isfinite(taken_WS), place_WS, -1).astype(np.int64)
 
 
+def shrunk(runs: Runs, active_WS: Mask, num_seeds: int) -> Array:
+    """Shrunken effects as a screen has them; of single runs, whose noise it cannot see, the measured ones."""
+    if num_seeds == 1:
+        return np.asarray(runs.loss_WSN[:, :, 0] - runs.reference_WMN[:, :, 0].mean(axis=1, keepdims=True))
+    return _shrunk(estimate(runs, active_WS, num_seeds), active_WS)
+
+
+def _shrunk(found: Estimates, active_WS: Mask) -> Array:
+    effect_WS = np.where(active_WS, found.effect_WS, 0.0)
+    return shrinkage.shrink(effect_WS, _normal_error(found.effect_WS, found))
+
+
 def adopt(
     runs: Runs, active_WS: Mask, looks: tuple[int, ...], decision: DecisionRule
 ) -> tuple[Mask, Array, Array]:
@@ -140,9 +152,7 @@ def adopt(
         playing_W = open_WS.any(axis=1)
         used_W += np.where(playing_W, (open_WS.sum(axis=1) + replicates) * (seeds - before), 0)
         found = estimate(runs, open_WS, seeds)
-        now_WS = shrinkage.shrink(
-            np.where(open_WS, found.effect_WS, 0.0), _normal_error(found.effect_WS, found)
-        )
+        now_WS = _shrunk(found, open_WS)
         shrunk_WS = np.where(open_WS, now_WS, shrunk_WS)
         fractions = tuple(item / looks[-1] for item in looks[: look + 1])
         left_W, rho = family_W - adopted_WS.sum(axis=1), dunnett.rho(replicates)

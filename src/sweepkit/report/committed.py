@@ -1,0 +1,147 @@
+"""A sweep as it is committed: ``results/published/NAME/``, from which every verdict can be made again.
+
+The folder is named like the sweep and reads like one without its runs: ``sweepkit results FOLDER`` and
+``report FOLDER`` take it, and the ladder's own rule gives the same verdicts from its tables
+(``promotion/replay.py``). What a report repeats is left out; it is made when it is asked for.
+"""
+
+from __future__ import annotations
+
+import gzip
+import shlex
+import shutil
+from pathlib import Path
+from typing import IO
+
+import pandas as pd
+
+from sweepkit import fsio
+from sweepkit.analysis import calibration_file
+from sweepkit.errors import invalid
+from sweepkit.promotion.verdict_record import Final, Promotion
+from sweepkit.report import markdown, plots, sheets
+from sweepkit.report.content import Content, gather
+from sweepkit.results import export, store
+from sweepkit.sweep import frozen, frozen_head
+
+_FIGURE = "figure.svg"
+#: Of the sweep's folder: all that verdicts follow from, and what they came to.
+_COPIED = ("*.json", "limits.jsonl", "trials.jsonl", "effects.csv", "costs.csv")
+_CURVES = ("run_id", "variant", "rung", "seed", "step", "tokens", "train_time_s", "loss", "val_bpb")
+_LOSSES_A_RUN = 256
+_ENVIRONMENT = (
+    "rung", "hardware", "device", "dtype", "num_threads", "concurrency", "compiled", "torch", "git_commit",
+    "git_dirty", "sources", "text_digest", "measured_on",
+)  # fmt: skip
+_SHOWN = ["rung", "hardware", "dtype", "num_threads", "torch", "runs"]
+
+
+def publish(sweep: str, results_dir: Path, into: Path, commands: str = "") -> Path:
+    """Write what to commit of a sweep that is decided; again, it replaces what was there.
+
+    Args:
+        into: the folder to make the sweep's in.
+        commands: how it was run, a line each; by default as its frozen plan says.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ConfigError: nothing was decided yet.
+    """
+    content = gather(sweep, results_dir)
+    whole, promotion = content.frozen, content.promotion
+    if whole is None or promotion is None or not promotion.finished:
+        remedy = f"sweepkit promote {sweep} goes on with it"
+        raise invalid("publish", sweep, "be a sweep whose verdicts stand", remedy)
+    folder = into.absolute() / sweep
+    if folder == content.sweep_dir:
+        raise invalid("publish", str(folder), "be another folder than the sweep's own", "name another one")
+    shutil.rmtree(folder, ignore_errors=True)
+    for pattern in _COPIED:
+        for path in content.sweep_dir.glob(pattern):
+            fsio.write_text(folder / path.name, path.read_text())
+    known = results_dir / calibration_file.NAME
+    if known.is_file():
+        fsio.write_text(folder / known.name, known.read_text())
+    plan = "".join(f"{line.decode()}\n" for line in frozen.plan_lines(content.sweep_dir))
+    _write_packed(folder / frozen.PACKED_PLAN_FILE, plan)
+    _write_packed(folder / store.PUBLISHED_RUNS, export.csv(store.load(sweep, results_dir)))
+    export.write(_curves(content.curves), folder / store.PUBLISHED_CURVES, "parquet")
+    environment = environments(content.runs)
+    fsio.write_text(folder / "environment.csv", export.csv(environment))
+    line = ["sweepkit", "promote", sweep, *frozen_head.read(content.sweep_dir).overrides]
+    commands = commands or shlex.join(line)
+    fsio.write_text(folder / "commands.txt", f"{commands}\n")
+    fsio.write_text(folder / _FIGURE, _figure(content).replace("currentColor", "#333"))
+    fsio.write_text(folder / "README.md", _page(content, promotion, environment, commands))
+    return folder
+
+
+def environments(runs: pd.DataFrame) -> pd.DataFrame:
+    """What runs were computed and measured with: a row for each that differs, with the number of its runs."""
+    started = runs[runs["hardware"].notna()].drop_duplicates("run_id")
+    names = [name for name in _ENVIRONMENT if name in started]
+    return started.groupby(names, dropna=False, sort=False).size().rename("runs").reset_index()
+
+
+def _write_packed(path: Path, text: str) -> None:
+    """The same text gives the same bytes."""
+    packed = gzip.compress(text.encode(), mtime=0)
+
+    def fill(file: IO[bytes]) -> None:
+        file.write(packed)
+
+    fsio.write_atomic(path, fill)
+
+
+def _curves(curves: pd.DataFrame) -> pd.DataFrame:
+    """Losses by step: every evaluation, and of a long run as many training losses as can be told apart."""
+    found = curves[[name for name in _CURVES if name in curves]]
+    longest = found.groupby("run_id")["step"].transform("max").astype("float64")
+    stride = (longest / _LOSSES_A_RUN).clip(lower=1).round().astype("int64")
+    is_kept = found["val_bpb"].notna() | (found["step"].astype("int64") % stride == 0)
+    single = dict.fromkeys(("train_time_s", "loss"), "Float32")
+    return found[is_kept].astype({name: kind for name, kind in single.items() if name in found})
+
+
+def _figure(content: Content) -> str:
+    """Effects from rung to rung; of a single rung, each with its interval."""
+    rungs = content.rungs
+    followed = content.effects()
+    if len(rungs) > 1 and followed["depth"].nunique() > 1:
+        above = set(followed.loc[followed["rung"] != rungs[0], "variant"])
+        shown = followed[followed["variant"].isin(above)] if above else followed
+        return plots.transfer(shown, plots.colours(content.variants), content.decision)
+    outcomes = {item.variant: item.outcome.value for item in content.verdicts}
+    return plots.forest(content.judged(rungs[-1]), content.rule_on(rungs[-1]), outcomes)
+
+
+def _page(content: Content, promotion: Promotion, environment: pd.DataFrame, commands: str) -> str:
+    """The question, what came out, a table and a figure, and the verdicts in words."""
+    rule = content.decision
+    states = content.runs.drop_duplicates("run_id")["state"].value_counts()
+    counts = ", ".join(f"{number} {state}" for state, number in states.items())
+    asked = content.frozen.question if content.frozen else ""
+    parts = [
+        f"# {content.name}",
+        asked,
+        f"{promotion.message[:1].upper()}{promotion.message[1:]}.",
+        f"Runs: {counts}. Decided by {rule.metric}, α = {rule.alpha:.3g}, min_effect {rule.min_effect:g}; "
+        f"frozen as `{promotion.frozen_sha256[:12]}`.",
+        f"![effects of {content.name}]({_FIGURE})",
+        markdown.table(sheets.transfer(promotion.transfer, rule.metric)),
+        "## Verdicts",
+    ]
+    for outcome in Final:
+        finals = [final for final in promotion.finals if final.outcome is outcome]
+        lines = [f"- {final.variant} ({final.rung}): {'; '.join(final.reasons)}" for final in finals]
+        parts += ["\n".join([f"{outcome.value}:", "", *lines])] if lines else []
+    parts += [
+        "## How it was run",
+        "\n".join(f"    {line}" for line in commands.splitlines()),
+        export.encode(environment[_SHOWN], "markdown").decode(),
+        f"`{store.PUBLISHED_RUNS}`: every run, failed ones too. `{store.PUBLISHED_CURVES}`: losses by step. "
+        "`sweepkit results` and `sweepkit report` read this folder; the verdicts follow from it again.",
+    ]
+    return "\n\n".join(part.rstrip() for part in parts if part.strip()) + "\n"
