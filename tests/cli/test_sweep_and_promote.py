@@ -224,7 +224,7 @@ def test_a_text_that_leaves_nothing_for_the_last_rung_is_refused_before_anything
         texts = [f"text {number} {line}: " + " ".join(map(str, range(line))) for line in range(200)]
         table = pa.table({"text": texts})
         pq.write_table(table, tmp_path / "text" / f"part{number}.parquet")
-    data = ["dataset=parquet_folder", f"dataset.path={tmp_path / 'text'}", "tokenizer.vocab_size=300"]
+    data = ["dataset=files", f"dataset.path={tmp_path / 'text'}", "tokenizer.vocab_size=300"]
     few = "evaluation.streams=[validation]"
     assert main(["promote", "mine", *data, few]) == 2
     assert "leaves 0 bytes of text for validation_holdout" in capsys.readouterr().err

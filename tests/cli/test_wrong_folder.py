@@ -23,14 +23,28 @@ def write(path: Path, **columns: list[object]) -> None:
     pq.write_table(pa.table(columns or {"text": texts, "id": [1, 2]}), path)
 
 
-def nested(folder: Path) -> None:
-    write(folder / "more" / "deep" / "c.parquet")
+def splits(folder: Path) -> None:
+    write(folder / "train" / "a.parquet")
+    write(folder / "test" / "a.parquet")
 
 
-def all_nested(folder: Path) -> None:
+def formats(folder: Path) -> None:
+    (folder / "c.txt").write_text("text")
+
+
+def empty_file(folder: Path) -> None:
+    (folder / "b.parquet").write_bytes(b"")
+
+
+def no_file(folder: Path) -> None:
+    for path in folder.glob("*.parquet"):
+        path.rename(path.with_suffix(".bin"))
+
+
+def a_wrong_line(folder: Path) -> None:
     for path in folder.glob("*.parquet"):
         path.unlink()
-    write(folder / "train" / "a.parquet")
+    (folder / "a.jsonl").write_text('{"text": "one"}\n{"text": 5}\n')
 
 
 def other_columns(folder: Path) -> None:
@@ -48,8 +62,16 @@ WRONG: dict[str, tuple[Callable[[Path], None], list[str], str]] = {
     "its columns": (other_columns, [], "dataset.text_column is 'text', but must name a column of"),
     "all held out": (nothing, ["dataset.validation_shards=2"], "leave one of the 2 files to train on"),
     "none held out": (nothing, ["dataset.validation_shards=0"], "dataset.validation_shards is 0"),
-    "some nested": (nested, [], "which holds more/deep/c.parquet, but must hold all of its"),
-    "all nested": (all_nested, [], "which holds train/a.parquet, but must hold all of its"),
+    "splits": (splits, [], "which holds train and test, but must be one of them; use dataset.path="),
+    "formats": (formats, [], "which holds a.parquet (2) and c.txt (1), but must hold text of one format"),
+    "an empty file": (empty_file, [], "b.parquet is empty, but must hold text"),
+    "no file": (no_file, [], "which holds no file of text, but must hold at least one of *.parquet"),
+    "a wrong line": (a_wrong_line, [], "'text', of type int in"),
+    "a missing validation text": (
+        nothing,
+        ["dataset.validation_path=no.txt"],
+        "dataset.validation_path is 'no.txt'",
+    ),
 }
 
 
@@ -65,7 +87,7 @@ def test_every_command_says_it_and_begins_nothing(
     for name in ("a", "b"):
         write(folder / f"{name}.parquet")
     make(folder)
-    given = ["experiment=mini", "model=d2", "dataset=parquet_folder", f"dataset.path={folder}", *overrides]
+    given = ["experiment=mini", "model=d2", "dataset=files", f"dataset.path={folder}", *overrides]
     content = {"axes": {"optimizer.x0.lr": [0.1, 0.2]}, "base": given}
     content |= {"ladder": "mini"} if command == "promote" else {}
     Path("own.yaml").write_text(json.dumps(content))

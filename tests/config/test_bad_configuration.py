@@ -82,13 +82,13 @@ def message(*overrides: str) -> str:
         ("model.num_kv_heads=4", ["model.num_kv_heads", "4", "6 query heads", "[1, 2, 3, 6]"]),
         ("model.value_gate_channels=4096", ["model.value_gate_channels", "4096", "768"]),
         ("model.smear_channels=4096", ["model.smear_channels", "4096", "768"]),
-        ("dataset=parquet_folder", ["dataset.path", "folder of parquet files", "dataset.path=FOLDER"]),
+        ("dataset=files", ["dataset.path", "folder of parquet files", "dataset.path=FOLDER"]),
         ("dataset.kind=hub", ["dataset.repo", "owner/name"]),
         ("dataset.sources=[boks]", ["dataset.sources", "'boks'", "did you mean 'books'"]),
         ("dataset.sources=[books,books]", ["dataset.sources", "nothing twice"]),
         (
             "dataset.path=/my/text",
-            ["dataset.path", "kind embedded does not read it", "dataset=parquet_folder"],
+            ["dataset.path", "kind embedded does not read it", "dataset=files"],
         ),
         ("dataset.repo=me/mine", ["dataset.repo", "does not read it", "dataset.kind=hub"]),
         (
@@ -110,9 +110,9 @@ def test_message(override: str, parts: list[str]) -> None:
 
 
 def test_every_kind_of_dataset_keeps_its_own_fields() -> None:
-    assert compose(["dataset=parquet_folder", "dataset.path=/my/text"]).dataset.path == "/my/text"
+    assert compose(["dataset=files", "dataset.path=/my/text"]).dataset.path == "/my/text"
     assert "does not read it" in message("dataset=climbmix", "dataset.sources=[books]")
-    assert "does not read it" in message("dataset=parquet_folder", "dataset.path=x", "dataset.repo=me/mine")
+    assert "does not read it" in message("dataset=files", "dataset.path=x", "dataset.repo=me/mine")
 
 
 def test_a_warmup_in_steps_that_a_ratio_replaces_is_not_ignored() -> None:

@@ -54,7 +54,7 @@ def test_precedence_schema_group_experiment_command_line() -> None:
 def test_values_of_every_kind() -> None:
     config = compose(
         [
-            "dataset=parquet_folder",
+            "dataset=files",
             "model.depth=3",
             "optimizer.x0.lr=1e-2",
             "model.smear=false",
@@ -130,7 +130,7 @@ def test_values_come_first_and_interpolations_last(own_conf: Path) -> None:
 
 
 def test_what_a_file_leaves_open_may_be_given(own_conf: Path) -> None:
-    (own_conf / "dataset" / "mine.yaml").write_text("# Mine.\nkind: parquet_folder\npath: ???\n")
+    (own_conf / "dataset" / "mine.yaml").write_text("# Mine.\nkind: files\npath: ???\n")
     assert compose(["dataset=mine", "dataset.path=/text"]).dataset.path == "/text"
     with pytest.raises(ConfigError, match=r"dataset\.path.*add dataset\.path=FOLDER"):
         compose(["dataset=mine"])

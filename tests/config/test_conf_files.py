@@ -14,7 +14,7 @@ from sweepkit.plan.build import build
 OPTIONS = [(group, name) for group, names in available(paths.conf_dir()).items() for name in names]
 GROUPS = {
     "model": "d2 d4 d6 d8 d12 d16 d20 d24 d26",
-    "dataset": "embedded parquet_folder fineweb_edu climbmix fineweb finepdfs_mix dolma3 cosmopedia",
+    "dataset": "embedded files fineweb_edu climbmix fineweb finepdfs_mix dolma3 cosmopedia",
     "tokenizer": "bpe",
     "packing": "best_fit greedy_crop stream",
     "optimizer": "muon adamw lion",
@@ -37,7 +37,7 @@ def test_promised_options_exist(group: str, names: str) -> None:
 @pytest.mark.parametrize(("group", "name"), OPTIONS)
 def test_every_option_plans(group: str, name: str, tmp_path: Path) -> None:
     (tmp_path / "text.parquet").touch()
-    path = [f"dataset.path={tmp_path}"] if name == "parquet_folder" else []
+    path = [f"dataset.path={tmp_path}"] if name == "files" else []
     plan = build(compose([f"{group}={name}", *path]))
     assert plan.num_steps > 0
     if group == "model":

@@ -32,7 +32,7 @@ from sweepkit.plan.run_plan import RunPlan
 
 FIELDS = fields_of(RunConfig)
 KEYS = ("run_id", "variant_id", "training_id", "evaluation_key", "pair_key", "compile_key")
-FOLDER = ("dataset=parquet_folder", "dataset.path=one")
+FOLDER = ("dataset=files", "dataset.path=one")
 HUB = ("dataset=climbmix", f"dataset.revision={'1' * 40}")
 #: Every field is read in one of these configurations, and every field with a condition is not in another.
 BASES: tuple[tuple[str, ...], ...] = (

@@ -35,7 +35,7 @@ def sentences(count: int, first: int = 0) -> list[str]:
 def folder_config(folder: Path, vocab_size: int = 300, sequence_len: int = 32) -> RunConfig:
     """A RunConfig over a parquet folder, with a small tokenizer."""
     config = RunConfig()
-    config.dataset = DatasetConfig(name="folder", kind=DatasetKind.parquet_folder, path=str(folder))
+    config.dataset = DatasetConfig(name="folder", kind=DatasetKind.files, path=str(folder))
     config.tokenizer.vocab_size = vocab_size
     config.horizon.sequence_len = sequence_len
     return config

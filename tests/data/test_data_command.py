@@ -44,6 +44,6 @@ def test_stats_compares_the_algorithms(run) -> None:  # type: ignore[no-untyped-
 def test_list_names_every_dataset(run) -> None:  # type: ignore[no-untyped-def]
     rows = {row["dataset"]: row["description"] for row in json.loads(run("list", "--format", "json"))}
     assert rows.keys() >= {
-        "embedded", "parquet_folder", "fineweb_edu", "climbmix", "fineweb", "finepdfs_mix", "dolma3",
+        "embedded", "files", "fineweb_edu", "climbmix", "fineweb", "finepdfs_mix", "dolma3",
     }  # fmt: skip
     assert all(rows.values()), "a dataset says nothing about itself"

@@ -16,8 +16,8 @@ from sweepkit.config.choices import DatasetKind
 from sweepkit.config.schema import DatasetConfig, RunConfig
 from sweepkit.data.documents import documents
 from sweepkit.data.prepare import prepare
-from sweepkit.data.text_file import open_text
 from sweepkit.errors import ConfigError, DataError
+from sweepkit.plan.text_file import open_text
 
 
 def texts_of(config: RunConfig, split: str) -> list[str]:
@@ -77,7 +77,7 @@ def test_json_lines_can_be_read_plain_and_compressed(tmp_path: Path) -> None:
     for path in tmp_path.glob("a.*"):
         assert [text for batch in open_text(path, "text") for text in batch] == list(sentences(5))
     (tmp_path / "a.jsonl.zst").write_bytes((tmp_path / "a.jsonl.zst").read_bytes()[:-20])
-    with pytest.raises(DataError, match=r"a\.jsonl\.zst is corrupt or cut short"):
+    with pytest.raises(DataError, match=r"a\.jsonl\.zst, line 1, is corrupt or cut short"):
         list(open_text(tmp_path / "a.jsonl.zst", "text"))
     with pytest.raises(DataError, match=r"dataset\.text_column is 'body'.*known: id, text"):
         list(open_text(tmp_path / "a.jsonl", "body"))
@@ -85,7 +85,7 @@ def test_json_lines_can_be_read_plain_and_compressed(tmp_path: Path) -> None:
 
 def wrong(path: str | None, **changes: object) -> RunConfig:
     config = RunConfig()
-    config.dataset = DatasetConfig(name="mine", kind=DatasetKind.parquet_folder, path=path)
+    config.dataset = DatasetConfig(name="mine", kind=DatasetKind.files, path=path)
     for name, value in changes.items():
         setattr(config.dataset, name, value)
     config.tokenizer.vocab_size = 300
@@ -93,7 +93,7 @@ def wrong(path: str | None, **changes: object) -> RunConfig:
 
 
 def test_no_path_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"dataset\.path is not set, but must name a folder"):
+    with pytest.raises(ConfigError, match=r"dataset\.path is not set, but must name a file or a folder"):
         prepare(wrong(None))
 
 
@@ -105,17 +105,13 @@ def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
         prepare(wrong(str(tmp_path / "nowhere")))
 
 
-def test_a_file_in_place_of_a_folder_is_refused(tmp_path: Path) -> None:
+def test_a_file_whose_name_says_no_format_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
-    with pytest.raises(DataError, match="is not a folder, but must be a folder"):
+    with pytest.raises(DataError, match=r"file', but must be a folder or one of \*\.parquet.*; rename"):
         prepare(wrong(str(tmp_path / "file")))
 
 
 def test_what_is_named_parquet_and_is_no_file_is_refused(folder: Path) -> None:
-    (folder / "parts.parquet").mkdir()
-    with pytest.raises(DataError, match=r"parts\.parquet is a folder, but must be a parquet file"):
-        prepare(wrong(str(folder)))
-    (folder / "parts.parquet").rmdir()
     (folder / "gone.parquet").symlink_to(folder / "elsewhere")
     with pytest.raises(DataError, match=r"gone\.parquet is a link to a file that is missing"):
         prepare(wrong(str(folder)))
@@ -123,7 +119,7 @@ def test_what_is_named_parquet_and_is_no_file_is_refused(folder: Path) -> None:
 
 def test_validation_text_that_is_trained_on_too_is_refused(folder: Path) -> None:
     shutil.copy(folder / "part0.parquet", folder / "part9.parquet")
-    with pytest.raises(DataError, match=r"part9\.parquet is validation text.*\(part0\.parquet has the same"):
+    with pytest.raises(DataError, match=r"part9\.parquet is validation text.*part0\.parquet has the same"):
         prepare(wrong(str(folder)))
 
 
@@ -137,7 +133,9 @@ def test_text_is_text_in_any_layout(tmp_path: Path, kind: pa.DataType) -> None:
 
 
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"holds no \*\.parquet file, but must hold at least one; put files"):
+    with pytest.raises(
+        DataError, match=r"holds no file of text, but must hold at least one of .*; put files"
+    ):
         prepare(wrong(str(tmp_path)))
 
 
@@ -153,7 +151,7 @@ def test_a_column_that_is_no_text_is_refused(folder: Path) -> None:
         prepare(wrong(str(folder), text_column="id"))
 
 
-@pytest.mark.parametrize("keep", [0, 7, -100])
+@pytest.mark.parametrize("keep", [7, -100])
 def test_a_corrupt_file_is_named(folder: Path, keep: int) -> None:
     path = folder / "part1.parquet"
     path.write_bytes(path.read_bytes()[:keep])
@@ -226,7 +224,10 @@ def test_bytes_that_are_no_utf8_are_damage(tmp_path: Path) -> None:
     [
         ('{"text": 5, "body": "b"}', r"'text', of type int in .*but must be text; known: body$"),
         ('{"text": ["a"]}', r"'text', of type list in .*; write that column as strings$"),
-        ("[1, 2]", r"corrupt or cut short \(it has \[1, 2\]\), but must be one JSON object a line"),
+        (
+            "[1, 2]",
+            r"line 2, is corrupt or cut short \(it has \[1, 2\]\), but must be one JSON object a line",
+        ),
         ("null", r"but must be one JSON object a line"),
     ],
 )

@@ -16,8 +16,8 @@ from sweepkit.data import embedded as embedded_corpus
 from sweepkit.data.behind import behind
 from sweepkit.data.documents import Documents
 from sweepkit.data.prepare import PreparedData, prepare
-from sweepkit.data.text_file import TextFile
 from sweepkit.errors import DataError
+from sweepkit.plan.text_file import TextFile
 
 
 def texts_of(prepared: PreparedData, place: int) -> list[str]:

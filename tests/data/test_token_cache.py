@@ -22,10 +22,10 @@ from sweepkit import fsio
 from sweepkit.data import block_check, cache, token_cache
 from sweepkit.data.documents import Documents
 from sweepkit.data.prepare import prepare
-from sweepkit.data.text_file import TextFile
 from sweepkit.data.token_cache import TokenCache
 from sweepkit.data.tokenizer import Tokenizer, train
 from sweepkit.errors import DataError, StorageError
+from sweepkit.plan.text_file import TextFile
 
 TEXTS = sentences(90)
 TOKENIZER = train(TEXTS, 300, 2, 10**9)

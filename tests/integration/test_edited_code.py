@@ -91,7 +91,7 @@ def test_own_text_is_what_is_in_it(sweepkit: Cli, tmp_path: Path) -> None:
         return folder
 
     def train(folder: Path, *more: str) -> CompletedProcess[str]:
-        own = ["dataset=parquet_folder", f"dataset.path={folder}", "evaluation.streams=[validation]"]
+        own = ["dataset=files", f"dataset.path={folder}", "evaluation.streams=[validation]"]
         done = sweepkit("train", *more, *TINY, *own)
         assert done.returncode == 0, done.stderr
         return done

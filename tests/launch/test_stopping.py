@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
+from sweepkit import exit_status
 from sweepkit.launch.stopping import Stopping
 
 STORM = """
@@ -56,3 +60,61 @@ def test_waiting_ends_with_the_time_or_the_flag() -> None:
     threading.Timer(0.1, stop.stop, ["enough"]).start()
     assert stop.wait(30.0)
     assert stop.reason == "enough"
+
+
+BUSY = """
+import hashlib, os, subprocess, sys, time
+from sweepkit.launch import stopping
+stopping.GRACE_S, stopping.LAST_S = 0.5, 1.0
+child = subprocess.Popen(["sleep", "100"], start_new_session=True)
+print(child.pid, flush=True)
+with stopping.on_signals() as stop:
+    try:
+        if sys.argv[1] == "python":
+            while True:
+                sum(range(1000))
+        elif sys.argv[1] == "setup":
+            with stop.at_once():
+                time.sleep(100)
+        elif sys.argv[1] == "native":
+            hashlib.pbkdf2_hmac("sha256", b"x", b"y", 2**31 - 1)  # minutes, outside of Python
+        while not stop():
+            time.sleep(0.01)
+        time.sleep(3)  # a large checkpoint
+        print("checkpoint")
+    except KeyboardInterrupt as why:
+        print(f"interrupted by {why}")
+child.kill()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    ("where", "said", "status"),
+    [
+        ("python", "interrupted by", 0),
+        ("setup", "interrupted by", 0),
+        ("native", "", exit_status.STOPPED),
+        ("polling", "checkpoint", 0),
+    ],
+)
+def test_whatever_a_process_is_at_it_ends_in_time(where: str, said: str, status: int, number: int) -> None:
+    """In Python it is interrupted, elsewhere ended with its children; who writes a checkpoint is let be."""
+    with subprocess.Popen([sys.executable, "-c", BUSY, where], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        child = int(process.stdout.readline())
+        time.sleep(0.5)
+        process.send_signal(number)
+        output, _ = process.communicate(timeout=60)
+    assert output.startswith(said) and process.returncode == status
+    for _ in range(100):
+        if not is_alive(child):
+            return
+        time.sleep(0.05)
+    raise AssertionError("its child goes on")
+
+
+def is_alive(pid: int) -> bool:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] not in "ZX"
+    return False

@@ -6,7 +6,7 @@ import pytest
 
 from sweepkit.config.compose import compose
 from sweepkit.plan.build import build
-from sweepkit.plan.cost import PEAK_FLOPS, device_key, evaluated_alone, peak_flops
+from sweepkit.plan.cost import PEAK_FLOPS, bytes_a_token, device_key, evaluated_alone, peak_flops
 from sweepkit.plan.run_plan import RunPlan
 
 
@@ -102,11 +102,15 @@ def test_memory_grows_with_what_takes_memory() -> None:
 
 
 def test_an_evaluation_alone_is_a_forward_pass_over_its_bytes_and_no_more_than_the_training() -> None:
-    training = plan("model=d12", "evaluation.streams=[validation]", "evaluation.max_bytes=200000000")
+    large = ["model=d12", "dataset=climbmix", "evaluation.max_bytes=200000000"]
+    training = plan(*large, "evaluation.streams=[validation]")
     alone = evaluated_alone(training)
-    assert alone.total_flops == pytest.approx(1e8 * training.flops_per_token / 3, rel=1e-9)
+    tokens = 2e8 / bytes_a_token(32_768)
+    assert alone.total_flops == pytest.approx(tokens * training.flops_per_token / 3, rel=1e-9)
+    with_probe = evaluated_alone(plan(*large)).total_flops - alone.total_flops
+    assert with_probe == pytest.approx(alone.total_flops * 387_398 / 2e8, rel=1e-6)  # all there is of it
     assert alone.estimated_gpu_hours is not None and training.estimated_gpu_hours is not None
     share = alone.total_flops / training.total_flops
     assert alone.estimated_gpu_hours == pytest.approx(share * training.estimated_gpu_hours)
-    short = plan("model=d12", "horizon.num_steps=1")
+    short = plan(*large, "horizon.num_steps=1")
     assert evaluated_alone(short).estimated_gpu_hours == short.estimated_gpu_hours

@@ -44,7 +44,7 @@ def folder(path: Path, **files: str) -> Path:
 
 
 def plan(path: Path, *overrides: str) -> RunPlan:
-    return build(compose(["dataset=parquet_folder", f"dataset.path={path}", *overrides]))
+    return build(compose(["dataset=files", f"dataset.path={path}", *overrides]))
 
 
 def test_two_texts_in_folders_of_one_name_are_two_runs(tmp_path: Path) -> None:
@@ -103,8 +103,8 @@ def test_an_edit_makes_another_run_and_is_found_before_training(
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    first=st.dictionaries(st.sampled_from("abcd"), st.binary(max_size=3), min_size=1),
-    second=st.dictionaries(st.sampled_from("abcd"), st.binary(max_size=3), min_size=1),
+    first=st.dictionaries(st.sampled_from("abcd"), st.binary(min_size=1, max_size=3), min_size=1),
+    second=st.dictionaries(st.sampled_from("abcd"), st.binary(min_size=1, max_size=3), min_size=1),
 )
 def test_digests_are_equal_exactly_where_names_and_bytes_are(
     first: dict[str, bytes], second: dict[str, bytes], tmp_path: Path
@@ -138,7 +138,7 @@ def test_a_damaged_memory_of_digests_is_not_believed(tmp_path: Path, monkeypatch
     first = folder_text.digest(str(path))
     (memory,) = (tmp_path / "cache" / "data" / "manifests").iterdir()
     content = json.loads(memory.read_text())
-    content["files"]["a.parquet"]["sha256"] = "0" * 64
+    content["files"][str(path / "a.parquet")]["sha256"] = "0" * 64
     for damage in (json.dumps(content), "", "[]", "null", '{"files": 3}'):
         memory.write_text(damage)
         assert folder_text.digest(str(path)) == first
@@ -148,7 +148,7 @@ def test_a_folder_that_only_nodes_see_is_no_run_by_name(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"does not exist on this machine, .* plan on a machine that has"):
         plan(tmp_path / "on_the_nodes")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match=r"holds no \*\.parquet file"):
+    with pytest.raises(DataError, match=r"holds no file of text, but must hold at least one of \*\.parquet"):
         plan(tmp_path / "empty")
 
 
@@ -164,7 +164,7 @@ def test_which_part_of_a_folder_is_read_is_part_of_the_run(tmp_path: Path) -> No
 def test_the_embedded_corpus_is_its_manifest_wherever_it_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    own = ["dataset=parquet_folder", f"dataset.path={folder(tmp_path / 'text', a='1')}"]
+    own = ["dataset=files", f"dataset.path={folder(tmp_path / 'text', a='1')}"]
     cases = {
         "trained on": [],
         "for the tokenizer": [*own, "tokenizer=shared", "evaluation.streams=[validation]"],
@@ -225,7 +225,7 @@ def test_planning_own_text_imports_no_torch(tmp_path: Path) -> None:
     path = folder(tmp_path / "text", a="one")
     code = (
         "import sys; from sweepkit.config.compose import compose; from sweepkit.plan.build import build;"
-        f"build(compose(['dataset=parquet_folder', 'dataset.path={path}']));"
+        f"build(compose(['dataset=files', 'dataset.path={path}']));"
         "assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -21,10 +21,10 @@ from sweepkit.sweep.file import SweepFile
 
 #: Marked field → a base that reads it, and two values.
 CASES: dict[str, tuple[list[str], list[Any]]] = {
-    "dataset.kind": ([], ["embedded", "parquet_folder"]),
-    "dataset.path": (["dataset=parquet_folder", "dataset.path=a"], ["a", "b"]),
-    "dataset.text_column": (["dataset=parquet_folder", "dataset.path=a"], ["text", "content"]),
-    "dataset.validation_shards": (["dataset=parquet_folder", "dataset.path=a"], [1, 2]),
+    "dataset.kind": ([], ["embedded", "files"]),
+    "dataset.path": (["dataset=files", "dataset.path=a"], ["a", "b"]),
+    "dataset.text_column": (["dataset=files", "dataset.path=a"], ["text", "content"]),
+    "dataset.validation_shards": (["dataset=files", "dataset.path=a"], [1, 2]),
     "dataset.repo": (["dataset=climbmix"], ["owner/one", "owner/two"]),
     "dataset.revision": (["dataset=climbmix"], ["1" * 40, "2" * 40]),
     "dataset.shard_pattern": (["dataset=climbmix"], ["a_{index:05d}.parquet", "b_{index:05d}.parquet"]),

@@ -116,7 +116,7 @@ def test_broken_runs_fail_alone_and_only_they_are_run_again(cluster: Cluster, us
     (text / "part.parquet").write_text("not parquet")  # it is there to be planned with, and cannot be read
     axes = (
         "{data: {embedded: [dataset=embedded], "
-        f"folder: [dataset=parquet_folder, dataset.path={text}, tokenizer=shared]}}}}"
+        f"folder: [dataset=files, dataset.path={text}, tokenizer=shared]}}}}"
     )
     name = write_sweep(user.folder, seeds=1, axes=axes, reference="{data: embedded}", ladder="none")
     user.sweepkit("sweep", name, *LAUNCHER, "launcher.slurm.runs_per_task=4")

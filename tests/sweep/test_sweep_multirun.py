@@ -86,7 +86,7 @@ def test_values_that_look_alike_are_variants_of_their_own(values: str, tmp_path:
     text.mkdir()
     for number in range(2):
         (text / f"{number}.parquet").write_bytes(b"what a plan takes a digest of")
-    arguments = ["dataset=parquet_folder", f"dataset.path={text}", f"dataset.text_column={values}"]
+    arguments = ["dataset=files", f"dataset.path={text}", f"dataset.text_column={values}"]
     found = labels(arguments, tmp_path)
     assert len(found) == len(set(found.values())) == len(values.split(","))
 

@@ -136,7 +136,7 @@ def test_bad_data_and_bad_configuration_end_in_the_record(session: Session, tmp_
     text = tmp_path / "mine"
     text.mkdir()
     (text / "part.parquet").touch()
-    plan = tiny("dataset=parquet_folder", f"dataset.path={text}")
+    plan = tiny("dataset=files", f"dataset.path={text}")
     (text / "part.parquet").write_text("edited since")
     record = run(session, plan, tmp_path)
     assert record.state is RunState.failed

@@ -16,7 +16,7 @@ from sweepkit.cli import running
 from sweepkit.config import compose, paths
 from sweepkit.config.schema import RunConfig
 from sweepkit.errors import invalid
-from sweepkit.plan import build, text
+from sweepkit.plan import build, epochs, text
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.printable import counted
 from sweepkit.report import drawing, terminal
@@ -65,6 +65,8 @@ def run(args: argparse.Namespace) -> int:
         )
     results_dir = paths.results_dir()
     plans, metrics, min_effect = running.knowing_text(lambda: plans_of(args.overrides, args.seeds))
+    for plan in plans:
+        epochs.check(plan)
     pairs = _pairs(plans)
     partner, besides = partners(args.overrides, args.seeds)
     how = running.how(args, results_dir, plans[0])

@@ -25,7 +25,7 @@ examples:
   sweepkit data list                                           the datasets there are
   sweepkit data prepare                                        tokenizer, tokens and packing of the defaults
   sweepkit data prepare dataset=climbmix dataset.num_train_shards=8
-  sweepkit data prepare dataset=parquet_folder dataset.path=/data/text tokenizer.vocab_size=8192
+  sweepkit data prepare dataset=files dataset.path=/data/text tokenizer.vocab_size=8192  (docs/data.md)
   sweepkit data stats horizon.sequence_len=256                 what each packing algorithm loses
   sweepkit data stats dataset=fineweb_edu --format json
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from sweepkit.cli import running
-from sweepkit.launch import named
+from sweepkit.config.choices import LauncherKind
+from sweepkit.launch import budget, named
+from sweepkit.plan import epochs
 from sweepkit.printable import counted
 from sweepkit.sweep import frozen, frozen_head, tested
-from sweepkit.sweep.cell import Cell
+from sweepkit.sweep.cell import REFERENCE, Cell
 from sweepkit.sweep.file import SweepFile
 from sweepkit.sweep.frozen import Frozen
 from sweepkit.sweep.search_spec import SearchSpec
@@ -18,15 +20,43 @@ from sweepkit.sweep.tested import Place
 _MOST_CHANGES = 40  # lines of a table in the terminal; the report has all
 
 
-def freeze(sweep: SweepFile, overrides: Sequence[str], results_dir: Path, reuse_runs: bool) -> Frozen:
-    """Freeze a sweep, or check that it still is what was frozen; one of which nothing was run may change."""
+def freeze(
+    sweep: SweepFile, overrides: Sequence[str], results_dir: Path, reuse_runs: bool, climbs: bool = False
+) -> Frozen:
+    """Freeze a sweep, or check that it still is what was frozen; one of which nothing was run may change.
+
+    Args:
+        climbs: whether further rungs than the first are to run.
+    """
     before = frozen_head.found(results_dir / sweep.name)
+    check = check_start(results_dir, climbs)
     made = frozen.freeze(
-        sweep, results_dir, overrides, reuse_runs, lambda: named.is_asked(results_dir, sweep.name)
+        sweep, results_dir, overrides, reuse_runs, lambda: named.is_asked(results_dir, sweep.name), check
     )
     if before is not None and before.identity != made.identity:
         print(f"{sweep.name} is frozen anew: nothing of what was frozen before had been run or asked for")
     return made
+
+
+def check_start(results_dir: Path, climbs: bool = True) -> Callable[[Sequence[Cell]], None]:
+    """What refuses a sweep before it is frozen: too many epochs, or more than this machine may be given.
+
+    Of further rungs the reference alone is certain to run; whatever climbs is estimated again when it does.
+
+    Args:
+        climbs: whether further rungs than the first are to run at all.
+    """
+
+    def check(cells: Sequence[Cell]) -> None:
+        first = cells[0].rung
+        here = [cell for cell in cells if climbs or cell.rung == first]
+        for plan in {cell.plan.variant_id: cell.plan for cell in here}.values():
+            epochs.check(plan)
+        certain = [cell.plan for cell in here if cell.rung == first or cell.role == REFERENCE]
+        if running.launcher_of(certain[0]).kind is not LauncherKind.slurm:
+            budget.check(certain, running.launcher_of(certain[0]), results_dir)
+
+    return check
 
 
 def introduce(frozen: Frozen) -> None:

@@ -16,7 +16,7 @@ from sweepkit import errors
 from sweepkit.cli import freezing, run_sheet, running
 from sweepkit.config import paths, typed
 from sweepkit.config.compose import compose
-from sweepkit.plan import disk
+from sweepkit.plan import disk, epochs
 from sweepkit.plan.build import build
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.printable import counted
@@ -61,6 +61,8 @@ class Row:
     def to_json(self) -> dict[str, object]:
         place = {"variant": self.variant, "rung": self.rung, "role": self.role, "number": self.number}
         plan: dict[str, object] = typed.dump(self.plan)
+        seen = epochs.of(self.plan)
+        plan["epochs"] = None if seen is None else seen.number
         return plan | (place if self.variant else {})
 
 
@@ -185,8 +187,18 @@ def _print_tested(sweep: SweepFile, others: Sequence[str], found: Sequence[Row])
 
 def _print_sweep(found: Sequence[Row]) -> None:
     """One line a rung and size; variants that cost the same stand together."""
-    sizes_shown = (">depth", ">width", ">params", ">tokens", ">batch", ">steps", ">FLOPs", ">GPU-h")
-    optional = ("width", "batch", "depth", "params")
+    sizes_shown = (
+        ">depth",
+        ">width",
+        ">params",
+        ">tokens",
+        ">epochs",
+        ">batch",
+        ">steps",
+        ">FLOPs",
+        ">GPU-h",
+    )
+    optional = ("width", "batch", "depth", "params", "epochs")
     sheet = Sheet(("rung", "variants", ">runs", *sizes_shown), optional=optional)
     listed: list[list[str]] = []
     for rung in dict.fromkeys(row.rung for row in found):
@@ -215,6 +227,7 @@ def _print_sweep(found: Sequence[Row]) -> None:
         console.print("FLOPs and GPU-hours are of one run; in all:")
     console.print(f"{counted(len(plans), 'run')}, {flops:.3e} FLOPs, {run_sheet.cost(total, plans[0])}")
     console.print(f"disk: {disk.in_words(plans)}")
+    console.print(f"epochs of the longest: {run_sheet.epochs_of(plans)}", markup=False)
 
 
 def _print_replicates(found: Sequence[Row]) -> None:
@@ -290,6 +303,7 @@ def _size_columns(plan: RunPlan) -> tuple[str, ...]:
         str(plan.width),
         numbers.scaled(plan.total_params, fixed=False),
         numbers.scaled(plan.total_tokens, fixed=False),
+        "–" if (seen := epochs.of(plan)) is None else f"{seen.number:.3g}",
         numbers.scaled(plan.total_batch_size, fixed=False),
         f"{plan.num_steps:,}",
         f"{plan.total_flops:.2e}",

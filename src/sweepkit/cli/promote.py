@@ -116,7 +116,7 @@ def run(args: argparse.Namespace) -> int:
     def freeze() -> Frozen:
         if asked.name not in frozen.frozen_names(results_dir):
             _check_last_text(text.known(expand.expand_all(asked, args.overrides)[-1].plan))
-        return freezing.freeze(asked, args.overrides, results_dir, args.reuse_runs)
+        return freezing.freeze(asked, args.overrides, results_dir, args.reuse_runs, climbs=True)
 
     sweep = running.knowing_text(freeze)
     if args.amend_to is not None:

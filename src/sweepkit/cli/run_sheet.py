@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.table import Table
 
-from sweepkit.plan import disk
+from sweepkit.plan import disk, epochs
 from sweepkit.plan.cost import PEAK_FLOPS
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.report import terminal
@@ -31,6 +33,7 @@ def show(plan: RunPlan) -> None:
         "": groups,
         "tokens": f"{plan.total_tokens:,} ({tokens_per_param:.4g} a scaling parameter, {count}; "
         f"{_asked_for(plan)})",
+        "epochs": epochs_of([plan]),
         "steps": f"{plan.num_steps:,} of {plan.total_batch_size:,} tokens, "
         f"{micro} × {plan.device_batch_size} rows of {plan.sequence_len}",
         "schedule": f"{plan.warmup_steps} steps up{_never_up(plan)}, {plan.warmdown_steps} down, momentum "
@@ -44,6 +47,20 @@ def show(plan: RunPlan) -> None:
     }.items():
         table.add_row(name, value)
     terminal.console().print(table)
+
+
+def epochs_of(plans: Sequence[RunPlan]) -> str:
+    """How often runs see their text, at the most; and that it is more than they may."""
+    found = [(known, plan) for plan in plans if (known := epochs.of(plan)) is not None]
+    if not found:
+        return "unknown: the text has not been fetched (sweepkit data prepare does)"
+    most, plan = max(found, key=lambda item: item[0].number)
+    config = plan.config
+    said = f"{most} of {config.dataset.name}"
+    limit = config.launcher.max_epochs
+    if epochs.is_too_many(plan, most):
+        said += f": more than launcher.max_epochs={limit:g}, so that no command starts it"
+    return said
 
 
 def _asked_for(plan: RunPlan) -> str:

@@ -111,8 +111,8 @@ def _rungs(runs: list[RunStatus]) -> Sheet:
 
 
 def _runs(runs: list[RunStatus]) -> Sheet:
-    headers = ("run", "rung", "variant", ">seed", "state", ">step", ">since", ">left", "details")
-    sheet = Sheet(headers, optional=("since", "left", "rung", "details", "seed"))
+    headers = ("run", "rung", "variant", ">seed", "state", ">step", ">epochs", ">since", ">left", "details")
+    sheet = Sheet(headers, optional=("epochs", "since", "left", "rung", "details", "seed"))
     for run in runs:
         state = "lost (will be taken over)" if run.state == "lost" else run.phase or run.state
         sheet.add(
@@ -122,6 +122,7 @@ def _runs(runs: list[RunStatus]) -> Sheet:
             str(run.seed),
             Mark(state, run.state),
             f"{run.step}/{run.num_steps}",
+            "" if run.epochs is None else f"{run.epochs:.3g}",
             numbers.duration(run.age_s, decimals=0),
             numbers.duration(run.eta_s, decimals=0),
             _details(run),

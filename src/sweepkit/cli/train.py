@@ -26,7 +26,7 @@ from sweepkit.config import compose, hydras_own, own_conf, paths
 from sweepkit.config.schema import RunConfig
 from sweepkit.launch.ledger import Run
 from sweepkit.launch.other_sources import OtherSources, settle
-from sweepkit.plan import build, text
+from sweepkit.plan import build, epochs, text
 from sweepkit.printable import printable
 from sweepkit.results import answer, asked
 from sweepkit.results.record import RunDir, RunState
@@ -134,6 +134,8 @@ def train(config: RunConfig, other_sources: str = "refuse") -> int:
     if not was_complete:
         is_trained = before is not None and before.state is RunState.trained
         steps = f"{plan.num_steps} steps of {plan.total_batch_size} tokens"
+        if not is_trained:
+            epochs.check(plan)
         print(f"{plan.run_id}: {'its kept weights are evaluated' if is_trained else steps}, {where}")
         if running.run_plans([plan], how, plan.run_id, {}) is not None:
             print(f"follow: sweepkit status; the run's folder is {where}")

@@ -12,7 +12,8 @@ from sweepkit.sweep import multirun, set_fields
 def run(arguments: Sequence[str], other_sources: str = "refuse", name: str | None = None) -> int:
     """Run a multirun's overrides; returns the exit status. Raises SweepkitError for a wrong request."""
     results_dir = paths.results_dir()
-    frozen = running.knowing_text(lambda: multirun.freeze(arguments, results_dir, name=name))
+    check = freezing.check_start(results_dir)
+    frozen = running.knowing_text(lambda: multirun.freeze(arguments, results_dir, name=name, check=check))
     freezing.introduce(frozen)
     launcher = running.launcher_of(frozen.cells[0].plan)
     how = running.How(results_dir, launcher, _launcher(arguments), other_sources=other_sources)

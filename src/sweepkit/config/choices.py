@@ -7,8 +7,16 @@ from enum import Enum
 
 class DatasetKind(Enum):
     embedded = "embedded"
-    parquet_folder = "parquet_folder"
+    files = "files"
     hub = "hub"
+
+
+class TxtDocument(Enum):
+    """What a document is in plain text: the file, or what lies between blank lines."""
+
+    auto = "auto"
+    file = "file"
+    paragraph = "paragraph"
 
 
 class TokenizerCorpus(Enum):

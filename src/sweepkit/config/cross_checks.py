@@ -25,7 +25,7 @@ EMBEDDED_SOURCES = ("books", "encyclopedia", "factbook", "speeches")
 #: Fields that say which text, each read by one kind only; the option to choose for it.
 _OWN_FIELDS = {
     "sources": (DatasetKind.embedded, "dataset=embedded"),
-    "path": (DatasetKind.parquet_folder, "dataset=parquet_folder"),
+    "path": (DatasetKind.files, "dataset=files"),
     "repo": (DatasetKind.hub, "dataset.kind=hub"),
     "revision": (DatasetKind.hub, "a hub dataset, as dataset=climbmix"),
     "shard_pattern": (DatasetKind.hub, "a hub dataset, as dataset=climbmix"),
@@ -129,9 +129,9 @@ def _check_dataset(dataset: DatasetConfig) -> None:
                 f"be left out for dataset {dataset.name} (kind {dataset.kind.name} does not read it)",
                 f"add {choice}, or leave it out",
             )
-    if dataset.kind is DatasetKind.parquet_folder and not dataset.path:
+    if dataset.kind is DatasetKind.files and not dataset.path:
         raise errors.ConfigError(
-            "dataset.path is not set, but must name a folder of parquet files; add dataset.path=FOLDER"
+            "dataset.path is not set, but must name a file or a folder of text; add dataset.path=PATH"
         )
     if dataset.kind is DatasetKind.hub:
         if not dataset.repo or dataset.repo.count("/") != 1:

@@ -112,7 +112,8 @@ class Facts:
         when: conditions, all of which hold where it is read; a field that is not read is in no key.
         same_training: another run, whose training comes out alike but for rounding.
         limit: it can end a run without a result, and may differ from start to start.
-        measured: what a loss is a loss on: of the run's own dataset ("own"), or of every text ("every").
+        measured: what a loss is a loss on: of the run's own dataset ("own"), of a validation text beside it
+            ("validation"), or of every text ("every").
         names_variables: text that changes no number and keeps the names of environment variables.
         instead_of_variables: what to write where it may not.
         holds_overrides: texts that are composed elsewhere, and whose interpolations are resolved there.

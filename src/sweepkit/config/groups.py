@@ -56,6 +56,9 @@ def _known(folder: Path, group: str, name: str) -> str:
     options = available(folder)[group]
     if name in options:
         return name
+    if group == "dataset" and (Path(name).exists() or "/" in name):
+        contract = "be one of the datasets by name; a file or folder of your own is dataset=files"
+        raise errors.invalid(group, name, contract, f"write dataset=files dataset.path={name}")
     contract = f"be one of [{', '.join(options)}]"
     own = own_conf.own_files(folder).get(f"{group}/{name}")
     if own is not None and own.left_out:

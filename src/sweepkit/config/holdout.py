@@ -29,7 +29,9 @@ def base(stream: str) -> str | None:
 
 def num_bytes(config: RunConfig, stream: str) -> int | None:
     """Of the text that a usual stream is of; None where only reading tells."""
-    is_embedded = stream == "probe" or config.dataset.kind is DatasetKind.embedded
+    dataset = config.dataset
+    is_own = dataset.kind is not DatasetKind.embedded or dataset.validation_path is not None
+    is_embedded = stream == "probe" or not is_own
     return EMBEDDED_BYTES.get(stream) if is_embedded else None
 
 

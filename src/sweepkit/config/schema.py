@@ -14,7 +14,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Optional, Union  # OmegaConf reads these at run time
 
-from sweepkit.config.choices import DatasetKind, PackingAlgorithm, ParameterCount, TokenizerCorpus
+from sweepkit.config.choices import (
+    DatasetKind,
+    PackingAlgorithm,
+    ParameterCount,
+    TokenizerCorpus,
+    TxtDocument,
+)
 from sweepkit.config.facts import Field, Identity, block, fact, fields_of, when
 from sweepkit.config.ranges import (
     Range,
@@ -77,8 +83,8 @@ __all__ = [
 ]
 
 _RESOLVED, _NONE = Identity.resolved, Identity.none
-_FOLDER, _HUB = when("dataset.kind", DatasetKind.parquet_folder), when("dataset.kind", DatasetKind.hub)
-_FILES = when("dataset.kind", DatasetKind.parquet_folder, DatasetKind.hub)
+_FOLDER, _HUB = when("dataset.kind", DatasetKind.files), when("dataset.kind", DatasetKind.hub)
+_FILES = when("dataset.kind", DatasetKind.files, DatasetKind.hub)
 
 
 @dataclass
@@ -94,7 +100,7 @@ class DatasetConfig:
     )
     kind: DatasetKind = fact(
         DatasetKind.embedded,
-        "where the text is: in the package, in a folder of parquet files, or in a hub's repository",
+        "where the text is: in the package, in files of your own, or in a hub's repository",
         comes_out_as=("texts.dataset",),
         measured="own",
     )
@@ -106,7 +112,7 @@ class DatasetConfig:
     )
     path: Optional[str] = fact(
         None,
-        "folder of parquet files",
+        "file or folder of parquet, Arrow, JSON lines, CSV or plain text (docs/data.md)",
         identity=_RESOLVED,
         comes_out_as=("texts.dataset",),
         when=_FOLDER,
@@ -114,7 +120,27 @@ class DatasetConfig:
         measured="own",
     )
     text_column: str = fact(
-        "text", "column of the files that holds the text", not_empty(), when=_FILES, measured="own"
+        "text",
+        "column, or key of JSON lines, that holds the text",
+        not_empty(),
+        when=_FILES,
+        measured="own",
+    )
+    txt_document: TxtDocument = fact(
+        TxtDocument.auto,
+        "what a document is in plain text: a file, or a paragraph between blank lines; auto: a paragraph "
+        "where there is one file, else a file",
+        when=_FOLDER,
+        measured="own",
+    )
+    validation_path: Optional[str] = fact(
+        None,
+        "file or folder of validation text, instead of a part of the dataset: what datasets are compared on",
+        example="validation.txt",
+        identity=_RESOLVED,
+        comes_out_as=("texts.validation",),
+        names_variables=True,
+        measured="validation",
     )
     repo: Optional[str] = fact(None, "the hub's repository, owner/name", when=_HUB, measured="own")
     revision: Optional[str] = fact(

@@ -132,6 +132,25 @@ class LauncherConfig:
     max_attempts: int = fact(
         3, "times that a run is tried whose process dies, or whose job is lost", at_least(1), limit=True
     )
+    max_hours: Optional[float] = fact(
+        12.0,
+        "most that runs may be estimated to take on this machine, inside no Slurm job; null: any",
+        more_than_zero(),
+        unit="h",
+        example="48",
+    )
+    max_memory_frac: Optional[float] = fact(
+        0.8,
+        "share of main memory that runs at a time may be estimated to take, where no GPU is; null: any",
+        more_than_zero(),
+        example="0.9",
+    )
+    max_epochs: Optional[float] = fact(
+        4.0,
+        "most that a run may see its text, where it is known; null: any (docs/data.md)",
+        more_than_zero(),
+        example="20",
+    )
     plan_device: str = fact("h100", "device that GPU-hours are estimated for", not_empty())
     plan_mfu: float = fact(0.4, "share of that device's peak FLOP/s in the estimate", more_than_zero(1))
     slurm: SlurmConfig = block(SlurmConfig, "array tasks of a Slurm cluster; read by launcher=slurm")

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 
 from sweepkit.config import holdout
 from sweepkit.data.documents import Documents
-from sweepkit.data.text_file import TextFile
 from sweepkit.errors import DataError
+from sweepkit.plan.text_file import TextFile
 
 
 def behind(source: Documents, num_docs: int, stream: str, max_bytes: int) -> Documents:

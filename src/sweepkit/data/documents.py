@@ -18,8 +18,8 @@ from typing import Any
 from sweepkit.config.choices import DatasetKind
 from sweepkit.config.schema import DatasetConfig
 from sweepkit.data import embedded, folder, hub
-from sweepkit.data.text_file import TextFile
 from sweepkit.errors import DataError, did_you_mean, invalid
+from sweepkit.plan.text_file import TextFile
 
 SPLITS = ("train", "validation", "probe")
 
@@ -69,10 +69,11 @@ def documents(dataset: DatasetConfig, split: str, downloads: Path) -> Documents:
         raise invalid(
             "evaluation.streams", split, f"be one of {list(SPLITS[1:])}", did_you_mean(split, SPLITS)
         )
-    if split == "probe" or dataset.kind is DatasetKind.embedded:
+    is_shared = split == "validation" and dataset.validation_path is not None
+    if split == "probe" or (dataset.kind is DatasetKind.embedded and not is_shared):
         sources = tuple(dataset.sources) if split == "train" else ()
         return Documents(embedded.recipe(split, sources), lambda: embedded.files(split, sources))
-    if dataset.kind is DatasetKind.parquet_folder:
+    if dataset.kind is DatasetKind.files or is_shared:
         recipe = folder.recipe(dataset, split)
         digests = [digest for digest, _ in recipe["parts"]]
         return Documents(recipe, lambda: folder.files(dataset, split, digests))

@@ -15,8 +15,8 @@ from typing import Any
 
 from sweepkit import fsio
 from sweepkit.config.cross_checks import EMBEDDED_SOURCES
-from sweepkit.data.text_file import TextFile
 from sweepkit.errors import DataError, did_you_mean, invalid
+from sweepkit.plan.text_file import TextFile
 
 CORPUS = Path(__file__).resolve().parent / "corpus"
 PROBE_SOURCE = "sqlite_text"

@@ -1,39 +1,44 @@
-"""A folder of parquet files as a dataset.
+"""One's own text as a dataset: a file, or the files of a folder, in the order of their names.
 
-All ``*.parquet`` files in the order of their names; the last ``dataset.validation_shards`` are validation
-text, or, where there is only one file, the last 5% of its documents.
+Validation text is ``dataset.validation_path`` where that is set. Else it is the last files, as many as
+``dataset.validation_shards``; of a single file the last 5% of its documents, and of plain text with a file
+for every document the last 5% of the files.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from sweepkit.config.choices import DatasetKind, TxtDocument
 from sweepkit.config.schema import DatasetConfig
-from sweepkit.data.text_file import TextFile, open_text
 from sweepkit.errors import ConfigError, DataError
 from sweepkit.plan import folder_text
+from sweepkit.plan.text_file import Format, TextFile, format_of, open_text
 
 VALIDATION_FRAC = 0.05  # of a single file's documents
 
 Part = tuple[Path, tuple[float, float]]
+_ALL = (0.0, 1.0)
 
 
 def recipe(dataset: DatasetConfig, split: str) -> dict[str, Any]:
     """Names the text by the content of the files, not by where they are.
 
     Raises:
-        DataError: the folder is missing, has no parquet file, or would be evaluated on a copy of what it is
-            trained on.
+        DataError: there is none, or what is evaluated would be a copy of what is trained on.
     """
-    digests = folder_text.file_digests(_path(dataset))
-    _refuse_copies(dataset, digests)
+    digests = folder_text.file_digests(*_source(dataset, split))
+    if dataset.kind is DatasetKind.files:
+        _refuse_copies(dataset)
     return {
-        "kind": "parquet_folder",
+        "kind": "files",
         "text_column": dataset.text_column,
-        "parts": [[digests[path.name], list(rows)] for path, rows in _parts(dataset, split)],
+        "by_blank_lines": _by_blank_lines(dataset, list(digests)),
+        "parts": [[digests[path], list(rows)] for path, rows in _parts(dataset, split)],
     }
 
 
@@ -43,52 +48,72 @@ def files(dataset: DatasetConfig, split: str, digests: Sequence[str]) -> list[Te
     Args:
         digests: of the files, as ``recipe`` had them; text that is not of these is refused when it is read.
     """
+    by_blank_lines = _by_blank_lines(dataset, folder_text.text_files(*_source(dataset, split)))
     return [
-        TextFile(path.name, partial(_read, dataset, path, rows, digest))
+        TextFile(path.name, partial(_read, path, dataset.text_column, rows, by_blank_lines, digest))
         for (path, rows), digest in zip(_parts(dataset, split), digests, strict=True)
     ]
 
 
-def _read(dataset: DatasetConfig, path: Path, rows: tuple[float, float], digest: str) -> Iterator[list[str]]:
-    _check_unchanged(dataset, path, digest)
-    yield from open_text(path, dataset.text_column, rows)
-    _check_unchanged(dataset, path, digest)
+def _read(
+    path: Path, text_column: str, rows: tuple[float, float], by_blank_lines: bool, digest: str
+) -> Iterator[list[str]]:
+    _check_unchanged(path, digest)
+    yield from open_text(path, text_column, rows, by_blank_lines)
+    _check_unchanged(path, digest)
 
 
-def _check_unchanged(dataset: DatasetConfig, path: Path, digest: str) -> None:
-    if folder_text.file_digests(_path(dataset)).get(path.name) != digest:
+def _check_unchanged(path: Path, digest: str) -> None:
+    if folder_text.file_digest(path) != digest:
         raise DataError(
             f"{path} was changed while it was read, but must stay as it is while runs are prepared; run the "
             "same command again once it is whole"
         )
 
 
-def _refuse_copies(dataset: DatasetConfig, digests: dict[str, str]) -> None:
-    """Raise DataError where a validation file is trained on too, under another name."""
-    trained = {digests[path.name]: path.name for path, _ in _parts(dataset, "train")}
-    for path, _ in _parts(dataset, "validation"):
-        twin = trained.get(digests[path.name], path.name)
-        if twin != path.name:
+def _refuse_copies(dataset: DatasetConfig) -> None:
+    """Raise DataError where a validation file is trained on too, under another name or the same."""
+    trained = {folder_text.file_digest(path): path for path, rows in _parts(dataset, "train") if rows == _ALL}
+    for path, rows in _parts(dataset, "validation"):
+        twin = trained.get(folder_text.file_digest(path))
+        if twin is not None and rows == _ALL:
             raise DataError(
                 f"{path} is validation text, but must not be trained on too ({twin} has the same content); "
                 "move one away"
             )
 
 
-def _path(dataset: DatasetConfig) -> str:
+def _source(dataset: DatasetConfig, split: str) -> tuple[str, str]:
+    """Where the files of a split are, and the field that says so."""
+    if split == "validation" and dataset.validation_path is not None:
+        return dataset.validation_path, "dataset.validation_path"
     if dataset.path is None:
         raise ConfigError(
-            "dataset.path is not set, but must name a folder of parquet files; add dataset.path=FOLDER"
+            "dataset.path is not set, but must name a file or a folder of text; add dataset.path=PATH"
         )
-    return dataset.path
+    return dataset.path, "dataset.path"
+
+
+def _by_blank_lines(dataset: DatasetConfig, paths: Sequence[Path]) -> bool:
+    """Whether a document of plain text is what lies between blank lines."""
+    if format_of(paths[0]) is not Format.txt:
+        return False
+    if dataset.txt_document is TxtDocument.auto:
+        return len(paths) == 1
+    return dataset.txt_document is TxtDocument.paragraph
 
 
 def _parts(dataset: DatasetConfig, split: str) -> list[Part]:
-    paths = folder_text.parquet_files(_path(dataset))
-    held_out = dataset.validation_shards
+    """The files of a split, and which part of each."""
+    paths = folder_text.text_files(*_source(dataset, split))
+    if dataset.validation_path is not None:
+        return [(path, _ALL) for path in paths]
     if len(paths) == 1:
         rows = (0.0, 1 - VALIDATION_FRAC) if split == "train" else (1 - VALIDATION_FRAC, 1.0)
         return [(paths[0], rows)]
+    held_out = dataset.validation_shards
     folder_text.check_split(len(paths), held_out)
+    if format_of(paths[0]) is Format.txt and not _by_blank_lines(dataset, paths):
+        held_out = max(held_out, math.ceil(VALIDATION_FRAC * len(paths)))
     chosen = paths[:-held_out] if split == "train" else paths[-held_out:]
-    return [(path, (0.0, 1.0)) for path in chosen]
+    return [(path, _ALL) for path in chosen]

@@ -31,9 +31,9 @@ from typing import Any
 from sweepkit import fsio
 from sweepkit.config.schema import DatasetConfig
 from sweepkit.data import cache
-from sweepkit.data.text_file import TextFile, open_text
 from sweepkit.errors import DamagedError, DataError, ImpossibleError, invalid
 from sweepkit.plan import text
+from sweepkit.plan.text_file import TextFile, open_text
 
 _PASSWORD = re.compile(r"(?<=://)[^/@\s]+@")  # of a URL
 

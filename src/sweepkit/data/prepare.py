@@ -35,7 +35,7 @@ from sweepkit.data.packing import PackingIndex, Stats, pack
 from sweepkit.data.streams import EvalStream
 from sweepkit.data.token_cache import TokenCache
 from sweepkit.data.tokenizer import FORMAT, Tokenizer, train
-from sweepkit.plan import text
+from sweepkit.plan import epochs, text
 
 _PACKING_ARRAYS = ("row_first", "segment_start", "segment_len")
 
@@ -150,7 +150,8 @@ def prepare(config: RunConfig, thorough: bool = False) -> PreparedData:
         length, bos_id = config.horizon.sequence_len, tokenizer.bos_id
         streams.append(EvalStream(name, length, bos_id, stream_tokens, first_byte))
     prepared = PreparedData(config, root, recipe, tokenizer, tokens, streams)
-    prepared.packing(config.horizon.sequence_len)
+    length = config.horizon.sequence_len
+    epochs.remember(config, prepared.packing(length).num_rows * length)
     return prepared
 
 

@@ -25,9 +25,9 @@ from sweepkit import fsio
 from sweepkit.data import cache
 from sweepkit.data.block_check import CheckedArray
 from sweepkit.data.documents import Documents, no_text
-from sweepkit.data.text_file import TextFile
 from sweepkit.data.tokenizer import Tokenizer
 from sweepkit.errors import DamagedError, DataError
+from sweepkit.plan.text_file import TextFile
 
 COMMIT_EVERY_S = 5.0
 _PROGRESS = "progress.json"

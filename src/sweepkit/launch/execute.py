@@ -13,6 +13,7 @@ launch; one that failed otherwise only with ``retry_failed``.
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,17 +22,17 @@ from pathlib import Path
 from sweepkit.config.choices import LauncherKind
 from sweepkit.config.schema import LauncherConfig, RunConfig
 from sweepkit.errors import ConfigError, DataError, SweepkitError, invalid
-from sweepkit.launch import inline, job, machine, worker
+from sweepkit.launch import budget, inline, job, machine, worker
 from sweepkit.launch.display import display
 from sweepkit.launch.drivers import DriverDir, driver_dir
-from sweepkit.launch.ledger import Ledger
+from sweepkit.launch.ledger import Ledger, Run
 from sweepkit.launch.local import WORKER_COMMAND, Pool
 from sweepkit.launch.other_sources import OtherSources, settle
 from sweepkit.launch.reopen import reopen
 from sweepkit.launch.stopping import Stopping, on_signals
 from sweepkit.launch.view import Viewer
 from sweepkit.launch.worker import SessionFactory, Work
-from sweepkit.plan import text, world
+from sweepkit.plan import epochs, text, world
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.results.record import FailureClass, RunState
 
@@ -142,57 +143,60 @@ def look_after(
     Returns, raises: as ``execute`` does.
     """
     started = time.monotonic()
-    ledger = make_ledger()
-    if not unattended:
-        is_reopened = bool(reopen(ledger, retry_failed))
-        if settle(ledger.runs.values(), other_sources) or is_reopened:
-            ledger = make_ledger()
-    if not (ledger.open() or ledger.to_come):
-        return _summary(ledger, len(ledger.runs), started)
-    num_ranks = world.num_ranks(launcher)
-    _check_ranks(ledger, launcher, num_ranks, unattended)
-    skipped = len(ledger.runs) - len(ledger.open())
-    problems = list(_data_problems([run.plan for run in ledger.open()], prepare or _real_prepare))
-    if problems and not unattended and sum(len(broken) for broken, _ in problems) == len(ledger.open()):
-        raise problems[0][1]  # nothing is left to go on with
     is_inline = launcher.kind is LauncherKind.inline
-    plans = [run.plan for run in ledger.runs.values()]
-    gpus = [] if is_inline else machine.gpus(plans[0].config.trainer.device)
-    size = 1 if is_inline else machine.num_workers(launcher, plans, gpus, ledger.to_come)
-    concurrency = machine.side_by_side(size)
-    session_factory = session_factory or (lambda: worker.real_session(num_ranks, concurrency))
-    with (
-        on_signals(interrupt_on_second=is_inline) as stop,
-        driver_dir(ledger.results_dir, plans, launcher.max_attempts, num_ranks, concurrency) as folder,
-    ):
-        shown = make_ledger() if is_inline else ledger  # looked at from another thread
-        screen = _Screen(shown, folder, title, labels or {}, stop, is_inline)
-        for broken, error in problems:
-            for plan in broken:
-                job.refuse(plan, ledger.results_dir, error)
-            screen.note(f"{len(broken)} of {len(ledger.runs)} runs are not started: {error}")
-        try:
-            if is_inline:
-                inline.run(
-                    ledger,
-                    session_factory,
-                    stop,
-                    screen.show,
-                    driver=folder.driver,
-                    max_attempts=launcher.max_attempts,
-                    work=work,
-                )
-            else:
-                pool = Pool(ledger, folder, size, gpus, screen.note, worker_command, num_ranks)
-                pool.run(stop, screen.show)
-            screen.show()
-        finally:
-            screen.close()
-        ledger.refresh(everything=True)
-        summary = _summary(ledger, skipped, started)
-        folder.trouble = folder.trouble or bool(summary.failures)
-        if stop() and (ledger.open() or ledger.to_come):
-            raise KeyboardInterrupt(stop.reason)
+    with on_signals(interrupt_on_second=is_inline) as stop:
+        with stop.at_once():
+            ledger = make_ledger()
+            if not unattended:
+                is_reopened = bool(reopen(ledger, retry_failed))
+                if settle(ledger.runs.values(), other_sources) or is_reopened:
+                    ledger = make_ledger()
+            if not (ledger.open() or ledger.to_come):
+                return _summary(ledger, len(ledger.runs), started)
+            num_ranks = world.num_ranks(launcher)
+            _check_ranks(ledger, launcher, num_ranks, unattended)
+            known = list(ledger.runs.values())
+            estimate = budget.of(ledger.open(), known, launcher, ledger.results_dir, ledger.to_come)
+            print(f"estimate: {estimate}", file=sys.stderr)
+            budget.refuse(estimate, launcher)
+            skipped = len(ledger.runs) - len(ledger.open())
+            problems = list(_data_problems(ledger.open(), prepare or _real_prepare))
+            if problems and not unattended and sum(len(lost) for lost, _ in problems) == len(ledger.open()):
+                raise problems[0][1]  # nothing is left to go on with
+        plans = [run.plan for run in ledger.runs.values()]
+        gpus = [] if is_inline else machine.gpus(plans[0].config.trainer.device)
+        size = 1 if is_inline else machine.num_workers(launcher, plans, gpus, ledger.to_come)
+        concurrency = machine.side_by_side(size)
+        make_session = session_factory or (lambda: worker.real_session(num_ranks, concurrency))
+        with driver_dir(ledger.results_dir, plans, launcher.max_attempts, num_ranks, concurrency) as folder:
+            shown = make_ledger() if is_inline else ledger  # looked at from another thread
+            screen = _Screen(shown, folder, title, labels or {}, stop, is_inline)
+            for broken, error in problems:
+                for plan in broken:
+                    job.refuse(plan, ledger.results_dir, error)
+                screen.note(f"{len(broken)} of {len(ledger.runs)} runs are not started: {error}")
+            try:
+                if is_inline:
+                    inline.run(
+                        ledger,
+                        make_session,
+                        stop,
+                        screen.show,
+                        driver=folder.driver,
+                        max_attempts=launcher.max_attempts,
+                        work=work,
+                    )
+                else:
+                    pool = Pool(ledger, folder, size, gpus, screen.note, worker_command, num_ranks)
+                    pool.run(stop, screen.show)
+                screen.show()
+            finally:
+                screen.close()
+            ledger.refresh(everything=True)
+            summary = _summary(ledger, skipped, started)
+            folder.trouble = folder.trouble or bool(summary.failures)
+            if stop() and (ledger.open() or ledger.to_come):
+                raise KeyboardInterrupt(stop.reason)
     if cancelled := summary.counts.get(RunState.cancelled.value):
         raise LaunchCancelledError(f"{cancelled} runs were cancelled; launch them again to go on", summary)
     return summary
@@ -224,7 +228,7 @@ class _Screen:
             self._ledger.refresh()
             if self._stop() and not self._said:
                 self._said = True
-                self.note("stopping after the step or compilation at hand (again to stop at once)")
+                self.note("stopping after the step at hand, or in a few seconds (again to stop at once)")
         self._screen.show(self._viewer.look(), self._viewer)
 
 
@@ -253,12 +257,13 @@ def _check_ranks(ledger: Ledger, launcher: LauncherConfig, num_ranks: int, unatt
         world.check(run.plan, num_ranks)
 
 
-def _data_problems(
-    plans: Sequence[RunPlan], prepare: Prepare
-) -> Iterator[tuple[list[RunPlan], SweepkitError]]:
-    """Call ``prepare`` once per distinct recipe; gives the plans of each recipe that cannot be prepared."""
+def _data_problems(runs: Sequence[Run], prepare: Prepare) -> Iterator[tuple[list[RunPlan], SweepkitError]]:
+    """Call ``prepare`` once per distinct recipe; gives the plans of each recipe that cannot be prepared, and
+    those that would see their text too often: how much there is of it is known then.
+    """
+    to_train = {run.run_id for run in runs if run.state != RunState.trained}
     recipes: dict[str, list[RunPlan]] = {}
-    for plan in plans:
+    for plan in (run.plan for run in runs):
         recipes.setdefault(text.recipe(plan), []).append(plan)
     for alike in recipes.values():
         try:
@@ -267,6 +272,13 @@ def _data_problems(
             prepare(alike[0].config)
         except (ConfigError, DataError) as error:
             yield alike, error
+            continue
+        for plan in alike:
+            try:
+                if plan.run_id in to_train:
+                    epochs.check(plan)
+            except ConfigError as error:
+                yield [plan], error
 
 
 def _real_prepare(config: RunConfig) -> object:

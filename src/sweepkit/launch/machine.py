@@ -12,6 +12,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from sweepkit.config.choices import Device
@@ -20,7 +21,8 @@ from sweepkit.errors import invalid
 from sweepkit.launch import cgroup
 from sweepkit.plan.run_plan import RunSpec
 
-_PROCESS_GIB = 1.0  # of a worker besides its model: torch, the compiler
+#: Of a process besides its model: torch, the compiler.
+PROCESS_GIB = 1.0
 _MEMORY_SHARE = 0.8
 _CGROUP = Path("/sys/fs/cgroup")
 
@@ -71,7 +73,7 @@ def num_workers(
     if wanted == "auto":
         if gpus:
             return min(len(gpus) // processes, num_runs)
-        largest = max((plan.estimated_peak_memory_gib for plan in plans), default=0.0) + _PROCESS_GIB
+        largest = max((plan.estimated_peak_memory_gib for plan in plans), default=0.0) + PROCESS_GIB
         at_once = min(num_cores(), int(_MEMORY_SHARE * memory_gib() / largest)) // processes
         return max(1, min(at_once, num_runs))
     if not isinstance(wanted, int) or wanted < 1:
@@ -115,18 +117,45 @@ def num_cores() -> int:
     return cores
 
 
+@dataclass(frozen=True)
+class Gpu:
+    """A CUDA device, as the driver names it; ``memory_gib`` is None where it does not tell."""
+
+    index: str
+    name: str
+    memory_gib: float | None
+
+
 def gpus(device: Device) -> list[str]:
     """CUDA devices to place workers on; empty where runs go to the CPU or there are none."""
+    return [gpu.index for gpu in gpu_kinds(device)]
+
+
+def gpu_kinds(device: Device) -> list[Gpu]:
+    """``gpus`` with what they are."""
     if device not in (Device.auto, Device.cuda) or not _torch_has_cuda():
         return []
+    there = _listed_gpus()
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        return [item.strip() for item in visible.split(",") if item.strip() not in ("", "-1", "NoDevFiles")]
+    if visible is None:
+        return list({gpu.index: gpu for gpu in there.values()}.values())
+    names = [item.strip() for item in visible.split(",")]
+    found = [(name, there.get(name)) for name in names if name not in ("", "-1", "NoDevFiles")]
+    return [Gpu(name, gpu.name, gpu.memory_gib) if gpu else Gpu(name, "a GPU", None) for name, gpu in found]
+
+
+def _listed_gpus() -> dict[str, Gpu]:
+    """Index, and UUID, of what nvidia-smi lists → the device; empty without it."""
     if shutil.which("nvidia-smi") is None:
-        return []
-    command = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
+        return {}
+    command = ["nvidia-smi", "--query-gpu=index,uuid,name,memory.total", "--format=csv,noheader,nounits"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-    return done.stdout.split() if done.returncode == 0 else []
+    found: dict[str, Gpu] = {}
+    for line in done.stdout.splitlines() if done.returncode == 0 else ():
+        index, uuid, name, memory = [*(item.strip() for item in line.split(",")), "", "", ""][:4]
+        gpu = Gpu(index, name, float(memory) / 1024 if memory.isdecimal() else None)  # it says MiB
+        found[index] = found[uuid] = gpu
+    return found
 
 
 def worker_environment(slot: int, workers: int, gpus: Sequence[str], processes: int = 1) -> dict[str, str]:

@@ -6,6 +6,7 @@ A run that is recorded as running but whose process is gone is ``lost``: the nex
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -21,6 +22,7 @@ from sweepkit.launch.slurm import cluster, goes_on, submissions
 from sweepkit.launch.slurm.cluster import QueuedTask
 from sweepkit.launch.slurm.retries import ClusterError
 from sweepkit.launch.slurm.submissions import Place, Submission
+from sweepkit.plan import epochs
 from sweepkit.plan.run_plan import RunSpec
 from sweepkit.results.columns import DELETED, LOST, PLANNED
 from sweepkit.results.pruned import Pruner
@@ -64,6 +66,7 @@ class RunStatus:
     log_path: str | None = None  # of a run that failed
     job: str | None = None  # Slurm's, as squeue writes it
     waits_for: str | None = None  # why Slurm has not started it
+    epochs: float | None = None  # of the whole run
 
 
 @dataclass(frozen=True)
@@ -225,7 +228,16 @@ def _run(run: Run, cell: Cell, pace: Pace, now: float, place: Place | None) -> R
         log_path=_log_of_failure(run),
         job=queued.full_id if queued is not None else None,
         waits_for=queued.reason if queued is not None else None,
+        epochs=_epochs(run),
     )
+
+
+def _epochs(run: Run) -> float | None:
+    """As planned; None where the text is not known, or not here any more."""
+    with contextlib.suppress(SweepkitError):
+        found = epochs.of(run.plan)
+        return None if found is None else found.number
+    return None
 
 
 def _log_of_failure(run: Run) -> str | None:

@@ -107,6 +107,8 @@ def work_off(
         end_with_parent(head.driver_process, stop)
         try:
             take(head, plans, make_session, stop)
+        except KeyboardInterrupt:  # before it held a run
+            return STOPPED
         except StorageError as error:
             print(error, file=sys.stderr)
             return CANNOT_WRITE

@@ -11,6 +11,7 @@ import math
 from collections import Counter
 from dataclasses import replace
 
+from sweepkit.config import holdout
 from sweepkit.config.choices import Dtype, Fp8Scaling
 from sweepkit.config.schema import RunConfig
 from sweepkit.plan.fp8_share import in_fp8
@@ -21,7 +22,6 @@ from sweepkit.plan.sizing import Sizing
 
 _T = 1e12
 GIB = 2**30
-_MIN_BYTES_A_TOKEN = 2  # of any tokenizer; larger ones take twice as many
 _CHUNK_LOGITS = 2**27  # ``model/loss.py`` on a GPU
 
 #: Dense (no sparsity) peak FLOP/s by device and dtype, from the makers' data sheets. fp32 is without TF32,
@@ -92,7 +92,7 @@ def peak_flops(device: str, dtype: str) -> float | None:
 
 
 def gpu_hours(
-    total_flops: int, device: str, dtype: Dtype, mfu: float, fp8_share: float = 0.0
+    total_flops: float, device: str, dtype: Dtype, mfu: float, fp8_share: float = 0.0
 ) -> float | None:
     """Hours on one named device at ``mfu``, training FLOPs only; None when its peak is unknown.
 
@@ -134,13 +134,26 @@ def _state_bytes(config: RunConfig, sizing: Sizing, compute: int) -> int:
 
 
 def evaluated_alone(plan: RunPlan) -> RunPlan:
-    """``plan`` with what evaluating its kept weights costs in the place of training: one forward pass."""
-    evaluation = plan.config.evaluation
-    tokens = len(evaluation.streams) * evaluation.max_bytes / _MIN_BYTES_A_TOKEN
-    flops = min(plan.total_flops, round(tokens * plan.flops_per_token / 3))
+    """``plan`` with what evaluating its kept weights costs in the place of training."""
+    flops = min(plan.total_flops, evaluation_flops(plan))
     hours = plan.estimated_gpu_hours
     hours = None if hours is None else hours * flops / plan.total_flops
     return replace(plan, total_flops=flops, estimated_gpu_hours=hours)
+
+
+def evaluation_flops(plan: RunPlan) -> int:
+    """Of one evaluation: a forward pass over every stream, whole where the package has its text."""
+    config = plan.config
+    num_bytes = 0
+    for stream in config.evaluation.streams:
+        most = config.evaluation.max_bytes
+        num_bytes += min(most, holdout.num_bytes(config, holdout.base(stream) or stream) or most)
+    return round(num_bytes / bytes_a_token(config.tokenizer.vocab_size) * plan.flops_per_token / 3)
+
+
+def bytes_a_token(vocab_size: int) -> float:
+    """Of English prose, as the embedded corpus measured it: 2.0, 3.0, 4.0, 4.7 for 2^9, 2^11, 2^13, 2^15."""
+    return max(1.2, 2.03 + 0.45 * (math.log2(vocab_size) - 9))
 
 
 def bytes_each(config: RunConfig, weight: Weight) -> int:

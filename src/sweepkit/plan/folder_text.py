@@ -1,4 +1,4 @@
-"""What the text in a folder of parquet files is: digests of its files, wherever the folder lies.
+"""What one's own text is: which files it is in, and digests of them, wherever they lie.
 
 Hashing gigabytes at every plan would be slow, so digests are remembered in the cache folder by path, size,
 inode and times, and a file is hashed again only when one of these changed. A file that changed just before it
@@ -22,57 +22,90 @@ from sweepkit import fsio
 from sweepkit.config import paths, variables
 from sweepkit.config.schema import DatasetConfig
 from sweepkit.errors import DamagedError, DataError, StorageError, invalid
-from sweepkit.plan import text_column
+from sweepkit.plan import text_column, text_file
+from sweepkit.plan.text_file import PACKED, Format, format_of
 
 _SETTLED_NS = 2 * 10**9  # the coarsest times of a file system
 _SAID_BYTES = 2**30  # reading this much takes long enough to say so
 
 
-def parquet_files(path: str) -> list[Path]:
-    """All ``*.parquet`` files of the folder ``dataset.path``, in the order of their names.
+_seen: dict[tuple[Path, tuple[int, ...]], str] = {}  # by this process: file and mark → digest
+
+
+_KNOWN = "*.parquet, *.arrow, *.jsonl, *.csv, *.tsv or *.txt (the last four also .gz or .zst)"
+#: Names of files that lie beside text and are none of it.
+_BESIDE = ("readme", "license", "licence", "notice")
+_HELD_OUT = ("validation", "valid", "val", "dev", "test", "eval")
+
+
+def text_files(path: str, field: str = "dataset.path") -> list[Path]:
+    """The file that ``dataset.path`` is, or all files of text in that folder, by their names.
 
     Raises:
-        DataError: there is no such folder here, it holds none, or one of that name is no file.
+        DataError: there is none, they are of several formats or splits, or one is empty or no file.
     """
-    folder = Path(variables.filled(path)).expanduser()
-    if not folder.is_dir():
-        state = "is not a folder" if folder.exists() else "does not exist on this machine"
+    root = Path(variables.filled(path)).expanduser()
+    if not root.exists():
         raise DataError(
-            f"dataset.path is {path!r}, which {state}, but must be a folder of *.parquet files that can be "
-            "read where runs are planned as well as where they run: what is in it is part of a run's name. "
-            "Check the spelling, use an absolute path, or plan on a machine that has the folder"
+            f"{field} is {path!r}, which does not exist on this machine, but must be a file or a folder of "
+            f"{_KNOWN} that can be read where runs are planned as well as where they run: what is in it is "
+            "part of a run's name. Check the spelling, use an absolute path, or plan on a machine that has it"
         )
-    found = sorted(folder.glob("*.parquet"))
-    if (nested := _nested(folder)) is not None:
-        raise DataError(
-            f"dataset.path is {path!r}, which holds {nested.relative_to(folder)}, but must hold all of its "
-            "*.parquet files itself: those in folders of it would not be read; name the folder that has the "
-            "text, or move files up or away"
-        )
+    if not root.is_dir():
+        if format_of(root) is None:
+            raise DataError(f"{field} is {path!r}, but must be a folder or one of {_KNOWN}; rename the file")
+        return [_whole(root)]
+    _refuse_splits(root, path, field)
+    known = [file for file in _walk(root) if format_of(file) is not None]
+    found = [file for file in known if file.suffix != ".json"] or known  # beside text they describe it
+    kinds: dict[Format | None, list[Path]] = {}
+    for file in found:
+        kinds.setdefault(format_of(file), []).append(file)
     if not found:
         raise DataError(
-            f"dataset.path is {path!r}, which holds no *.parquet file, but must hold at least one; put files "
-            "there, or name another folder"
+            f"{field} is {path!r}, which holds no file of text, but must hold at least one of {_KNOWN}; put "
+            "files there, or name another folder"
         )
-    for file in found:
-        if not file.is_file():
-            state = "a folder" if file.is_dir() else "a link to a file that is missing"
-            raise DataError(
-                f"{file} is {state}, but must be a parquet file; name the folder that holds the files as "
-                "dataset.path, or move it away"
-            )
-    return found
+    if len(kinds) > 1:
+        shown = " and ".join(f"{files[0].relative_to(root)} ({len(files)})" for files in kinds.values())
+        raise DataError(
+            f"{field} is {path!r}, which holds {shown}, but must hold text of one format; name the folder "
+            "or the file that has the text, or move the others away"
+        )
+    return [_whole(file) for file in found]
 
 
-def _nested(folder: Path) -> Path | None:
-    """The first parquet file in a folder of this one, if there is one; what is hidden is nobody's text."""
-    for inner, folders, names in os.walk(folder):
+def _walk(root: Path) -> list[Path]:
+    """Files in a folder and in those inside, sorted; without what is hidden or only describes text."""
+    found = []
+    for inner, folders, names in os.walk(root):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        if Path(inner) != folder:
-            for name in sorted(names):
-                if name.endswith(".parquet") and not name.startswith("."):
-                    return Path(inner) / name
-    return None
+        found += [
+            Path(inner) / name
+            for name in names
+            if not name.startswith((".", "_")) and name.partition(".")[0].lower() not in _BESIDE
+        ]
+    return sorted(found, key=lambda file: file.relative_to(root).parts)
+
+
+def _refuse_splits(root: Path, path: str, field: str) -> None:
+    """A folder with a part to train on and parts that are held out is not trained on as a whole."""
+    others = [name for name in _HELD_OUT if (root / name).is_dir()]
+    if (root / "train").is_dir() and others:
+        raise DataError(
+            f"{field} is {path!r}, which holds train and {', '.join(others)}, but must be one of them; use "
+            f"dataset.path={path.rstrip('/')}/train dataset.validation_path={path.rstrip('/')}/{others[0]}"
+        )
+
+
+def _whole(file: Path) -> Path:
+    """The file. Raises DataError where it cannot hold text."""
+    if not file.is_file():
+        state = "a link to a file that is missing" if file.is_symlink() else "no file"
+        raise DataError(f"{file} is {state}, but must be a file of text; move it away")
+    if not file.stat().st_size:
+        raise DataError(f"{file} is empty, but must hold text; write it again, or move it away")
+    return file
 
 
 def check(dataset: DatasetConfig) -> None:
@@ -80,11 +113,13 @@ def check(dataset: DatasetConfig) -> None:
 
     Raises:
         ConfigError: ``dataset.validation_shards`` leaves nothing to train on.
-        DataError: see ``parquet_files``; or ``dataset.text_column`` is no text of the first file.
+        DataError: see ``text_files``; or ``dataset.text_column`` is no text of the first file.
     """
-    files = parquet_files(str(dataset.path))
-    check_split(len(files), dataset.validation_shards)
-    _check_column(files[0], tuple(mark(files[0])), dataset.text_column)
+    files = text_files(str(dataset.path))
+    if dataset.validation_path is None:
+        check_split(len(files), dataset.validation_shards)
+    if format_of(files[0]) is not Format.txt:
+        _check_column(files[0], tuple(mark(files[0])), dataset.text_column)
 
 
 def check_split(num_files: int, validation_shards: int) -> None:
@@ -98,28 +133,31 @@ def check_split(num_files: int, validation_shards: int) -> None:
 
 @functools.lru_cache(maxsize=1024)
 def _check_column(file: Path, mark: tuple[int, ...], name: str) -> None:
-    """Once for a file as it is; one that cannot be read is refused where its text is."""
+    """Once for a file as it is, by its first documents; damaged parquet is refused where it is read."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    if format_of(file) is not Format.parquet:
+        next(text_file.open_text(file, name))
+        return
     with contextlib.suppress(pa.ArrowException, OSError):
         text_column.check(file, pq.read_schema(file), name)
 
 
-def file_digests(path: str) -> dict[str, str]:
-    """Name of every parquet file of a folder → ``SIZE:SHA-256``.
+def file_digests(path: str, field: str = "dataset.path") -> dict[Path, str]:
+    """Every file of one's own text → ``SIZE:SHA-256``.
 
     Raises:
-        DataError: see ``parquet_files``; or a file cannot be read.
+        DataError: see ``text_files``; or a file cannot be read.
     """
-    files = parquet_files(path)
-    remembered_path = _remembered_path(files[0].parent)
+    files = text_files(path, field)
+    marks = {str(file): mark(file) for file in files}
+    remembered_path = _remembered_path(path)
     remembered = _read(remembered_path)
-    marks = {file.name: mark(file) for file in files}
-    unknown = [file for file in files if remembered.get(file.name, {}).get("mark") != marks[file.name]]
+    unknown = [file for file in files if remembered.get(str(file), {}).get("mark") != marks[str(file)]]
     found = {name: item for name, item in remembered.items() if name in marks}
     found |= {
-        file.name: {"mark": marks[file.name], "sha256": sha256}
+        str(file): {"mark": marks[str(file)], "sha256": sha256}
         for file, sha256 in zip(unknown, _hash(unknown), strict=True)
     }
     now = time.time_ns()
@@ -127,12 +165,35 @@ def file_digests(path: str) -> dict[str, str]:
     if settled != remembered:
         with contextlib.suppress(OSError, StorageError):  # then they are hashed again
             fsio.write_json(remembered_path, {"files": settled})
-    return {name: f"{found[name]['mark'][0]}:{found[name]['sha256']}" for name in sorted(found)}
+    digests = {file: f"{marks[str(file)][0]}:{found[str(file)]['sha256']}" for file in files}
+    _seen.update({(file, tuple(marks[str(file)])): digests[file] for file in files})
+    return digests
 
 
-def digest(path: str) -> str:
-    """SHA-256 of names, sizes and bytes of a folder's parquet files. Raises what ``file_digests`` does."""
-    return fsio.digest(file_digests(path))
+def file_digest(file: Path) -> str:
+    """``SIZE:SHA-256`` of one file as it is now."""
+    now = tuple(mark(file))
+    if (file, now) not in _seen:
+        _seen[file, now] = f"{now[0]}:{_sha256(file)}"
+    return _seen[file, now]
+
+
+def digest(path: str, field: str = "dataset.path") -> str:
+    """SHA-256 of names, sizes and bytes of one's own text. Raises what ``file_digests`` does."""
+    digests = file_digests(path, field)
+    root = Path(variables.filled(path)).expanduser()
+    names = {file: file.relative_to(root).as_posix() if root.is_dir() else file.name for file in digests}
+    return fsio.digest({names[file]: digests[file] for file in digests})
+
+
+def about_bytes(path: str) -> int:
+    """Of text, from the sizes of its files: those of columns count twice, packed ones three times."""
+    return sum(_about(file) for file in text_files(path))
+
+
+def _about(file: Path) -> int:
+    times = 3 if file.suffix in PACKED else 2 if format_of(file) is Format.parquet else 1
+    return times * file.stat().st_size
 
 
 def mark(file: Path) -> list[int]:
@@ -148,9 +209,9 @@ def _read(path: Path) -> dict[str, Any]:
     return {}
 
 
-def _remembered_path(folder: Path) -> Path:
-    name = fsio.digest(str(folder.resolve()))[:20]
-    return paths.cache_dir() / "data" / "manifests" / f"{name}.json"
+def _remembered_path(path: str) -> Path:
+    root = Path(variables.filled(path)).expanduser().resolve()
+    return paths.cache_dir() / "data" / "manifests" / f"{fsio.digest(str(root))[:20]}.json"
 
 
 def _hash(files: Sequence[Path]) -> list[str]:

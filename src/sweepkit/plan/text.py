@@ -29,11 +29,11 @@ from sweepkit.plan import folder_text
 from sweepkit.plan.run_plan import RunPlan
 
 #: What the tokens of a run are read from: its dataset, the text of its tokenizer and of its probe stream.
-DATASET, TOKENIZER, PROBE = "dataset", "tokenizer", "probe"
+DATASET, TOKENIZER, PROBE, VALIDATION = "dataset", "tokenizer", "probe", "validation"
 _MANIFEST = Path(sweepkit.__file__).resolve().parent / "data" / "corpus" / "manifest.json"
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-#: ``dataset.name`` of a parquet folder that nobody named (``conf/dataset/parquet_folder.yaml``).
-_UNNAMED = "parquet_folder"
+#: ``dataset.name`` of a parquet folder that nobody named (``conf/dataset/files.yaml``).
+_UNNAMED = "files"
 
 
 #: Blocks of the RunConfig that text is prepared by: those that are marked as data, or as evaluation.
@@ -83,6 +83,8 @@ def texts(config: RunConfig) -> dict[str, str | None]:
     found: dict[str, str | None] = {DATASET: _of_dataset(config.dataset)}
     if config.tokenizer.corpus is TokenizerCorpus.embedded:
         found[TOKENIZER] = embedded_digest()
+    if (path := config.dataset.validation_path) is not None:
+        found[VALIDATION] = folder_text.digest(path, "dataset.validation_path")
     if any((holdout.base(stream) or stream) == PROBE for stream in config.evaluation.streams):
         found[PROBE] = embedded_digest()
     return found
@@ -112,7 +114,8 @@ def check(plan: RunPlan) -> None:
     config = plan.config
     for name, now in texts(config).items():
         if (planned := plan.texts.get(name)) != now:
-            place = config.dataset.path if name == DATASET and config.dataset.path else "the embedded corpus"
+            own = {DATASET: config.dataset.path, VALIDATION: config.dataset.validation_path}
+            place = own.get(name) or "the embedded corpus"
             raise DataError(
                 f"the {name} text of {plan.run_id} is {place} with the digest {str(now)[:12]}, but must be "
                 f"the one it was planned with ({str(planned)[:12]}): files were edited, added or removed "
@@ -145,7 +148,7 @@ def label(dataset: dict[str, Any], digest: str | None) -> str | None:
         digest: of its text.
     """
     name: str | None = dataset.get("name")
-    if dataset.get("kind") != DatasetKind.parquet_folder.name:
+    if dataset.get("kind") != DatasetKind.files.name:
         return name
     if name == _UNNAMED and dataset.get("path"):
         name = PurePath(dataset["path"]).name
@@ -161,17 +164,19 @@ def embedded_digest() -> str:
 def tokenizer_bytes(config: RunConfig) -> int | None:
     """At most so many bytes of text are there to train the tokenizer on; None where only reading tells."""
     if config.tokenizer.corpus is TokenizerCorpus.embedded:
-        sources: Sequence[str] = EMBEDDED_SOURCES
-    elif config.dataset.kind is DatasetKind.embedded:
-        sources = config.dataset.sources or EMBEDDED_SOURCES
-    else:
-        return None
-    return sum(_embedded_bytes()[name] for name in set(sources))
+        return embedded_bytes()
+    if config.dataset.kind is DatasetKind.embedded:
+        return embedded_bytes(config.dataset.sources)
+    return None
+
+
+def embedded_bytes(sources: Sequence[str] = ()) -> int:
+    """Of parts of the embedded corpus, held-out documents included; of all where none is named."""
+    return sum(_embedded_bytes()[name] for name in set(sources or EMBEDDED_SOURCES))
 
 
 @functools.cache
 def _embedded_bytes() -> dict[str, int]:
-    """Source → bytes of its text, held-out documents included."""
     files = fsio.read_open_json(_MANIFEST)
     return {name: files[f"{name}.parquet"]["num_bytes"] for name in EMBEDDED_SOURCES}
 
@@ -179,7 +184,7 @@ def _embedded_bytes() -> dict[str, int]:
 def _of_dataset(dataset: DatasetConfig) -> str | None:
     if dataset.kind is DatasetKind.embedded:
         return embedded_digest()
-    if dataset.kind is DatasetKind.parquet_folder:
+    if dataset.kind is DatasetKind.files:
         folder_text.check(dataset)
         return folder_text.digest(str(dataset.path))
     return dataset.revision if dataset.revision and _COMMIT.fullmatch(dataset.revision) else None

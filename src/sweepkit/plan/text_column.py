@@ -26,20 +26,27 @@ def check(path: Path, schema: Any, text_column: str) -> None:
         raise no_text(path, text_column, str(kinds[text_column]), texts)
 
 
-def missing(path: Path, text_column: str, names: Sequence[str]) -> DataError:
+def missing(path: Path, text_column: str, names: Sequence[str], line: int | None = None) -> DataError:
     """Of a file that has other columns, or keys."""
     return DataError(
-        f"dataset.text_column is {text_column!r}, but must name a column of {path}; "
+        f"dataset.text_column is {text_column!r}, but must name a column of {_where(path, line)}; "
         f"{did_you_mean(text_column, names)}"
     )
 
 
-def no_text(path: Path, text_column: str, kind: str, texts: Sequence[str]) -> DataError:
+def no_text(
+    path: Path, text_column: str, kind: str, texts: Sequence[str], line: int | None = None
+) -> DataError:
     """Of a column that holds something else."""
     remedy = did_you_mean(text_column, texts) if texts else "write that column as strings"
     return DataError(
-        f"dataset.text_column is {text_column!r}, of type {kind} in {path}, but must be text; {remedy}"
+        f"dataset.text_column is {text_column!r}, of type {kind} in {_where(path, line)}, but must be text; "
+        f"{remedy}"
     )
+
+
+def _where(path: Path, line: int | None) -> str:
+    return f"{path}, line {line}" if line else str(path)
 
 
 def _is_text(kind: Any) -> bool:

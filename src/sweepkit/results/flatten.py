@@ -34,7 +34,7 @@ _RECORD_COLUMNS = (
 _RESULT_COLUMNS = (
     "val_bpb", "final_train_loss", "train_time_s", "median_step_time_s", "compile_time_s", "eval_time_s",
     "checkpoint_time_s", "tokens_per_s", "mfu", "mfu_fp8", "mfu_rest", "communication_frac",
-    "num_skipped_steps", "peak_memory_gib", "total_flops",
+    "num_skipped_steps", "peak_memory_gib", "total_flops", "epochs",
 )  # fmt: skip
 
 #: Not a column: what could not be read of a file, to be said.

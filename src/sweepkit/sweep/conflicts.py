@@ -10,8 +10,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sweepkit import errors
-from sweepkit.config import compose, typed
+from sweepkit.config import compose, measured, typed
 from sweepkit.config.schema import LadderConfig, LauncherConfig, RunConfig, RungConfig
+from sweepkit.plan import text
+from sweepkit.plan.run_plan import RunPlan
 from sweepkit.sweep import last_rung, set_fields
 from sweepkit.sweep import metric as metrics
 from sweepkit.sweep.cell import Cell
@@ -175,6 +177,40 @@ def check_metric(metric: str, cells: Sequence[Cell]) -> None:
                 f"be measured by every run ({cell.variant} evaluates on {', '.join(streams)})",
                 f"write val_bpb or {' or '.join(f'bpb_{name}' for name in streams)}",
             )
+
+
+def check_comparable(metric: str, cells: Sequence[Cell]) -> None:
+    """The runs of a rung are measured on one text, else the lowest loss is the easiest text's."""
+    if not metrics.is_stream(metric):
+        return
+    stream = last_rung.stream_of(metric)
+    first: dict[str, Cell] = {}
+    for cell in cells:
+        base = first.setdefault(cell.rung, cell)
+        mine, theirs = (_measured_on(each.plan, stream) for each in (cell, base))
+        differing = [name for name in {**theirs, **mine} if mine.get(name) != theirs.get(name)]
+        if not differing:
+            continue
+        name = differing[0]
+        shared = _measured_on(cell.plan, "probe") == _measured_on(base.plan, "probe")
+        probe = "decision: {metric: bpb_probe}, a text of the package, or " if shared else ""
+        raise errors.invalid(
+            "decision.metric",
+            metric,
+            f"be measured on one text by all ({name} is {mine.get(name)} in {cell.variant} and "
+            f"{theirs.get(name)} in {base.variant})",
+            f"decide by a text that all share: {probe}your own (dataset.validation_path=PATH in base), with "
+            "one tokenizer (tokenizer=shared); or drop that level",
+        )
+
+
+def _measured_on(plan: RunPlan, stream: str) -> dict[str, Any]:
+    """``measured.measured_on``, own text by what is in it instead of where it lies."""
+    found = measured.measured_on(plan.config, stream)
+    for key, name in (("dataset.path", text.DATASET), ("dataset.validation_path", text.VALIDATION)):
+        if found.get(key) is not None and plan.texts.get(name):
+            found[key] = f"text {str(plan.texts[name])[:12]}"
+    return found
 
 
 def check_scale_sensitive(names: Sequence[str], cells: Sequence[Cell]) -> None:

@@ -198,6 +198,7 @@ def expand_all(sweep: SweepFile, extra: Sequence[str] = ()) -> list[Cell]:
     conflicts.check_distinct_rungs(cells)
     conflicts.check_one_launcher(cells)
     conflicts.check_metric(sweep.decision.metric, cells)
+    conflicts.check_comparable(sweep.decision.metric, cells)
     conflicts.check_scale_sensitive(list(sweep.decision.scale_sensitive), cells)
     at_top = {cell.variant: cell.plan.config for cell in cells if cell.rung == rungs[-1].name}
     last_rung.check(sweep.decision, rungs, at_top)

@@ -114,6 +114,7 @@ def freeze(
     extra: Sequence[str] = (),
     reuse_runs: bool = False,
     is_asked: Callable[[], bool] = lambda: True,
+    check: Callable[[Sequence[Cell]], None] = lambda cells: None,
 ) -> Frozen:
     """Expand and freeze a sweep, or check that it still is what was frozen.
 
@@ -124,6 +125,7 @@ def freeze(
         reuse_runs: keep the listed seeds; what was seen is then judged after the fact.
         is_asked: whether anybody was asked for its runs. Where nobody was, and no run has a folder, a changed
             sweep is frozen anew.
+        check: raises where these cells should not be started; asked before anything is written.
 
     Returns:
         The frozen sweep; its cells carry the launcher, trainer and logging settings of this call.
@@ -136,16 +138,16 @@ def freeze(
     asked = as_frozen(sweep, results_dir, extra, reuse_runs)
     rungs = expand.rungs_of(expand.ladder_of(asked, extra))
     try:
-        return freeze_cells(asked, rungs, expand.expand_all(asked, extra), results_dir, extra)
+        return freeze_cells(asked, rungs, expand.expand_all(asked, extra), results_dir, extra, check)
     except FrozenPlanError:
         stands = as_frozen(sweep, results_dir, extra, reuse_runs)
         if stands.replaced_seeds == asked.replaced_seeds:
             if not _is_untouched(results_dir, sweep.name) or is_asked():
                 raise
             _drop(results_dir / sweep.name)
-            return freeze(sweep, results_dir, extra, reuse_runs)
+            return freeze(sweep, results_dir, extra, reuse_runs, check=check)
     # another driver was first, and had seen less or more
-    return freeze_cells(stands, rungs, expand.expand_all(stands, extra), results_dir, extra)
+    return freeze_cells(stands, rungs, expand.expand_all(stands, extra), results_dir, extra, check)
 
 
 def as_frozen(
@@ -174,6 +176,7 @@ def freeze_cells(
     cells: Sequence[Cell],
     results_dir: Path,
     extra: Sequence[str] = (),
+    check: Callable[[Sequence[Cell]], None] = lambda cells: None,
 ) -> Frozen:
     """``freeze`` for cells that are already expanded, with the seeds that they have."""
     sweep_dir = results_dir / sweep.name
@@ -185,6 +188,7 @@ def freeze_cells(
         text.known(cell.plan)
     sealed_text.check_cells(cells, rungs, results_dir)
     if not _exists(sweep_dir):
+        check(cells)
         seen = fresh.look(cells, sweep.replaced_seeds, Past(results_dir, sweep.name))
         _write(sweep_dir, dataclasses.replace(head, seen=seen), cells)
     stored = frozen_head.read(sweep_dir)

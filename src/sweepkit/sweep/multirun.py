@@ -9,7 +9,7 @@ then has the first of every choice, and the configuration's own value of everyth
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from sweepkit.config import compose, hydras_own, typed
 from sweepkit.config.override import parse as parse_override
 from sweepkit.config.override import refuse_adding, refuse_other_kinds
 from sweepkit.sweep import expand, file, frozen, labels, multirun_space, set_fields
+from sweepkit.sweep.cell import Cell
 from sweepkit.sweep.file import ALL, SweepFile
 
 
@@ -31,12 +32,14 @@ def freeze(
     results_dir: Path,
     search: Mapping[str, Any] | None = None,
     name: str | None = None,
+    check: Callable[[Sequence[Cell]], None] = lambda cells: None,
 ) -> frozen.Frozen:
     """Expand a multirun and freeze it.
 
     Args:
         search: options of a search; None searches only where a field is an interval.
         name: of the sweep; None: ``multirun-<hash>``.
+        check: as ``frozen.freeze`` takes it.
 
     Raises:
         ConfigError: an override is malformed, cannot be enumerated, or breaks a contract.
@@ -53,7 +56,7 @@ def freeze(
     if name in file.available():
         contract = f"be free ({file.find(named.name)} is a sweep of that name)"
         raise errors.invalid("--name", name, contract, "name it otherwise")
-    return frozen.freeze_cells(named, rungs, cells, results_dir, extra)
+    return frozen.freeze_cells(named, rungs, cells, results_dir, extra, check)
 
 
 def parse(arguments: Sequence[str], options: Mapping[str, Any] | None = None) -> tuple[SweepFile, list[str]]:

@@ -100,15 +100,21 @@ def of_rank(memory: PeakMemory, state: TrainState) -> list[float]:
 
 
 def results(
-    plan: RunPlan, state: TrainState, utilisation: Utilisation, by_rank: Sequence[Sequence[float]]
+    plan: RunPlan,
+    state: TrainState,
+    utilisation: Utilisation,
+    by_rank: Sequence[Sequence[float]],
+    data: PreparedData,
 ) -> Measured:
     """The record's results; a number that was not measured is None, one that cannot be is left out.
 
     Args:
         by_rank: what ``of_rank`` gives, of as many ranks as are still there.
+        data: its packed rows are an epoch.
     """
     clock = state.clock
     mean, rate = clock.mean_step_time_s, tokens_per_s(plan, state)
+    total_tokens = state.step * plan.total_batch_size
     done = state.evaluated_step == plan.num_steps
     bpb: dict[str, float | None] = dict(state.bpb) if done else {"val_bpb": None}
     peaks_gib, communication_s = zip(*by_rank, strict=True)
@@ -131,7 +137,8 @@ def results(
         "num_skipped_steps": state.num_skipped_steps,
         "peak_memory_gib": max(peaks_gib),
         "total_flops": state.step * plan.total_batch_size * plan.flops_per_token,
-        "total_tokens": state.step * plan.total_batch_size,
+        "total_tokens": total_tokens,
+        "epochs": total_tokens / (data.packing(plan.sequence_len).num_rows * plan.sequence_len),
         "total_params": plan.total_params,
         "active_params": plan.active_params,
     }

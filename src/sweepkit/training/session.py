@@ -290,7 +290,7 @@ class Session:
             failed = False
         finally:
             by_rank = by_rank or [recording.of_rank(memory, state)]
-            record.results = recording.results(plan, state, utilisation, by_rank)
+            record.results = recording.results(plan, state, utilisation, by_rank, data)
             display.finish(record.results, failed)
 
 
