@@ -11,6 +11,8 @@ VANISHED = 71
 CANNOT_WRITE = 74
 #: No other process could do it either: a person has to say how to go on.
 REFUSED = 78
+#: Of a command that somebody has stopped: 128 + SIGINT, as a shell says.
+INTERRUPTED = 130
 #: Not done, but nothing is wrong with the work: start another process.
 STOPPED = 75
 

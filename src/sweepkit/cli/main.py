@@ -16,13 +16,12 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sweepkit import errors, fsio
+from sweepkit import errors, exit_status, fsio
 from sweepkit.cli import command_line
 from sweepkit.plan import world
 from sweepkit.printable import printable
 
 USER_ERROR = 2
-INTERRUPTED = 130
 _CONFIG_DIR = ("--config-dir", "-cd")
 READER_GONE = 141  # 128 + SIGPIPE: what a shell says of any program whose reader (head, less) has left
 
@@ -135,7 +134,7 @@ def _main(argv: Sequence[str] | None) -> int:
         return USER_ERROR
     except KeyboardInterrupt:
         print("\nsweepkit: interrupted; run the same command again, it goes on from there", file=sys.stderr)
-        return INTERRUPTED
+        return exit_status.INTERRUPTED
 
 
 def _config_dirs(arguments: list[str]) -> list[str]:

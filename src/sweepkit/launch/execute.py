@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sweepkit import exit_status
 from sweepkit.config.choices import LauncherKind
 from sweepkit.config.schema import LauncherConfig, RunConfig
 from sweepkit.errors import ConfigError, DataError, SweepkitError, invalid
@@ -144,7 +145,7 @@ def look_after(
     """
     started = time.monotonic()
     is_inline = launcher.kind is LauncherKind.inline
-    with on_signals(interrupt_on_second=is_inline) as stop:
+    with on_signals(interrupt_on_second=is_inline, status=exit_status.INTERRUPTED) as stop:
         with stop.at_once():
             ledger = make_ledger()
             if not unattended:

@@ -36,10 +36,10 @@ LAST_S = 7.0
 class Stopping:
     """A flag; calling it tells whether it is set."""
 
-    def __init__(self, interrupt_on_second: bool = False) -> None:
+    def __init__(self, interrupt_on_second: bool = False, status: int = exit_status.STOPPED) -> None:
         # no threading.Event: its lock is held while a signal comes in the middle of set() or wait()
         self._is_set = False
-        self._interrupt_on_second = interrupt_on_second
+        self._interrupt_on_second, self._status = interrupt_on_second, status
         self._is_heard = False  # the main thread knows, and is on its way out
         self._is_overdue = self._is_interrupted = False
         self.num_signals = 0
@@ -105,8 +105,9 @@ class Stopping:
             self._is_overdue = True
             signal.pthread_kill(threading.main_thread().ident or 0, number)
         if not self._is_over(signals, LAST_S):
-            print("sweepkit: ended in the middle of a step, which took too long", file=sys.stderr, flush=True)
-            process.end_with_children(exit_status.STOPPED)
+            said = "sweepkit: ended where nothing could interrupt it; the same command goes on from there"
+            print(said, file=sys.stderr, flush=True)
+            process.end_with_children(self._status)
 
     def _is_over(self, signals: int, seconds: float) -> bool:
         """Whether the main thread hears of the signal, or the context ends, within so many seconds."""
@@ -118,9 +119,13 @@ class Stopping:
 
 
 @contextlib.contextmanager
-def on_signals(*, interrupt_on_second: bool = False) -> Iterator[Stopping]:
-    """A ``Stopping`` set by signals while the context lasts; earlier handlers come back after it."""
-    stopping = Stopping(interrupt_on_second)
+def on_signals(*, interrupt_on_second: bool = False, status: int = exit_status.STOPPED) -> Iterator[Stopping]:
+    """A ``Stopping`` set by signals while the context lasts; earlier handlers come back after it.
+
+    Args:
+        status: of a process that has to be ended.
+    """
+    stopping = Stopping(interrupt_on_second, status)
     if threading.current_thread() is not threading.main_thread():
         yield stopping
         return
