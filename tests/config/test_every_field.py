@@ -28,17 +28,20 @@ from sweepkit.config.schema import RunConfig
 from sweepkit.errors import SweepkitError
 from sweepkit.plan import build as building
 from sweepkit.plan.build import build
+from sweepkit.plan.resolution import scored_bytes
 from sweepkit.plan.run_plan import RunPlan
 
 FIELDS = fields_of(RunConfig)
 KEYS = ("run_id", "variant_id", "training_id", "evaluation_key", "pair_key", "compile_key")
 FOLDER = ("dataset=files", "dataset.path=one")
+OWN_VALIDATION = (*FOLDER, "dataset.validation_path=two")
 HUB = ("dataset=climbmix", f"dataset.revision={'1' * 40}")
 #: Every field is read in one of these configurations, and every field with a condition is not in another.
 BASES: tuple[tuple[str, ...], ...] = (
     (),
     HUB,
     FOLDER,
+    OWN_VALIDATION,
     ("precision=fp8",),
     ("optimizer=adamw",),
     ("schedule=short",),
@@ -62,6 +65,7 @@ ALSO = {
     "dataset.kind": ["dataset=fineweb", "dataset=climbmix"],
     "dataset.repo": ["dataset.repo=a/b"],
     "dataset.path": ["dataset.path=two"],
+    "dataset.validation_path": ["dataset.validation_path=two"],
     "dataset.revision": [f"dataset.revision={'2' * 40}"],
     "horizon.target_tokens": ["horizon.target_tokens=100000000"],
     "horizon.total_batch_size": ["horizon.total_batch_size=1048576"],
@@ -135,7 +139,7 @@ def marked(facts: Facts) -> set[str]:
 
 
 def changes(key: str, base: tuple[str, ...]) -> Iterator[tuple[str, set[str], set[str]]]:
-    """Override, the keys that it changes, and those of a batch that followed it; of the values allowed."""
+    """Override, the keys that it changes, and those of what followed it; of the values allowed."""
     plain = built(*base)
     assert plain is not None
     written = attrgetter(key)(plain.config)
@@ -145,6 +149,8 @@ def changes(key: str, base: tuple[str, ...]) -> Iterator[tuple[str, set[str], se
         if other is not None:
             followed = {"pair_key"} if other.total_batch_size != plain.total_batch_size else set()
             followed |= {"compile_key"} if other.device_batch_size != plain.device_batch_size else set()
+            if scored_bytes(other.config) != scored_bytes(plain.config):  # another text may be shorter
+                followed |= {"evaluation_key"}
             yield override, {name for name in KEYS if getattr(other, name) != getattr(plain, name)}, followed
 
 

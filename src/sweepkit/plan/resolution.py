@@ -43,7 +43,7 @@ def resolved(
         "model.value_embedding_layers": sizes.value_embedding_layers,
         "model.backout": dimensions.has_backout(config.model),
         "evaluation.streams": sorted(config.evaluation.streams),
-        "evaluation.max_bytes": _scored_bytes(config),
+        "evaluation.max_bytes": scored_bytes(config),
         "horizon.num_steps": horizon.num_steps,
         "horizon.total_batch_size": horizon.total_batch_size,
         "horizon.device_batch_size": horizon.device_batch_size,
@@ -54,7 +54,7 @@ def resolved(
     }
 
 
-def _scored_bytes(config: RunConfig) -> int:
+def scored_bytes(config: RunConfig) -> int:
     """At most the longest text that is scored, where that is known: above its size, all of it is."""
     streams = {holdout.base(stream) or stream for stream in config.evaluation.streams}
     sizes = [holdout.num_bytes(config, stream) for stream in streams]
