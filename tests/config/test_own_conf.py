@@ -172,6 +172,15 @@ def test_a_snapshot_holds_own_files_and_takes_no_more(
     assert said(lambda: compose(["model=mine"])) == ["conf/model/mine.yaml is used"]
 
 
+def test_a_snapshot_without_own_files_takes_none_that_come_later(
+    here: Path, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken = snapshot.take(here / "snapshots")
+    monkeypatch.setenv("SWEEPKIT_CONF_DIR", str(taken / "conf"))
+    write("conf/model/d12", "depth: 8\n")
+    assert compose().model.depth == 12
+
+
 def test_hydras_own_settings_say_what_they_do_not_do(write: Write) -> None:
     (line,) = said(lambda: compose(["hydra.run.dir=/tmp/x"]))
     assert line.startswith("hydra.run.dir has no effect: runs are kept in")

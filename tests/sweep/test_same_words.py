@@ -42,13 +42,13 @@ NUMBER = ("optimizer.x0.lr", "optimizer.resid.lr", "optimizer.smear.lr", "schedu
 GROUPS = {
     "packing": ("stream", "greedy_crop", "best_fit"),
     "optimizer": ("muon", "adamw"),
-    "experiment": ("mini", "linked"),
+    "experiment": ("mini", "linked", "lr/hot", "[mini,linked]"),
     "model": ("d2", "d4"),
     "dataset": ("embedded", "embedded_books"),
 }
 WHOLE_VALUES = st.sampled_from(["300", "512", "1_000", "${seed}", "${model.depth}"])
 NUMBER_VALUES = st.sampled_from(
-    ["0.1", "1e-1", ".25", "0.5", "1", "${optimizer.resid.lr}", "${optimizer.embedding.lr}"]
+    ["0.1", "1e-1", ".25", "0.5", "1", "${optimizer.resid.lr}", "${optimizer.embedding.lr}", "${..resid.lr}"]
 )
 #: What a multirun may refuse although Hydra would run it, in a line.
 REFUSED = (
@@ -101,6 +101,10 @@ def own_conf(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     mine = tmp_path_factory.mktemp("conf") / "conf"
     shutil.copytree(paths.conf_dir(), mine)
     (mine / "experiment" / "linked.yaml").write_text(LINKED)
+    (mine / "experiment" / "lr").mkdir()
+    (mine / "experiment" / "lr" / "hot.yaml").write_text(
+        "# @package _global_\nschedule: {final_lr_frac: 0.3}\n"
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SWEEPKIT_CONF_DIR", str(mine))
         register_schema()

@@ -89,6 +89,21 @@ def test_unknown_sweep_suggests_or_lists() -> None:
 AXES = "axes: {a: {x: [optimizer.x0.lr=0.1]}}\n"
 
 
+def test_levels_of_the_short_form_are_any_values(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "axes:\n  horizon.total_batch_size: [auto, 65536]\n"
+        "  optimizer.x0.lr: ['${optimizer.smear.lr}', 0.2]\n"
+        "  experiment: [mini, [mini, earlier_model]]\n  evaluation.streams: [[probe], [validation, probe]]\n"
+        "reference: {optimizer.x0.lr: '${optimizer.smear.lr}', experiment: mini}\n"
+    )
+    axes = file.load(path).axes
+    assert axes["horizon.total_batch_size"]["auto"] == ("horizon.total_batch_size=auto",)
+    assert axes["optimizer.x0.lr"]["optimizer.smear.lr"] == ("optimizer.x0.lr=${optimizer.smear.lr}",)
+    assert axes["experiment"]["mini_earlier_model"] == ("experiment=[mini,earlier_model]",)
+    assert axes["evaluation.streams"]["validation_probe"] == ("evaluation.streams=[validation,probe]",)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

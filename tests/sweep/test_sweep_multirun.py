@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from sweepkit.cli import plan
 from sweepkit.config import paths
-from sweepkit.errors import ConfigError
+from sweepkit.errors import ConfigError, FrozenPlanError
 from sweepkit.sweep import multirun
 
 BASE = ["experiment=mini", "model=d2"]
@@ -131,6 +132,29 @@ def test_every_variant_keeps_its_launcher_or_is_refused(
         multirun.freeze(swept, tmp_path)
     frozen = multirun.freeze([*swept, "launcher.num_workers=2"], tmp_path)
     assert {cell.plan.config.launcher.num_workers for cell in frozen.cells} == {2}
+
+
+def test_a_single_init_seed_is_every_runs(tmp_path: Path) -> None:
+    frozen = multirun.freeze([*BASE, "init_seed=5", "seed=1,2"], tmp_path)
+    assert [(cell.plan.seed, cell.plan.config.init_seed) for cell in frozen.cells] == [(1, 5), (2, 5)]
+
+
+def test_a_multirun_may_be_named_once(tmp_path: Path) -> None:
+    words = [*BASE, "optimizer.x0.lr=0.1,0.2"]
+    named = multirun.freeze(words, tmp_path, name="scan")
+    assert named.name == "scan" and multirun.freeze(words, tmp_path, name="scan") == named
+    with pytest.raises(FrozenPlanError, match="scan"):
+        multirun.freeze([*BASE, "optimizer.x0.lr=0.1,0.3"], tmp_path, name="scan")
+    with pytest.raises(ConfigError, match="--name is 'demo', but must be free"):
+        multirun.freeze(words, tmp_path, name="demo")
+
+
+def test_a_dry_run_of_a_multirun_is_its_runs(tmp_path: Path) -> None:
+    words = [*BASE, "optimizer.x0.lr=0.1,0.2", "horizon.total_batch_size=auto,4096", "seed=1,2"]
+    planned = plan.planned(words, is_multirun=True).rows
+    assert [row.plan.run_id for row in planned] == [
+        cell.plan.run_id for cell in multirun.freeze(words, tmp_path).cells
+    ]
 
 
 def test_seeds_alone_are_replicates(tmp_path: Path) -> None:

@@ -108,6 +108,12 @@ def of_all_commands() -> Path:
     return folder(tuple(_searched))
 
 
+def close(folder: Path) -> None:
+    """Make a copy of what ``folder`` gave whole: no file of anybody's is put over it any more."""
+    if not (folder / _NOTE).is_file():
+        fsio.write_json(folder / _NOTE, {})
+
+
 def own_files(composed: Path) -> Mapping[str, OwnFile]:
     """Option → file, of the user's own files in a folder that ``folder`` gave."""
     return _noted(composed, (composed / _NOTE).is_file())

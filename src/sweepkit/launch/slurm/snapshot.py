@@ -34,6 +34,7 @@ def take(root: Path) -> Path:
         try:
             shutil.copytree(package, temporary / _PACKAGE, ignore=_SKIPPED)
             shutil.copytree(conf, temporary / "conf", ignore=_SKIPPED)
+            own_conf.close(temporary / "conf")
             commits.write(temporary)
             with contextlib.suppress(OSError):  # somebody else was first
                 temporary.rename(folder)
