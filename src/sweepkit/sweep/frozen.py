@@ -194,7 +194,7 @@ def freeze_cells(
     stored = frozen_head.read(sweep_dir)
     cells_on_disk = _read_cells(sweep_dir, stored)
     if not _identity(stored.sweep, stored.rungs, cells_on_disk) == stored.identity == head.identity:
-        raise FrozenPlanError(_explain_change(sweep_dir, stored, head))
+        raise FrozenPlanError(frozen_head.explain_change(sweep_dir, stored, head))
     return _frozen(sweep_dir, stored, list(cells))
 
 
@@ -343,17 +343,4 @@ def _frozen(sweep_dir: Path, head: Head, cells: list[Cell]) -> Frozen:
         identity=head.identity,
         amendments=added,
         seen=head.seen,
-    )
-
-
-def _explain_change(sweep_dir: Path, stored: Head, head: Head) -> str:
-    changed = ["rungs"] if stored.rungs != head.rungs else []
-    before, after = stored.sweep, dataclasses.replace(head.sweep, replaced_seeds={})
-    names = [item.name for item in dataclasses.fields(SweepFile) if item.name != "question"]
-    changed += [name for name in names if getattr(before, name) != getattr(after, name)]
-    changed = changed or ["the configuration, an override, or what another version of sweepkit computes"]
-    return (
-        f"sweep {after.name} is changed ({', '.join(changed)}), but must expand to what was frozen in "
-        f"{sweep_dir} before its first run; restore it, or give the sweep file a new name (finished runs are "
-        "shared by identity, so nothing is run twice)"
     )

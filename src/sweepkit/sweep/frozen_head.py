@@ -78,3 +78,17 @@ def tampered(path: Path, what: str) -> FrozenPlanError:
         f"{path} is {what}, but must be what was frozen; restore it, or delete "
         f"{path.parent} and start the sweep again (finished runs are kept in {path.parent.parent / 'runs'})"
     )
+
+
+def explain_change(sweep_dir: Path, stored: Head, head: Head) -> str:
+    """Why ``head`` cannot be frozen where ``stored`` is: what differs, and the remedy."""
+    changed = ["rungs"] if stored.rungs != head.rungs else []
+    before, after = stored.sweep, dataclasses.replace(head.sweep, replaced_seeds={})
+    names = [item.name for item in dataclasses.fields(SweepFile) if item.name != "question"]
+    changed += [name for name in names if getattr(before, name) != getattr(after, name)]
+    changed = changed or ["the configuration, an override, or what another version of sweepkit computes"]
+    return (
+        f"sweep {after.name} is changed ({', '.join(changed)}), but must expand to what was frozen in "
+        f"{sweep_dir} before its first run; restore it, or give the sweep file a new name (finished runs are "
+        "shared by identity, so nothing is run twice)"
+    )
