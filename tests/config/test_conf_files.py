@@ -36,7 +36,7 @@ def test_promised_options_exist(group: str, names: str) -> None:
 
 @pytest.mark.parametrize(("group", "name"), OPTIONS)
 def test_every_option_plans(group: str, name: str, tmp_path: Path) -> None:
-    (tmp_path / "text.parquet").touch()
+    (tmp_path / "text.txt").write_text("a document\n\nanother\n")
     path = [f"dataset.path={tmp_path}"] if name == "files" else []
     plan = build(compose([f"{group}={name}", *path]))
     assert plan.num_steps > 0
