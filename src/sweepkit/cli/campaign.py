@@ -153,7 +153,7 @@ def _carry_out(args: argparse.Namespace, step: Step, results_dir: Path) -> int:
     sweep, extra = step.sweep, step.extra
     terminal.console().rule(sweep.name, align="left")
     running.check_power(sweep, extra, results_dir, args.underpowered)
-    made = running.knowing_text(lambda: freezing.freeze(sweep, extra, results_dir, False))
+    made = running.knowing_text(lambda: freezing.freeze(sweep, extra, results_dir, False, climbs=True))
     options = [option for option in ("underpowered", "allow_mixed_environments") if getattr(args, option)]
     goes_on = (
         *("campaign", str(campaign_file.find(args.name)), *args.overrides),
