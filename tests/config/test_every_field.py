@@ -66,7 +66,6 @@ ALSO = {
     "dataset.repo": ["dataset.repo=a/b"],
     "dataset.path": ["dataset.path=two"],
     "dataset.validation_path": ["dataset.validation_path=two"],
-    "dataset.validation_path": ["dataset.validation_path=two"],
     "dataset.revision": [f"dataset.revision={'2' * 40}"],
     "horizon.target_tokens": ["horizon.target_tokens=100000000"],
     "horizon.total_batch_size": ["horizon.total_batch_size=1048576"],
