@@ -81,11 +81,11 @@ def test_who_insists_is_told_what_is_missing() -> None:
     with pytest.raises(ConfigError, match=r"decision\.metric is 'bpb_probe_holdout'.*last_metric"):
         DecisionRule.from_json({"metric": "bpb_probe_holdout"})
     sizes = {
-        "all": ["evaluation.max_bytes=380000", "optimizer.x0.lr=0.4"],
-        "few": ["evaluation.max_bytes=9000", "optimizer.x0.lr=0.45"],
+        "probed": ["evaluation.streams=[validation,probe]", "optimizer.x0.lr=0.4"],
+        "plain": ["evaluation.streams=[validation]", "optimizer.x0.lr=0.45"],
     }
-    mixed = sweep(axes={"size": sizes})
-    with pytest.raises(ConfigError, match=r"decision\.last_metric.*size=all evaluates on validation, probe"):
+    mixed = sweep(axes={"size": sizes}, decision={"metric": "bpb_validation", "last_metric": "bpb_probe"})
+    with pytest.raises(ConfigError, match=r"decision\.last_metric.*size=plain evaluates on validation"):
         expand.expand_all(mixed)
 
 
