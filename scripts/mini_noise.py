@@ -1,6 +1,6 @@
 """How far runs of experiment=mini are apart: from seed to seed, and by rounding alone.
 
-    .venv/bin/python scripts/mini_noise.py --seeds 10 --pairs 5 --out results/published/tune_mini/noise.csv
+    .venv/bin/python scripts/mini_noise.py --seeds 10 --pairs 5 --out results/published/mini_noise/noise.csv
 
 Trains d2 with every seed, and for the first few again with all weights moved by 1e-7, with micro-batches
 of half the rows, with two threads and with two processes. What differs is rounding: these runs should end
