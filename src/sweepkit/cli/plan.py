@@ -141,7 +141,7 @@ def planned(overrides: Sequence[str], reuse_runs: bool = False, is_multirun: boo
         return _of_a_sweep(name, others, reuse_runs)
     if is_multirun or any(item.startswith(_LADDER) and item != f"{_LADDER}none" for item in others):
         sweep, extra = multirun.parse(others)
-        return Planned([_row(cell) for cell in expand.expand_all(sweep, extra)], sweep, extra)
+        return Planned([_row(cell) for cell in expand.expand_all(sweep, extra, is_file=False)], sweep, extra)
     return Planned([Row(build(compose(others)))])
 
 
