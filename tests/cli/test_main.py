@@ -173,3 +173,19 @@ def test_a_sweep_that_plan_is_given_bare_is_proposed(
         assert f"override is {given!r}" in said and f"did you mean 'sweep={meant}'?" in said, said
     assert main(["plan", "./mine.yaml"]) == 2
     assert "sweep=./mine.yaml" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["results"], "sweepkit sweep NAME starts one"),
+        (["promote", "demo", "--amend-to", "8"], "run sweepkit promote demo first"),
+        (["promote", "demo", "--amend-variant", "change=resid_2x"], "add --amend-to SEEDS"),
+    ],
+)
+def test_where_nothing_was_started_the_first_step_is_named_and_nothing_begun(
+    arguments: list[str], said: str, own_results_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 2
+    assert said in capsys.readouterr().err
+    assert not list(own_results_dir.rglob("frozen.json"))

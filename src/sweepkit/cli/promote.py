@@ -110,7 +110,14 @@ def run(args: argparse.Namespace) -> int:
         name, folder = running.place(args.name)
         return replaying.run(name, args.overrides, folder, args.allow_mixed_environments)
     results_dir = paths.results_dir()
+    if args.amend_variant and args.amend_to is None:
+        raise invalid(
+            "--amend-variant", args.amend_variant[0], "come with --amend-to", "add --amend-to SEEDS"
+        )
     asked = running.load_sweep(args.name, args.overrides, results_dir)
+    if args.amend_to is not None and asked.name not in frozen.frozen_names(results_dir):
+        contract = f"come after the last rung is decided, and nothing of {asked.name} is in {results_dir}"
+        raise invalid("--amend-to", args.amend_to, contract, f"run sweepkit promote {asked.name} first")
     running.check_power(asked, args.overrides, results_dir, args.underpowered)
 
     def freeze() -> Frozen:
@@ -121,10 +128,6 @@ def run(args: argparse.Namespace) -> int:
     sweep = running.knowing_text(freeze)
     if args.amend_to is not None:
         sweep = _amended(sweep, args.amend_to, args.amend_variant, args.underpowered)
-    elif args.amend_variant:
-        raise invalid(
-            "--amend-variant", args.amend_variant[0], "come with --amend-to", "add --amend-to SEEDS"
-        )
     how = running.how(args, results_dir, sweep.cells[0].plan)
     return climb(sweep, how, args.overrides, args.allow_mixed_environments)
 

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from sweepkit.cli import running
+from sweepkit.config import paths
 from sweepkit.errors import SweepkitError, invalid
 from sweepkit.launch import ledger
 from sweepkit.printable import counted
@@ -112,8 +113,9 @@ def _frame(args: argparse.Namespace) -> pd.DataFrame:
 
 def _whole(args: argparse.Namespace) -> pd.DataFrame:
     if args.sweep is None:
-        known = [*store.sweep_names(), store.ALL]
-        raise SweepkitError(f"SWEEP is missing, but must name a sweep; known: {', '.join(known)}")
+        known = ", ".join([*store.sweep_names(), store.ALL])
+        remedy = f"known: {known}; sweepkit sweep NAME starts one"
+        raise SweepkitError(f"SWEEP is missing, but must name a sweep in {paths.results_dir()}; {remedy}")
     name, results_dir = running.place(args.sweep)
     if args.analysis:
         return findings.KINDS[args.analysis](content.gather(name, results_dir))
