@@ -73,7 +73,7 @@ def invalid(field: str, value: object, contract: str, remedy: str) -> ConfigErro
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """``did you mean 'x'?`` for a near miss, else the list of what is known."""
-    names = sorted(known)
-    close = difflib.get_close_matches(word, names, n=1)
-    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(names)}"
+    """``did you mean 'x'?`` for a near miss, whatever its case, else the list of what is known."""
+    names = {name.lower(): name for name in sorted(known)}
+    close = difflib.get_close_matches(word.lower(), names, n=1)
+    return f"did you mean {names[close[0]]!r}?" if close else f"known: {', '.join(names.values())}"

@@ -42,6 +42,9 @@ def message(*overrides: str) -> str:
         ("precision.dtype=bf61", ["precision.dtype", "'bf61'", "[auto, bf16, fp16, fp32, fp8]", "'bf16'"]),
         ("optimizer.matrix.kind=sgd", ["optimizer.matrix.kind", "[muon, adamw, lion]"]),
         ("precision.dtype=int3", ["precision.dtype is 'int3'", "; write precision.dtype=auto"]),
+        ("model.mlp.kind=SwiGLU", ["'SwiGLU'", "did you mean 'swiglu'"]),
+        ("optimizer=Lion", ["'Lion'", "did you mean 'lion'"]),
+        ("Model.depth=2", ["Model", "did you mean 'model'"]),
         # the remedy is what the field would be
         ("seed=one", ["write seed=1"]),
         ("horizon.total_batch_size=true", ["write horizon.total_batch_size=auto"]),
@@ -69,6 +72,9 @@ def message(*overrides: str) -> str:
         ("optimizer.matrix.lr=-0.1", ["optimizer.matrix.lr", "-0.1", "at least 0"]),
         ("optimizer.matrix.lr=nan", ["optimizer.matrix.lr", "nan", "at least 0"]),
         ("optimizer.embedding.lr=inf", ["optimizer.embedding.lr", "inf", "at least 0"]),
+        ("model.mlp.init_scale=inf", ["model.mlp.init_scale", "inf", "be finite and at least 0"]),
+        ("optimizer.grad_clip=inf", ["optimizer.grad_clip", "inf", "be finite and more than 0"]),
+        ("schedule.warmdown_ratio=nan", ["schedule.warmdown_ratio", "be finite and lie between 0 and 1"]),
         ("optimizer.x0.beta1=1", ["optimizer.x0.beta1", "less than 1"]),
         ("tokenizer.vocab_size=200", ["tokenizer.vocab_size", "200", "257"]),
         ("launcher.plan_mfu=40", ["launcher.plan_mfu", "40", "at most 1"]),
@@ -139,6 +145,29 @@ def test_backout_is_refused_where_the_final_norm_undoes_it(depth: int) -> None:
     assert f"there is no backout (at depth {depth})" in message(at, "model.backout_lambda_init=0.3")
     assert "model.backout=false" in message("model.backout=false", "model.backout_lambda_init=0.3")
     assert compose(["model.depth=3", "model.backout=true", "model.backout_lambda_init=0.3"]).model.backout
+
+
+@pytest.mark.parametrize("length", [2, 3, 8, 16])
+def test_no_token_is_predicted_that_no_row_holds(length: int) -> None:
+    rows = f"horizon.sequence_len={length}"
+    refused = message(rows, f"model.multi_token.num_further={length}")
+    assert refused == (
+        f"model.multi_token.num_further is {length}, but must be less than horizon.sequence_len ({length}), "
+        f"for no row holds a token so far ahead; use {length - 1} or less, or longer rows"
+    )
+    assert compose([rows, f"model.multi_token.num_further={length - 1}"]).horizon.sequence_len == length
+
+
+@pytest.mark.parametrize("num_steps", [1, 4, 9])
+def test_the_groups_of_adamw_are_updated_at_all(num_steps: int) -> None:
+    steps = f"horizon.num_steps={num_steps}"
+    with pytest.raises(ConfigError) as error:
+        build(compose([steps, f"optimizer.adam_every_steps={num_steps + 1}"]))
+    assert str(error.value) == (
+        f"optimizer.adam_every_steps is {num_steps + 1}, but must be at most the run's {num_steps} steps, or "
+        f"AdamW's groups are never updated; use {num_steps} or less, or a longer run"
+    )
+    assert build(compose([steps, f"optimizer.adam_every_steps={num_steps}"])).num_steps == num_steps
 
 
 def test_what_muon_does_not_read_adamw_does() -> None:

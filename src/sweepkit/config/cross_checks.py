@@ -43,6 +43,7 @@ def check(config: RunConfig) -> None:
     _check_backout(config.model)
     _check_bigrams(config)
     _check_experts(config.model.experts)
+    _check_further_tokens(config)
     _check_dataset(config.dataset)
     _check_streams(config.evaluation.streams)
     _check_holdouts(config)
@@ -116,6 +117,17 @@ def _check_experts(experts: ExpertsConfig) -> None:
             experts.num_chosen,
             f"be at most the number of routed experts, {experts.num_routed}",
             f"use model.experts.num_chosen={experts.num_routed} or less",
+        )
+
+
+def _check_further_tokens(config: RunConfig) -> None:
+    num, length = config.model.multi_token.num_further, config.horizon.sequence_len
+    if num >= length:
+        raise errors.invalid(
+            "model.multi_token.num_further",
+            num,
+            f"be less than horizon.sequence_len ({length}), for no row holds a token so far ahead",
+            f"use {length - 1} or less, or longer rows",
         )
 
 

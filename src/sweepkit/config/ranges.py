@@ -47,7 +47,11 @@ class Range:
     def _broken(self, value: Any) -> str | None:
         if type(value) is int and not -(2**63) < value < 2**63:
             return "fit in 64 bits"
-        return None if value is None or self.holds(value) else self.contract
+        if value is None or self.holds(value):
+            return None
+        if isinstance(value, float) and not math.isfinite(value) and "finite" not in self.contract:
+            return f"be finite and {self.contract.removeprefix('be ')}"
+        return self.contract
 
 
 def _items(value: Any, *names: object) -> Iterator[tuple[tuple[object, ...], Any]]:

@@ -30,6 +30,7 @@ def build(config: RunConfig) -> RunPlan:
     sizes = sizing.size(config)
     reference = sizing.reference(config)
     horizon = plan_horizon(config, sizes, reference)
+    _check_adam_steps(config.optimizer.adam_every_steps, horizon.num_steps)
     rates = depth_scaling.learning_rates(config, sizes, horizon)
     decays = depth_scaling.weight_decays(config, sizes, horizon)
     steps = _schedule_steps(config, horizon.num_steps)
@@ -109,6 +110,16 @@ def evaluated(plan: RunPlan, config: RunConfig) -> RunPlan:
             )
     found = plan.evaluated_as(asked)
     return replace(found, config=replace(found.config, launcher=asked.config.launcher))
+
+
+def _check_adam_steps(every: int, num_steps: int) -> None:
+    if every > num_steps:
+        raise errors.invalid(
+            "optimizer.adam_every_steps",
+            every,
+            f"be at most the run's {num_steps} steps, or AdamW's groups are never updated",
+            f"use {num_steps} or less, or a longer run",
+        )
 
 
 def _schedule_steps(config: RunConfig, num_steps: int) -> dict[str, int]:
