@@ -11,6 +11,7 @@ import pytest
 
 from sweepkit import fsio
 from sweepkit.analysis import comparable
+from sweepkit.cli.main import main
 from sweepkit.errors import SweepkitError
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.results import answer, store
@@ -89,6 +90,23 @@ def test_a_failure_to_evaluate_is_none_of_the_variants(tmp_path: Path, run: RunP
     evaluated(tmp_path, run, state=RunState.diverged, failure_class=FailureClass.diverged, results={})
     found = row(tmp_path, run)
     assert answer.is_answer(found["state"], found["failure_class"])
+
+
+def test_an_evaluation_that_no_run_has_is_refused(
+    tmp_path: Path, run: RunPlan, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SWEEPKIT_RESULTS_DIR", str(tmp_path))
+    trained(tmp_path, run)
+    evaluated(tmp_path, run, evaluation_key="e1ac0ffee0ff")
+    for key, loss in (("theirs", 1.5), ("e1ac0ffee0ff", 1.25)):
+        assert store.load(evaluation=key).val_bpb.tolist() == [loss]
+    with pytest.raises(SweepkitError, match="did you mean 'e1ac0ffee0ff'"):
+        store.load(evaluation="e1ac0ffee0f")
+    with pytest.raises(SweepkitError, match="known: e1ac0ffee0ff, theirs"):
+        store.load(evaluation="99")
+    for words in (["--curves"], ["--importances"], ["--analysis", "probes"]):
+        assert main(["results", store.ALL, "--evaluation", "theirs", *words]) == 2
+        assert f"be left out with {words[-1].lstrip('-')}" in capsys.readouterr().err
 
 
 def test_losses_of_another_machine_compare_with_others_of_the_same_two_alone(tmp_path: Path) -> None:

@@ -116,6 +116,10 @@ def _whole(args: argparse.Namespace) -> pd.DataFrame:
         known = ", ".join([*store.sweep_names(), store.ALL])
         remedy = f"known: {known}; sweepkit sweep NAME starts one"
         raise SweepkitError(f"SWEEP is missing, but must name a sweep in {paths.results_dir()}; {remedy}")
+    other = args.analysis or (args.importances and "importances") or (args.curves and "curves")
+    if args.evaluation is not None and other:
+        contract = f"be left out with {other}, which has the losses that the sweep was frozen with"
+        raise invalid("--evaluation", args.evaluation, contract, "ask for the table of runs")
     name, results_dir = running.place(args.sweep)
     if args.analysis:
         return findings.KINDS[args.analysis](content.gather(name, results_dir))

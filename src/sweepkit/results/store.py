@@ -20,7 +20,7 @@ import pandas as pd
 from sweepkit import fsio
 from sweepkit.config import paths
 from sweepkit.config.typed import dump
-from sweepkit.errors import SweepkitError, did_you_mean
+from sweepkit.errors import SweepkitError, did_you_mean, invalid
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.results import asked, columns, configured, export, flatten, learning_curves, pruned
 from sweepkit.results.columns import CORRUPT, DELETED, INFEASIBLE, PLANNED, REFERENCE, Column
@@ -60,12 +60,28 @@ def load(
         ``runs[runs.state == "complete"]`` are the results.
 
     Raises:
-        SweepkitError: no sweep of that name has been frozen here.
+        SweepkitError: no sweep of that name has been frozen here, or no run of it was evaluated so.
     """
     results = _folder(results_dir)
     whole = sweep is None or sweep == ALL
     frame = _frame(_all_rows(results, evaluation)) if whole else _of_sweep(str(sweep), results, evaluation)
+    if (
+        evaluation is not None
+        and not (frame.evaluation_key[frame.state == RunState.complete] == evaluation).any()
+    ):
+        _check_evaluation(evaluation, load(sweep, results), results)
     return configured.joined(frame, results, None if whole else sweep) if config else frame
+
+
+def _check_evaluation(key: str, runs: pd.DataFrame, results: Path) -> None:
+    """Raises ConfigError unless some run has the evaluation, or is to have it at its own end."""
+    known = set(runs.evaluation_key.dropna())
+    for run_id in runs.run_id.dropna():
+        known |= {path.stem for path in RunDir.of(results, run_id).evaluations_path.glob("*.json")}
+    if key not in known:
+        raise invalid(
+            "evaluation", key, "be the key of what was measured of these runs", did_you_mean(key, known)
+        )
 
 
 def _of_sweep(sweep: str, results: Path, evaluation: str | None) -> pd.DataFrame:
