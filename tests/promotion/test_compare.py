@@ -88,7 +88,7 @@ def test_the_reference_may_have_several_rows_a_seed() -> None:
     once = compare(table(EFFECTS), "baseline").final["better"].evidence.effect
     ratio = evidence.effect.standard_error / evidence.effect.noise_sd
     assert ratio == pytest.approx(np.sqrt((1 + 1 / 3) / 5))
-    assert once["standard_error"] / once["noise_sd"] == pytest.approx(np.sqrt(2 / 5))
+    assert once.standard_error / once.noise_sd == pytest.approx(np.sqrt(2 / 5))
     shuffled = frame.sample(frac=1.0, random_state=1)
     assert compare(shuffled, "baseline").outcome is found.outcome is Outcome.promote
 

@@ -113,7 +113,7 @@ def test_a_ladder_decides_by_all_of_them_and_survives_a_kill(tmp_path: Path) -> 
     assert (evidence.effect.n, len(evidence.reference_run_ids)) == (5, 15)
     assert evidence.effect.rho == pytest.approx(1 / 4)
     first_look = undisturbed.rungs[1].verdicts[0].evidence
-    assert (first_look["n"], len(first_look["reference_run_ids"])) == (3, 9)
+    assert (first_look.effect.n, len(first_look.reference_run_ids)) == (3, 9)
     killed = world("b", kill_after=17)
     with pytest.raises(Killed):
         climb(killed)

@@ -77,7 +77,7 @@ class Effect:
     @classmethod
     def unknown(cls, variant: str, confidence: float, n: int = 0) -> Effect:
         """An effect that cannot be estimated."""
-        return cls(variant, n, None, None, 0, None, None, confidence, None, None, NONE)
+        return cls(variant, n, None, None, 0.0, None, None, confidence, None, None, NONE)
 
     def p_below(self, bound: float) -> float | None:
         """One-sided p of "the true effect is ``bound`` or more": small shows that it lies below."""
@@ -184,7 +184,9 @@ def effects(
 
 
 def _same(name: str, groups: Mapping[str, Mapping[str, float]], confidence: float) -> Effect:
-    return Effect(name, len(groups[name]), 0.0, None, 0, None, None, confidence, None, None, SAME, shrunk=0.0)
+    return Effect(
+        name, len(groups[name]), 0.0, None, 0.0, None, None, confidence, None, None, SAME, shrunk=0.0
+    )
 
 
 def block_names(frame: pd.DataFrame) -> list[str]:
@@ -266,7 +268,7 @@ def _paired(
         return replace(effect, reference_sd=math.sqrt(spread.variances[reference].value))
     settled = calibration.settle(fit.sd, fit.df, known)
     if settled is None:
-        return Effect(name, n, estimate, None, 0, None, None, confidence, None, None, method)
+        return Effect(name, n, estimate, None, 0.0, None, None, confidence, None, None, method)
     error_of_mean = settled.sd * math.sqrt(leverage)
     effect = _measured(name, n, estimate, error_of_mean, settled.df, confidence, settled.sd, method)
     return replace(effect, noise_source=settled.source)
@@ -284,7 +286,7 @@ def _own(
         return Effect.unknown(name, confidence, n)
     estimate, leverage = contrast
     if fit.sd is None:
-        return Effect(name, n, estimate, None, 0, None, None, confidence, None, None, OWN)
+        return Effect(name, n, estimate, None, 0.0, None, None, confidence, None, None, OWN)
     return _measured(name, n, estimate, fit.sd * math.sqrt(leverage), fit.df, confidence, fit.sd, OWN)
 
 
@@ -296,7 +298,7 @@ def _unpaired(name: str, beside: Groups, confidence: float) -> Effect:
     method = WELCH if beside.pooled is None else ONE_WAY
     estimate, error = beside.difference(name), beside.error(name)
     if error is None:
-        return Effect(name, n, estimate, None, 0, None, None, confidence, None, None, method)
+        return Effect(name, n, estimate, None, 0.0, None, None, confidence, None, None, method)
     sd = math.sqrt(error.value / (1 / len(mine) + 1 / len(base)))
     return _measured(name, n, estimate, math.sqrt(error.value), error.df, confidence, sd, method)
 
@@ -307,6 +309,6 @@ def _measured(
     half = float(special.stdtrit(df, 0.5 + confidence / 2)) * error
     p = float(special.stdtr(df, estimate / error))
     return Effect(
-        name, n, estimate, error, df, estimate - half, estimate + half, confidence, p, sd, method,
+        name, n, estimate, error, float(df), estimate - half, estimate + half, confidence, p, sd, method,
         noise_source=calibration.OWN,
     )  # fmt: skip

@@ -82,7 +82,7 @@ def compare(rows: pd.DataFrame, variant: str, alpha: float, reference: str = REF
     notes.insert(0, _where(hosts, shared))
     n = int(is_variant.sum())
     plain = float(y[is_variant].mean() - y[~is_variant].mean())
-    alone = Effect(variant, n, plain, None, 0, None, None, confidence, None, None, CLOCK)
+    alone = Effect(variant, n, plain, None, 0.0, None, None, confidence, None, None, CLOCK)
     if not shared and len(set(hosts)) < 3:
         why = "what hosts differ by is not known: run both on one host, or each on two"
         return StepTime(alone, "; ".join([*notes, why]))
