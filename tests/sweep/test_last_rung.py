@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from sweepkit import fsio
 from sweepkit.config import typed
 from sweepkit.config.compose import compose
 from sweepkit.errors import ConfigError
 from sweepkit.plan import build
-from sweepkit.sweep import expand, last_rung
+from sweepkit.plan.run_plan import RunPlan
+from sweepkit.sweep import expand, last_rung, sealed_text
 from sweepkit.sweep.cell import Cell
 from sweepkit.sweep.decision import DecisionRule
 from sweepkit.sweep.file import SweepFile
@@ -105,3 +108,26 @@ def test_the_rule_survives_json() -> None:
     for wrong in ({"last_metric": "loss"}, {"last_metric": 3}, {"scores": {"a": -1}}, {"scores": ["a"]}):
         with pytest.raises(ConfigError):
             DecisionRule.from_json(wrong)
+
+
+def test_more_bytes_of_a_lower_rungs_run_reach_it_too(tmp_path: Path) -> None:
+    """Losses of so many bytes and of twice as many have the holdout's for their difference."""
+    frozen = freeze(sweep(), tmp_path)
+    below = next(cell.plan for cell in frozen.cells if cell.rung == "d4")
+    top = next(cell.plan for cell in frozen.cells if cell.rung == "d6")
+
+    def asking(plan: RunPlan, **changes: Any) -> RunPlan:
+        evaluation = dataclasses.replace(plan.config.evaluation, **changes)
+        return build.build(dataclasses.replace(plan.config, evaluation=evaluation))
+
+    usual = below.config.evaluation.max_bytes
+    more = asking(below, max_bytes=usual + 1)
+    assert more.run_id == below.run_id
+    sealed_text.check_runs([below, asking(below, max_bytes=usual // 2)], [frozen.cells], tmp_path)
+    sealed_text.check_runs([top, asking(top, max_bytes=usual + 1)], [frozen.cells], tmp_path)
+    sealed_text.check_runs([more], [], tmp_path)  # of no sweep: nothing is decided by it
+    assert not (tmp_path / sealed_text.FILE).exists()
+    with pytest.raises(ConfigError, match="held back for runs of a last rung alone"):
+        sealed_text.check_runs([more], [frozen.cells], tmp_path)
+    (noted,) = fsio.read_lines(tmp_path / sealed_text.FILE)
+    assert (noted["runs"], noted["max_bytes"]) == ([below.run_id], usual + 1)

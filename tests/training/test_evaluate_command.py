@@ -140,10 +140,10 @@ def test_evaluate_keeps_refuses_and_shows_what_was_measured(
     held_back = "evaluation.streams=[validation,validation_holdout]"
     for command in (["evaluate", run_id, held_back], ["train", *RUN, held_back]):
         status, said = say(capsys, *command)
-        assert status == 2 and "be asked of runs of a last rung alone" in said
+        assert status == 2 and "held back for runs of a last rung alone" in said
     refused = fsio.read_lines(own_results_dir / sealed_text.FILE)
     assert [row["runs"] for row in refused] == [[run_id], [run_id]]
-    assert [row["streams"] for row in refused] == [["validation_holdout"]] * 2
+    assert [row["streams"] for row in refused] == [["validation", "validation_holdout"]] * 2
     # an evaluation of other code is not handed out
     monkeypatch.setattr(sources, "digest", lambda: "e" * 16)
     status, said = say(capsys, "train", *RUN, "evaluation.max_bytes=20000")

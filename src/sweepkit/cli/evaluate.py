@@ -21,14 +21,15 @@ from sweepkit.sweep import set_fields
 
 EPILOG = """\
 examples:
-  sweepkit evaluate x0_beta1 evaluation.max_bytes=402653184          more text, every complete run of a sweep
-  sweepkit evaluate d12-0123456789ab-s1 evaluation.streams=[validation]     one run
+  sweepkit evaluate x0_beta1 evaluation.streams=[validation]         every complete run of a sweep
+  sweepkit evaluate d12-0123456789ab-s1 evaluation.max_bytes=402653184      one run, on more text
   sweepkit evaluate x0_beta1 launcher=slurm                          as Slurm jobs; as it was frozen
   sweepkit results x0_beta1 --evaluation KEY                         the table with what was measured so
 
 Overrides are of evaluation.* and launcher.*. Results are kept beside each run, under a key of what they were
 measured on; the same command again measures only what is missing. Text that is held back for a last rung is
-evaluated for runs of that rung alone; asking for it elsewhere is refused, and kept on record.
+evaluated for runs of that rung alone; asking for it elsewhere, by name or as more bytes of the text that a
+ladder's lower rungs are evaluated on, is refused, and kept on record.
 """
 _BLOCKS = ("evaluation", "launcher")
 

@@ -217,9 +217,14 @@ def knowing_text(act: Callable[[], Result]) -> Result:
 
 def check_sealed(plans: Sequence[RunPlan], results_dir: Path) -> None:
     """Raises ConfigError for a run on text that is held back for last rungs, unless it is of one."""
-    names = frozen.frozen_names(results_dir)
-    cells = (cell for name in names for cell in frozen.load_frozen(results_dir, name).cells)
-    sealed_text.check_runs(plans, cells, results_dir)
+    asked = [
+        plan
+        for plan in plans
+        if sealed_text.streams(plan) or RunDir.of(results_dir, plan.run_id).plan_path.exists()
+    ]
+    names = frozen.frozen_names(results_dir) if asked else []  # reading a sweep's cells takes its time
+    sweeps = [frozen.load_frozen(results_dir, name).cells for name in names]
+    sealed_text.check_runs(asked, sweeps, results_dir)
 
 
 def split_sweep(overrides: Sequence[str]) -> tuple[str | None, list[str]]:

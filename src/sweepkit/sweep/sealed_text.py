@@ -1,8 +1,9 @@
 """The seal on text that is held back: it is evaluated for runs of a last rung alone, and who tries is noted.
 
 What decides the last rung has to be text that nothing was chosen by (``last_rung.py``). Whoever could measure
-any run on it would choose by it. So asking for a holdout stream anywhere else is refused, and the refusal is
-kept in ``results/holdout_refused.jsonl``, a line each.
+any run on it would choose by it. So asking for a holdout stream anywhere else is refused, and so is asking a
+run of a lower rung for more bytes of the text whose next bytes are held back: the difference would be the
+holdout's loss. The refusal is kept in ``results/holdout_refused.jsonl``, a line each.
 """
 
 from __future__ import annotations
@@ -30,38 +31,55 @@ def check_cells(cells: Iterable[Cell], rungs: Sequence[RungConfig], results_dir:
     _refuse([cell.plan for cell in cells if cell.rung != rungs[-1].name and streams(cell.plan)], results_dir)
 
 
-def check_runs(plans: Sequence[RunPlan], frozen_cells: Iterable[Cell], results_dir: Path) -> None:
-    """Of single runs: each has to be one that a frozen sweep evaluates on that text, so on its last rung.
+def check_runs(plans: Sequence[RunPlan], sweeps: Iterable[Sequence[Cell]], results_dir: Path) -> None:
+    """Of single runs: what is held back is evaluated for runs that a frozen sweep evaluates on it.
 
     Args:
-        frozen_cells: of all sweeps; looked at where a holdout is asked for.
+        sweeps: the cells of every frozen sweep.
 
     Raises:
-        ConfigError: one is not; that it was asked for is kept.
+        ConfigError: a run asks for it that is on no last rung; that it was asked for is kept.
     """
-    if asked := [plan for plan in plans if streams(plan)]:
-        known: dict[str, set[str]] = {}
-        for cell in frozen_cells:
-            known.setdefault(cell.plan.run_id, set()).update(streams(cell.plan))
-        _refuse(
-            [plan for plan in asked if not known.get(plan.run_id, set()) >= {*streams(plan)}], results_dir
-        )
+    allowed: dict[str, set[str]] = {}
+    limits: dict[tuple[str, str], int] = {}  # run and stream → its bytes that nothing holds back
+    for cells in sweeps:
+        held = {
+            of: min(cell.plan.config.evaluation.max_bytes for cell in cells if of in streams(cell.plan))
+            for of in {stream for cell in cells for stream in streams(cell.plan)}
+        }
+        for cell in cells:
+            run_id = cell.plan.run_id
+            allowed.setdefault(run_id, set()).update(streams(cell.plan))
+            for stream, limit in held.items():
+                limits[run_id, stream] = min(limit, limits.get((run_id, stream), limit))
+
+    def reached(plan: RunPlan) -> set[str]:
+        """The holdout streams whose text is asked for, in its own name or as more bytes of the usual one."""
+        asked, more = plan.config.evaluation, set()
+        for stream in map(holdout.of, asked.streams):
+            if asked.max_bytes > limits.get((plan.run_id, stream), asked.max_bytes):
+                more.add(stream)
+        return {*streams(plan)} | more
+
+    _refuse([plan for plan in plans if not reached(plan) <= allowed.get(plan.run_id, set())], results_dir)
 
 
 def _refuse(plans: Sequence[RunPlan], results_dir: Path) -> None:
     if not plans:
         return
-    asked = list(dict.fromkeys(stream for plan in plans for stream in streams(plan)))
+    asked = list(dict.fromkeys(stream for plan in plans for stream in plan.config.evaluation.streams))
+    max_bytes = max(plan.config.evaluation.max_bytes for plan in plans)
     now = datetime.now(UTC).isoformat(timespec="milliseconds")
     fsio.make_folder(results_dir)
     fsio.append_line(
-        results_dir / FILE, {"at": now, "streams": asked, "runs": [plan.run_id for plan in plans]}
+        results_dir / FILE,
+        {"at": now, "streams": asked, "max_bytes": max_bytes, "runs": [plan.run_id for plan in plans]},
     )
     some = f"{plans[0].run_id} and {len(plans) - 1} more are" if len(plans) > 1 else f"{plans[0].run_id} is"
     raise errors.invalid(
         "evaluation.streams",
-        asked,
-        f"be asked of runs of a last rung alone ({some} none), for no choice may rest "
+        f"{asked} with evaluation.max_bytes={max_bytes}",
+        f"reach text that is held back for runs of a last rung alone ({some} none), for no choice may rest "
         "on the text that decides there",
-        f"leave it out; that it was asked for is kept in {results_dir / FILE}",
+        f"leave the holdout out, and max_bytes as the sweep has it; this was noted in {results_dir / FILE}",
     )
