@@ -8,6 +8,7 @@ import pytest
 
 from sweepkit.cli.main import USER_ERROR, main
 from sweepkit.config.compose import compose
+from sweepkit.data import hub
 from sweepkit.errors import ConfigError
 from sweepkit.launch import budget, machine
 from sweepkit.launch.budget import Estimate
@@ -151,3 +152,18 @@ def test_every_command_that_starts_runs_refuses_and_begins_nothing(
 )
 def test_hours_in_words(hours: float, words: str) -> None:
     assert budget.in_words(hours) == words
+
+
+@pytest.mark.parametrize("command", [["train", "model=d24"], ["promote", "big"], ["sweep", "big"]])
+def test_too_much_is_refused_before_a_hub_is_asked(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SWEEPKIT_RESULTS_DIR", str(tmp_path / "results"))
+    (tmp_path / "sweeps").mkdir()
+    (tmp_path / "sweeps" / "big.yaml").write_text(
+        "base: [model=d24]\naxes: {optimizer.matrix.lr: [0.01, 0.03]}\n"
+    )
+    monkeypatch.setattr(hub, "look_up", lambda *of: pytest.fail("the hub was asked"))
+    assert main([*command, "dataset=climbmix"]) == USER_ERROR
+    assert "GiB of memory" in capsys.readouterr().err

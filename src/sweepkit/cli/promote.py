@@ -122,7 +122,9 @@ def run(args: argparse.Namespace) -> int:
 
     def freeze() -> Frozen:
         if asked.name not in frozen.frozen_names(results_dir):
-            _check_last_text(text.known(expand.expand_all(asked, args.overrides)[-1].plan))
+            cells = expand.expand_all(asked, args.overrides)
+            freezing.check_start(results_dir)(cells)  # what this machine will not run needs no hub
+            _check_last_text(text.known(cells[-1].plan))
         return freezing.freeze(asked, args.overrides, results_dir, args.reuse_runs, climbs=True)
 
     sweep = running.knowing_text(freeze)

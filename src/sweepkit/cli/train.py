@@ -13,6 +13,7 @@ import logging
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import hydra
@@ -23,10 +24,13 @@ from omegaconf.errors import OmegaConfBaseException
 from sweepkit import errors
 from sweepkit.cli import command_line, completion_scripts, running, train_multirun
 from sweepkit.config import compose, hydras_own, own_conf, paths
+from sweepkit.config.choices import LauncherKind
 from sweepkit.config.schema import RunConfig
+from sweepkit.launch import budget
 from sweepkit.launch.ledger import Run
 from sweepkit.launch.other_sources import OtherSources, settle
 from sweepkit.plan import build, epochs, text
+from sweepkit.plan.run_plan import RunPlan
 from sweepkit.printable import printable
 from sweepkit.results import answer, asked
 from sweepkit.results.record import RunDir, RunState
@@ -106,6 +110,17 @@ def _given(arguments: Sequence[str]) -> argparse.Namespace:
     return given
 
 
+def _planned(config: RunConfig, results_dir: Path) -> RunPlan:
+    """The plan of a run; one that this machine will not run is refused before a hub is asked for its text."""
+    plan = build.build(config)
+    try:
+        return text.known(plan)
+    except text.UnknownTextError:
+        if config.launcher.kind is not LauncherKind.slurm:
+            budget.check([plan], config.launcher, results_dir)
+        return running.knowing_text(lambda: text.known(build.build(config)))
+
+
 def train(config: RunConfig, other_sources: str = "refuse") -> int:
     """Run one configuration unless it has been run; 0 when it is complete.
 
@@ -120,8 +135,8 @@ def train(config: RunConfig, other_sources: str = "refuse") -> int:
             "be none for one run",
             "add -m to run every rung, or use sweepkit promote SWEEP",
         )
-    plan = running.knowing_text(lambda: text.known(build.build(config)))
     results_dir = paths.results_dir()
+    plan = _planned(config, results_dir)
     running.check_sealed([plan], results_dir)
     run_dir = RunDir.of(results_dir, plan.run_id)
     where = running.shown(run_dir.path)

@@ -184,11 +184,12 @@ def freeze_cells(
         rungs = sweep.search.limited(rungs)
         points.check(sweep.search, expand.stacks(sweep, extra), cells, extra)
     head = _head(sweep, rungs, cells, extra)
+    sealed_text.check_cells(cells, rungs, results_dir)
+    if is_new := not _exists(sweep_dir):
+        check(cells)  # what this machine will not run needs no hub
     for cell in cells:
         text.known(cell.plan)
-    sealed_text.check_cells(cells, rungs, results_dir)
-    if not _exists(sweep_dir):
-        check(cells)
+    if is_new:
         seen = fresh.look(cells, sweep.replaced_seeds, Past(results_dir, sweep.name))
         _write(sweep_dir, dataclasses.replace(head, seen=seen), cells)
     stored = frozen_head.read(sweep_dir)
