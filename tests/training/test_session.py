@@ -135,7 +135,7 @@ def test_a_loss_that_is_not_a_number_ends_as_diverged(
 def test_bad_data_and_bad_configuration_end_in_the_record(session: Session, tmp_path: Path) -> None:
     text = tmp_path / "mine"
     text.mkdir()
-    (text / "part.parquet").touch()
+    (text / "part.parquet").write_text("no parquet file")
     plan = tiny("dataset=files", f"dataset.path={text}")
     (text / "part.parquet").write_text("edited since")
     record = run(session, plan, tmp_path)
