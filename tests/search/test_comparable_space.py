@@ -24,6 +24,8 @@ CASES: dict[str, tuple[list[str], list[Any]]] = {
     "dataset.kind": ([], ["embedded", "files"]),
     "dataset.path": (["dataset=files", "dataset.path=a"], ["a", "b"]),
     "dataset.text_column": (["dataset=files", "dataset.path=a"], ["text", "content"]),
+    "dataset.txt_document": (["dataset=files", "dataset.path=a"], ["file", "paragraph"]),
+    "dataset.validation_path": (["dataset=files", "dataset.path=a", "dataset.validation_path=b"], ["a", "b"]),
     "dataset.validation_shards": (["dataset=files", "dataset.path=a"], [1, 2]),
     "dataset.repo": (["dataset=climbmix"], ["owner/one", "owner/two"]),
     "dataset.revision": (["dataset=climbmix"], ["1" * 40, "2" * 40]),
