@@ -92,7 +92,8 @@ def folder(searchpath: Iterable[str] = ()) -> Path:
     searched = [_existing("hydra.searchpath", entry) for entry in searchpath]
     _searched.update(dict.fromkeys(map(str, searched)))
     here = Path("conf").absolute()
-    mine = [here] if here.is_dir() and not (shipped.is_dir() and here.samefile(shipped)) else []
+    theirs = [each for each in (shipped, paths.shipped("conf")) if each.is_dir()]
+    mine = [here] if here.is_dir() and not any(map(here.samefile, theirs)) else []
     layers = [*given(), *mine, shipped, *searched]
     if layers == [shipped]:
         return shipped

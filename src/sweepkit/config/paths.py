@@ -31,8 +31,12 @@ def cache_dir() -> Path:
 
 
 def _shipped_folder(variable: str, name: str) -> Path:
-    if chosen := os.environ.get(variable):
-        return Path(chosen).absolute()
+    chosen = os.environ.get(variable)
+    return Path(chosen).absolute() if chosen else shipped(name)
+
+
+def shipped(name: str) -> Path:
+    """A folder of the checkout, else of the package, whatever the environment says."""
     package = Path(__file__).resolve().parents[1]
     checkout = package.parents[1]
     if (checkout / "pyproject.toml").is_file() and (checkout / name).is_dir():
