@@ -210,6 +210,7 @@ def test_nothing_is_decided_while_the_search_goes_on(
 ) -> None:
     sweep = freeze(tmp_path, n_trials=5)
     drive.search(sweep, LauncherConfig(), results_dir=tmp_path)
+    (sweep.sweep_dir / trials.COUNT_FILE).unlink()
     (sweep.sweep_dir / trials.FILE).write_text("")  # as if nothing had been proposed yet
     for place in ("stopped", "not begun"):
         if place == "stopped":
