@@ -20,7 +20,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
-from torch._inductor import codecache
 
 from sweepkit import fsio
 from sweepkit.config import paths, sources
@@ -81,7 +80,9 @@ def keep_headers() -> None:
     Raises:
         StorageError: the cache folder cannot be written to, which torch would answer with a traceback.
     """
-    folder = use_folder() / "precompiled_headers"  # first: once imported, torch has chosen one itself
+    folder = use_folder() / "precompiled_headers"
+    from torch._inductor import codecache  # not above: as it is imported, torch chooses a folder itself
+
     with _explain(folder):
         folder.mkdir(parents=True, exist_ok=True)
     codecache._HEADER_DIR = str(folder)
