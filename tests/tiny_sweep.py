@@ -23,7 +23,7 @@ base:{shape}
 axes: {axes}
 reference: {reference}
 seeds: {seeds}
-decision: {{metric: val_bpb, alpha: 0.1, min_effect: 0.001, num_unselected: {num_unselected}}}
+decision: {{metric: {metric}, alpha: 0.1, min_effect: 0.001, num_unselected: {num_unselected}}}
 ladder: {ladder}
 {more}
 """
@@ -40,6 +40,7 @@ def write_sweep(
     reference: str = "{lr: tenth}",
     ladder: str = "mini",
     num_unselected: int = 0,
+    metric: str = "val_bpb",
     more: str = "",
 ) -> str:
     """``folder/sweeps/NAME.yaml``: the reference's rate is a tenth, so that the variant is better."""
@@ -55,6 +56,7 @@ def write_sweep(
             seeds=list(range(1, seeds + 1)),
             ladder=ladder,
             num_unselected=num_unselected,
+            metric=metric,
             more=more,
         )
     )

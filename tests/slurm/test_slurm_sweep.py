@@ -115,11 +115,13 @@ def test_broken_runs_fail_alone_and_only_they_are_run_again(cluster: Cluster, us
     text.mkdir()
     (text / "part.parquet").write_text("not parquet")  # it is there to be planned with, and cannot be read
     axes = (
-        "{data: {embedded: [dataset=embedded], "
+        "{data: {embedded: [tokenizer=shared], "
         f"folder: [dataset=files, dataset.path={text}, tokenizer=shared]}}}}"
     )
-    name = write_sweep(user.folder, seeds=1, axes=axes, reference="{data: embedded}", ladder="none")
-    user.sweepkit("sweep", name, *LAUNCHER, "launcher.slurm.runs_per_task=4")
+    name = write_sweep(
+        user.folder, seeds=1, axes=axes, reference="{data: embedded}", ladder="none", metric="bpb_probe"
+    )
+    user.sweepkit("sweep", name, *LAUNCHER, "launcher.slurm.runs_per_task=4", "launcher.max_epochs=1000")
     cluster.wait_until_idle()
     rows = {row["variant"]: row for row in user.table(name)}
     assert rows["reference"]["state"] == "complete"
