@@ -132,7 +132,7 @@ def test_values_come_first_and_interpolations_last(own_conf: Path) -> None:
 def test_what_a_file_leaves_open_may_be_given(own_conf: Path) -> None:
     (own_conf / "dataset" / "mine.yaml").write_text("# Mine.\nkind: files\npath: ???\n")
     assert compose(["dataset=mine", "dataset.path=/text"]).dataset.path == "/text"
-    with pytest.raises(ConfigError, match=r"dataset\.path.*add dataset\.path=FOLDER"):
+    with pytest.raises(ConfigError, match=r"dataset\.path.*add dataset\.path=PATH"):
         compose(["dataset=mine"])
 
 

@@ -128,7 +128,7 @@ def test_a_frozen_dataclass_may_have_fields_that_have_to_be_given() -> None:
         ({"size": "big"}, "size is 'big', but must be auto or a whole number of at least 1; try auto or 3"),
         ({"count": 10}, "count is 10, but must lie between 1 and 9; try 2"),
         ({"count": 2**63}, f"count is {2**63}, but must fit in 64 bits; try 2"),
-        ({"inner": Inner(rate=math.nan)}, "inner.rate is nan, but must be at least 0; try 0.1"),
+        ({"inner": Inner(rate=math.nan)}, "inner.rate is nan, but must be finite and at least 0; try 0.1"),
         ({"inner": Inner(start=math.inf)}, "inner.start is inf, but must be a finite number; try 1"),
         ({"other": Inner(rate=-1)}, "other.rate is -1, but must be at least 0; try 0.5"),
         ({"other": Inner(name=" ")}, "other.name is ' ', but must not be empty; try other.name=x"),

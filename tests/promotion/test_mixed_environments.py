@@ -50,7 +50,7 @@ def test_a_promotion_of_two_environments_says_so(tmp_path: Path) -> None:
     world = World(freeze(tmp_path, list(EFFECTS), depths=(2,)), EFFECTS)
     world.run_cells("d2", world.frozen.cells)
     run_id, record = next(iter(world.done.items()))
-    other = {"hardware": "another processor"}
+    other = dataclasses.replace(record.environment, hardware="another processor")
     world.done[run_id] = dataclasses.replace(record, environment_fingerprint="f" * 12, environment=other)
     with pytest.raises(SweepkitError, match="another processor"):
         ladder.promote(world.frozen, world.run_cells, world.load)

@@ -235,13 +235,16 @@ def _cause(error: BaseException) -> str:
 
 @contextlib.contextmanager
 def _command_line(arguments: Sequence[str]) -> Iterator[None]:
-    """Hydra reads ``sys.argv``; the first word is what it calls itself."""
-    before = sys.argv
+    """Hydra reads ``sys.argv`` (the first word is its own name), and ``--info`` sets up the root logger."""
+    before, root = sys.argv, logging.getLogger()
+    handlers, level = list(root.handlers), root.level
     sys.argv = [PROG, *arguments]
     try:
         yield
     finally:
         sys.argv = before
+        root.handlers = handlers
+        root.setLevel(level)
 
 
 @contextlib.contextmanager

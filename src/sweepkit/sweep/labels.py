@@ -10,7 +10,7 @@ from sweepkit import errors, fsio
 from sweepkit.config.facts import spelled
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
-_NUMBER = re.compile(r"-?[0-9.]+(e[-+]?[0-9]+)?")
+_NUMBER = re.compile(r"-?([0-9]+\.?[0-9]*|\.[0-9]+)(e[-+]?[0-9]+)?")
 _OTHERS = re.compile(r"[^A-Za-z0-9_.+-]+")
 _DIGITS = 8
 
@@ -34,7 +34,8 @@ def check(where: str, text: str, kind: str) -> None:
 
 def cleaned(text: str) -> str:
     """Text of letters, digits and _ . + - that reads like ``text``; other texts may give the same."""
-    return _OTHERS.sub("_", text.strip("'\"")).strip("_") or "value"
+    found = _OTHERS.sub("_", text.strip("'\"")).strip("_")
+    return found if is_level(found) else found.lstrip("_.+-") or "value"
 
 
 def of_value(value: object) -> str:

@@ -46,8 +46,8 @@ class Judgement:
     rung: str
     alpha: float
     metric: str
-    judged_at: str | None = field(default=None, metadata=typed.UNWRITTEN)
-    runs: Mapping[str, frozenset[str]] = field(default_factory=dict, metadata=typed.UNWRITTEN)
+    judged_at: str | None = field(default=None, compare=False, metadata=typed.UNWRITTEN)
+    runs: Mapping[str, frozenset[str]] = field(default_factory=dict, compare=False, metadata=typed.UNWRITTEN)
 
     @property
     def run_ids(self) -> frozenset[str]:
