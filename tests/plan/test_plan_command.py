@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,7 @@ from sweepkit.cli.main import main
 from sweepkit.config import typed
 from sweepkit.config.compose import compose
 from sweepkit.plan.build import build
+from sweepkit.sweep import expand, sealed_text
 
 SWEEP = """
 question: Does it help?
@@ -181,3 +183,53 @@ def test_planning_imports_nothing_heavy() -> None:
 def test_two_sweeps_are_not_one(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([command, "sweep=demo", "sweep=x0_beta1"]) == 2
     assert "be one sweep" in capsys.readouterr().err
+
+
+def test_depth_goes_last_where_there_is_no_room(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "72")
+    assert main(["plan", "sweep=x0_beta1"]) == 0
+    shown = capsys.readouterr().out
+    header = next(line for line in shown.splitlines() if "GPU-h" in line)
+    assert "depth" in header and "width" not in header and "no room for width" in shown
+
+
+@pytest.mark.parametrize("words", [["sweep=demo"], ["ladder=mini"]])
+def test_a_sweep_is_expanded_once(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    once = expand.expand_all
+
+    def counted(*given: Any, **named: Any) -> Any:
+        calls.append(given)
+        return once(*given, **named)
+
+    monkeypatch.setattr(expand, "expand_all", counted)
+    assert main(["plan", *words]) == 0
+    assert len(calls) == 1
+
+
+HELD_BACK = "evaluation.streams=[validation,validation_holdout]"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["plan", "model=d2", "experiment=mini", HELD_BACK],
+        ["plan", "-m", "model=d2,d4", "experiment=mini", HELD_BACK],
+        ["plan", "sweep=tune_mini", HELD_BACK],
+        ["plan", "sweep=demo", HELD_BACK],
+        ["train", "model=d2", "experiment=mini", HELD_BACK],
+        ["train", "-m", "model=d2", "experiment=mini", "seed=1,2", HELD_BACK],
+        ["sweep", "tune_mini", HELD_BACK],
+        ["promote", "demo", HELD_BACK],
+    ],
+)
+def test_text_that_is_held_back_is_refused_by_every_command(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SWEEPKIT_RESULTS_DIR", str(tmp_path))
+    assert main(words) == 2
+    assert "held back for runs of a last rung alone" in capsys.readouterr().err
+    is_noted = (tmp_path / sealed_text.FILE).exists()
+    assert is_noted is (words[0] != "plan"), "a plan starts nothing and writes nothing"

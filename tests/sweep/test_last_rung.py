@@ -131,3 +131,17 @@ def test_more_bytes_of_a_lower_rungs_run_reach_it_too(tmp_path: Path) -> None:
         sealed_text.check_runs([more], [frozen.cells], tmp_path)
     (noted,) = fsio.read_lines(tmp_path / sealed_text.FILE)
     assert (noted["runs"], noted["max_bytes"]) == ([below.run_id], usual + 1)
+
+
+def test_a_sweep_of_one_rung_has_it_only_where_it_is_decided_by_it(tmp_path: Path) -> None:
+    streams = "evaluation.streams=[validation,validation_holdout]"
+    base, asked = ["experiment=mini"], ["experiment=mini", streams]
+    decided = sweep(ladder=None, base=base, decision={"last_metric": HELD_BACK})
+    assert all(
+        "validation_holdout" in cell.plan.config.evaluation.streams
+        for cell in freeze(decided, tmp_path).cells
+    )
+    searched = {"axes": None, "search": {"space": {LR: {"low": 0.01, "high": 0.1}}}}
+    for given in ({"base": asked}, {"base": base, "decision": {"last_metric": HELD_BACK}} | searched):
+        with pytest.raises(ConfigError, match="held back for runs of a last rung alone"):
+            freeze(sweep(ladder=None, name="t", **given), tmp_path)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sweepkit.cli.main import main
-from sweepkit.config import facts
+from sweepkit.config import facts, yaml_words
 from sweepkit.sweep import expand, tested
 from sweepkit.sweep.file import SweepFile
 
@@ -61,7 +61,21 @@ def test_what_is_searched_stands_beside_the_reference() -> None:
     assert [(item.variant, item.field, item.old) for item in found] == [
         (tested.SEARCH, field, reference_of(field)) for field in space
     ]
-    assert all(text in found[0].new for text in ("0.005", "0.08"))
+    assert [item.new for item in found] == ["0.005 to 0.08, log", "L"]
+    written = "{" + ", ".join(f"{key}: {item}" for key, item in sweep.search.space.items()) + "}"
+    assert yaml_words.read(written)["optimizer.matrix.lr"] == space["optimizer.matrix.lr"], "in errors"
+
+
+def test_a_plan_of_a_search_fits_a_terminal_and_repeats_nothing(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    ranges = ["optimizer.value_embedding.lr=tag(log,interval(0.005,0.08))", "model.window_pattern=L,SL"]
+    assert main(["plan", "-m", *BASE, *ranges, "search.n_trials=4"]) == 0
+    shown = capsys.readouterr().out
+    base, *lines = shown.splitlines()
+    assert base == f"base: {' '.join(BASE)}", "what is searched is no base"
+    assert [line for line in lines if "0.15 → 0.005 to 0.08, log" in line], "in one line"
 
 
 def test_a_field_that_changes_on_one_rung_alone_names_it() -> None:

@@ -69,7 +69,9 @@ def introduce(frozen: Frozen) -> None:
         print(sentence)
     if levels := frozen.cells[0].levels:
         print(f"reference: {', '.join(f'{axis}={level}' for axis, level in levels.items())}")
-    show_tested(frozen.fixed, frozen.search, [*frozen.ladder_base, *frozen.base, *frozen.overrides])
+    base = [*frozen.ladder_base, *frozen.base, *frozen.overrides]
+    said = (frozen.question or "").split()  # of a multirun it is the command line
+    show_tested(frozen.fixed, frozen.search, [item for item in base if item not in said])
 
 
 def show_tested(cells: Iterable[Place], search: SearchSpec | None, base: Sequence[str]) -> None:
@@ -77,8 +79,9 @@ def show_tested(cells: Iterable[Place], search: SearchSpec | None, base: Sequenc
     from sweepkit.report import drawing, sheets, terminal
 
     console = terminal.console()
-    if base:
-        console.print(f"base: {' '.join(base)}", markup=False)
+    searched = search.space if search else {}
+    if shared := dict.fromkeys(item for item in base if item.partition("=")[0] not in searched):
+        console.print(f"base: {' '.join(shared)}", markup=False)
     console.print(drawing.draw(sheets.tested(tested.changes(cells, search), _MOST_CHANGES)))
 
 

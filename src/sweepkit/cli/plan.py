@@ -22,7 +22,7 @@ from sweepkit.plan.run_plan import RunPlan
 from sweepkit.printable import counted
 from sweepkit.report import drawing, numbers, terminal
 from sweepkit.report.sheet import Sheet
-from sweepkit.sweep import cell, expand, file, fresh, frozen, last_rung, multirun, points
+from sweepkit.sweep import cell, expand, file, fresh, frozen, last_rung, multirun, points, sealed_text
 from sweepkit.sweep.cell import Cell
 from sweepkit.sweep.file import SweepFile
 from sweepkit.sweep.seen import Past
@@ -99,8 +99,8 @@ def run(args: argparse.Namespace) -> int:
         for sentence in found.seen:
             print(sentence)
         _print_search(found.sweep, found.overrides, rows)
-        if not found.sweep.is_typed:
-            _print_power(args.overrides)
+        if not found.sweep.is_typed and not found.sweep.search:
+            _print_power(found.sweep, found.overrides, found.cells)
     else:
         run_sheet.show(rows[0].plan)
     return 0
@@ -113,12 +113,14 @@ class Planned:
     Attributes:
         sweep: whose runs they are; None for a single run.
         overrides: on top of the sweep.
+        cells: the sweep's, one a row.
         seen: what was seen of its runs when it was frozen, or would be now, in sentences.
     """
 
     rows: list[Row]
     sweep: SweepFile | None = None
     overrides: Sequence[str] = ()
+    cells: Sequence[Cell] = ()
     seen: Sequence[str] = ()
 
 
@@ -141,8 +143,11 @@ def planned(overrides: Sequence[str], reuse_runs: bool = False, is_multirun: boo
         return _of_a_sweep(name, others, reuse_runs)
     if is_multirun or any(item.startswith(_LADDER) and item != f"{_LADDER}none" for item in others):
         sweep, extra = multirun.parse(others)
-        return Planned([_row(cell) for cell in expand.expand_all(sweep, extra, is_file=False)], sweep, extra)
-    return Planned([Row(build(compose(others)))])
+        cells = expand.expand_all(sweep, extra, is_file=False)
+        return _checked(sweep, extra, cells)
+    plan = build(compose(others))
+    running.check_sealed([plan], paths.results_dir(), is_started=False)
+    return Planned([Row(plan)])
 
 
 def _of_a_sweep(name: str, others: Sequence[str], reuse_runs: bool) -> Planned:
@@ -158,7 +163,16 @@ def _of_a_sweep(name: str, others: Sequence[str], reuse_runs: bool) -> Planned:
         if is_frozen
         else fresh.look(cells, sweep.replaced_seeds, Past(results_dir, sweep.name))
     )
-    return Planned([_row(cell) for cell in cells], sweep, others, seen.sentences)
+    return _checked(sweep, others, cells, seen.sentences)
+
+
+def _checked(
+    sweep: SweepFile, others: Sequence[str], cells: Sequence[Cell], seen: Sequence[str] = ()
+) -> Planned:
+    """The plans of a sweep's cells, which are refused as they would be when it is frozen."""
+    rungs = expand.rungs_of(expand.ladder_of(sweep, others))
+    sealed_text.check_cells(cells, rungs, sweep, note_in=None)
+    return Planned([_row(cell) for cell in cells], sweep, others, cells, seen)
 
 
 def _refuse_bare_names(overrides: Sequence[str]) -> None:
@@ -198,7 +212,7 @@ def _print_sweep(found: Sequence[Row]) -> None:
         ">FLOPs",
         ">GPU-h",
     )
-    optional = ("width", "batch", "depth", "params", "epochs")
+    optional = ("width", "batch", "epochs", "params", "depth")
     sheet = Sheet(("rung", "variants", ">runs", *sizes_shown), optional=optional)
     listed: list[list[str]] = []
     for rung in dict.fromkeys(row.rung for row in found):
@@ -273,18 +287,15 @@ def _like(reference: Sequence[RunPlan], num_points: int) -> str:
     return f"up to {counted(runs, 'further run')}, if all are like the reference {cost}"
 
 
-def _print_power(overrides: Sequence[str]) -> None:
+def _print_power(sweep: SweepFile, others: Sequence[str], cells: Sequence[Cell]) -> None:
     """What the sweep's verdicts could show."""
     from sweepkit.analysis import calibration_file
     from sweepkit.promotion import expected, foresight
 
-    name, others = running.split_sweep(overrides)
-    if name is None or (sweep := running.load_sweep(name, others, paths.results_dir())).search:
-        return
+    name = sweep.name
     rungs = expand.rungs_of(expand.ladder_of(sweep, others))
     known = calibration_file.read(paths.results_dir())
     console = terminal.console()
-    cells = expand.expand_all(sweep, others)
     at_top = next(cell.plan.config for cell in cells if cell.rung == rungs[-1].name)
     if said := last_rung.said(sweep.decision, rungs, at_top):
         console.print(f"\n{said}", markup=False)

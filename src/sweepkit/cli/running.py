@@ -215,8 +215,12 @@ def knowing_text(act: Callable[[], Result]) -> Result:
             hub.look_up(unknown.dataset, paths.cache_dir() / "data" / "downloads")
 
 
-def check_sealed(plans: Sequence[RunPlan], results_dir: Path) -> None:
-    """Raises ConfigError for a run on text that is held back for last rungs, unless it is of one."""
+def check_sealed(plans: Sequence[RunPlan], results_dir: Path, is_started: bool = True) -> None:
+    """Raises ConfigError for a run on text that is held back for last rungs, unless it is of one.
+
+    Args:
+        is_started: the runs are asked for and not only planned; a refusal is kept.
+    """
     asked = [
         plan
         for plan in plans
@@ -224,7 +228,7 @@ def check_sealed(plans: Sequence[RunPlan], results_dir: Path) -> None:
     ]
     names = frozen.frozen_names(results_dir) if asked else []  # reading a sweep's cells takes its time
     sweeps = [frozen.load_frozen(results_dir, name).cells for name in names]
-    sealed_text.check_runs(asked, sweeps, results_dir)
+    sealed_text.check_runs(asked, sweeps, results_dir if is_started else None)
 
 
 def split_sweep(overrides: Sequence[str]) -> tuple[str | None, list[str]]:

@@ -184,7 +184,7 @@ def freeze_cells(
         rungs = sweep.search.limited(rungs)
         points.check(sweep.search, expand.stacks(sweep, extra), cells, extra)
     head = _head(sweep, rungs, cells, extra)
-    sealed_text.check_cells(cells, rungs, results_dir)
+    sealed_text.check_cells(cells, rungs, sweep, results_dir)
     if is_new := not _exists(sweep_dir):
         check(cells)  # what this machine will not run needs no hub
     for cell in cells:

@@ -50,7 +50,14 @@ class Interval:
     def __str__(self) -> str:
         """As it is written in a sweep file."""
         given = {name: value for name, value in vars(self).items() if value not in (None, False)}
-        return str(given | {"low": self.low, "high": self.high})
+        given = {"low": self.low, "high": self.high} | given
+        return f"{{{', '.join(f'{name}: {spelled(value)}' for name, value in given.items())}}}"
+
+    @property
+    def in_words(self) -> str:
+        """``0.005 to 0.08, log``: for tables."""
+        how = f" in steps of {spelled(self.step)}" if self.step else ""
+        return f"{spelled(self.low)} to {spelled(self.high)}{how}{', log' if self.log else ''}"
 
 
 @dataclass(frozen=True)
@@ -67,7 +74,12 @@ class Choices:
 
     def __str__(self) -> str:
         """As it is written in a sweep file."""
-        return str(list(self.choices))
+        return spelled(self.choices)
+
+    @property
+    def in_words(self) -> str:
+        """``SSSL or L``: for tables."""
+        return " or ".join(map(spelled, self.choices))
 
 
 Parameter = Interval | Choices

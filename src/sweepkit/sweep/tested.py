@@ -70,7 +70,7 @@ def changes(cells: Iterable[Place], search: SearchSpec | None = None) -> list[Ch
     if search:
         base = next(iter(reference.values()))
         old = {name: facts.spelled(base[name]) if name in base else _MISSING for name in search.space}
-        found += [Change(SEARCH, name, old[name], str(item)) for name, item in search.space.items()]
+        found += [Change(SEARCH, name, old[name], item.in_words) for name, item in search.space.items()]
     return found
 
 
