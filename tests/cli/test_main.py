@@ -189,3 +189,14 @@ def test_where_nothing_was_started_the_first_step_is_named_and_nothing_begun(
     assert main(arguments) == 2
     assert said in capsys.readouterr().err
     assert not list(own_results_dir.rglob("frozen.json"))
+
+
+@pytest.mark.parametrize(
+    "command", ["status", "results", "report", "publish", "cancel", "resume", "evaluate"]
+)
+def test_a_sweep_that_was_not_started_is_answered_with_what_starts_it(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SWEEPKIT_RESULTS_DIR", str(tmp_path))
+    assert main([command, "demo"]) == 2
+    assert "sweepkit promote demo runs it" in capsys.readouterr().err

@@ -11,6 +11,7 @@ import pytest
 
 from sweepkit.analysis import combinations
 from sweepkit.config import compose
+from sweepkit.plan import epochs
 from sweepkit.results import export, query, store
 from sweepkit.results.record import RunDir
 from sweepkit.sweep import frozen, trials
@@ -165,3 +166,21 @@ def test_combinations_read_numbers_and_missing_ones_as_levels(tmp_path: Path) ->
     assert found[f"{LR}=0.01"] == pytest.approx(-0.1, abs=0.01)
     assert found["horizon.num_steps=null"] == pytest.approx(-0.2, abs=0.01)
     assert len(found) == 3
+
+
+def test_planned_runs_have_the_epochs_that_plan_shows(tmp_path: Path) -> None:
+    missing = str(tmp_path / "own.txt")
+    Path(missing).write_text("words of my own\n" * 4096)
+    table = freeze(
+        tmp_path,
+        axes={"horizon.num_steps": [10], "dataset": {"own": ["dataset=files", f"dataset.path={missing}"]}},
+        decision={"metric": "train_time_s", "min_effect": 1},
+    )
+    plans = {cell.plan.run_id: cell.plan for cell in frozen.load_frozen(tmp_path, "x").cells}
+    wanted = [epochs.of(plans[run_id]) for run_id in table["run_id"]]
+    assert len({round(item.number, 9) for item in wanted if item}) == 3
+    assert list(table["epochs"]) == pytest.approx([item.number for item in wanted if item])
+    assert set(table["state"]) == {"planned"}
+    Path(missing).unlink()
+    again = store.load("x", tmp_path)
+    assert list(again["epochs"].isna()) == [variant == "dataset=own" for variant in again["variant"]]

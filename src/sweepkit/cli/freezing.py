@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from sweepkit.cli import running
+from sweepkit.cli import no_effect, running
 from sweepkit.config.choices import LauncherKind
 from sweepkit.launch import budget, named
 from sweepkit.plan import epochs
@@ -33,6 +33,7 @@ def freeze(
     made = frozen.freeze(
         sweep, results_dir, overrides, reuse_runs, lambda: named.is_asked(results_dir, sweep.name), check
     )
+    no_effect.say(overrides, (cell.plan for cell in made.cells))
     if before is not None and before.identity != made.identity:
         print(f"{sweep.name} is frozen anew: nothing of what was frozen before had been run or asked for")
     return made

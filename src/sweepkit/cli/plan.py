@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sweepkit import errors
-from sweepkit.cli import freezing, run_sheet, running
+from sweepkit.cli import freezing, no_effect, run_sheet, running
 from sweepkit.config import paths, typed
 from sweepkit.config.compose import compose
 from sweepkit.plan import disk, epochs
@@ -86,6 +86,7 @@ def run(args: argparse.Namespace) -> int:
     """Print the plans; 0 on success. User errors raise ``SweepkitError``."""
     found = planned(args.overrides, args.reuse_runs, args.multirun)
     rows = found.rows
+    no_effect.say(args.overrides, (row.plan for row in rows))
     if args.format == "json":
         # one plan a line: json is several times slower with an indent
         lines = ",\n".join(json.dumps(row.to_json(), allow_nan=False) for row in rows)

@@ -22,7 +22,7 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from sweepkit import errors
-from sweepkit.cli import command_line, completion_scripts, running, train_multirun
+from sweepkit.cli import command_line, completion_scripts, no_effect, running, train_multirun
 from sweepkit.config import compose, hydras_own, own_conf, paths
 from sweepkit.config.choices import LauncherKind
 from sweepkit.config.schema import RunConfig
@@ -82,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
     if alone:
         contract = "go with -m, for one run searches nothing and is named by its content"
         raise errors.invalid("override", alone[0], contract, "add -m, and values or an interval(...)")
-    return train(compose.compose(overrides), given.other_sources)
+    return train(compose.compose(overrides), given.other_sources, overrides)
 
 
 def _given(arguments: Sequence[str]) -> argparse.Namespace:
@@ -121,8 +121,11 @@ def _planned(config: RunConfig, results_dir: Path) -> RunPlan:
         return running.knowing_text(lambda: text.known(build.build(config)))
 
 
-def train(config: RunConfig, other_sources: str = "refuse") -> int:
+def train(config: RunConfig, other_sources: str = "refuse", overrides: Sequence[str] = ()) -> int:
     """Run one configuration unless it has been run; 0 when it is complete.
+
+    Args:
+        overrides: what was typed; fields among them that nothing reads are said.
 
     Raises:
         ConfigError: it names a ladder, which one run cannot climb.
@@ -137,6 +140,7 @@ def train(config: RunConfig, other_sources: str = "refuse") -> int:
         )
     results_dir = paths.results_dir()
     plan = _planned(config, results_dir)
+    no_effect.say(overrides, [plan])
     running.check_sealed([plan], results_dir)
     run_dir = RunDir.of(results_dir, plan.run_id)
     where = running.shown(run_dir.path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sweepkit.cli import freezing, running, searching
+from sweepkit.cli import freezing, no_effect, running, searching
 from sweepkit.config import paths
 from sweepkit.sweep import multirun, set_fields
 
@@ -14,6 +14,7 @@ def run(arguments: Sequence[str], other_sources: str = "refuse", name: str | Non
     results_dir = paths.results_dir()
     check = freezing.check_start(results_dir)
     frozen = running.knowing_text(lambda: multirun.freeze(arguments, results_dir, name=name, check=check))
+    no_effect.say(arguments, (cell.plan for cell in frozen.cells))
     freezing.introduce(frozen)
     launcher = running.launcher_of(frozen.cells[0].plan)
     how = running.How(results_dir, launcher, _launcher(arguments), other_sources=other_sources)

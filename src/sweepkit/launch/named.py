@@ -9,7 +9,7 @@ from sweepkit.launch.drivers import live_drivers
 from sweepkit.launch.slurm import submissions
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.results.record import RunDir
-from sweepkit.sweep import frozen
+from sweepkit.sweep import file, frozen
 
 
 def is_asked(results_dir: Path, sweep: str) -> bool:
@@ -42,7 +42,7 @@ def plans(results_dir: Path, name: str) -> list[RunPlan]:
     try:
         cells = frozen.load_frozen(results_dir, name).cells
     except ConfigError:
-        raise invalid(
-            "SWEEP|RUN", name, f"be a sweep or a run in {results_dir}", "sweepkit status shows what there is"
-        ) from None
+        is_known = name in file.available()
+        remedy = file.how_to_start(name, []) if is_known else "sweepkit status shows what there is"
+        raise invalid("SWEEP|RUN", name, f"be a sweep or a run in {results_dir}", remedy) from None
     return list({cell.plan.run_id: cell.plan for cell in cells}.values())

@@ -5,17 +5,21 @@ Arithmetic of about 0.2 ms: no tokenizer, no torch; of own text, a look at which
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
+from operator import attrgetter
+from typing import NamedTuple
 
 from sweepkit import errors
 from sweepkit.config import checks, identity
-from sweepkit.config.facts import Identity, fields_of
+from sweepkit.config.facts import Field, Identity, fields_of
 from sweepkit.config.schema import RunConfig, ScheduleConfig
 from sweepkit.plan import cost, depth_scaling, sizing, text, world
 from sweepkit.plan.fp8_share import fp8_flops_per_token
-from sweepkit.plan.horizon import plan_horizon
+from sweepkit.plan.horizon import Horizon, plan_horizon
 from sweepkit.plan.resolution import resolved
 from sweepkit.plan.run_plan import RunPlan
+from sweepkit.plan.sizing import Sizing
 
 
 def build(config: RunConfig) -> RunPlan:
@@ -27,15 +31,9 @@ def build(config: RunConfig) -> RunPlan:
     """
     checks.check(config)
     config = text.pinned(config)
-    sizes = sizing.size(config)
-    reference = sizing.reference(config)
-    horizon = plan_horizon(config, sizes, reference)
-    _check_adam_steps(config.optimizer.adam_every_steps, horizon.num_steps)
-    rates = depth_scaling.learning_rates(config, sizes, horizon)
-    decays = depth_scaling.weight_decays(config, sizes, horizon)
-    steps = _schedule_steps(config, horizon.num_steps)
-    texts = text.texts(config)
-    keys = identity.keys(config, resolved(config, sizes, horizon, rates, decays, steps, texts))
+    decided = _decide(config)
+    sizes, horizon, rates, decays, steps, texts = decided
+    keys = identity.keys(config, resolved(config, *decided))
     total_tokens = horizon.num_steps * horizon.total_batch_size
     total_flops = total_tokens * sizes.flops_per_token
     launcher = config.launcher
@@ -87,6 +85,45 @@ def build(config: RunConfig) -> RunPlan:
     )
     world.check(plan, launcher.processes_per_run)
     return plan
+
+
+class _Decided(NamedTuple):
+    """What ``resolution.resolved`` takes."""
+
+    sizes: Sizing
+    horizon: Horizon
+    rates: dict[str, float]
+    decays: dict[str, float]
+    steps: dict[str, int]
+    texts: dict[str, str | None]
+
+
+def _decide(config: RunConfig) -> _Decided:
+    sizes, reference = sizing.size(config), sizing.reference(config)
+    horizon = plan_horizon(config, sizes, reference)
+    _check_adam_steps(config.optimizer.adam_every_steps, horizon.num_steps)
+    return _Decided(
+        sizes,
+        horizon,
+        depth_scaling.learning_rates(config, sizes, horizon),
+        depth_scaling.weight_decays(config, sizes, horizon),
+        _schedule_steps(config, horizon.num_steps),
+        text.texts(config),
+    )
+
+
+def unread(plan: RunPlan, names: Iterable[str]) -> list[Field]:
+    """Of fields, by their dotted names, those that nothing reads in a run of this plan."""
+    known, config = fields_of(RunConfig), plan.config
+    asked = [known[name] for name in names if name in known and known[name].facts.when]
+    if not asked:
+        return []
+    found = resolved(config, *_decide(config))
+
+    def value_of(key: str) -> object:
+        return found[key] if key in found else attrgetter(key)(config)
+
+    return [field for field in asked if not field.is_read(value_of)]
 
 
 def evaluated(plan: RunPlan, config: RunConfig) -> RunPlan:

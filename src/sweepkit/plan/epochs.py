@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,12 +43,22 @@ def of(plan: RunPlan) -> Epochs | None:
     Raises:
         DataError: own text is missing or cannot be read.
     """
+    return of_text(plan.total_tokens, plan.config, plan.texts)
+
+
+def of_text(total_tokens: int, config: RunConfig, texts: Mapping[str, str | None]) -> Epochs | None:
+    """``of`` a run of so many tokens.
+
+    Args:
+        config: of it dataset, tokenizer, packing and the length of rows are read.
+        texts: what the texts are in which it reads (``text.texts``).
+    """
     with contextlib.suppress(OSError, DamagedError, StorageError, KeyError, TypeError):
-        return Epochs(plan.total_tokens / fsio.read_json(_path(plan.config, plan.texts))["tokens"], True)
-    num_bytes = _num_bytes(plan.config)
+        return Epochs(total_tokens / fsio.read_json(_path(config, texts))["tokens"], True)
+    num_bytes = _num_bytes(config)
     if not num_bytes:
         return None
-    return Epochs(plan.total_tokens * cost.bytes_a_token(plan.config.tokenizer.vocab_size) / num_bytes, False)
+    return Epochs(total_tokens * cost.bytes_a_token(config.tokenizer.vocab_size) / num_bytes, False)
 
 
 def check(plan: RunPlan) -> None:
@@ -85,7 +96,7 @@ def remember(config: RunConfig, tokens: int) -> None:
             fsio.write_json(path, {"tokens": tokens})
 
 
-def _path(config: RunConfig, texts: dict[str, str | None]) -> Path:
+def _path(config: RunConfig, texts: Mapping[str, str | None]) -> Path:
     """Names the tokens of an epoch by the text and all that makes tokens and rows of it."""
     named = (
         dataclasses.replace(config.dataset, name="", path=None, validation_path=None),

@@ -196,7 +196,14 @@ RUN_COLUMNS: tuple[Column, ...] = (
     Column("total_batch_size", INT, "tokens", NO, "tokens an optimizer step", least=1),
     Column("num_steps", INT, "steps", NO, "optimizer steps planned", least=0),
     Column("total_tokens", INT, "tokens", NO, "num_steps x total_batch_size", least=0),
-    Column("epochs", FLOAT, "", NO, "how often the run has seen its text, as packed into rows", least=0),
+    Column(
+        "epochs",
+        FLOAT,
+        "",
+        NO,
+        "how often the run has seen its text, or, planned, will see it",
+        least=0,
+    ),
     Column(
         "total_flops", FLOAT, "FLOPs", LOW, "training FLOPs of the whole run, from the architecture", least=0
     ),

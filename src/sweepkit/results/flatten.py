@@ -14,7 +14,7 @@ from sweepkit.config import typed
 from sweepkit.config.measured import MeasuredOn
 from sweepkit.errors import DamagedError, SweepkitError
 from sweepkit.plan import text
-from sweepkit.results import columns
+from sweepkit.results import columns, planned_epochs
 from sweepkit.results.columns import CORRUPT, REFERENCE
 from sweepkit.results.record import SCHEMA_VERSION, FailureClass, RunDir, RunRecord, RunState
 from sweepkit.sweep import frozen, frozen_head, labels, metric, trials
@@ -37,8 +37,9 @@ _RESULT_COLUMNS = (
     "num_skipped_steps", "peak_memory_gib", "total_flops", "epochs",
 )  # fmt: skip
 
-#: Not a column: what could not be read of a file, to be said.
+#: Not columns: what could not be read of a file, to be said; which text a run reads, as JSON.
 UNREAD = "unread"
+TEXT = "text"
 _NO_FIELD = object()
 _RESOURCES = (FailureClass.oom, FailureClass.timeout)
 
@@ -52,6 +53,7 @@ def plan_row(plan: dict[str, Any]) -> Row:
     if count := (config.get("horizon") or {}).get("count"):
         row["scaling_count"] = count
     row["dataset"] = text.label(config.get("dataset") or {}, (plan.get("texts") or {}).get(text.DATASET))
+    row[TEXT] = planned_epochs.text_of(plan)
     if config.get("init_seed") not in (None, plan.get("seed")):
         row["init_seed"] = config["init_seed"]
     return row

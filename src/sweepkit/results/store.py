@@ -22,11 +22,20 @@ from sweepkit.config import paths
 from sweepkit.config.typed import dump
 from sweepkit.errors import SweepkitError, did_you_mean, invalid
 from sweepkit.plan.run_plan import RunPlan
-from sweepkit.results import asked, columns, configured, export, flatten, learning_curves, pruned
+from sweepkit.results import (
+    asked,
+    columns,
+    configured,
+    export,
+    flatten,
+    learning_curves,
+    planned_epochs,
+    pruned,
+)
 from sweepkit.results.columns import CORRUPT, DELETED, INFEASIBLE, PLANNED, REFERENCE, Column
 from sweepkit.results.index import read_cached
 from sweepkit.results.record import RunDir, RunState
-from sweepkit.sweep import frozen_head, seen
+from sweepkit.sweep import file, frozen_head, seen
 from sweepkit.sweep.cell import VARIANT
 from sweepkit.sweep.file import SweepFile
 
@@ -158,6 +167,7 @@ def typed(frame: pd.DataFrame, known: tuple[Column, ...]) -> pd.DataFrame:
 
 
 def _frame(rows: list[flatten.Row]) -> pd.DataFrame:
+    planned_epochs.fill(rows, flatten.TEXT, PLANNED)
     return typed(pd.DataFrame(rows), columns.RUN_COLUMNS)
 
 
@@ -273,9 +283,6 @@ def _folder(results_dir: Path | str | None) -> Path:
 def _plan_path(sweep: str, results: Path) -> Path:
     path = results / sweep / "plan.jsonl"
     if Path(sweep).name != sweep or not path.is_file():
-        known = sweep_names(results)
-        remedy = (
-            did_you_mean(sweep, known) if known else "there are none yet: run `sweepkit sweep NAME` first"
-        )
+        remedy = file.how_to_start(sweep, sweep_names(results))
         raise SweepkitError(f"sweep is {sweep!r}, but must name a sweep in {results}; {remedy}")
     return path

@@ -23,7 +23,7 @@ round of a campaign also says ``after:`` and may take its axes from rounds befor
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -257,6 +257,20 @@ def find(name_or_path: str) -> Path:
 def available() -> list[str]:
     """Names of the sweeps that ``load`` would find."""
     return sorted({path.stem for folder in _folders() for path in folder.glob("*.yaml") if path.is_file()})
+
+
+def how_to_start(name: str, started: Collection[str]) -> str:
+    """The remedy where a sweep was named that was not started: what runs it, or which one was meant.
+
+    Args:
+        started: names of sweeps that were.
+    """
+    elsewhere = "or name another results folder in SWEEPKIT_RESULTS_DIR"
+    if name in available():
+        return f"sweepkit promote {name} runs it (sweepkit sweep {name}: its first rung alone), {elsewhere}"
+    if started:
+        return errors.did_you_mean(name, started)
+    return f"none was started yet: sweepkit sweep NAME starts one, {elsewhere}"
 
 
 def _folders() -> tuple[Path, Path]:

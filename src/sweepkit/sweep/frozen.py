@@ -32,7 +32,7 @@ from sweepkit.sweep.amendments import Amendment, level
 from sweepkit.sweep.cell import Cell
 from sweepkit.sweep.decision import DecisionRule
 from sweepkit.sweep.expand import Stack
-from sweepkit.sweep.file import SweepFile
+from sweepkit.sweep.file import SweepFile, how_to_start
 from sweepkit.sweep.frozen_head import FROZEN_FILE, Head
 from sweepkit.sweep.search_spec import SearchSpec
 from sweepkit.sweep.seen import Past, Seen
@@ -208,15 +208,8 @@ def load_frozen(results_dir: Path, name: str) -> Frozen:
     """
     sweep_dir = results_dir / name
     if Path(name).name != name or name.startswith(".") or not _exists(sweep_dir):
-        known = frozen_names(results_dir)
-        raise errors.invalid(
-            "sweep",
-            name,
-            f"be a sweep that was started, in {results_dir}",
-            errors.did_you_mean(name, known)
-            if known
-            else "start one with sweepkit sweep NAME, or name another results folder in SWEEPKIT_RESULTS_DIR",
-        )
+        remedy = how_to_start(name, frozen_names(results_dir))
+        raise errors.invalid("sweep", name, f"be a sweep that was started, in {results_dir}", remedy)
     stored = frozen_head.read(sweep_dir)
     cells = trials.with_trials(_read_cells(sweep_dir, stored), trials.load(sweep_dir))
     return _frozen(sweep_dir, stored, cells)
