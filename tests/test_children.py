@@ -14,8 +14,9 @@ import pytest
 TESTS = Path(__file__).parent
 #: Starts a child that starts another, which writes down who it is, and waits for both.
 PARENT = """\
-import os, sys
+import os, signal, sys
 from pathlib import Path
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored below a shell that runs the tests behind &
 sys.path.insert(0, {tests!r})
 import children
 inner = "import os, time; open({said!r}, 'w').write(str(os.getpid())); time.sleep(60)"

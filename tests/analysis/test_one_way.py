@@ -13,6 +13,7 @@ from scipy import stats
 
 from sweepkit.analysis import multiplicity
 from sweepkit.analysis.effects import Effect, effects
+from sweepkit.analysis.unequal import Variance, moderated
 
 ALPHA = 0.05
 
@@ -34,41 +35,67 @@ def judged(groups: Sequence[np.ndarray]) -> tuple[list[Effect], list[float], str
     return found, corrected, method
 
 
-def are_pooled(groups: Sequence[np.ndarray]) -> bool:
-    """By scipy's Bartlett test at 5%, and an F test of the reference against the variants at 10%."""
+def kind_of(groups: Sequence[np.ndarray]) -> str:
+    """By scipy's Bartlett test at 5% over the variants, and an F test of the reference at 10%."""
+    told = [group for group in groups if len(group) > 1]
     theirs = [group for group in groups[1:] if len(group) > 1]
+    several = len(theirs) > 1
+    if stats.bartlett(*(theirs if several else told)).pvalue < 0.05:
+        return "moderated" if len(theirs) > 2 else "own"
+    if not several:
+        return "equal"
     df = sum(len(group) - 1 for group in theirs)
-    common = sum(group.var(ddof=1) * (len(group) - 1) for group in theirs) / df
-    ratio = groups[0].var(ddof=1) / common
-    noisier = stats.f.sf(ratio, len(groups[0]) - 1, df) < 0.1
-    return not noisier and bool(stats.bartlett(*(g for g in groups if len(g) > 1)).pvalue >= 0.05)
+    ratio = groups[0].var(ddof=1) / within(theirs)
+    return "reference" if stats.f.sf(ratio, len(groups[0]) - 1, df) < 0.1 else "equal"
 
 
-@pytest.mark.parametrize("spread", [0.0, 0.7])
+def within(groups: Sequence[np.ndarray]) -> float:
+    """The variance within groups, pooled."""
+    told = [group for group in groups if len(group) > 1]
+    return float(np.average([g.var(ddof=1) for g in told], weights=[len(g) - 1 for g in told]))
+
+
+def p_of(kind: str, groups: Sequence[np.ndarray], place: int) -> float:
+    """Of a variant being better, by scipy."""
+    mine, base = groups[place], groups[0]
+    if kind == "equal":
+        df = sum(map(len, groups)) - len(groups)
+        error = math.sqrt(within(groups) * (1 / len(mine) + 1 / len(base)))
+        return float(stats.t.cdf((mine.mean() - base.mean()) / error, df))
+    if kind == "own":
+        return float(stats.ttest_ind(mine, base, equal_var=False, alternative="less").pvalue)
+    if kind == "reference":
+        common, n = within(groups[1:]), len(base)
+        variances = [common, ((n - 1) * base.var(ddof=1) + common) / n]
+        dfs = [sum(map(len, groups[1:])) - len(groups) + 1, n]
+    else:
+        own = {str(i): Variance(float(g.var(ddof=1)), len(g) - 1) for i, g in enumerate(groups)}
+        found = moderated(own, "0")
+        variances = [found[str(place)].value, found["0"].value]
+        dfs = [found[str(place)].df, found["0"].df]
+    parts = [variances[0] / len(mine), variances[1] / len(base)]
+    df = sum(parts) ** 2 / sum(part**2 / df for part, df in zip(parts, dfs, strict=True))
+    return float(stats.t.cdf((mine.mean() - base.mean()) / math.sqrt(sum(parts)), df))
+
+
+@pytest.mark.parametrize("spread", [0.0, 1.2])
 def test_every_comparison_is_scipys(spread: float) -> None:
-    """Group sizes, effects and (with a spread) noise differ; pooled or not is for scipy's tests to say."""
+    """Group sizes, effects and (with a spread) noise differ; what is equal is for scipy's tests to say."""
     rng = np.random.default_rng(11)
     kinds = set()
-    for _ in range(25):
-        sizes = rng.integers(2, 6, 1 + int(rng.integers(2, 7)))
+    for _ in range(60):
+        sizes = rng.integers(2, 6, 1 + int(rng.integers(1, 7)))
         sd = np.exp(spread * rng.standard_normal(len(sizes)))
         groups = [5.0 + s * rng.standard_normal(n) for s, n in zip(sd, sizes, strict=True)]
         found, _, method = judged(groups)
-        is_pooled = are_pooled(groups)
-        kinds.add(is_pooled)
-        assert method == ("step-down Dunnett" if is_pooled else "Holm")
-        df = sum(sizes) - len(sizes)
-        within = sum(group.var(ddof=1) * (len(group) - 1) for group in groups) / df
-        for item, group in zip(found, groups[1:], strict=True):
-            if is_pooled:
-                error = math.sqrt(within * (1 / len(group) + 1 / len(groups[0])))
-                p = stats.t.cdf((group.mean() - groups[0].mean()) / error, df)
-            else:
-                p = stats.ttest_ind(group, groups[0], equal_var=False, alternative="less").pvalue
-            assert item.method == ("one-way" if is_pooled else "Welch")
-            assert item.effect == pytest.approx(group.mean() - groups[0].mean())
-            assert item.p == pytest.approx(p)
-    assert kinds == ({True, False} if spread else kinds | {True})
+        kind = kind_of(groups)
+        kinds.add(kind)
+        assert method == ("step-down Dunnett" if kind == "equal" else "Holm") or len(found) == 1
+        for place, item in enumerate(found, start=1):
+            assert item.method == ("one-way" if kind == "equal" else "Welch")
+            assert item.effect == pytest.approx(groups[place].mean() - groups[0].mean())
+            assert item.p == pytest.approx(p_of(kind, groups, place))
+    assert kinds == {"equal", "reference", "moderated", "own"} if spread else "equal" in kinds
 
 
 def test_the_correction_is_dunnetts_over_all_variants_step_by_step() -> None:
@@ -76,7 +103,7 @@ def test_the_correction_is_dunnetts_over_all_variants_step_by_step() -> None:
     rng = np.random.default_rng(4)
     shift = [0.0, -2.0, -1.4, -0.8, 0.3]
     groups = [rng.standard_normal(4) + s for s in shift]
-    while not are_pooled(groups):
+    while kind_of(groups) != "equal":
         groups = [rng.standard_normal(4) + s for s in shift]
     found, corrected, _ = judged(groups)
     theirs = stats.dunnett(*groups[1:], control=groups[0], alternative="less", rng=np.random.default_rng(1))

@@ -225,7 +225,7 @@ def test_a_text_that_leaves_nothing_for_the_last_rung_is_refused_before_anything
         table = pa.table({"text": texts})
         pq.write_table(table, tmp_path / "text" / f"part{number}.parquet")
     data = ["dataset=files", f"dataset.path={tmp_path / 'text'}", "tokenizer.vocab_size=300"]
-    data.append("launcher.max_epochs=100")
+    data.append("launcher.max_epochs=1000")
     few = "evaluation.streams=[validation]"
     assert main(["promote", "mine", *data, few]) == 2
     assert "leaves 0 bytes of text for validation_holdout" in capsys.readouterr().err

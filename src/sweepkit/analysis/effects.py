@@ -46,10 +46,9 @@ class Effect:
         method: ``pooled`` (paired, the rung's pooled noise), ``own`` (paired, its own differences, because
             its noise is out of line, or most of its runs are the reference's bit for bit), ``moderated``
             (paired, because no two variants are equally noisy), ``one-way`` (unpaired, pooled noise),
-            ``Welch`` (unpaired, its own spread), ``same`` (equal to the reference bit for bit, so that it
+            ``Welch`` (unpaired, unequal noise), ``same`` (equal to the reference bit for bit, so that it
             changed nothing) or ``none``.
-        shrunk: the effect with its luck taken out, as ``shrinkage`` estimates it from all variants of the
-            rung.
+        shrunk: the shrunken effect, which ``shrinkage`` estimates from all variants of the rung.
         noise_source: the sweep's ``residual``, a ``calibration`` or both.
         rho: smallest correlation of a pooled comparison with any other pooled one (1 / (1 + m) with m runs of
             the reference a seed, without missing runs).
@@ -295,7 +294,7 @@ def _unpaired(name: str, beside: Groups, confidence: float) -> Effect:
     n = min(len(mine), len(base))
     if n == 0:
         return Effect.unknown(name, confidence, n)
-    method = WELCH if beside.pooled is None else ONE_WAY
+    method = ONE_WAY if beside.is_equal else WELCH
     estimate, error = beside.difference(name), beside.error(name)
     if error is None:
         return Effect(name, n, estimate, None, 0.0, None, None, confidence, None, None, method)

@@ -1,11 +1,13 @@
 """Variants that share no seed with the reference: group means beside each other, nothing paired.
 
-Where the groups' variances do not differ (Bartlett's test over all, an F test of the reference against the
-variants), one variance is pooled over them and the comparisons are Dunnett's (1955), as in a one-way analysis
-of variance: with 8 variants and 3 seeds it has 18 degrees of freedom where each Welch test has about 4. Else
-every variant gets Welch's t test on its own spread. A group has one value a seed: runs of one seed share its
-luck and count as their mean, which has another variance, so that a reference that ran several times a seed is
-not pooled.
+The tests of ``unequal.py`` say which noise is equal, here over the groups' variances. Where they do not
+differ one variance is pooled and the comparisons are Dunnett's (1955), as in a one-way analysis of
+variance: with 8 variants and 3 seeds it has 18 degrees of freedom where each Welch test has about 4. Where
+the reference is noisier its variance stands beside the variants' pooled one; where the variants differ
+among themselves all are drawn together by empirical Bayes. A difference of means then has the sum of two
+variances (Welch, with Satterthwaite's degrees of freedom). A group has one value a seed: runs of one seed
+share its luck and count as their mean, which has another variance, so that beside a reference that ran
+several times a seed every group has only its own.
 """
 
 from __future__ import annotations
@@ -22,46 +24,50 @@ from sweepkit.analysis.unequal import Variance
 
 @dataclass(frozen=True)
 class Groups:
-    """Values a seed of every variant, and the variance they share.
+    """Values a seed of every variant, and the variance of each.
 
     Attributes:
-        pooled: None where the variances differ, or nothing tells them.
+        variances: variant → that of one value; a group that tells none of its own may be missing.
+        is_equal: whether it is one variance for all.
     """
 
     values: Mapping[str, Sequence[float]]
     reference: str
-    pooled: Variance | None
+    variances: Mapping[str, Variance]
+    is_equal: bool
 
     @classmethod
     def of(cls, values: Mapping[str, Sequence[float]], reference: str, is_repeated: bool) -> Groups:
-        """Pooled where they allow it; ``is_repeated``: the reference's values are means of several runs."""
-        found = {
-            name: Variance(float(np.var(own, ddof=1)), len(own) - 1.0)
-            for name, own in values.items()
-            if len(own) > 1
+        """Pooled as far as they allow; ``is_repeated``: the reference's values are means of several runs."""
+        own = {
+            name: Variance(float(np.var(group, ddof=1)), len(group) - 1.0)
+            for name, group in values.items()
+            if len(group) > 1
         }
-        if is_repeated or not any(item.value > 0.0 for item in found.values()):
-            return cls(values, reference, None)
-        theirs = [item for name, item in found.items() if name != reference]
-        differ = len(found) > 1 and unequal.bartlett_p(list(found.values())) < unequal.VARIANTS_LEVEL
-        if len(theirs) > 1 and reference in found and (others := _pooled(theirs)).value > 0.0:
-            differ |= unequal.f_test_p(found[reference], others) < unequal.REFERENCE_LEVEL
-        return cls(values, reference, None if differ else _pooled(list(found.values())))
+        if is_repeated or not any(item.value > 0.0 for item in own.values()):
+            return cls(values, reference, own, is_equal=False)
+        theirs = [item for name, item in own.items() if name != reference]
+        asked = theirs if len(theirs) > 1 else list(own.values())
+        if len(asked) > 1 and unequal.bartlett_p(asked) < unequal.VARIANTS_LEVEL:
+            found = unequal.moderated(own, reference) if len(theirs) > 2 else own
+            return cls(values, reference, found, is_equal=False)
+        if len(theirs) > 1 and reference in own and (common := _pooled(theirs)).value > 0.0:
+            mine = own[reference]
+            if unequal.f_test_p(mine, common) < unequal.REFERENCE_LEVEL:
+                found = dict.fromkeys(values, common) | {reference: unequal.drawn(mine, common)}
+                return cls(values, reference, found, is_equal=False)
+        return cls(values, reference, dict.fromkeys(values, _pooled(list(own.values()))), is_equal=True)
 
     def error(self, variant: str) -> Variance | None:
         """Variance of the difference of two means; None where the spread is not known."""
-        groups = [self.values[variant], self.values[self.reference]]
-        if self.pooled is not None:
-            scale = sum(1.0 / len(group) for group in groups)
-            return Variance(self.pooled.value * scale, self.pooled.df)
-        if min(map(len, groups)) < 2:
+        found = [(self.variances.get(name), len(self.values[name])) for name in (variant, self.reference)]
+        parts = [(one.value / count, one.df) for one, count in found if one is not None]
+        total = math.fsum(part for part, _ in parts)
+        if len(parts) < len(found) or total == 0.0:
             return None
-        parts = [float(np.var(group, ddof=1)) / len(group) for group in groups]
-        total = math.fsum(parts)
-        if total == 0.0:
-            return None
-        weights = sum(part**2 / (len(group) - 1) for part, group in zip(parts, groups, strict=True))
-        return Variance(total, total**2 / weights)
+        if self.is_equal:
+            return Variance(total, parts[0][1])
+        return Variance(total, total**2 / sum(part**2 / df for part, df in parts))
 
     def difference(self, variant: str) -> float:
         """Of the means, variant minus reference."""

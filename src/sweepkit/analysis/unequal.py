@@ -109,7 +109,7 @@ def spread(
     if f_test_p(of_reference, of_variants) >= REFERENCE_LEVEL:
         return Spread(Kind.equal, pool.fit, {})
     variances = dict.fromkeys(pool.fit.parts, of_variants)
-    variances[reference] = _drawn(_separated(of_reference, of_variants, pool.fit, reference), of_variants)
+    variances[reference] = drawn(_separated(of_reference, of_variants, pool.fit, reference), of_variants)
     return Spread(Kind.reference, pool.fit, variances)
 
 
@@ -173,7 +173,8 @@ def _separated(mine: Variance, theirs: Variance, fit: TwoWay, reference: str) ->
     return Variance((mine.value - of_theirs * theirs.value) / (1.0 - of_theirs), mine.df)
 
 
-def _drawn(mine: Variance, theirs: Variance) -> Variance:
+def drawn(mine: Variance, theirs: Variance) -> Variance:
+    """The reference's variance, drawn towards the variants' by ``PRIOR_DF`` degrees of freedom."""
     return _averaged(mine, Variance(theirs.value, PRIOR_DF))
 
 
