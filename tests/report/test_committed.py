@@ -13,11 +13,11 @@ from sweepkit import fsio
 from sweepkit.config import typed
 from sweepkit.promotion import replay
 from sweepkit.results import store
-from sweepkit.sweep import frozen
+from sweepkit.sweep import frozen, frozen_lines
 
 PUBLISHED = Path(__file__).parents[2] / "results" / "published"
 #: Folders of sweeps; what else lies there are tables of other kinds.
-FOLDERS = sorted(path.parent for path in PUBLISHED.rglob(frozen.PACKED_PLAN_FILE))
+FOLDERS = sorted(path.parent for path in PUBLISHED.rglob(frozen_lines.PACKED_PLAN_FILE))
 
 
 def rebuilt(folder: Path) -> list[dict[str, Any]]:

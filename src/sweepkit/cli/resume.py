@@ -22,6 +22,7 @@ examples:
   sweepkit resume x0_beta1 --failed            failed runs too
   sweepkit resume x0_beta1 --only timeout,node_failure    failed runs of these classes
   sweepkit resume x0_beta1 --climb launcher=slurm         and up the ladder, as promote does
+  sweepkit resume lr_search --amend-to 60      of a search: more trials on the same study, 60 in all
 
 Works from results/SWEEP alone: a sweep file that was edited or deleted does not matter. Of the overrides only
 launcher.* apply: a field changes the launcher that was frozen, launcher=local takes another one.
@@ -48,6 +49,7 @@ def add_parser(subparsers: Any) -> None:
         action="store_true",
         help="compare runs across hardware, threads and versions",
     )
+    searching.add_amend_argument(parser)
     running.add_launch_arguments(parser, retry="--failed")
 
 
@@ -57,6 +59,8 @@ def run(args: argparse.Namespace) -> int:
     for item in args.overrides:
         if set_fields.block(item) != "launcher":
             raise invalid("resume", item, "be a launcher override", "a frozen sweep's runs do not change")
+    if args.amend_to is not None:
+        searching.amend(args.amend_to, args.name, results_dir)
     sweep = frozen.load_frozen(results_dir, args.name)
     how = running.how(args, results_dir, sweep.cells[0].plan)
     if args.overrides:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import functools
 import os
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ from sweepkit.launch.slurm.retries import IS_JOB
 from sweepkit.printable import counted
 from sweepkit.results.columns import INFEASIBLE, REFERENCE, is_reference
 from sweepkit.results.record import RunState
-from sweepkit.search import drive
+from sweepkit.search import drive, raising
 from sweepkit.search.proposals import Proposals
 from sweepkit.search.trial_ledger import TrialLedger
 from sweepkit.search.trial_outcome import TrialState
@@ -32,6 +33,25 @@ if TYPE_CHECKING:
 _SHOWN = 10
 _INVALID_SHOWN = 20
 _FINE = frozenset({RunState.complete.value, RunState.diverged.value, RunState.pruned.value, INFEASIBLE})
+
+
+def add_amend_argument(parser: argparse.ArgumentParser) -> None:
+    """``--amend-to``, of the commands that run a search."""
+    parser.add_argument(
+        "--amend-to",
+        type=int,
+        metavar="TRIALS",
+        help="of a search: more trials on the same study, so many in all; recorded beside the frozen plan",
+    )
+
+
+def amend(n_trials: int, name: str, results_dir: Path) -> None:
+    """Record that a search is to have so many trials in all, and say so."""
+    item = raising.raise_to(n_trials, name, results_dir)
+    if item is None:
+        print(f"{name}: {counted(n_trials, 'trial')} were asked for already, so none are added")
+    else:
+        print(f"{name}: {item}; recorded in {running.shown(results_dir / name / item.file)}")
 
 
 def run(sweep: Frozen, how: running.How, overrides: Sequence[str]) -> int:
@@ -52,6 +72,8 @@ def carry_out(sweep: Frozen, how: running.How, overrides: Sequence[str]) -> Subm
         fields = ", ".join(sweep.search.space)
         trials = counted(sweep.search.n_trials, "trial")
         print(f"search: {sweep.search.sampler}, {trials} in total, over {fields}")
+        for item in sweep.more_trials:
+            print(f"{item} (after {counted(item.num_lines, 'proposal')})")
     running.note_limits(sweep, [cell for cell in sweep.cells if cell.rung == sweep.rungs[0].name], how)
     if how.is_slurm:
         return _submit(sweep, how, overrides)
@@ -168,7 +190,7 @@ def conclude(sweep: Frozen, results_dir: Path) -> int:
             counts[found.state.value] = counts.get(found.state.value, 0) + 1
     words = ", ".join(f"{number} {state}" for state, number in counts.items())
     console.print(f"{counted(sum(counts.values()), 'trial')}: {words}", markup=False)
-    console.print(trials.said(sweep.sweep_dir, ledger.spec.n_trials), markup=False)
+    console.print(trials.said(sweep.sweep_dir, ledger.spec.n_trials, sweep.num_reopened), markup=False)
     for number, found in list(ledger.outcomes.items())[-_INVALID_SHOWN:]:
         if ledger.trials[number].error is not None:
             console.print(f"proposal {number} is no valid configuration: {found.reason}", markup=False)

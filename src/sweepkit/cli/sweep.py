@@ -21,6 +21,7 @@ examples:
   sweepkit sweep x0_beta1 launcher=slurm       submits and returns
   sweepkit sweep ./my_sweep.yaml trainer.compile=false
   sweepkit sweep x0_beta1 --cfg job            the reference's configuration; runs nothing
+  sweepkit sweep lr_search --amend-to 60       of a search: more trials on the same study, 60 in all
 
 All cells of all rungs and the decision rule are frozen in results/NAME before the first run starts.
 Launcher, logging and trainer overrides may differ from call to call; other overrides belong to the sweep and
@@ -49,6 +50,7 @@ def add_parser(subparsers: Any) -> None:
         choices=("job",),
         help="print the configuration of the reference's first run, and run nothing",
     )
+    searching.add_amend_argument(parser)
     running.add_launch_arguments(parser)
 
 
@@ -58,6 +60,8 @@ def run(args: argparse.Namespace) -> int:
     asked = running.load_sweep(args.name, args.overrides, results_dir)
     if args.cfg:
         return _show(asked, args.overrides)
+    if args.amend_to is not None:
+        searching.amend(args.amend_to, asked.name, results_dir)
     running.check_power(asked, args.overrides, results_dir, args.underpowered)
     sweep = running.knowing_text(lambda: freezing.freeze(asked, args.overrides, results_dir, args.reuse_runs))
     if sweep.search:

@@ -144,9 +144,8 @@ class _Asked:
 def _frozen(sweep: Frozen, results_dir: Path, asked: _Asked) -> SweepStatus:
     found = _sweep(sweep.name, sweep.cells, results_dir, asked, Pruner.of(sweep))
     if sweep.search:
-        found.notes.append(
-            f"search ({sweep.search.sampler}): {trials.said(sweep.sweep_dir, sweep.search.n_trials)}"
-        )
+        said = trials.said(sweep.sweep_dir, sweep.search.n_trials, sweep.num_reopened)
+        found.notes.extend([f"search ({sweep.search.sampler}): {said}", *map(str, sweep.more_trials)])
     return found
 
 

@@ -22,7 +22,7 @@ from sweepkit.promotion.verdict_record import Final, Promotion
 from sweepkit.report import markdown, plots, sheets
 from sweepkit.report.content import Content, gather
 from sweepkit.results import export, store
-from sweepkit.sweep import frozen, frozen_head
+from sweepkit.sweep import frozen_head, frozen_lines
 
 _FIGURE = "figure.svg"
 #: Of the sweep's folder: all that verdicts follow from, and what they came to.
@@ -64,8 +64,8 @@ def publish(sweep: str, results_dir: Path, into: Path, commands: str = "") -> Pa
     known = results_dir / calibration_file.NAME
     if known.is_file():
         fsio.write_text(folder / known.name, known.read_text())
-    plan = "".join(f"{line.decode()}\n" for line in frozen.plan_lines(content.sweep_dir))
-    _write_packed(folder / frozen.PACKED_PLAN_FILE, plan)
+    plan = "".join(f"{line.decode()}\n" for line in frozen_lines.read(content.sweep_dir))
+    _write_packed(folder / frozen_lines.PACKED_PLAN_FILE, plan)
     _write_packed(folder / store.PUBLISHED_RUNS, export.csv(store.load(sweep, results_dir)))
     export.write(_curves(content.curves), folder / store.PUBLISHED_CURVES, "parquet")
     environment = environments(content.runs)

@@ -23,7 +23,7 @@ from sweepkit.report.summary import COMPLETE
 from sweepkit.results import store
 from sweepkit.results.columns import PLANNED
 from sweepkit.sweep import frozen as freezing
-from sweepkit.sweep import frozen_head
+from sweepkit.sweep import frozen_head, frozen_lines
 from sweepkit.sweep.decision import DecisionRule
 from sweepkit.sweep.frozen import Frozen
 
@@ -179,7 +179,7 @@ def _best_trials(content: Content, frozen: Frozen) -> set[str]:
 def _files(sweep_dir: Path, results: Path) -> dict[str, Path]:
     known = {
         "report": sweep_dir / "report.html",
-        "frozen plan": sweep_dir / freezing.PLAN_FILE,
+        "frozen plan": sweep_dir / frozen_lines.PLAN_FILE,
         "decision rule": sweep_dir / frozen_head.FROZEN_FILE,
         "verdicts": sweep_dir / "verdicts.json",
         "promotion": sweep_dir / "promotion.json",

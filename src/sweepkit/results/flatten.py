@@ -17,7 +17,7 @@ from sweepkit.plan import text
 from sweepkit.results import columns, planned_epochs
 from sweepkit.results.columns import CORRUPT, REFERENCE
 from sweepkit.results.record import SCHEMA_VERSION, FailureClass, RunDir, RunRecord, RunState
-from sweepkit.sweep import frozen, frozen_head, labels, metric, trials
+from sweepkit.sweep import frozen_head, frozen_lines, labels, metric, trials
 
 Row = dict[str, Any]
 
@@ -217,7 +217,7 @@ def read_cells(path: Path) -> list[Row]:
     Raises:
         FrozenPlanError: it was edited, or is damaged.
     """
-    cells = [json.loads(line) for line in frozen.plan_lines(path.parent)]
+    cells = [json.loads(line) for line in frozen_lines.read(path.parent)]
     axes = dict.fromkeys(axis for cell in cells for axis in cell_levels(cell))
     head = frozen_head.found(path.parent)
     if head and head.sweep.search:

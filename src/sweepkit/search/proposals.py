@@ -10,20 +10,16 @@ soon as its run ends.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import itertools
-import random
-import time
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sweepkit.errors import ConfigError
-from sweepkit.launch import claims, other_sources
+from sweepkit.launch import other_sources
 from sweepkit.launch.ledger import Run
 from sweepkit.launch.other_sources import OtherSources
-from sweepkit.search import earlier, untried
+from sweepkit.search import earlier, turn, untried
 from sweepkit.search.trial_ledger import TrialLedger, spec_of
 from sweepkit.sweep import expand, points, trials
 from sweepkit.sweep.frozen import Frozen
@@ -35,7 +31,6 @@ if TYPE_CHECKING:
 
 #: So many proposals in a row without a run of their own end a search.
 _MOST_IDLE = 200
-_POLL_S = (0.002, 0.02)
 
 
 class Proposals:
@@ -74,7 +69,7 @@ class Proposals:
         Raises:
             SweepkitError: other code has finished some of it, and nobody has said what to do.
         """
-        with _turn(self._sweep.sweep_dir, lambda: False):
+        with turn.taken(self._sweep.sweep_dir):
             self._ledger.refresh()
             self._take_over()
 
@@ -84,7 +79,7 @@ class Proposals:
         Raises:
             SweepkitError: other code has finished runs of it, and nobody has said what to do.
         """
-        with _turn(self._sweep.sweep_dir, stop) as held:
+        with turn.taken(self._sweep.sweep_dir, stop) as held:
             if not held:
                 return False
             ledger, study = self._ledger, self._open()
@@ -100,7 +95,7 @@ class Proposals:
 
     def settle(self) -> None:
         """Tell Optuna what has ended."""
-        with _turn(self._sweep.sweep_dir, lambda: False):
+        with turn.taken(self._sweep.sweep_dir):
             self._ledger.refresh()
             self._open().catch_up(self._ledger.trials, self._ledger.outcomes)
 
@@ -184,15 +179,3 @@ class Proposals:
         if (same := self._ledger.trial_of(here)) is not None:
             return Trial(number, params, point, same_as=same)
         return Trial(number, params, point, here, above=tuple(cell for cell in cells if cell.rung != first))
-
-
-@contextlib.contextmanager
-def _turn(sweep_dir: Path, stop: Callable[[], bool]) -> Iterator[bool]:
-    """Whether it is this process's turn; False when asked to stop before it was."""
-    while (claim := claims.acquire(sweep_dir / trials.CLAIM_FILE)) is None:
-        if stop():
-            yield False
-            return
-        time.sleep(random.uniform(*_POLL_S))
-    with claim:
-        yield True

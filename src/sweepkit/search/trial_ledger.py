@@ -47,6 +47,8 @@ class TrialLedger(Ledger):
         self.outcomes: dict[int, Outcome] = {}
         self.num_to_ask = 0
         self._num_dead = 0
+        self._num_lines = 0
+        self._num_reopened = sweep.num_reopened
         self._number_of: dict[tuple[str, ...], int] = {}
         self._num_seeds = max(1, len(sweep.stacks[0].seeds))
         self._live: dict[str, Run] = {}
@@ -65,8 +67,9 @@ class TrialLedger(Ledger):
     def refresh(self, everything: bool = False) -> None:
         """Look again, for new trials too."""
         for trial in self._reader.new():
+            self._num_lines += 1
             if trial.end is not None:
-                self.end = trial.end
+                self.end = trial.end if self._num_lines > self._num_reopened else None
                 continue
             self.trials.append(trial)
             plans = [cell.plan for cell in trial.cells]
@@ -116,12 +119,17 @@ class TrialLedger(Ledger):
         """Runs that somebody alive holds."""
         return [run for run in self._live.values() if run.is_held]
 
+    @property
+    def num_counted(self) -> int:
+        """How many of the ``n_trials`` were proposed."""
+        return sum(trial.counts for trial in self.trials)
+
     def _num_to_ask(self) -> int:
         """Dead trials are made up for, at most as many as were wanted in the first place."""
         if self.end is not None or (self.sweep_dir / trials.STOP_FILE).exists():
             return 0
         wanted = self.spec.n_trials + min(self._num_dead, self.spec.n_trials)
-        return max(0, wanted - sum(trial.counts for trial in self.trials))
+        return max(0, wanted - self.num_counted)
 
     def trial_of(self, cells: Sequence[Cell]) -> int | None:
         """The number of the trial that has these very runs, if there is one."""

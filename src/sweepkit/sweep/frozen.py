@@ -13,11 +13,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import gzip
 import hashlib
 import json
 import shutil
-import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,21 +23,30 @@ from pathlib import Path
 from sweepkit import errors, fsio
 from sweepkit.config import typed
 from sweepkit.config.schema import RungConfig
-from sweepkit.errors import DamagedError, FrozenPlanError
+from sweepkit.errors import FrozenPlanError
 from sweepkit.plan import text
-from sweepkit.sweep import amendments, expand, fresh, frozen_head, last_rung, points, sealed_text, trials
+from sweepkit.sweep import (
+    amendments,
+    expand,
+    fresh,
+    frozen_head,
+    frozen_lines,
+    last_rung,
+    more_trials,
+    points,
+    sealed_text,
+    trials,
+)
 from sweepkit.sweep.amendments import Amendment, level
 from sweepkit.sweep.cell import Cell
 from sweepkit.sweep.decision import DecisionRule
 from sweepkit.sweep.expand import Stack
 from sweepkit.sweep.file import SweepFile, how_to_start
 from sweepkit.sweep.frozen_head import FROZEN_FILE, Head
+from sweepkit.sweep.frozen_lines import PLAN_FILE
+from sweepkit.sweep.more_trials import MoreTrials
 from sweepkit.sweep.search_spec import SearchSpec
 from sweepkit.sweep.seen import Past, Seen
-
-PLAN_FILE = "plan.jsonl"
-#: The same, compressed, as a published sweep has it.
-PACKED_PLAN_FILE = f"{PLAN_FILE}.gz"
 
 
 @dataclass(frozen=True)
@@ -50,10 +57,11 @@ class Frozen:
         cells: all variants × rungs × seeds, rungs from the bottom up; then those of a search's trials.
         sha256: of ``frozen.json``'s content, which holds the hash of ``plan.jsonl``.
         identity: hash of what decides which runs there are and how they are judged, wherever they are run.
-        search: what is searched, or None.
+        search: what is searched, or None; ``n_trials`` as amended.
         ladder_base, base, seeds: the ladder's and the sweep file's, of which a search makes its trials.
         overrides: the command line's when the sweep was frozen.
         amendments: seeds that were added after the last rung was decided; their cells come last.
+        more_trials: how ``n_trials`` was raised since.
         seen: what was known of its runs when it was frozen.
     """
 
@@ -72,6 +80,7 @@ class Frozen:
     num_fixed: int = 0
     identity: str = ""
     amendments: tuple[Amendment, ...] = ()
+    more_trials: tuple[MoreTrials, ...] = ()
     seen: Seen = field(default_factory=Seen)
 
     @property
@@ -86,6 +95,11 @@ class Frozen:
                 self.ladder_base, self.rungs, self.base, self.seeds, self.decision, self.seen.replaced
             )
         ]
+
+    @property
+    def num_reopened(self) -> int:
+        """Lines of a search's trials before its last amendment; an end among them holds no more."""
+        return self.more_trials[-1].num_lines if self.more_trials else 0
 
     def rule_on(self, rung: str) -> DecisionRule:
         """The rule as a rung goes by it: the last one's metric is that of text held back for it.
@@ -180,6 +194,8 @@ def freeze_cells(
 ) -> Frozen:
     """``freeze`` for cells that are already expanded, with the seeds that they have."""
     sweep_dir = results_dir / sweep.name
+    if sweep.search and _exists(sweep_dir):
+        sweep = _before_amendments(sweep, frozen_head.read(sweep_dir), sweep_dir)
     if sweep.search:
         rungs = sweep.search.limited(rungs)
         points.check(sweep.search, expand.stacks(sweep, extra), cells, extra)
@@ -197,6 +213,15 @@ def freeze_cells(
     if not _identity(stored.sweep, stored.rungs, cells_on_disk) == stored.identity == head.identity:
         raise FrozenPlanError(frozen_head.explain_change(sweep_dir, stored, head))
     return _frozen(sweep_dir, stored, list(cells))
+
+
+def _before_amendments(sweep: SweepFile, stored: Head, sweep_dir: Path) -> SweepFile:
+    """A file that asks for as many trials as an amendment does asks for what was frozen."""
+    more = more_trials.load(sweep_dir, stored.sha256)
+    if more and sweep.search and stored.sweep.search and sweep.search.n_trials == more[-1].n_trials:
+        search = dataclasses.replace(sweep.search, n_trials=stored.sweep.search.n_trials)
+        return dataclasses.replace(sweep, search=search)
+    return sweep
 
 
 def load_frozen(results_dir: Path, name: str) -> Frozen:
@@ -288,38 +313,12 @@ def _exists(sweep_dir: Path) -> bool:
 
 
 def _read_cells(sweep_dir: Path, head: Head) -> list[Cell]:
-    return typed.load_alike(Cell, map(json.loads, _plan_lines(sweep_dir, head)))
-
-
-def plan_lines(sweep_dir: Path) -> list[bytes]:
-    """The lines of ``plan.jsonl``, a cell each, as they were frozen.
-
-    Raises:
-        FrozenPlanError: a frozen file was edited or is missing.
-    """
-    return _plan_lines(sweep_dir, frozen_head.read(sweep_dir))
-
-
-def _plan_lines(sweep_dir: Path, head: Head) -> list[bytes]:
-    path = sweep_dir / PLAN_FILE
-    if not path.exists() and (packed := sweep_dir / PACKED_PLAN_FILE).exists():
-        path = packed
-    try:
-        content = fsio.read_bytes(path)
-        content = gzip.decompress(content) if path.suffix == ".gz" else content
-    except FileNotFoundError:
-        raise frozen_head.tampered(path, "missing") from None
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise frozen_head.tampered(path, f"damaged ({error})") from None
-    except DamagedError as error:
-        raise frozen_head.tampered(path, f"damaged ({error.why})") from None
-    if hashlib.sha256(content).hexdigest() != head.plan_sha256:
-        raise frozen_head.tampered(path, "edited after it was frozen")
-    return content.splitlines()
+    return typed.load_alike(Cell, map(json.loads, frozen_lines.of(sweep_dir, head)))
 
 
 def _frozen(sweep_dir: Path, head: Head, cells: list[Cell]) -> Frozen:
     added = amendments.load(sweep_dir, head.sha256)
+    more = more_trials.load(sweep_dir, head.sha256)
     return Frozen(
         name=head.sweep.name,
         sweep_dir=sweep_dir,
@@ -328,7 +327,7 @@ def _frozen(sweep_dir: Path, head: Head, cells: list[Cell]) -> Frozen:
         rungs=head.rungs,
         sha256=head.sha256,
         question=head.sweep.question,
-        search=head.sweep.search,
+        search=more_trials.amended(head.sweep.search, more),
         ladder_base=head.ladder_base,
         base=head.sweep.base,
         seeds=head.sweep.seeds,
@@ -336,5 +335,6 @@ def _frozen(sweep_dir: Path, head: Head, cells: list[Cell]) -> Frozen:
         num_fixed=head.num_cells,
         identity=head.identity,
         amendments=added,
+        more_trials=more,
         seen=head.seen,
     )

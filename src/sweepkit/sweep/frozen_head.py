@@ -86,9 +86,23 @@ def explain_change(sweep_dir: Path, stored: Head, head: Head) -> str:
     before, after = stored.sweep, dataclasses.replace(head.sweep, replaced_seeds={})
     names = [item.name for item in dataclasses.fields(SweepFile) if item.name != "question"]
     changed += [name for name in names if getattr(before, name) != getattr(after, name)]
+    if wanted := _only_more_trials(before, after, changed):
+        return (
+            f"sweep {after.name} asks for n_trials={wanted}, but must ask for what was frozen in "
+            f"{sweep_dir}; for more trials on the same study add --amend-to {wanted}, which records it"
+        )
     changed = changed or ["the configuration, an override, or what another version of sweepkit computes"]
     return (
         f"sweep {after.name} is changed ({', '.join(changed)}), but must expand to what was frozen in "
         f"{sweep_dir} before its first run; restore it, or give the sweep file a new name (finished runs are "
         "shared by identity, so nothing is run twice)"
     )
+
+
+def _only_more_trials(before: SweepFile, after: SweepFile, changed: list[str]) -> int | None:
+    """How many trials are asked for, where that there are more is all that has changed."""
+    if changed != ["search"] or before.search is None or after.search is None:
+        return None
+    wanted = after.search.n_trials
+    is_all = dataclasses.replace(after.search, n_trials=before.search.n_trials) == before.search
+    return wanted if is_all and wanted > before.search.n_trials else None

@@ -18,7 +18,7 @@ from sweepkit import fsio
 from sweepkit.config import typed
 from sweepkit.config.facts import fields_of
 from sweepkit.config.schema import RunConfig
-from sweepkit.sweep import frozen
+from sweepkit.sweep import frozen_lines
 from sweepkit.sweep.cell import Cell
 
 FILE = "limits.jsonl"
@@ -36,7 +36,7 @@ def changed(sweep_dir: Path, now: RunConfig) -> Changes:
     Raises:
         FrozenPlanError: a frozen file was edited or is missing.
     """
-    before = typed.load(Cell, json.loads(frozen.plan_lines(sweep_dir)[0])).plan.config
+    before = typed.load(Cell, json.loads(frozen_lines.read(sweep_dir)[0])).plan.config
     pairs = {name: typed.dump([attrgetter(name)(before), attrgetter(name)(now)]) for name in fields()}
     return {name: values for name, values in pairs.items() if values[0] != values[1]}
 

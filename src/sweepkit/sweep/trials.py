@@ -73,7 +73,7 @@ class Reader:
 
     sweep_dir: Path
     _offset: int = field(default=0, init=False)
-    _chain: str = field(default="", init=False)
+    chain: str = field(default="", init=False)
     _count: int = field(default=0, init=False)
 
     def new(self) -> list[Trial]:
@@ -93,7 +93,7 @@ class Reader:
         try:
             content = json.loads(line)
             stated = content.pop(_CHAIN)
-            self._chain, is_intact = stated, stated == _link(self._chain, content)
+            self.chain, is_intact = stated, stated == _link(self.chain, content)
         except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
             is_intact = False
         if not is_intact:
@@ -173,8 +173,18 @@ def load(sweep_dir: Path) -> list[Trial]:
     return [trial for trial in Reader(sweep_dir).new() if trial.end is None]
 
 
-def said(sweep_dir: Path, n_trials: int) -> str:
-    """What was tried of what was asked, in words."""
+def written(sweep_dir: Path) -> tuple[int, str]:
+    """How many lines there are, an end's among them, and the hash of the last one."""
+    reader = Reader(sweep_dir)
+    return len(reader.new()), reader.chain
+
+
+def said(sweep_dir: Path, n_trials: int, num_reopened: int = 0) -> str:
+    """What was tried of what was asked, in words.
+
+    Args:
+        num_reopened: lines before an amendment; an end among them holds no more.
+    """
     lines = Reader(sweep_dir).new()
     known = [trial for trial in lines if trial.end is None]
     parts = [f"{sum(trial.counts for trial in known)} of {n_trials} trials proposed"]
@@ -185,7 +195,7 @@ def said(sweep_dir: Path, n_trials: int) -> str:
         (sum(trial.repeats for trial in known), "repeated a point and were dropped"),
     ):
         parts += [f"{number} {what}"] if number else []
-    return "; ".join([*parts, *(f"it has ended: {trial.end}" for trial in lines if trial.end)])
+    return "; ".join([*parts, *(f"it has ended: {trial.end}" for trial in lines[num_reopened:] if trial.end)])
 
 
 def with_trials(cells: list[Cell], trials: Iterable[Trial]) -> list[Cell]:
