@@ -134,7 +134,7 @@ def losses(results: Path) -> dict[str, tuple[str, Any]]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("state", "why", "name", "launcher", "variant"), sample.sample(CASES, 10))
+@pytest.mark.parametrize(("state", "why", "name", "launcher", "variant"), sample.sample(CASES, 6))
 def test_a_run_without_an_answer_is_run_again_or_named(
     state: str,
     why: str | None,

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import children
+from sample import sample
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 
@@ -82,16 +83,20 @@ def test_what_is_not_watched_is_held_to_its_bound_alone(bench: ModuleType) -> No
     assert bench.marks(bench.Figure("a", 0.46, target=0.45, higher_is_better=True), None) == []
 
 
+#: A benchmark's shortest run, and what stands in its table.
+SMOKES = [
+    ("bench_training.py --smoke", "| loss: peak memory over all logits in fp32, V 512 |"),
+    ("bench_runs.py --smoke", "| sweep: time after its first run over the time of the steps in it |"),
+    ("bench_launch.py --runs 2", "local, one worker"),
+    ("bench_search.py 4 random", "4 trials, random, 8 workers: "),
+    ("bench_results.py --runs 20", "load('all'), third time: "),
+]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "row"),
-    [
-        ("bench_training.py --smoke", "| loss: peak memory over all logits in fp32, V 512 |"),
-        ("bench_runs.py --smoke", "| sweep: time after its first run over the time of the steps in it |"),
-        ("bench_launch.py --runs 2", "local, one worker"),
-        ("bench_search.py 4 random", "4 trials, random, 8 workers: "),
-        ("bench_results.py --runs 20", "load('all'), third time: "),
-    ],
+    sample(SMOKES, 2),
 )
 def test_starts(command: str, row: str, environment: dict[str, str], tmp_path: Path) -> None:
     """In a folder of its own, with no Slurm to be found; the baseline stays as it is."""

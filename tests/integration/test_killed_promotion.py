@@ -15,9 +15,10 @@ from typing import Any
 
 import pytest
 
+from sample import is_full
 from tiny_sweep import write_sweep
 
-NUM_KILLS = 12
+NUM_KILLS = 12 if is_full() else 4
 AXES = "{matrix_lr: {tenth: [optimizer.matrix.lr=0.002], double: [optimizer.matrix.lr=0.04]}}"
 COMMAND = ["promote", "tiny", "launcher=local", "launcher.num_workers=2"]
 #: What must not depend on how often the promotion was interrupted. Clocks do.
@@ -69,7 +70,7 @@ def outcomes(results: Path) -> list[tuple[str, str, str]]:
 
 
 @pytest.mark.slow
-def test_the_final_table_of_a_promotion_killed_twelve_times_equals_the_undisturbed_one(
+def test_the_final_table_of_a_promotion_killed_again_and_again_equals_the_undisturbed_one(
     sweepkit: Callable[..., subprocess.CompletedProcess[str]], environment: dict[str, str], tmp_path: Path
 ) -> None:
     write_sweep(tmp_path, "tiny", num_steps=20, evaluate_every=10, axes=AXES, reference="{}")

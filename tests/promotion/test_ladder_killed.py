@@ -12,12 +12,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from promotion_worlds import EFFECTS, FATES, VARIANTS, Killed, World, climb, files, freeze, settled
 
+from sample import sample
 from sweepkit import fsio
 from sweepkit.promotion.verdict_record import Final, Promotion
 from sweepkit.results.record import FailureClass, RunState
 
 
-@pytest.mark.parametrize("kill_after", range(0, 34, 3))
+@pytest.mark.parametrize("kill_after", sample(range(0, 34, 3), 4))
 def test_killed_while_running_it_ends_the_same(tmp_path: Path, kill_after: int) -> None:
     undisturbed = climb(World(freeze(tmp_path / "a", VARIANTS), EFFECTS, FATES))
     world = World(freeze(tmp_path / "b", VARIANTS), EFFECTS, FATES, clock=1, kill_after=kill_after)
@@ -29,7 +30,7 @@ def test_killed_while_running_it_ends_the_same(tmp_path: Path, kill_after: int) 
     assert len(world.asked) == len(set(world.asked)), "a run was run twice"
 
 
-@pytest.mark.parametrize("call", range(1, 10))
+@pytest.mark.parametrize("call", sample(range(1, 10), 3))
 def test_killed_while_writing_it_ends_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: int
 ) -> None:

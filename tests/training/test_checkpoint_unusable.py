@@ -30,7 +30,7 @@ def cut(session: Session, tmp_path: Path) -> tuple[RunPlan, list[Path]]:
     return plan, found
 
 
-@pytest.mark.parametrize(("name", "how"), sample(CASES, 6))
+@pytest.mark.parametrize(("name", "how"), sample(CASES, 3))
 def test_a_corrupt_checkpoint_is_passed_over(
     session: Session, tmp_path: Path, cut: tuple[RunPlan, list[Path]], name: str, how: str
 ) -> None:
