@@ -17,12 +17,17 @@ complete -o nospace -o default -F _sweepkit sweepkit""",
     "zsh": """\
 _sweepkit() {
     local -a found
-    found=("${(@f)$(COMP_LINE="${BUFFER[1,CURSOR]}" sweepkit -sc query=zsh 2>/dev/null)}")
-    compadd -S '' -Q -- $found
+    local line="${(j: :)words[1,CURRENT-1]} $PREFIX"
+    found=("${(@f)$(COMP_LINE="$line" sweepkit -sc query=zsh 2>/dev/null)}")
+    (( $#found )) && [[ -n $found[1] ]] && compadd -S '' -Q -- $found || _files
 }
 compdef _sweepkit sweepkit""",
     "fish": """\
-complete -c sweepkit -f -a '(env COMP_LINE=(commandline -cp) sweepkit -sc query=fish 2>/dev/null)'""",
+function __sweepkit
+    set -l found (env COMP_LINE=(commandline -cp | string collect) sweepkit -sc query=fish 2>/dev/null)
+    string match -qr . -- $found; and printf '%s\\n' $found; or __fish_complete_path (commandline -ct)
+end
+complete -c sweepkit -f -a '(__sweepkit)'""",
 }
 _REMOVED = {
     "bash": "complete -r sweepkit",
