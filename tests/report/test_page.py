@@ -288,6 +288,22 @@ def test_sentences_keep_room_on_a_narrow_page(promotion: Promotion, tmp_path: Pa
     assert re.search(r"td\.t \{ min-width", page)
 
 
+def test_on_a_phone_a_verdict_stands_above_its_reasons(promotion: Promotion, tmp_path: Path) -> None:
+    """There every cell bears its column's name, for the heads are not shown."""
+    page = html.write("demo", tmp_path).read_text()
+    found = re.findall(
+        r'<table class="([a-z ]*)"><thead><tr>(.*?)</tr></thead><tbody><tr[^>]*>(.*?)</tr>', page
+    )
+    named = {}
+    for kind, head, row in found:
+        names = re.findall(r"<th[^>]*>(.*?)</th>", head)
+        assert re.findall(r'<td[^>]* data-name="(.*?)"', row) == names
+        named[tuple(names)] = kind
+    assert named["variant", "field as configured", "reference → variant"] == "stacked bare"
+    assert next(kind for names, kind in named.items() if names[-1] == "why") == "stacked"
+    assert "" in named.values(), "tables of numbers stay tables"
+
+
 def test_terminal_tables_say_the_same(promotion: Promotion, frozen: Frozen, tmp_path: Path) -> None:
     console = terminal.console()
     with console.capture() as captured:

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 #: Text longer than this is a sentence and not a name.
 _SENTENCE = 60
+#: So many columns would fit a phone if names were short.
+_FEW = 3
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,13 @@ class Sheet:
             "r" if header.startswith(">") else "t" if is_long else ""
             for header, is_long in zip(self.headers, are_long, strict=True)
         ]
+
+    @property
+    def on_a_narrow_page(self) -> str:
+        """How it is shown there: row under row, each cell with its name (few speak for themselves), or as it is."""
+        if len(self.headers) <= _FEW:
+            return "stacked bare"
+        return "stacked" if "t" in self.kinds else ""
 
     def add(self, *cells: Cell, new_group: bool = False) -> None:
         """Append a row; ``new_group`` draws a rule above it, unless it is the first."""

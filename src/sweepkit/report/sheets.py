@@ -6,6 +6,7 @@ terminal and ``html.py`` on the page, so that both always show the same numbers.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -46,7 +47,7 @@ def tested(changes: Iterable[Change], most: int | None = None) -> Sheet:
         most: lines to show; the note counts the others.
     """
     changes, previous = list(changes), ""
-    is_grouped = len({change.variant for change in changes}) < len(changes)
+    fields = Counter(change.variant for change in changes)
     sheet = Sheet(("variant", "field as configured", "reference → variant"))
     for change in changes[:most]:
         where = f" ({change.rungs})" if change.rungs else ""
@@ -54,7 +55,7 @@ def tested(changes: Iterable[Change], most: int | None = None) -> Sheet:
             Mark("" if change.variant == previous else change.variant, "strong"),
             change.field + where,
             f"{change.old} → {change.new}",
-            new_group=is_grouped and change.variant != previous,
+            new_group=change.variant != previous and max(fields[change.variant], fields[previous]) > 1,
         )
         previous = change.variant
     if left := changes[len(sheet.rows) :]:

@@ -60,7 +60,9 @@ def combinations(frame: pd.DataFrame) -> Sheet:
 
 def probes(frame: pd.DataFrame) -> Sheet:
     """Every text with every variant's effect on it."""
-    sheet = Sheet(("rung", "text", "variant", ">n", ">effect", "not compared because"))
+    is_noted = bool(len(frame)) and bool(frame["note"].notna().any())
+    why = ("not compared because",) if is_noted else ()
+    sheet = Sheet(("rung", "text", "variant", ">n", ">effect", *why))
     previous: Any = None
     for row in records(frame):
         sheet.add(
@@ -69,7 +71,7 @@ def probes(frame: pd.DataFrame) -> Sheet:
             numbers.plain(row["variant"]),
             numbers.MISSING if numbers.is_missing(row["n"]) else str(int(row["n"])),
             estimate(row),
-            "" if numbers.is_missing(row["note"]) else row["note"],
+            *(("" if numbers.is_missing(row["note"]) else row["note"],) if is_noted else ()),
             new_group=(row["rung"], row["metric"]) != previous,
         )
         previous = (row["rung"], row["metric"])
