@@ -51,7 +51,8 @@ def test_the_sweep_of_two_texts_is_planned(texts: None, capsys: pytest.CaptureFi
     start = DOC.index("    question:")
     Path("own.yaml").write_text("\n".join(line[4:] for line in DOC[start:].split("\n\n")[0].splitlines()))
     assert main(["plan", "sweep=./own.yaml"]) == 0
-    assert "text=b" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "text=b" in shown and "decides nothing" not in shown
     Path("own.yaml").write_text(
         Path("own.yaml").read_text().replace(", dataset.validation_path=judge.txt", "")
     )

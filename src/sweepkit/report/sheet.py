@@ -43,7 +43,7 @@ class Sheet:
 
     @property
     def on_a_narrow_page(self) -> str:
-        """How it is shown there: row under row, each cell with its name (few speak for themselves), or as it is."""
+        """How it is shown there: row under row, each cell with its name if there are many, or as it is."""
         if len(self.headers) <= _FEW:
             return "stacked bare"
         return "stacked" if "t" in self.kinds else ""
