@@ -84,6 +84,11 @@ def test_a_block_a_field_and_what_is_neither(capsys: pytest.CaptureFixture[str])
         ("x0.beta1", "optimizer.x0.beta1"),
         ("modle", "model"),
         ("model.dept", "model.depth"),
+        ("mlp", "model.mlp"),
+        ("matrx", "optimizer.matrix"),
     ):
         assert main(["fields", wrong]) == 2
         assert f"did you mean '{meant}'?" in capsys.readouterr().err
+    for name in ("lr", "qqq"):
+        assert main(["fields", name]) == 2
+        assert len(capsys.readouterr().err) < 250, "not all of them"

@@ -147,6 +147,9 @@ def test_another_pipe_that_breaks_is_an_error_like_any_other(monkeypatch: pytest
         (["data"], "required"),
         (["train", "--model", "d2"], "train does not know --model d2; a field is set as model=d2, "),
         (["train", "--optimizer.matrix.lr=0.1"], "a field is set as optimizer.matrix.lr=0.1, "),
+        (["train", "--modle", "d2"], "train does not know --modle d2; did you mean model=d2? see"),
+        (["train", "--compile=false"], "did you mean trainer.compile=false? see"),
+        (["train", "--no-comple"], "train does not know --no-comple; see"),
         (["sweep", "x", "--seed", "3"], "sweep does not know --seed 3; a field is set as seed=3, "),
         (
             ["results", "x", "--sort", "-val_bpb"],

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,9 +12,11 @@ import pytest
 from cli_fakes import FakeLauncher
 from omegaconf import OmegaConf
 
+from sweepkit.cli import command_line, train_flags
 from sweepkit.cli.main import main
 from sweepkit.config import compose, paths, typed
 from sweepkit.config.choices import Dtype
+from sweepkit.plan.build import build
 from sweepkit.results.record import FailureClass, RunDir, RunState
 
 MINI = ["experiment=mini", "model=d2"]
@@ -42,13 +46,22 @@ def test_hydra_shows_what_the_rest_of_sweepkit_composes(capsys: pytest.CaptureFi
     assert shown == typed.dump(compose.compose(overrides))
 
 
-def test_help_is_hydras(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as leave:
-        main(["train", "--help"])
-    assert leave.value.code == 0
+@pytest.mark.parametrize("words", [["--help"], ["-h"], ["model=d12", "--help", "-m"]])
+def test_help_names_every_option_examples_that_are_planned_and_where_to_look(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", *words]) == 0
     text = capsys.readouterr().out
-    assert text.startswith("sweepkit train")
-    assert "ladder: demo, gpt2, mini, none" in text
+    options = [name for name in command_line.options(train_flags.flags()) if name.startswith("--")]
+    assert {"--name", "--rerun", "--accept-code", "--cfg"} <= set(options)
+    assert all(f" {name}" in text for name in [*options, "--config-dir", "sweepkit fields", "--hydra-help"])
+    assert "ladder      demo, gpt2, mini, none" in text
+    lines = re.findall(r"^  (sweepkit train .*=.*?)(?:   .*)?$", text, re.MULTILINE)
+    examples = [shlex.split(line)[2:] for line in lines]
+    assert len(examples) > 4
+    for example in examples:
+        planned = [word for word in example if word not in ("--cfg", "job") and not word.startswith("--name")]
+        assert main(["plan", *planned]) == 0, example
 
 
 @pytest.mark.parametrize(
@@ -170,6 +183,37 @@ def test_what_to_do_about_a_failed_run_is_said(
     RunDir(path.parent).write_record(record)
     assert main(["train", *MINI]) == 1
     assert said in capsys.readouterr().err
+
+
+def test_an_evaluation_that_failed_is_no_training(
+    launcher: FakeLauncher, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", *MINI]) == 0
+    (path,) = paths.results_dir().glob("runs/*/record.json")
+    run_dir, other = RunDir(path.parent), [*MINI, "evaluation.max_bytes=4096"]
+    record = run_dir.read_record()
+    assert record is not None
+    record.evaluation_key = build(compose.compose(other)).evaluation_key
+    record.state, record.failure_class = RunState.failed, FailureClass.crash
+    record.failure_message = "out of luck"
+    run_dir.write_evaluation(record)
+    capsys.readouterr()
+    assert main(["train", *other]) == 1
+    out, err = capsys.readouterr()
+    assert "its kept weights are evaluated" in out and "steps of" not in out
+    assert "out of luck" in err and "delete" not in err
+
+
+@pytest.mark.parametrize("content", ["{", "{}", "[]"])
+def test_a_damaged_plan_is_said_once(
+    content: str, launcher: FakeLauncher, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_dir = RunDir.of(paths.results_dir(), "d2-0")
+    run_dir.path.mkdir(parents=True)
+    run_dir.plan_path.write_text(content)
+    assert main(["evaluate", "d2-0"]) == 2
+    said = capsys.readouterr().err
+    assert said.count("but must") == 1 and str(run_dir.plan_path) in said and "name the sweep" in said
 
 
 def test_how_it_was_computed_what_was_noted_and_what_can_go_on_is_said(

@@ -123,6 +123,11 @@ def test_table_of_a_sweep_joins_what_costs_the_same(sweep: str, capsys: pytest.C
         (["modle=d12"], "did you mean 'model'"),
         (["sweep=no_such"], "no_such"),
         (["sweep=a", "sweep=b"], "one sweep"),
+        (["~model"], "none can be added or deleted"),
+        (["model"], "write model=d2, or sweep=demo"),
+        (["dmo"], "did you mean 'sweep=demo'?"),
+        (["foo"], "write optimizer.matrix.lr=0.02"),
+        (["experiment=mini", "horizon.num_steps=1", "schedule.batch_ramp=[2,1]"], "as the run has steps (1)"),
     ],
 )
 def test_errors(arguments: list[str], part: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -65,6 +65,9 @@ def test_nats_are_named_as_nats() -> None:
 def test_an_unknown_metric_has_to_say_its_direction() -> None:
     with pytest.raises(ConfigError, match=r"accuracy.*direction"):
         DecisionRule(metric="accuracy")
+    for given in ({"metric": "val_pbp"}, {"metric": "val_pbp", "min_effect": 0.1}):
+        with pytest.raises(ConfigError, match=r"did you mean 'val_bpb'\?"):
+            DecisionRule.from_json(given)
     with pytest.raises(ConfigError, match="lower"):
         DecisionRule(metric="val_bpb", direction="higher")
     with pytest.raises(ConfigError, match="same direction"):

@@ -18,6 +18,7 @@ from sweepkit.config import typed
 from sweepkit.distributed.ranks import Ranks
 from sweepkit.results.record import FailureClass, RunState
 from sweepkit.training import engine as engines
+from sweepkit.training import journal
 from sweepkit.training.session import Session
 
 HERE = Path(__file__).parent
@@ -34,7 +35,17 @@ def test_the_loss_goes_down_on_real_text(session: Session, tmp_path: Path) -> No
     assert record.results["val_bpb"] < untrained.results["val_bpb"] - 0.5
 
 
-def test_the_record_of_a_finished_run_is_complete(session: Session, tmp_path: Path) -> None:
+def test_the_record_of_a_finished_run_is_complete(
+    session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "_PROGRESS_EVERY_S", 0.0)
+    phases: list[str] = []
+    said = journal.Journal.progress
+    monkeypatch.setattr(
+        journal.Journal,
+        "progress",
+        lambda self, phase, *given, **named: phases.append(phase) or said(self, phase, *given, **named),
+    )
     plan = tiny("evaluation.sample_tokens=5", "logging.diagnostics_every_steps=4", "evaluation.every_steps=5")
     record = run(session, plan, tmp_path)
     run_dir = folder(plan, tmp_path)
@@ -57,6 +68,8 @@ def test_the_record_of_a_finished_run_is_complete(session: Session, tmp_path: Pa
     assert {"attempt", "loss", "lr", "tokens_per_s", "mfu", "train_time_s"} <= set(diagnosed)
     progress = fsio.read_open_json(run_dir.path / "progress.json")
     assert {"step", "num_steps", "tokens_per_s", "eta_s", "loss", "phase", "updated_at"} <= set(progress)
+    moving = [phase for phase in phases if phase.startswith("evaluating ")]
+    assert len(set(moving)) > 2 and "evaluating 0%" in moving, "an evaluation does not stand still"
     log = run_dir.log_path.read_text()
     assert "fp32 (precision.dtype=fp32)" in log and "eager (trainer.compile=false)" in log
 

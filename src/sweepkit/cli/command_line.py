@@ -9,6 +9,9 @@ from typing import NoReturn
 
 from sweepkit import errors
 
+#: So many fields of one name are proposed.
+_FEW = 3
+
 
 class Parser(argparse.ArgumentParser):
     """A parser, and those of commands, whose errors are one line like all others."""
@@ -53,7 +56,21 @@ def unknown_option(
     if close := difflib.get_close_matches(option, options(parser), n=1, cutoff=0.8):
         hint = f"did you mean {close[0]}? "
     elif option.startswith("--"):
-        hint = f"a field is set as {option[2:]}={value}, "
+        hint = _as_override(option[2:].replace("-", "_"), value)
     return errors.SweepkitError(
         f"{command} does not know {' '.join(rest)}; {hint}see sweepkit {command} --help"
     )
+
+
+def _as_override(name: str, value: str) -> str:
+    """How the field or group is set that an option may have meant; nothing where none is like it."""
+    from sweepkit.config import groups, own_conf  # to err needs them, to parse does not
+    from sweepkit.config.facts import fields_of
+    from sweepkit.config.schema import RunConfig
+
+    known = [*groups.available(own_conf.folder()), *fields_of(RunConfig)]
+    if name in known:
+        return f"a field is set as {name}={value}, "
+    parts = [key for key in known if key.endswith(f".{name}")]
+    meant = parts if 0 < len(parts) <= _FEW else difflib.get_close_matches(name, known, n=1, cutoff=0.7)
+    return f"did you mean {' or '.join(f'{key}={value}' for key in meant)}? " if meant else ""

@@ -69,9 +69,9 @@ def _candidates(words: Sequence[str], typed: str, commands: Sequence[str]) -> It
 def _options(command: str) -> dict[str, list[str]]:
     """Option of a command → the values that it takes, where they are a choice."""
     if command == "train":
-        from sweepkit.cli import train
+        from sweepkit.cli import train_flags
 
-        parser = train.flags()
+        parser = train_flags.flags()
     else:
         parser = argparse.ArgumentParser()
         subparsers = parser.add_subparsers()

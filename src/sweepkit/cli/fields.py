@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import difflib
 import json
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from sweepkit import errors
@@ -45,6 +46,8 @@ code; *data*, in the key by which runs see the same tokens in the same order; *i
 only. A field that is not read is in no key. Fields of a sweep file have none of these: runs are named by
 what they compute, whichever sweep asks for them.
 """
+#: So many are proposed for a name that is none.
+_FEW = 3
 EMPTY = '""'
 _OF_A_RUN, _OF_A_SWEEP = "run", "sweep file"
 _SWEEP = "sweep"  # all of these together
@@ -197,13 +200,21 @@ def _within(prefix: str, found: list[Section]) -> list[Section]:
     ]
     if not kept:
         keys = [field.key for section in found for field in section.fields]
-        blocks = {key.rpartition(".")[0] for key in keys if "." in key}
-        meant = [key for key in keys if key.endswith(f".{prefix}")]
-        remedy = f"did you mean {' or '.join(map(repr, meant))}?" if meant else ""
-        raise errors.invalid(
-            "PREFIX", prefix, "be a field or a block", remedy or errors.did_you_mean(prefix, [*blocks, *keys])
-        )
+        raise errors.invalid("PREFIX", prefix, "be a field or a block", _meant(prefix, keys))
     return kept
+
+
+def _meant(prefix: str, keys: Sequence[str]) -> str:
+    """The remedy for what is no field or block: those that end so, or are spelled nearly so."""
+    blocks = {key.rpartition(".")[0] for key in keys if "." in key}
+    names = [*sorted(blocks), *keys]
+    # a single word is held against last parts, for those are what people remember
+    spelled = {name if "." in prefix else name.rpartition(".")[2]: name for name in reversed(names)}
+    near = difflib.get_close_matches(prefix.lower(), spelled, n=1)
+    meant = [name for name in names if name.endswith(f".{prefix}")] or [spelled[name] for name in near]
+    some = [repr(name) for name in meant[:_FEW]]
+    more = f" (or one of {len(meant) - _FEW} others)" if len(meant) > _FEW else ""
+    return f"did you mean {' or '.join(some)}?{more}" if meant else "sweepkit fields lists them"
 
 
 def _is_in(key: str, prefix: str) -> bool:

@@ -6,6 +6,7 @@ Needs no data, no tokenizer and no torch: a plan of hundreds of runs takes a sec
 from __future__ import annotations
 
 import argparse
+import difflib
 import json
 import sys
 from collections.abc import Sequence
@@ -15,7 +16,8 @@ from typing import Any
 from sweepkit import errors
 from sweepkit.cli import freezing, no_effect, run_sheet, running
 from sweepkit.config import paths, typed
-from sweepkit.config.compose import compose
+from sweepkit.config.compose import compose, is_group, options
+from sweepkit.config.override import refuse_adding
 from sweepkit.plan import disk, epochs
 from sweepkit.plan.build import build
 from sweepkit.plan.run_plan import RunPlan
@@ -181,12 +183,18 @@ def _refuse_bare_names(overrides: Sequence[str]) -> None:
     bare = next((item for item in overrides if "=" not in item), None)
     if bare is None:
         return
-    names = [f"sweep={name}" for name in file.available()]
-    hint = (
-        f"sweep={bare}" if bare.endswith((".yaml", ".yml")) else errors.did_you_mean(f"sweep={bare}", names)
-    )
-    hint = hint if "?" in hint else f"write for example optimizer.matrix.lr=0.02, or {hint}"
+    if bare.startswith("~"):
+        raise refuse_adding(bare)
+    known = [] if is_group(bare) else file.available()
+    is_file = bare.endswith((".yaml", ".yml"))
+    close = [bare] if is_file else difflib.get_close_matches(bare.lower(), known, n=1)
+    hint = f"did you mean 'sweep={close[0]}'?" if close else f"write {_written(bare)}, or sweep=demo"
     raise errors.invalid("override", bare, "be key=value, or name a sweep", hint)
+
+
+def _written(name: str) -> str:
+    """How an override of a group is written that has this name, or else of a field."""
+    return f"{name}={options(name)[0]}" if is_group(name) else "optimizer.matrix.lr=0.02"
 
 
 def _row(cell: Cell) -> Row:

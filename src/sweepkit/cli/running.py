@@ -80,7 +80,7 @@ def add_launch_arguments(parser: argparse.ArgumentParser, retry: str = "--retry-
     add_other_sources(parser)
 
 
-def add_other_sources(parser: argparse.ArgumentParser) -> None:
+def add_other_sources(parser: argparse._ActionsContainer) -> None:
     """The options for finished runs that other code made."""
     other = parser.add_mutually_exclusive_group()
     for option, (chosen, words) in OTHER_SOURCES.items():

@@ -1,8 +1,8 @@
 """``sweepkit train``: one run, or with ``-m`` a run for every combination of values.
 
-The command line is Hydra's (``-m``, ``--cfg``, ``--info``, ``--help``, ``--hydra-help``), and what only shows
-something is left to it. A run is composed as by every other command, so that the same words are the same
-run, and a multirun is sweepkit's own: it keeps a record, and goes on where it was stopped.
+The command line is Hydra's (``-m``, ``--cfg``, ``--info``, ``--hydra-help``) with options of ours, and what
+only shows something is left to it. A run is composed as by every other command, so that the same words are
+the same run, and a multirun is sweepkit's own: it keeps a record, and goes on where it was stopped.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from sweepkit import errors
-from sweepkit.cli import command_line, completion_scripts, no_effect, running, train_multirun
+from sweepkit.cli import command_line, completion_scripts, no_effect, running, train_flags, train_multirun
 from sweepkit.config import compose, hydras_own, own_conf, paths
 from sweepkit.config.choices import LauncherKind
 from sweepkit.config.schema import RunConfig
@@ -33,45 +33,27 @@ from sweepkit.plan import build, epochs, text
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.printable import printable
 from sweepkit.results import answer, asked
-from sweepkit.results.record import RunDir, RunState
+from sweepkit.results.record import RunDir, RunRecord, RunState
 from sweepkit.sweep import multirun
 
-PROG = "sweepkit train"
 FULL_ERROR = "HYDRA_FULL_ERROR"
-_SHOWING = ("cfg", "info", "help", "hydra_help", "version")
+_SHOWING = ("cfg", "info", "hydra_help", "version")
 _NOT_OURS = ("config_path", "config_name", "experimental_rerun")
 
 
 def add_parser(subparsers: Any) -> None:
-    # a prefix character that cannot occur leaves every argument, -m too, to ``flags``
+    # a prefix character that cannot occur leaves every argument, -m too, to ``train_flags``
     parser = subparsers.add_parser("train", prefix_chars="\0", add_help=False)
     parser.add_argument("arguments", nargs="*")
-
-
-def flags() -> argparse.ArgumentParser:
-    """The options of Hydra's command line, and ours."""
-    parser = argparse.ArgumentParser(PROG, add_help=False, allow_abbrev=False, exit_on_error=False)
-    for short, long in (("-h", "help"), ("-m", "multirun"), ("-r", "run")):
-        parser.add_argument(short, f"--{long}", action="store_true")
-    for long in ("hydra-help", "version", "resolve"):
-        parser.add_argument(f"--{long}", action="store_true")
-    parser.add_argument("-c", "--cfg", choices=("job", "hydra", "all"))
-    parser.add_argument("-p", "--package")
-    what = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
-    parser.add_argument("-i", "--info", nargs="?", const="all", choices=what)
-    for option in (("-cp", "--config-path"), ("-cn", "--config-name"), ("--experimental-rerun",)):
-        parser.add_argument(*option, help=argparse.SUPPRESS)  # they are refused
-    parser.add_argument("-sc", "--shell-completion", action="store_true")
-    parser.add_argument("--name")
-    running.add_other_sources(parser)
-    parser.add_argument("overrides", nargs="*")
-    return parser
 
 
 def run(args: argparse.Namespace) -> int:
     """Carry out one command line; the exit status is 1 where a run did not complete."""
     given = _given(args.arguments)
     overrides = given.overrides
+    if given.help:
+        print(train_flags.in_words())
+        return running.DONE
     if given.shell_completion:
         return completion_scripts.install(overrides)
     if any(getattr(given, name) for name in _SHOWING):
@@ -91,11 +73,11 @@ def _given(arguments: Sequence[str]) -> argparse.Namespace:
     Raises:
         ConfigError: an option is unknown, or one of Hydra's that would ask for another application.
     """
-    parser = flags()
+    parser = train_flags.flags()
     try:
         given, rest = parser.parse_known_intermixed_args(list(arguments))
     except (argparse.ArgumentError, SystemExit) as error:
-        raise errors.SweepkitError(f"train: {error}; see {PROG} --help") from error
+        raise errors.SweepkitError(f"train: {error}; see {train_flags.PROG} --help") from error
     if unknown := [item for item in rest if item.startswith("-")]:
         raise command_line.unknown_option("train", parser, arguments[arguments.index(unknown[0]) :])
     given.overrides += rest
@@ -150,8 +132,9 @@ def train(config: RunConfig, other_sources: str = "refuse", overrides: Sequence[
         settle([Run.of(plan, results_dir)], OtherSources(other_sources))
         before = asked.read(run_dir, plan.evaluation_key)
     was_complete = before is not None and before.state is RunState.complete
+    own = run_dir.read_record()
+    is_trained = own is not None and asked.needs_evaluation(own, plan.evaluation_key)
     if not was_complete:
-        is_trained = before is not None and before.state is RunState.trained
         steps = f"{plan.num_steps} steps of {plan.total_batch_size} tokens"
         if not is_trained:
             epochs.check(plan)
@@ -173,15 +156,23 @@ def train(config: RunConfig, other_sources: str = "refuse", overrides: Sequence[
         taken = ", computed by other code and taken with --accept-code" if record.accepted else ""
         print(f"{'already complete' if was_complete else 'complete'}: {where}{result}{taken}")
         return running.DONE
-    reason = record.failure_message or record.failure_class or ""
+    _say_why(plan, run_dir, record, result, is_trained)
+    return running.RUNS_FAILED
+
+
+def _say_why(plan: RunPlan, run_dir: RunDir, record: RunRecord, result: str, is_trained: bool) -> None:
+    """What ended a run that is not complete, or the evaluation of one that is, and what to do."""
+    where, reason = running.shown(run_dir.path), record.failure_message or record.failure_class or ""
     print(printable(f"{record.state}: {where}{result}; {reason}"), file=sys.stderr)
     if not answer.is_answer(record.state, record.failure_class):
         print("correct that and run the same command again", file=sys.stderr)
+    elif is_trained:
+        again = f"sweepkit evaluate {plan.run_id} --retry-failed, with the same evaluation.*, tries again"
+        print(f"its kept weights could not be evaluated; {again}", file=sys.stderr)
     elif record.state in (RunState.failed, RunState.diverged):
         print(f"a run that has ended is not run again; to try it anew, delete {where}", file=sys.stderr)
-    if record.state is RunState.failed and any(run_dir.checkpoints_path.glob("step_*")):
+    if record.state is RunState.failed and not is_trained and any(run_dir.checkpoints_path.glob("step_*")):
         print(f"to go on from its last checkpoint, delete {run_dir.record_path.name} there", file=sys.stderr)
-    return running.RUNS_FAILED
 
 
 def _show(arguments: Sequence[str], given: argparse.Namespace) -> int:
@@ -242,7 +233,7 @@ def _command_line(arguments: Sequence[str]) -> Iterator[None]:
     """Hydra reads ``sys.argv`` (the first word is its own name), and ``--info`` sets up the root logger."""
     before, root = sys.argv, logging.getLogger()
     handlers, level = list(root.handlers), root.level
-    sys.argv = [PROG, *arguments]
+    sys.argv = [train_flags.PROG, *arguments]
     try:
         yield
     finally:

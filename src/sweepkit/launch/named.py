@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sweepkit.errors import ConfigError, SweepkitError, invalid
+from sweepkit.errors import ConfigError, DamagedError, invalid
 from sweepkit.launch.drivers import live_drivers
 from sweepkit.launch.slurm import submissions
 from sweepkit.plan.run_plan import RunPlan
@@ -35,10 +35,9 @@ def plans(results_dir: Path, name: str) -> list[RunPlan]:
         try:
             return [run_dir.read_plan()]
         except (ValueError, TypeError, KeyError) as error:
-            raise SweepkitError(
-                f"{run_dir.plan_path} cannot be read ({error}), but must be a plan; name the sweep that "
-                "asked for the run instead"
-            ) from None
+            why = error.why if isinstance(error, DamagedError) else str(error)
+            remedy = "name the sweep that asked for the run instead"
+            raise DamagedError(run_dir.plan_path, why, remedy) from None
     try:
         cells = frozen.load_frozen(results_dir, name).cells
     except ConfigError:

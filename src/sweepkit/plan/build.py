@@ -102,6 +102,7 @@ def _decide(config: RunConfig) -> _Decided:
     sizes, reference = sizing.size(config), sizing.reference(config)
     horizon = plan_horizon(config, sizes, reference)
     _check_adam_steps(config.optimizer.adam_every_steps, horizon.num_steps)
+    _check_ramp(config.schedule.batch_ramp, horizon.num_steps)
     return _Decided(
         sizes,
         horizon,
@@ -156,6 +157,16 @@ def _check_adam_steps(every: int, num_steps: int) -> None:
             every,
             f"be at most the run's {num_steps} steps, or AdamW's groups are never updated",
             f"use {num_steps} or less, or a longer run",
+        )
+
+
+def _check_ramp(ramp: list[int], num_steps: int) -> None:
+    if len(ramp) > num_steps:
+        raise errors.invalid(
+            "schedule.batch_ramp",
+            ramp,
+            f"have at most as many parts as the run has steps ({num_steps}), or some are never reached",
+            "leave parts out, or use a longer run",
         )
 
 

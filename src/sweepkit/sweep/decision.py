@@ -139,11 +139,12 @@ class DecisionRule:
         for key, name in named.items():
             found = metrics.known(name)
             if found is None and self.direction is None:
+                near = f"did you mean {meant!r}? or " if (meant := metrics.meant(name)) else ""
                 raise errors.invalid(
                     f"decision.{key}",
                     name,
                     f"be one of {', '.join(metrics.names())}, or come with its direction",
-                    "write decision.direction=lower (or higher) beside it",
+                    f"{near}write decision.direction=lower (or higher) beside it",
                 )
             if found is not None and self.direction not in (None, found.direction):
                 raise errors.invalid(
@@ -224,11 +225,12 @@ def as_written(value: Any) -> Any:
     if not isinstance(metric, str):
         return value
     if "min_effect" not in given and not metrics.is_stream(metric):
+        near = f"did you mean {meant!r}? or " if (meant := metrics.meant(metric)) else ""
         raise errors.invalid(
             "decision.min_effect",
             None,
             f"be given for {metric}: the default is one of bits per byte",
-            "write decision.min_effect=VALUE, the smallest improvement worth having in its unit",
+            f"{near}write decision.min_effect=VALUE, the smallest improvement worth having in its unit",
         )
     if holdout.base(metric):
         raise errors.invalid(

@@ -179,7 +179,8 @@ class SweepFile:
         Raises:
             ConfigError: names the key, what it is, what it must be and what to do.
         """
-        if not value.get("axes") and not value.get("search") and value.get("moved") is None:
+        is_empty = not value.get("axes") and not value.get("search") and value.get("moved") is None
+        if is_empty and set(value) <= set(cls.__dataclass_fields__):  # else a key that is no key says more
             raise errors.invalid(
                 "axes",
                 value.get("axes"),

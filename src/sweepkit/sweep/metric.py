@@ -7,6 +7,7 @@ that is better when higher into one at the door, and back on the way out.
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import dataclass
 
 LOWER, HIGHER = "lower", "higher"
@@ -35,6 +36,8 @@ _NAMES = {
     "peak_memory_gib": Known("GiB", LOWER),
     "mfu": Known("ratio", HIGHER),
 }
+#: From which likeness on a name is a slip of the pen, and no column of somebody else's table.
+_NEAR = 0.75
 _FAMILIES = {"bpb_": _BPB, "score_": _SCORE}
 
 
@@ -50,6 +53,13 @@ def is_stream(name: str) -> bool:
     """Whether it is the loss on an evaluation stream, in bits per byte."""
     raw = name.removeprefix(EMA)
     return not raw.startswith(EMA) and known(raw) is _BPB
+
+
+def meant(name: str) -> str | None:
+    """The known metric that a name is nearly; None where it is near none, or one itself."""
+    exact = [*_NAMES, f"{EMA}val_bpb", "bpb_validation", "bpb_probe"]
+    close = difflib.get_close_matches(name.lower(), exact, n=1, cutoff=_NEAR)
+    return close[0] if close and known(name) is None else None
 
 
 def names() -> list[str]:
