@@ -21,13 +21,16 @@ def test_quick_work_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.parametrize(("share", "shown"), [(0.5, "50% of files, "), (None, "")])
 def test_long_work_says_a_line_now_and_then(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    share: float | None, shown: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(progress, "_PLAIN_EVERY_S", 0.0)
+    monkeypatch.setattr(progress, "_PLAIN_AFTER_S", 0.0)
     with progress.task("tokens") as report:
-        report(0.5, 1_000, 20_000)
-    assert capsys.readouterr().err.startswith("data: tokens: 50% of files, 1,000 documents, 20,000 tokens (")
+        report(share, 1_000, 20_000)
+        report(share, 2_000, 40_000)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"data: tokens: {shown}1,000 documents, 20,000 tokens (")
 
 
 def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -35,5 +38,6 @@ def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stderr", terminal)
     monkeypatch.setattr(progress, "_LIVE_AFTER_S", -1.0)
     with progress.task("tokens") as report:
+        report(None, 500, 0)
         report(0.5, 1_000, 0)
     assert "tokens" in terminal.getvalue() and "50%" in terminal.getvalue()

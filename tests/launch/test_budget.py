@@ -13,7 +13,7 @@ from sweepkit.errors import ConfigError
 from sweepkit.launch import budget, machine
 from sweepkit.launch.budget import Estimate
 from sweepkit.launch.ledger import Run
-from sweepkit.plan import cost
+from sweepkit.plan import cost, epochs
 from sweepkit.plan.build import build
 
 PEAK = 1e11
@@ -167,3 +167,18 @@ def test_too_much_is_refused_before_a_hub_is_asked(
     monkeypatch.setattr(hub, "look_up", lambda *of: pytest.fail("the hub was asked"))
     assert main([*command, "dataset=climbmix"]) == USER_ERROR
     assert "GiB of memory" in capsys.readouterr().err
+
+
+def test_text_that_is_yet_to_be_prepared_is_named_until_it_is_there(tmp_path: Path) -> None:
+    own = tmp_path / "own.txt"
+    own.write_text("words of my own\n" * 2**16)  # 1 MiB
+    words = ["experiment=mini", "model=d2", "dataset=files", f"dataset.path={own}"]
+    found = estimate(tmp_path, *words, num_runs=3)
+    (said,) = found.to_prepare
+    assert said.startswith("0.95 MiB of own.txt to tokenize (about 0.") and said in str(found)
+    config = build(compose(words)).config
+    epochs.remember(config, 200_000)
+    assert estimate(tmp_path, *words).to_prepare == ()
+    hub = estimate(tmp_path, "model=d2", "experiment=mini", "dataset=climbmix", "dataset.num_train_shards=8")
+    assert hub.to_prepare == ("9 files of climbmix to fetch and tokenize",)
+    assert "of embedded to tokenize" in str(estimate(tmp_path, "experiment=mini", "model=d2"))

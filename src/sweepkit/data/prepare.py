@@ -221,7 +221,7 @@ def _counted(texts: Iterator[str], report: progress.Report) -> Iterator[str]:
     for number, document in enumerate(texts):
         yield document
         if number % 1_000 == 0:
-            report(0.0, number, 0)
+            report(None, number, 0)
 
 
 __all__ = ["PreparedData", "TrainLoader", "prepare"]

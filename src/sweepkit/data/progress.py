@@ -1,4 +1,5 @@
-"""Progress of a build on standard error: a live bar on a terminal, else a plain line every ten seconds.
+"""Progress of a build on standard error: a live bar on a terminal, else a plain line after two seconds and
+then every ten.
 
 Says nothing for work that takes less than a moment or is already done, and imports rich only for a bar.
 """
@@ -10,11 +11,11 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
-_PLAIN_EVERY_S = 10.0
+_PLAIN_AFTER_S, _PLAIN_EVERY_S = 2.0, 10.0
 _LIVE_AFTER_S = 0.3
 
-#: Takes the share of files begun, documents and tokens so far (0 where not known).
-Report = Callable[[float, int, int], None]
+#: Takes the share of files begun (None where there is one), documents and tokens so far (0 where not known).
+Report = Callable[[float | None, int, int], None]
 
 
 @contextlib.contextmanager
@@ -27,15 +28,17 @@ def task(title: str) -> Iterator[Report]:
 
 
 def _lines(title: str) -> Report:
-    started = shown = time.monotonic()
+    started = time.monotonic()
+    next_at = started + _PLAIN_AFTER_S
 
-    def report(share: float, num_docs: int, num_tokens: int) -> None:
-        nonlocal shown
+    def report(share: float | None, num_docs: int, num_tokens: int) -> None:
+        nonlocal next_at
         now = time.monotonic()
-        if now - shown >= _PLAIN_EVERY_S:
-            shown = now
+        if now >= next_at:
+            next_at = now + _PLAIN_EVERY_S
+            files = "" if share is None else f"{share:.0%} of files, "
             numbers = _numbers(num_docs, num_tokens, now - started)
-            print(f"data: {title}: {share:.0%} of files, {numbers}", file=sys.stderr, flush=True)
+            print(f"data: {title}: {files}{numbers}", file=sys.stderr, flush=True)
 
     return report
 
@@ -49,13 +52,15 @@ def _bar(title: str) -> Iterator[Report]:
     bar = Progress(
         *columns, TextColumn("{task.fields[numbers]}"), console=Console(stderr=True), transient=True
     )
-    row = bar.add_task(title, total=1.0, numbers="")
+    row = bar.add_task(title, total=None, numbers="")
 
-    def report(share: float, num_docs: int, num_tokens: int) -> None:
+    def report(share: float | None, num_docs: int, num_tokens: int) -> None:
         seconds = time.monotonic() - started
         if seconds > _LIVE_AFTER_S:
             bar.start()  # does nothing the second time
-            bar.update(row, completed=share, numbers=_numbers(num_docs, num_tokens, seconds))
+            if share is not None:
+                bar.update(row, total=1.0, completed=share)
+            bar.update(row, numbers=_numbers(num_docs, num_tokens, seconds))
 
     try:
         yield report

@@ -25,6 +25,7 @@ from sweepkit import fsio
 from sweepkit.data import cache
 from sweepkit.data.block_check import CheckedArray
 from sweepkit.data.documents import Documents, no_text
+from sweepkit.data.progress import Report
 from sweepkit.data.tokenizer import Tokenizer
 from sweepkit.errors import DamagedError, DataError
 from sweepkit.plan.text_file import TextFile
@@ -32,9 +33,6 @@ from sweepkit.plan.text_file import TextFile
 COMMIT_EVERY_S = 5.0
 _PROGRESS = "progress.json"
 _TOKENS = "tokens.bin"
-
-#: Called after each batch with the share of files begun before it, and documents and tokens so far.
-Report = Callable[[float, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -135,7 +133,8 @@ class _Writer:
                         f"{files[file].name}, row {row + 1} of batch {batch + 1}: {error}"
                     ) from None
                 state["file"], state["batch"] = file, batch + 1
-                report(file / len(files), state["num_docs"], state["num_tokens"])
+                share = file / len(files) if len(files) > 1 else None
+                report(share, state["num_docs"], state["num_tokens"])
                 if not whole:
                     break
                 if time.monotonic() - committed > COMMIT_EVERY_S:

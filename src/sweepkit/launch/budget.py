@@ -4,26 +4,27 @@ Said before anything starts, and refused beyond ``launcher.max_hours`` or ``laun
 a Slurm job the allocation is the budget, and nothing is refused. Hours are the formula of ``sweepkit plan``
 with this machine's own peak (a GPU's by its maker, a CPU's as ``training/gemm_rate.py`` measures it in a
 moment) at ``launcher.plan_mfu``, or the pace of runs of the list that are done. Evaluations are in them,
-compiling is not.
+compiling is not; nor is fetching and tokenizing text, which is named where it is yet to be done.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from sweepkit.config.choices import Dtype, LauncherKind
 from sweepkit.config.schema import LauncherConfig, PrecisionConfig
-from sweepkit.errors import invalid
+from sweepkit.errors import DataError, invalid
 from sweepkit.launch import machine
 from sweepkit.launch.ledger import Run
 from sweepkit.launch.pace import Pace
-from sweepkit.plan import cost, disk, world
+from sweepkit.plan import cost, disk, epochs, text, world
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.printable import counted
 from sweepkit.results.record import RunState
@@ -43,6 +44,7 @@ class Estimate:
         is_main: it is main memory, whose end stalls a machine; a GPU's ends the run alone (``plan/fit.py``).
         workers, ranks: runs at a time, and processes of each.
         rows: of a micro-batch.
+        to_prepare: texts that are fetched or tokenized first, in words.
     """
 
     num_runs: int
@@ -55,12 +57,16 @@ class Estimate:
     ranks: int
     rows: int
     disk: str
+    to_prepare: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         time = "unknown hours (no peak known)" if self.hours is None else f"about {in_words(self.hours)}"
         there = "" if self.there_gib is None else f" of {self.there_gib:.1f}"
         memory = f"{self.memory_gib:.1f}{there} GiB of memory ({self.processes})"
-        return f"{counted(self.num_runs, 'run')} on {self.device}: {time}, {memory}; disk: {self.disk}"
+        before = f"; before that, and not in it: {', '.join(self.to_prepare)}" if self.to_prepare else ""
+        return (
+            f"{counted(self.num_runs, 'run')} on {self.device}: {time}, {memory}; disk: {self.disk}{before}"
+        )
 
     @property
     def processes(self) -> str:
@@ -112,7 +118,17 @@ def of(
         ranks,
         max(run.plan.device_batch_size for run in runs or known),
         f"{disk.in_words([run.plan for run in runs] or plans[:1])} ({disk.size(_free(results_dir))} free)",
+        _to_prepare(run.plan for run in runs),
     )
+
+
+def _to_prepare(plans: Iterable[RunPlan]) -> tuple[str, ...]:
+    """Of every text once; one that cannot be read is refused when it is prepared."""
+    found: list[str | None] = []
+    for plan in {text.recipe(plan): plan for plan in plans}.values():
+        with contextlib.suppress(DataError):
+            found.append(epochs.to_prepare(plan))
+    return tuple(dict.fromkeys(filter(None, found)))
 
 
 def refuse(found: Estimate, launcher: LauncherConfig) -> None:

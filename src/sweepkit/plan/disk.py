@@ -42,7 +42,7 @@ def _bytes(config: RunConfig) -> int:
     return sum(item.num_params * cost.bytes_each(config, item) for item in sizing.size(config).weights)
 
 
-def size(num_bytes: int) -> str:
+def size(num_bytes: float) -> str:
     """Bytes in words: ``18 MiB``, ``1.9 GiB``."""
     mib = num_bytes / 2**20
     return f"{mib:.3g} MiB" if mib < 1000 else f"{mib / 1024:,.1f} GiB"

@@ -20,7 +20,9 @@ from sweepkit.config.choices import DatasetKind
 from sweepkit.config.schema import RunConfig
 from sweepkit.errors import DamagedError, StorageError, invalid
 from sweepkit.plan import cost, folder_text, text
+from sweepkit.plan.disk import size
 from sweepkit.plan.run_plan import RunPlan
+from sweepkit.printable import counted
 
 _SLACK = 1.5  # by which an estimate may be wrong without refusing a run
 _TRAINED = 0.95  # of a text's bytes; the rest is held out
@@ -106,6 +108,24 @@ def _path(config: RunConfig, texts: Mapping[str, str | None]) -> Path:
     read = {name: texts.get(name) for name in (text.DATASET, text.TOKENIZER)}
     name = fsio.digest([typed.dump(named), config.horizon.sequence_len, read])[:20]
     return paths.cache_dir() / "data" / "epochs" / f"{name}.json"
+
+
+def to_prepare(plan: RunPlan) -> str | None:
+    """What text is yet to be fetched or tokenized here before a run can start, in words; None for none.
+
+    Raises:
+        DataError: own text is missing or cannot be read.
+    """
+    found, dataset = of(plan), plan.config.dataset
+    if found is not None and found.is_exact:
+        return None
+    if found is None or (num_bytes := _num_bytes(plan.config)) is None:
+        num = dataset.num_train_shards
+        files = "" if num is None else f"{counted(num + dataset.validation_shards, 'file')} of "
+        return f"{files}{dataset.name} to fetch and tokenize"
+    tokens, name = plan.total_tokens / found.number, Path(dataset.path or dataset.name).name
+    width = 2 if plan.config.tokenizer.vocab_size <= 2**16 else 4
+    return f"{size(num_bytes)} of {name} to tokenize (about {size(width * tokens)} of cache)"
 
 
 def _num_bytes(config: RunConfig) -> float | None:

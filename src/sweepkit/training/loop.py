@@ -246,10 +246,10 @@ class Loop:
         streams = [stream for stream in self.data.streams if at_end or not stream.is_holdout]
         before = state.clock.eval_time_s
         with state.clock.measure("eval"):
-            bpb = self._evaluate(streams, eta_s)
+            bpb = self._evaluate(streams, None if at_end else eta_s)
             if at_end and self.engine.optimizer.averages_weights:
                 with self.engine.optimizer.averaged():
-                    bpb |= {f"{EMA}{name}": value for name, value in self._evaluate(streams, eta_s).items()}
+                    bpb |= {f"{EMA}{name}": value for name, value in self._evaluate(streams).items()}
         bad = [name for name, value in bpb.items() if not math.isfinite(value)]
         if bad:
             raise Diverged(f"{bad[0]} is {bpb[bad[0]]} at step {state.step}; {self._remedy()}")
@@ -260,12 +260,17 @@ class Loop:
         shown = ", ".join(f"{name} {value:.4f}" for name, value in bpb.items())
         self.journal.say(f"step {state.step}: loss {state.last_loss:.4f}, {shown}")
 
-    def _evaluate(self, streams: Sequence[EvalStream], eta_s: float | None) -> dict[str, float]:
-        rows = self.plan.device_batch_size
-        loss = self.state.last_loss
+    def _evaluate(self, streams: Sequence[EvalStream], eta_s: float | None = None) -> dict[str, float]:
+        """Losses of these streams.
+
+        Args:
+            eta_s: of the run; None: at the end, where the pace of this evaluation tells.
+        """
+        rows, loss, started = self.plan.device_batch_size, self.state.last_loss, time.perf_counter()
 
         def report(frac: float) -> None:
-            self.journal.progress(f"evaluating {frac:.0%}", loss=loss, eta_s=eta_s)
+            left = (time.perf_counter() - started) * (1 - frac) / frac if frac else None
+            self.journal.progress(f"evaluating {frac:.0%}", loss=loss, eta_s=left if eta_s is None else eta_s)
 
         return evaluate(self.engine, streams, self.data.tokenizer, rows, self._stop_agreed, report)
 
