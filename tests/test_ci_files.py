@@ -1,0 +1,36 @@
+"""The workflow of the public CI and the pre-commit configuration call make targets that there are."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).parents[1]
+MAKEFILE = (ROOT / "Makefile").read_text()
+TARGETS = set(re.findall(r"^([a-z0-9-]+):(?! export)", MAKEFILE, re.MULTILINE))
+
+
+def called(commands: list[str]) -> set[str]:
+    """What lines of ``make`` name; anything but make is no check of ours."""
+    words = [line.removeprefix("sudo ").split() for line in commands]
+    assert all(first == "make" for first, *_ in words), commands
+    return {target for _, *targets in words for target in targets}
+
+
+def test_the_workflow_runs_what_make_test_runs() -> None:
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "test.yml").read_text())
+    steps = {name: [step.get("run") for step in job["steps"]] for name, job in workflow["jobs"].items()}
+    test = called([line for line in steps["test"] if line])
+    whole = re.search(r"^test: (.*)$", MAKEFILE, re.MULTILINE)
+    assert whole is not None and set(whole[1].split()) <= test <= TARGETS
+    assert called([line for line in steps["versions"] if line]) == {"test-versions"}
+    actions = [step["uses"] for job in workflow["jobs"].values() for step in job["steps"] if "uses" in step]
+    assert all(re.fullmatch(r"actions/[a-z-]+@v\d+", action) for action in actions)
+
+
+def test_pre_commit_runs_the_linters_of_make() -> None:
+    (repo,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    assert repo["repo"] == "local"
+    assert called([hook["entry"] for hook in repo["hooks"]]) == {"lint", "types", "imports"} <= TARGETS
