@@ -24,7 +24,18 @@ from sweepkit.plan.run_plan import RunPlan
 from sweepkit.printable import counted
 from sweepkit.report import drawing, numbers, terminal
 from sweepkit.report.sheet import Sheet
-from sweepkit.sweep import cell, expand, file, fresh, frozen, last_rung, multirun, points, sealed_text
+from sweepkit.sweep import (
+    cell,
+    expand,
+    file,
+    fresh,
+    frozen,
+    last_rung,
+    multirun,
+    points,
+    sealed_text,
+    tuning,
+)
 from sweepkit.sweep.cell import Cell
 from sweepkit.sweep.file import SweepFile
 from sweepkit.sweep.seen import Past
@@ -99,6 +110,7 @@ def run(args: argparse.Namespace) -> int:
         _print_tested(found.sweep, found.overrides, rows)
         _print_sweep(rows)
         _print_replicates(rows)
+        _print_tuning(found.sweep, found.overrides)
         for sentence in found.seen:
             print(sentence)
         _print_search(found.sweep, found.overrides, rows)
@@ -262,6 +274,23 @@ def _print_replicates(found: Sequence[Row]) -> None:
         if times > 1:
             where = ", ".join(rungs)
             print(f"the reference runs {times} times with each seed on {where} (reference_replicates)")
+
+
+def _print_tuning(sweep: SweepFile, others: Sequence[str]) -> None:
+    """What is run before the sweep is frozen, so that every variant has its best values."""
+    if not sweep.tune:
+        return
+    cells = tuning.cells(sweep, others)
+    plans = [cell.plan for cell in cells]
+    seeds = ", ".join(map(str, dict.fromkeys(plan.seed for plan in plans)))
+    hours = [plan.estimated_gpu_hours for plan in plans if plan.estimated_gpu_hours is not None]
+    cost = run_sheet.cost(sum(hours) if len(hours) == len(plans) else None, plans[0])
+    flops = sum(plan.total_flops for plan in plans)
+    tried = counted(len({cell.variant for cell in cells}), "point")
+    terminal.console().print(
+        f"tune: first {counted(len(plans), 'run')} on {cells[0].rung}, with seeds {seeds}, of {tried}: every "
+        f"variant takes its best {', '.join(sweep.tune)}; {flops:.3e} FLOPs, {cost}"
+    )
 
 
 def _print_search(sweep: SweepFile, others: Sequence[str], found: Sequence[Row]) -> None:

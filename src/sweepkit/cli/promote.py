@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sweepkit.analysis import comparable, replicates
-from sweepkit.cli import freezing, replaying, running, searching, simulating
+from sweepkit.cli import freezing, replaying, running, searching, simulating, tuning
 from sweepkit.config import holdout, paths
 from sweepkit.config.choices import DatasetKind, LauncherKind
 from sweepkit.data.prepare import prepare
@@ -119,6 +119,10 @@ def run(args: argparse.Namespace) -> int:
         contract = f"come after the last rung is decided, and nothing of {asked.name} is in {results_dir}"
         raise invalid("--amend-to", args.amend_to, contract, f"run sweepkit promote {asked.name} first")
     running.check_power(asked, args.overrides, results_dir, args.underpowered)
+    found = tuning.tuned(asked, args, results_dir)
+    if isinstance(found, int):
+        return found
+    asked = found
 
     def freeze() -> Frozen:
         if asked.name not in frozen.frozen_names(results_dir):

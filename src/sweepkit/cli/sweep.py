@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml  # type: ignore[import-untyped]
 
-from sweepkit.cli import freezing, running, searching
+from sweepkit.cli import freezing, running, searching, tuning
 from sweepkit.config import paths, typed
 from sweepkit.sweep import expand
 from sweepkit.sweep.file import SweepFile
@@ -63,7 +63,10 @@ def run(args: argparse.Namespace) -> int:
     if args.amend_to is not None:
         searching.amend(args.amend_to, asked.name, results_dir)
     running.check_power(asked, args.overrides, results_dir, args.underpowered)
-    sweep = running.knowing_text(lambda: freezing.freeze(asked, args.overrides, results_dir, args.reuse_runs))
+    found = tuning.tuned(asked, args, results_dir)
+    if isinstance(found, int):
+        return found
+    sweep = running.knowing_text(lambda: freezing.freeze(found, args.overrides, results_dir, args.reuse_runs))
     if sweep.search:
         freezing.introduce(sweep)
         how = running.how(args, results_dir, sweep.cells[0].plan)

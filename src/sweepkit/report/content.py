@@ -6,7 +6,7 @@ less to say: effects are then estimated here, with the same functions and no ver
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
@@ -18,12 +18,14 @@ from sweepkit.analysis.transfer import TransferRow
 from sweepkit.config import paths, typed
 from sweepkit.errors import DamagedError, SweepkitError, invalid
 from sweepkit.launch import ledger
+from sweepkit.promotion import selected
+from sweepkit.promotion.selected import Tried
 from sweepkit.promotion.verdict_record import Promotion, Verdict
 from sweepkit.report.summary import COMPLETE
 from sweepkit.results import store
 from sweepkit.results.columns import PLANNED
 from sweepkit.sweep import frozen as freezing
-from sweepkit.sweep import frozen_head, frozen_lines
+from sweepkit.sweep import frozen_head, frozen_lines, tuning
 from sweepkit.sweep.decision import DecisionRule
 from sweepkit.sweep.frozen import Frozen
 
@@ -43,6 +45,7 @@ class Content:
         runs, curves: the runs table and the curves table.
         promotion: None without one.
         transfer: every variant's effect on every rung where it can be estimated.
+        tried: what the selection runs of ``tune`` say, and ``selection_seeds`` with which.
         files: what -> path, those that exist.
     """
 
@@ -54,6 +57,8 @@ class Content:
     promotion: Promotion | None = None
     transfer: list[TransferRow] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    tried: list[Tried] = field(default_factory=list)
+    selection_seeds: tuple[int, ...] = ()
     files: dict[str, Path] = field(default_factory=dict)
 
     @property
@@ -125,8 +130,19 @@ def gather(sweep: str, results_dir: Path | None = None) -> Content:
         shown = _best_trials(content, content.frozen)
         content.transfer = [row for row in content.transfer if row.variant in shown]
         content.curves = content.curves[content.curves["variant"].isin(shown)]
+    _add_tuning(content, results)
     content.files = _files(content.sweep_dir, results)
     return content
+
+
+def _add_tuning(content: Content, results: Path) -> None:
+    """What variants were tuned by, where those runs are here."""
+    head, name = frozen_head.found(content.sweep_dir), tuning.name_of(content.name)
+    if head is None or not head.sweep.tune or name not in freezing.frozen_names(results):
+        return
+    untuned = replace(head.sweep, tuned={})
+    content.selection_seeds = tuning.seeds(untuned, head.overrides)
+    content.tried = selected.tried(untuned, store.load(name, results), head.overrides)
 
 
 def _promotion(content: Content) -> Promotion | None:

@@ -55,7 +55,16 @@ def what_was_tested(content: Content) -> list[Block]:
         "seeds": [str(seed) for seed in frozen.seeds],
     }
     said = [(what, _code(" ".join(items))) for what, items in shared.items() if items]
-    return [Block("table", sheets.tested(found)), Block("facts", said)]
+    return [Block("table", sheets.tested(found)), Block("facts", said), *_selected(content)]
+
+
+def _selected(content: Content) -> list[Block]:
+    """What every variant tried and took before anything was compared."""
+    if not content.tried or (frozen := content.frozen) is None:
+        return []
+    seeds = ", ".join(map(str, content.selection_seeds))
+    said = f"Every variant took its best values on selection seeds {seeds}, which decide nothing else"
+    return [Block("", f"{said}."), Block("table", sheets.tuned(content.tried, frozen.decision.metric))]
 
 
 def verdicts(content: Content) -> list[Block]:

@@ -17,6 +17,7 @@ from sweepkit.analysis.effects import Effect
 from sweepkit.analysis.matched import COSTS, Matched
 from sweepkit.analysis.transfer import TransferRow
 from sweepkit.printable import counted
+from sweepkit.promotion.selected import Tried
 from sweepkit.promotion.verdict_record import Outcome, Promotion, Verdict
 from sweepkit.report import numbers
 from sweepkit.report.sheet import Cell, Mark, Sheet
@@ -61,6 +62,25 @@ def tested(changes: Iterable[Change], most: int | None = None) -> Sheet:
     if left := changes[len(sheet.rows) :]:
         names = dict.fromkeys(change.variant for change in left)
         sheet.notes.append(f"and {counted(len(left), 'field')} more, of {counted(len(names), 'variant')}")
+    return sheet
+
+
+def tuned(tried: Sequence[Tried], metric: str) -> Sheet:
+    """What every variant tried on selection seeds, and took."""
+    fields = list(tried[0].point.values)
+    sheet = Sheet(("variant", *fields, f">{metric}", "taken"))
+    for item in tried:
+        is_first = item.point.variant.label == item.point.label
+        mean = "no loss" if item.mean is None else f"{item.mean:.5f}"
+        mark = Mark("taken", "good") if item.is_taken else ""
+        values = [item.point.values[name] for name in fields]
+        sheet.add(item.point.variant.label if is_first else "", *values, mean, mark, new_group=is_first)
+    edges = [(item.point.variant.label, name) for item in tried for name in item.at_edge]
+    for name in fields:
+        if who := [label for label, field in edges if field == name]:
+            sheet.notes.append(
+                f"{name}: the best of {', '.join(who)} lies at the edge of what was tried: extend it"
+            )
     return sheet
 
 

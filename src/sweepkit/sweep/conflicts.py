@@ -32,17 +32,21 @@ def check_levels(sweep: SweepFile, ladder: LadderConfig | None, extra: Sequence[
     for axis, levels in sweep.axes.items():
         for level, overrides in levels.items():
             for item in overrides:
-                where = _place(sweep, axis, level)
-                _check_not_sweep_level(where, item, is_level=True)
-                if set_fields.is_execution(item):
-                    raise errors.invalid(
-                        where,
-                        item,
-                        "set what a run computes (launcher, logging and trainer say how it is carried out)",
-                        "give it on the command line instead",
-                    )
-                for rung in ladder.rungs if ladder else ():
-                    _check_not_owned(where, item, rung)
+                check_level(_place(sweep, axis, level), item, ladder)
+
+
+def check_level(where: str, item: str, ladder: LadderConfig | None) -> None:
+    """An override that tells variants apart sets what a run computes, and nothing that a rung owns."""
+    _check_not_sweep_level(where, item, is_level=True)
+    if set_fields.is_execution(item):
+        raise errors.invalid(
+            where,
+            item,
+            "set what a run computes (launcher, logging and trainer say how it is carried out)",
+            "give it on the command line instead",
+        )
+    for rung in ladder.rungs if ladder else ():
+        _check_not_owned(where, item, rung)
 
 
 def _place(sweep: SweepFile, axis: str, level: str) -> str:

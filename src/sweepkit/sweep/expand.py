@@ -233,13 +233,17 @@ def _variant(sweep: SweepFile, chosen: dict[str, str | None]) -> Variant:
     levels = {axis: level for axis, level in chosen.items() if level is not None}
     changed = [axis for axis, level in levels.items() if level != sweep.reference.get(axis)]
     label = ",".join(f"{axis}={levels[axis]}" for axis in changed)
+    tuned = sweep.tuned.get(label or REFERENCE, ())
     overrides = tuple(item for axis, level in levels.items() for item in sweep.axes[axis][level])
     conflicts.check_disjoint(sweep, levels, label or REFERENCE)
     return Variant(
         label=label or REFERENCE,
-        key=variant_key([item for axis in changed for item in sweep.axes[axis][levels[axis]]]),
+        key=variant_key(
+            [item for axis in changed for item in sweep.axes[axis][levels[axis]]]
+            + (list(tuned) if changed else [])
+        ),
         levels=levels,
-        overrides=overrides,
+        overrides=(*overrides, *tuned),
         is_reference=not changed,
     )
 

@@ -13,6 +13,7 @@
     ladder: gpt2                 # left out: every run at the depth that base sets
     reference_horizons: [0.5, 2] # the reference at these multiples too; left out: as the ladder says
     reference_replicates: auto   # its runs a seed: a number, or √variants; left out: as the ladder says
+    tune: {optimizer.matrix.lr: [0.5x, 2x]}  # every variant takes its best first (tuning.py)
     search: {space: {...}}       # instead of axes or beside them: Optuna proposes points (search_spec.py)
 
 A level may be a multiple of what the reference has (``optimizer.matrix.lr: [0.5x, 2x]``, relative.py). A
@@ -103,6 +104,19 @@ def _levels(where: str, axis: object, given: Any) -> Mapping[Any, Any]:
     return {_name(text): (f"{axis}={text}",) for text in texts}
 
 
+def _values(value: Any) -> Any:
+    """Fields whose values are a list, as they are spelled."""
+    if not isinstance(value, Mapping):
+        return {} if value is None else value
+    return {name: _spelled_list(f"tune.{name}", given) for name, given in value.items()}
+
+
+def _spelled_list(where: str, given: Any) -> list[str]:
+    if not isinstance(given, list) or not given or any(isinstance(item, Mapping | list) for item in given):
+        raise errors.invalid(where, given, "be a list of values", "write [0.5x, 2x]")
+    return [spelled(item) for item in given]
+
+
 def _name(text: str) -> str:
     """Of a level: a value, or what can be read in a column of it (``lr/hot``, ``${optimizer.x0.lr}``)."""
     return text if labels.is_level(text) else labels.cleaned(text)
@@ -157,6 +171,17 @@ class SweepFile:
         "runs of the reference a seed; auto: about the root of the variants; null: the ladder's",
         REPLICATES,
     )
+    tune: dict[str, tuple[str, ...]] = fact(
+        {},
+        "field → values or multiples that every variant, the reference too, tries beside its own on "
+        "selection seeds of the lowest rung, before it is compared with its best",
+        example="{optimizer.matrix.lr: [0.5x, 2x]}",
+        read=_values,
+    )
+    tune_seeds: int = fact(2, "selection seeds of tune, behind those that the rungs use", at_least(1))
+    tuned: dict[str, tuple[str, ...]] = fact(
+        {}, "variant → what it sets beside its levels; found by tune and frozen, or by hand"
+    )
     after: tuple[str, ...] = fact(
         (),
         "of a round: the rounds of its campaign whose verdicts it builds on",
@@ -198,6 +223,11 @@ class SweepFile:
             for level, overrides in levels.items():
                 labels.check(f"axes.{axis}", level, "level")
                 set_fields.check(f"axes.{axis}.{level}", overrides)
+        if self.tune and self.search:
+            contract = "be left out where points are searched, which tunes the fields of its space"
+            raise errors.invalid("tune", dict(self.tune), contract, "add these fields to search.space")
+        for variant, overrides in self.tuned.items():
+            set_fields.check(f"tuned.{variant}", overrides)
         for axis, level in self.reference.items():
             known = self.axes.get(axis)
             if known is None:

@@ -34,7 +34,7 @@ def resolved(sweep: SweepFile, extra: Sequence[str] = ()) -> SweepFile:
     reference = conflicts.flatten(expand.stacks(sweep, extra)[0].config(expand.above(extra)))
     axes = {
         axis: {
-            level: tuple(_number(f"axes.{axis}.{level}", item, reference) for item in overrides)
+            level: tuple(number(f"axes.{axis}.{level}", item, reference) for item in overrides)
             for level, overrides in levels.items()
         }
         for axis, levels in sweep.axes.items()
@@ -42,7 +42,8 @@ def resolved(sweep: SweepFile, extra: Sequence[str] = ()) -> SweepFile:
     return dataclasses.replace(sweep, axes=axes)
 
 
-def _number(where: str, item: str, reference: Mapping[str, Any]) -> str:
+def number(where: str, item: str, reference: Mapping[str, Any]) -> str:
+    """An override, a multiple in it worked out from the flat configuration that it is of."""
     if not (match := _MULTIPLE.fullmatch(item)):
         return item
     key, base = match[1], reference.get(match[1])
