@@ -117,6 +117,14 @@ def _figure(content: Content) -> str:
     return plots.forest(content.judged(rungs[-1]), content.rule_on(rungs[-1]), outcomes)
 
 
+def _epochs(runs: pd.DataFrame) -> str:
+    """How often runs of every rung saw their text, the fewest and the most; nothing where it is not known."""
+    seen = runs[runs["epochs"].notna()].groupby("rung", sort=False)["epochs"].agg(["min", "max"])
+    ends = [(rung, f"{low:.2g}", f"{high:.2g}") for rung, low, high in seen.itertuples()]
+    said = [f"{rung} {low}" if low == high else f"{rung} {low} to {high}" for rung, low, high in ends]
+    return f"Epochs of its text that a run sees: {', '.join(said)}." if said else ""
+
+
 def _page(content: Content, promotion: Promotion, environment: pd.DataFrame, commands: str) -> str:
     """The question, what came out, a table and a figure, and the verdicts in words."""
     rule = content.decision
@@ -129,6 +137,7 @@ def _page(content: Content, promotion: Promotion, environment: pd.DataFrame, com
         f"{promotion.message[:1].upper()}{promotion.message[1:]}.",
         f"Runs: {counts}. Decided by {rule.metric}, α = {rule.alpha:.3g}, min_effect {rule.min_effect:g}; "
         f"frozen as `{promotion.frozen_sha256[:12]}`.",
+        _epochs(content.runs),
         f"![effects of {content.name}]({_FIGURE})",
         markdown.table(sheets.transfer(promotion.transfer, rule.metric)),
         "## Verdicts",
