@@ -7,13 +7,14 @@
 # make test-full   the same with all generated cases instead of a sample of them
 # make simulate-verdicts   error rates of one rung's verdicts in the frozen worlds, into results/published
 # make reproduce   the committed campaign again from nothing, into build/reproduce (hours; goes on where it was stopped)
+# make findings   what is missing of the published record's sweeps, then docs/findings.md (an hour or two)
 # make bench   the reference workload's speed beside the committed baseline (half an hour; a quiet machine)
 # make slurm-packages   as root, on Debian: the Slurm that tests/slurm start a cluster of
 #
 # PYTHON=python3.12   another interpreter (3.11 or newer)
 # TORCH_INDEX=URL EXTRAS=cuda   where the torch wheel comes from, for a CUDA build (docs/gpu.md)
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-versions test-avx2 test-full test-setup lint types imports pytest bench slurm-packages reproduce wheel clean
+.PHONY: help setup demo test test-versions test-avx2 test-full test-setup lint types imports pytest bench slurm-packages findings reproduce wheel clean
 SHELL := /bin/bash
 
 PYTHON ?= python3
@@ -26,7 +27,7 @@ TORCH := torch==2.13.0
 JOBS ?= 4
 
 help:
-	@sed -n 's/^# //p' Makefile | head -12
+	@sed -n 's/^# //p' Makefile | head -13
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -93,6 +94,9 @@ SLURM_PACKAGES := slurmctld slurmd slurm-client munge slurmdbd mariadb-server-co
 slurm-packages:
 	apt-get update -qq
 	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(SLURM_PACKAGES)
+
+findings: $(VENV)/.setup
+	$(BIN)/python scripts/findings.py --run
 
 reproduce: $(VENV)/.setup
 	$(BIN)/python scripts/reproduce.py --into build/reproduce
