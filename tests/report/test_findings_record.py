@@ -61,8 +61,8 @@ def publish(folder: Path, effects: dict[str, float], min_effect: float, sweep: s
     rng = np.random.default_rng(3)
     rows = [
         {"variant": variant, "rung": "single", "depth": 2, "seed": seed, "pair_key": f"k{seed}",
-         "state": "complete", "val_bpb": 2.5 + effect + 0.001 * rng.standard_normal(), "train_time_s": 10.0, "total_flops": 1e9,
-         "num_steps": 100, "step": 100}
+         "state": "complete", "val_bpb": 2.5 + effect + 0.001 * rng.standard_normal(), "train_time_s": 10.0,
+         "total_flops": 1e9, "num_steps": 100, "step": 100}
         for seed in range(5)
         for variant, effect in {"reference": 0.0, **effects}.items()
     ]  # fmt: skip
