@@ -11,6 +11,7 @@ import pytest
 from cli_fakes import FakeLauncher
 
 from sweepkit import fsio
+from sweepkit.cli import running
 from sweepkit.cli.main import main
 from sweepkit.config import paths, typed
 from sweepkit.config.compose import compose
@@ -22,6 +23,7 @@ from sweepkit.promotion.verdict_record import Final, Promotion
 from sweepkit.results import store
 from sweepkit.sweep import file, frozen, frozen_head, tuning
 from sweepkit.sweep.file import SweepFile
+from sweepkit.sweep.frozen import Frozen
 
 SWEEP = """\
 base: [experiment=mini]
@@ -191,3 +193,19 @@ def test_a_point_with_a_run_that_has_no_loss_is_not_taken(launcher: FakeLauncher
     ]
     (best,) = (item for item in gelu if item.is_taken)
     assert best.at_edge == ("optimizer.matrix.lr",)
+
+
+def test_on_a_cluster_the_gate_goes_on_with_the_command_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the selection runs the same words freeze and climb; nothing is frozen before."""
+    left: list[tuple[str, ...]] = []
+
+    def leave(sweep: Frozen, how: running.How, submitted: object, command: object) -> int:
+        left.append((sweep.name, *how.goes_on))
+        return 0
+
+    monkeypatch.setattr(running, "run_cells", lambda *given: "submitted")
+    monkeypatch.setattr(running, "leave", leave)
+    assert main(["promote", "mine", "launcher=slurm", "--reuse-runs", "--underpowered"]) == 0
+    line = ("promote", "sweeps/mine.yaml", "launcher=slurm", "--reuse-runs", "--underpowered")
+    assert left == [("mine-tune", *line)]
+    assert frozen.frozen_names(paths.results_dir()) == ["mine-tune"]
