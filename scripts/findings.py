@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import shlex
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -23,9 +24,9 @@ import pandas as pd
 from scipy import stats
 
 from sweepkit import fsio
-from sweepkit.config import typed, yaml_words
+from sweepkit.config import paths, typed, yaml_words
 from sweepkit.promotion.verdict_record import Promotion, Verdict
-from sweepkit.report import markdown, numbers
+from sweepkit.report import committed, markdown, numbers
 from sweepkit.report.sheet import Sheet
 
 ROOT = Path(__file__).parents[1]
@@ -145,21 +146,19 @@ def load() -> Record:
 
 def _run(name: str, into: Path) -> int:
     """Run a sweep to its verdicts and publish it; goes on where it was stopped."""
-    sweepkit = [sys.executable, "-m", "sweepkit"]
-    path = f"sweeps/findings/{name}.yaml"
-    command = [*sweepkit, "promote", path, "launcher=local", "--underpowered"]
-    for line in (command, [*sweepkit, "publish", name, "--into", str(into)]):
-        if status := subprocess.run(line, cwd=ROOT, check=False).returncode:
-            return status
+    words = ["promote", f"sweeps/findings/{name}.yaml", "launcher=local", "--underpowered"]
+    if status := subprocess.run([sys.executable, "-m", "sweepkit", *words], cwd=ROOT, check=False).returncode:
+        return status
+    committed.publish(name, paths.results_dir(), into, shlex.join(["sweepkit", *words]))
     return 0
 
 
-def findings(record: Record, committed: Path) -> list[Finding]:
+def findings(record: Record, folder: Path) -> list[Finding]:
     """Every claim with what came out; p values corrected by Holm over those that were measured."""
     promotions = {
-        name: typed.load(Promotion, fsio.read_json(committed / name / "promotion.json"))
+        name: typed.load(Promotion, fsio.read_json(folder / name / "promotion.json"))
         for name in record.sweeps
-        if (committed / name / "promotion.json").is_file()
+        if (folder / name / "promotion.json").is_file()
     }
     measured = [(claim, _verdict(promotions, claim)) for claim in record.claims]
     raw = [_two_sided(verdict) for _, verdict in measured]
@@ -218,18 +217,18 @@ def _finding(
     return Finding(claim, found, effect, low, high, p, verdict.effect.n)
 
 
-def page(record: Record, committed: Path) -> str:
+def page(record: Record, folder: Path) -> str:
     """docs/findings.md."""
-    by_claim = {id(item.claim): item for item in findings(record, committed)}
+    by_claim = {id(item.claim): item for item in findings(record, folder)}
     parts = ["# Findings", " ".join(INTRODUCTION.format(confidence=f"{1 - record.alpha:.0%}").split())]
     for number, heading in enumerate(record.headings, start=1):
         parts += [f"## {number}. {heading.title}", f"Published: {heading.published}"]
-        parts += _section(heading, [by_claim[id(claim)] for claim in heading.claims], committed)
+        parts += _section(heading, [by_claim[id(claim)] for claim in heading.claims], folder)
     parts += ["## Published experiments", _experiments(record, by_claim)]
     return "\n\n".join(parts) + "\n"
 
 
-def _section(heading: Heading, found: Sequence[Finding], committed: Path) -> list[str]:
+def _section(heading: Heading, found: Sequence[Finding], folder: Path) -> list[str]:
     parts = []
     if found:
         sheet = Sheet(("claim", "published", ">effect", ">interval", ">p", ">n", "sweep", "found"))
@@ -237,7 +236,7 @@ def _section(heading: Heading, found: Sequence[Finding], committed: Path) -> lis
             claim, ran = item.claim, item.effect is not None
             where = (
                 claim.sweep
-                if not (committed / claim.sweep).is_dir()
+                if not (folder / claim.sweep).is_dir()
                 else f"[{claim.sweep}]({_link(claim.sweep)})"
             )
             place = where if claim.rung == "single" else f"{where} {claim.rung}"
@@ -253,9 +252,9 @@ def _section(heading: Heading, found: Sequence[Finding], committed: Path) -> lis
         ]
         parts.append("Run as:\n\n" + "\n".join(lines))
     if heading.clock:
-        parts.append(_clock(heading.clock, committed))
+        parts.append(_clock(heading.clock, folder))
     if heading.compares:
-        parts.append(_compared(heading.compares, committed))
+        parts.append(_compared(heading.compares, folder))
     return [*parts, *filter(None, (heading.elsewhere, heading.note))]
 
 
@@ -274,17 +273,17 @@ def _link(sweep: str) -> str:
     return f"../results/published/findings/{sweep}/README.md"
 
 
-def _verdicts(sweep: str, committed: Path) -> list[Verdict]:
-    path = committed / sweep / "promotion.json"
+def _verdicts(sweep: str, folder: Path) -> list[Verdict]:
+    path = folder / sweep / "promotion.json"
     if not path.is_file():
         return []
     return [item for rung in typed.load(Promotion, fsio.read_json(path)).rungs[-1:] for item in rung.verdicts]
 
 
-def _clock(clock: Clock, committed: Path) -> str:
+def _clock(clock: Clock, folder: Path) -> str:
     """The effect a step beside the time of a step, of variants that were published as slower."""
     sheet = Sheet(("variant", ">effect at equal steps", ">time", ">FLOPs", "verdict on three axes"))
-    for item in _verdicts(clock.sweep, committed):
+    for item in _verdicts(clock.sweep, folder):
         if item.variant in clock.variants and item.effect.effect is not None:
             ratios = [item.evidence.axes[name].ratio for name in ("wall_clock", "flops")]
             shown = ["" if ratio is None else f"{ratio:.3f}×" for ratio in ratios]
@@ -292,13 +291,13 @@ def _clock(clock: Clock, committed: Path) -> str:
     return markdown.table(sheet) if sheet.rows else f"Not run yet: {clock.sweep}."
 
 
-def _compared(compares: Mapping[str, str], committed: Path) -> str:
+def _compared(compares: Mapping[str, str], folder: Path) -> str:
     """The largest effects of two sweeps beside each other."""
     largest = {}
     for which, sweep in compares.items():
         effects = [
             (item.effect.effect, item.variant)
-            for item in _verdicts(sweep, committed)
+            for item in _verdicts(sweep, folder)
             if item.effect.effect is not None
         ]
         if not effects:

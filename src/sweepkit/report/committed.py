@@ -33,7 +33,7 @@ _ENVIRONMENT = (
     "rung", "hardware", "device", "dtype", "num_threads", "concurrency", "compiled", "torch", "git_commit",
     "git_dirty", "sources", "text_digest", "measured_on",
 )  # fmt: skip
-_SHOWN = ["rung", "hardware", "dtype", "num_threads", "torch", "runs"]
+_SHOWN = ["rung", "hardware", "dtype", "num_threads", "torch"]
 
 
 def publish(sweep: str, results_dir: Path, into: Path, commands: str = "") -> Path:
@@ -131,6 +131,7 @@ def _page(content: Content, promotion: Promotion, environment: pd.DataFrame, com
     states = content.runs.drop_duplicates("run_id")["state"].value_counts()
     counts = ", ".join(f"{number} {state}" for state, number in states.items())
     asked = content.frozen.question if content.frozen else ""
+    shown = environment.groupby(_SHOWN, dropna=False, sort=False)["runs"].sum().reset_index()
     parts = [
         f"# {content.name}",
         asked,
@@ -149,7 +150,7 @@ def _page(content: Content, promotion: Promotion, environment: pd.DataFrame, com
     parts += [
         "## How it was run",
         "\n".join(f"    {line}" for line in commands.splitlines()),
-        export.encode(environment[_SHOWN], "markdown").decode(),
+        export.encode(shown, "markdown").decode(),
         f"`{store.PUBLISHED_RUNS}`: every run, failed ones too. `{store.PUBLISHED_CURVES}`: losses by step. "
         "`sweepkit results` and `sweepkit report` read this folder; the verdicts follow from it again.",
     ]
