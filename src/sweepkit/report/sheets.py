@@ -75,12 +75,12 @@ def tuned(tried: Sequence[Tried], metric: str) -> Sheet:
         mark = Mark("taken", "good") if item.is_taken else ""
         values = [item.point.values[name] for name in fields]
         sheet.add(item.point.variant.label if is_first else "", *values, mean, mark, new_group=is_first)
-    edges = [(item.point.variant.label, name) for item in tried for name in item.at_edge]
+    taken = [item for item in tried if item.is_taken]
     for name in fields:
-        if who := [label for label, field in edges if field == name]:
-            sheet.notes.append(
-                f"{name}: the best of {', '.join(who)} lies at the edge of what was tried: extend it"
-            )
+        at_edge = [item.point.variant.label for item in taken if name in item.at_edge]
+        who = "every variant" if len(at_edge) == len(taken) else ", ".join(at_edge)
+        if at_edge:
+            sheet.notes.append(f"{name}: the best of {who} lies at the edge of what was tried: extend it")
     return sheet
 
 
