@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sweepkit import fsio
-from sweepkit.config import facts, typed
+from sweepkit.config import facts
 from sweepkit.config.compose import compose
 from sweepkit.config.schema import RunConfig
 from sweepkit.errors import DataError
@@ -217,7 +217,7 @@ def test_a_plan_without_texts_is_not_trained() -> None:
 
 def test_tables_tell_two_folders_apart(tmp_path: Path) -> None:
     one, two = (plan(folder(tmp_path / name / "train", a=name)) for name in ("wiki", "code"))
-    labels = [text.label(typed.dump(item.config.dataset), item.texts[text.DATASET]) for item in (one, two)]
+    labels = [text.label(item) for item in (one, two)]
     assert labels[0] != labels[1] and all(label and label.startswith("train@") for label in labels)
 
 

@@ -231,7 +231,7 @@ class World:
                 if cell.plan.run_id in self.done
                 else {}
             )
-            | flatten.cell_row(typed.dump(cell))
+            | flatten.cell_row(cell)
             for cell in self.frozen.cells
         ]
         return store.typed(pd.DataFrame(rows), RUN_COLUMNS)

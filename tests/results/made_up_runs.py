@@ -103,14 +103,9 @@ def record(run: RunPlan, state: RunState = RunState.complete, **changes: Any) ->
 def cell(run: RunPlan, variant: str = "reference", rung: str = "d2", **changes: Any) -> dict[str, Any]:
     """One line of a frozen plan."""
     role = "reference" if variant == "reference" else "variant"
-    key = fsio.digest(variant)[:12]
-    return {
-        "variant": variant,
-        "variant_key": key,
-        "role": role,
-        "rung": rung,
-        "plan": typed.dump(run),
-    } | changes
+    levels = dict(part.split("=", 1) for part in variant.split(",") if "=" in part)
+    made = Cell(variant, fsio.digest(variant)[:12], role, rung, run, levels)
+    return typed.dump(made) | changes
 
 
 def freeze(results_dir: Path, sweep: str, cells: list[dict[str, Any]]) -> None:

@@ -115,18 +115,18 @@ def test_two_cells_may_share_one_run(tmp_path: Path) -> None:
     assert table["val_bpb"].nunique() == 1
 
 
-def test_levels_come_from_labels_and_the_reference_fills_the_rest(tmp_path: Path) -> None:
+def test_levels_are_the_cells_and_the_reference_fills_the_rest(tmp_path: Path) -> None:
     plans = [made_up.plan(variant_id=letter * 12) for letter in "abc"]
     frozen(
         tmp_path,
         made_up.cell(plans[0]),
         made_up.cell(plans[1], "optimizer.matrix.lr=0.02,x0=b96"),
-        made_up.cell(plans[2], "x0=b98", levels={"x0": "b98"}),
+        made_up.cell(plans[2], "x0=b98"),
     )
     table = store.load("x", tmp_path)
     assert list(table["level_x0"]) == ["reference", "b96", "b98"]
-    # the last one's is its configuration's, for an axis that its levels do not name
-    assert list(table["level_optimizer.matrix.lr"]) == ["reference", "0.02", "0.02"]
+    # what a configuration says, for an axis that is a field and that levels do not name
+    assert list(table["level_optimizer.matrix.lr"]) == [0.02, 0.02, 0.02]
     sweep = SweepFile(
         "x", axes={"x0": {"b80": ()}, "optimizer.matrix.lr": {"high": ()}}, reference={"x0": "b80"}
     )

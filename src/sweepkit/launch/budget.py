@@ -86,7 +86,7 @@ def of(
         to_come: how many more will be proposed, like the known ones.
     """
     plans = [run.plan for run in known]
-    gpus = machine.gpu_kinds(plans[0].config.trainer.device)
+    gpus = machine.gpu_kinds(plans[0].device)
     ranks, workers = world.num_ranks(launcher), 1
     if launcher.kind is LauncherKind.local:
         workers = machine.num_workers(launcher, plans, [gpu.index for gpu in gpus], to_come)

@@ -11,11 +11,8 @@ reference runs among the variants: clocks drift, and what ran an hour apart cann
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import TypeVar
 
-from sweepkit.plan.run_plan import RunSpec
-
-Spec = TypeVar("Spec", bound=RunSpec)
+from sweepkit.plan.run_plan import RunSpec, Spec
 
 _LONG_GPU_HOURS = 0.1  # six minutes on one GPU; compiling takes about one
 

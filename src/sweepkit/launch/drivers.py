@@ -19,7 +19,7 @@ from sweepkit.launch import claim_files, claims, process, worker
 from sweepkit.launch.claim_files import ClaimInfo
 from sweepkit.launch.process import Liveness
 from sweepkit.launch.worker import Head
-from sweepkit.plan.run_plan import RunPlan
+from sweepkit.plan.run_plan import RunSpec
 
 _KEEP_S = 14 * 86_400
 _CLAIM, _LIST = "claim.json", "list.json"
@@ -53,7 +53,7 @@ class LiveDriver:
 @contextlib.contextmanager
 def driver_dir(
     results_dir: Path,
-    plans: Sequence[RunPlan],
+    plans: Sequence[RunSpec],
     max_attempts: int,
     processes_per_run: int = 1,
     concurrency: int | None = None,

@@ -165,7 +165,7 @@ def look_after(
             if problems and not unattended and sum(len(lost) for lost, _ in problems) == len(ledger.open()):
                 raise problems[0][1]  # nothing is left to go on with
         plans = [run.plan for run in ledger.runs.values()]
-        gpus = [] if is_inline else machine.gpus(plans[0].config.trainer.device)
+        gpus = [] if is_inline else machine.gpus(plans[0].device)
         size = 1 if is_inline else machine.num_workers(launcher, plans, gpus, ledger.to_come)
         concurrency = machine.side_by_side(size)
         make_session = session_factory or (lambda: worker.real_session(num_ranks, concurrency))

@@ -18,11 +18,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from sweepkit.errors import DiskFullError, StorageError
 from sweepkit.launch import claims
-from sweepkit.plan.run_plan import RunPlan, RunSpec
+from sweepkit.plan.run_plan import RunSpec
 from sweepkit.results import asked
 from sweepkit.results.pruned import Pruner
 from sweepkit.results.record import FINAL_STATES, Attempt, FailureClass, RunDir, RunRecord, RunState
@@ -48,19 +48,17 @@ class Pruning:
 
 
 class Runs(Protocol):
-    """What a launcher needs of ``training.session.Session``."""
+    """What a launcher needs of ``training.session.Session``; plans are RunSpecs of the trainer's own kind."""
 
     def run(
-        self, plan: RunPlan, run_dir: RunDir, attempt: int, should_stop: Callable[[], bool] = ...
+        self, plan: Any, run_dir: RunDir, attempt: int, should_stop: Callable[[], bool] = ...
     ) -> RunRecord: ...
 
-    def evaluate(
-        self, plan: RunPlan, run_dir: RunDir, should_stop: Callable[[], bool] = ...
-    ) -> RunRecord: ...
+    def evaluate(self, plan: Any, run_dir: RunDir, should_stop: Callable[[], bool] = ...) -> RunRecord: ...
 
 
 def carry_out(
-    plan: RunPlan,
+    plan: RunSpec,
     results_dir: Path,
     session: Runs,
     *,
@@ -139,7 +137,7 @@ def carry_out(
         return record
 
 
-def _patiently(work: Work, plan: RunPlan, run_dir: RunDir, should_stop: Stop) -> RunRecord:
+def _patiently(work: Work, plan: RunSpec, run_dir: RunDir, should_stop: Stop) -> RunRecord:
     """The record that ``work`` leaves; again where storage fails. Raises StorageError where that lasts."""
     record = _recorded(work, plan, run_dir)
     for pause_s in STORAGE_PAUSES_S:
@@ -154,7 +152,7 @@ def _patiently(work: Work, plan: RunPlan, run_dir: RunDir, should_stop: Stop) ->
     return record
 
 
-def _recorded(work: Work, plan: RunPlan, run_dir: RunDir) -> RunRecord:
+def _recorded(work: Work, plan: RunSpec, run_dir: RunDir) -> RunRecord:
     """The session's record; an exception it should have classified becomes a failed one."""
     attempt = next_attempt(run_dir)
     try:
@@ -181,7 +179,7 @@ def cancel_marker(run_dir: RunDir) -> Path:
     return run_dir.path / "cancel"
 
 
-def mark_cancelled(plan: RunPlan, run_dir: RunDir) -> RunRecord:
+def mark_cancelled(plan: RunSpec, run_dir: RunDir) -> RunRecord:
     """Record the run as cancelled and take the marker away; the caller holds the claim."""
     message = "launch it again and it goes on"
     record = _end(plan, run_dir, RunState.cancelled, FailureClass.cancelled, message)
@@ -189,18 +187,18 @@ def mark_cancelled(plan: RunPlan, run_dir: RunDir) -> RunRecord:
     return record
 
 
-def _mark_pruned(plan: RunPlan, run_dir: RunDir, record: RunRecord, pruner: Pruner, reason: str) -> RunRecord:
+def _mark_pruned(plan: RunSpec, run_dir: RunDir, record: RunRecord, pruner: Pruner, reason: str) -> RunRecord:
     """Record a run that was stopped as hopeless; few are gone on with, so its checkpoints are dropped."""
     pruner.note(run_dir, record.step, reason)
     said = f"pruned by {pruner.name} ({pruner.rule['kind']}): {reason}"
     record = replace(record, state=RunState.pruned, failure_message=said, ended_at=now())
     run_dir.write_record(record)
-    if not plan.config.trainer.keep_checkpoints:
+    if not plan.keep_checkpoints:
         shutil.rmtree(run_dir.checkpoints_path, ignore_errors=True)
     return record
 
 
-def refuse(plan: RunPlan, results_dir: Path, error: Exception) -> None:
+def refuse(plan: RunSpec, results_dir: Path, error: Exception) -> None:
     """Record a run as failed by ``error`` before it has started, unless somebody holds it or it has ended."""
     run_dir = RunDir.of(results_dir, plan.run_id)
     claim = claims.claim(run_dir)
@@ -213,13 +211,13 @@ def refuse(plan: RunPlan, results_dir: Path, error: Exception) -> None:
             mark_failed(plan, run_dir, FailureClass.of(error), str(error))
 
 
-def mark_failed(plan: RunPlan, run_dir: RunDir, failure_class: FailureClass, message: str) -> RunRecord:
+def mark_failed(plan: RunSpec, run_dir: RunDir, failure_class: FailureClass, message: str) -> RunRecord:
     """Record the run as failed by what happened around it; the caller holds the claim."""
     return _end(plan, run_dir, RunState.failed, failure_class, message)
 
 
 def _end(
-    plan: RunPlan,
+    plan: RunSpec,
     run_dir: RunDir,
     state: RunState,
     failure_class: FailureClass,
@@ -278,7 +276,7 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
-def out_of_memory(plan: RunPlan, run_dir: RunDir, attempt: int) -> None:
+def out_of_memory(plan: RunSpec, run_dir: RunDir, attempt: int) -> None:
     """Note that the kernel killed the process of an attempt for want of memory; somebody else noticed.
 
     Whoever took the run over meanwhile, and gave it up, could not know: that record is put right.
@@ -302,7 +300,7 @@ def out_of_memory(plan: RunPlan, run_dir: RunDir, attempt: int) -> None:
             mark_failed(plan, run_dir, FailureClass.oom, _KILLED)
 
 
-def _lost(plan: RunPlan, run_dir: RunDir, deaths: int) -> RunRecord:
+def _lost(plan: RunSpec, run_dir: RunDir, deaths: int) -> RunRecord:
     attempts = run_dir.attempts()
     if attempts and attempts[-1].failure_class is FailureClass.oom:
         return mark_failed(plan, run_dir, FailureClass.oom, _KILLED)

@@ -31,7 +31,7 @@ from sweepkit.launch.ledger import Ledger, Run
 from sweepkit.launch.process import Liveness, ProcessId
 from sweepkit.launch.stopping import Stopping, on_signals
 from sweepkit.plan import world
-from sweepkit.plan.run_plan import RunPlan
+from sweepkit.plan.run_plan import RunPlan, RunSpec
 
 _PARENT_CHECK_S = 0.5
 _AGAIN_S = 0.02
@@ -52,7 +52,7 @@ class Head:
     concurrency: int | None = None  # runs that this machine may train at a time
 
 
-def write_list(path: Path, head: Head, plans: Sequence[RunPlan]) -> None:
+def write_list(path: Path, head: Head, plans: Sequence[RunSpec]) -> None:
     """Write the list file of a launch."""
     fsio.write_json(path, {"head": typed.dump(head), "plans": typed.dump(plans)})
 

@@ -7,15 +7,56 @@ frozen sweep lists. ``plan/build.py`` makes it from a RunConfig; nothing else do
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Protocol, Self, TypeVar
 
+from sweepkit.config.choices import Device
 from sweepkit.config.schema import RunConfig
 
 SCHEMA_VERSION = 1
 
 
+class RunSpec(Protocol):
+    """What launching, results, promotion and status know of a run, whatever trains it; see ``RunPlan``."""
+
+    @property
+    def run_id(self) -> str: ...
+    @property
+    def variant_id(self) -> str: ...
+    @property
+    def seed(self) -> int: ...
+    @property
+    def pair_key(self) -> str: ...
+    @property
+    def compile_key(self) -> str: ...
+    @property
+    def training_id(self) -> str: ...
+    @property
+    def evaluation_key(self) -> str: ...
+    @property
+    def depth(self) -> int: ...
+    @property
+    def num_steps(self) -> int: ...
+    @property
+    def total_tokens(self) -> int: ...
+    @property
+    def total_flops(self) -> int: ...
+    @property
+    def estimated_peak_memory_gib(self) -> float: ...
+    @property
+    def estimated_gpu_hours(self) -> float | None: ...
+    @property
+    def device(self) -> Device: ...
+    @property
+    def keep_checkpoints(self) -> bool: ...
+    def evaluated_as(self, other: Self) -> Self: ...
+
+
+Spec = TypeVar("Spec", bound=RunSpec)
+
+
 @dataclass(frozen=True, kw_only=True)
-class RunSpec:
-    """What launching, results, promotion and status need to know of a run, whatever trains it."""
+class RunPlan:
+    """A RunSpec with all that this package's trainer needs beside it."""
 
     run_id: str  # d{depth}-{variant_id}-s{seed}, and -i{init_seed} where that is another: the run's folder
     variant_id: str  # 12 hex digits of the SHA-256 of all that is trained and can end it
@@ -33,12 +74,6 @@ class RunSpec:
     # an estimate for a named device
     estimated_peak_memory_gib: float
     estimated_gpu_hours: float | None  # None: no peak known for that device
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunPlan(RunSpec):
-    """A RunSpec with all that this package's trainer needs beside it."""
-
     # model
     width: int
     num_heads: int
@@ -76,6 +111,16 @@ class RunPlan(RunSpec):
     def init_seed(self) -> int:
         """What the initial weights are drawn from: ``seed``, where nothing else was asked for."""
         return self.seed if self.config.init_seed is None else self.config.init_seed
+
+    @property
+    def device(self) -> Device:
+        """What it is to be trained on."""
+        return self.config.trainer.device
+
+    @property
+    def keep_checkpoints(self) -> bool:
+        """Whether its checkpoints stay when it has ended."""
+        return self.config.trainer.keep_checkpoints
 
     def evaluated_as(self, other: RunPlan) -> RunPlan:
         """This run, evaluated as another plan of the same training asks for."""

@@ -14,7 +14,6 @@ import hashlib
 import re
 from collections.abc import Sequence
 from pathlib import Path, PurePath
-from typing import Any
 from urllib.parse import quote
 
 import sweepkit
@@ -140,18 +139,14 @@ def listing_path(dataset: DatasetConfig, downloads: Path) -> Path:
     return downloads / str(dataset.repo).replace("/", "--") / name
 
 
-def label(dataset: dict[str, Any], digest: str | None) -> str | None:
-    """What tables call a dataset: its name; a folder also by the first digits of what is in it.
-
-    Args:
-        dataset: its JSON.
-        digest: of its text.
-    """
-    name: str | None = dataset.get("name")
-    if dataset.get("kind") != DatasetKind.files.name:
+def label(plan: RunPlan) -> str:
+    """What tables call a plan's dataset: its name; a folder also by the first digits of what is in it."""
+    dataset, digest = plan.config.dataset, plan.texts.get(DATASET)
+    name = dataset.name
+    if dataset.kind is not DatasetKind.files:
         return name
-    if name == _UNNAMED and dataset.get("path"):
-        name = PurePath(dataset["path"]).name
+    if name == _UNNAMED and dataset.path:
+        name = PurePath(dataset.path).name
     return f"{name}@{digest[:8]}" if digest else name
 
 

@@ -18,7 +18,7 @@ from scipy import special
 from sweepkit import errors
 from sweepkit.analysis import calibration_file, dunnett, power
 from sweepkit.analysis.calibration import LEVELS, PAIRS, Calibration
-from sweepkit.config import sources, typed
+from sweepkit.config import sources
 from sweepkit.config.schema import RungConfig
 from sweepkit.plan import text
 from sweepkit.printable import counted
@@ -159,8 +159,7 @@ def _serving(
     """The measurement that fits the reference's plan; hardware and dtype are the runs' to find out."""
     plan = next(cell.plan for cell in here if cell.variant == REFERENCE)
     metric = last_rung.metric(decision, rungs, plan.config)
-    dataset = text.label(typed.dump(plan.config.dataset), plan.texts.get(text.DATASET))
-    wanted = (metric, plan.depth, dataset, plan.total_tokens)
+    wanted = (metric, plan.depth, text.label(plan), plan.total_tokens)
     known = [item for item in known if item.sources in ("", sources.digest())]
     fitting = [item for item in known if (item.metric, item.depth, item.dataset, item.total_tokens) == wanted]
     fitting = [item for item in fitting if item.of == (PAIRS if _is_paired(here) else LEVELS)]
@@ -181,7 +180,7 @@ def _unused(
     wanted = {
         "metric": last_rung.metric(decision, rungs, plan.config),
         "depth": plan.depth,
-        "dataset": text.label(typed.dump(plan.config.dataset), plan.texts.get(text.DATASET)),
+        "dataset": text.label(plan),
         "total_tokens": plan.total_tokens,
         "of": PAIRS if _is_paired(here) else LEVELS,
     }

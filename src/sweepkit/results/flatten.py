@@ -1,11 +1,10 @@
-"""From a record, or the JSON of a plan or a cell, to one flat row of the runs table."""
+"""From a record, a plan or a cell to one flat row of the runs table."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +13,12 @@ from sweepkit.config import typed
 from sweepkit.config.measured import MeasuredOn
 from sweepkit.errors import DamagedError, SweepkitError
 from sweepkit.plan import text
+from sweepkit.plan.run_plan import RunPlan
 from sweepkit.results import columns, planned_epochs
-from sweepkit.results.columns import CORRUPT, REFERENCE
+from sweepkit.results.columns import CORRUPT
 from sweepkit.results.record import SCHEMA_VERSION, FailureClass, RunDir, RunRecord, RunState
-from sweepkit.sweep import frozen_head, frozen_lines, labels, metric, trials
+from sweepkit.sweep import amendments, conflicts, frozen, labels, metric, trials
+from sweepkit.sweep.cell import Cell
 
 Row = dict[str, Any]
 
@@ -37,6 +38,8 @@ _RESULT_COLUMNS = (
     "num_skipped_steps", "peak_memory_gib", "total_flops", "epochs",
 )  # fmt: skip
 
+_CELL_COLUMNS = ("variant", "variant_key", "role", "rung")
+
 #: Not columns: what could not be read of a file, to be said; which text a run reads, as JSON.
 UNREAD = "unread"
 TEXT = "text"
@@ -44,19 +47,14 @@ _NO_FIELD = object()
 _RESOURCES = (FailureClass.oom, FailureClass.timeout)
 
 
-def plan_row(plan: dict[str, Any]) -> Row:
-    """Columns of a RunPlan's JSON."""
-    row = {name: plan[name] for name in _PLAN_COLUMNS if plan.get(name) is not None}
+def plan_row(plan: RunPlan) -> Row:
+    """Columns of a RunPlan."""
+    row = {name: value for name in _PLAN_COLUMNS if (value := getattr(plan, name)) is not None}
     for name in ("learning_rates", "weight_decays"):
-        row |= {f"{name}_{group}": value for group, value in (plan.get(name) or {}).items()}
-    config = plan.get("config") or {}
-    if count := (config.get("horizon") or {}).get("count"):
-        row["scaling_count"] = count
-    row["dataset"] = text.label(config.get("dataset") or {}, (plan.get("texts") or {}).get(text.DATASET))
+        row |= {f"{name}_{group}": value for group, value in getattr(plan, name).items()}
+    row |= {"scaling_count": plan.config.horizon.count.name, "dataset": text.label(plan)}
     row[TEXT] = planned_epochs.text_of(plan)
-    if config.get("init_seed") not in (None, plan.get("seed")):
-        row["init_seed"] = config["init_seed"]
-    return row
+    return row if plan.init_seed == plan.seed else row | {"init_seed": plan.init_seed}
 
 
 def record_row(record: RunRecord) -> Row:
@@ -106,46 +104,21 @@ def _of_validation(by_stream: dict[str, str]) -> str | None:
     return by_stream.get("validation", next(iter(by_stream.values()), None))
 
 
-def cell_row(cell: dict[str, Any], axes: Iterable[str] = ()) -> Row:
-    """Columns of one line of a frozen plan: the cell's own and its plan's.
+def cell_row(cell: Cell, axes: Iterable[str] = ()) -> Row:
+    """Columns of a cell of a frozen plan: the cell's own and its plan's.
 
     Args:
         axes: of the sweep; the value of those that are fields is told of cells that name no level of theirs.
     """
-    row = plan_row(cell["plan"])
-    row |= {
-        name: cell[name] for name in ("variant", "variant_key", "role", "rung") if cell.get(name) is not None
-    }
-    named, config = cell_levels(cell), cell["plan"].get("config") or {}
-    for axis in dict.fromkeys([*axes, *named]):
-        value = _field(config, axis)
-        if axis in named:
-            row[f"level_{axis}"] = _level(named[axis], value)
-        elif value is not _NO_FIELD and isinstance(cell.get("levels"), dict):
+    row = plan_row(cell.plan) | {name: getattr(cell, name) for name in _CELL_COLUMNS}
+    fields = conflicts.flatten(cell.plan.config)  # an axis may also be named after a group, or at will
+    for axis in dict.fromkeys([*axes, *cell.levels]):
+        value = fields.get(axis, _NO_FIELD)
+        if axis in cell.levels:
+            row[f"level_{axis}"] = _level(cell.levels[axis], value)
+        elif value is not _NO_FIELD and not isinstance(value, list):
             row[f"level_{axis}"] = labels.of_value(value) if isinstance(value, str) else value
     return row
-
-
-def cell_levels(cell: dict[str, Any]) -> dict[str, str]:
-    """Axis -> level of a cell, from its ``levels`` or else from its label ``axis=level,...``."""
-    levels = cell.get("levels")
-    if isinstance(levels, dict):
-        return {axis: str(level) for axis, level in levels.items()}
-    label = str(cell.get("variant") or "")
-    if label == REFERENCE:
-        return {}
-    pairs = (part.partition("=") for part in label.split(","))
-    return {axis: level for axis, equals, level in pairs if equals}
-
-
-def _field(config: Mapping[str, Any], axis: str) -> Any:
-    """What a field came out as that an axis is named after; ``_NO_FIELD`` where it is a group or a name."""
-    value: Any = config
-    for part in axis.split("."):
-        if not isinstance(value, Mapping) or part not in value:
-            return _NO_FIELD
-        value = value[part]
-    return _NO_FIELD if isinstance(value, Mapping | list) else value
 
 
 def _level(name: str, value: Any) -> str | float | None:
@@ -206,8 +179,8 @@ def _retries(run_dir: Path, record: RunRecord) -> Row:
 def read_plan(path: Path) -> Row | None:
     """A plan file's row; None where it is missing or unreadable."""
     try:
-        return plan_row(fsio.read_json(path))
-    except (FileNotFoundError, DamagedError, TypeError, AttributeError):
+        return plan_row(RunDir(path.parent).read_plan())
+    except (FileNotFoundError, SweepkitError):
         return None
 
 
@@ -217,11 +190,9 @@ def read_cells(path: Path) -> list[Row]:
     Raises:
         FrozenPlanError: it was edited, or is damaged.
     """
-    cells = [json.loads(line) for line in frozen_lines.read(path.parent)]
-    axes = dict.fromkeys(axis for cell in cells for axis in cell_levels(cell))
-    head = frozen_head.found(path.parent)
-    if head and head.sweep.search:
-        axes |= dict.fromkeys(head.sweep.search.space)
+    head, cells = frozen.read(path.parent)
+    space = head.sweep.search.space if head.sweep.search else ()
+    axes = dict.fromkeys([*(axis for cell in cells for axis in cell.levels), *space])
     return [cell_row(cell, axes) for cell in cells]
 
 
@@ -234,7 +205,7 @@ def with_trials(rows: list[Row], sweep_dir: Path) -> list[Row]:
     known, axes = {row["run_id"]: row for row in rows}, axes_of(rows)
     for trial in trials.load(sweep_dir):
         for cell in (*trial.cells, *trial.above):
-            row = known.setdefault(cell.plan.run_id, cell_row(typed.dump(cell), axes))
+            row = known.setdefault(cell.plan.run_id, cell_row(cell, axes))
             row.setdefault("trial", trial.number)
     return list(known.values()) if len(known) > len(rows) else rows
 
@@ -242,11 +213,11 @@ def with_trials(rows: list[Row], sweep_dir: Path) -> list[Row]:
 def with_amendments(rows: list[Row], sweep_dir: Path) -> list[Row]:
     """``rows`` and the cells of the amendments, in order."""
     axes = axes_of(rows)
-    paths = {int(path.stem.rpartition("-")[2]): path for path in sweep_dir.glob("amendment-[1-9]*.json")}
-    for number in sorted(paths):
-        with _left_out(str(paths[number]), "amendment of a sweep"):
-            cells = fsio.read_json(paths[number])["cells"]
-            rows = [*rows, *(cell_row(cell, axes) for cell in cells)]
+    for path in amendments.files(sweep_dir):
+        try:
+            rows = [*rows, *(cell_row(cell, axes) for cell in amendments.read(path).cells)]
+        except SweepkitError as error:
+            warnings.warn(f"{path} is no amendment of a sweep and is left out ({error})", stacklevel=2)
     return rows
 
 
@@ -254,15 +225,6 @@ def axes_of(rows: Iterable[Row]) -> list[str]:
     """The axes that any row has a level of."""
     names = dict.fromkeys(name for row in rows for name in row if name.startswith("level_"))
     return [name.removeprefix("level_") for name in names]
-
-
-@contextlib.contextmanager
-def _left_out(where: str, what: str) -> Iterator[None]:
-    """Go on without what cannot be read, with a warning."""
-    try:
-        yield
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        warnings.warn(f"{where} is no {what} and is left out ({error})", stacklevel=3)
 
 
 def _parts(found: MeasuredOn) -> str:

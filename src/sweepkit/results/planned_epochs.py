@@ -15,15 +15,15 @@ from sweepkit.config import typed
 from sweepkit.config.schema import RunConfig
 from sweepkit.errors import SweepkitError
 from sweepkit.plan import epochs
+from sweepkit.plan.run_plan import RunPlan
 
 _BLOCKS = ("dataset", "tokenizer", "packing")
 
 
-def text_of(plan: dict[str, Any]) -> str:
-    """Of a RunPlan's JSON, all that the tokens of an epoch follow from; equal for runs on the same text."""
-    config = plan.get("config") or {}
-    read = {name: config[name] for name in _BLOCKS if name in config}
-    return fsio.canonical_json([read, plan.get("sequence_len"), plan.get("texts") or {}])
+def text_of(plan: RunPlan) -> str:
+    """All that the tokens of an epoch follow from; equal for runs on the same text."""
+    read = {name: typed.dump(getattr(plan.config, name)) for name in _BLOCKS}
+    return fsio.canonical_json([read, plan.sequence_len, plan.texts])
 
 
 def fill(rows: list[dict[str, Any]], key: str, state: str) -> None:

@@ -35,7 +35,7 @@ from sweepkit.errors import (
     StorageError,
     SweepkitError,
 )
-from sweepkit.plan.run_plan import RunPlan
+from sweepkit.plan.run_plan import RunPlan, Spec
 from sweepkit.results import columns
 from sweepkit.results.conditions import Accepted, Environment, KeptWeights, Resolved, Shown
 
@@ -250,14 +250,14 @@ class RunDir:
     def claim_path(self) -> Path:
         return self.path / "claim.json"
 
-    def write_plan(self, plan: RunPlan) -> RunPlan:
+    def write_plan(self, plan: Spec) -> Spec:
         """Once; again where it is damaged, or no step was trained by it.
 
         Returns:
             ``plan``, evaluated as it was when its training began: what a run logs on its way is of one text.
         """
         try:
-            begun = self.read_plan()
+            begun = typed.load(type(plan), fsio.read_json(self.plan_path))
         except (FileNotFoundError, DamagedError):
             begun = None
         if begun is not None and (begun.evaluation_key == plan.evaluation_key or self.reached()):

@@ -19,7 +19,6 @@ import pandas as pd
 
 from sweepkit import fsio
 from sweepkit.config import paths
-from sweepkit.config.typed import dump
 from sweepkit.errors import SweepkitError, did_you_mean, invalid
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.results import (
@@ -123,7 +122,7 @@ def of_plans(plans: Iterable[RunPlan], results_dir: Path) -> pd.DataFrame:
     """The runs of these plans, each once and evaluated as its plan asks."""
     wanted = {plan.run_id: plan for plan in plans}
     records = _records(results_dir, {run_id: plan.evaluation_key for run_id, plan in wanted.items()})
-    rows = [_joined(flatten.plan_row(dump(plan)), records.get(run_id)) for run_id, plan in wanted.items()]
+    rows = [_joined(flatten.plan_row(plan), records.get(run_id)) for run_id, plan in wanted.items()]
     return _frame(rows)
 
 

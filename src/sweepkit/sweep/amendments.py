@@ -22,7 +22,7 @@ from pathlib import Path
 
 from sweepkit import errors, fsio
 from sweepkit.config import typed
-from sweepkit.errors import FrozenPlanError
+from sweepkit.errors import ConfigError, DamagedError, FrozenPlanError
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.sweep import horizons, reference_runs
 from sweepkit.sweep.cell import VARIANT, Cell
@@ -82,20 +82,15 @@ def load(sweep_dir: Path, frozen_sha256: str) -> tuple[Amendment, ...]:
         FrozenPlanError: one was edited, is missing, or belongs to another plan.
         SweepkitError: a newer version wrote one.
     """
-    numbers = sorted(int(match[1]) for path in sweep_dir.iterdir() if (match := _FILE.fullmatch(path.name)))
     found: list[Amendment] = []
     previous = frozen_sha256
-    for place, number in enumerate(numbers, start=1):
+    for place, there in enumerate(files(sweep_dir), start=1):
         path = sweep_dir / f"amendment-{place}.json"
-        content = None
         try:
-            content = fsio.read_json(path)
-            is_intact = content["previous"] == previous and place == number
-            amendment = typed.load(Amendment, content)
-            amendment = dataclasses.replace(amendment, sha256=fsio.digest(content))
-        except (FileNotFoundError, ValueError, KeyError, AttributeError, TypeError):
+            amendment = read(path)
+            is_intact = amendment.previous == previous and path == there
+        except (FileNotFoundError, DamagedError, ConfigError):
             is_intact = False
-        fsio.check_version(path, content, SCHEMA_VERSION)
         if not is_intact:
             raise FrozenPlanError(
                 f"{path} is missing, edited or of another plan, but must be what was recorded before its "
@@ -105,6 +100,25 @@ def load(sweep_dir: Path, frozen_sha256: str) -> tuple[Amendment, ...]:
         found.append(amendment)
         previous = amendment.sha256
     return tuple(found)
+
+
+def files(sweep_dir: Path) -> list[Path]:
+    """The files of amendments, in order."""
+    found = {int(match[1]): path for path in sweep_dir.iterdir() if (match := _FILE.fullmatch(path.name))}
+    return [found[number] for number in sorted(found)]
+
+
+def read(path: Path) -> Amendment:
+    """An amendment, without looking at those before it.
+
+    Raises:
+        FileNotFoundError: there is none.
+        DamagedError, ConfigError: it was edited.
+        SweepkitError: a newer version wrote it.
+    """
+    content = fsio.read_json(path)
+    fsio.check_version(path, content, SCHEMA_VERSION)
+    return dataclasses.replace(typed.load(Amendment, content), sha256=fsio.digest(content))
 
 
 def propose(

@@ -208,8 +208,7 @@ def freeze_cells(
     if is_new:
         seen = fresh.look(cells, sweep.replaced_seeds, Past(results_dir, sweep.name))
         _write(sweep_dir, dataclasses.replace(head, seen=seen), cells)
-    stored = frozen_head.read(sweep_dir)
-    cells_on_disk = _read_cells(sweep_dir, stored)
+    stored, cells_on_disk = read(sweep_dir)
     if not _identity(stored.sweep, stored.rungs, cells_on_disk) == stored.identity == head.identity:
         raise FrozenPlanError(frozen_head.explain_change(sweep_dir, stored, head))
     return _frozen(sweep_dir, stored, list(cells))
@@ -235,9 +234,8 @@ def load_frozen(results_dir: Path, name: str) -> Frozen:
     if Path(name).name != name or name.startswith(".") or not _exists(sweep_dir):
         remedy = how_to_start(name, frozen_names(results_dir))
         raise errors.invalid("sweep", name, f"be a sweep that was started, in {results_dir}", remedy)
-    stored = frozen_head.read(sweep_dir)
-    cells = trials.with_trials(_read_cells(sweep_dir, stored), trials.load(sweep_dir))
-    return _frozen(sweep_dir, stored, cells)
+    stored, cells = read(sweep_dir)
+    return _frozen(sweep_dir, stored, trials.with_trials(cells, trials.load(sweep_dir)))
 
 
 def frozen_names(results_dir: Path) -> list[str]:
@@ -312,8 +310,14 @@ def _exists(sweep_dir: Path) -> bool:
     return (sweep_dir / FROZEN_FILE).exists() or (sweep_dir / PLAN_FILE).exists()
 
 
-def _read_cells(sweep_dir: Path, head: Head) -> list[Cell]:
-    return typed.load_alike(Cell, map(json.loads, frozen_lines.of(sweep_dir, head)))
+def read(sweep_dir: Path) -> tuple[Head, list[Cell]]:
+    """Both files as they were frozen, without trials and amendments.
+
+    Raises:
+        FrozenPlanError: one was edited or is missing.
+    """
+    head = frozen_head.read(sweep_dir)
+    return head, typed.load_alike(Cell, map(json.loads, frozen_lines.of(sweep_dir, head)))
 
 
 def _frozen(sweep_dir: Path, head: Head, cells: list[Cell]) -> Frozen:

@@ -154,7 +154,7 @@ def described(plan: RunPlan, place: Place | None) -> dict[str, Any]:
         place: where it stands in a sweep, if in one.
     """
     own: dict[str, Any] = typed.dump(plan)
-    dataset = text.label(own["config"]["dataset"], plan.texts.get(text.DATASET))
+    dataset = text.label(plan)
     depth = f"d{plan.depth}"
     config = own | own.pop("config")
     if place is None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from sweepkit.config.schema import LauncherConfig
 from sweepkit.launch import job
-from sweepkit.plan.run_plan import RunPlan, RunSpec
+from sweepkit.plan.run_plan import RunSpec, Spec
 from sweepkit.results import asked
 from sweepkit.results.record import FINAL_STATES, FailureClass, Retry, RunDir
 
@@ -47,9 +47,9 @@ def alone(launcher: LauncherConfig) -> LauncherConfig:
     return replace(launcher, slurm=replace(launcher.slurm, runs_per_task=1))
 
 
-def apart(plans: Sequence[RunPlan], results_dir: Path) -> dict[tuple[str, ...], list[RunPlan]]:
+def apart(plans: Sequence[Spec], results_dir: Path) -> dict[tuple[str, ...], list[Spec]]:
     """The nodes to avoid → the plans of which that holds, in the order given."""
-    found: dict[tuple[str, ...], list[RunPlan]] = {}
+    found: dict[tuple[str, ...], list[Spec]] = {}
     for plan in plans:
         found.setdefault(avoided(RunDir.of(results_dir, plan.run_id)), []).append(plan)
     return found
