@@ -12,7 +12,7 @@ import pandas as pd
 
 from sweepkit.analysis import calibration, calibration_file, rounding
 from sweepkit.analysis.calibration import Calibration
-from sweepkit.cli import running
+from sweepkit.cli import command_line, running
 from sweepkit.config import compose, paths
 from sweepkit.config.schema import RunConfig
 from sweepkit.errors import invalid
@@ -43,12 +43,11 @@ than a third of min_effect, rounding decides, and this command and every verdict
 
 
 def add_parser(subparsers: Any) -> None:
-    parser = subparsers.add_parser(
+    parser = command_line.add_parser(
+        subparsers,
         "calibrate",
-        help="measure the noise: seeds of the reference, nothing else changed",
-        description="Run seeds of a reference and keep how much the loss differs between them.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        "Run seeds of a reference and keep how much the loss differs between them.",
+        EPILOG,
     )
     parser.add_argument(
         "overrides", nargs="*", metavar="OVERRIDE", help="sweep=NAME, or key=value as for train"

@@ -15,7 +15,7 @@ from sweepkit.analysis import calibration_file
 from sweepkit.campaign import campaign_file, course, simulated
 from sweepkit.campaign.course import Course
 from sweepkit.campaign.walk import Step, walk
-from sweepkit.cli import freezing, promote, run_sheet, running
+from sweepkit.cli import command_line, freezing, promote, run_sheet, running
 from sweepkit.config import paths
 from sweepkit.config.schema import RungConfig
 from sweepkit.errors import invalid
@@ -46,12 +46,11 @@ and text, and on the top rung each adopted change is left out once. Kill it anyw
 
 
 def add_parser(subparsers: Any) -> None:
-    parser = subparsers.add_parser(
+    parser = command_line.add_parser(
+        subparsers,
         "campaign",
-        help="rounds of sweeps that build on each other",
-        description="Run rounds of sweeps one after the other, and hold the end against the beginning.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        "Run rounds of sweeps one after the other, and hold the end against the beginning.",
+        EPILOG,
     )
     parser.add_argument("name", metavar="NAME", help="a folder in ./sweeps, a shipped one, or a path")
     parser.add_argument(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from sweepkit.cli import command_line
 from sweepkit.config import paths
 from sweepkit.launch import cancelling
 
@@ -22,12 +23,8 @@ Exit status: 0 all has stopped, or nothing was running or waiting; 1 some still 
 
 
 def add_parser(subparsers: Any) -> None:
-    parser = subparsers.add_parser(
-        "cancel",
-        help="stop a sweep's runs after a checkpoint",
-        description="Stop the runs of a sweep, or one run, after a checkpoint.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = command_line.add_parser(
+        subparsers, "cancel", "Stop the runs of a sweep, or one run, after a checkpoint.", EPILOG
     )
     parser.add_argument("name", metavar="SWEEP|RUN", help="name of a sweep, or a run_id")
     parser.add_argument(

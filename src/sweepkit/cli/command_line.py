@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from sweepkit import errors
 
@@ -22,6 +22,15 @@ class Parser(argparse.ArgumentParser):
             option = message.split()[1].rstrip(":")
             message += f" (one that begins with - is written {option}=-...)"
         raise errors.SweepkitError(f"{command}: {message}; see {self.prog} --help")
+
+
+def add_parser(subparsers: Any, name: str, description: str, epilog: str) -> argparse.ArgumentParser:
+    """The parser of a command: what its ``--help`` says first, and below the arguments, as it is written."""
+    raw = argparse.RawDescriptionHelpFormatter
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        name, description=description, epilog=epilog, formatter_class=raw
+    )
+    return parser
 
 
 def parse(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 from rich.table import Table
 
+from sweepkit.cli import command_line
 from sweepkit.config import groups, own_conf
 from sweepkit.config.choices import PackingAlgorithm
 from sweepkit.config.compose import compose
@@ -38,12 +39,8 @@ _STATS_COLUMNS = ("algorithm", "utilisation", "cropped", "floor", "rows", "docum
 
 
 def add_parser(subparsers: Any) -> None:
-    parser = subparsers.add_parser(
-        "data",
-        help="prepare and inspect datasets, tokenizers and packing",
-        description="Prepare and inspect datasets, tokenizers and packing.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = command_line.add_parser(
+        subparsers, "data", "Prepare and inspect datasets, tokenizers and packing.", _EPILOG
     )
     actions = parser.add_subparsers(dest="action", required=True, metavar=" | ".join(ACTIONS))
     overrides = "as for train, such as dataset=climbmix tokenizer.vocab_size=8192"

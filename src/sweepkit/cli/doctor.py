@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from sweepkit.cli import machine_facts
+from sweepkit.cli import command_line, machine_facts
 from sweepkit.config import compose
 from sweepkit.config.schema import RunConfig
 from sweepkit.plan.build import build
@@ -42,12 +42,11 @@ _LIMIT_S = 110.0  # a further timing is not begun unless it would have ended by 
 
 
 def add_parser(subparsers: Any) -> None:
-    parser = subparsers.add_parser(
+    parser = command_line.add_parser(
+        subparsers,
         "doctor",
-        help="what this machine is, what runs would use, self-checks",
-        description="Look at this machine, say what runs would use here and why, and check each part.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        "Look at this machine, say what runs would use here and why, and check each part.",
+        EPILOG,
     )
     parser.add_argument(
         "overrides", nargs="*", metavar="OVERRIDE", help="as for train, such as precision=fp8"

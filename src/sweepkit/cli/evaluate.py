@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sweepkit.cli import running
+from sweepkit.cli import command_line, running
 from sweepkit.config import compose, paths
 from sweepkit.errors import invalid
 from sweepkit.launch import named
@@ -35,12 +35,8 @@ _BLOCKS = ("evaluation", "launcher")
 
 
 def add_parser(subparsers: Any) -> None:
-    parser = subparsers.add_parser(
-        "evaluate",
-        help="the kept weights of a sweep or a run on other text; trains nothing",
-        description="Evaluate the weights that complete runs have kept.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = command_line.add_parser(
+        subparsers, "evaluate", "Evaluate the weights that complete runs have kept.", EPILOG
     )
     parser.add_argument(
         "name", metavar="SWEEP|RUN", help="name of a sweep in the results folder, or a run_id"

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from sweepkit import errors
+from sweepkit.cli import command_line
 from sweepkit.config.facts import REQUIRED, Field, alternatives, declared, fields_of, spelled
 from sweepkit.config.schema import RunConfig
 from sweepkit.config.type_words import in_words
@@ -69,12 +70,8 @@ class Section:
 
 
 def add_parser(subparsers: Any) -> None:
-    parser = subparsers.add_parser(
-        "fields",
-        help="every field: type, default, range, meaning, what it is to a run",
-        description="The field reference: run configuration and sweep file.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = command_line.add_parser(
+        subparsers, "fields", "The field reference: run configuration and sweep file.", _EPILOG
     )
     parser.add_argument(
         "prefix", nargs="?", default="", metavar="PREFIX", help="a field, the name of a block, or sweep"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sweepkit.analysis import comparable, replicates
-from sweepkit.cli import freezing, replaying, running, searching, simulating, tuning
+from sweepkit.cli import command_line, freezing, replaying, running, searching, simulating, tuning
 from sweepkit.config import holdout, paths
 from sweepkit.config.choices import DatasetKind, LauncherKind
 from sweepkit.data.prepare import prepare
@@ -48,12 +48,11 @@ k-th time at α / 2^k, so that all decisions together stay below 2α; asking aga
 
 
 def add_parser(subparsers: Any) -> None:
-    parser = subparsers.add_parser(
+    parser = command_line.add_parser(
+        subparsers,
         "promote",
-        help="a sweep up its ladder",
-        description="Run a sweep's variants on the lowest rung, promote what holds, decide on the last rung.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        "Run a sweep's variants on the lowest rung, promote what holds, decide on the last rung.",
+        EPILOG,
     )
     parser.add_argument("name", metavar="NAME", help="a sweep in ./sweeps or a shipped one, or a .yaml file")
     parser.add_argument(

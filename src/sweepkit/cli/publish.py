@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from sweepkit.cli import running
+from sweepkit.cli import command_line, running
 from sweepkit.config import paths
 from sweepkit.report import committed
 
@@ -25,12 +25,11 @@ README.md with a table, a figure and the verdicts in words. Written again it is 
 
 
 def add_parser(subparsers: Any) -> None:
-    parser = subparsers.add_parser(
+    parser = command_line.add_parser(
+        subparsers,
         "publish",
-        help="what to commit of a sweep that is decided",
-        description="Write the tables, verdicts and page of a sweep to a folder that can be committed.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        "Write the tables, verdicts and page of a sweep to a folder that can be committed.",
+        EPILOG,
     )
     parser.add_argument("sweep", metavar="SWEEP", help="name of a sweep in the results folder")
     parser.add_argument(

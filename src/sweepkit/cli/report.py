@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from sweepkit.cli import running
+from sweepkit.cli import command_line, running
 from sweepkit.report import html
 
 _EPILOG = """\
@@ -21,12 +21,8 @@ intervals, learning curves, every run and its environment. It needs no network a
 
 
 def add_parser(subparsers: Any) -> None:
-    parser = subparsers.add_parser(
-        "report",
-        help="one self-contained HTML page about a sweep",
-        description="Write the report of a sweep as one HTML page.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = command_line.add_parser(
+        subparsers, "report", "Write the report of a sweep as one HTML page.", _EPILOG
     )
     parser.add_argument("sweep", metavar="SWEEP", help="name of a sweep, or a published folder")
     parser.add_argument(

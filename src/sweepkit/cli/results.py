@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from sweepkit.cli import running
+from sweepkit.cli import command_line, running
 from sweepkit.config import paths
 from sweepkit.errors import SweepkitError, invalid
 from sweepkit.launch import ledger
@@ -46,12 +46,11 @@ filters: COLUMN == VALUE (also = != < <= > >=), COLUMN in [A, B], COLUMN is miss
 
 
 def add_parser(subparsers: Any) -> None:
-    parser = subparsers.add_parser(
+    parser = command_line.add_parser(
+        subparsers,
         "results",
-        help="runs of a sweep as table, CSV, JSON, markdown or parquet",
-        description="Show or export the runs of a sweep, one row a run, whatever became of it.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        "Show or export the runs of a sweep, one row a run, whatever became of it.",
+        _EPILOG,
     )
     parser.add_argument("sweep", nargs="?", metavar="SWEEP", help="a sweep, all, or a published folder")
     parser.add_argument("--format", choices=_FORMATS, help="default: table, or what --output's suffix says")

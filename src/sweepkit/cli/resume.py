@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from sweepkit.cli import freezing, promote, running, searching
+from sweepkit.cli import command_line, freezing, promote, running, searching
 from sweepkit.config import compose, paths
 from sweepkit.errors import did_you_mean, invalid
 from sweepkit.launch import job
@@ -31,12 +31,8 @@ Classes: {", ".join(item.value for item in FailureClass)}.
 
 
 def add_parser(subparsers: Any) -> None:
-    parser = subparsers.add_parser(
-        "resume",
-        help="go on with a sweep as it was frozen; --failed reruns what failed",
-        description="Run what is missing of a sweep that was started, as it was frozen.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = command_line.add_parser(
+        subparsers, "resume", "Run what is missing of a sweep that was started, as it was frozen.", EPILOG
     )
     parser.add_argument("name", metavar="SWEEP", help="name of a sweep in the results folder")
     parser.add_argument(

@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
+from sweepkit.cli import command_line
 from sweepkit.errors import did_you_mean, invalid
 from sweepkit.promotion.simulation import design, play, policies, tpe, worlds
 from sweepkit.promotion.simulation.play import Score
@@ -35,12 +36,8 @@ compute is in runs of the lowest rung. The worlds are written down in promotion/
 
 
 def add_parser(subparsers: Any) -> None:
-    parser = subparsers.add_parser(
-        "simulate",
-        help="error rates of promotion policies in synthetic worlds",
-        description="Play promotion policies in synthetic worlds whose truth is known.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = command_line.add_parser(
+        subparsers, "simulate", "Play promotion policies in synthetic worlds whose truth is known.", EPILOG
     )
     parser.add_argument("--worlds", type=int, default=1000, help="of each kind (default: 1000)")
     parser.add_argument("--only", metavar="KINDS", help="kinds of worlds, separated by commas")

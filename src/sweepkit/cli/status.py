@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
+from sweepkit.cli import command_line
 from sweepkit.config import paths, typed
 from sweepkit.launch.slurm.goes_on import CLIMB
 from sweepkit.launch.sweep_status import STATES, RunStatus, SweepStatus, status
@@ -34,12 +35,8 @@ _QUIET = ("complete", "planned")
 
 
 def add_parser(subparsers: Any) -> None:
-    parser = subparsers.add_parser(
-        "status",
-        help="what is planned, running, complete, failed or diverged, with ETA",
-        description="Show what has become of the runs of a sweep, or of all sweeps.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = command_line.add_parser(
+        subparsers, "status", "Show what has become of the runs of a sweep, or of all sweeps.", EPILOG
     )
     parser.add_argument(
         "sweep", nargs="?", default="all", metavar="SWEEP", help="name of a sweep; default: all"

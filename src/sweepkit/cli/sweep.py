@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml  # type: ignore[import-untyped]
 
-from sweepkit.cli import freezing, running, searching, tuning
+from sweepkit.cli import command_line, freezing, running, searching, tuning
 from sweepkit.config import paths, typed
 from sweepkit.sweep import expand
 from sweepkit.sweep.file import SweepFile
@@ -31,12 +31,11 @@ cells, then what the sampler proposes, n_trials in total however often it is res
 
 
 def add_parser(subparsers: Any) -> None:
-    parser = subparsers.add_parser(
+    parser = command_line.add_parser(
+        subparsers,
         "sweep",
-        help="the runs of a sweep file",
-        description="Run the first rung of a sweep file, or all of it where it names no ladder.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        "Run the first rung of a sweep file, or all of it where it names no ladder.",
+        EPILOG,
     )
     parser.add_argument("name", metavar="NAME", help="a sweep in ./sweeps or a shipped one, or a .yaml file")
     parser.add_argument(

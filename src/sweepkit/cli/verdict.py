@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from sweepkit import fsio
+from sweepkit.cli import command_line
 from sweepkit.errors import invalid
 from sweepkit.promotion import compare, table
 from sweepkit.promotion.compare import Comparison
@@ -45,12 +46,8 @@ exit status: 0 some variant meets the rule, 1 all are rejected, 3 inconclusive, 
 
 
 def add_parser(subparsers: Any) -> None:
-    parser = subparsers.add_parser(
-        "verdict",
-        help="judge any table of runs",
-        description="Judge a CSV or parquet of runs by the rule that promotion uses.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = command_line.add_parser(
+        subparsers, "verdict", "Judge a CSV or parquet of runs by the rule that promotion uses.", _EPILOG
     )
     parser.add_argument(
         "--runs", metavar="FILE", type=Path, required=True, help=".csv, .tsv or .parquet, a row a run"

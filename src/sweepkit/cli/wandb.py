@@ -9,6 +9,7 @@ from typing import Any
 from rich.progress import track
 
 from sweepkit import fsio
+from sweepkit.cli import command_line
 from sweepkit.config import paths
 from sweepkit.config.choices import WandbMode
 from sweepkit.errors import SweepkitError
@@ -35,12 +36,8 @@ results. The record stays what is in the results folder; wandb only shows it.
 
 
 def add_parser(subparsers: Any) -> None:
-    parser = subparsers.add_parser(
-        "wandb",
-        help="send runs that have ended to Weights & Biases",
-        description="Show runs that have ended in Weights & Biases.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = command_line.add_parser(
+        subparsers, "wandb", "Show runs that have ended in Weights & Biases.", EPILOG
     )
     actions = parser.add_subparsers(dest="action", metavar="push", required=True)
     push = actions.add_parser(

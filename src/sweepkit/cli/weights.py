@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sweepkit import fsio
+from sweepkit.cli import command_line
 from sweepkit.config import paths
 from sweepkit.errors import SweepkitError
 from sweepkit.launch import claims, named
@@ -29,12 +30,8 @@ evaluated in other ways without training. Where they were dropped that takes ano
 
 
 def add_parser(subparsers: Any) -> None:
-    parser = subparsers.add_parser(
-        "weights",
-        help="the weights that runs have kept, and how to free their disk",
-        description="List the final weights that runs have kept, or delete them.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = command_line.add_parser(
+        subparsers, "weights", "List the final weights that runs have kept, or delete them.", EPILOG
     )
     actions = parser.add_subparsers(dest="action", metavar="list | drop")
     listing = actions.add_parser(
