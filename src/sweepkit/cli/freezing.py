@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from sweepkit.cli import no_effect, running
-from sweepkit.config.choices import LauncherKind
+from sweepkit.config import holdout
+from sweepkit.config.choices import DatasetKind, LauncherKind
 from sweepkit.launch import budget, named
-from sweepkit.plan import epochs
+from sweepkit.plan import epochs, text
+from sweepkit.plan.run_plan import RunPlan
 from sweepkit.printable import counted
 from sweepkit.sweep import frozen, frozen_head, tested
 from sweepkit.sweep.cell import REFERENCE, Cell
@@ -29,7 +31,13 @@ def freeze(
         climbs: whether further rungs than the first are to run.
     """
     before = frozen_head.found(results_dir / sweep.name)
-    check = check_start(results_dir, climbs)
+    check_first = check_start(results_dir, climbs)
+
+    def check(cells: Sequence[Cell]) -> None:
+        check_first(cells)  # what this machine will not run needs no hub
+        if climbs:
+            _check_last_text(text.known(cells[-1].plan))
+
     made = frozen.freeze(
         sweep, results_dir, overrides, reuse_runs, lambda: named.is_asked(results_dir, sweep.name), check
     )
@@ -58,6 +66,25 @@ def check_start(results_dir: Path, climbs: bool = True) -> Callable[[Sequence[Ce
             budget.check(certain, running.launcher_of(certain[0]), results_dir)
 
     return check
+
+
+def _check_last_text(plan: RunPlan) -> None:
+    """Before anything is frozen: that there is text left for the last rung, which only the text can tell.
+
+    Args:
+        plan: of the last rung.
+
+    Raises:
+        DataError: too little is held back behind what the rungs below are evaluated on.
+    """
+    top = plan.config
+    is_known = top.dataset.kind is DatasetKind.embedded
+    if is_known or top.launcher.kind is LauncherKind.slurm:  # whose nodes may have data that is not here
+        return
+    if any(holdout.base(stream) for stream in top.evaluation.streams):
+        from sweepkit.data.prepare import prepare  # heavy, and ``plan`` does without
+
+        prepare(top)
 
 
 def introduce(frozen: Frozen) -> None:

@@ -158,7 +158,7 @@ def planned(overrides: Sequence[str], reuse_runs: bool = False, is_multirun: boo
         return _of_a_sweep(name, others, reuse_runs)
     if is_multirun or any(item.startswith(_LADDER) and item != f"{_LADDER}none" for item in others):
         sweep, extra = multirun.parse(others)
-        cells = expand.expand_all(sweep, extra, is_file=False)
+        cells = expand.expand_all(sweep, extra)
         return _checked(sweep, extra, cells)
     plan = build(compose(others))
     running.check_sealed([plan], paths.results_dir(), is_started=False)

@@ -10,20 +10,16 @@ from typing import Any
 
 from sweepkit.analysis import comparable, replicates
 from sweepkit.cli import command_line, freezing, replaying, running, searching, simulating, tuning
-from sweepkit.config import holdout, paths
-from sweepkit.config.choices import DatasetKind, LauncherKind
-from sweepkit.data.prepare import prepare
+from sweepkit.config import paths
 from sweepkit.errors import invalid
 from sweepkit.launch import job
 from sweepkit.launch.slurm.submit import Submitted
-from sweepkit.plan import text
-from sweepkit.plan.run_plan import RunPlan
 from sweepkit.printable import counted
 from sweepkit.promotion import amend, foresight, ladder, next_steps
 from sweepkit.promotion.verdict_record import Final, Promotion, RungResult
 from sweepkit.report import drawing, html, stamp, tables, terminal
 from sweepkit.results.columns import PLANNED
-from sweepkit.sweep import expand, frozen
+from sweepkit.sweep import frozen
 from sweepkit.sweep.cell import Cell
 from sweepkit.sweep.frozen import Frozen
 
@@ -123,14 +119,9 @@ def run(args: argparse.Namespace) -> int:
         return found
     asked = found
 
-    def freeze() -> Frozen:
-        if asked.name not in frozen.frozen_names(results_dir):
-            cells = expand.expand_all(asked, args.overrides)
-            freezing.check_start(results_dir)(cells)  # what this machine will not run needs no hub
-            _check_last_text(text.known(cells[-1].plan))
-        return freezing.freeze(asked, args.overrides, results_dir, args.reuse_runs, climbs=True)
-
-    sweep = running.knowing_text(freeze)
+    sweep = running.knowing_text(
+        lambda: freezing.freeze(asked, args.overrides, results_dir, args.reuse_runs, climbs=True)
+    )
     if args.amend_to is not None:
         sweep = _amended(sweep, args.amend_to, args.amend_variant, args.underpowered)
     how = running.how(args, results_dir, sweep.cells[0].plan)
@@ -182,23 +173,6 @@ def climb(sweep: Frozen, how: running.How, overrides: Sequence[str], allow_mixed
         return running.leave(sweep, how, left[-1], options)
     _show(sweep, promotion, how.results_dir)
     return running.DONE if promotion.finished else running.RUNS_FAILED
-
-
-def _check_last_text(plan: RunPlan) -> None:
-    """Before anything is frozen: that there is text left for the last rung, which only the text can tell.
-
-    Args:
-        plan: of the last rung.
-
-    Raises:
-        DataError: too little is held back behind what the rungs below are evaluated on.
-    """
-    top = plan.config
-    is_known = top.dataset.kind is DatasetKind.embedded
-    if is_known or top.launcher.kind is LauncherKind.slurm:  # whose nodes may have data that is not here
-        return
-    if any(holdout.base(stream) for stream in top.evaluation.streams):
-        prepare(top)
 
 
 def _amended(sweep: Frozen, to_seeds: int, variants: Sequence[str], is_accepted: bool) -> Frozen:

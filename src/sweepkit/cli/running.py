@@ -24,7 +24,7 @@ from sweepkit.launch.slurm.retries import ClusterError
 from sweepkit.plan import text
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.printable import counted
-from sweepkit.results import answer
+from sweepkit.results import answer, asked
 from sweepkit.results.record import RunDir, RunState
 from sweepkit.sweep import expand, file, frozen, limits, relative, sealed_text, set_fields
 from sweepkit.sweep.cell import Cell
@@ -221,14 +221,18 @@ def check_sealed(plans: Sequence[RunPlan], results_dir: Path, is_started: bool =
     Args:
         is_started: the runs are asked for and not only planned; a refusal is kept.
     """
-    asked = [
-        plan
-        for plan in plans
-        if sealed_text.streams(plan) or RunDir.of(results_dir, plan.run_id).plan_path.exists()
-    ]
-    names = frozen.frozen_names(results_dir) if asked else []  # reading a sweep's cells takes its time
+
+    def may_reach(plan: RunPlan) -> bool:
+        run_dir = RunDir.of(results_dir, plan.run_id)
+        if sealed_text.streams(plan) or not run_dir.plan_path.exists():
+            return bool(sealed_text.streams(plan))
+        record = asked.read(run_dir, plan.evaluation_key)
+        return record is None or record.state is not RunState.complete  # else nothing is measured
+
+    wanted = [plan for plan in plans if may_reach(plan)]
+    names = frozen.frozen_names(results_dir) if wanted else []  # reading a sweep's cells takes its time
     sweeps = [frozen.load_frozen(results_dir, name).cells for name in names]
-    sealed_text.check_runs(asked, sweeps, results_dir if is_started else None)
+    sealed_text.check_runs(wanted, sweeps, results_dir if is_started else None)
 
 
 def split_sweep(overrides: Sequence[str]) -> tuple[str | None, list[str]]:

@@ -191,24 +191,29 @@ def check_comparable(metric: str, cells: Sequence[Cell]) -> None:
     first: dict[str, Cell] = {}
     for cell in cells:
         base = first.setdefault(cell.rung, cell)
-        mine, theirs = (_measured_on(each.plan, stream) for each in (cell, base))
-        differing = [name for name in {**theirs, **mine} if mine.get(name) != theirs.get(name)]
-        if not differing:
+        if (found := apart(base.plan, cell.plan, stream)) is None:
             continue
-        name = differing[0]
-        shared = _measured_on(cell.plan, "probe") == _measured_on(base.plan, "probe")
+        name, theirs, mine = found
+        shared = apart(base.plan, cell.plan, "probe") is None
         probe = "decision: {metric: bpb_probe}, a text of the package, or " if shared else ""
         raise errors.invalid(
             "decision.metric",
             metric,
-            f"be measured on one text by all ({name} is {mine.get(name)} in {cell.variant} and "
-            f"{theirs.get(name)} in {base.variant})",
+            f"be measured on one text by all ({name} is {mine} in {cell.variant} and {theirs} in "
+            f"{base.variant})",
             f"decide by a text that all share: {probe}your own (dataset.validation_path=PATH in base), with "
             "one tokenizer (tokenizer=shared); or drop that level",
         )
 
 
-def _measured_on(plan: RunPlan, stream: str) -> dict[str, Any]:
+def apart(one: RunPlan, other: RunPlan, stream: str) -> tuple[str, object, object] | None:
+    """The first field by which losses on a stream do not compare, with both its values; None: they do."""
+    mine, theirs = _measured_on(one, stream), _measured_on(other, stream)
+    found = ((name, mine.get(name), theirs.get(name)) for name in {**mine, **theirs})
+    return next((item for item in found if item[1] != item[2]), None)
+
+
+def _measured_on(plan: RunPlan, stream: str) -> dict[str, object]:
     """``measured.measured_on``, own text by what is in it instead of where it lies."""
     found = measured.measured_on(plan.config, stream)
     for key, name in (("dataset.path", text.DATASET), ("dataset.validation_path", text.VALIDATION)):

@@ -191,19 +191,14 @@ def expand(sweep: SweepFile, rung: RungConfig | None, extra: Sequence[str] = ())
     return horizons.interleaved(cells)
 
 
-def expand_all(sweep: SweepFile, extra: Sequence[str] = (), *, is_file: bool = True) -> list[Cell]:
-    """All cells of all rungs, from the bottom up. Raises what ``expand`` does.
-
-    Args:
-        is_file: of a sweep file, which asks for verdicts. A multirun asks for runs: it may hold texts that no
-            metric compares, and its verdicts then say so.
-    """
+def expand_all(sweep: SweepFile, extra: Sequence[str] = ()) -> list[Cell]:
+    """All cells of all rungs, from the bottom up. Raises what ``expand`` does."""
     rungs = rungs_of(ladder_of(sweep, extra))
     cells = [cell for rung in rungs for cell in expand(sweep, rung, extra)]
     conflicts.check_distinct_rungs(cells)
     conflicts.check_one_launcher(cells)
     conflicts.check_metric(sweep.decision.metric, cells)
-    if is_file:
+    if not sweep.is_typed:  # a multirun asks for runs: where no metric compares them, its verdicts say so
         conflicts.check_comparable(sweep.decision.metric, cells)
     conflicts.check_scale_sensitive(list(sweep.decision.scale_sensitive), cells)
     at_top = {cell.variant: cell.plan.config for cell in cells if cell.rung == rungs[-1].name}

@@ -47,7 +47,7 @@ def freeze(
     """
     sweep, extra = parse(arguments, search)
     rungs = expand.rungs_of(expand.ladder_of(sweep, extra))
-    cells = expand.expand_all(sweep, extra, is_file=False)
+    cells = expand.expand_all(sweep, extra)
     content: list[Any] = [[cell.rung, cell.variant, cell.role, cell.plan.run_id] for cell in cells]
     if sweep.search:
         content.append(typed.dump(sweep.search))

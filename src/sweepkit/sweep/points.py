@@ -14,12 +14,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sweepkit import errors
-from sweepkit.config import compose, measured
+from sweepkit.config import compose
 from sweepkit.config import override as overriding
 from sweepkit.config.facts import spelled
 from sweepkit.config.schema import RunConfig
 from sweepkit.errors import ConfigError, FrozenPlanError
 from sweepkit.plan import build
+from sweepkit.plan.run_plan import RunPlan
 from sweepkit.sweep import conflicts, expand, last_rung, reference_runs, set_fields
 from sweepkit.sweep import labels as names
 from sweepkit.sweep.cell import VARIANT, Cell
@@ -65,7 +66,7 @@ def check(spec: SearchSpec, stacks: Sequence[Stack], fixed: Sequence[Cell], extr
                 "drop it, or change the sweep file",
             )
     references = {cell.rung: conflicts.flatten(cell.plan.config) for cell in reversed(fixed)}
-    base_of = {cell.rung: cell.plan.config for cell in reversed(fixed)}
+    plans = {cell.rung: cell.plan for cell in reversed(fixed)}
     configs = list(references.values())
     _check_all_tried(spec, [*stacks[0].below, *expand.above(extra)], fixed[0].plan.config)
     owned = {name for name in configs[0] if any(it.get(name) != configs[0][name] for it in configs)}
@@ -78,13 +79,11 @@ def check(spec: SearchSpec, stacks: Sequence[Stack], fixed: Sequence[Cell], extr
             for stack in stacks:
                 item = spell(key, value)
                 try:
-                    config = stack.config([item, *expand.above(extra)])
-                    build.build(config)
+                    plan = build.build(stack.config([item, *expand.above(extra)]))
                 except ConfigError as error:
                     raise ConfigError(f"search.space.{key}: {error}") from error
-                metric = stack.decision.metric
-                _check_comparable(key, item, config, base_of[stack.rung], metric)
-                _check_not_owned(key, item, conflicts.flatten(config), references[stack.rung], owned)
+                _check_comparable(key, item, plan, plans[stack.rung], stack.decision.metric)
+                _check_not_owned(key, item, conflicts.flatten(plan.config), references[stack.rung], owned)
 
 
 def _check_all_tried(spec: SearchSpec, base: Sequence[str], config: RunConfig) -> None:
@@ -107,21 +106,17 @@ def _check_all_tried(spec: SearchSpec, base: Sequence[str], config: RunConfig) -
             )
 
 
-def _check_comparable(key: str, item: str, config: RunConfig, reference: RunConfig, metric: str) -> None:
+def _check_comparable(key: str, item: str, plan: RunPlan, reference: RunPlan, metric: str) -> None:
     """A point is measured on what the reference is, else the lowest loss is the easiest text's."""
-    stream = last_rung.stream_of(metric)
-    mine, base = (measured.measured_on(each, stream) for each in (config, reference))
-    differing = [name for name in {**mine, **base} if mine.get(name) != base.get(name)]
-    if not differing:
+    if (found := conflicts.apart(plan, reference, last_rung.stream_of(metric))) is None:
         return
-    name = differing[0]
-    shared = "bpb_probe"
-    stays = measured.measured_on(config, "probe") == measured.measured_on(reference, "probe")
-    remedy = f"decide by a text that all share (decision: {{metric: {shared}}}), or take" if stays else "take"
+    name, mine, base = found
+    stays = conflicts.apart(plan, reference, "probe") is None
+    remedy = "decide by a text that all share (decision: {metric: bpb_probe}), or take" if stays else "take"
     raise errors.invalid(
         f"search.space.{key}",
         item,
-        f"leave what {metric} is measured on ({name} would be {mine.get(name)} instead of {base.get(name)}): "
+        f"leave what {metric} is measured on ({name} would be {mine} instead of {base}): "
         "losses on other text, bytes or rows do not compare",
         f"{remedy} it out of the space",
     )
