@@ -15,13 +15,13 @@ import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from sweepkit import fsio
-from sweepkit.config import paths, variables
+from sweepkit.config import paths, typed, variables
 from sweepkit.config.schema import DatasetConfig
-from sweepkit.errors import DamagedError, DataError, StorageError, invalid
+from sweepkit.errors import ConfigError, DamagedError, DataError, StorageError, invalid
 from sweepkit.plan import text_column, text_file
 from sweepkit.plan.text_file import PACKED, Format, format_of
 
@@ -154,18 +154,18 @@ def file_digests(path: str, field: str = "dataset.path") -> dict[Path, str]:
     marks = {str(file): mark(file) for file in files}
     remembered_path = _remembered_path(path)
     remembered = _read(remembered_path)
-    unknown = [file for file in files if remembered.get(str(file), {}).get("mark") != marks[str(file)]]
-    found = {name: item for name, item in remembered.items() if name in marks}
+    found = {name: item for name, item in remembered.items() if marks.get(name) == item.mark}
+    unknown = [file for file in files if str(file) not in found]
     found |= {
-        str(file): {"mark": marks[str(file)], "sha256": sha256}
+        str(file): _Known(marks[str(file)], sha256)
         for file, sha256 in zip(unknown, _hash(unknown), strict=True)
     }
     now = time.time_ns()
-    settled = {name: item for name, item in found.items() if now - max(item["mark"][2:]) > _SETTLED_NS}
+    settled = {name: item for name, item in found.items() if now - max(item.mark[2:]) > _SETTLED_NS}
     if settled != remembered:
         with contextlib.suppress(OSError, StorageError):  # then they are hashed again
-            fsio.write_json(remembered_path, {"files": settled})
-    digests = {file: f"{marks[str(file)][0]}:{found[str(file)]['sha256']}" for file in files}
+            fsio.write_json(remembered_path, {"files": typed.dump(settled)})
+    digests = {file: f"{marks[str(file)][0]}:{found[str(file)].sha256}" for file in files}
     _seen.update({(file, tuple(marks[str(file)])): digests[file] for file in files})
     return digests
 
@@ -202,10 +202,18 @@ def mark(file: Path) -> list[int]:
     return [status.st_size, status.st_ino, status.st_mtime_ns, status.st_ctime_ns]
 
 
-def _read(path: Path) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _Known:
+    """What a file's content was when it had a mark."""
+
+    mark: list[int]
+    sha256: str
+
+
+def _read(path: Path) -> dict[str, _Known]:
     """What was remembered; nothing where the file is missing or damaged."""
-    with contextlib.suppress(OSError, DamagedError, StorageError):
-        return dict(fsio.read_json(path)["files"])
+    with contextlib.suppress(OSError, DamagedError, StorageError, ConfigError):
+        return typed.load(dict[str, _Known], fsio.read_json(path)["files"])
     return {}
 
 

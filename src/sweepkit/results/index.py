@@ -14,7 +14,7 @@ import contextlib
 import hashlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sweepkit import fsio, sealed
 from sweepkit.errors import StorageError, SweepkitError
@@ -23,6 +23,7 @@ from sweepkit.errors import StorageError, SweepkitError
 WRITE_FROM = 32
 
 Signature = tuple[int, int, int]
+Value = TypeVar("Value")  # JSON
 
 
 def signature(path: Path | str) -> Signature | None:
@@ -35,8 +36,8 @@ def signature(path: Path | str) -> Signature | None:
 
 
 def read_cached(
-    cache: Path, sources: Mapping[str, Path], parse: Callable[[Path], Any], *, write_from: int = WRITE_FROM
-) -> dict[str, Any]:
+    cache: Path, sources: Mapping[str, Path], parse: Callable[[Path], Value], *, write_from: int = WRITE_FROM
+) -> dict[str, Value]:
     """Parsed content of every source that exists, from the cache where it is still good.
 
     Args:
@@ -48,7 +49,7 @@ def read_cached(
     """
     head = _head(parse)
     known = _read(cache, head) if cache.exists() else {}
-    values: dict[str, Any] = {}
+    values: dict[str, Value] = {}
     changed = 0
     for key, path in sources.items():
         seen = signature(path)

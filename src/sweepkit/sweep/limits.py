@@ -9,6 +9,7 @@ given too little time or memory counts against its variant.
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from operator import attrgetter
 from pathlib import Path
@@ -23,6 +24,13 @@ from sweepkit.sweep.cell import Cell
 
 FILE = "limits.jsonl"
 Changes = dict[str, list[Any]]
+
+
+@dataclass(frozen=True)
+class _Line:
+    rung: str
+    at: str  # ISO 8601, UTC
+    limits: Changes
 
 
 def fields() -> list[str]:
@@ -43,19 +51,20 @@ def changed(sweep_dir: Path, now: RunConfig) -> Changes:
 
 def note(sweep_dir: Path, rung: str, found: Changes) -> None:
     """Keep that runs of a rung are started with other limits than were frozen."""
-    if found and found not in [item["limits"] for item in _lines(sweep_dir, rung)]:
-        at = datetime.now(UTC).isoformat(timespec="seconds")
-        fsio.append_line(sweep_dir / FILE, {"rung": rung, "at": at, "limits": found})
+    if found and found not in [item.limits for item in _lines(sweep_dir, rung)]:
+        line = _Line(rung, datetime.now(UTC).isoformat(timespec="seconds"), found)
+        fsio.append_line(sweep_dir / FILE, typed.dump(line))
 
 
 def said(sweep_dir: Path, rung: str) -> list[str]:
     """A sentence for every change that runs of the rung were started with."""
     sentences = []
     for item in _lines(sweep_dir, rung):
-        what = [f"{name} {now} instead of {before}" for name, (before, now) in item["limits"].items()]
-        sentences.append(f"started with other limits than were frozen ({item['at'][:10]}: {', '.join(what)})")
+        what = [f"{name} {now} instead of {before}" for name, (before, now) in item.limits.items()]
+        sentences.append(f"started with other limits than were frozen ({item.at[:10]}: {', '.join(what)})")
     return sentences
 
 
-def _lines(sweep_dir: Path, rung: str) -> list[dict[str, Any]]:
-    return [item for item in fsio.read_lines(sweep_dir / FILE) if item["rung"] == rung]
+def _lines(sweep_dir: Path, rung: str) -> list[_Line]:
+    lines = typed.load(list[_Line], fsio.read_lines(sweep_dir / FILE))
+    return [line for line in lines if line.rung == rung]

@@ -32,7 +32,7 @@ def read(
     Raises:
         ConfigError: a tag or an option is unknown, or a value breaks its contract.
     """
-    space: dict[str, Any] = {}
+    space: dict[str, object] = {}
     for item in parsed:
         key = item.get_key_element()
         if item.is_sweep_override() and key != "seed":
@@ -40,7 +40,7 @@ def read(
     return typed.load(SearchSpec, dict(options) | {"space": space}, "search", is_referenced=True)
 
 
-def _parameter(key: str, item: Override, values: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+def _parameter(key: str, item: Override, values: Mapping[str, Sequence[str]]) -> dict[str, object]:
     value = item.value()
     tags = set(getattr(value, "tags", ())) - {"log"}
     if tags:

@@ -7,15 +7,14 @@ negative is better.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sweepkit.config import yaml_words
+from sweepkit.config import typed, yaml_words
 
 Array = NDArray[np.float64]
 FILE = Path(__file__).with_name("worlds.yaml")
@@ -51,14 +50,6 @@ class World:
     def num_rungs(self) -> int:
         return len(self.cost)
 
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> World:
-        """A world from YAML; every key of the class, lists become tuples."""
-        known = {item.name for item in fields(cls)}
-        assert set(value) == known, f"unknown or missing: {set(value) ^ known}"
-        content: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in value.items()}
-        return cls(**content)
-
 
 @dataclass(frozen=True)
 class Truth:
@@ -83,7 +74,7 @@ def load(path: Path = FILE) -> dict[str, World]:
     """The frozen worlds by name."""
     content = yaml_words.read(path.read_text())
     return {
-        name: World.from_json({"name": name} | content["common"] | changes)
+        name: typed.load(World, {"name": name} | content["common"] | changes)
         for name, changes in content["worlds"].items()
     }
 
