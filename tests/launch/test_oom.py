@@ -11,7 +11,7 @@ from launch_fakes import make_plan
 from sweepkit import fsio
 from sweepkit.config.choices import LauncherKind
 from sweepkit.config.schema import LauncherConfig, SlurmConfig
-from sweepkit.launch import cgroup, execute, job, oom
+from sweepkit.launch import cgroup, execute, job
 from sweepkit.launch.ledger import Run
 from sweepkit.launch.slurm import cluster, elsewhere, losses, submit
 from sweepkit.launch.slurm.losses import Loss
@@ -48,12 +48,11 @@ def test_the_kernels_count_is_found_wherever_it_is(
     if groups is not None:
         (proc / "self").mkdir()
         (proc / "self" / "cgroup").write_text(groups)
-    monkeypatch.setattr(oom, "_PROC", proc)
     monkeypatch.setattr(cgroup, "_PROC", proc)
     monkeypatch.setattr(cgroup, "_CGROUP", mounted)
-    assert oom.num_kills() == found
+    assert cgroup.num_kills() == found
     (proc / "vmstat").unlink()
-    assert oom.num_kills() == (found if files and found > 1 else None)
+    assert cgroup.num_kills() == (found if files and found > 1 else None)
 
 
 @pytest.mark.parametrize(("for_memory", "recorded"), [(True, FailureClass.oom), (False, FailureClass.lost)])
@@ -61,7 +60,7 @@ def test_a_worker_that_the_kernel_kills_for_memory_is_no_lost_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, for_memory: bool, recorded: FailureClass
 ) -> None:
     counter = tmp_path / "oom_kills"
-    monkeypatch.setattr(oom, "num_kills", lambda: len(counter.read_text()) if counter.exists() else 0)
+    monkeypatch.setattr(cgroup, "num_kills", lambda: len(counter.read_text()) if counter.exists() else 0)
     summary = execute.execute(
         [
             # giving back much memory takes the kernel longer than the driver takes to look

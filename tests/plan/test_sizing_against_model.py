@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
-from sweepkit.config import checks
+from sweepkit.config import cross_checks
 from sweepkit.config.choices import Dtype, Fp8Backend, FurtherHeads, MlpKind
 from sweepkit.config.schema import (
     BigramConfig,
@@ -69,7 +69,7 @@ def configs(draw: st.DrawFn) -> RunConfig:
         horizon=HorizonConfig(num_steps=3, total_batch_size=2 * 64, device_batch_size=2, sequence_len=64),
     )
     try:
-        checks.check(config)
+        cross_checks.check(config)
     except ConfigError:
         return draw(configs())
     return config

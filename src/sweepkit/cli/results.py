@@ -14,11 +14,11 @@ from sweepkit.config import paths
 from sweepkit.errors import SweepkitError, invalid
 from sweepkit.launch import ledger
 from sweepkit.printable import counted
-from sweepkit.promotion import ended
 from sweepkit.report import content, drawing, findings, sheets_findings, tables, terminal
 from sweepkit.results import columns, export, query, store
 from sweepkit.results.columns import PLANNED
 from sweepkit.search import importances
+from sweepkit.sweep import seen
 
 _FORMATS = ("table", "csv", "json", "markdown", "parquet")
 #: Columns of the curves table that fit a terminal.
@@ -144,7 +144,7 @@ def _print_table(frame: pd.DataFrame, args: argparse.Namespace) -> None:
     console.print(f"{rows}; {more}", style="dim")
     name, results_dir = running.place(args.sweep)
     planned = int((frame["state"] == PLANNED).sum())
-    if planned and not args.curves and ended.has_ended(results_dir / name):
+    if planned and not args.curves and seen.has_ended(results_dir / name):
         console.print(f"{planned} planned and never needed: their variants did not climb", style="dim")
 
 

@@ -11,12 +11,11 @@ from rich.markup import escape
 
 from sweepkit.cli import command_line
 from sweepkit.config import paths, typed
-from sweepkit.launch.slurm.goes_on import CLIMB
-from sweepkit.launch.sweep_status import STATES, RunStatus, SweepStatus, status
-from sweepkit.promotion.ended import has_ended
+from sweepkit.launch.sweep_status import CLIMB, STATES, RunStatus, SweepStatus, status
 from sweepkit.report import drawing, numbers, terminal
 from sweepkit.report.sheet import Mark, Sheet
 from sweepkit.results.duration import duration
+from sweepkit.sweep.seen import has_ended
 
 EPILOG = """\
 examples:

@@ -29,7 +29,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from sweepkit import errors
-from sweepkit.config import assign, checks, groups, hydras_own, interpolations, own_conf, yaml_words
+from sweepkit.config import assign, cross_checks, groups, hydras_own, interpolations, own_conf, yaml_words
 from sweepkit.config.override import Override, parse, refuse_adding
 from sweepkit.config.schema import RunConfig
 
@@ -66,7 +66,7 @@ def compose(overrides: Sequence[str] = ()) -> RunConfig:
         found = _composed(folder, chosen)
         own_conf.say(folder, found.used)
         config = assign.assign(found.cfg, found.config, values)
-    checks.check(config)
+    cross_checks.check(config)
     return config
 
 
@@ -129,7 +129,7 @@ def with_block(config: RunConfig, block: str, overrides: Sequence[str]) -> RunCo
     if any(map(is_group_override, overrides)):
         return replace(config, **{block: getattr(compose(overrides), block)})
     config = apply(config, overrides)
-    checks.check(config)
+    cross_checks.check(config)
     return config
 
 

@@ -1,10 +1,14 @@
-"""Rules across fields: what each value alone cannot tell."""
+"""What a configuration must hold beyond names and types: every field's range, then rules across fields.
+
+Rules that need the horizon worked out (an automatic batch, a run without steps) are the plan's.
+"""
 
 from __future__ import annotations
 
 from sweepkit import errors
 from sweepkit.config import dimensions, holdout
 from sweepkit.config.choices import DatasetKind, Dtype, LauncherKind, MatrixOptimizer
+from sweepkit.config.facts import check_ranges
 from sweepkit.config.schema import (
     DatasetConfig,
     ExpertsConfig,
@@ -38,7 +42,8 @@ _LENGTHS = ("target_flops", "num_steps", "target_tokens")
 
 
 def check(config: RunConfig) -> None:
-    """Raises ConfigError for the first rule that is broken."""
+    """Raises ConfigError for the first range, or else the first rule across fields, that is broken."""
+    check_ranges(config)
     _check_model(config.model)
     _check_backout(config.model)
     _check_bigrams(config)

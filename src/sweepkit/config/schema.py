@@ -5,9 +5,9 @@ What stands together is in a file of its own (``schema_data.py``, ``schema_model
 holds all.
 
 Hydra composes ``conf/`` into a ``RunConfig``; OmegaConf checks names and types against these dataclasses,
-``checks.py`` ranges and rules across fields. Defaults live here and nowhere else: a file in ``conf/`` states
-only what differs. "auto" is resolved by the plan, or, for what only the node can tell (dtype, device), by the
-run, which records what it chose. What can be said of a field is said of it here (``facts.py``).
+``cross_checks.py`` ranges and rules across fields. Defaults live here and nowhere else: a file in ``conf/``
+states only what differs. "auto" is resolved by the plan, or, for what only the node can tell (dtype, device),
+by the run, which records what it chose. What can be said of a field is said of it here (``facts.py``).
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ class Estimate:
         hours: by the clock; None where no peak of the device is known.
         memory_gib: of all processes at a time: main memory, or that of the GPU with most of them.
         there_gib: how much there is of it; None where that is not known.
-        is_main: it is main memory, whose end stalls a machine; a GPU's ends the run alone (``plan/fit.py``).
+        is_main: it is main memory, whose end stalls a machine; a GPU's ends the run alone.
         workers, ranks: runs at a time, and processes of each.
         rows: of a micro-batch.
         to_prepare: texts that are fetched or tokenized first, in words.

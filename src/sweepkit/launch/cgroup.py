@@ -1,11 +1,18 @@
-"""Where the kernel says what this process's control group may use, and what became of it."""
+"""What this process's control group may use of memory, and what the kernel killed for want of it.
+
+SIGKILL alone does not say why. The kernel counts such kills for every control group (``memory.events``, in
+version 1 ``memory.oom_control``) and for the whole machine (``/proc/vmstat``), which is asked only where the
+group cannot be read: a kill elsewhere on the machine may then be taken for one of ours.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 _PROC, _CGROUP = Path("/proc"), Path("/sys/fs/cgroup")
+_COUNT = re.compile(r"^oom_kill (\d+)$", re.MULTILINE)
 
 
 def memory_files(version_1: str, version_2: str) -> Iterator[Path]:
@@ -31,3 +38,16 @@ def _upwards(root: Path, group: str, name: str) -> Iterator[Path]:
     inner = Path(group.lstrip("/"))
     for folder in (inner, *inner.parents):  # the last is the root itself
         yield root / folder / name
+
+
+def num_kills() -> int | None:
+    """How many the kernel has killed in this process's control group so far; None where it does not say."""
+    files = memory_files("memory.oom_control", "memory.events")
+    for path in (*files, _PROC / "vmstat"):
+        try:
+            found = _COUNT.search(path.read_text())
+        except OSError:
+            continue
+        if found:
+            return int(found.group(1))
+    return None

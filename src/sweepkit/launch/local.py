@@ -20,7 +20,7 @@ from pathlib import Path
 
 from sweepkit import exit_status
 from sweepkit.errors import StorageError, SweepkitError
-from sweepkit.launch import job, machine, oom
+from sweepkit.launch import cgroup, job, machine
 from sweepkit.launch.drivers import DriverDir
 from sweepkit.launch.ledger import Ledger, Run
 from sweepkit.launch.stopping import Stopping
@@ -74,7 +74,7 @@ class Pool:
         self._command = command
         self._processes = processes_per_run
         self._workers: list[_Worker] = []
-        self._num_kills = oom.num_kills()
+        self._num_kills = cgroup.num_kills()
         self._kills_at: list[float] = []  # of the last while, for memory; nobody's yet
         self._start_errors = 0
         self._start_kills = 0
@@ -137,7 +137,7 @@ class Pool:
 
     def _count_kills(self) -> None:
         now = time.monotonic()
-        before, self._num_kills = self._num_kills, oom.num_kills()
+        before, self._num_kills = self._num_kills, cgroup.num_kills()
         new = 0 if before is None or self._num_kills is None else self._num_kills - before
         self._kills_at = [at for at in self._kills_at if now - at < _DYING_S] + [now] * new
 

@@ -7,6 +7,7 @@ A run that is recorded as running but whose process is gone is ``lost``: the nex
 from __future__ import annotations
 
 import contextlib
+import shlex
 import time
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -18,7 +19,7 @@ from sweepkit.errors import SweepkitError
 from sweepkit.launch.drivers import LiveDriver, live_drivers
 from sweepkit.launch.ledger import Run
 from sweepkit.launch.pace import Pace, seconds_since, seconds_spent
-from sweepkit.launch.slurm import cluster, goes_on, submissions
+from sweepkit.launch.slurm import cluster, submissions
 from sweepkit.launch.slurm.cluster import QueuedTask
 from sweepkit.launch.slurm.retries import ClusterError
 from sweepkit.launch.slurm.submissions import Place, Submission
@@ -40,6 +41,8 @@ STATES = (
 )
 _ENDED = frozenset(state.value for state in (*FINAL_STATES, RunState.pruned))
 ALL = "all"
+#: Of ``resume``: to go on up the ladder.
+CLIMB = "--climb"
 #: What ``status`` calls the runs that no sweep in the folder asked for.
 NO_SWEEP = "(no sweep)"
 
@@ -190,9 +193,26 @@ def _sweep(
         device_hours_spent=sum(seconds_spent(run) for run in runs.values()) / 3600,
         device_hours_to_come=None if left is None else sum(left) / 3600,
         notes=list(asked.notes),
-        go_on=None if mine else goes_on.unattended(name, asked.submitted, asked.queue),
+        go_on=None if mine else _unattended(name, asked.submitted, asked.queue),
         runs=rows,
     )
+
+
+def _unattended(name: str, submitted: Sequence[Submission], queue: Sequence[QueuedTask]) -> str | None:
+    """The command that goes on with sweep ``name``; None where a gate waits, or Slurm has no part in it.
+
+    Args:
+        submitted: everything, oldest first.
+        queue: the jobs that have not ended.
+    """
+    gates = [item for item in submitted if item.is_gate and item.title == name]
+    rungs = [item for item in submitted if not item.is_gate and item.title.startswith(f"{name} ")]
+    mine = [item for item in submitted if item.title == name or item in rungs]
+    live = {task.name for task in queue}
+    if not mine or any(item.name in live for item in gates):
+        return None
+    line = gates[-1].command if gates else ["resume", name, *([CLIMB] if rungs else [])]
+    return f"sweepkit {shlex.join(line)}"
 
 
 def _run(run: Run, cell: Cell, pace: Pace, now: float, place: Place | None) -> RunStatus:

@@ -11,7 +11,7 @@ from operator import attrgetter
 from typing import NamedTuple
 
 from sweepkit import errors
-from sweepkit.config import checks, identity
+from sweepkit.config import cross_checks, identity
 from sweepkit.config.facts import Field, Identity, fields_of
 from sweepkit.config.schema import RunConfig, ScheduleConfig
 from sweepkit.plan import cost, depth_scaling, sizing, text, world
@@ -29,7 +29,7 @@ def build(config: RunConfig) -> RunPlan:
         ConfigError: the configuration breaks a rule, or the run would have no step.
         DataError: a folder of text is missing or cannot be read.
     """
-    checks.check(config)
+    cross_checks.check(config)
     config = text.pinned(config)
     decided = _decide(config)
     sizes, horizon, rates, decays, steps, texts = decided

@@ -22,6 +22,7 @@ from sweepkit.plan.sizing import Sizing
 
 _T = 1e12
 GIB = 2**30
+_SLACK = 2.0  # estimates are of the eager program; the compiler keeps fewer activations
 _CHUNK_LOGITS = 2**27  # ``model/loss.py`` on a GPU
 
 #: Dense (no sparsity) peak FLOP/s by device and dtype, from the makers' data sheets. fp32 is without TF32,
@@ -198,3 +199,19 @@ def _fp8_bytes(config: RunConfig, sizing: Sizing, tokens: int, logits: int) -> i
         return kept
     times, (rows, columns) = 2 if rule.scaling is Fp8Scaling.rowwise else 1, heads[0].shape
     return kept + 2 * rows * columns + times * (tokens * columns + logits)
+
+
+def check_memory(plan: RunPlan, num_ranks: int, device: str, there_gib: float | None) -> None:
+    """Refuse what cannot fit before anything is computed: the kernel would kill it, others perhaps too.
+
+    Args:
+        num_ranks: several share the optimizer's state, and the estimate is of one: they are let through.
+        device: its name, for the message.
+        there_gib: all the memory that ``device`` has; None where it is not known.
+
+    Raises:
+        MemoryError: the run would need far more.
+    """
+    needed_gib = plan.estimated_peak_memory_gib
+    if num_ranks == 1 and there_gib is not None and needed_gib > _SLACK * there_gib:
+        raise MemoryError(f"the run needs about {needed_gib:.1f} GiB, {device} has {there_gib:.1f} GiB")

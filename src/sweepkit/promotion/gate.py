@@ -6,7 +6,8 @@ It is *rejected* when it diverges more often than the reference or does not fit,
 to fail, or when even the good end of its interval stays short of min_effect. Everything else is
 *inconclusive*; it still climbs when its estimate reaches min_effect, because a screen that errs that way
 costs compute only. Single runs only rank: the best ``max_promoted`` climb, whatever the reference's one
-run was.
+run was. A search has as many points as its budget allows, so that some would always climb: there they have to
+beat the reference.
 
 On the last rung the gate adopts. All axes must be met there: a variant's p is the largest over its axes
 (intersection-union), corrected over the variants that got so far (step-down Dunnett; Holm where noise is
@@ -18,6 +19,7 @@ Same runs, same verdicts: nothing here is random or depends on time.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import pandas as pd
 
@@ -210,3 +212,17 @@ def _evidence(
         usual_metric=usual if followed else None,
         usual_effect=followed and followed.turned(sign),
     )
+
+
+def only_if_better(verdict: Verdict, rule: DecisionRule) -> Verdict:
+    """A verdict of the searched rung: by single runs, only a point that is better by min_effect climbs."""
+    effect = verdict.effect
+    if not verdict.climbs or effect.n > 1 or effect.effect is None:
+        return verdict
+    if -rule.sign * effect.effect >= rule.min_effect:
+        return verdict
+    reason = (
+        f"its single run is not better than the reference's by min_effect ({rule.min_effect:g}), as points "
+        "of a search have to be to climb"
+    )
+    return replace(verdict, climbs=False, reasons=[reason])

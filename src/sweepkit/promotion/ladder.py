@@ -26,7 +26,6 @@ from sweepkit.promotion import (
     gate,
     hindsight,
     looks,
-    searched,
     unselected,
     verdict_file,
     wording,
@@ -247,7 +246,7 @@ class _Judge:
         )
         found = [deferred.undecided(verdict, waiting, is_last) for verdict in found]
         if frozen.search and rung.name == frozen.rungs[0].name:
-            found = [searched.only_if_better(verdict, self.rule) for verdict in found]
+            found = [gate.only_if_better(verdict, self.rule) for verdict in found]
         found = [_with_left_out(verdict, known) for verdict in found]
         found = hindsight.Hindsight.of(frozen, rung.name).marked(found, list(rows["run_id"]))
         verdicts = [verdict for verdict in found if verdict.variant not in self.carried]

@@ -14,7 +14,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 from sweepkit import errors
-from sweepkit.config import checks, holdout
+from sweepkit.config import cross_checks, holdout
 from sweepkit.config.cross_checks import VALIDATION
 from sweepkit.config.schema import RunConfig, RungConfig
 from sweepkit.sweep import metric as metrics
@@ -63,7 +63,7 @@ def evaluated(config: RunConfig, rule: DecisionRule, rungs: Sequence[RungConfig]
         return config
     evaluation = dataclasses.replace(config.evaluation, streams=[*streams, stream])
     config = dataclasses.replace(config, evaluation=evaluation)
-    checks.check(config)
+    cross_checks.check(config)
     return config
 
 

@@ -11,6 +11,7 @@ unseen. Runs that were judged by a sweep are seen although their folders were de
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -19,7 +20,7 @@ from typing import Any
 
 from sweepkit import fsio
 from sweepkit.config import typed
-from sweepkit.errors import SweepkitError
+from sweepkit.errors import DamagedError, SweepkitError
 from sweepkit.plan.run_plan import RunSpec
 
 #: States and failures by which a run tells what became of its variant, without having logged a step.
@@ -161,6 +162,22 @@ def judged_in(sweep_dir: Path) -> list[Judgement]:
         if found := list(_judgements(sweep_dir.name, content, first_judged(sweep_dir))):
             return found
     return []
+
+
+def has_ended(sweep_dir: Path) -> bool:
+    """Whether a promotion ended here, so that cells without a run were not needed.
+
+    Warns of a file that cannot be read: what it would say is not known then, and is worked out again.
+    """
+    try:
+        return fsio.read_json(sweep_dir / _DECISIONS[-1])["finished"] is True
+    except DamagedError as error:
+        warnings.warn(
+            f"{error.path} is damaged ({error.why}); sweepkit promote writes it again", stacklevel=2
+        )
+        return False
+    except (FileNotFoundError, KeyError):
+        return False
 
 
 def judged_runs(sweep_dir: Path) -> frozenset[str]:

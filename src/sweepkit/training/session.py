@@ -23,7 +23,7 @@ import torch
 from sweepkit.config import typed
 from sweepkit.distributed.team import Report, Team
 from sweepkit.errors import ConfigError, StorageError
-from sweepkit.plan import memory_fit, world
+from sweepkit.plan import cost, world
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.results.record import FailureClass, RunDir, RunRecord, RunState
 from sweepkit.training import device as devices
@@ -241,7 +241,7 @@ class Session:
         with clock.measure("setup"):
             chosen = Chosen.of(plan, config, ranks)
             device, precision = chosen.device, chosen.precision
-            memory_fit.check(
+            cost.check_memory(
                 plan, ranks.size, devices.name(device), devices.memory_gib(device, self._main_memory_gib)
             )
             utilisation = throughput.utilisation(plan, precision, device, ranks.size)

@@ -1,4 +1,4 @@
-"""A job that runs one sweepkit command: gates, and the workers of a search.
+"""What the tasks of a submission call: their shard's ``Task``, or a sweepkit command, as a gate does.
 
 A **gate** waits for arrays to end and goes on from there: its command looks at the run folders and submits
 again what was lost, with a successor of the gate, or decides the rung and submits the next. Nothing depends
@@ -11,14 +11,19 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from submitit.helpers import DelayedSubmission
 
-from sweepkit.launch.slurm import task
+from sweepkit.config.schema import LauncherConfig
+from sweepkit.launch.slurm import submissions, task
 from sweepkit.launch.slurm.retries import IS_JOB
+from sweepkit.launch.slurm.submissions import Submission
+from sweepkit.launch.slurm.task import Task
 
 
 @dataclass(frozen=True)
@@ -51,3 +56,23 @@ class Command:
     def checkpoint(self) -> DelayedSubmission:
         """The command can be run again from the start."""
         return DelayedSubmission(self)
+
+
+def task_settings(launcher: LauncherConfig) -> dict[str, int]:
+    """What every ``Task`` is told of the launcher."""
+    return {
+        "num_workers": launcher.slurm.workers_per_task,
+        "processes_per_run": launcher.processes_per_run,
+        "max_attempts": launcher.max_attempts,
+        "max_requeues": launcher.slurm.max_requeues,
+    }
+
+
+def calls_of(submission: Submission, results_dir: Path) -> list[Callable[[], Any]]:
+    """A callable a task, in order; picklable by reference."""
+    if submission.command:
+        requeues = submission.settings["max_requeues"]
+        call = Command(tuple(submission.command), results_dir, requeues)
+        return [call] * max(1, len(submission.tasks))
+    folder = submissions.folder(results_dir) / "shards"
+    return [Task(folder / name, results_dir, **submission.settings) for name in submission.shards]

@@ -25,7 +25,7 @@ from sweepkit.config import variables
 from sweepkit.config.schema import SlurmConfig
 from sweepkit.errors import invalid
 from sweepkit.launch import claims, job
-from sweepkit.launch.slurm import calls, cluster, snapshot, submissions
+from sweepkit.launch.slurm import cluster, command, snapshot, submissions
 from sweepkit.launch.slurm.retries import ClusterError, patient
 from sweepkit.launch.slurm.shards import Resources
 from sweepkit.launch.slurm.submissions import Submission
@@ -58,7 +58,7 @@ def place(submission: Submission, parameters: dict[str, Any], results_dir: Path)
         executor.update_parameters(job_name=submission.name, **parameters)
         try:
             with _from_outside(), executor.batch():
-                jobs = [executor.submit(call) for call in calls.of(submission, results_dir)]
+                jobs = [executor.submit(call) for call in command.calls_of(submission, results_dir)]
         except (FailedJobError, FailedSubmissionError, subprocess.SubprocessError, OSError) as error:
             found = _found(submission.name)
             if found is None:
@@ -208,7 +208,7 @@ def _adopt(intent: Submission, job_id: str, results_dir: Path) -> Submission:
     """
     placed = _placed(intent, job_id, results_dir)
     log_folder = submissions.log_folder(results_dir, intent.name)
-    for index, call in enumerate(calls.of(intent, results_dir)):
+    for index, call in enumerate(command.calls_of(intent, results_dir)):
         path = JobPaths(log_folder, job_id=placed.full_id(index)).submitted_pickle
         if not path.exists():
             delayed = DelayedSubmission(call)

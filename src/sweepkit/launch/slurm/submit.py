@@ -21,7 +21,8 @@ from sweepkit.config.schema import LauncherConfig, SlurmConfig
 from sweepkit.launch.ledger import Ledger, Run
 from sweepkit.launch.other_sources import OtherSources, settle
 from sweepkit.launch.reopen import reopen
-from sweepkit.launch.slurm import calls, cluster, elsewhere, losses, shards, submissions
+from sweepkit.launch.slurm import cluster, elsewhere, losses, shards, submissions
+from sweepkit.launch.slurm.command import task_settings
 from sweepkit.launch.slurm.place import job_name, parameters, place, settle_intents, submitting, turn
 from sweepkit.launch.slurm.retries import ClusterError
 from sweepkit.launch.slurm.shards import Resources, Shard
@@ -201,7 +202,7 @@ def _new_array(
 ) -> Submission:
     """Its shards, written, under a name of their content and of how often they were submitted before."""
     names = [shards.write(shard, submissions.folder(results_dir) / "shards") for shard in some]
-    settings = calls.settings(launcher)
+    settings = task_settings(launcher)
     for times in range(10_000):
         name = f"{job_name(title, results_dir)}-{fsio.digest([names, times])[:10]}"
         before = submissions.read(results_dir, name)
