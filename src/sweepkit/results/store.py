@@ -191,14 +191,15 @@ def _joined(row: flatten.Row, record: flatten.Row | None) -> flatten.Row:
 def _records(results: Path, run_ids: Mapping[str, str | None]) -> dict[str, flatten.Row]:
     """Run → its row, with the losses of the evaluation that is asked of it; None: of its own."""
     sources = {run_id: RunDir.of(results, run_id).record_path for run_id in run_ids}
-    records = read_cached(results / ".index" / "records.jsonl", sources, flatten.read_record)
+    parsed = read_cached(results / ".index" / "records.jsonl", sources, flatten.read_record)
+    records = {run_id: record for run_id, record in parsed.items() if record}
     for record in records.values():
-        if record and record["state"] == CORRUPT:
+        if record["state"] == CORRUPT:
             warnings.warn(record["failure_message"], stacklevel=3)
     apart = {
         run_id: RunDir.of(results, run_id).evaluation_path(str(run_ids[run_id]))
         for run_id, record in records.items()
-        if record and asked.is_apart(record, run_ids[run_id])
+        if asked.is_apart(record, run_ids[run_id])
     }
     evaluations = read_cached(
         results / ".index" / "evaluations.jsonl",

@@ -50,8 +50,9 @@ def _parameter(key: str, item: Override, values: Mapping[str, Sequence[str]]) ->
     log = "log" in getattr(value, "tags", ())
     if isinstance(value, IntervalSweep):
         whole = isinstance(value.start, int) and isinstance(value.end, int)
-        steps = {"step": 1} if whole and float in kinds(key) else {}  # int(interval(...)) of a float field
-        return {"low": value.start, "high": value.end, "log": log} | steps
+        found: dict[str, object] = {"low": value.start, "high": value.end, "log": log}
+        # int(interval(...)) of a float field
+        return found | {"step": 1} if whole and float in kinds(key) else found
     if isinstance(value, RangeSweep) and not log and len(values[key]) > 1:
         numbers = [set_fields.split(f"{key}={text}", key)[1] for text in values[key]]
         if value.step and value.step > 0:
