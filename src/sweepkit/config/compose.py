@@ -36,7 +36,7 @@ from sweepkit.config.schema import RunConfig
 #: The file that all is composed from: ``config.yaml`` with the settings of Hydra that we need.
 PRIMARY = "command_line"
 #: Hydra 1.3 wants to be told which defaults hold; later ones have one set, and warn.
-VERSION_BASE: dict[str, Any] = {"version_base": "1.3"} if hydra.__version__.startswith("1.3.") else {}
+VERSION_BASE: dict[str, str] = {"version_base": "1.3"} if hydra.__version__.startswith("1.3.") else {}
 #: Hydra's global state is not thread-safe.
 _lock = threading.RLock()
 

@@ -22,14 +22,17 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
 import torch.distributed as dist
 from torch._C._distributed_c10d import TCPStore
 
+from sweepkit.config import typed
 from sweepkit.distributed.ranks import JOIN_TIMEOUT, LEADER, TIMEOUT, Ranks, from_environment
 from sweepkit.exit_status import STOPPED, VANISHED, in_words
+from sweepkit.plan.run_plan import RunPlan
 
 FOLLOWER_COMMAND = (sys.executable, "-m", "sweepkit.training.follow")
 _LOOK_S = 1.0
@@ -38,6 +41,15 @@ _REPORT_S = 3.0  # for a failure to become known where only its echo was heard
 _END_S = 20.0
 _NCCL_LINES = 4  # of an error of NCCL's, the last of which says what was wrong
 _FAILED, _RECORDED, _GOING = "failed", "recorded", "going"
+
+
+@dataclass(frozen=True)
+class Order:
+    """A run that all ranks are to do; without an attempt its kept weights are evaluated."""
+
+    plan: RunPlan
+    run_dir: Path
+    attempt: int | None
 
 
 @dataclass(frozen=True)
@@ -82,7 +94,7 @@ class Team:
         if self.ranks.leads:
             atexit.register(self.dismiss)
 
-    def order(self, value: dict[str, Any]) -> None:
+    def order(self, value: Order) -> None:
         """The leader tells the others what to do next. Raises SystemExit on a broken team."""
         if self.broken:
             print(
@@ -92,17 +104,17 @@ class Team:
             )
             sys.exit(STOPPED)
         self._busy = True
-        self.ranks.word(value)
+        self.ranks.word(typed.dump(value))
 
-    def next_order(self) -> dict[str, Any] | None:
+    def next_order(self) -> Order | None:
         """What the leader wants of the others; None when they may go."""
-        order: dict[str, Any] | None = self.ranks.word()
-        self._busy = order is not None
-        if order is None:
+        said = self.ranks.word()
+        self._busy = said is not None
+        if said is None:
             self._store.set(f"{_GOING}/{self.ranks.rank}", "")
             self._stop_watching()
             self._leave_group()
-        return order
+        return None if said is None else typed.load(Order, said)
 
     def done(self) -> None:
         """The order has been carried out on this rank."""

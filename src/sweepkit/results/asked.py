@@ -8,12 +8,10 @@ them, which is no answer yet.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 from sweepkit import fsio
-from sweepkit.results.columns import CORRUPT
+from sweepkit.results.columns import CORRUPT, Row
 from sweepkit.results.record import FailureClass, RunDir, RunRecord, RunState
 from sweepkit.sweep import metric
 
@@ -61,12 +59,12 @@ def seen(record: RunRecord, evaluation: RunRecord | None) -> RunRecord:
     )
 
 
-def is_apart(row: Mapping[str, Any], key: str | None) -> bool:
+def is_apart(row: Row, key: str | None) -> bool:
     """Whether a row of the runs table has losses of another evaluation than ``key``; None: of its own."""
     return key is not None and row.get("evaluation_key", key) != key
 
 
-def seen_row(row: Mapping[str, Any], evaluation: Mapping[str, Any] | None, key: str) -> dict[str, Any]:
+def seen_row(row: Row, evaluation: Row | None, key: str) -> Row:
     """``seen`` for a row of the runs table that is apart.
 
     Numbers are of both environments where they differ, so that they compare only with others of these two.

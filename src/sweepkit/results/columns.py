@@ -12,6 +12,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
+
+Row = dict[str, Any]  # column → value, as JSON has it
 
 
 class Direction(Enum):

@@ -15,12 +15,10 @@ from sweepkit.errors import DamagedError, SweepkitError
 from sweepkit.plan import text
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.results import columns, planned_epochs
-from sweepkit.results.columns import CORRUPT
+from sweepkit.results.columns import CORRUPT, Row
 from sweepkit.results.record import SCHEMA_VERSION, FailureClass, RunDir, RunRecord, RunState
 from sweepkit.sweep import amendments, conflicts, frozen, labels, metric, trials
 from sweepkit.sweep.cell import Cell
-
-Row = dict[str, Any]
 
 _PLAN_COLUMNS = (
     "run_id", "variant_id", "seed", "pair_key", "compile_key", "evaluation_key", "depth", "width",

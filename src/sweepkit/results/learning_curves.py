@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from sweepkit.results import asked, columns
-from sweepkit.results.flatten import Row
+from sweepkit.results.columns import Row
 from sweepkit.results.record import RunDir
 
 _RUN_COLUMNS = ("run_id", "variant", "role", "rung", "depth", "seed", "state")

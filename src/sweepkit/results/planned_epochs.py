@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from functools import cache
-from typing import Any
 
 from sweepkit import fsio
 from sweepkit.config import typed
@@ -16,6 +15,7 @@ from sweepkit.config.schema import RunConfig
 from sweepkit.errors import SweepkitError
 from sweepkit.plan import epochs
 from sweepkit.plan.run_plan import RunPlan
+from sweepkit.results.columns import Row
 
 _BLOCKS = ("dataset", "tokenizer", "packing")
 
@@ -26,7 +26,7 @@ def text_of(plan: RunPlan) -> str:
     return fsio.canonical_json([read, plan.sequence_len, plan.texts])
 
 
-def fill(rows: list[dict[str, Any]], key: str, state: str) -> None:
+def fill(rows: list[Row], key: str, state: str) -> None:
     """Take ``text_of`` out of every row, and give epochs to those in a state, where their text is known.
 
     Args:

@@ -13,6 +13,7 @@ from typing import Any
 
 from sweepkit import fsio
 from sweepkit.config import typed
+from sweepkit.results.columns import Row
 from sweepkit.results.record import RunDir, RunRecord, RunState
 from sweepkit.sweep.frozen import Frozen
 
@@ -62,7 +63,7 @@ def read(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def as_seen(record: dict[str, Any], entries: dict[str, Any], sweep: str, identity: str) -> dict[str, Any]:
+def as_seen(record: Row, entries: dict[str, Any], sweep: str, identity: str) -> Row:
     """A record's row as one sweep sees it: pruned where it has pruned that run, else stopped half way."""
     state, entry = record.get("state"), _entry(entries, sweep, identity)
     if entry is not None and state not in _ANSWERS:

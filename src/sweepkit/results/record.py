@@ -322,9 +322,9 @@ class RunDir:
         except (OSError, SweepkitError):
             return Progress()
 
-    def metrics(self) -> list[dict[str, Any]]:
+    def metrics(self) -> list[columns.Row]:
         """Rows by step, in order; where a step was logged twice the later attempt wins. No damaged ones."""
-        rows: dict[int, dict[str, Any]] = {}
+        rows: dict[int, columns.Row] = {}
         for row in fsio.read_lines(self.metrics_path):
             if isinstance(row.get("step"), int):
                 rows[row["step"]] = rows.get(row["step"], {}) | row

@@ -31,7 +31,7 @@ from sweepkit.results import (
     planned_epochs,
     pruned,
 )
-from sweepkit.results.columns import CORRUPT, DELETED, INFEASIBLE, PLANNED, REFERENCE, Column
+from sweepkit.results.columns import CORRUPT, DELETED, INFEASIBLE, PLANNED, REFERENCE, Column, Row
 from sweepkit.results.index import read_cached
 from sweepkit.results.record import RunDir, RunState
 from sweepkit.sweep import file, frozen_head, seen
@@ -98,7 +98,7 @@ def _of_sweep(sweep: str, results: Path, evaluation: str | None) -> pd.DataFrame
     plan_path = _plan_path(sweep, results)
     index = results / ".index"
     cells = read_cached(index / f"sweep-{sweep}.jsonl", {sweep: plan_path}, flatten.read_cells, write_from=1)
-    rows: list[flatten.Row] = cells.get(sweep, [])
+    rows: list[Row] = cells.get(sweep, [])
     rows = flatten.with_trials(rows, plan_path.parent)
     rows = flatten.with_amendments(rows, plan_path.parent)
     head = frozen_head.found(results / sweep)
@@ -165,7 +165,7 @@ def typed(frame: pd.DataFrame, known: tuple[Column, ...]) -> pd.DataFrame:
     return pd.DataFrame({name: _cast(frame[name], dtype) for name, dtype in dtypes.items()})
 
 
-def _frame(rows: list[flatten.Row]) -> pd.DataFrame:
+def _frame(rows: list[Row]) -> pd.DataFrame:
     planned_epochs.fill(rows, flatten.TEXT, PLANNED)
     return typed(pd.DataFrame(rows), columns.RUN_COLUMNS)
 
@@ -181,14 +181,14 @@ def _cast(values: pd.Series[Any], name: str) -> pd.Series[Any]:
         return numbers.where(numbers % 1 == 0).astype(dtype) if name == columns.INT else numbers.astype(dtype)
 
 
-def _joined(row: flatten.Row, record: flatten.Row | None) -> flatten.Row:
+def _joined(row: Row, record: Row | None) -> Row:
     """Plan and record of one cell; what the plan says about the request wins."""
     found = {"state": PLANNED, **(record or {}), **row}
     key = (record or {}).get("evaluation_key") or row.get("evaluation_key")
     return found if key is None else found | {"evaluation_key": key}
 
 
-def _records(results: Path, run_ids: Mapping[str, str | None]) -> dict[str, flatten.Row]:
+def _records(results: Path, run_ids: Mapping[str, str | None]) -> dict[str, Row]:
     """Run → its row, with the losses of the evaluation that is asked of it; None: of its own."""
     sources = {run_id: RunDir.of(results, run_id).record_path for run_id in run_ids}
     parsed = read_cached(results / ".index" / "records.jsonl", sources, flatten.read_record)
@@ -218,7 +218,7 @@ def _records(results: Path, run_ids: Mapping[str, str | None]) -> dict[str, flat
     return {run_id: record for run_id, record in records.items() if record}
 
 
-def _feasible(row: flatten.Row, head: frozen_head.Head | None) -> flatten.Row:
+def _feasible(row: Row, head: frozen_head.Head | None) -> Row:
     """A trial's row, where it was searched; one over the search's memory limit is no answer."""
     if head is None or head.sweep.search is None:
         return row
@@ -238,7 +238,7 @@ def _prunings(results: Path, run_ids: Iterable[str]) -> dict[str, dict[str, Any]
     return read_cached(results / ".index" / "pruned.jsonl", sources, pruned.read)
 
 
-def _all_rows(results: Path, evaluation: str | None) -> list[flatten.Row]:
+def _all_rows(results: Path, evaluation: str | None) -> list[Row]:
     run_ids = sorted(fsio.folders(results / "runs"))
     sources = {run_id: RunDir.of(results, run_id).plan_path for run_id in run_ids}
     plans = read_cached(results / ".index" / "plans.jsonl", sources, flatten.read_plan)
@@ -252,7 +252,7 @@ def _all_rows(results: Path, evaluation: str | None) -> list[flatten.Row]:
     ]
 
 
-def _fill_levels(rows: list[flatten.Row], sweep: SweepFile | None) -> None:
+def _fill_levels(rows: list[Row], sweep: SweepFile | None) -> None:
     """Give every axis a cell's label does not name its reference level: "reference" if that has no name."""
     axes = {axis: sweep.reference.get(axis, REFERENCE) for axis in sweep.axes} if sweep else {}
     for axis, level in (dict.fromkeys(flatten.axes_of(rows), REFERENCE) | axes).items():
@@ -260,7 +260,7 @@ def _fill_levels(rows: list[flatten.Row], sweep: SweepFile | None) -> None:
             row.setdefault(f"level_{axis}", level)
 
 
-def _with_numbers(frame: pd.DataFrame, rows: list[flatten.Row]) -> pd.DataFrame:
+def _with_numbers(frame: pd.DataFrame, rows: list[Row]) -> pd.DataFrame:
     """``frame`` with numbers and truth values where the levels of an axis are a field's, not text."""
     for axis in flatten.axes_of(rows):
         values = [row[f"level_{axis}"] for row in rows]

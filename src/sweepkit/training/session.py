@@ -16,12 +16,10 @@ import math
 import shutil
 import traceback
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import torch
 
-from sweepkit.config import typed
-from sweepkit.distributed.team import Report, Team
+from sweepkit.distributed.team import Order, Report, Team
 from sweepkit.errors import ConfigError, StorageError
 from sweepkit.plan import cost, world
 from sweepkit.plan.run_plan import RunPlan
@@ -85,7 +83,7 @@ class Session:
             The record as written: complete, diverged, failed or preempted. On a full disk the file may be an
             older one.
         """
-        self._team.order({"plan": typed.dump(plan), "run_dir": str(run_dir.path), "attempt": attempt})
+        self._team.order(Order(plan, run_dir.path, attempt))
         return self._attempt(plan, run_dir, attempt, should_stop)
 
     def evaluate(
@@ -99,17 +97,17 @@ class Session:
         Returns:
             The record of the evaluation, as written beside the run's own (``evaluations/KEY.json``).
         """
-        self._team.order({"plan": typed.dump(plan), "run_dir": str(run_dir.path), "attempt": None})
+        self._team.order(Order(plan, run_dir.path, None))
         return self._evaluation(plan, run_dir, should_stop)
 
     def follow(self) -> None:
         """Take part, as another rank than the leader, in what the leader runs, until it is done."""
         while (order := self._team.next_order()) is not None:
-            plan, run_dir = typed.load(RunPlan, order["plan"]), RunDir(Path(order["run_dir"]))
-            if order["attempt"] is None:
-                record = self._evaluation(plan, run_dir, lambda: False)
+            run_dir = RunDir(order.run_dir)
+            if order.attempt is None:
+                record = self._evaluation(order.plan, run_dir, lambda: False)
             else:
-                record = self._attempt(plan, run_dir, order["attempt"], lambda: False)
+                record = self._attempt(order.plan, run_dir, order.attempt, lambda: False)
             if self._team.broken:
                 self._team.stay()
                 raise SystemExit(f"rank {self._team.ranks.rank}: {record.failure_message}")
