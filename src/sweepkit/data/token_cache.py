@@ -9,6 +9,7 @@ commit and goes on from there.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import time
@@ -22,12 +23,13 @@ import numpy as np
 import numpy.typing as npt
 
 from sweepkit import fsio
+from sweepkit.config import typed
 from sweepkit.data import cache
 from sweepkit.data.block_check import CheckedArray
 from sweepkit.data.documents import Documents, no_text
 from sweepkit.data.progress import Report
 from sweepkit.data.tokenizer import Tokenizer
-from sweepkit.errors import DamagedError, DataError
+from sweepkit.errors import ConfigError, DamagedError, DataError
 from sweepkit.plan.text_file import TextFile
 
 COMMIT_EVERY_S = 5.0
@@ -108,6 +110,20 @@ def ensure(
     )
 
 
+@dataclass
+class _Progress:
+    """How far a build has come, of which text and with which tokenizer."""
+
+    tokenizer_digest: str
+    commit: str | None
+    file: int = 0  # the next one, and its next batch
+    batch: int = 0
+    num_docs: int = 0
+    num_tokens: int = 0
+    num_bytes: int = 0
+    text_digest: str = ""
+
+
 class _Writer:
     def __init__(self, working: Path, tokenizer: Tokenizer) -> None:
         self._working = working
@@ -124,7 +140,7 @@ class _Writer:
             (self._working / "tokens.bin").open("ab") as tokens,
             (self._working / "doc_lengths.bin").open("ab") as lengths,
         ):
-            for file, batch, texts in _batches(files, state["file"], state["batch"]):
+            for file, batch, texts in _batches(files, state.file, state.batch):
                 try:
                     whole = self._append(texts, tokens, lengths, state, max_bytes)
                 except DataError as error:
@@ -132,43 +148,32 @@ class _Writer:
                     raise DataError(
                         f"{files[file].name}, row {row + 1} of batch {batch + 1}: {error}"
                     ) from None
-                state["file"], state["batch"] = file, batch + 1
+                state.file, state.batch = file, batch + 1
                 share = file / len(files) if len(files) > 1 else None
-                report(share, state["num_docs"], state["num_tokens"])
+                report(share, state.num_docs, state.num_tokens)
                 if not whole:
                     break
                 if time.monotonic() - committed > COMMIT_EVERY_S:
                     for handle in (tokens, lengths):
                         handle.flush()
                         os.fsync(handle.fileno())
-                    fsio.write_json(self._working / _PROGRESS, state)
+                    fsio.write_json(self._working / _PROGRESS, typed.dump(state))
                     committed = time.monotonic()
         (self._working / _PROGRESS).unlink(missing_ok=True)
-        if not state["num_docs"]:
+        if not state.num_docs:
             raise no_text()
-        return {
-            "dtype": self._dtype.name,
-            "num_tokens": state["num_tokens"],
-            "num_docs": state["num_docs"],
-            "num_bytes": state["num_bytes"],
-            "text_digest": state["text_digest"],
-            "tokenizer_digest": self._tokenizer.digest,
-            "commit": commit,
-        }
+        whole_text = {name: item for name, item in vars(state).items() if name not in ("file", "batch")}
+        return {"dtype": self._dtype.name, **whole_text}
 
-    def _resume(self, commit: str | None) -> dict[str, Any]:
-        state: dict[str, Any] = {"file": 0, "batch": 0, "num_docs": 0, "num_tokens": 0, "num_bytes": 0}
-        text = {"tokenizer_digest": self._tokenizer.digest, "commit": commit}
-        state |= {"text_digest": ""} | text
-        try:
-            found = fsio.read_json(self._working / _PROGRESS)
-            if found.keys() == state.keys() and all(found[name] == text[name] for name in text):
+    def _resume(self, commit: str | None) -> _Progress:
+        state = _Progress(self._tokenizer.digest, commit)
+        with contextlib.suppress(FileNotFoundError, DamagedError, ConfigError):
+            found = typed.load(_Progress, fsio.read_json(self._working / _PROGRESS))
+            if (found.tokenizer_digest, found.commit) == (state.tokenizer_digest, commit):
                 state = found
-        except (FileNotFoundError, DamagedError):
-            pass
         for name, size in (
-            ("tokens.bin", state["num_tokens"] * self._dtype.itemsize),
-            ("doc_lengths.bin", state["num_docs"] * 8),
+            ("tokens.bin", state.num_tokens * self._dtype.itemsize),
+            ("doc_lengths.bin", state.num_docs * 8),
         ):
             path = self._working / name
             path.touch()
@@ -186,7 +191,7 @@ class _Writer:
         return True
 
     def _append(
-        self, texts: list[str], tokens: Any, lengths: Any, state: dict[str, Any], limit: int | None
+        self, texts: list[str], tokens: Any, lengths: Any, state: _Progress, limit: int | None
     ) -> bool:
         """Write one batch; False once ``limit`` is reached."""
         kept: list[str] = []
@@ -195,14 +200,14 @@ class _Writer:
             if not text:
                 continue
             data = text.encode()
-            if limit is not None and state["num_bytes"] and state["num_bytes"] + len(data) > limit:
+            if limit is not None and state.num_bytes and state.num_bytes + len(data) > limit:
                 whole = False
                 break
             kept.append(text)
-            state["num_bytes"] += len(data)
+            state.num_bytes += len(data)
             # A chain, so that the digest can be resumed from its last value.
-            chained = bytes.fromhex(state["text_digest"]) + hashlib.sha256(data).digest()
-            state["text_digest"] = hashlib.sha256(chained).hexdigest()
+            chained = bytes.fromhex(state.text_digest) + hashlib.sha256(data).digest()
+            state.text_digest = hashlib.sha256(chained).hexdigest()
         encoded = self._tokenizer.encode_batch(kept, self._num_threads)
         doc_lengths = np.array([len(ids) + 1 for ids in encoded], dtype=np.int64)
         flat = np.empty(int(doc_lengths.sum()), dtype=self._dtype)
@@ -213,8 +218,8 @@ class _Writer:
             position += len(ids) + 1
         tokens.write(flat.tobytes())
         lengths.write(doc_lengths.tobytes())
-        state["num_docs"] += len(kept)
-        state["num_tokens"] += len(flat)
+        state.num_docs += len(kept)
+        state.num_tokens += len(flat)
         return whole
 
 
