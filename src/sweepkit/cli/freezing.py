@@ -6,13 +6,12 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from sweepkit.cli import no_effect, running
-from sweepkit.config import holdout
 from sweepkit.config.choices import DatasetKind, LauncherKind
 from sweepkit.launch import budget, named
 from sweepkit.plan import epochs, text
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.printable import counted
-from sweepkit.sweep import frozen, frozen_head, tested
+from sweepkit.sweep import frozen, frozen_head, sealed_text, tested
 from sweepkit.sweep.cell import REFERENCE, Cell
 from sweepkit.sweep.file import SweepFile
 from sweepkit.sweep.frozen import Frozen
@@ -81,7 +80,7 @@ def _check_last_text(plan: RunPlan) -> None:
     is_known = top.dataset.kind is DatasetKind.embedded
     if is_known or top.launcher.kind is LauncherKind.slurm:  # whose nodes may have data that is not here
         return
-    if any(holdout.base(stream) for stream in top.evaluation.streams):
+    if sealed_text.streams(plan):
         from sweepkit.data.prepare import prepare  # heavy, and ``plan`` does without
 
         prepare(top)

@@ -27,6 +27,11 @@ def base(stream: str) -> str | None:
     return stream.removesuffix(SUFFIX) if stream.endswith(SUFFIX) else None
 
 
+def usual(stream: str) -> str:
+    """The stream that is scored of the same text: a holdout's, any other itself."""
+    return stream.removesuffix(SUFFIX)
+
+
 def num_bytes(config: RunConfig, stream: str) -> int | None:
     """Of the text that a usual stream is of; None where only reading tells."""
     dataset = config.dataset

@@ -41,7 +41,7 @@ class TextRead:
 def measured_on(config: RunConfig, stream: str) -> dict[str, object]:
     """Dotted field → value, of the fields that decide what a loss on ``stream`` is a loss on."""
     kinds = {"every"}
-    if (holdout.base(stream) or stream) != _SHARED:
+    if holdout.usual(stream) != _SHARED:
         kinds.add("own" if config.dataset.validation_path is None else "validation")
 
     def value_of(key: str) -> Any:

@@ -148,7 +148,7 @@ def evaluation_flops(plan: RunPlan) -> int:
     num_bytes = 0
     for stream in config.evaluation.streams:
         most = config.evaluation.max_bytes
-        num_bytes += min(most, holdout.num_bytes(config, holdout.base(stream) or stream) or most)
+        num_bytes += min(most, holdout.num_bytes(config, holdout.usual(stream)) or most)
     return round(num_bytes / bytes_a_token(config.tokenizer.vocab_size) * plan.flops_per_token / 3)
 
 

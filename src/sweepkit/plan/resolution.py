@@ -56,7 +56,7 @@ def resolved(
 
 def scored_bytes(config: RunConfig) -> int:
     """At most the longest text that is scored, where that is known: above its size, all of it is."""
-    streams = {holdout.base(stream) or stream for stream in config.evaluation.streams}
+    streams = {holdout.usual(stream) for stream in config.evaluation.streams}
     sizes = [holdout.num_bytes(config, stream) for stream in streams]
     known = [size for size in sizes if size is not None]
     limit = config.evaluation.max_bytes

@@ -84,7 +84,7 @@ def texts(config: RunConfig) -> dict[str, str | None]:
         found[TOKENIZER] = embedded_digest()
     if (path := config.dataset.validation_path) is not None:
         found[VALIDATION] = folder_text.digest(path, "dataset.validation_path")
-    if any((holdout.base(stream) or stream) == PROBE for stream in config.evaluation.streams):
+    if any(holdout.usual(stream) == PROBE for stream in config.evaluation.streams):
         found[PROBE] = embedded_digest()
     return found
 

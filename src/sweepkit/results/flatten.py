@@ -14,10 +14,10 @@ from sweepkit.config.measured import MeasuredOn
 from sweepkit.errors import DamagedError, SweepkitError
 from sweepkit.plan import text
 from sweepkit.plan.run_plan import RunPlan
-from sweepkit.results import columns, planned_epochs
+from sweepkit.results import asked, columns, planned_epochs
 from sweepkit.results.columns import CORRUPT, Row
 from sweepkit.results.record import SCHEMA_VERSION, FailureClass, RunDir, RunRecord, RunState
-from sweepkit.sweep import amendments, conflicts, frozen, labels, metric, trials
+from sweepkit.sweep import amendments, conflicts, frozen, labels, trials
 from sweepkit.sweep.cell import Cell
 
 _PLAN_COLUMNS = (
@@ -31,7 +31,7 @@ _RECORD_COLUMNS = (
     "num_steps", "started_at", "ended_at", "environment_fingerprint", "evaluation_key", "sample",
 )  # fmt: skip
 _RESULT_COLUMNS = (
-    "val_bpb", "final_train_loss", "train_time_s", "median_step_time_s", "compile_time_s", "eval_time_s",
+    "final_train_loss", "train_time_s", "median_step_time_s", "compile_time_s", "eval_time_s",
     "checkpoint_time_s", "tokens_per_s", "mfu", "mfu_fp8", "mfu_rest", "communication_frac",
     "num_skipped_steps", "peak_memory_gib", "total_flops", "epochs",
 )  # fmt: skip
@@ -62,7 +62,7 @@ def record_row(record: RunRecord) -> Row:
     row |= {
         name: value
         for name, value in record.results.items()
-        if name in _RESULT_COLUMNS or name.startswith(("bpb_", metric.EMA))
+        if name in _RESULT_COLUMNS or asked.is_loss(name)
     }
     fingerprints = record.evaluation_fingerprints
     row |= {f"evaluation_fingerprint_{stream}": value for stream, value in fingerprints.items()}

@@ -71,7 +71,7 @@ class Engine:
     def _use_fp8(self, plan: RunPlan, backend: Fp8Backend) -> int:
         """Let the Linear layers that ``in_fp8`` names multiply in FP8; returns how many."""
         rule = plan.config.precision.fp8
-        how: dict[str, bool] = {
+        how: dict[str, Any] = {
             "native": backend is Fp8Backend.native,
             "rowwise": rule.scaling is Fp8Scaling.rowwise,
         }

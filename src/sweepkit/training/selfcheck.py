@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -180,7 +181,7 @@ def _plain_attention(operands: list[Tensor], window: int) -> Tensor:
 def _fp8_checks(device: torch.device, backend: Fp8Backend, compiled: bool) -> Iterator[Check]:
     native, parts = backend is Fp8Backend.native, []
     for scaling in Fp8Scaling:
-        how: dict[str, bool] = {"native": native, "rowwise": scaling is Fp8Scaling.rowwise}
+        how: dict[str, Any] = {"native": native, "rowwise": scaling is Fp8Scaling.rowwise}
         linear, quantize, name = partial(fp8.linear, **how), fp8.quantize, f"{scaling.name}, {backend.name}"
         parts.append((f"linear, {name}", _linear(linear)))
         parts.append((f"projection, {name}", _projection(partial(fp8.Projection, quantize=quantize, **how))))
