@@ -26,13 +26,13 @@ from sweepkit.promotion.simulation.worlds import Array, Truth
 from sweepkit.sweep import expand
 from sweepkit.sweep.file import ALL, SweepFile
 
-FILE = Path(__file__).with_name("worlds.yaml")
+FILE = Path(__file__).with_name("campaign_worlds.yaml")
 _LUCK_SD = 3.0  # of all runs of a seed, in SDs of a run's own noise
 
 
 @dataclass(frozen=True)
 class Kind:
-    """Of a world; ``worlds.yaml`` explains the fields."""
+    """Of a world; ``campaign_worlds.yaml`` explains the fields."""
 
     mean: float
     sd: float
