@@ -83,11 +83,7 @@ def add_parser(subparsers: Any) -> None:
         "--publish", type=Path, metavar="DIR", help="write there what to commit of every round that stands"
     )
     parser.add_argument("--underpowered", action="store_true", help="go on though a round has little power")
-    parser.add_argument(
-        "--allow-mixed-environments",
-        action="store_true",
-        help="compare runs across hardware, threads and versions",
-    )
+    command_line.add_mixed_argument(parser)
     running.add_launch_arguments(parser)
 
 

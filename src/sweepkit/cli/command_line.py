@@ -33,6 +33,12 @@ def add_parser(subparsers: Any, name: str, description: str, epilog: str) -> arg
     return parser
 
 
+def add_mixed_argument(parser: argparse.ArgumentParser) -> None:
+    """The option of the commands that judge."""
+    option, words = "--allow-mixed-environments", "compare runs across hardware, threads and versions"
+    parser.add_argument(option, action="store_true", help=words)
+
+
 def parse(
     parser: argparse.ArgumentParser, of_command: argparse.ArgumentParser, arguments: list[str]
 ) -> argparse.Namespace:

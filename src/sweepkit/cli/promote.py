@@ -69,11 +69,7 @@ def add_parser(subparsers: Any) -> None:
     )
     running.add_reuse_argument(parser)
     parser.add_argument("--underpowered", action="store_true", help="go on though the plan has little power")
-    parser.add_argument(
-        "--allow-mixed-environments",
-        action="store_true",
-        help="compare runs across hardware, threads and versions",
-    )
+    command_line.add_mixed_argument(parser)
     parser.add_argument(
         "--amend-to",
         type=int,

@@ -40,11 +40,7 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument("--climb", action="store_true", help="decide, and go on up the ladder")
     parser.add_argument("--only", metavar="CLASSES", help="start failed runs of these classes again")
-    parser.add_argument(
-        "--allow-mixed-environments",
-        action="store_true",
-        help="compare runs across hardware, threads and versions",
-    )
+    command_line.add_mixed_argument(parser)
     searching.add_amend_argument(parser)
     running.add_launch_arguments(parser, retry="--failed")
 

@@ -62,11 +62,7 @@ def add_parser(subparsers: Any) -> None:
         "pair_key says, else independent); a mere number of the run is no seed",
     )
     parser.add_argument("--format", choices=("table", "json"), default="table", help="default: table")
-    parser.add_argument(
-        "--allow-mixed-environments",
-        action="store_true",
-        help="compare runs across hardware, threads and versions",
-    )
+    command_line.add_mixed_argument(parser)
     parser.add_argument("overrides", nargs="*", metavar="decision.KEY=VALUE", help="the rule's settings")
 
 
