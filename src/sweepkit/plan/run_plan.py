@@ -16,7 +16,7 @@ SCHEMA_VERSION = 1
 
 
 class RunSpec(Protocol):
-    """What it takes to claim, order, carry out, time and record a run, whatever trains it; see ``RunPlan``."""
+    """What it takes to claim, order, run, time and record a run, whatever trains it; see ``RunPlan``."""
 
     @property
     def run_id(self) -> str: ...
