@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from sweepkit.config.schema import OptimizerConfig
 from sweepkit.distributed.ranks import Ranks
 from sweepkit.errors import CheckpointError
-from sweepkit.optim import adamw, clipping, lion, muon_stack, schedule
+from sweepkit.optim import adamw, lion, muon_stack, schedule
 from sweepkit.optim.accumulated import Accumulated
 from sweepkit.optim.averaged import AveragedWeights
 from sweepkit.optim.owners import Owners
@@ -127,16 +127,27 @@ class Optimizer:
             update.set_step(now)
         self._ready = True
 
+    @torch.no_grad()
     def gradient_norm(self) -> Tensor:
-        """L2 norm of the whole gradient, fp32, 0-d; every rank must ask."""
-        return clipping.gradient_norm(self._owned, self._ranks, self._device)
+        """L2 norm of the whole gradient, fp32, 0-d: a tensor, so that nobody waits for the device.
+
+        Every rank must ask; each parameter is owned once, and its gradient is the sum over ranks.
+        """
+        gradients = [p.grad for p in self._owned if p.grad is not None]
+        norms = torch._foreach_norm(gradients, 2, dtype=torch.float32) if gradients else ()
+        squares = torch.stack([torch.zeros((), device=self._device), *norms]).square().sum()
+        return self._ranks.sum(squares).sqrt()
 
     def clip(self) -> Tensor | None:
-        """Clip the gradients to ``optimizer.grad_clip``; the norm that they had. None: it is not set."""
+        """Scale the gradients so that their norm is at most ``optimizer.grad_clip`` (arXiv 1211.5063).
+
+        Returns:
+            The norm that they had; None where no limit is set.
+        """
         if self._grad_clip is None:
             return None
         norm = self.gradient_norm()
-        clipping.clip(self._owned, norm, self._grad_clip)
+        torch.nn.utils.clip_grads_with_norm_(self._owned, self._grad_clip, norm)
         return norm
 
     def step(self, send: bool = True) -> None:
