@@ -106,3 +106,24 @@ def test_a_step_that_cannot_be_timed_is_a_failure(
     started = time.perf_counter()
     speeds, failed = doctor._time_steps(Console(quiet=True), TINY, torch.device("cpu"), started)
     assert failed == [f"step of d2 in {dtype}"] and "RuntimeError: no kernel" in speeds[f"d2 in {dtype}"]
+
+
+@pytest.mark.parametrize("flag", [[], ["--no-steps"]])
+def test_steps_are_left_out_where_that_is_asked_for(
+    flag: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a device that is said to be a GPU; what would look at it is replaced."""
+    from sweepkit.cli import machine_facts
+    from sweepkit.model import attend
+    from sweepkit.training import device as devices
+
+    cpu, gpu = torch.device("cpu"), torch.device("cuda")
+    choose = attend.choose
+    monkeypatch.setattr(devices, "choose", lambda request: gpu)
+    monkeypatch.setattr(attend, "choose", lambda request, device, *more: choose(request, cpu, *more))
+    monkeypatch.setattr(machine_facts, "machine", lambda device: iter(()))
+    monkeypatch.setattr(machine_facts, "choices", lambda *_: iter(()))
+    monkeypatch.setattr(doctor, "_check", lambda *_: [])
+    monkeypatch.setattr(doctor, "_time_steps", lambda *_: ({"d12": "timed"}, []))
+    assert main(["doctor", "--format", "json", "precision=fp32", *flag]) == 0
+    assert json.loads(capsys.readouterr().out)["steps"] == ({} if flag else {"d12": "timed"})

@@ -15,7 +15,6 @@ from rich.table import Table
 from sweepkit.cli import command_line, machine_facts
 from sweepkit.config import compose
 from sweepkit.config.schema import RunConfig
-from sweepkit.plan.build import build
 from sweepkit.report import terminal
 
 if TYPE_CHECKING:
@@ -54,6 +53,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--prefetch", action="store_true", help="fetch kernels that a compute node could not download"
     )
+    parser.add_argument("--no-steps", action="store_true", help="do not time the step of d12")
     parser.add_argument("--format", choices=("table", "json"), default="table", help="default: table")
 
 
@@ -86,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
     outcomes = _check(console, config, device, precision)
     speeds: dict[str, str] = {}
     failed: list[str] = []
-    if device.type == "cuda":
+    if device.type == "cuda" and not args.no_steps:
         speeds, failed = _time_steps(console, args.overrides, device, started)
     if as_json:
         checks = [dataclasses.asdict(outcome) | {"passed": outcome.passed} for outcome in outcomes]
@@ -151,12 +151,8 @@ def _time_steps(
     console: Console, overrides: list[str], device: torch.device, started: float
 ) -> tuple[dict[str, str], list[str]]:
     """The step of d12 as asked for, and in FP8 where the device has it and time is left; what failed."""
-    import torch
-
-    from sweepkit.model import attend
     from sweepkit.precision import policy
     from sweepkit.training import step_speed, throughput
-    from sweepkit.training.engine import EngineKey, cannot_compile
 
     speeds: dict[str, str] = {}
     failed: list[str] = []
@@ -165,20 +161,7 @@ def _time_steps(
         variants.append([*overrides, "precision=fp8"])
     began = time.perf_counter()
     for variant in variants:
-        config = compose.compose([_TIMED_MODEL, *variant])
-        plan = build(config)
-        precision = policy.resolve(config.precision, device)
-        kernel, _ = attend.choose(config.trainer.attention, device, precision.compute_dtype, plan.head_dim)
-        compiled = config.trainer.compile and cannot_compile(device) is None
-        key = EngineKey(
-            plan.compile_key,
-            device,
-            precision.compute_dtype,
-            torch.get_num_threads(),
-            compiled,
-            precision.fp8,
-            kernel,
-        )
+        plan, key, precision = step_speed.prepare(compose.compose([_TIMED_MODEL, *variant]), device)
         name = f"d{plan.depth} in {precision.dtype.name}"
         now = time.perf_counter()
         if speeds and now - started + (now - began) > _LIMIT_S:

@@ -33,9 +33,10 @@ from sweepkit.plan.run_plan import RunPlan
 from sweepkit.precision import fp8
 from sweepkit.precision.loss_scaler import LossScaler
 
-#: For ``torch.compile``. Graphs a process may hold of one function: three a compiled shape, many shapes in a
-#: worker's life.
-COMPILE_OPTIONS: dict[str, Any] = {"fullgraph": True, "dynamic": False, "recompile_limit": 192}
+#: For ``torch.compile``.
+COMPILE_OPTIONS: dict[str, Any] = {"fullgraph": True, "dynamic": False}
+#: Graphs a process may hold of one function: three a compiled shape, many shapes in a worker's life.
+RECOMPILE_LIMIT = 192
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,8 @@ class Engine:
 
     def __init__(self, plan: RunPlan, key: EngineKey, ranks: Ranks | None = None) -> None:
         self.key, self.ranks = key, ranks or Ranks()
+        if key.compile:
+            _allow_many_graphs()
         self.model: GPT = build_model(plan, key.compute_dtype, key.device, key.attention)
         self.num_fp8_layers = self._use_fp8(plan, key.fp8) if key.fp8 else 0
         self.roles: Any = self.model.parameter_roles()  # group → its named parameters
@@ -227,6 +230,13 @@ class Engine:
             tensor.copy_(state[f"model.{name}"])
         for name, tensor in self._scaler_state().items():
             tensor.copy_(state[f"scaler.{name}"])
+
+
+def _allow_many_graphs() -> None:
+    """For the whole process: ``torch.compile`` of torch 2.11 takes no limit of its own."""
+    from torch._dynamo import config  # not above: it takes a second, and its caches a folder (compile_lock)
+
+    config.recompile_limit = RECOMPILE_LIMIT
 
 
 def cannot_compile(device: torch.device) -> str | None:

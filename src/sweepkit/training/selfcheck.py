@@ -36,7 +36,8 @@ from sweepkit.training.engine import COMPILE_OPTIONS
 
 #: Largest error relative to the reference's norm that a sound product has, by compute dtype.
 _LIMIT = {torch.float32: 1e-4, torch.float16: 3e-3, torch.bfloat16: 1.5e-2}
-_FP8_LIMIT = 0.08
+#: The same of a product in FP8, and of its gradients.
+FP8_LIMIT = 0.08
 _HEAD_DIM = 64
 _POLAR_LIMIT = 0.2  # singular values end within 0.145 of 1; bf16 adds to it
 _TINY = (
@@ -178,25 +179,31 @@ def _plain_attention(operands: list[Tensor], window: int) -> Tensor:
     return scores.masked_fill(hidden, -torch.inf).softmax(-1) @ v_BHTK
 
 
+#: Of input, weight and the output's gradient: the output and both gradients.
+Product = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
+
+
 def _fp8_checks(device: torch.device, backend: Fp8Backend, compiled: bool) -> Iterator[Check]:
-    native, parts = backend is Fp8Backend.native, []
+    for name, product in fp8_products(backend, compiled):
+        yield Check(f"FP8 {name}", "fp64", FP8_LIMIT, partial(_fp8, product, device))
+
+
+def fp8_products(backend: Fp8Backend, compiled: bool) -> Iterator[tuple[str, Product]]:
+    """What FP8 multiplies, by its name: a Linear and the vocabulary projection, in every scaling.
+
+    Args:
+        compiled: native ones compiled too.
+    """
+    native = backend is Fp8Backend.native
     for scaling in Fp8Scaling:
         how: dict[str, Any] = {"native": native, "rowwise": scaling is Fp8Scaling.rowwise}
         linear, quantize, name = partial(fp8.linear, **how), fp8.quantize, f"{scaling.name}, {backend.name}"
-        parts.append((f"linear, {name}", _linear(linear)))
-        parts.append((f"projection, {name}", _projection(partial(fp8.Projection, quantize=quantize, **how))))
+        yield f"linear, {name}", linear_product(linear)
+        yield f"projection, {name}", _projection(partial(fp8.Projection, quantize=quantize, **how))
         if compiled and native:
             quantize, name = torch.compile(quantize, **COMPILE_OPTIONS), f"{scaling.name}, compiled"
-            parts.append((f"linear, {name}", _linear(torch.compile(linear, fullgraph=True))))
-            parts.append(
-                (f"projection, {name}", _projection(partial(fp8.Projection, quantize=quantize, **how)))
-            )
-    for name, product in parts:
-        yield Check(f"FP8 {name}", "fp64", _FP8_LIMIT, partial(_fp8, product, device))
-
-
-#: Of input, weight and the output's gradient: the output and both gradients.
-Product = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
+            yield f"linear, {name}", linear_product(torch.compile(linear, fullgraph=True))
+            yield f"projection, {name}", _projection(partial(fp8.Projection, quantize=quantize, **how))
 
 
 def _fp8(product: Product, device: torch.device) -> float:
@@ -208,7 +215,9 @@ def _fp8(product: Product, device: torch.device) -> float:
     return max(map(_difference, product(x, weight, gradient), expected))
 
 
-def _linear(linear: Callable[[Tensor, Tensor], Tensor]) -> Product:
+def linear_product(linear: Callable[[Tensor, Tensor], Tensor]) -> Product:
+    """Of a function of input and weight: its output and both gradients."""
+
     def product(x: Tensor, weight: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         y = linear(x.requires_grad_(), weight.requires_grad_())
         grad_x, grad_weight = torch.autograd.grad(y, (x, weight), gradient)

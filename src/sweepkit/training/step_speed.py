@@ -10,11 +10,16 @@ from dataclasses import dataclass
 
 import torch
 
+from sweepkit.config.schema import RunConfig
+from sweepkit.model import attend
 from sweepkit.optim import schedule
+from sweepkit.plan.build import build
 from sweepkit.plan.run_plan import RunPlan
+from sweepkit.precision import policy
+from sweepkit.precision.policy import Precision
+from sweepkit.training import compile_lock, failure
 from sweepkit.training import device as devices
-from sweepkit.training import failure
-from sweepkit.training.engine import Engine, EngineKey
+from sweepkit.training.engine import Engine, EngineKey, cannot_compile
 from sweepkit.training.peak_memory import PeakMemory
 from sweepkit.training.throughput import Utilisation
 
@@ -35,6 +40,17 @@ class StepSpeed:
     peak_memory_gib: float
     mfu: dict[str, float | None]
     shown: str
+
+
+def prepare(config: RunConfig, device: torch.device) -> tuple[RunPlan, EngineKey, Precision]:
+    """The run that ``config`` is on ``device``: what a session would choose, for ``measure``."""
+    compile_lock.use_folder()
+    plan, precision = build(config), policy.resolve(config.precision, device)
+    kernel, _ = attend.choose(config.trainer.attention, device, precision.compute_dtype, plan.head_dim)
+    compiled = config.trainer.compile and cannot_compile(device) is None
+    threads, dtype = torch.get_num_threads(), precision.compute_dtype
+    key = EngineKey(plan.compile_key, device, dtype, threads, compiled, precision.fp8, kernel)
+    return plan, key, precision
 
 
 def measure(plan: RunPlan, key: EngineKey, utilisation: Utilisation) -> StepSpeed:
