@@ -98,6 +98,22 @@ def test_help_and_an_error_import_nothing_heavy() -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_no_help_and_no_completion_imports_what_is_heavy() -> None:
+    code = (
+        "import contextlib, os, sys; from sweepkit.cli import main\n"
+        "for name in main.COMMANDS:\n"
+        "    with contextlib.suppress(SystemExit):\n"
+        "        assert main.main([name, '--help']) == 0\n"
+        "    os.environ['COMP_LINE'] = f'sweepkit {name} --'\n"
+        "    assert main.main(['-sc', 'query=bash']) == 0\n"
+        "    heavy = {'torch', 'pandas', 'pyarrow', 'matplotlib', 'wandb', 'optuna'} & set(sys.modules)\n"
+        "    assert not heavy, (name, heavy)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert all(f"usage: sweepkit {name}" in done.stdout for name in cli.COMMANDS)
+
+
 def test_a_terminal_without_unicode_is_no_error() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "sweepkit", "plan", "model=d12"],

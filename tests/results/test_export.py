@@ -12,7 +12,7 @@ import made_up_runs as made_up
 import pandas as pd
 import pytest
 
-from sweepkit.cli import results as command
+from sweepkit.cli import results_options as command
 from sweepkit.errors import SweepkitError
 from sweepkit.results import columns, export, store
 

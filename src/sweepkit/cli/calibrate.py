@@ -6,13 +6,12 @@ import argparse
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any
 
 import pandas as pd
 
 from sweepkit.analysis import calibration, calibration_file, rounding
 from sweepkit.analysis.calibration import Calibration
-from sweepkit.cli import command_line, running
+from sweepkit.cli import running
 from sweepkit.config import compose, paths
 from sweepkit.config.schema import RunConfig
 from sweepkit.errors import invalid
@@ -26,34 +25,6 @@ from sweepkit.sweep import expand, file, last_rung
 
 #: Seeds of calibrations; no sweep's decision uses them.
 FIRST_SEED = 1_000_001
-
-EPILOG = """\
-examples:
-  sweepkit calibrate sweep=demo               five seeds of the reference and its first variant, on every rung
-  sweepkit calibrate model=d12 --seeds 8      of one configuration
-  sweepkit calibrate sweep=x0_beta1 launcher=slurm --wait
-
-The spread of the final loss over seeds, with its degrees of freedom and age, is kept in
-results/calibration.json for the same depth, dataset, precision, hardware and horizon: of pairs (what is left
-when variant and seed are taken out) and of single runs. Verdicts shrink a sweep's own noise towards it where
-it was measured before their first run ended, and sweepkit plan sweep=NAME works out the power with it.
-Two of the seeds run twice, the second time from weights moved by 1e-7: where that changes the loss by more
-than a third of min_effect, rounding decides, and this command and every verdict say so.
-"""
-
-
-def add_parser(subparsers: Any) -> None:
-    parser = command_line.add_parser(
-        subparsers,
-        "calibrate",
-        "Run seeds of a reference and keep how much the loss differs between them.",
-        EPILOG,
-    )
-    parser.add_argument(
-        "overrides", nargs="*", metavar="OVERRIDE", help="sweep=NAME, or key=value as for train"
-    )
-    parser.add_argument("--seeds", type=int, default=5, help="how many, at least 5 (default: 5)")
-    running.add_launch_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -11,7 +11,7 @@ import argparse
 import importlib
 import os
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
 
 from sweepkit import errors
@@ -27,8 +27,12 @@ _NAMES_A_FILE = ("sweep", "promote")
 _NAMES_STARTED = ("status", "results", "report", "cancel", "resume", "evaluate")
 
 
-def run(arguments: Sequence[str], commands: Sequence[str]) -> int:
-    """Print the candidates for the line in COMP_LINE (``commands`` first), or a script to install."""
+def run(arguments: Sequence[str], commands: Mapping[str, str]) -> int:
+    """Print the candidates for the line in COMP_LINE, or a script to install.
+
+    Args:
+        commands: name → the module that has its parser.
+    """
     line = os.environ.get("COMP_LINE")
     if not line or not any(item.startswith("query=") for item in arguments):
         return completion_scripts.install(arguments)
@@ -44,13 +48,13 @@ def run(arguments: Sequence[str], commands: Sequence[str]) -> int:
     return 0
 
 
-def _candidates(words: Sequence[str], typed: str, commands: Sequence[str]) -> Iterable[str]:
+def _candidates(words: Sequence[str], typed: str, commands: Mapping[str, str]) -> Iterable[str]:
     if len(words) < 2:
         return [*commands, "--help", "--version", "--debug", "--config-dir"]
     command, is_first = words[1], len(words) == 2
     if command not in commands:
         return []
-    options = _options(command)
+    options = _options(command, commands[command])
     if typed.startswith("-"):
         option, equals, _ = typed.partition("=")
         return (
@@ -66,7 +70,7 @@ def _candidates(words: Sequence[str], typed: str, commands: Sequence[str]) -> It
     return [*first, *_sweeps(command), *_overrides(typed)]
 
 
-def _options(command: str) -> dict[str, list[str]]:
+def _options(command: str, module: str) -> dict[str, list[str]]:
     """Option of a command → the values that it takes, where they are a choice."""
     if command == "train":
         from sweepkit.cli import train_flags
@@ -75,7 +79,7 @@ def _options(command: str) -> dict[str, list[str]]:
     else:
         parser = argparse.ArgumentParser()
         subparsers = parser.add_subparsers()
-        importlib.import_module(f"sweepkit.cli.{command}").add_parser(subparsers)
+        importlib.import_module(module).add_parser(subparsers)
         parser = subparsers.choices[command]
     return command_line.options(parser)
 

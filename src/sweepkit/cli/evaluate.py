@@ -14,8 +14,7 @@ from sweepkit.launch import named
 from sweepkit.plan import build
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.printable import counted
-from sweepkit.report import tables, terminal
-from sweepkit.results import store
+from sweepkit.report import terminal
 from sweepkit.results.record import RunDir, RunState
 from sweepkit.sweep import set_fields
 
@@ -61,10 +60,15 @@ def run(args: argparse.Namespace) -> int:
     if running.run_plans(complete, how, f"evaluate {args.name}", {}) is not None:
         print("when the jobs have ended, the same command shows what they measured")
         return running.DONE
+    from sweepkit.report import tables  # heavy, as all that reads tables
+    from sweepkit.results import store
+
     frame = store.of_plans(complete, results_dir)
     terminal.console().print(tables.runs(frame))
+    # what ``results`` calls the table that has these runs
+    table = args.name if args.name in store.sweep_names() else store.ALL
     for key in sorted(set(frame["evaluation_key"])):
-        print(f"evaluation {key}: sweepkit results {_table(args.name)} --evaluation {key} shows it again")
+        print(f"evaluation {key}: sweepkit results {table} --evaluation {key} shows it again")
     return running.DONE if (frame["state"] == RunState.complete).all() else running.RUNS_FAILED
 
 
@@ -92,8 +96,3 @@ def _evaluated(plan: RunPlan, overrides: Sequence[str]) -> RunPlan:
 def _is_trained(results_dir: Path, plan: RunPlan) -> bool:
     record = RunDir.of(results_dir, plan.run_id).read_record()
     return record is not None and record.state is RunState.complete
-
-
-def _table(name: str) -> str:
-    """What ``results`` calls the table that has these runs."""
-    return name if name in store.sweep_names() else store.ALL

@@ -2,7 +2,7 @@
 
 Only the module of the command that was asked for is imported, so that ``sweepkit --help`` and shell
 completion are quick and planning never waits for torch. A module of a command has ``add_parser(subparsers)``
-and ``run(args) -> int``.
+and ``run(args) -> int``; where it needs pandas, these two are in NAME_options, and what they open in NAME.
 """
 
 from __future__ import annotations
@@ -28,10 +28,20 @@ READER_GONE = 141  # 128 + SIGPIPE: what a shell says of any program whose reade
 
 @dataclass(frozen=True)
 class Command:
-    """One line of ``sweepkit --help``; the module is ``sweepkit.cli.<name>``."""
+    """One line of ``sweepkit --help``.
+
+    Attributes:
+        is_heavy: its module imports pandas; its arguments are in a module of their own.
+    """
 
     name: str
     help: str
+    is_heavy: bool = False
+
+    @property
+    def module(self) -> str:
+        """What is imported first: ``add_parser`` and ``run``."""
+        return f"sweepkit.cli.{self.name}{'_options' if self.is_heavy else ''}"
 
 
 GROUPS: dict[str, tuple[Command, ...]] = {
@@ -39,19 +49,19 @@ GROUPS: dict[str, tuple[Command, ...]] = {
         Command("train", "one run, or a multirun with -m; every field can be overridden"),
         Command("sweep", "the runs of a sweep file (its first rung); run again to resume"),
         Command("evaluate", "the kept weights of a sweep or a run on other text; trains nothing"),
-        Command("promote", "a sweep up its ladder: run, compare, promote, adopt or reject"),
-        Command("campaign", "rounds of sweeps, each from what the ones before it adopted"),
-        Command("calibrate", "how much seeds alone change the loss: the noise verdicts need"),
+        Command("promote", "a sweep up its ladder: run, compare, promote, adopt or reject", is_heavy=True),
+        Command("campaign", "rounds of sweeps, each from what the ones before it adopted", is_heavy=True),
+        Command("calibrate", "how much seeds alone change the loss: the noise verdicts need", is_heavy=True),
     ),
     "Look": (
         Command("plan", "sizes, steps, FLOPs and GPU-hours; launches nothing"),
         Command("fields", "every field: type, default, range, meaning"),
         Command("simulate", "how often promotion policies are wrong, in synthetic worlds"),
         Command("status", "what is planned, running, complete, failed or diverged, with ETA"),
-        Command("results", "a sweep's runs as table, CSV, parquet, markdown or JSON"),
+        Command("results", "a sweep's runs as table, CSV, parquet, markdown or JSON", is_heavy=True),
         Command("report", "a sweep's verdicts and plots as one HTML page"),
         Command("publish", "a decided sweep as tables and a page to commit"),
-        Command("verdict", "judge a CSV or parquet of runs that sweepkit did not make"),
+        Command("verdict", "judge a CSV or parquet of runs that sweepkit did not make", is_heavy=True),
     ),
     "Manage": (
         Command("resume", "go on with a sweep as it was frozen; rerun what failed"),
@@ -174,7 +184,7 @@ def _dispatch(arguments: list[str]) -> int:
     if arguments[:1] in (["-sc"], ["--shell-completion"]):
         from sweepkit.cli import completion
 
-        return completion.run(arguments[1:], list(COMMANDS))
+        return completion.run(arguments[1:], {name: command.module for name, command in COMMANDS.items()})
     folders = _config_dirs(arguments)
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(_help())
@@ -185,7 +195,7 @@ def _dispatch(arguments: list[str]) -> int:
     name = arguments[0]
     if name not in COMMANDS:
         raise errors.invalid("command", name, "be a sweepkit command", errors.did_you_mean(name, COMMANDS))
-    module = importlib.import_module(f"sweepkit.cli.{name}")
+    module = importlib.import_module(COMMANDS[name].module)
     parser = command_line.Parser(prog="sweepkit")
     commands = parser.add_subparsers(dest="command", required=True)
     module.add_parser(commands)

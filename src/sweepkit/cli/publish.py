@@ -8,7 +8,6 @@ from typing import Any
 
 from sweepkit.cli import command_line, running
 from sweepkit.config import paths
-from sweepkit.report import committed
 
 EPILOG = """\
 examples:
@@ -43,5 +42,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the folder and say where it is. User errors raise ``SweepkitError``."""
+    from sweepkit.report import committed  # heavy, as all that reads tables
+
     print(running.shown(committed.publish(args.sweep, paths.results_dir(), args.into)))
     return 0

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from sweepkit.cli import command_line, running
-from sweepkit.report import html
 
 _EPILOG = """\
 example:
@@ -32,6 +31,8 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the page and say where it is; 0 on success. User errors raise ``SweepkitError``."""
+    from sweepkit.report import html  # heavy, as all that reads tables
+
     name, results_dir = running.place(args.sweep)
     print(html.write(name, results_dir, args.output))
     return 0

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from sweepkit.cli import command_line, freezing, promote, running, searching
+from sweepkit.cli import command_line, freezing, running, searching
 from sweepkit.config import compose, paths
 from sweepkit.errors import did_you_mean, invalid
 from sweepkit.launch import job
@@ -62,6 +62,8 @@ def run(args: argparse.Namespace) -> int:
         _reopen(sweep.cells, how, _classes(args.only))
     if args.climb:
         now = _executing(sweep.overrides, args.overrides)
+        from sweepkit.cli import promote  # heavy, as all that reads tables
+
         return promote.climb(sweep, how, now, args.allow_mixed_environments)
     freezing.introduce(sweep)
     if sweep.search:

@@ -16,7 +16,7 @@ from sweepkit.launch.slurm.retries import IS_JOB
 from sweepkit.printable import counted
 from sweepkit.results.columns import INFEASIBLE, REFERENCE, is_reference
 from sweepkit.results.record import RunState
-from sweepkit.search import drive, raising
+from sweepkit.search import drive
 from sweepkit.search.proposals import Proposals
 from sweepkit.search.trial_ledger import TrialLedger
 from sweepkit.search.trial_outcome import TrialState
@@ -47,6 +47,8 @@ def add_amend_argument(parser: argparse.ArgumentParser) -> None:
 
 def amend(n_trials: int, name: str, results_dir: Path) -> None:
     """Record that a search is to have so many trials in all, and say so."""
+    from sweepkit.search import raising  # heavy: it reads verdicts
+
     item = raising.raise_to(n_trials, name, results_dir)
     if item is None:
         print(f"{name}: {counted(n_trials, 'trial')} were asked for already, so none are added")

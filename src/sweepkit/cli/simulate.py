@@ -5,20 +5,22 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
 from sweepkit.cli import command_line
 from sweepkit.errors import did_you_mean, invalid
-from sweepkit.promotion.simulation import design, play, policies, tpe, worlds
-from sweepkit.promotion.simulation.play import Score
+from sweepkit.promotion.simulation import design, policies, tpe, worlds
 from sweepkit.promotion.simulation.policies import Policy
 from sweepkit.promotion.simulation.worlds import World
 from sweepkit.report import drawing, terminal
 from sweepkit.report.sheet import Mark, Sheet
 from sweepkit.sweep.decision import DecisionRule
 from sweepkit.sweep.file import REPLICATES
+
+if TYPE_CHECKING:
+    from sweepkit.promotion.simulation.play import Score
 
 _PICTURES = (".png", ".svg", ".pdf")
 EPILOG = """\
@@ -91,6 +93,8 @@ def play_with_progress(
 ) -> list[Score]:
     """``play`` with a line on stderr that says what is being played."""
     with Console(stderr=True).status("simulating") as status:
+        from sweepkit.promotion.simulation import play  # heavy: its table
+
         return play.play(
             kinds,
             players,
@@ -102,6 +106,8 @@ def play_with_progress(
 
 def show(scores: Sequence[Score], form: str, alpha: float) -> None:
     """The scores as a table for people, or as CSV or JSON."""
+    from sweepkit.promotion.simulation import play
+
     frame = play.table(list(scores))
     if form == "csv":
         print(frame.to_csv(index=False), end="")

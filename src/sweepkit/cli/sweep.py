@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml  # type: ignore[import-untyped]
 
-from sweepkit.cli import command_line, freezing, running, searching, tuning
+from sweepkit.cli import command_line, freezing, running, searching
 from sweepkit.config import paths, typed
 from sweepkit.sweep import expand
 from sweepkit.sweep.file import SweepFile
@@ -62,6 +62,8 @@ def run(args: argparse.Namespace) -> int:
     if args.amend_to is not None:
         searching.amend(args.amend_to, asked.name, results_dir)
     running.check_power(asked, args.overrides, results_dir, args.underpowered)
+    from sweepkit.cli import tuning  # heavy, as all that reads tables
+
     found = tuning.tuned(asked, args, results_dir)
     if isinstance(found, int):
         return found

@@ -11,7 +11,6 @@ from typing import Any
 import pandas as pd
 
 from sweepkit import fsio
-from sweepkit.cli import command_line
 from sweepkit.errors import invalid
 from sweepkit.promotion import compare, table
 from sweepkit.promotion.compare import Comparison
@@ -21,49 +20,6 @@ from sweepkit.sweep.decision import SUPERIOR, DecisionRule
 
 #: Exit statuses; 2 is a request that was wrong.
 _STATUS = {"promote": 0, "reject": 1, "inconclusive": 3}
-
-_EPILOG = """\
-examples:
-  sweepkit verdict --runs runs.csv --reference baseline
-  sweepkit verdict --runs runs.parquet --reference baseline decision.alpha=0.01 decision.min_effect=0.0005
-  sweepkit verdict --runs runs.csv --reference baseline --format json
-
-columns, separated by commas, semicolons, tabs or bars: variant, seed, val_bpb; where present depth,
-train_time_s, num_steps, total_flops, hardware, state (sweepkit's words or wandb's: finished, crashed, killed;
-diverged counts against its variant, as an infinite loss does), and any other column of the runs table
-(sweepkit results --columns). A run without a loss is missing, a planned one is left out. Runs of one seed are
-paired where the table says that they share it (seeds=shared in a column, or --seeds shared: the same data
-order), else nothing is; the reference may have several rows of a seed (other initial weights). Rows
-of variant BASELINE@0.5x with num_steps are the reference at other horizons; then time and FLOPs are compared
-at equal cost. The deepest runs go by bpb_validation_holdout where all have it (decision.last_metric names
-another column). decision.scores.COLUMN=MARGIN lets a score that is better when higher hold a variant back.
-
-Any other metric works too: decision.metric=accuracy decision.direction=higher decision.unit=ratio
-decision.min_effect=0.01 (the default is one of bits per byte, and not taken for others).
-
-exit status: 0 some variant meets the rule, 1 all are rejected, 3 inconclusive, 2 the request was wrong.
-"""
-
-
-def add_parser(subparsers: Any) -> None:
-    parser = command_line.add_parser(
-        subparsers, "verdict", "Judge a CSV or parquet of runs by the rule that promotion uses.", _EPILOG
-    )
-    parser.add_argument(
-        "--runs", metavar="FILE", type=Path, required=True, help=".csv, .tsv or .parquet, a row a run"
-    )
-    parser.add_argument(
-        "--reference", metavar="VARIANT", required=True, help="what all others are compared with"
-    )
-    parser.add_argument(
-        "--seeds",
-        choices=("shared", "independent"),
-        help="whether runs of one seed share their data order (default: as the table's column seeds or "
-        "pair_key says, else independent); a mere number of the run is no seed",
-    )
-    parser.add_argument("--format", choices=("table", "json"), default="table", help="default: table")
-    command_line.add_mixed_argument(parser)
-    parser.add_argument("overrides", nargs="*", metavar="decision.KEY=VALUE", help="the rule's settings")
 
 
 def run(args: argparse.Namespace) -> int:
