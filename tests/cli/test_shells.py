@@ -46,7 +46,6 @@ def sweepkit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("sweepkit plan --format js plan optimizer.x0.l", ["optimizer.x0.lr="]),
         ("sweepkit results --form", ["--format"]),
         ("sweepkit train -m model=d2,d1", ["model=d2,d12", "model=d2,d16"]),
     ],

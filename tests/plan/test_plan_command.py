@@ -228,6 +228,8 @@ HELD_BACK = "evaluation.streams=[validation,validation_holdout]"
         ["train", "-m", "model=d2", "experiment=mini", "seed=1,2", HELD_BACK],
         ["sweep", "tune_mini", HELD_BACK],
         ["promote", "demo", HELD_BACK],
+        ["calibrate", "model=d2", "experiment=mini", HELD_BACK],
+        ["calibrate", "sweep=tune_mini", HELD_BACK],
     ],
 )
 def test_text_that_is_held_back_is_refused_by_every_command(

@@ -21,7 +21,7 @@ from sweepkit.printable import counted
 from sweepkit.report import drawing, terminal
 from sweepkit.report.sheet import Sheet
 from sweepkit.results import store
-from sweepkit.sweep import expand, file, last_rung
+from sweepkit.sweep import expand, file, last_rung, sealed_text
 
 #: Seeds of calibrations; no sweep's decision uses them.
 FIRST_SEED = 1_000_001
@@ -80,16 +80,19 @@ def plans_of(overrides: list[str], num_seeds: int) -> tuple[list[RunPlan], list[
     rungs: list[Callable[..., RunConfig]] = []
     if name is not None:
         sweep = dataclasses.replace(file.load(name), seeds=(1,))
-        expand.expand_all(sweep, others)  # the whole sweep is checked before its reference runs
+        cells = expand.expand_all(sweep, others)  # the whole sweep is checked before its reference runs
         own = [*expand.variants(sweep)[0].overrides, *expand.above(others)]
         rungs += [functools.partial(stack.config, own) for stack in expand.stacks(sweep, others)]
         ladder = expand.rungs_of(expand.ladder_of(sweep, others))
+        sealed_text.check_cells(cells, ladder, sweep, paths.results_dir())
         last = last_rung.metric(sweep.decision, ladder, rungs[-1]())
         metrics, min_effect = list(dict.fromkeys([sweep.decision.metric, last])), sweep.decision.min_effect
     else:
         rungs.append(lambda seed: compose.compose([*others, f"seed={seed}"]))
     seeds = range(FIRST_SEED, FIRST_SEED + num_seeds)
     plans = [text.known(build.build(composed(seed=seed))) for composed in rungs for seed in seeds]
+    if name is None:
+        running.check_sealed(plans, paths.results_dir())
     return plans, metrics, min_effect
 
 

@@ -109,7 +109,8 @@ def show_tested(cells: Iterable[Place], search: SearchSpec | None, base: Sequenc
     searched = search.space if search else {}
     if shared := dict.fromkeys(item for item in base if item.partition("=")[0] not in searched):
         console.print(f"base: {' '.join(shared)}", markup=False)
-    console.print(drawing.draw(sheets.tested(tested.changes(cells, search), _MOST_CHANGES)))
+    if found := tested.changes(cells, search):  # seeds alone change no field
+        console.print(drawing.draw(sheets.tested(found, _MOST_CHANGES)))
 
 
 def describe(cells: Sequence[Cell]) -> str:
