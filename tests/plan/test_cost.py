@@ -85,7 +85,6 @@ def test_memory_of_fp8_is_what_was_rounded() -> None:
         ([], matrices + 2 * head + stream + chunk),
         (["precision.fp8.scaling=rowwise"], matrices + 2 * head + 2 * (stream + chunk)),
         (["precision.fp8.layers=projection"], 2 * head + stream + chunk),
-        (["precision.fp8.min_size=40000"], 0),
     ):
         found = plan("precision=fp8", *overrides).estimated_peak_memory_gib
         assert found - bf16 == pytest.approx(num_bytes / 2**30), overrides

@@ -157,7 +157,8 @@ def _time_steps(
     speeds: dict[str, str] = {}
     failed: list[str] = []
     variants = [overrides]
-    if policy.native_fp8(device)[0] and not any(item.startswith("precision") for item in overrides):
+    is_chosen = any(item.startswith(("precision=", "precision.dtype=")) for item in overrides)
+    if policy.native_fp8(device)[0] and not is_chosen:
         variants.append([*overrides, "precision=fp8"])
     began = time.perf_counter()
     for variant in variants:

@@ -14,8 +14,7 @@ from sweepkit import errors
 from sweepkit.config import cross_checks, identity
 from sweepkit.config.facts import Field, Identity, fields_of
 from sweepkit.config.schema import RunConfig, ScheduleConfig
-from sweepkit.plan import cost, depth_scaling, sizing, text, world
-from sweepkit.plan.fp8_share import fp8_flops_per_token
+from sweepkit.plan import cost, depth_scaling, fp8_share, sizing, text, world
 from sweepkit.plan.horizon import Horizon, plan_horizon
 from sweepkit.plan.resolution import resolved
 from sweepkit.plan.run_plan import RunPlan
@@ -33,6 +32,7 @@ def build(config: RunConfig) -> RunPlan:
     config = text.pinned(config)
     decided = _decide(config)
     sizes, horizon, rates, decays, steps, texts = decided
+    fp8_share.check(config, sizes)
     keys = identity.keys(config, resolved(config, *decided))
     total_tokens = horizon.num_steps * horizon.total_batch_size
     total_flops = total_tokens * sizes.flops_per_token
@@ -78,7 +78,7 @@ def build(config: RunConfig) -> RunPlan:
             launcher.plan_device,
             config.precision.dtype,
             launcher.plan_mfu,
-            fp8_flops_per_token(config, sizes) / sizes.flops_per_token,
+            fp8_share.fp8_flops_per_token(config, sizes) / sizes.flops_per_token,
         ),
         config=config,
         texts=texts,
