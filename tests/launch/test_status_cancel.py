@@ -300,7 +300,7 @@ def test_a_torn_plan_is_said_when_it_is_asked_for_and_written_anew(own_results_d
     run_dir = RunDir.of(own_results_dir, "a")
     run_dir.write_plan(plan)
     run_dir.plan_path.write_text('{"run_id":')
-    with pytest.raises(SweepkitError, match=r"plan\.json cannot be read .* name the sweep"):
+    with pytest.raises(SweepkitError, match=r"plan\.json is damaged .* name the sweep"):
         cancel(own_results_dir, "a")
     execute.execute([plan], INLINE, results_dir=own_results_dir, session_factory=FakeSession, prepare=print)
     assert run_dir.read_plan() == plan
