@@ -299,6 +299,8 @@ def test_on_a_phone_a_verdict_stands_above_its_reasons(promotion: Promotion, tmp
         named[tuple(names)] = kind
     assert next(kind for names, kind in named.items() if names[-1] == "why") == "stacked"
     assert "" in named.values(), "tables of numbers stay tables"
+    (step,) = re.findall(r"<li>(.*?--amend-to.*?)</li>", page)
+    assert "<kbd>--amend-to</kbd>" in step, "no line ends between its hyphens"
 
 
 def test_terminal_tables_say_the_same(promotion: Promotion, frozen: Frozen, tmp_path: Path) -> None:

@@ -6,11 +6,12 @@ it: the rule and its hash, every run, the environments. The template escapes all
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from sweepkit import fsio
 from sweepkit.promotion.verdict_record import Final
@@ -42,6 +43,7 @@ def render(content: Content) -> str:
         loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True
     )
     environment.globals["plain"] = numbers.plain
+    environment.filters["options_whole"] = _options_whole
     made = [(title, make.__name__, make(content)) for title, make in sections.SECTIONS.items()]
     return environment.get_template("page.html.jinja").render(
         name=content.name,
@@ -53,6 +55,13 @@ def render(content: Content) -> str:
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         folder=content.sweep_dir,
     )
+
+
+def _options_whole(text: str) -> Markup:
+    """Text as HTML in which no line ends within an option, as browsers would between its two hyphens."""
+    parts = re.split(r"(--[a-z-]+)", text)
+    typed = Markup("<kbd>{}</kbd>")
+    return Markup("").join(typed.format(part) if part.startswith("--") else escape(part) for part in parts)
 
 
 def _cards(content: Content) -> list[tuple[str, str, str]]:

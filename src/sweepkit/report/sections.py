@@ -55,7 +55,8 @@ def what_was_tested(content: Content) -> list[Block]:
         "seeds": [str(seed) for seed in frozen.seeds],
     }
     said = [(what, _code(" ".join(items))) for what, items in shared.items() if items]
-    return [Block("table", sheets.tested(found)), Block("facts", said), *_selected(content)]
+    tables = [Block("table", sheets.tested(found))] if found else []  # seeds alone change no field
+    return [*tables, Block("facts", said), *_selected(content)]
 
 
 def _selected(content: Content) -> list[Block]:
