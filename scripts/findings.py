@@ -24,6 +24,7 @@ import pandas as pd
 from scipy import stats
 
 from sweepkit import fsio
+from sweepkit.analysis.effects import SAME
 from sweepkit.config import paths, typed, yaml_words
 from sweepkit.promotion.verdict_record import Promotion, Verdict
 from sweepkit.report import committed, markdown, numbers
@@ -198,6 +199,9 @@ def _finding(
 ) -> Finding:
     if claim.sweep not in promotions:
         return Finding(claim, "not run yet")
+    if verdict is not None and verdict.effect.method == SAME:
+        word = "agrees" if claim.published == "none" else "no gain"
+        return Finding(claim, f"{word}: equal to the last bit", 0.0, 0.0, 0.0, None, verdict.effect.n)
     if verdict is None or p is None or verdict.effect.effect is None or verdict.effect.standard_error is None:
         return Finding(claim, "not shown")
     effect, error = verdict.effect.effect, verdict.effect.standard_error
