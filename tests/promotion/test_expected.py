@@ -10,6 +10,7 @@ import pytest
 
 from sweepkit.analysis import calibration_file, dunnett
 from sweepkit.analysis.calibration import Calibration
+from sweepkit.cli import simulating
 from sweepkit.cli.main import main
 from sweepkit.config import paths
 from sweepkit.errors import ConfigError
@@ -98,4 +99,23 @@ def test_the_sweep_itself_is_simulated(sweep: Path, capsys: pytest.CaptureFixtur
     assert "mine: 4 seeds, best 2 climb; 4 seeds, best 2 climb; 4 seeds" in out
     assert main(["promote", str(sweep), "--simulate", "--gpu-hours", "1"]) == 0
     assert "what 1 GPU-hours pay for" in capsys.readouterr().out
+    assert not (paths.results_dir() / "mine").exists(), "nothing is frozen"
+
+
+SEARCH = "search: {n_trials: 12, num_promoted: 3, space: {optimizer.matrix.lr: {low: 0.01, high: 0.1}}}\n"
+
+
+def test_a_search_is_simulated(
+    sweep: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With as many variants as it has trials, of which no more climb than it says."""
+    monkeypatch.setattr(simulating, "NUM_WORLDS", 20)
+    axes, others = SWEEP.index("axes:"), SWEEP.index("seeds:")
+    sweep.write_text(SWEEP[:axes] + SEARCH + SWEEP[others:])
+    assert main(["promote", str(sweep), "--simulate"]) == 0
+    out = capsys.readouterr().out
+    assert "mine: 4 seeds, best 3 climb; 4 seeds, best 2 climb; 4 seeds" in out
+    assert "its 12 trials are drawn as a world draws variants" in out
+    assert main(["promote", str(sweep), "--simulate", "--gpu-hours", "1"]) == 2
+    assert "--gpu-hours is 1.0, but must be left out for a search" in capsys.readouterr().err
     assert not (paths.results_dir() / "mine").exists(), "nothing is frozen"

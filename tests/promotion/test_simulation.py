@@ -81,6 +81,21 @@ def test_the_simulated_rule_is_the_gate_where_noise_is_found_equal(replicates: i
     assert (used == (6 + replicates) * 4).all()
 
 
+def test_single_runs_of_a_search_climb_only_where_they_beat_the_reference() -> None:
+    kind = dataclasses.replace(KINDS["shrinking"], grid=(6,), null_frac=0.3, divergence=0.0)
+    truth = worlds.draw(kind, 40, np.random.default_rng(3))
+    everybody, active = np.tile(np.arange(6), (40, 1)), np.ones((40, 6), dtype=bool)
+    runs = rung.run(truth, 0, everybody, 1, np.random.default_rng(4))
+    places = rung.climb(runs, active, 1, RULE, keep=3, is_searched=True)
+    effect = runs.loss_WSN[:, :, 0] - runs.reference_WMN[:, :, 0]
+    for world in range(40):
+        wanted = [
+            place for place in np.argsort(effect[world])[:3] if effect[world, place] <= -RULE.min_effect
+        ]
+        assert [place for place in places[world] if place >= 0] == wanted
+    assert (places < 0).any() and (places >= 0).any()
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_default_rule_keeps_its_error_rate_and_pays(kind: str) -> None:
     rivals = {"sweepkit": DEFAULT, "tested halving": policies.tested_halving}

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 
+import optuna
 import pytest
-from search_fakes import BASE, LR, FormulaSession, freeze, ran
+from search_fakes import BASE, BETA, LR, FormulaSession, freeze, ran
 
 from sweepkit.cli import main
 from sweepkit.config import typed
@@ -16,6 +18,8 @@ from sweepkit.launch.sweep_status import status
 from sweepkit.search import drive, raising, study
 from sweepkit.sweep import frozen, trials
 from sweepkit.sweep.frozen import Frozen
+
+NUM = "optimizer.matrix.num_iterations"
 
 
 def search(sweep: Frozen) -> None:
@@ -119,3 +123,28 @@ def test_on_the_command_line(results: Path, monkeypatch: pytest.MonkeyPatch,
     assert "7 trials: 7 complete" in capsys.readouterr().out
     assert main.main(["sweep", "s", "--amend-to", "7"]) == 0
     assert "7 trials were asked for already" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "cmaes", "grid"])
+def test_points_that_are_enqueued_from_outside_come_first(sampler: str, results: Path) -> None:
+    """By anybody who opens the journal with Optuna; a repeat or a point outside is none."""
+    steps = {"low": 3, "high": 5}
+    space = {LR: [0.01, 0.02, 0.03] if sampler == "grid" else {"low": 0.01, "high": 0.05}, NUM: steps}
+    space |= {BETA: {"low": 0.7, "high": 0.9, "step": 0.1} if sampler == "grid" else [0.7, 0.8, 0.9]}
+    search(freeze(results, space=space, n_trials=3, sampler=sampler))
+    backend = optuna.storages.journal.JournalFileBackend(str(results / "s" / study.FILE))
+    outside = optuna.load_study(study_name="s", storage=optuna.storages.JournalStorage(backend))
+    tried = [line.params for line in trials.load(results / "s")]
+    wanted = next(item for beta in (0.8, 0.9) if (item := {LR: 0.03, NUM: 5, BETA: beta}) not in tried)
+    for point in (trials.load(results / "s")[0].params, wanted | {BETA: 0.5}, wanted, {NUM: 4}):
+        outside.enqueue_trial(point)
+    raising.raise_to(6, "s", results)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # Optuna's, of the point outside
+        search(frozen.load_frozen(results, "s"))
+    lines = trials.load(results / "s")
+    assert lines[3].params == wanted
+    assert lines[4].params[NUM] == 4
+    assert [line.counts for line in lines] == [True] * 6
+    states = [item.state.name for item in outside.get_trials()]
+    assert states.count("FAIL") >= 2 and states.count("COMPLETE") == 6 and "WAITING" not in states

@@ -18,8 +18,9 @@ from sweepkit.launch.execute import execute
 from sweepkit.launch.sweep_status import status
 from sweepkit.results import store
 from sweepkit.results.record import RunDir, RunState
-from sweepkit.search import drive, study
+from sweepkit.search import drive, optuna_pruners, study
 from sweepkit.search.curve import Curve
+from sweepkit.search.optuna_pruners import Losses
 from sweepkit.search.pruning import halving, sigma
 from sweepkit.sweep import trials
 from sweepkit.sweep.frozen import Frozen
@@ -164,3 +165,48 @@ def test_whoever_else_asks_for_a_pruned_run_gets_it(tmp_path: Path) -> None:
     told = [item for item in study.load(sweep.sweep_dir).get_trials() if wanted in item.user_attrs["runs"]]
     assert [item.state.name for item in told] == ["PRUNED", "COMPLETE"], "Optuna learns of it"
     assert after.loc[wanted, "pruned_by"] == "s", "and what it was is not forgotten"
+
+
+@pytest.mark.parametrize("kind", ["hyperband", "median"])
+def test_optunas_pruners_decide_as_in_a_study_that_lives(kind: str) -> None:
+    """Trials of one study in any order, each asked about once it has come to a fraction."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    rule = (
+        PruningRule("hyperband", min_frac=1 / 9)
+        if kind == "hyperband"
+        else PruningRule("median", 0.6, min_runs=3)
+    )
+    made = optuna_pruners._made(rule)
+    draw = random.Random(3)
+    lives = optuna.create_study(study_name="s", pruner=made)
+    alive = [lives.ask() for _ in range(40)]
+    runs: dict[int, Losses] = {}
+    stopped, asked = set[int](), 0
+    while going := [n for n in range(40) if n not in stopped and (n not in runs or runs[n].final is None)]:
+        number = draw.choice(going[:6])
+        before = runs.get(number, Losses(()))
+        if len(before.at) == len(rule.fractions):
+            runs[number] = Losses(before.at, before.at[-1])
+            lives.tell(alive[number], before.at[-1])
+            continue
+        runs[number] = Losses((*before.at, draw.random() + number % 7))
+        alive[number].report(runs[number].at[-1], optuna_pruners._step(rule, len(before.at)))
+        wanted = alive[number].should_prune()
+        assert optuna_pruners.stops(rule, "s", number, runs) == wanted
+        asked += 1
+        if wanted:
+            stopped.add(number)
+            lives.tell(alive[number], state=optuna.trial.TrialState.PRUNED)
+    assert 5 < len(stopped) < 36 and asked > 60
+
+
+@pytest.mark.parametrize("kind", ["hyperband", "median"])
+def test_runs_are_stopped_by_optunas_pruners(tmp_path: Path, kind: str) -> None:
+    sweep = freeze(tmp_path, n_trials=14, sampler="random", pruning=kind)
+    search(sweep)
+    frame = store.load("s", tmp_path)
+    pruned = frame[frame["state"] == "pruned"]
+    assert 2 <= len(pruned) <= 12
+    assert frame["failure_message"][pruned.index].str.contains(f"stopped by Optuna's {kind} pruner").all()
+    assert frame.loc[frame["role"] == "reference", "state"].tolist() == ["complete"]
+    assert frame.loc[frame["val_bpb"].idxmin(), "state"] == "complete"

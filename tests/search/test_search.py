@@ -22,8 +22,8 @@ from sweepkit.launch.sweep_status import status
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.results import query, store
 from sweepkit.results.record import FailureClass, RunDir
-from sweepkit.search import drive, study
-from sweepkit.sweep import frozen, trials
+from sweepkit.search import drive, samplers, study
+from sweepkit.sweep import frozen, search_spec, trials
 from sweepkit.sweep.decision import DecisionRule
 from sweepkit.sweep.file import SweepFile
 from sweepkit.sweep.frozen import Frozen
@@ -61,7 +61,7 @@ def test_proposals_are_those_of_optunas_own_sampler(results: Path, name: str) ->
     plain.enqueue_trial({LR: 0.02, BETA: 0.96})  # the reference
     for trial in trials.load(sweep.sweep_dir):
         if trial.number:
-            plain.sampler = study.sampler(sweep.search, trial.number)  # type: ignore[arg-type]
+            plain.sampler = samplers.of(sweep.search, trial.number)  # type: ignore[arg-type]
         asked = plain.ask(fixed_distributions=distributions)
         assert asked.params == trial.params
         plain.tell(asked, loss_of(trial.cells[0].plan))
@@ -181,7 +181,7 @@ def test_what_needs_too_much_memory_is_infeasible(results: Path) -> None:
     sweep = freeze(results, n_trials=15, max_peak_memory_gib=2.5)
     search(sweep, FormulaSession(memory=memory))
     for item in told(sweep):
-        assert item.constraints[study.MEMORY] == pytest.approx(100 * item.params[LR] - 2.5)
+        assert item.constraints[search_spec.MEMORY] == pytest.approx(100 * item.params[LR] - 2.5)
         assert item.constraints[study.ENDS] < 0
     frame = store.load("s", results)
     is_over = (frame["peak_memory_gib"] > 2.5) & (frame["role"] == "variant")

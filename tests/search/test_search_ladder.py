@@ -200,7 +200,8 @@ def test_failed_and_infeasible_points_do_not_climb(tmp_path: Path, quiet: Sessio
         variant = trial.cells[0].variant
         if trial.params[BETA] < 0.8 or trial.params[LR] > 0.03:
             bad += 1
-            assert variant not in above and outcomes[variant] == "reject"
+            assert variant not in above and outcomes[variant] in ("reject", "inconclusive")
+            assert trial.params[BETA] < 0.8 or outcomes[variant] == "reject", "one that needs too much memory"
     assert bad > 3
     assert set(store.load("s", tmp_path)["failure_class"].dropna()) == {"diverged"}, "the table is untouched"
 

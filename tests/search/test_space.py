@@ -122,7 +122,7 @@ def test_ends_and_choices_are_in_the_space_and_what_is_beyond_is_not(
         ),
         ({"space": {KEY: [1, 2]}, "pruning": {"kind": "sigma", "min_fraq": 0.3}}, "did you mean 'min_frac'"),
         ({"space": {KEY: [1, 2]}, "pruning": {"kind": "halving", "k": 2}}, "k is 2.0, but must be left out"),
-        ({"space": {KEY: [1, 2]}, "pruning": {"min_frac": 0.3}}, "write kind: halving or sigma"),
+        ({"space": {KEY: [1, 2]}, "pruning": {"min_frac": 0.3}}, "write kind: halving or hyperband"),
         ({"space": {KEY: [1, 2]}, "pruning": {"kind": "sigma", "k": float("inf")}}, "a number above 0"),
         ({"space": {"schedule.warmdown_ratio": [0.1, 0.2]}, "pruning": "halving"}, "do not compare"),
         ({"space": {"horizon.num_steps": [10, 20]}, "pruning": "sigma"}, "do not compare"),

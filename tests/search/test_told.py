@@ -79,7 +79,7 @@ def test_only_what_its_own_values_made_fail_is_held_against_a_point(
     assert num_bad >= 2
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "gp", "qmc", "random"])
+@pytest.mark.parametrize("sampler", ["tpe", "gp", "cmaes", "qmc", "random", "grid"])
 def test_a_finite_space_is_tried_once_and_then_the_search_ends(sampler: str, results: Path) -> None:
     space = STEPS | {"optimizer.matrix.num_iterations": {"low": 4, "high": 5}}
     sweep = freeze(results, space=space, n_trials=40, sampler=sampler)
@@ -93,7 +93,7 @@ def test_a_finite_space_is_tried_once_and_then_the_search_ends(sampler: str, res
     assert searching.searched(sweep, results) is not None
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "gp", "qmc", "random"])
+@pytest.mark.parametrize("sampler", ["tpe", "gp", "qmc", "random", "grid"])
 def test_repeats_are_no_trials_and_cost_no_run(sampler: str, results: Path) -> None:
     space = {LR: [0.01, 0.02, 0.03, 0.04], "optimizer.matrix.num_iterations": [2, 3, 4, 5]}
     sweep = freeze(results, space=space, n_trials=14, sampler=sampler)
@@ -102,6 +102,7 @@ def test_repeats_are_no_trials_and_cost_no_run(sampler: str, results: Path) -> N
     assert len(lines) == len(set(ran(results))) == len(ran(results)) == 14
     repeats = sum(trial.repeats for trial in lines)
     assert (f"; {repeats} repeated a point and were dropped" in note(results)) == (repeats > 0)
+    assert repeats == 0 or sampler != "grid"
 
 
 def test_invalid_combinations_and_runs_of_another_point_are_no_trials(

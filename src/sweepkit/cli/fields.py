@@ -174,10 +174,13 @@ def _all(schema: type, prefix: str) -> Iterator[Field]:
             for argument in typing.get_args(kind)
             for of_item in alternatives(argument)
         ]
+        told = set[str]()  # what two kinds have in common stands there once
         for start, kind in inside:
             for item in _all(typing.cast(type, kind), start) if dataclasses.is_dataclass(kind) else ():
                 facts = dataclasses.replace(item.facts, identity=field.facts.identity, why=field.facts.why)
-                yield dataclasses.replace(item, facts=facts)
+                if item.key not in told:
+                    told.add(item.key)
+                    yield dataclasses.replace(item, facts=facts)
 
 
 def _within(prefix: str, found: list[Section]) -> list[Section]:

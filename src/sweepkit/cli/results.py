@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 
 import pandas as pd
@@ -15,7 +16,7 @@ from sweepkit.printable import counted
 from sweepkit.report import content, drawing, findings, sheets_findings, tables, terminal
 from sweepkit.results import columns, export, query, store
 from sweepkit.results.columns import PLANNED
-from sweepkit.search import importances
+from sweepkit.search import best_point, importances, pareto_front, trials_table
 from sweepkit.sweep import seen
 
 #: Columns of the curves table that fit a terminal.
@@ -25,6 +26,8 @@ _SUFFIXES = {".csv": "csv", ".json": "json", ".md": "markdown", ".parquet": "par
 
 def run(args: argparse.Namespace) -> int:
     """Print or write what was asked for; 0 on success. User errors raise ``SweepkitError``."""
+    if args.best and args.sweep is not None:
+        return _print_best(args)
     frame = _frame(args)
     wanted = args.format or (_SUFFIXES.get(args.output.suffix.lower()) if args.output else None)
     if args.output:
@@ -46,6 +49,18 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _print_best(args: argparse.Namespace) -> int:
+    """The best point of a search, to be pasted or to be kept as a file."""
+    name, results_dir = running.place(args.sweep)
+    best = best_point.of(results_dir, name, args.trial)
+    if args.best == "yaml":
+        print(best.yaml(), end="")
+    else:
+        print(f"# {best.said}")
+        print(f"sweepkit train {shlex.join(best.overrides)}")
+    return 0
+
+
 def _frame(args: argparse.Namespace) -> pd.DataFrame:
     """The table asked for, its rows and columns as asked for."""
     frame = _explained(args.curves) if args.columns else _whole(args)
@@ -61,7 +76,8 @@ def _whole(args: argparse.Namespace) -> pd.DataFrame:
         known = ", ".join([*store.sweep_names(), store.ALL])
         remedy = f"known: {known}; sweepkit sweep NAME starts one"
         raise SweepkitError(f"SWEEP is missing, but must name a sweep in {paths.results_dir()}; {remedy}")
-    other = args.analysis or (args.importances and "importances") or (args.curves and "curves")
+    listed = ("importances", "front", "trials", "curves")
+    other = args.analysis or next((item for item in listed if getattr(args, item)), None)
     if args.evaluation is not None and other:
         contract = f"be left out with {other}, which has the losses that the sweep was frozen with"
         raise invalid("--evaluation", args.evaluation, contract, "ask for the table of runs")
@@ -70,6 +86,10 @@ def _whole(args: argparse.Namespace) -> pd.DataFrame:
         return findings.KINDS[args.analysis](content.gather(name, results_dir))
     if args.importances:
         return importances.table(results_dir, name)
+    if args.front:
+        return pareto_front.table(name, results_dir)
+    if args.trials:
+        return trials_table.table(name, results_dir)
     if args.curves:
         return store.curves(name, results_dir)
     runs = store.load(name, results_dir, evaluation=args.evaluation, config=args.config)
@@ -81,7 +101,7 @@ def _print_table(frame: pd.DataFrame, args: argparse.Namespace) -> None:
     if args.analysis and not (args.select or args.columns):
         console.print(drawing.draw(sheets_findings.SHEETS[args.analysis](frame)))
         return
-    if args.select or args.importances or args.columns:
+    if args.select or args.importances or args.columns or args.trials or args.front:
         console.print(tables.plain(frame))
         return
     console.print(tables.plain(frame[_CURVES_SHOWN]) if args.curves else tables.runs(frame))

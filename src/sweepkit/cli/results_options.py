@@ -21,6 +21,9 @@ examples:
   sweepkit results x0_beta1 --curves --output curves.parquet learning curves, one row a logged step
   sweepkit results all                                       every run, whoever asked for it
   sweepkit results lr_search --importances                   of a search: which parameter mattered
+  sweepkit results lr_search --best                          the best point, as the command that trains it
+  sweepkit results lr_search --best yaml > conf/experiment/found.yaml   and as an experiment's file
+  sweepkit results lr_search --trials --format csv           every proposal and what became of it
   sweepkit results x0_beta1 --analysis frontier              against the reference at equal time and FLOPs
   sweepkit results results/published/x0_beta1                a published folder, without the runs
   sweepkit results --columns                                 every column: dtype, unit, direction, meaning
@@ -47,6 +50,16 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--importances", action="store_true", help="of a search: how much each parameter mattered"
     )
+    parser.add_argument("--trials", action="store_true", help="of a search: one row a proposal")
+    parser.add_argument(
+        "--best",
+        nargs="?",
+        const="overrides",
+        choices=("overrides", "yaml"),
+        help="of a search: the best point in full, as overrides (the default) or as an experiment's YAML",
+    )
+    parser.add_argument("--trial", type=int, metavar="N", help="with --best: another trial")
+    parser.add_argument("--front", action="store_true", help="of a search with two objectives")
     parser.add_argument(
         "--analysis",
         choices=("frontier", "combinations", "probes", "retention", "cliffs"),

@@ -16,13 +16,14 @@ from sweepkit.launch.slurm.retries import IS_JOB
 from sweepkit.printable import counted
 from sweepkit.results.columns import INFEASIBLE, REFERENCE, is_reference
 from sweepkit.results.record import RunState
-from sweepkit.search import drive
+from sweepkit.search import drive, pareto_front, raising, untried
 from sweepkit.search.proposals import Proposals
 from sweepkit.search.trial_ledger import TrialLedger
 from sweepkit.search.trial_outcome import TrialState
 from sweepkit.sweep import frozen, trials
 from sweepkit.sweep.decision import DecisionRule
 from sweepkit.sweep.frozen import Frozen
+from sweepkit.sweep.search_spec import GRID
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,7 +48,6 @@ def add_amend_argument(parser: argparse.ArgumentParser) -> None:
 
 def amend(n_trials: int, name: str, results_dir: Path) -> None:
     """Record that a search is to have so many trials in all, and say so."""
-    from sweepkit.search import raising  # heavy: it reads verdicts
 
     item = raising.raise_to(n_trials, name, results_dir)
     if item is None:
@@ -64,7 +64,7 @@ def run(sweep: Frozen, how: running.How, overrides: Sequence[str]) -> int:
     if len(sweep.rungs) > 1:
         print(f"next: sweepkit promote {sweep.name} goes on to {sweep.rungs[1].name} with the best of them")
     else:
-        print(f"next: sweepkit results {sweep.name} --importances shows which parameter mattered")
+        print(f"next: sweepkit results {sweep.name} --best prints what trains the best point")
     return status
 
 
@@ -74,6 +74,9 @@ def carry_out(sweep: Frozen, how: running.How, overrides: Sequence[str]) -> Subm
         fields = ", ".join(sweep.search.space)
         trials = counted(sweep.search.n_trials, "trial")
         print(f"search: {sweep.search.sampler}, {trials} in total, over {fields}")
+        every = untried.points(sweep.search.space, ()) if sweep.search.sampler == GRID else None
+        if every is not None and len(every) > sweep.search.n_trials:
+            print(f"the grid has {len(every)} points, of which n_trials={sweep.search.n_trials} are tried")
         for item in sweep.more_trials:
             print(f"{item} (after {counted(item.num_lines, 'proposal')})")
     running.note_limits(sweep, [cell for cell in sweep.cells if cell.rung == sweep.rungs[0].name], how)
@@ -186,6 +189,9 @@ def conclude(sweep: Frozen, results_dir: Path) -> int:
     where = frame["rung"] == sweep.rungs[0].name
     console.print(tables.summary(best(frame[where], sweep.decision), metric))
     ledger = TrialLedger(sweep, results_dir)
+    if ledger.spec.second_objective:
+        on_it = len(pareto_front.numbers(ledger))
+        console.print(f"{counted(on_it, 'trial')} on the front: sweepkit results {sweep.name} --front")
     counts: dict[str, int] = {}
     for number, found in ledger.outcomes.items():
         if ledger.trials[number].counts:
@@ -194,7 +200,7 @@ def conclude(sweep: Frozen, results_dir: Path) -> int:
     console.print(f"{counted(sum(counts.values()), 'trial')}: {words}", markup=False)
     console.print(trials.said(sweep.sweep_dir, ledger.spec.n_trials, sweep.num_reopened), markup=False)
     for number, found in list(ledger.outcomes.items())[-_INVALID_SHOWN:]:
-        if ledger.trials[number].error is not None:
+        if ledger.trials[number].is_invalid:
             console.print(f"proposal {number} is no valid configuration: {found.reason}", markup=False)
     ended = frame["run_id"].isin([run.run_id for run in ledger.runs.values()])
     failed = frame[ended & ~frame["state"].isin(_FINE)]

@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from sweepkit.analysis import calibration_file
 from sweepkit.cli import running, simulate
 from sweepkit.config import paths
+from sweepkit.config.schema import RungConfig
 from sweepkit.errors import invalid
 from sweepkit.promotion.simulation import of_sweep, policies, worlds
 from sweepkit.promotion.simulation.of_sweep import Proposal
 from sweepkit.report import drawing, terminal
 from sweepkit.report.sheet import Mark, Sheet
 from sweepkit.sweep import expand
+from sweepkit.sweep.search_spec import SearchSpec
 
 NUM_WORLDS, SEED = 500, 1
 _FEW_WORLDS = 100  # a kind and design, where many designs are tried; the best are played again in others
@@ -26,12 +28,13 @@ def run(name: str, overrides: Sequence[str], gpu_hours: float | None) -> int:
             "--gpu-hours", gpu_hours, "be above 0", "sweepkit plan sweep=NAME says what a sweep costs"
         )
     sweep = running.load_sweep(name, overrides, paths.results_dir())
-    if sweep.search:
-        raise invalid("--simulate", name, "be a sweep of fixed axes", "play sweepkit simulate --tpe 30")
     cells = expand.expand_all(sweep, overrides)
     rungs = expand.rungs_of(expand.ladder_of(sweep, overrides))
+    if sweep.search:
+        rungs = _of_a_search(sweep.search, rungs, name, gpu_hours)
+    num_proposed = sweep.search.n_trials if sweep.search else 0
     known = calibration_file.read(paths.results_dir())
-    kinds = of_sweep.worlds_of(worlds.load(), cells, rungs, sweep.decision, known)
+    kinds = of_sweep.worlds_of(worlds.load(), cells, rungs, sweep.decision, known, num_proposed)
     if not known:
         print("the noise was not measured, so it is taken as in worlds.yaml, scaled to this min_effect;")
         print(f"sweepkit calibrate sweep={name} measures it")
@@ -43,12 +46,30 @@ def run(name: str, overrides: Sequence[str], gpu_hours: float | None) -> int:
         best = of_sweep.again(kinds, tried[:_SHOWN], NUM_WORLDS, SEED + 1)
         _show(best, [rung.name for rung in rungs], gpu_hours, sweep.decision.alpha)
         return 0
-    plan = of_sweep.design_of(cells, rungs, sweep.decision)
+    plan = of_sweep.design_of(cells, rungs, sweep.decision, is_searched=sweep.search is not None)
     players = policies.usual() | {policies.SWEEPKIT: policies.sweepkit(plan)}
     scores = simulate.play_with_progress(kinds, players, NUM_WORLDS, SEED)
     simulate.show(scores, "table", sweep.decision.alpha)
     print(f"{sweep.name}: {plan.describe()}")
+    if num_proposed:
+        print(
+            f"its {num_proposed} trials are drawn as a world draws variants. What a sampler learns would "
+            "find more; how often it is wrong is up to the further rungs, which decide on runs of their own"
+        )
     return 0
+
+
+def _of_a_search(
+    spec: SearchSpec, rungs: Sequence[RungConfig], name: str, gpu_hours: float | None
+) -> list[RungConfig]:
+    """The rungs as a search climbs them. Raises ConfigError where there is nothing to play."""
+    if gpu_hours is not None:
+        contract = "be left out for a search, whose trials n_trials says"
+        raise invalid("--gpu-hours", gpu_hours, contract, "sweepkit plan sweep=NAME costs it")
+    if len(rungs) < 2:
+        contract = "have a ladder, for a search adopts nothing where it searches"
+        raise invalid("--simulate", name, contract, "name one (ladder: gpt2)")
+    return spec.limited(rungs)
 
 
 def _show(proposals: Sequence[Proposal], rungs: Sequence[str], budget: float, alpha: float) -> None:

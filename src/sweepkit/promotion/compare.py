@@ -18,7 +18,7 @@ from sweepkit.analysis import comparable, transfer
 from sweepkit.analysis.transfer import TransferRow
 from sweepkit.config import typed
 from sweepkit.printable import counted
-from sweepkit.promotion import gate, shared_seeds, table
+from sweepkit.promotion import gate, shared_seeds, table, verdicts_table
 from sweepkit.promotion.verdict_record import Outcome, Verdict
 from sweepkit.results.columns import PLANNED, REFERENCE, is_reference
 from sweepkit.results.record import RunState
@@ -68,6 +68,10 @@ class Comparison:
     def promoted(self) -> list[str]:
         """Labels of the variants that are better than the reference."""
         return [name for name in self.final if self.outcome_of(name) is Outcome.promote]
+
+    def to_frame(self) -> pd.DataFrame:
+        """All verdicts as a table, one row a variant and rung (``verdicts_table.py``)."""
+        return verdicts_table.of(self.verdicts)
 
     def to_json(self) -> dict[str, object]:
         return {

@@ -164,13 +164,16 @@ def serving(frozen: Frozen, frame: pd.DataFrame) -> list[Calibration]:
 def _rows(
     frozen: Frozen, frame: pd.DataFrame, rung: RungConfig, variants: Sequence[str], cells: Sequence[Cell]
 ) -> pd.DataFrame:
-    """The rows of these cells; where they were searched, one over the memory limit ran out of it."""
+    """The rows of these cells; where they were searched, one that measured too much failed for it."""
     is_asked = frame["run_id"].isin([cell.plan.run_id for cell in cells])
     rows = frame[(frame["rung"] == rung.name) & frame["variant"].isin(variants) & is_asked]
-    limit_gib = frozen.search.max_peak_memory_gib if frozen.search else None
-    if limit_gib is None or rung.name != frozen.rungs[0].name:
+    search = frozen.search
+    if search is None or not search.limited_by or rung.name != frozen.rungs[0].name:
         return rows
-    is_over = (rows["peak_memory_gib"] > limit_gib) & (rows["role"] == VARIANT)
+    names = [str(name) for name in rows.columns]
+    measured = ({name: row[name] for name in names if pd.notna(row[name])} for _, row in rows.iterrows())
+    over = [search.infeasible(row) is not None for row in measured]
+    is_over = pd.Series(over, rows.index, dtype=bool) & (rows["role"] == VARIANT)
     failed: dict[str, object] = {"state": RunState.failed.value, "failure_class": FailureClass.oom.value}
     failed |= {"failed_attempts": 2, "failed_hosts": 2}  # no retry would change it
     return rows.assign(**{name: rows[name].mask(is_over, value) for name, value in failed.items()})

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from sweepkit.analysis.axes import Axis
 from sweepkit.analysis.effects import Effect
@@ -18,6 +19,9 @@ from sweepkit.analysis.transfer import TransferRow
 from sweepkit.promotion.doubts import Doubts
 from sweepkit.sweep.decision import DecisionRule
 from sweepkit.sweep.seen import Judgement
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class Outcome(StrEnum):
@@ -184,3 +188,9 @@ class Promotion:
     def of(self, outcome: Final) -> list[str]:
         """Labels of the variants that ended so."""
         return [final.variant for final in self.finals if final.outcome is outcome]
+
+    def to_frame(self) -> pd.DataFrame:
+        """All verdicts as a table, one row a variant and rung (``verdicts_table.py``)."""
+        from sweepkit.promotion import verdicts_table
+
+        return verdicts_table.of(verdict for rung in self.rungs for verdict in rung.verdicts)

@@ -219,16 +219,15 @@ def _records(results: Path, run_ids: Mapping[str, str | None]) -> dict[str, Row]
 
 
 def _feasible(row: Row, head: frozen_head.Head | None) -> Row:
-    """A trial's row, where it was searched; one over the search's memory limit is no answer."""
+    """A trial's row, where it was searched; one that measured more than the search allows is no answer."""
     if head is None or head.sweep.search is None:
         return row
-    limit_gib, peak_gib = head.sweep.search.max_peak_memory_gib, row.get("peak_memory_gib")
     is_trial = row.get("role") == VARIANT and row.get("rung") == head.rungs[0].name
-    if limit_gib is None or peak_gib is None or not is_trial or row["state"] != RunState.complete:
+    if not is_trial or row["state"] != RunState.complete:
         return row
-    if peak_gib <= limit_gib:
+    why = head.sweep.search.infeasible(row)
+    if why is None:
         return row
-    why = f"{peak_gib:.2f} GiB at its peak, more than max_peak_memory_gib={limit_gib:g}"
     return row | {"state": INFEASIBLE, "failure_message": why}
 
 

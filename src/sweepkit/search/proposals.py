@@ -19,9 +19,10 @@ from sweepkit.errors import ConfigError
 from sweepkit.launch import other_sources
 from sweepkit.launch.ledger import Run
 from sweepkit.launch.other_sources import OtherSources
-from sweepkit.search import earlier, turn, untried
+from sweepkit.search import earlier, turn, untried, warm_start
+from sweepkit.search.earlier import Around
 from sweepkit.search.trial_ledger import TrialLedger, spec_of
-from sweepkit.sweep import expand, points, trials
+from sweepkit.sweep import expand, points, trials, warm_notes
 from sweepkit.sweep.frozen import Frozen
 from sweepkit.sweep.points import Params
 from sweepkit.sweep.trials import Trial
@@ -57,11 +58,18 @@ class Proposals:
         self._overrides = tuple(overrides)
         self._ledger = ledger
         self._other_sources = other_sources
+        self._known_around: Around | None = None
         self._study: Study | None = None  # importing Optuna takes a moment; not every process asks
         points.check_unchanged(sweep.stacks, self._overrides, sweep.fixed)
         given = [*sweep.stacks[0].below, *expand.above(self._overrides)]
         reference = points.reference(self._spec, given, sweep.fixed[0].plan.config)
         self._named = points.named(self._spec, reference)
+        self._warm = warm_notes.read(sweep.sweep_dir)
+
+    @property
+    def _first(self) -> list[Params]:
+        """The points that come before any proposal: those that are named, then those of a warm start."""
+        return [*self._named, *(point for item in self._warm or () for point in item.first)]
 
     def begin(self) -> None:
         """Before anything is started, take over what there is already.
@@ -86,6 +94,7 @@ class Proposals:
             ledger.refresh()
             self._take_over()
             study.catch_up(ledger.trials, ledger.outcomes)
+            self._note_limit()
             if ledger.num_to_ask <= 0:
                 return False
             trial = self._propose(study, len(ledger.trials))
@@ -97,7 +106,14 @@ class Proposals:
         """Tell Optuna what has ended."""
         with turn.taken(self._sweep.sweep_dir):
             self._ledger.refresh()
+            self._note_limit()
             self._open().catch_up(self._ledger.trials, self._ledger.outcomes)
+
+    def _note_limit(self) -> None:
+        """Write down why a search ends before its trials are used up, so that it has ended for all."""
+        if self._ledger.limit is not None and self._ledger.end is None:
+            trials.append(self._sweep.sweep_dir, Trial(len(self._ledger.trials), {}, end=self._ledger.limit))
+            self._ledger.refresh()
 
     def _open(self) -> Study:
         if self._study is None:
@@ -110,13 +126,14 @@ class Proposals:
         """Before anything is proposed, runs of this space that have ended already become its trials."""
         if any(not trial.is_earlier for trial in self._ledger.trials):
             return
+        self._start_warm()
         if self._other_sources is OtherSources.refuse:
-            room = max(0, self._ledger.num_to_ask - len(self._named))
+            room = max(0, self._ledger.num_to_ask - len(self._first))
             named = [self._trial(number, dict(point), number) for number, point in enumerate(self._named)]
             there = itertools.islice(self._there(), room)
             other_sources.settle(self._runs([*named, *there]), self._other_sources)
         for trial in self._there():
-            if self._ledger.num_to_ask <= len(self._named):
+            if self._ledger.num_to_ask <= len(self._first):
                 break
             runs = self._runs([trial])
             if self._other_sources is OtherSources.accept:
@@ -125,11 +142,42 @@ class Proposals:
                 trials.append(self._sweep.sweep_dir, trial)
                 self._ledger.refresh()
 
+    def _start_warm(self) -> None:
+        """Once, before anything else: tell what the searches have found that this one starts from."""
+        if not self._spec.warm_start or self._warm is not None:
+            return
+
+        ledger = self._ledger
+        before = {untried.key(trial.params) for trial in ledger.trials}  # of one that was killed at it
+
+        def is_answered(params: Params) -> bool:
+            trial = self._trial(0, params, None)
+            return untried.key(params) in before or (trial.counts and ledger.would_be_answered(trial))
+
+        told, notes = warm_start.sort(
+            self._sweep, self._around(), ledger.results_dir, is_answered, self._named
+        )
+        for source, params in told:
+            trial = self._trial(len(ledger.trials), params, None)
+            runs = self._runs([trial])
+            if self._other_sources is not OtherSources.rerun:
+                other_sources.settle(runs, self._other_sources)
+            if runs and not any(map(other_sources.is_of_other, runs)):
+                trials.append(self._sweep.sweep_dir, dataclasses.replace(trial, is_earlier=True, warm=source))
+                ledger.refresh()
+        warm_notes.write(self._sweep.sweep_dir, notes)
+        self._warm = notes
+
+    def _around(self) -> Around:
+        if self._known_around is None:
+            self._known_around = Around(self._sweep, self._overrides)
+        return self._known_around
+
     def _there(self) -> Iterator[Trial]:
         """Points that have ended already, each once; whoever takes one over does so before the next."""
         tried = {untried.key(trial.params) for trial in self._ledger.trials}
-        tried |= {untried.key(point) for point in self._named}  # they come first, and find their runs
-        for params in earlier.points_of(self._sweep, self._overrides, self._ledger.results_dir):
+        tried |= {untried.key(point) for point in self._first}  # they come first, and find their runs
+        for params in earlier.points_of(self._around(), self._ledger.results_dir):
             trial = self._trial(len(self._ledger.trials), params, None)
             if untried.key(params) not in tried and trial.counts and self._ledger.would_be_answered(trial):
                 tried.add(untried.key(params))
@@ -141,11 +189,12 @@ class Proposals:
     def _propose(self, study: Study, number: int) -> Trial:
         """The next trial; a line that is none where there are no more."""
         known = self._ledger.trials
-        done = {trial.point for trial in known}
-        point = next((index for index in range(len(self._named)) if index not in done), None)
+        done, first = {trial.point for trial in known}, self._first
+        point = next((index for index in range(len(first)) if index not in done), None)
         if point is not None:
-            return self._trial(number, dict(self._named[point]), point)
-        idle = next((back for back, trial in enumerate(reversed(known)) if trial.counts), len(known))
+            return self._trial(number, dict(first[point]), point)
+        asked = [trial for trial in reversed(known) if not trial.warm]
+        idle = next((back for back, trial in enumerate(asked) if trial.counts), len(asked))
         if idle >= _MOST_IDLE:
             why = f"{idle} proposals in a row were no valid configuration, or the runs of another trial"
             return Trial(number, {}, end=f"{why}; narrow the space")
@@ -171,6 +220,7 @@ class Proposals:
                 extra=self._overrides,
                 fixed=self._sweep.fixed,
                 labels=labels,
+                constraints=self._spec.parsed,
             )
         except ConfigError as error:  # fields that are right one by one, and wrong together
             return Trial(number, params, point, error=str(error))

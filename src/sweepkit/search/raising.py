@@ -27,7 +27,7 @@ def raise_to(n_trials: int, name: str, results_dir: Path) -> MoreTrials | None:
         sweep = frozen.load_frozen(results_dir, name)
         assert sweep.search is not None
         before, ledger = sweep.search.n_trials, TrialLedger(sweep, results_dir)
-        is_ended = ledger.end is not None
+        is_ended = ledger.end is not None or ledger.limit is not None
         if n_trials == before and not (is_ended and ledger.num_counted < before):
             return None
         if n_trials < before:

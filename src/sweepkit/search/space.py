@@ -6,13 +6,33 @@ import warnings
 from collections.abc import Mapping
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import Trial
 
-from sweepkit.sweep.search_space import Choices, Parameter
+from sweepkit.sweep import search_space
+from sweepkit.sweep.search_space import Choices, Parameter, Value
 
 
 def distributions(space: Mapping[str, Parameter]) -> dict[str, BaseDistribution]:
     """Field → what Optuna draws from for it."""
     return {key: _distribution(parameter) for key, parameter in space.items()}
+
+
+def propose(trial: Trial, space: Mapping[str, Parameter]) -> dict[str, Value]:
+    """A value for every field that is proposed, one after the other; what was asked for at once is there."""
+    chosen: dict[str, Value] = {}
+    for key, parameter in space.items():
+        if search_space.applies(parameter, chosen):
+            chosen[key] = _suggest(trial, key, _distribution(parameter))
+    return chosen
+
+
+def _suggest(trial: Trial, key: str, given: BaseDistribution) -> Value:
+    if isinstance(given, CategoricalDistribution):
+        return trial.suggest_categorical(key, given.choices)
+    if isinstance(given, IntDistribution):
+        return trial.suggest_int(key, given.low, given.high, step=given.step, log=given.log)
+    assert isinstance(given, FloatDistribution)
+    return trial.suggest_float(key, given.low, given.high, step=given.step, log=given.log)
 
 
 def _distribution(parameter: Parameter) -> BaseDistribution:

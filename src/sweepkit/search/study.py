@@ -7,45 +7,38 @@ before it wrote the trial down. So a deleted journal is made anew, and a kill co
 Optuna's own lock would make everybody wait half a minute for a holder that was killed, so nothing here locks:
 the caller holds the search's claim, which notices at once.
 
-A trial without a value of its own (it diverged, say) is told as infeasible, with the worst value that a trial
-before it has had: Optuna's samplers ignore what has failed, and take infinity for the best.
-
-The sampler is made anew for every trial, seeded by the search's seed and the trial's number: what is proposed
-is a function of those and of what has been told, whichever process asks.
+A trial without values of its own (it diverged, say) is told as infeasible, with the worst that a trial before
+it has had: Optuna's samplers ignore what has failed, and take infinity for the best.
 """
 
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.samplers import BaseSampler, GPSampler, QMCSampler, RandomSampler, TPESampler
+from optuna.samplers import RandomSampler
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
 from sweepkit import fsio
-from sweepkit.search import space
+from sweepkit.search import samplers, space
 from sweepkit.search.trial_outcome import Outcome, TrialState
-from sweepkit.sweep import trials
+from sweepkit.sweep import points, trials
 from sweepkit.sweep.search_spec import SearchSpec
 from sweepkit.sweep.trials import Trial
 
 FILE = "study.journal"
 NUMBER = "trial"  # user attribute: the number in trials.jsonl
-#: Constraints, above 0 where a trial is infeasible: it has no value of its own; it needs too much memory.
-ENDS, MEMORY = "ends", "peak_memory_gib"
+#: A constraint beside those on what is measured, above 0 where a trial has no value of its own.
+ENDS = "ends"
 _HOLDS, _BROKEN = -1.0, 1.0
-
-
-#: How often a sampler is asked for a point that is new. Only those without a model have more to say.
-_TRIES = {"tpe": 5, "gp": 3, "qmc": 200, "random": 200}
 _DRAWS = 200
 
 
@@ -54,7 +47,7 @@ class Told:
     """What Optuna is told of a trial, in its own terms."""
 
     state: OptunaState
-    value: float | None = None
+    values: tuple[float, ...] = ()
     constraints: dict[str, float] = field(default_factory=dict)
     loss_at: tuple[int, float] | None = None
     attributes: dict[str, Any] = field(default_factory=dict)  # what the dashboard shows beside the value
@@ -65,17 +58,18 @@ class Told:
         if there.state != self.state:
             return True
         return self.state == OptunaState.COMPLETE and (
-            there.constraints != self.constraints or (self.has_own_value and there.value != self.value)
+            there.constraints != self.constraints
+            or (self.has_own_value and there.values != list(self.values))
         )
 
 
-def told_as(outcome: Outcome | None, worst: float | None, max_memory_gib: float | None) -> Told:
+def told_as(outcome: Outcome | None, worst: tuple[float, ...], constrained: Sequence[str]) -> Told:
     """An outcome as it is told.
 
     Args:
-        worst: what stands in for the value of an infeasible trial without one; None: no scale is known yet,
+        worst: what stands in for the values of an infeasible trial without any; empty: no scale is known yet,
             and the trial is left out until there is.
-        max_memory_gib: the search's limit. All trials must have the same constraints.
+        constrained: names of constraints on what is measured. All trials must have the same.
     """
     if outcome is None:
         return Told(OptunaState.RUNNING)
@@ -83,30 +77,30 @@ def told_as(outcome: Outcome | None, worst: float | None, max_memory_gib: float 
     attributes |= {"reason": outcome.reason} if outcome.reason else {}
     if outcome.state is TrialState.pruned:
         return Told(OptunaState.PRUNED, loss_at=outcome.loss_at, attributes=attributes)
-    value = worst if outcome.value is None else outcome.value
-    if outcome.state is TrialState.dead or value is None:
+    values = outcome.values or worst
+    if outcome.state is TrialState.dead or not values:
         return Told(OptunaState.FAIL, attributes=attributes)
     constraints = {ENDS: _BROKEN if outcome.value is None else _HOLDS}
-    if max_memory_gib is not None:
-        constraints[MEMORY] = _HOLDS if outcome.excess_gib is None else outcome.excess_gib
+    for name in constrained:
+        excess = outcome.excesses.get(name)
+        constraints[name] = _HOLDS if excess is None else excess
     return Told(
         OptunaState.COMPLETE,
-        value,
+        values,
         constraints,
         attributes=attributes,
         has_own_value=outcome.value is not None,
     )
 
 
-def _worst_before(known: Sequence[Trial], outcomes: Mapping[int, Outcome]) -> list[float | None]:
-    """For every trial the highest value of those before it, else the first after it; None without any."""
-    values = [found.value if (found := outcomes.get(trial.number)) else None for trial in known]
-    worst = next((value for value in values if value is not None), None)
+def _worst_before(known: Sequence[Trial], outcomes: Mapping[int, Outcome]) -> list[tuple[float, ...]]:
+    """For every trial the highest values of those before it, else the first after it; empty without any."""
+    every = [found.values if (found := outcomes.get(trial.number)) else () for trial in known]
+    worst: tuple[float, ...] = next(filter(None, every), ())
     found_so_far = []
-    for value in values:
+    for values in every:
         found_so_far.append(worst)
-        if worst is not None and value is not None:
-            worst = max(worst, value)
+        worst = tuple(map(max, worst, values)) if values else worst
     return found_so_far
 
 
@@ -145,7 +139,8 @@ class Study:
             try:
                 self._study = optuna.load_study(storage=storage, study_name=name)
             except KeyError:
-                self._study = optuna.create_study(storage=storage, study_name=name, direction="minimize")
+                directions = [StudyDirection.MINIMIZE] * (2 if spec.second_objective else 1)
+                self._study = optuna.create_study(storage=storage, study_name=name, directions=directions)
 
     def ask(
         self, number: int, is_tried: Callable[[dict[str, Any]], bool], is_endless: bool
@@ -155,13 +150,23 @@ class Study:
         A model proposes its optimum again whatever its seed. In an endless space one is then drawn at random;
         None where that gives nothing new either, or the caller knows what is left.
         """
-        asked = [self._spec.sampler] * _TRIES[self._spec.sampler] + ["random"] * (_DRAWS if is_endless else 0)
+        name = self._spec.sampler
+        asked = [name] * samplers.TRIES[name] + ["random"] * (_DRAWS if is_endless else 0)
         with fsio.explain_full_disk(self._path):
             for repeats, name in enumerate(asked):
-                self._study.sampler = sampler(self._spec, number, repeats, name)
-                trial = self._study.ask(fixed_distributions=self._distributions)
-                params = {key: trial.params[key] for key in self._spec.space}
-                if not is_tried(params):
+                told = self._study.get_trials(deepcopy=False)
+                self._study.sampler = samplers.of(self._spec, number, repeats, name, told)
+                try:
+                    # at once where all are always proposed: some samplers learn of them together only so
+                    trial = self._study.ask({} if self._spec.is_conditional else self._distributions)
+                    params = points.typed(self._spec, space.propose(trial, self._spec.space))
+                except ValueError:  # enqueued from outside, with what is no choice; ``catch_up`` fails it
+                    continue
+                finally:
+                    self._study.sampler = RandomSampler()  # what is told is no sampler's to end a study by
+                # what was enqueued from outside may lie anywhere
+                is_in = all(self._spec.space[key].holds(value) for key, value in params.items())
+                if is_in and not is_tried(params):
                     trial.set_user_attr(NUMBER, number)
                     return params, repeats
                 self._study.tell(trial, state=OptunaState.FAIL)
@@ -182,8 +187,9 @@ class Study:
             for item in asked:
                 if item.number not in live:
                     self._study.tell(item.number, state=OptunaState.FAIL)
+            constrained = self._spec.limited_by
             for trial, worst in zip(known, _worst_before(known, outcomes), strict=True):
-                told = told_as(outcomes.get(trial.number), worst, self._spec.max_peak_memory_gib)
+                told = told_as(outcomes.get(trial.number), worst, constrained)
                 self._update(trial, there.get(trial.number), told)
 
     def _update(self, trial: Trial, there: FrozenTrial | None, told: Told) -> None:
@@ -203,7 +209,7 @@ class Study:
         for name, excess in told.constraints.items():
             trial.set_constraint(name, excess)
         if told.state == OptunaState.COMPLETE:
-            self._study.tell(trial, told.value)
+            self._study.tell(trial, told.values)
         else:
             self._study.tell(trial, state=told.state)
 
@@ -211,9 +217,9 @@ class Study:
         self._study.add_trial(
             optuna.trial.create_trial(
                 state=told.state,
-                value=told.value,
+                values=told.values or None,
                 params=trial.params,
-                distributions=self._distributions,
+                distributions={key: self._distributions[key] for key in trial.params},
                 user_attrs={NUMBER: trial.number} | told.attributes,
                 intermediate_values=dict([told.loss_at]) if told.loss_at else None,
                 constraints=told.constraints or None,
@@ -224,22 +230,6 @@ class Study:
 def load(sweep_dir: Path) -> optuna.Study:
     """The study as Optuna sees it, to look at. Raises KeyError where there is none."""
     return optuna.load_study(storage=_storage(sweep_dir / FILE), study_name=sweep_dir.name)
-
-
-def sampler(spec: SearchSpec, number: int, repeats: int = 0, name: str | None = None) -> BaseSampler:
-    """The sampler for trial ``number``, asked again after so many repeats; ``name``: another than it has."""
-    seed = int(fsio.digest([spec.seed, number, *([repeats] if repeats else [])])[:8], 16)
-    name = name or spec.sampler
-    if name == "tpe":
-        return TPESampler(seed=seed, multivariate=True, constant_liar=True)
-    if name == "gp":
-        return GPSampler(seed=seed)
-    if name == "qmc":  # one sequence for all trials, so one seed; its place in it is in the study
-        first = RandomSampler(seed=seed)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            return QMCSampler(seed=spec.seed, scramble=True, independent_sampler=first)
-    return RandomSampler(seed=seed)
 
 
 def _storage(path: Path) -> JournalStorage:

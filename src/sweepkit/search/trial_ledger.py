@@ -15,7 +15,7 @@ from sweepkit.launch.ledger import Ledger, Run
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.results.pruned import Pruner
 from sweepkit.results.record import RunDir
-from sweepkit.search import trial_outcome
+from sweepkit.search import enough, trial_outcome
 from sweepkit.search.trial_outcome import Outcome, TrialState
 from sweepkit.sweep import trials
 from sweepkit.sweep.cell import HORIZON, Cell
@@ -33,8 +33,10 @@ class TrialLedger(Ledger):
     Attributes:
         trials: all proposals, in their order.
         end: why nothing more is proposed, where that is written down.
+        limit: why nothing more is proposed by a limit of the search, where none is written down yet.
         outcomes: trial number → how it ended, for those that have.
         num_to_ask: how many trials are still to be proposed.
+        numbers: run_id → the trial that it is of.
     """
 
     def __init__(self, sweep: Frozen, results_dir: Path, labels: dict[str, str] | None = None) -> None:
@@ -44,11 +46,14 @@ class TrialLedger(Ledger):
         self.sweep_dir = sweep.sweep_dir
         self.trials: list[Trial] = []
         self.end: str | None = None
+        self.limit: str | None = None
         self.outcomes: dict[int, Outcome] = {}
         self.num_to_ask = 0
+        self.numbers: dict[str, int] = {}
         self._num_dead = 0
         self._num_lines = 0
         self._num_reopened = sweep.num_reopened
+        self._reopened_at = 0
         self._number_of: dict[tuple[str, ...], int] = {}
         self._num_seeds = max(1, len(sweep.stacks[0].seeds))
         self._live: dict[str, Run] = {}
@@ -72,10 +77,13 @@ class TrialLedger(Ledger):
                 self.end = trial.end if self._num_lines > self._num_reopened else None
                 continue
             self.trials.append(trial)
+            if self._num_lines <= self._num_reopened:
+                self._reopened_at = trial.number + 1
             plans = [cell.plan for cell in trial.cells]
             if plans:
                 self._number_of.setdefault(tuple(plan.run_id for plan in plans), trial.number)
             for cell in trial.cells:
+                self.numbers.setdefault(cell.plan.run_id, trial.number)
                 self._labels.setdefault(cell.plan.run_id, _label(cell, f"trial {trial.number} "))
             self.add(plan for plan in plans if plan.run_id not in self._of_trials)
             self._undecided[trial.number] = [self._run(trial, index) for index in range(len(plans))]
@@ -99,7 +107,7 @@ class TrialLedger(Ledger):
     def _outcome(self, trial: Trial, runs: Sequence[Run]) -> Outcome | None:
         if trial.same_as is not None:
             return self.outcomes.get(trial.same_as)
-        return trial_outcome.decide(trial, runs, self.rule, self.spec.max_peak_memory_gib)
+        return trial_outcome.decide(trial, runs, self.rule, self.spec)
 
     def add(self, plans: Iterable[RunPlan]) -> None:
         """Take further runs into the list."""
@@ -129,7 +137,28 @@ class TrialLedger(Ledger):
         if self.end is not None or (self.sweep_dir / trials.STOP_FILE).exists():
             return 0
         wanted = self.spec.n_trials + min(self._num_dead, self.spec.n_trials)
-        return max(0, wanted - self.num_counted)
+        left = max(0, wanted - self.num_counted)
+        self.limit = self._limit() if left else None
+        return 0 if self.limit else left
+
+    def _limit(self) -> str | None:
+        """Why a search ends that has trials left."""
+        spec, since = self.spec, self._reopened_at
+        if spec.patience is not None:
+            count = enough.trials_without_gain(self.trials, self.outcomes, self.rule.min_effect, since)
+            if count >= spec.patience:
+                gain = f"better by min_effect ({self.rule.min_effect:g})"
+                return f"{count} trials in a row were no {gain} than those before (patience)"
+        if spec.max_hours is not None:
+            mine = {
+                cell.plan.run_id: self._of_trials[cell.plan.run_id]
+                for trial in self.trials[since:]
+                if not trial.is_earlier
+                for cell in trial.cells
+            }
+            if (taken := enough.hours(mine.values())) >= spec.max_hours:
+                return f"its runs were at work for {taken:.2f} hours (max_hours={spec.max_hours:g})"
+        return None
 
     def trial_of(self, cells: Sequence[Cell]) -> int | None:
         """The number of the trial that has these very runs, if there is one."""

@@ -11,15 +11,17 @@ launch goes on with it.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 from sweepkit.launch.ledger import Run
 from sweepkit.results import answer, flatten
 from sweepkit.results.record import FailureClass, RunState
 from sweepkit.search.curve import Curve
 from sweepkit.sweep.decision import DecisionRule
+from sweepkit.sweep.search_spec import SearchSpec
 from sweepkit.sweep.trials import Trial
 
 #: What decides nothing: the next launch goes on with the run.
@@ -41,23 +43,29 @@ class Outcome:
     """How a trial ended.
 
     Attributes:
-        value: of a complete trial, and of one that is infeasible for its memory alone.
+        second: of the second objective, where there is one and the trial has a value; smaller is better.
+        value: of a complete trial, and of one that is infeasible for what it measured alone.
         loss_at: of a pruned trial: per cent of the schedule, and the training loss there.
-        excess_gib: measured peak memory less the limit; above 0 is infeasible. None where not known.
+        excesses: constraint → by how much it is broken, the most over its runs; above 0 is infeasible. None
+            where that is not known.
         reason: of a trial that is not complete, in words.
     """
 
     state: TrialState
     value: float | None = None
+    second: float | None = None
     loss_at: tuple[int, float] | None = None
-    excess_gib: float | None = None
+    excesses: dict[str, float | None] = field(default_factory=dict)
     reason: str = ""
     run_ids: tuple[str, ...] = field(default=())
 
+    @property
+    def values(self) -> tuple[float, ...]:
+        """Of every objective, smaller is better; empty where there is none."""
+        return tuple(item for item in (self.value, self.second) if item is not None)
 
-def decide(
-    trial: Trial, runs: Sequence[Run], rule: DecisionRule, max_memory_gib: float | None
-) -> Outcome | None:
+
+def decide(trial: Trial, runs: Sequence[Run], rule: DecisionRule, spec: SearchSpec) -> Outcome | None:
     """The outcome, its value as of a loss; None while runs are missing that could still change it.
 
     One bad seed decides: the trial's other runs are then not needed.
@@ -82,17 +90,26 @@ def decide(
     ]
     if len(rows) < len(runs):
         return None
-    values = [row.get(rule.metric) for row in rows]
-    numbers = [float(value) for value in values if value is not None and math.isfinite(value)]
-    if len(numbers) < len(values):
-        return Outcome(TrialState.infeasible, reason=f"complete without {rule.metric}", run_ids=run_ids)
-    peaks = [float(row["peak_memory_gib"]) for row in rows if row.get("peak_memory_gib") is not None]
-    excess = max(peaks) - max_memory_gib if max_memory_gib is not None and peaks else None
-    mean = rule.sign * math.fsum(numbers) / len(numbers)
-    if excess is not None and excess > 0:
-        why = f"{max(peaks):.2f} GiB at its peak, more than max_peak_memory_gib={max_memory_gib:g}"
-        return Outcome(TrialState.infeasible, mean, excess_gib=excess, reason=why, run_ids=run_ids)
-    return Outcome(TrialState.complete, mean, excess_gib=excess, run_ids=run_ids)
+    means: list[float] = []
+    second_one = [(spec.second_objective, spec.second_sign)] if spec.second_objective else []
+    for name, sign in [(rule.metric, rule.sign), *second_one]:
+        values = [row.get(name) for row in rows]
+        numbers = [float(value) for value in values if value is not None and math.isfinite(value)]
+        if len(numbers) < len(values):
+            return Outcome(TrialState.infeasible, reason=f"complete without {name}", run_ids=run_ids)
+        means.append(sign * math.fsum(numbers) / len(numbers))
+    mean, second = means[0], means[1] if len(means) > 1 else None
+    excesses = _worst(rows, spec)
+    if broken := next(filter(None, map(spec.infeasible, rows)), None):
+        return Outcome(TrialState.infeasible, mean, second, excesses=excesses, reason=broken, run_ids=run_ids)
+    return Outcome(TrialState.complete, mean, second, excesses=excesses, run_ids=run_ids)
+
+
+def _worst(rows: Sequence[Mapping[str, Any]], spec: SearchSpec) -> dict[str, float | None]:
+    """Limit or constraint on what is measured → by how much it is broken, the most over the rows."""
+    found = [spec.excesses(row) for row in rows]
+    known = {name: [row[name] for row in found] for name in spec.limited_by}
+    return {name: max((it for it in them if it is not None), default=None) for name, them in known.items()}
 
 
 def _loss_when_pruned(run: Run) -> tuple[int, float] | None:

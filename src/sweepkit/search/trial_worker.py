@@ -59,7 +59,7 @@ def work(
             ledger.refresh()
             return ledger.peers(run)
 
-        return Pruning(ledger.pruner, Judge(rule, run, peers))
+        return Pruning(ledger.pruner, Judge(rule, ledger.sweep_dir.name, run, peers, ledger.numbers.get))
 
     worker.work(
         ledger,

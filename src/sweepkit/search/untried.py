@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import random
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from sweepkit import fsio
+from sweepkit.sweep import search_space
 from sweepkit.sweep.points import Params
 from sweepkit.sweep.search_space import Choices, Parameter, Value
 
@@ -30,9 +30,20 @@ def points(space: Mapping[str, Parameter], tried: Collection[str]) -> list[Param
     sizes = [len(some) for some in values if some is not None]
     if len(sizes) < len(values) or math.prod(sizes) > _MOST:
         return None
-    product = itertools.product(*(some for some in values if some is not None))
-    every = [dict(zip(space, point, strict=True)) for point in product]
-    return [point for point in every if key(point) not in tried]
+    return [point for point in _every(list(space.items()), {}) if key(point) not in tried]
+
+
+def _every(left: Sequence[tuple[str, Parameter]], chosen: Params) -> Iterator[Params]:
+    """All points that go on from those values."""
+    if not left:
+        yield chosen
+        return
+    (key, parameter), *others = left
+    if not search_space.applies(parameter, chosen):
+        yield from _every(others, chosen)
+        return
+    for value in _values(parameter) or ():
+        yield from _every(others, chosen | {key: value})
 
 
 def draw(left: Sequence[Params], seed: int, number: int) -> Params:
@@ -48,4 +59,4 @@ def _values(parameter: Parameter) -> Sequence[Value] | None:
     if step is None or (parameter.high - parameter.low) / step > _MOST:
         return None
     count = round((parameter.high - parameter.low) / step) + 1
-    return [parameter.low + index * step for index in range(count)]
+    return [parameter.on_step(parameter.low + index * step) for index in range(count)]

@@ -21,9 +21,10 @@ from sweepkit.config.schema import RunConfig
 from sweepkit.errors import ConfigError, FrozenPlanError
 from sweepkit.plan import build
 from sweepkit.plan.run_plan import RunPlan
-from sweepkit.sweep import conflicts, expand, last_rung, reference_runs, set_fields
+from sweepkit.sweep import conflicts, constraint, expand, last_rung, reference_runs, search_space, set_fields
 from sweepkit.sweep import labels as names
 from sweepkit.sweep.cell import VARIANT, Cell
+from sweepkit.sweep.constraint import Constraint
 from sweepkit.sweep.expand import Stack
 from sweepkit.sweep.search_space import Choices, Interval, Value
 from sweepkit.sweep.search_spec import SearchSpec
@@ -67,7 +68,14 @@ def check(spec: SearchSpec, stacks: Sequence[Stack], fixed: Sequence[Cell], extr
             )
     references = {cell.rung: conflicts.flatten(cell.plan.config) for cell in reversed(fixed)}
     plans = {cell.rung: cell.plan for cell in reversed(fixed)}
+    for own in spec.parsed:  # of kinds that do not compare, or of runs that measure it
+        if not own.is_measured:
+            constraint.before_a_run(own, references[fixed[0].rung], fixed[0].plan)
     configs = list(references.values())
+    if spec.second_objective == stacks[0].decision.metric:
+        contract = "be another than decision.metric, which it is weighed against"
+        remedy = "leave it out, or name train_time_s or peak_memory_gib"
+        raise errors.invalid("search.second_objective", spec.second_objective, contract, remedy)
     _check_all_tried(spec, [*stacks[0].below, *expand.above(extra)], fixed[0].plan.config)
     owned = {name for name in configs[0] if any(it.get(name) != configs[0][name] for it in configs)}
     owned -= {"seed", "init_seed"}
@@ -78,8 +86,9 @@ def check(spec: SearchSpec, stacks: Sequence[Stack], fixed: Sequence[Cell], extr
                 raise errors.invalid(f"search.space.{key}", value, "name options of that group", "list them")
             for stack in stacks:
                 item = spell(key, value)
+                given = [spell(name, other) for name, other in search_space.parents(spec.space, key).items()]
                 try:
-                    plan = build.build(stack.config([item, *expand.above(extra)]))
+                    plan = build.build(stack.config([*given, item, *expand.above(extra)]))
                 except ConfigError as error:
                     raise ConfigError(f"search.space.{key}: {error}") from error
                 _check_comparable(key, item, plan, plans[stack.rung], stack.decision.metric)
@@ -163,11 +172,21 @@ def named(spec: SearchSpec, reference: Mapping[str, Value]) -> list[Params]:
     """
     given = [dict(set_fields.split(item, "search.enqueue") for item in point) for point in spec.enqueue]
     found = [typed(spec, dict(reference) | point) for point in [{}, *given]]
+    for index, (point, wanted) in enumerate(zip(found[1:], given, strict=True)):
+        for key in wanted:
+            if key not in point:
+                when = ", ".join(f"{name} is {list(them)}" for name, them in spec.space[key].when.items())
+                raise errors.invalid(
+                    f"search.enqueue.{index}",
+                    key,
+                    f"be left out of that point: it is proposed where {when}",
+                    "delete it there, or set the other field too",
+                )
     outside = [
-        (index, key, point[key])
+        (index, key, value)
         for index, point in enumerate(found)
-        for key in spec.space
-        if not spec.space[key].holds(point[key])
+        for key, value in point.items()
+        if not spec.space[key].holds(value)
     ]
     for index, key, value in outside:
         if index:
@@ -182,7 +201,7 @@ def named(spec: SearchSpec, reference: Mapping[str, Value]) -> list[Params]:
 
 def holds(spec: SearchSpec, point: Mapping[str, Value]) -> bool:
     """Whether a point lies in the space."""
-    return all(parameter.holds(point[key]) for key, parameter in spec.space.items())
+    return all(spec.space[key].holds(value) for key, value in typed(spec, point).items())
 
 
 def cells(
@@ -192,6 +211,7 @@ def cells(
     extra: Sequence[str],
     fixed: Sequence[Cell],
     labels: Mapping[str, str],
+    constraints: Sequence[Constraint] = (),
 ) -> tuple[Cell, ...]:
     """The runs of one point on every rung, from the bottom up.
 
@@ -199,9 +219,10 @@ def cells(
         stacks: of the rungs.
         fixed: the frozen cells; a point that is one of them has its cell.
         labels: label → variant key of the points there are, so that no two share a label.
+        constraints: of the search, kept where it is searched.
 
     Raises:
-        ConfigError: the point breaks a rule across fields.
+        ConfigError: the point breaks a rule across fields, or a constraint.
     """
     overrides = [spell(key, value) for key, value in params.items()]
     known = {cell.plan.run_id: cell for cell in fixed}
@@ -215,9 +236,19 @@ def cells(
     for stack in stacks:
         composing = functools.partial(stack.config, [*overrides, *expand.above(extra)])
         for plan in (reference_runs.plan(composing, seed, stack.own_weights) for seed in stack.seeds):
+            if stack is stacks[0]:
+                _keep(constraints, plan)
             cell = Cell(label, key, VARIANT, stack.rung, plan, levels)
             found.append(dataclasses.replace(known[plan.run_id], plan=plan) if plan.run_id in known else cell)
     return tuple(found)
+
+
+def _keep(constraints: Sequence[Constraint], plan: RunPlan) -> None:
+    """Raises ConfigError where a point breaks a constraint that is known before anything runs."""
+    config = conflicts.flatten(plan.config) if constraints else {}
+    for item in constraints:
+        if not item.is_measured and (broken := constraint.before_a_run(item, config, plan)):
+            raise ConfigError(broken)
 
 
 def check_unchanged(stacks: Sequence[Stack], extra: Sequence[str], fixed: Sequence[Cell]) -> None:
@@ -238,12 +269,17 @@ def check_unchanged(stacks: Sequence[Stack], extra: Sequence[str], fixed: Sequen
 
 
 def typed(spec: SearchSpec, point: Mapping[str, Value]) -> Params:
-    """Values as the space spells them: whole numbers whole, others floats, in the order of the space."""
+    """Values as the space spells them: whole numbers whole, others floats, in the order of the space.
+
+    Without those of fields that are not proposed with the others.
+    """
     found: Params = {}
     for key, parameter in spec.space.items():
+        if not search_space.applies(parameter, found):
+            continue
         value = point[key]
         if isinstance(parameter, Interval) and parameter.holds(value) and isinstance(value, int | float):
-            value = int(value) if parameter.is_whole else float(value)
+            value = int(value) if parameter.is_whole else float(parameter.on_step(value))
         found[key] = value
     return found
 

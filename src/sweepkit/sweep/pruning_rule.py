@@ -2,6 +2,8 @@
 
     pruning: {kind: none}
     pruning: {kind: halving, reduction: 3, min_frac: 0.111}   # the best third goes on at 1/9, 1/3 of the run
+    pruning: {kind: hyperband, reduction: 3, min_frac: 0.111} # Optuna's: some begin to be judged later
+    pruning: {kind: median, min_frac: 0.3, min_runs: 4}       # Optuna's: worse than half of the finished
     pruning: {kind: sigma, k: 3, min_frac: 0.3, min_runs: 4}  # judged by what finished runs still gained
 
 Runs are compared at equal fractions of their schedules (``search/pruning.py`` carries the rule out). That
@@ -22,23 +24,27 @@ from sweepkit.config.facts import fact
 from sweepkit.config.ranges import Range
 from sweepkit.sweep import set_fields
 
-NONE, HALVING, SIGMA = "none", "halving", "sigma"
+NONE, HALVING, HYPERBAND, MEDIAN, SIGMA = "none", "halving", "hyperband", "median", "sigma"
 #: Kind → the keys that it reads.
 _KEYS: dict[str, tuple[str, ...]] = {
     NONE: (),
     HALVING: ("min_frac", "reduction"),
+    HYPERBAND: ("min_frac", "reduction"),
+    MEDIAN: ("min_frac", "min_runs"),
     SIGMA: ("min_frac", "k", "min_runs"),
 }
 #: Blocks and groups within which losses at equal fractions do not compare.
 _INCOMPARABLE = frozenset({"schedule", "horizon", "dataset", "tokenizer", "packing", "experiment"})
-_SIGMA_EVERY = 0.05  # of the schedule
+_OTHERWISE_EVERY = 0.05  # of the schedule
 
 
 @dataclass(frozen=True)
 class PruningRule:
     """What counts as hopeless."""
 
-    kind: Literal["none", "halving", "sigma"] = fact(NONE, "how runs are judged half way")
+    kind: Literal["none", "halving", "hyperband", "median", "sigma"] = fact(
+        NONE, "how runs are judged half way"
+    )
     min_frac: float = fact(
         1 / 9,
         "no run is judged before that fraction of its schedule",
@@ -47,7 +53,7 @@ class PruningRule:
     )
     reduction: int = fact(
         3,
-        "halving: one in that many goes on, at min_frac × reduction^j",
+        "halving, hyperband: one in that many goes on, at min_frac × reduction^j",
         Range(lambda value: value >= 2, "be 2 or more", "3 is usual"),
     )
     k: float = fact(
@@ -58,7 +64,7 @@ class PruningRule:
     )
     min_runs: int = fact(
         4,
-        "sigma: how many finished runs the prediction needs",
+        "sigma, median: how many finished runs it takes before any is judged",
         Range(lambda value: value >= 3, "be 3 or more, to estimate a spread", "4 is usual"),
     )
 
@@ -80,7 +86,7 @@ class PruningRule:
         at = self.min_frac
         while self.kind != NONE and at < 1 - 1e-9:
             found.append(round(at, 6))
-            at = at * self.reduction if self.kind == HALVING else at + _SIGMA_EVERY
+            at = at * self.reduction if self.kind in (HALVING, HYPERBAND) else at + _OTHERWISE_EVERY
         return found
 
     def check_space(self, space: Iterable[str]) -> None:

@@ -1,7 +1,8 @@
 """``space:`` of a search: field or group → an interval or a few choices.
 
 What an interval holds follows from its field: whole numbers where the schema has those, else floats, however
-its ends are spelled.
+its ends are spelled. ``when: {model.window_pattern: SSSL}`` proposes a value only where another field of the
+space, listed before, has one of those; elsewhere the field is the reference's, and a point leaves it out.
 """
 
 from __future__ import annotations
@@ -20,6 +21,22 @@ Value = str | int | float | bool | None
 _ROUNDING = 1e-6  # in steps: 0.1 + 2 × 0.1 is not 0.3
 
 
+def _is_same(value: object, other: object) -> bool:
+    return value == other and isinstance(value, bool) == isinstance(other, bool)
+
+
+def _lists(value: Any) -> Any:
+    """Conditions, a single value as a list of it."""
+    if not isinstance(value, Mapping):
+        return value
+    return {key: given if isinstance(given, list | tuple) else [given] for key, given in value.items()}
+
+
+def _where(when: Mapping[str, tuple[Value, ...]]) -> str:
+    said = (f"{key} is {' or '.join(map(spelled, values))}" for key, values in when.items())
+    return f", where {' and '.join(said)}" if when else ""
+
+
 @dataclass(frozen=True)
 class Interval:
     """All numbers between two ends, which count; whole numbers where both ends are of type int."""
@@ -30,10 +47,21 @@ class Interval:
     step: int | float | None = fact(
         None, "only low + k × step, with high as the last of these; null: any number", example="0.01"
     )
+    when: dict[str, tuple[Value, ...]] = fact(
+        {},
+        "other fields of the space → the values with which this one is proposed; empty: always",
+        read=_lists,
+    )
 
     @property
     def is_whole(self) -> bool:
         return isinstance(self.low, int) and isinstance(self.high, int)
+
+    def on_step(self, value: float) -> float:
+        """The nearest step, as it is written: 0.7 + 0.1 is 0.8, and not 0.7999999999999999."""
+        if not self.step or self.is_whole:
+            return value
+        return float(f"{self.low + round((value - self.low) / self.step) * self.step:.12g}")
 
     def holds(self, value: object) -> bool:
         """Whether ``value`` could be proposed."""
@@ -49,7 +77,7 @@ class Interval:
 
     def __str__(self) -> str:
         """As it is written in a sweep file."""
-        given = {name: value for name, value in vars(self).items() if value not in (None, False)}
+        given = {name: value for name, value in vars(self).items() if value not in (None, False, {})}
         given = {"low": self.low, "high": self.high} | given
         return f"{{{', '.join(f'{name}: {spelled(value)}' for name, value in given.items())}}}"
 
@@ -57,7 +85,8 @@ class Interval:
     def in_words(self) -> str:
         """``0.005 to 0.08, log``: for tables."""
         how = f" in steps of {spelled(self.step)}" if self.step else ""
-        return f"{spelled(self.low)} to {spelled(self.high)}{how}{', log' if self.log else ''}"
+        how += ", log" if self.log else ""
+        return f"{spelled(self.low)} to {spelled(self.high)}{how}{_where(self.when)}"
 
 
 @dataclass(frozen=True)
@@ -65,24 +94,69 @@ class Choices:
     """One of a few values, in no order."""
 
     choices: tuple[Value, ...] = fact(REQUIRED, "plain values; a list says the same", example="[SSSL, L]")
+    when: dict[str, tuple[Value, ...]] = fact(
+        {},
+        "other fields of the space → the values with which this one is proposed; empty: always",
+        example="{model.window_pattern: [SSSL]}",
+        read=_lists,
+    )
 
     def holds(self, value: object) -> bool:
         """Whether ``value`` could be proposed; 1, 1.0 and true are three values."""
-        return any(
-            value == item and isinstance(value, bool) == isinstance(item, bool) for item in self.choices
-        )
+        return any(_is_same(value, item) for item in self.choices)
 
     def __str__(self) -> str:
         """As it is written in a sweep file."""
-        return spelled(self.choices)
+        if not self.when:
+            return spelled(self.choices)
+        return f"{{choices: {spelled(self.choices)}, when: {spelled(self.when)}}}"
 
     @property
     def in_words(self) -> str:
         """``SSSL or L``: for tables."""
-        return " or ".join(map(spelled, self.choices))
+        return f"{' or '.join(map(spelled, self.choices))}{_where(self.when)}"
 
 
 Parameter = Interval | Choices
+
+
+def applies(parameter: Parameter, chosen: Mapping[str, Value]) -> bool:
+    """Whether a value is proposed, given those of the fields before it that are."""
+    return all(
+        key in chosen and any(_is_same(chosen[key], value) for value in values)
+        for key, values in parameter.when.items()
+    )
+
+
+def parents(space: Mapping[str, Parameter], key: str) -> dict[str, Value]:
+    """Values of other fields with which ``key`` is proposed."""
+    found: dict[str, Value] = {}
+    for parent, values in space[key].when.items():
+        found |= parents(space, parent) | {parent: values[0]}
+    return found
+
+
+def check_conditions(space: Mapping[str, Parameter]) -> None:
+    """Raises ConfigError where a condition names no field before it, or a value that is never proposed."""
+    known = list(space)
+    for place, (key, parameter) in enumerate(space.items()):
+        for parent, values in parameter.when.items():
+            where = f"search.space.{key}.when"
+            if parent not in known[:place]:
+                raise errors.invalid(
+                    where,
+                    parent,
+                    "be a field of the space that is listed before",
+                    "move it up" if parent in known else errors.did_you_mean(parent, known),
+                )
+            outside = [value for value in values if not space[parent].holds(value)]
+            if outside or not values:
+                raise errors.invalid(
+                    f"{where}.{parent}",
+                    outside[0] if outside else list(values),
+                    f"be proposed for {parent} ({space[parent]})",
+                    "correct the value, or add it there",
+                )
 
 
 def as_written(value: Any) -> Any:

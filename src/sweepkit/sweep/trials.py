@@ -20,6 +20,7 @@ from typing import Any
 from sweepkit import fsio
 from sweepkit.config import typed
 from sweepkit.errors import DamagedError, FrozenPlanError
+from sweepkit.sweep import constraint, warm_notes
 from sweepkit.sweep.cell import Cell
 from sweepkit.sweep.search_space import Value
 
@@ -47,6 +48,7 @@ class Trial:
         same_as: the number of the trial that has these very runs under another point.
         repeats: proposals in its place that had been tried before, and were dropped.
         is_earlier: whether its runs had ended before the search began.
+        warm: the search that it comes from, where that is one that this one starts from.
         end: of a last line, which is no trial: why nothing more is proposed.
     """
 
@@ -59,12 +61,18 @@ class Trial:
     same_as: int | None = None
     repeats: int = 0
     is_earlier: bool = False
+    warm: str = ""
     end: str | None = None
+
+    @property
+    def is_invalid(self) -> bool:
+        """Whether its fields are wrong together; a point that breaks a constraint is not."""
+        return self.error is not None and not self.error.startswith(constraint.BROKEN)
 
     @property
     def counts(self) -> bool:
         """Whether it is one of the ``n_trials``."""
-        return bool(self.cells)
+        return bool(self.cells) and not self.warm
 
 
 @dataclass
@@ -189,12 +197,17 @@ def said(sweep_dir: Path, n_trials: int, num_reopened: int = 0) -> str:
     known = [trial for trial in lines if trial.end is None]
     parts = [f"{sum(trial.counts for trial in known)} of {n_trials} trials proposed"]
     for number, what in (
-        (sum(trial.is_earlier for trial in known), "of them had ended before the search began"),
-        (sum(trial.error is not None for trial in known), "proposals were no valid configuration"),
+        (
+            sum(trial.is_earlier and not trial.warm for trial in known),
+            "of them had ended before the search began",
+        ),
+        (sum(trial.is_invalid for trial in known), "proposals were no valid configuration"),
+        (sum(trial.error is not None and not trial.is_invalid for trial in known), "broke a constraint"),
         (sum(trial.same_as is not None for trial in known), "were the runs of another trial"),
         (sum(trial.repeats for trial in known), "repeated a point and were dropped"),
     ):
         parts += [f"{number} {what}"] if number else []
+    parts += map(str, warm_notes.read(sweep_dir) or ())
     return "; ".join([*parts, *(f"it has ended: {trial.end}" for trial in lines[num_reopened:] if trial.end)])
 
 

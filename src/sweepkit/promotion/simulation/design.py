@@ -21,6 +21,7 @@ class Stage:
         keep: the most variants that climb on; None on the last rung.
         looks: seeds at each interim look and at the end, on the last rung; empty for a single look.
         reference_replicates: runs of the reference a seed.
+        is_searched: whether a search proposes its variants, of which single runs have to beat the reference.
     """
 
     rung: int
@@ -28,6 +29,7 @@ class Stage:
     keep: int | None = None
     looks: tuple[int, ...] = ()
     reference_replicates: int = 1
+    is_searched: bool = False
 
 
 @dataclass(frozen=True)

@@ -22,15 +22,22 @@ from sweepkit.sweep.decision import DecisionRule
 _USUAL_MIN_EFFECT = 0.0003
 
 
-def design_of(cells: Sequence[Cell], rungs: Sequence[RungConfig], decision: DecisionRule) -> Design:
-    """The design that ``promote`` would run."""
+def design_of(
+    cells: Sequence[Cell], rungs: Sequence[RungConfig], decision: DecisionRule, is_searched: bool = False
+) -> Design:
+    """The design that ``promote`` would run.
+
+    Args:
+        is_searched: whether a search proposes what is run on the lowest rung.
+    """
     stages = []
     for place, rung in enumerate(rungs):
         reference = [cell for cell in cells if cell.rung == rung.name and cell.variant == REFERENCE]
         seeds = len({cell.plan.seed for cell in reference})
         is_last = place == len(rungs) - 1
         keep, looks = (None, decision.looks) if is_last else (rung.max_promoted, ())
-        stages.append(Stage(place, seeds, keep, looks, max(cell.number for cell in reference) + 1))
+        replicates = max(cell.number for cell in reference) + 1
+        stages.append(Stage(place, seeds, keep, looks, replicates, is_searched and place == 0))
     return Design(tuple(stages), decision)
 
 
@@ -40,12 +47,16 @@ def worlds_of(
     rungs: Sequence[RungConfig],
     decision: DecisionRule,
     known: Sequence[Calibration],
+    num_proposed: int = 0,
 ) -> dict[str, World]:
     """The frozen kinds of worlds with this sweep's variants, rungs, costs and, where it was measured, noise.
 
     Effects scale with the sweep's min_effect, so that in every kind some variants are worth having.
+
+    Args:
+        num_proposed: variants that a search proposes beside those of the cells.
     """
-    num_variants = len({cell.variant for cell in cells if not is_reference(cell.variant)})
+    num_variants = num_proposed + len({cell.variant for cell in cells if not is_reference(cell.variant)})
     plans = [next(cell.plan for cell in cells if cell.rung == rung.name) for rung in rungs]
     metrics = [decision.metric] * (len(rungs) - 1) + [last_rung.metric(decision, rungs, plans[-1].config)]
     unit = (decision.min_effect or _USUAL_MIN_EFFECT) / _USUAL_MIN_EFFECT

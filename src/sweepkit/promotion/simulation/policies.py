@@ -125,7 +125,7 @@ def climb(design: Design, truth: Truth, active_WV: Mask, rng: np.random.Generato
         num_runs_W = (active_WS.sum(axis=1) + own * active_WS.any(axis=1)) * stage.seeds
         compute_W += num_runs_W * truth.world.cost[stage.rung]
         keep = stage.keep or variant_WS.shape[1]
-        place_WS = rung.climb(runs, active_WS, stage.seeds, design.decision, keep)
+        place_WS = rung.climb(runs, active_WS, stage.seeds, design.decision, keep, stage.is_searched)
         active_WS = place_WS >= 0
         variant_WS = np.take_along_axis(variant_WS, np.maximum(place_WS, 0), axis=1)
     last = design.stages[-1]

@@ -103,11 +103,15 @@ def estimate(runs: Runs, active_WS: Mask, num_seeds: int) -> Estimates:
     return Estimates(effect_WS, error_W, np.maximum(df_W, 1.0))
 
 
-def climb(runs: Runs, active_WS: Mask, num_seeds: int, decision: DecisionRule, keep: int) -> Index:
+def climb(
+    runs: Runs, active_WS: Mask, num_seeds: int, decision: DecisionRule, keep: int, is_searched: bool = False
+) -> Index:
     """Who goes on, as the gate screens: places on this rung [W, keep], best first, -1 for nobody."""
     good_WS = active_WS & runs.stable_WS
     if num_seeds == 1:
         effect_WS = runs.loss_WSN[:, :, 0] - runs.reference_WMN[:, :, 0].mean(axis=1, keepdims=True)
+        if is_searched:  # ``promotion/searched.py``
+            good_WS = good_WS & (effect_WS <= -decision.min_effect)
         rank_WS = np.where(good_WS, effect_WS, np.inf)
     else:
         found = estimate(runs, good_WS, num_seeds)

@@ -1,0 +1,104 @@
+"""Two objectives: what is told, the front against brute force, and what knows one objective only."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from search_fakes import BETA, LR, FormulaSession, freeze, loss_of
+
+from sweepkit.cli import main
+from sweepkit.config.schema import LauncherConfig
+from sweepkit.errors import ConfigError
+from sweepkit.plan.run_plan import RunPlan
+from sweepkit.results.record import RunDir, RunState
+from sweepkit.search import best_point, drive, study
+from sweepkit.sweep import trials
+from sweepkit.sweep.frozen import Frozen
+
+SPACE = {LR: {"low": 0.005, "high": 0.2, "log": True}, BETA: {"low": 0.7, "high": 0.99}}
+
+
+class Rated(FormulaSession):
+    """Higher rates are slower here; the highest diverge."""
+
+    def __init__(self) -> None:
+        super().__init__(diverges=lambda plan: plan.config.optimizer.matrix.lr > 0.15)
+
+    def run(self, plan: RunPlan, run_dir: RunDir, *args: Any, **kwargs: Any) -> Any:
+        record = super().run(plan, run_dir, *args, **kwargs)
+        if record.state is RunState.complete:
+            record.results["tokens_per_s"] = speed_of(plan)
+            run_dir.write_record(record)
+        return record
+
+
+def speed_of(plan: RunPlan) -> float:
+    return 1000.0 - 900 * plan.config.optimizer.matrix.lr
+
+
+def search(sweep: Frozen) -> None:
+    drive.search(
+        sweep, LauncherConfig(), results_dir=sweep.sweep_dir.parent, session_factory=Rated,
+        prepare=lambda config: None,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random"])
+def test_the_front_is_what_brute_force_finds(
+    sampler: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SWEEPKIT_RESULTS_DIR", str(tmp_path))
+    sweep = freeze(tmp_path, space=SPACE, n_trials=16, sampler=sampler, second_objective="tokens_per_s")
+    search(sweep)
+    values = {
+        trial.number: (loss_of(trial.cells[0].plan), -speed_of(trial.cells[0].plan))
+        for trial in trials.load(sweep.sweep_dir)
+        if trial.params[LR] <= 0.15
+    }
+    on_it = [
+        number
+        for number, mine in values.items()
+        if not any(other != mine and other[0] <= mine[0] and other[1] <= mine[1] for other in values.values())
+    ]
+    assert main.main(["results", "s", "--front", "--format", "json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["trial"] for row in rows] == sorted(on_it, key=values.__getitem__)
+    for row in rows:
+        assert (row["val_bpb"], -row["tokens_per_s"]) == pytest.approx(values[row["trial"]])
+    told = study.load(sweep.sweep_dir)
+    assert sorted(item.user_attrs[study.NUMBER] for item in told.best_trials) == sorted(on_it)
+    for item in told.get_trials():
+        if item.params[LR] <= 0.15:
+            assert item.values == pytest.approx(values[item.user_attrs[study.NUMBER]])
+        else:
+            before = [values[n] for n in values if n < item.user_attrs[study.NUMBER]]
+            assert item.values == pytest.approx([max(one) for one in zip(*before, strict=True)])
+            assert item.constraints[study.ENDS] > 0
+    other = best_point.of(tmp_path, "s", on_it[-1])
+    assert other.trial == on_it[-1] and f"{LR}={other.params[LR]!r}" in other.overrides
+    assert main.main(["results", "s", "--importances", "--format", "json"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"sampler": "cmaes"}, "sampler is 'cmaes', but must be another with second_objective"),
+        ({"pruning": "median"}, "pruning.kind is 'median', but must be another with second_objective"),
+        ({"second_objective": "speed"}, "second_objective is 'speed', but must be measured by runs"),
+        ({"second_objective": "val_bpb"}, "be another than decision.metric"),
+    ],
+)
+def test_what_knows_one_objective_is_refused(given: dict[str, Any], message: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=message):
+        freeze(tmp_path, **{"space": SPACE, "second_objective": "train_time_s"} | given)
+
+
+def test_a_front_of_one_objective_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                          capsys: pytest.CaptureFixture[str]) -> None:  # fmt: skip
+    monkeypatch.setenv("SWEEPKIT_RESULTS_DIR", str(tmp_path))
+    freeze(tmp_path)
+    assert main.main(["results", "s", "--front"]) == 2
+    assert "--front is 's', but must name a search with two objectives" in capsys.readouterr().err
