@@ -15,7 +15,6 @@ from gpu_rows import NO_TIME, Bench
 from sweepkit import fsio
 from sweepkit.config.compose import compose
 from sweepkit.training import step_speed, throughput
-from sweepkit.training.engine import EngineKey
 from sweepkit.training.low_mfu import LOW
 
 #: What is timed, by its name; a further one is not begun unless it would have ended in time.
@@ -75,7 +74,7 @@ def doctor(bench: Bench) -> None:
         if about != "host" and not about.startswith(("disk", "wandb")):  # a committed table is nobody's own
             bench.measured(about, facts)
     for check in found["checks"]:
-        name, limit = f"{check['name']}, against {check['reference']}", check["limit"]
+        name, limit = f"{check['name']} ({check['reference']})", check["limit"]
         if check["error"] is None:
             bench.judged(name, check["problem"], f"at most {limit:.2g}", False)
         else:
@@ -91,7 +90,7 @@ def steps(bench: Bench) -> None:
             bench.not_run(f"d12 in {name}")
         _step(bench, "d2 in fp32, eager, a stand-in", SMALL_STEP, {})
         return
-    longest, seen = 0.0, dict[EngineKey, float]()
+    longest, seen = 0.0, dict[tuple[object, ...], float]()
     for name, overrides in STEPS.items():
         if longest > bench.left_s:
             bench.not_run(f"d12 in {name}", NO_TIME)
@@ -104,16 +103,17 @@ def steps(bench: Bench) -> None:
         longest = max(longest, time.monotonic() - started)
 
 
-def _step(bench: Bench, name: str, overrides: list[str], seen: dict[EngineKey, float]) -> None:
+def _step(bench: Bench, name: str, overrides: list[str], seen: dict[tuple[object, ...], float]) -> None:
     """``seen``: tokens a second of what has been timed already, the plain one first."""
     plan, key, precision = step_speed.prepare(compose([*overrides, *_on(bench)]), bench.device)
-    if key in seen:
+    what = precision.dtype, plan.config.precision.fp8.scaling, key.attention  # auto is one of the kernels
+    if what in seen:
         bench.measured(name, f"is what runs anyway ({key.attention.name})")
         return
     used = throughput.utilisation(plan, precision, bench.device)
     speed = step_speed.measure(plan, key, used)
     is_first = not seen
-    seen[key] = speed.tokens_per_s
+    seen[what] = speed.tokens_per_s
     times = speed.tokens_per_s / next(iter(seen.values()))
     words = (
         f"{speed.step_time_s:.4g} s, {speed.tokens_per_s:,.0f} tokens/s"

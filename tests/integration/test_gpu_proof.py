@@ -17,6 +17,14 @@ import torch
 
 import children
 from sweepkit import sealed
+from sweepkit.config.choices import AttentionBackend, Dtype, Fp8Scaling
+from sweepkit.config.schema import RunConfig
+from sweepkit.plan.build import build
+from sweepkit.plan.run_plan import RunPlan
+from sweepkit.precision.policy import Precision
+from sweepkit.training.engine import EngineKey
+from sweepkit.training.step_speed import StepSpeed
+from sweepkit.training.throughput import Peak, Utilisation
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = ROOT / "scripts"
@@ -197,6 +205,43 @@ def test_a_mask_that_is_one_too_wide_and_a_skip_that_is_none_are_found(
         if row["status"] == "wrong"
     }
     assert {"sdpa, no window", "banded, window 64", "fp16: an overflowing step"} <= wrong
+
+
+def test_steps_on_a_gpu_are_timed_one_by_one_and_not_twice(
+    proof: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What times a step is replaced: FP8 is twice as fast, rowwise fails, and auto is the banded kernel."""
+    runs = proof.gpu_runs
+
+    def prepare(config: RunConfig, device: torch.device) -> tuple[RunPlan, EngineKey, Precision]:
+        plan, dtype = build(config), config.precision.dtype
+        auto = config.trainer.attention is AttentionBackend.auto
+        kernel = AttentionBackend.banded if auto else config.trainer.attention
+        key = EngineKey(plan.compile_key, device, torch.bfloat16, 1, True, None, kernel)
+        return plan, key, Precision(dtype, torch.bfloat16, "as asked")
+
+    def measure(plan: RunPlan, key: EngineKey, used: Utilisation) -> StepSpeed:
+        rule = plan.config.precision
+        if rule.fp8.scaling is Fp8Scaling.rowwise:
+            raise RuntimeError("no kernel\nfor it")
+        rate = 200.0 if rule.dtype is Dtype.fp8 else 100.0
+        return StepSpeed(8, 1.0, 2.0, rate, 30.0, used.mfu(rate), used.shown(rate))
+
+    def utilisation(plan: RunPlan, *_: object) -> Utilisation:
+        return Utilisation(1, Peak(250.0, "a peak"))
+
+    monkeypatch.setattr(runs.step_speed, "prepare", prepare)
+    monkeypatch.setattr(runs.step_speed, "measure", measure)
+    monkeypatch.setattr(runs.throughput, "utilisation", utilisation)
+    runs.steps(proof.Bench(torch.device("cuda"), time.monotonic() + 1e6, tmp_path / "rows"))
+    rows = {row["name"]: row for row in map(json.loads, (tmp_path / "rows").read_text().splitlines())}
+    assert rows["d12 in bf16: MFU"]["status"] == "right" and rows["d12 in bf16"]["numbers"]["mfu"] == 0.4
+    assert "(2.00× the first)" in rows["d12 in FP8, tensorwise"]["words"]
+    assert rows["d12 in FP8, tensorwise: MFU"]["status"] == "measured"
+    failed = rows["d12 in FP8, rowwise"]
+    assert (failed["status"], failed["words"]) == ("wrong", "RuntimeError: no kernel")
+    assert rows["d12 in bf16, attention=banded"]["words"] == "is what runs anyway (banded)"
+    assert "sdpa, 30.00 GiB (23.22 estimated)" in rows["d12 in bf16, attention=sdpa"]["words"]
 
 
 @pytest.mark.slow
