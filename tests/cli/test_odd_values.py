@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sample import sample
-from sweepkit.cli import running
+from sweepkit.cli import running, searching
 from sweepkit.cli.main import USER_ERROR, main
 
 SECRET = "hf_never_to_be_written"
@@ -75,6 +75,7 @@ def test_odd_values(
     monkeypatch.setenv("TOKEN", SECRET)
     monkeypatch.setattr(running, "run_plans", run)
     monkeypatch.setattr(running, "run_cells", run)
+    monkeypatch.setattr(searching, "carry_out", run)
     try:
         status = main(line(command, key, value))
     except _Runs:
