@@ -225,3 +225,9 @@ def test_registering_twice_changes_nothing() -> None:
     register_schema()
     register_schema()
     assert compose().dataset.kind is DatasetKind.embedded
+
+
+def test_an_option_with_a_line_break_is_refused_in_one_line() -> None:
+    with pytest.raises(ConfigError) as refused:
+        compose(["model='a\nb'"])
+    assert "\n" not in str(refused.value) and "add conf/model/NAME.yaml" in str(refused.value)

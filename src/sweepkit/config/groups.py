@@ -64,7 +64,8 @@ def _known(folder: Path, group: str, name: str) -> str:
     if own is not None and own.left_out:
         raise errors.invalid(group, name, f"{contract} ({own.path}: {own.left_out})", "correct that file")
     close = errors.did_you_mean(name, options)
-    remedy = close if close.startswith("did") else f"add conf/{group}/{name}.yaml,"
+    shown = name if name.isprintable() else "NAME"  # an error is one line
+    remedy = close if close.startswith("did") else f"add conf/{group}/{shown}.yaml,"
     raise errors.invalid(group, name, contract, f"{remedy} {_single(group)}")
 
 
