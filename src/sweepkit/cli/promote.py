@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from sweepkit.analysis import comparable, replicates
-from sweepkit.cli import freezing, replaying, running, searching, simulating, tuning
+from sweepkit.cli import freezing, replaying, running, searching, simulating, tuning_first
 from sweepkit.config import paths
 from sweepkit.errors import invalid
 from sweepkit.launch import job
@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
         contract = f"come after the last rung is decided, and nothing of {asked.name} is in {results_dir}"
         raise invalid("--amend-to", args.amend_to, contract, f"run sweepkit promote {asked.name} first")
     running.check_power(asked, args.overrides, results_dir, args.underpowered)
-    found = tuning.tuned(asked, args, results_dir)
+    found = tuning_first.tuned(asked, args, results_dir)
     if isinstance(found, int):
         return found
     asked = found

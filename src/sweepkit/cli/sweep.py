@@ -62,9 +62,9 @@ def run(args: argparse.Namespace) -> int:
     if args.amend_to is not None:
         searching.amend(args.amend_to, asked.name, results_dir)
     running.check_power(asked, args.overrides, results_dir, args.underpowered)
-    from sweepkit.cli import tuning  # heavy, as all that reads tables
+    from sweepkit.cli import tuning_first  # heavy, as all that reads tables
 
-    found = tuning.tuned(asked, args, results_dir)
+    found = tuning_first.tuned(asked, args, results_dir)
     if isinstance(found, int):
         return found
     sweep = running.knowing_text(lambda: freezing.freeze(found, args.overrides, results_dir, args.reuse_runs))
