@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import re
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -112,3 +113,22 @@ def test_holm_is_over_all_claims_that_were_measured(script: ModuleType, tmp_path
     wanted = np.minimum(1.0, np.maximum.accumulate(np.asarray(raw)[order] * [3, 2, 1]))
     assert [found[place].p for place in order] == pytest.approx(list(wanted))
     assert found[3].word == "not run yet" and found[3].p is None
+
+
+def test_the_figures_in_the_readme_are_those_of_the_page(script: ModuleType) -> None:
+    record = script.load()
+    found = {item.claim.says: item for item in script.findings(record, script.COMMITTED)}
+    text = (ROOT / "README.md").read_text().partition("What came out of it here")[2].partition("## ")[0]
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in text.splitlines()
+        if line.startswith("|")
+    ]
+    assert len(rows) >= 2 + 5
+    for says, _, figures, word in rows[2:]:
+        item = next(item for claim, item in found.items() if says.startswith(claim))
+        assert item.word.startswith(word)
+        shown = re.findall(r"[+−]\d\.\d+", figures)
+        for number, value in zip(shown, (item.effect, item.low, item.high), strict=True):
+            digits = len(number.partition(".")[2])
+            assert number == f"{value:+.{digits}f}".replace("-", "−"), (says, number, value)
