@@ -133,6 +133,10 @@ def test_fp8_flops_are_those_of_the_layers_that_multiply_in_fp8(
     config: RunConfig, min_size: int, multiple: int
 ) -> None:
     config.precision = PrecisionConfig(Dtype.fp8, Fp8Config(min_size=min_size, size_multiple=multiple))
+    if not fp8_flops_per_token(config, size(config)):
+        with pytest.raises(ConfigError, match="must leave some product to FP8"):
+            build(config)
+        return
     plan = build(config)
     key = EngineKey("", torch.device("meta"), torch.bfloat16, 1, False, Fp8Backend.emulated)
     model = Engine(plan, key).model

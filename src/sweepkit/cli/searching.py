@@ -16,7 +16,7 @@ from sweepkit.launch.slurm.retries import IS_JOB
 from sweepkit.printable import counted
 from sweepkit.results.columns import INFEASIBLE, REFERENCE, is_reference
 from sweepkit.results.record import RunState
-from sweepkit.search import drive, pareto_front, raising, untried
+from sweepkit.search import drive, untried
 from sweepkit.search.proposals import Proposals
 from sweepkit.search.trial_ledger import TrialLedger
 from sweepkit.search.trial_outcome import TrialState
@@ -48,6 +48,7 @@ def add_amend_argument(parser: argparse.ArgumentParser) -> None:
 
 def amend(n_trials: int, name: str, results_dir: Path) -> None:
     """Record that a search is to have so many trials in all, and say so."""
+    from sweepkit.search import raising  # reads verdicts, with pandas
 
     item = raising.raise_to(n_trials, name, results_dir)
     if item is None:
@@ -182,6 +183,7 @@ def _submit_workers(
 def conclude(sweep: Frozen, results_dir: Path) -> int:
     """Print the best trials beside the reference, and where files are; returns the exit status."""
     from sweepkit.report import tables, terminal
+    from sweepkit.search import pareto_front
 
     console = terminal.console()
     frame = running.load(sweep, results_dir)
