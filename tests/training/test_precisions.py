@@ -9,6 +9,7 @@ import torch
 from training_runs import folder, losses, run, stop_after, tiny
 
 from sweepkit.config.choices import Fp8Backend
+from sweepkit.errors import ConfigError
 from sweepkit.optim.adamw import AdamWGroup
 from sweepkit.optim.schedule import Now
 from sweepkit.plan import sizing
@@ -55,9 +56,11 @@ def test_fp8_trains_in_fp8_and_evaluates_in_the_compute_dtype() -> None:
     assert weights.dtype == torch.float32 and weights.grad is not None
 
 
-def test_the_size_rule_chooses_the_layers() -> None:
-    assert engine(Fp8Backend.emulated, "fp8", "precision.fp8.min_size=129").num_fp8_layers == 0
-    assert engine(Fp8Backend.emulated, "fp8", "precision.fp8.size_multiple=256").num_fp8_layers == 0
+def test_the_size_rule_chooses_the_layers_and_leaves_some() -> None:
+    assert engine(Fp8Backend.emulated, "fp8", "precision.fp8.size_multiple=64").num_fp8_layers == 13
+    for rule in ("precision.fp8.min_size=129", "precision.fp8.size_multiple=256"):
+        with pytest.raises(ConfigError, match="must leave some product to FP8"):
+            engine(Fp8Backend.emulated, "fp8", rule)
 
 
 def test_the_projection_alone_is_the_matrices_of_bf16_and_a_head_in_fp8() -> None:
