@@ -38,11 +38,12 @@ EXPERIMENTS = ROOT / "docs" / "reference" / "experiments.csv"
 INTRODUCTION = """
 What was published of the method, what this project ran of it, and what came out. Claims, sweeps and
 criteria were written down before the runs ([record.yaml](../sweeps/findings/record.yaml)); p is two-sided,
-Holm over all claims that were measured, intervals of {confidence}. *Agrees*: the published sign, clear of
-0. *No gain*: even the good end of the interval is short of `min_effect`; where no effect was published,
-this agrees. *Differs*: clear of 0 with the other sign. *Not shown*: neither. All of it at mini scale, in
-fp32 where nothing else is said, on text of megabytes: what differs here says nothing against the published
-finding at its own scale. `make findings` runs what is missing and makes this page.
+Holm over all claims that were measured, intervals of {confidence}. An effect is clear of 0 where that p is
+at most the record's alpha, which asks more than an interval of one claim that leaves out 0. *Agrees*: the
+published sign, clear of 0. *No gain*: even the good end of the interval is short of `min_effect`; where no
+effect was published, this agrees. *Differs*: clear of 0 with the other sign. *Not shown*: neither. All of
+it at mini scale, in fp32 where nothing else is said, on text of megabytes: what differs here says nothing
+against the published finding at its own scale. `make findings` runs what is missing and makes this page.
 """
 SIGNS = {"better": -1, "worse": 1, "none": 0}
 

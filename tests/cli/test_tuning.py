@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import random
+import shutil
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ from sweepkit.plan.run_plan import RunPlan
 from sweepkit.promotion import selected
 from sweepkit.promotion.verdict_record import Final, Promotion
 from sweepkit.results import store
-from sweepkit.sweep import file, frozen, frozen_head, tuning
+from sweepkit.sweep import expand, file, frozen, frozen_head, tuning
 from sweepkit.sweep.file import SweepFile
 from sweepkit.sweep.frozen import Frozen
 
@@ -97,8 +98,33 @@ def test_every_variant_is_compared_with_its_best_on_other_seeds(
     assert main(["report", "mine"]) == 0
     page = (paths.results_dir() / "mine" / "report.html").read_text()
     assert "on selection seeds 16, 17" in page and "schedule.warmdown_ratio" in page
-    assert main(["plan", "sweep=mine"]) == 0
-    assert "tune: first 36 runs on d2, with seeds 16, 17" in " ".join(capsys.readouterr().out.split())
+    for command in (["plan", "sweep=mine"], ["sweep", "mine", "--cfg", "job"]):
+        capsys.readouterr()
+        assert main(command) == 0
+        out = capsys.readouterr().out
+        assert "tune: first" not in out
+        assert f"{0.5 * RATE:.12g}" in out, "as it was frozen"
+    assert main(["publish", "mine"]) == 0
+    page = Path("results/published/mine/README.md").read_text()
+    assert "## Tuning" in page and "| taken |" in page
+    content = Path("sweeps/mine.yaml").read_text()
+    for edited in (content.replace("[0.5x, 2x]", "[0.1x, 9x]"), content + "tune_seeds: 3\n"):
+        Path("sweeps/mine.yaml").write_text(edited)
+        assert main(["promote", "mine"]) == 2
+        assert "sweep mine is changed (tune" in capsys.readouterr().err
+    Path("sweeps/mine.yaml").write_text(content)
+    gone = frozen.load_frozen(paths.results_dir(), "mine-tune")
+    best = next(
+        cell for cell in gone.cells if cell.variant == "model.mlp.kind=swiglu with optimizer.matrix.lr=2x"
+    )
+    shutil.rmtree(paths.results_dir() / "runs" / best.plan.run_id)
+    assert main(["report", "mine"]) == 0
+    found = selected.tried(
+        file.load("mine"),
+        store.load("mine-tune"),
+        frozen=frozen_head.read(paths.results_dir() / "mine").sweep.tuned,
+    )
+    assert next(item for item in found if item.point.label == best.variant).is_taken, "as it was frozen"
 
 
 def test_killed_at_any_run_it_goes_on_to_the_same(
@@ -127,7 +153,7 @@ def test_points_are_a_grid_of_each_variants_own_and_what_is_listed() -> None:
     found = tuning.points(file.load("mine"))
     assert len(found) == 3 * 3 * 2
     assert [point.label for point in found[:3]] == [
-        "reference", "schedule.warmdown_ratio=0.3", "optimizer.matrix.lr=0.5x",
+        "reference", "reference with schedule.warmdown_ratio=0.3", "reference with optimizer.matrix.lr=0.5x",
     ]  # fmt: skip
     cells = tuning.cells(file.load("mine"))
     assert len(cells) == len(found) * 2 and {cell.rung for cell in cells} == {"d2"}
@@ -151,10 +177,16 @@ def test_a_multiple_is_of_what_the_variant_has_and_its_own_value_is_tried_once()
     ("tune", "message"),
     [
         ({"optimizer.matrix.lr": []}, "tune.optimizer.matrix.lr is [], but must be a list of values"),
-        ({"optimizer.matrix.lrr": ["2x"]}, "tune.optimizer.matrix.lrr is 'optimizer.matrix.lrr=2x'"),
+        (
+            {"optimizer.matrix.lrr": ["2x"]},
+            "'optimizer.matrix.lrr', but must be a field; did you mean",
+        ),
         ({"packing.algorithm": ["2x"]}, "must be a multiple of a number"),
         ({"seed": [4]}, "leave the seed alone"),
         ({"launcher.num_workers": [2]}, "set what a run computes"),
+        ({"optimizer": ["adamw"]}, "tune is 'optimizer', but must be a field"),
+        ({"horizon.num_steps": [900]}, "leave the tokens of a run alone"),
+        ({"horizon.sequence_len": [256]}, "be measured on one text by all"),
         ({"model.depth": [4]}, "must stay what rung d2 of the ladder makes it"),
     ],
 )
@@ -209,3 +241,52 @@ def test_on_a_cluster_the_gate_goes_on_with_the_command_itself(monkeypatch: pyte
     line = ("promote", "sweeps/mine.yaml", "launcher=slurm", "--reuse-runs", "--underpowered")
     assert left == [("mine-tune", *line)]
     assert frozen.frozen_names(paths.results_dir()) == ["mine-tune"]
+
+
+def test_a_level_named_like_a_value_that_is_tried_is_another_point(launcher: FakeLauncher) -> None:
+    Path("sweeps/mine.yaml").write_text(
+        "base: [experiment=mini, model=d2]\nseeds: [1]\n"
+        "axes: {optimizer.matrix.lr: {2x: [optimizer.matrix.lr=0.3]}}\ntune: {optimizer.matrix.lr: [2x]}\n"
+    )
+    found = tuning.points(file.load("mine"))
+    assert len({point.label for point in found}) == len(found) == 4
+    assert main(["sweep", "mine"]) == 0
+    assert all(item.mean is not None for item in selected.tried(file.load("mine"), store.load("mine-tune")))
+
+
+def test_before_it_is_frozen_a_plan_tells_of_the_selection_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "sweep=mine"]) == 0
+    assert "tune: first 36 runs on d2, with seeds 16, 17" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ("tuned: {reference: [optimizer.grad_clip=1]}", "tuned is {'reference'"),
+        ("#", ""),
+    ],
+)
+def test_what_is_found_is_not_given_too(more: str, message: str) -> None:
+    Path("sweeps/mine.yaml").write_text(f"{SWEEP}{more}\n")
+    if not message:
+        assert file.load("mine").tuned == {}
+        return
+    with pytest.raises(ConfigError, match="beside tune"):
+        file.load("mine")
+
+
+@pytest.mark.parametrize(
+    ("tuned", "message"),
+    [
+        ({"no.such=variant": ["optimizer.grad_clip=1"]}, "must name a variant"),
+        ({"reference": ["seed=7"]}, "leave the seed alone"),
+        ({"reference": ["launcher.num_workers=2"]}, "set what a run computes"),
+    ],
+)
+def test_what_is_tuned_by_hand_is_a_variants_and_what_a_level_may_set(
+    tuned: dict[str, list[str]], message: str
+) -> None:
+    content = {"name": "hand", "base": ["experiment=mini", "model=d2"], "axes": {"model.mlp.kind": ["gelu"]}}
+    sweep = SweepFile.from_json(content | {"tuned": tuned})
+    with pytest.raises(ConfigError, match=message):
+        expand.expand_all(sweep)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sweepkit.sweep import labels
@@ -14,7 +14,9 @@ def test_every_value_has_a_name_that_is_a_level(text: str) -> None:
     assert labels.is_level(labels.of_value(text))
 
 
-@given(st.lists(st.text("${}._a1", max_size=6), unique=True, max_size=6))
+@given(st.lists(st.text("${}._a1-", max_size=6), unique=True, max_size=6))
+@example([".1", "_.1"])
+@example(["-1", "'-1'"])
 def test_different_values_have_different_names(texts: list[str]) -> None:
     found = labels.names(texts)
     assert len(set(found)) == len(texts)

@@ -10,11 +10,11 @@ import difflib
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sweepkit import errors
-from sweepkit.cli import freezing, no_effect, run_sheet, running
+from sweepkit.cli import freezing, no_effect, plan_further, run_sheet, running
 from sweepkit.config import paths, typed
 from sweepkit.config.compose import compose, is_group, options
 from sweepkit.config.override import refuse_adding
@@ -25,7 +25,6 @@ from sweepkit.printable import counted
 from sweepkit.report import drawing, numbers, terminal
 from sweepkit.report.sheet import Sheet
 from sweepkit.sweep import (
-    cell,
     expand,
     file,
     fresh,
@@ -110,10 +109,10 @@ def run(args: argparse.Namespace) -> int:
         _print_tested(found.sweep, found.overrides, rows)
         _print_sweep(rows)
         _print_replicates(rows)
-        _print_tuning(found.sweep, found.overrides)
+        plan_further.tuning(found.sweep, found.selection)
         for sentence in found.seen:
             print(sentence)
-        _print_search(found.sweep, found.overrides, rows)
+        plan_further.search(found.sweep, found.overrides, found.cells)
         if not found.sweep.is_typed and not found.sweep.search:
             _print_power(found.sweep, found.overrides, found.cells)
     else:
@@ -130,6 +129,7 @@ class Planned:
         overrides: on top of the sweep.
         cells: the sweep's, one a row.
         seen: what was seen of its runs when it was frozen, or would be now, in sentences.
+        selection: the runs by which variants are tuned before it is frozen; none where it has been.
     """
 
     rows: list[Row]
@@ -137,6 +137,7 @@ class Planned:
     overrides: Sequence[str] = ()
     cells: Sequence[Cell] = ()
     seen: Sequence[str] = ()
+    selection: Sequence[Cell] = ()
 
 
 def planned(overrides: Sequence[str], reuse_runs: bool = False, is_multirun: bool = False) -> Planned:
@@ -178,7 +179,8 @@ def _of_a_sweep(name: str, others: Sequence[str], reuse_runs: bool) -> Planned:
         if is_frozen
         else fresh.look(cells, sweep.replaced_seeds, Past(results_dir, sweep.name))
     )
-    return _checked(sweep, others, cells, seen.sentences)
+    selection = [] if is_frozen or not listed.tune else tuning.cells(listed, others)
+    return replace(_checked(sweep, others, cells, seen.sentences), selection=selection)
 
 
 def _checked(
@@ -274,55 +276,6 @@ def _print_replicates(found: Sequence[Row]) -> None:
         if times > 1:
             where = ", ".join(rungs)
             print(f"the reference runs {times} times with each seed on {where} (reference_replicates)")
-
-
-def _print_tuning(sweep: SweepFile, others: Sequence[str]) -> None:
-    """What is run before the sweep is frozen, so that every variant has its best values."""
-    if not sweep.tune:
-        return
-    cells = tuning.cells(sweep, others)
-    plans = [cell.plan for cell in cells]
-    seeds = ", ".join(map(str, dict.fromkeys(plan.seed for plan in plans)))
-    hours = [plan.estimated_gpu_hours for plan in plans if plan.estimated_gpu_hours is not None]
-    cost = run_sheet.cost(sum(hours) if len(hours) == len(plans) else None, plans[0])
-    flops = sum(plan.total_flops for plan in plans)
-    tried = counted(len({cell.variant for cell in cells}), "point")
-    terminal.console().print(
-        f"tune: first {counted(len(plans), 'run')} on {cells[0].rung}, with seeds {seeds}, of {tried}: every "
-        f"variant takes its best {', '.join(sweep.tune)}; {flops:.3e} FLOPs, {cost}"
-    )
-
-
-def _print_search(sweep: SweepFile, others: Sequence[str], found: Sequence[Row]) -> None:
-    """What a sweep that searches may add; its trials cannot be listed before they are proposed."""
-    if not sweep.search:
-        return
-    search, rungs = sweep.search, sweep.search.limited(expand.rungs_of(expand.ladder_of(sweep, others)))
-    references = [row for row in found if row.role == cell.REFERENCE and not row.number]
-    here = [row.plan for row in references if row.rung == rungs[0].name]
-    above = [row.plan for row in references if row.rung != rungs[0].name]
-    console = terminal.console()
-    base = [*expand.stacks(sweep, others)[0].below, *expand.above(others)]
-    is_one = points.holds(search, points.reference(search, base, here[0].config))
-    among = ", the reference among them" if is_one else ""
-    console.print(
-        f"and a search of {counted(search.n_trials, 'trial')}{among}: {_like(here, search.n_trials - is_one)}"
-    )
-    if above:
-        best = rungs[0].max_promoted or 0
-        lost = sweep.decision.num_unselected_of(search.n_trials)
-        where = ", ".join(rung.name for rung in rungs[1:])
-        console.print(f"then the best {best} and {lost} that lost, on {where}: {_like(above, best + lost)}")
-
-
-def _like(reference: Sequence[RunPlan], num_points: int) -> str:
-    """What so many points cost at most, if all are like the reference."""
-    hours = [plan.estimated_gpu_hours for plan in reference if plan.estimated_gpu_hours is not None]
-    total = sum(hours) * num_points if len(hours) == len(reference) else None
-    flops = num_points * sum(plan.total_flops for plan in reference)
-    runs = num_points * len(reference)
-    cost = f"{flops:.3e} FLOPs, {run_sheet.cost(total, reference[0])}"
-    return f"up to {counted(runs, 'further run')}, if all are like the reference {cost}"
 
 
 def _print_power(sweep: SweepFile, others: Sequence[str], cells: Sequence[Cell]) -> None:

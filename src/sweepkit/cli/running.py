@@ -26,7 +26,7 @@ from sweepkit.plan.run_plan import RunPlan
 from sweepkit.printable import counted
 from sweepkit.results import answer, asked
 from sweepkit.results.record import RunDir, RunState
-from sweepkit.sweep import expand, file, frozen, limits, relative, sealed_text, set_fields
+from sweepkit.sweep import expand, file, frozen, limits, relative, sealed_text, set_fields, tuning
 from sweepkit.sweep.cell import Cell
 from sweepkit.sweep.file import SweepFile
 from sweepkit.sweep.frozen import Frozen
@@ -258,7 +258,7 @@ def load_sweep(name: str, overrides: Sequence[str], results_dir: Path) -> SweepF
     if sweep.after or sweep.moved:
         contract = f"stand alone, and builds on {', '.join(sweep.after)}"
         raise invalid("sweep", name, contract, "run its campaign: sweepkit campaign FOLDER")
-    sweep = relative.resolved(sweep, overrides)
+    sweep = tuning.with_selected(relative.resolved(sweep, overrides), results_dir)
     if sweep.seeds:
         return sweep
     from sweepkit.promotion import expected  # heavy, and needed for auto alone

@@ -11,7 +11,7 @@ from sweepkit.cli import freezing, running
 from sweepkit.printable import counted
 from sweepkit.promotion import selected
 from sweepkit.report import drawing, sheets, terminal
-from sweepkit.sweep import file, frozen, frozen_head, tuning
+from sweepkit.sweep import file, frozen, tuning
 from sweepkit.sweep.file import SweepFile
 
 #: Options of sweep and promote with which a gate goes on.
@@ -24,10 +24,8 @@ def tuned(asked: SweepFile, args: argparse.Namespace, results_dir: Path) -> Swee
     Raises:
         SweepkitError: what freezing raises.
     """
-    if not asked.tune:
+    if not asked.tune or asked.name in frozen.frozen_names(results_dir):
         return asked
-    if asked.name in frozen.frozen_names(results_dir):
-        return dataclasses.replace(asked, tuned=frozen_head.read(results_dir / asked.name).sweep.tuned)
     check = freezing.check_start(results_dir)
     made = running.knowing_text(lambda: tuning.freeze(asked, results_dir, args.overrides, check))
     seeds = ", ".join(map(str, dict.fromkeys(cell.plan.seed for cell in made.cells)))

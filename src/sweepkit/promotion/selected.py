@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -31,13 +31,19 @@ class Tried:
     at_edge: tuple[str, ...] = ()
 
 
-def tried(sweep: SweepFile, runs: pd.DataFrame, extra: Sequence[str] = ()) -> list[Tried]:
+def tried(
+    sweep: SweepFile,
+    runs: pd.DataFrame,
+    extra: Sequence[str] = (),
+    frozen: Mapping[str, tuple[str, ...]] | None = None,
+) -> list[Tried]:
     """What the selection runs say of every point, and which each variant takes.
 
     A point of which a run has ended without a loss is not taken; equal ones, the variant's own first.
 
     Args:
         runs: of ``NAME-tune``, one row a run.
+        frozen: what was taken, where that is frozen by now; runs may have been deleted since.
     """
     metric, sign = sweep.decision.metric, sweep.decision.sign
     losses: dict[str, list[float]] = {}
@@ -53,7 +59,8 @@ def tried(sweep: SweepFile, runs: pd.DataFrame, extra: Sequence[str] = ()) -> li
         mean = {point.label: whole[point.label] for point in mine if point.label in whole}
         best = min(mean, key=lambda label: sign * mean[label]) if mean else mine[0].label
         for point in mine:
-            is_taken = point.label == best
+            taken_there = None if frozen is None else frozen.get(point.variant.label, ())
+            is_taken = point.label == best if taken_there is None else point.overrides == taken_there
             edge = _edges(point, mine, sweep, extra) if is_taken else ()
             found.append(Tried(point, mean.get(point.label), is_taken, edge))
     return found

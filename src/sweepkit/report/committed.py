@@ -125,6 +125,15 @@ def _epochs(runs: pd.DataFrame) -> str:
     return f"Epochs of its text that a run sees: {', '.join(said)}." if said else ""
 
 
+def _tuned(content: Content) -> list[str]:
+    """What every variant tried and took on selection seeds; without those runs what it took."""
+    head = frozen_head.read(content.sweep_dir)
+    if content.tried:
+        return ["## Tuning", markdown.table(sheets.tuned(content.tried, content.decision.metric))]
+    taken = [f"- {variant}: `{' '.join(overrides)}`" for variant, overrides in head.sweep.tuned.items()]
+    return ["## Tuning", "\n".join(taken)] if taken else []
+
+
 def _page(content: Content, promotion: Promotion, environment: pd.DataFrame, commands: str) -> str:
     """The question, what came out, a table and a figure, and the verdicts in words."""
     rule = content.decision
@@ -141,6 +150,7 @@ def _page(content: Content, promotion: Promotion, environment: pd.DataFrame, com
         _epochs(content.runs),
         f"![effects of {content.name}]({_FIGURE})",
         markdown.table(sheets.transfer(promotion.transfer, rule.metric)),
+        *_tuned(content),
         "## Verdicts",
     ]
     for outcome in Final:

@@ -142,7 +142,7 @@ def _add_tuning(content: Content, results: Path) -> None:
         return
     untuned = replace(head.sweep, tuned={})
     content.selection_seeds = tuning.seeds(untuned, head.overrides)
-    content.tried = selected.tried(untuned, store.load(name, results), head.overrides)
+    content.tried = selected.tried(untuned, store.load(name, results), head.overrides, head.sweep.tuned)
 
 
 def _promotion(content: Content) -> Promotion | None:

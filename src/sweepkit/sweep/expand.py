@@ -13,7 +13,7 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from sweepkit import fsio
+from sweepkit import errors, fsio
 from sweepkit.config import compose
 from sweepkit.config.schema import LadderConfig, RunConfig, RungConfig
 from sweepkit.sweep import conflicts, horizons, last_rung, reference_runs, set_fields
@@ -163,6 +163,7 @@ def expand(sweep: SweepFile, rung: RungConfig | None, extra: Sequence[str] = ())
     """
     ladder = ladder_of(sweep, extra)
     conflicts.check_levels(sweep, ladder, extra)
+    _check_tuned(sweep, ladder)
     rung = rung or RungConfig(name=SINGLE_RUNG)
     rungs = [rung if item.name == rung.name else item for item in rungs_of(ladder)]
     here = next(item for item in _stacks(sweep, ladder, rungs) if item.rung == rung.name)
@@ -204,6 +205,16 @@ def expand_all(sweep: SweepFile, extra: Sequence[str] = ()) -> list[Cell]:
     at_top = {cell.variant: cell.plan.config for cell in cells if cell.rung == rungs[-1].name}
     last_rung.check(sweep.decision, rungs, at_top)
     return cells
+
+
+def _check_tuned(sweep: SweepFile, ladder: LadderConfig | None) -> None:
+    """What is tuned is a variant's, and sets what a level may set."""
+    known = [variant.label for variant in variants(sweep)] if sweep.tuned else []
+    for label, overrides in sweep.tuned.items():
+        if label not in known:
+            raise errors.invalid("tuned", label, "name a variant", errors.did_you_mean(label, known))
+        for item in overrides:
+            conflicts.check_level(f"tuned.{label}", item, ladder)
 
 
 def _combinations(sweep: SweepFile) -> Iterator[dict[str, str | None]]:

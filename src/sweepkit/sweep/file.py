@@ -263,6 +263,9 @@ def load(name_or_path: str | Path) -> SweepFile:
         raise errors.invalid(
             "name", content["name"], "be left out", "a sweep is named by its file; rename the file instead"
         )
+    if content.get("tune") and content.get("tuned"):
+        contract = "be left out beside tune, which finds it"
+        raise errors.invalid("tuned", content["tuned"], contract, "put it into the levels, or leave out tune")
     return SweepFile.from_json({str(key): item for key, item in content.items()} | {"name": path.stem})
 
 

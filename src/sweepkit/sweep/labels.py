@@ -49,7 +49,7 @@ def names(texts: Sequence[str]) -> list[str]:
     plain = [cleaned(text) for text in texts]
     alike = {name for name, count in Counter(plain).items() if count > 1}
     found = [
-        f"{name}-{fsio.digest(text)[:_DIGITS]}" if name in alike else name
+        f"{name.lstrip('_.+-')}-{fsio.digest(text)[:_DIGITS]}" if name in alike else name
         for name, text in zip(plain, texts, strict=True)
     ]
     # a value may itself read like a name with a hash

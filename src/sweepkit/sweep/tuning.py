@@ -17,9 +17,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sweepkit import fsio
-from sweepkit.config.schema import RungConfig
-from sweepkit.sweep import conflicts, expand, frozen, reference_runs, relative, set_fields
+from sweepkit import errors, fsio
+from sweepkit.config import compose
+from sweepkit.config.facts import fields_of
+from sweepkit.config.schema import RunConfig, RungConfig
+from sweepkit.sweep import conflicts, expand, frozen, frozen_head, reference_runs, relative, set_fields
 from sweepkit.sweep.cell import REFERENCE, VARIANT, Cell
 from sweepkit.sweep.expand import Stack, Variant
 from sweepkit.sweep.file import SweepFile
@@ -31,7 +33,7 @@ class Point:
     """A variant with certain values of the tuned fields.
 
     Attributes:
-        label: the variant's, and ``field=value`` of each that is not the variant's own.
+        label: the variant's, and behind ``with`` each ``field=value`` that is not its own.
         values: field → as it was written; ``own`` for what the variant has.
         overrides: what that sets.
     """
@@ -43,6 +45,8 @@ class Point:
 
 
 OWN = "own"
+_WITH = " with "  # in a point's label
+_SLACK = 0.05  # steps are whole numbers
 
 
 def name_of(sweep: str) -> str:
@@ -75,8 +79,8 @@ def _points(sweep: SweepFile, variant: Variant, here: Stack, extra: Sequence[str
         if settings in seen:
             continue
         seen.append(settings)
-        first = [] if variant.is_reference else [variant.label]
-        label = ",".join([*first, *(f"{name}={text}" for name, text in changed.items())]) or REFERENCE
+        added = ",".join(f"{name}={text}" for name, text in changed.items())
+        label = f"{variant.label}{_WITH}{added}" if added else variant.label
         yield Point(variant, label, values, overrides)
 
 
@@ -88,6 +92,12 @@ def cells(sweep: SweepFile, extra: Sequence[str] = ()) -> list[Cell]:
     """
     ladder = expand.ladder_of(sweep, extra)
     for name, listed in sweep.tune.items():
+        if compose.is_group(name):
+            contract = "be a field, and is a group: what its options set has values of its own to be tuned"
+            raise errors.invalid("tune", name, contract, f"name a field, or make {name} an axis")
+        if name not in fields_of(RunConfig):
+            remedy = errors.did_you_mean(name, list(fields_of(RunConfig)))
+            raise errors.invalid("tune", name, "be a field", remedy)
         for text in listed:
             conflicts.check_level(f"tune.{name}", f"{name}={text}", ladder)
     here, chosen = expand.stacks(sweep, extra)[0], points(sweep, extra)
@@ -112,7 +122,25 @@ def cells(sweep: SweepFile, extra: Sequence[str] = ()) -> list[Cell]:
     conflicts.check_owned_fields(made, ladder, expand.rungs_of(ladder)[0])
     conflicts.check_distinct_variants(sweep, made)
     conflicts.check_one_launcher(made)
+    conflicts.check_metric(sweep.decision.metric, made)
+    conflicts.check_comparable(sweep.decision.metric, made)
+    _check_tokens(made)
     return made
+
+
+def _check_tokens(made: Sequence[Cell]) -> None:
+    """No point trains longer than its variant: more text is better, and no value of a field."""
+    own: dict[str, int] = {}
+    for cell in made:
+        variant = cell.variant.partition(_WITH)[0]
+        tokens = own.setdefault(variant, cell.plan.total_tokens)  # its own point comes first
+        if abs(cell.plan.total_tokens - tokens) > _SLACK * tokens:
+            contract = (
+                f"leave the tokens of a run alone ({tokens:,} without it, {cell.plan.total_tokens:,} with it)"
+            )
+            raise errors.invalid(
+                "tune", cell.variant, contract, "make it an axis, which is judged at equal cost"
+            )
 
 
 def freeze(
@@ -131,3 +159,19 @@ def freeze(
     )
     alone = [RungConfig(name=rung.name, overrides=rung.overrides)]
     return frozen.freeze_cells(asked, alone, cells(sweep, extra), results_dir, extra, check)
+
+
+def with_selected(sweep: SweepFile, results_dir: Path) -> SweepFile:
+    """The sweep with what ``tune`` had selected when it was frozen, where it has been.
+
+    Raises:
+        FrozenPlanError: it now tunes in another way.
+    """
+    if not sweep.tune or sweep.name not in frozen.frozen_names(results_dir):
+        return sweep
+    sweep_dir = results_dir / sweep.name
+    stored = frozen_head.read(sweep_dir)
+    if stored.sweep.tune and (stored.sweep.tune, stored.sweep.tune_seeds) != (sweep.tune, sweep.tune_seeds):
+        wanted = dataclasses.replace(stored, sweep=sweep)
+        raise errors.FrozenPlanError(frozen_head.explain_change(sweep_dir, stored, wanted))
+    return dataclasses.replace(sweep, tuned=stored.sweep.tuned)
