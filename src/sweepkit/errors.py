@@ -76,4 +76,6 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """``did you mean 'x'?`` for a near miss, whatever its case, else the list of what is known."""
     names = {name.lower(): name for name in sorted(known)}
     close = difflib.get_close_matches(word.lower(), names, n=1)
+    if not names:
+        return "there is none"
     return f"did you mean {names[close[0]]!r}?" if close else f"known: {', '.join(names.values())}"

@@ -84,7 +84,7 @@ def test_status_report_and_promote_know_a_search(
     assert main.main(["plan", "sweep=s"]) == 0
     assert "a search of 30 trials: up to 30 further runs" in capsys.readouterr().out
     assert main.main(["promote", "s"]) == 2
-    assert "promote is 's', but must have a ladder" in capsys.readouterr().err
+    assert "sweep is 's', but must have a ladder to be promoted" in capsys.readouterr().err
 
 
 def test_plan_counts_the_reference_once_and_refuses_what_sweep_refuses(

@@ -129,9 +129,9 @@ def _amended(sweep: Frozen, to_seeds: int, variants: Sequence[str], is_accepted:
 def _check_climbs(sweep: Frozen) -> None:
     if len(sweep.rungs) == 1:
         raise invalid(
-            "promote",
+            "sweep",
             sweep.name,
-            "have a ladder, for the best of many at one depth looks better than it is",
+            "have a ladder to be promoted, for the best of many at one depth looks better than it is",
             "name one (ladder: gpt2), under a new name of the sweep; finished runs are shared by identity",
         )
 

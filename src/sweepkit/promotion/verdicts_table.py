@@ -42,7 +42,8 @@ def table(sweep: str, results_dir: Path | str | None = None) -> pd.DataFrame:
         promotion = typed.load(Promotion, fsio.read_json(path))
     except FileNotFoundError:
         raise SweepkitError(
-            f"sweep is {sweep!r}, but must have verdicts in {folder}; sweepkit promote {sweep} decides"
+            f"sweep is {sweep!r}, but must have verdicts in {folder}; sweepkit promote {sweep} decides "
+            "(a search needs a ladder for that)"
         ) from None
     except DamagedError as error:
         raise SweepkitError(

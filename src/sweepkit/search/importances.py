@@ -49,12 +49,14 @@ def table(results_dir: Path, name: str) -> pd.DataFrame:
         remedy = f"run: sweepkit resume {name}"
         contract = f"have at least {_LEAST} complete trials (it has {len(complete)})"
         raise invalid("--importances", name, contract, remedy)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study()  # of the first objective, without those that stand in for a value
     for trial in complete:
         made = optuna.trial.create_trial(
             params=trial.params, distributions=trial.distributions, value=trial.values[0]
         )
         study.add_trial(made)
-    shares = get_param_importances(study, evaluator=PedAnovaImportanceEvaluator())
+    common = [key for key in complete[0].params if all(key in trial.params for trial in complete)]
+    shares = get_param_importances(study, evaluator=PedAnovaImportanceEvaluator(), params=common)
     rows = [(key, share, str(study.best_params.get(key, ""))) for key, share in shares.items()]
     return pd.DataFrame(rows, columns=["parameter", "importance", "best"])
