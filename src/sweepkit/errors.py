@@ -72,10 +72,14 @@ def invalid(field: str, value: object, contract: str, remedy: str) -> ConfigErro
     return ConfigError(f"{field} is {value!r}, but must {contract}; {remedy}")
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """``did you mean 'x'?`` for a near miss, whatever its case, else the list of what is known."""
+def did_you_mean(word: object, known: Iterable[str]) -> str:
+    """``did you mean 'x'?`` for a near miss, whatever its case, else the list of what is known.
+
+    Args:
+        word: what was given; of a file it may be no text.
+    """
     names = {name.lower(): name for name in sorted(known)}
-    close = difflib.get_close_matches(word.lower(), names, n=1)
+    close = difflib.get_close_matches(str(word).lower(), names, n=1)
     if not names:
         return "there is none"
     return f"did you mean {names[close[0]]!r}?" if close else f"known: {', '.join(names.values())}"
