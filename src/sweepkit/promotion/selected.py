@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from sweepkit.results.record import RunState
-from sweepkit.sweep import conflicts, expand, set_fields, tuning
+from sweepkit.sweep import tuning
 from sweepkit.sweep.file import SweepFile
 from sweepkit.sweep.tuning import Point
 
@@ -61,7 +61,7 @@ def tried(
         for point in mine:
             taken_there = None if frozen is None else frozen.get(point.variant.label, ())
             is_taken = point.label == best if taken_there is None else point.overrides == taken_there
-            edge = _edges(point, mine, sweep, extra) if is_taken else ()
+            edge = _edges(point, mine) if is_taken else ()
             found.append(Tried(point, mean.get(point.label), is_taken, edge))
     return found
 
@@ -75,18 +75,11 @@ def taken(results: Sequence[Tried]) -> dict[str, tuple[str, ...]]:
     }
 
 
-def _edges(point: Point, mine: Sequence[Point], sweep: SweepFile, extra: Sequence[str]) -> tuple[str, ...]:
+def _edges(point: Point, mine: Sequence[Point]) -> tuple[str, ...]:
     """Fields in which a point has the smallest or the largest of three or more numbers."""
-    here = expand.stacks(sweep, extra)[0]
-    own = conflicts.flatten(here.config([*point.variant.overrides, *expand.above(extra)]))
-
-    def value(of: Point, name: str) -> object:
-        return set_fields.settings(of.overrides, "tune").get(name, own.get(name))
-
     found = []
-    for name in sweep.tune:
-        numbers = [item for of in mine if isinstance(item := value(of, name), int | float)]
-        best = value(point, name)
+    for name, best in point.settings.items():
+        numbers = [item for of in mine if isinstance(item := of.settings[name], int | float)]
         if len({*numbers}) > 2 and best in (min(numbers), max(numbers)):
             found.append(name)
     return tuple(found)

@@ -36,12 +36,14 @@ class Point:
         label: the variant's, and behind ``with`` each ``field=value`` that is not its own.
         values: field → as it was written; ``own`` for what the variant has.
         overrides: what that sets.
+        settings: field → its value here, own ones too.
     """
 
     variant: Variant
     label: str
     values: dict[str, str]
     overrides: tuple[str, ...]
+    settings: Mapping[str, object]
 
 
 OWN = "own"
@@ -81,7 +83,7 @@ def _points(sweep: SweepFile, variant: Variant, here: Stack, extra: Sequence[str
         seen.append(settings)
         added = ",".join(f"{name}={text}" for name, text in changed.items())
         label = f"{variant.label}{_WITH}{added}" if added else variant.label
-        yield Point(variant, label, values, overrides)
+        yield Point(variant, label, values, overrides, settings)
 
 
 def cells(sweep: SweepFile, extra: Sequence[str] = ()) -> list[Cell]:
