@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
 import sys
 from pathlib import Path
@@ -10,6 +9,7 @@ from types import ModuleType
 
 import pytest
 
+from from_scripts import script
 from sweepkit import fsio
 
 ROOT = Path(__file__).parents[2]
@@ -19,12 +19,7 @@ COMMITTED = ROOT / "results" / "published"
 
 @pytest.fixture(scope="module")
 def reproduce() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("reproduce", ROOT / "scripts" / "reproduce.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["reproduce"] = module  # dataclasses look for it
-    spec.loader.exec_module(module)
-    return module
+    return script("reproduce")
 
 
 @pytest.fixture

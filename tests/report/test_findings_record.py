@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import re
-import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -14,6 +12,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+import from_scripts
 from sweepkit import fsio
 from sweepkit.config import typed
 from sweepkit.promotion.compare import compare
@@ -26,12 +25,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("findings", ROOT / "scripts" / "findings.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["findings"] = module  # dataclasses look for it
-    spec.loader.exec_module(module)
-    return module
+    return from_scripts.script("findings")
 
 
 def test_the_page_is_what_the_record_and_the_committed_tables_give(script: ModuleType) -> None:
