@@ -9,11 +9,13 @@ import pyarrow.parquet as pq
 import pytest
 from made_up_text import folder_config, sentences, write_parquet
 
+from sweepkit.config.choices import PackingAlgorithm
 from sweepkit.config.cross_checks import EMBEDDED_SOURCES
 from sweepkit.config.schema import RunConfig
 from sweepkit.data import embedded as embedded_corpus
 from sweepkit.data.prepare import PreparedData, prepare
 from sweepkit.data.streams import EvalStream
+from sweepkit.errors import ImpossibleError
 
 
 def scored_bytes(prepared: PreparedData, stream: EvalStream, rows: int) -> int:
@@ -88,3 +90,38 @@ def test_every_embedded_dataset_has_the_same_streams(embedded: PreparedData) -> 
         stream.fingerprint for stream in embedded.streams
     ]
     assert single.tokens.num_bytes < embedded.tokens.num_bytes / 3
+
+
+@pytest.mark.parametrize("algorithm", [PackingAlgorithm.best_fit, PackingAlgorithm.greedy_crop])
+def test_rows_may_begin_with_a_document_and_then_score_what_they_do_not_crop(
+    folder: Path, algorithm: PackingAlgorithm
+) -> None:
+    config = small(folder)
+    plain = prepare(config).streams[0]
+    config.evaluation.rows = algorithm
+    prepared = prepare(config)
+    (stream,) = prepared.streams
+    tokens, bos = np.array(stream.tokens.tokens, dtype=np.int32), prepared.tokenizer.bos_id
+    starts = np.flatnonzero(tokens == bos)
+    documents = {tuple(part.tolist()) for part in np.split(tokens, starts[1:])}
+    batches = list(stream.batches(3))
+    inputs = np.concatenate([inputs for inputs, _ in batches])
+    targets = np.concatenate([targets for _, targets in batches])
+    assert len(inputs) == 3 * len(batches) and stream.num_rows <= len(inputs) < stream.num_rows + 3
+    assert (targets[stream.num_rows :] == -1).all()
+    for row, scored in zip(inputs[: stream.num_rows], targets, strict=False):
+        whole = np.append(row, bos if scored[-1] < 0 else scored[-1])
+        assert row[0] == bos and np.array_equal(scored, np.where(whole[1:] == bos, -1, whole[1:]))
+        for piece in np.split(whole, np.flatnonzero(whole == bos)[1:]):
+            assert any(document[: len(piece)] == tuple(piece.tolist()) for document in documents)
+    assert 0 < scored_bytes(prepared, stream, 3) <= plain.num_bytes
+    assert stream.fingerprint != plain.fingerprint
+    config.tokenizer.vocab_size = 340  # crops other bytes
+    assert prepare(config).streams[0].fingerprint != stream.fingerprint
+
+
+def test_a_text_that_fills_no_aligned_row_is_refused(folder: Path) -> None:
+    config = small(folder, max_bytes=1, sequence_len=4_096)
+    config.evaluation.rows = PackingAlgorithm.best_fit
+    with pytest.raises(ImpossibleError, match=r"evaluation\.rows=best_fit makes no row of 4097 tokens"):
+        prepare(config).streams[0].num_rows  # noqa: B018

@@ -15,9 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Optional, Union  # OmegaConf reads these at run time
 
-from sweepkit.config.choices import (
-    ParameterCount,
-)
+from sweepkit.config.choices import PackingAlgorithm, ParameterCount
 from sweepkit.config.facts import Field, Identity, block, fact, fields_of
 from sweepkit.config.ranges import (
     at_least,
@@ -176,6 +174,11 @@ class EvaluationConfig:
         "most text that is scored of every stream",
         at_least(1),
         unit="bytes",
+        measured="every",
+    )
+    rows: PackingAlgorithm = fact(
+        PackingAlgorithm.stream,
+        "how a stream's documents are put into rows; stream scores every byte, the others what they do not crop",
         measured="every",
     )
     sample_tokens: int = fact(

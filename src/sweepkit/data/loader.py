@@ -96,9 +96,5 @@ class TrainLoader:
         batch = np.empty((share, self._row_len), dtype=np.int32)
         rows = self.rows(step).reshape(num_parts, num_ranks, share // num_parts)[:, rank]
         for slot, row in enumerate(rows.ravel().tolist()):
-            position = 0
-            for segment in range(self._index.row_first[row], self._index.row_first[row + 1]):
-                start, length = int(self._index.segment_start[segment]), int(self._index.segment_len[segment])
-                batch[slot, position : position + length] = self._tokens[start : start + length]
-                position += length
+            self._index.gather(self._tokens, row, batch[slot])
         return batch

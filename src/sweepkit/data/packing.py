@@ -21,11 +21,13 @@ from __future__ import annotations
 
 from array import array
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from sweepkit.config.choices import PackingAlgorithm
+from sweepkit.data.block_check import CheckedArray
 from sweepkit.data.length_index import LengthIndex
 
 Stats = dict[str, float]
@@ -48,6 +50,16 @@ class PackingIndex:
     @property
     def num_rows(self) -> int:
         return len(self.row_first) - 1
+
+    def gather(
+        self, tokens: npt.NDArray[Any] | CheckedArray, row: int, into: npt.NDArray[np.int32]
+    ) -> None:
+        """Copy the tokens of ``row`` to ``into``, [T+1]."""
+        position = 0
+        for segment in range(self.row_first[row], self.row_first[row + 1]):
+            start, length = int(self.segment_start[segment]), int(self.segment_len[segment])
+            into[position : position + length] = tokens[start : start + length]
+            position += length
 
 
 def pack(

@@ -148,7 +148,8 @@ def prepare(config: RunConfig, thorough: bool = False) -> PreparedData:
                 thorough,
             )
         length, bos_id = config.horizon.sequence_len, tokenizer.bos_id
-        streams.append(EvalStream(name, length, bos_id, stream_tokens, first_byte))
+        rows = config.evaluation.rows
+        streams.append(EvalStream(name, length, bos_id, stream_tokens, first_byte, rows))
     prepared = PreparedData(config, root, recipe, tokenizer, tokens, streams)
     length = config.horizon.sequence_len
     epochs.remember(config, prepared.packing(length).num_rows * length)
