@@ -30,6 +30,7 @@ from sweepkit.promotion.verdict_record import Promotion, Verdict
 from sweepkit.report import committed, markdown, numbers
 from sweepkit.report.sheet import Sheet
 from sweepkit.results import store
+from sweepkit.sweep import published_seal
 
 ROOT = Path(__file__).parents[1]
 RECORD = ROOT / "sweeps" / "findings" / "record.yaml"
@@ -160,6 +161,8 @@ def _run(name: str, into: Path) -> int:
 
 def findings(record: Record, folder: Path) -> list[Finding]:
     """Every claim with what came out; p values corrected by Holm over those that were measured."""
+    for name in record.sweeps:
+        published_seal.check(folder / name)
     promotions = {
         name: typed.load(Promotion, fsio.read_json(folder / name / "promotion.json"))
         for name in record.sweeps

@@ -21,6 +21,7 @@ from pathlib import Path
 from sweepkit import fsio
 from sweepkit.config import typed
 from sweepkit.promotion.verdict_record import Final, Promotion
+from sweepkit.sweep import published_seal
 
 ROOT = Path(__file__).parents[1]
 COMMITTED = ROOT / "results" / "published" / "rounds"
@@ -66,6 +67,7 @@ def main() -> int:
 def compare(committed: Path, again: Path) -> Iterator[Compared]:
     """Every committed round beside what it came to again, in the order of their names."""
     for path in sorted(committed.glob("*/promotion.json")):
+        published_seal.check(path.parent)
         there = typed.load(Promotion, fsio.read_json(path))
         name, ends = path.parent.name, _ends(there)
         if not (again / name / "promotion.json").is_file():

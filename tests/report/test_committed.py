@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
+import re
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +14,18 @@ import pandas as pd
 import pytest
 
 from sweepkit import fsio
+from sweepkit.campaign import course
+from sweepkit.cli.main import main
 from sweepkit.config import typed
+from sweepkit.errors import SweepkitError
 from sweepkit.promotion import replay
+from sweepkit.report import content
 from sweepkit.results import store
-from sweepkit.sweep import frozen, frozen_lines
+from sweepkit.sweep import frozen, published_seal
 
 PUBLISHED = Path(__file__).parents[2] / "results" / "published"
 #: Folders of sweeps; what else lies there are tables of other kinds.
-FOLDERS = sorted(path.parent for path in PUBLISHED.rglob(frozen_lines.PACKED_PLAN_FILE))
+FOLDERS = sorted(path.parent for path in PUBLISHED.rglob(published_seal.PACKED_PLAN))
 
 
 def rebuilt(folder: Path) -> list[dict[str, Any]]:
@@ -64,3 +72,91 @@ def check_page(folder: Path) -> None:
     effects = pd.read_csv(folder / "effects.csv")
     assert all(variant in page for variant in effects["variant"].unique())
     assert (folder / "figure.svg").read_text().startswith("<svg")
+
+
+def readers(folder: Path) -> list[Callable[[], object]]:
+    """Every road to a number of a published folder."""
+    name, results = folder.name, folder.parent
+    return [
+        lambda: store.load(name, results),
+        lambda: store.curves(name, results),
+        lambda: frozen.load_frozen(results, name),
+        lambda: content.gather(name, results),
+        lambda: course.standing(results, name),
+    ]
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "flip": flip,
+    "truncate": lambda path: os.truncate(path, path.stat().st_size - 2),
+    "empty": lambda path: os.truncate(path, 0),
+    "delete": Path.unlink,
+    "swap": lambda path: path.write_bytes(other(path)),
+}
+
+
+def other(path: Path) -> bytes:
+    """The content of the same file of another published sweep."""
+    mine = path.read_bytes()
+    found = (folder / path.name for folder in FOLDERS)
+    return next(data for at in found if at.is_file() and (data := at.read_bytes()) != mine)
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: str(folder.name))
+def test_every_file_of_a_committed_folder_is_refused_by_name_where_it_is_damaged(
+    folder: Path, tmp_path: Path
+) -> None:
+    mine = tmp_path / folder.name
+    shutil.copytree(folder, mine)
+    for path in sorted(mine.iterdir()):
+        before = path.read_bytes()
+        for kind, damage in DAMAGES.items():
+            damage(path)
+            # another folder's manifest is whole: then it is the first of its files that is not as it says
+            is_foreign = kind == "swap" and path.name == published_seal.FILE
+            expected = "is damaged" if is_foreign else re.escape(f"{path} is ")
+            for read in readers(mine):
+                with pytest.raises(SweepkitError, match=expected):
+                    read()
+            path.write_bytes(before)
+    for read in readers(mine):
+        read()
+
+
+@pytest.mark.parametrize("stray", ["calibration.json", "amendment-1.json", "trials.jsonl", "plan.jsonl"])
+def test_a_file_that_was_put_beside_is_refused_by_name(stray: str, tmp_path: Path) -> None:
+    mine = tmp_path / "tune_mini"
+    shutil.copytree(PUBLISHED / "tune_mini", mine)
+    (mine / stray).write_text("{}\n")
+    (mine / "report.html").write_text("a reader's own")
+    for read in readers(mine):
+        with pytest.raises(SweepkitError, match=stray):
+            read()
+
+
+def test_a_folder_without_manifest_is_sealed_by_command_and_a_damaged_one_is_not(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine = tmp_path / "tune_mini"
+    shutil.copytree(PUBLISHED / "tune_mini", mine)
+    (mine / published_seal.FILE).unlink()
+    assert main(["results", str(mine)]) == 2
+    assert f"sweepkit publish {mine} --seal" in capsys.readouterr().err
+    flip(mine / "verdicts.json")
+    assert main(["publish", str(mine), "--seal"]) == 2
+    assert "verdicts.json is damaged" in capsys.readouterr().err
+    flip(mine / "verdicts.json")
+    assert main(["publish", str(mine), "--seal"]) == 0
+    assert fsio.read_json(mine / published_seal.FILE) == fsio.read_json(
+        PUBLISHED / "tune_mini" / published_seal.FILE
+    )
+    flip(mine / "effects.csv")
+    assert main(["publish", str(mine), "--seal"]) == 2
+    assert main(["publish", str(tmp_path), "--seal"]) == 2
+    assert "folder of a published sweep" in capsys.readouterr().err

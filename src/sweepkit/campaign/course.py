@@ -18,7 +18,7 @@ from sweepkit import fsio
 from sweepkit.campaign.campaign_file import Campaign
 from sweepkit.config import typed
 from sweepkit.promotion.verdict_record import Final, Promotion, Verdict
-from sweepkit.sweep import conflicts, expand, frozen, frozen_head, relative, set_fields
+from sweepkit.sweep import conflicts, expand, frozen, frozen_head, published_seal, relative, set_fields
 from sweepkit.sweep.decision import DecisionRule
 from sweepkit.sweep.file import SweepFile
 
@@ -56,8 +56,10 @@ def standing(results_dir: Path, name: str) -> Standing | None:
 
     Raises:
         FrozenPlanError: a frozen file was edited or is missing.
+        DamagedError: so is one of a published folder.
     """
     folder = results_dir / name
+    published_seal.check(folder)
     if name not in frozen.frozen_names(results_dir) or not (folder / "promotion.json").is_file():
         return None
     whole, head = frozen.load_frozen(results_dir, name), frozen_head.read(folder)

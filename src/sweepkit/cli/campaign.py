@@ -23,7 +23,7 @@ from sweepkit.promotion import expected
 from sweepkit.report import campaign_page, campaign_sheets, committed, drawing, numbers, terminal
 from sweepkit.report.sheet import Sheet
 from sweepkit.results.columns import is_reference
-from sweepkit.sweep import expand
+from sweepkit.sweep import expand, published_seal
 from sweepkit.sweep.cell import Cell
 from sweepkit.sweep.file import SweepFile
 
@@ -77,7 +77,8 @@ def _write(args: argparse.Namespace, now: Course, steps: Sequence[Step], results
             continue
         name = step.standing.folder.name
         here, there = step.standing.folder / "promotion.json", args.publish / name / "promotion.json"
-        if not there.is_file() or here.read_bytes() != there.read_bytes():
+        is_sealed = (there.parent / published_seal.FILE).is_file()
+        if not is_sealed or not there.is_file() or here.read_bytes() != there.read_bytes():
             print(running.shown(committed.publish(name, results_dir, args.publish, command)))
     campaign_page.write(now, steps, args.publish.absolute(), command)
 

@@ -1,4 +1,4 @@
-"""``sweepkit publish``: what to commit of a sweep, from which its verdicts follow without its runs."""
+"""``sweepkit publish``: what to commit of sweeps, from which their verdicts follow without runs."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 from sweepkit.cli import command_line, running
 from sweepkit.config import paths
+from sweepkit.sweep import published_seal
 
 EPILOG = """\
 examples:
@@ -16,10 +17,12 @@ examples:
   sweepkit results results/published/x0_beta1                its table, without the runs
   sweepkit report results/published/x0_beta1                 its page
   sweepkit promote results/published/x0_beta1 --replay       its verdicts, made again
+  sweepkit publish results/published/x0_beta1 --seal         digests for a folder of an older version
 
 The folder holds runs.csv.gz (every run, failed ones too), curves.parquet (losses by step), effects.csv,
 costs.csv, verdicts.json, the frozen plan and rule, calibrations, environments, commands, and
-README.md with a table, a figure and the verdicts in words. Written again it is replaced.
+README.md with a table, a figure and the verdicts in words; manifest.json has the digest of each, and what
+does not match it is refused by name. Written again it is replaced.
 """
 
 
@@ -30,7 +33,12 @@ def add_parser(subparsers: Any) -> None:
         "Write the tables, verdicts and page of a sweep to a folder that can be committed.",
         EPILOG,
     )
-    parser.add_argument("sweep", metavar="SWEEP", help="name of a sweep in the results folder")
+    parser.add_argument(
+        "sweeps",
+        nargs="+",
+        metavar="SWEEP",
+        help="a sweep in the results folder; with --seal its published folder",
+    )
     parser.add_argument(
         "--into",
         type=Path,
@@ -38,11 +46,20 @@ def add_parser(subparsers: Any) -> None:
         default=Path("results/published"),
         help="where to make its folder (default: results/published)",
     )
+    parser.add_argument(
+        "--seal", action="store_true", help="only write manifest.json in folders that were published without"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the folder and say where it is. User errors raise ``SweepkitError``."""
+    """Write each folder and say where it is. User errors raise ``SweepkitError``."""
+    if args.seal:
+        for name in args.sweeps:
+            published_seal.seal(Path(name))
+            print(f"{name}: sealed")
+        return 0
     from sweepkit.report import committed  # heavy, as all that reads tables
 
-    print(running.shown(committed.publish(args.sweep, paths.results_dir(), args.into)))
+    for name in args.sweeps:
+        print(running.shown(committed.publish(name, paths.results_dir(), args.into)))
     return 0

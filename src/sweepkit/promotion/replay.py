@@ -20,11 +20,14 @@ from sweepkit.config.schema import RungConfig
 from sweepkit.promotion import ladder, verdict_file
 from sweepkit.promotion.verdict_record import Promotion, RungResult, Verdict
 from sweepkit.results.columns import is_reference
+from sweepkit.sweep import published_seal
 from sweepkit.sweep.cell import Cell
 from sweepkit.sweep.decision import DecisionRule
 from sweepkit.sweep.frozen import Frozen
 
 UNKNOWN, NOT_THERE = "not run", "did not climb"
+#: What is decided here anew, and what makes a folder a published one.
+_LEFT_OUT = (verdict_file.FILE, published_seal.FILE)
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,7 @@ def climbed(
         sweep_dir = Path(name) / frozen.name
         sweep_dir.mkdir()
         for path in (*frozen.sweep_dir.glob("*.json*"), frozen.sweep_dir.parent / calibration_file.NAME):
-            if path.is_file() and path.name != verdict_file.FILE:
+            if path.is_file() and path.name not in _LEFT_OUT:
                 shutil.copy(path, sweep_dir.parent if path.name == calibration_file.NAME else sweep_dir)
         there = frozen.cells if cells is None else list(cells)
         judged = replace(frozen, decision=rule, cells=there, sweep_dir=sweep_dir)

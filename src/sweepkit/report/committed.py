@@ -22,11 +22,9 @@ from sweepkit.promotion.verdict_record import Final, Promotion
 from sweepkit.report import markdown, plots, sheets
 from sweepkit.report.content import Content, gather
 from sweepkit.results import export, store
-from sweepkit.sweep import frozen_head, frozen_lines
+from sweepkit.sweep import frozen_head, frozen_lines, published_seal
 
 _FIGURE = "figure.svg"
-#: Of the sweep's folder: all that verdicts follow from, and what they came to.
-_COPIED = ("*.json", "limits.jsonl", "trials.jsonl", "effects.csv", "costs.csv")
 _CURVES = ("run_id", "variant", "rung", "seed", "step", "tokens", "train_time_s", "loss", "val_bpb")
 _LOSSES_A_RUN = 256
 _ENVIRONMENT = (
@@ -57,17 +55,29 @@ def publish(sweep: str, results_dir: Path, into: Path, commands: str = "") -> Pa
     folder = into.absolute() / sweep
     if folder == content.sweep_dir:
         raise invalid("publish", str(folder), "be another folder than the sweep's own", "name another one")
-    shutil.rmtree(folder, ignore_errors=True)
-    for pattern in _COPIED:
+    made = fsio.make_temporary(folder)
+    try:
+        _fill(made, content, promotion, results_dir, commands)
+        shutil.rmtree(folder, ignore_errors=True)
+        made.rename(folder)
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+    return folder
+
+
+def _fill(folder: Path, content: Content, promotion: Promotion, results_dir: Path, commands: str) -> None:
+    """All files, and their seal."""
+    sweep = content.name
+    for pattern in published_seal.COPIED:
         for path in content.sweep_dir.glob(pattern):
             fsio.write_text(folder / path.name, path.read_text())
     known = results_dir / calibration_file.NAME
     if known.is_file():
         fsio.write_text(folder / known.name, known.read_text())
     plan = "".join(f"{line.decode()}\n" for line in frozen_lines.read(content.sweep_dir))
-    _write_packed(folder / frozen_lines.PACKED_PLAN_FILE, plan)
-    _write_packed(folder / store.PUBLISHED_RUNS, export.csv(store.load(sweep, results_dir)))
-    export.write(_curves(content.curves), folder / store.PUBLISHED_CURVES, "parquet")
+    _write_packed(folder / published_seal.PACKED_PLAN, plan)
+    _write_packed(folder / published_seal.RUNS, export.csv(store.load(sweep, results_dir)))
+    export.write(_curves(content.curves), folder / published_seal.CURVES, "parquet")
     environment = environments(content.runs)
     fsio.write_text(folder / "environment.csv", export.csv(environment))
     line = ["sweepkit", "promote", sweep, *frozen_head.read(content.sweep_dir).overrides]
@@ -75,7 +85,7 @@ def publish(sweep: str, results_dir: Path, into: Path, commands: str = "") -> Pa
     fsio.write_text(folder / "commands.txt", f"{commands}\n")
     fsio.write_text(folder / _FIGURE, _figure(content).replace("currentColor", "#333"))
     fsio.write_text(folder / "README.md", _page(content, promotion, environment, commands))
-    return folder
+    published_seal.write(folder)
 
 
 def environments(runs: pd.DataFrame) -> pd.DataFrame:
@@ -161,7 +171,7 @@ def _page(content: Content, promotion: Promotion, environment: pd.DataFrame, com
         "## How it was run",
         "\n".join(f"    {line}" for line in commands.splitlines()),
         export.encode(shown, "markdown").decode(),
-        f"`{store.PUBLISHED_RUNS}`: every run, failed ones too. `{store.PUBLISHED_CURVES}`: losses by step. "
+        f"`{published_seal.RUNS}`: every run, failed ones too. `{published_seal.CURVES}`: losses by step. "
         "`sweepkit results` and `sweepkit report` read this folder; the verdicts follow from it again.",
     ]
     return "\n\n".join(part.rstrip() for part in parts if part.strip()) + "\n"

@@ -34,14 +34,12 @@ from sweepkit.results import (
 from sweepkit.results.columns import CORRUPT, DELETED, INFEASIBLE, PLANNED, REFERENCE, Column, Row
 from sweepkit.results.index import read_cached
 from sweepkit.results.record import RunDir, RunState
-from sweepkit.sweep import file, frozen_head, seen
+from sweepkit.sweep import file, frozen_head, published_seal, seen
 from sweepkit.sweep.cell import VARIANT
 from sweepkit.sweep.file import SweepFile
 
 #: ``load(ALL)`` reads every run directory.
 ALL = "all"
-#: What a published sweep has instead of run directories (``report/committed.py``).
-PUBLISHED_RUNS, PUBLISHED_CURVES = "runs.csv.gz", "curves.parquet"
 
 
 def load(
@@ -93,7 +91,8 @@ def _check_evaluation(key: str, runs: pd.DataFrame, results: Path) -> None:
 
 
 def _of_sweep(sweep: str, results: Path, evaluation: str | None) -> pd.DataFrame:
-    if (published := results / sweep / PUBLISHED_RUNS).is_file() and evaluation is None:
+    published_seal.check(results / sweep)
+    if (published := results / sweep / published_seal.RUNS).is_file() and evaluation is None:
         return typed(export.read_csv(published, columns.RUN_COLUMNS), columns.RUN_COLUMNS)
     plan_path = _plan_path(sweep, results)
     index = results / ".index"
@@ -138,7 +137,8 @@ def curves(
         runs: the runs table, where it is there already.
     """
     results = _folder(results_dir)
-    if sweep is not None and (published := results / sweep / PUBLISHED_CURVES).is_file():
+    if sweep is not None and (published := results / sweep / published_seal.CURVES).is_file():
+        published_seal.check(published.parent)
         return typed(pd.read_parquet(published), columns.CURVE_COLUMNS)
     rows = learning_curves.rows(load(sweep, results) if runs is None else runs, results)
     return typed(rows, columns.CURVE_COLUMNS)

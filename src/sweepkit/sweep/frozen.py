@@ -34,6 +34,7 @@ from sweepkit.sweep import (
     last_rung,
     more_trials,
     points,
+    published_seal,
     sealed_text,
     trials,
 )
@@ -231,6 +232,7 @@ def load_frozen(results_dir: Path, name: str) -> Frozen:
         FrozenPlanError: a frozen file was edited or is missing.
     """
     sweep_dir = results_dir / name
+    published_seal.check(sweep_dir)
     if Path(name).name != name or name.startswith(".") or not _exists(sweep_dir):
         remedy = how_to_start(name, frozen_names(results_dir))
         raise errors.invalid("sweep", name, f"be a sweep that was started, in {results_dir}", remedy)

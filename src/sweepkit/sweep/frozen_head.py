@@ -10,6 +10,7 @@ from sweepkit import fsio
 from sweepkit.config import typed
 from sweepkit.config.schema import RungConfig
 from sweepkit.errors import ConfigError, DamagedError, FrozenPlanError, SweepkitError
+from sweepkit.sweep import published_seal
 from sweepkit.sweep.file import SweepFile
 from sweepkit.sweep.seen import Seen
 
@@ -57,7 +58,9 @@ def read(sweep_dir: Path) -> Head:
 
     Raises:
         FrozenPlanError: it was edited or is missing.
+        DamagedError: a file of a published sweep is not what was published.
     """
+    published_seal.check(sweep_dir)
     path = sweep_dir / FROZEN_FILE
     try:
         content = fsio.read_json(path)

@@ -9,12 +9,10 @@ from pathlib import Path
 
 from sweepkit import fsio
 from sweepkit.errors import DamagedError
-from sweepkit.sweep import frozen_head
+from sweepkit.sweep import frozen_head, published_seal
 from sweepkit.sweep.frozen_head import Head
 
 PLAN_FILE = "plan.jsonl"
-#: The same, compressed, as a published sweep has it.
-PACKED_PLAN_FILE = f"{PLAN_FILE}.gz"
 
 
 def read(sweep_dir: Path) -> list[bytes]:
@@ -29,7 +27,7 @@ def read(sweep_dir: Path) -> list[bytes]:
 def of(sweep_dir: Path, head: Head) -> list[bytes]:
     """``read`` where ``frozen.json`` was read already."""
     path = sweep_dir / PLAN_FILE
-    if not path.exists() and (packed := sweep_dir / PACKED_PLAN_FILE).exists():
+    if not path.exists() and (packed := sweep_dir / published_seal.PACKED_PLAN).exists():
         path = packed
     try:
         content = fsio.read_bytes(path)

@@ -1,0 +1,74 @@
+"""``manifest.json``: the digest of every file of a published sweep, checked by every reader of its folder.
+
+Tables that are committed carry no digest of their own, as other programs read them too. The manifest has
+theirs, and is sealed itself: what was edited, cut, exchanged, taken away or put beside is refused by name.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sweepkit import fsio
+from sweepkit.errors import DamagedError, invalid
+
+FILE = "manifest.json"
+SCHEMA_VERSION = 1
+#: What a published sweep has instead of run directories (``report/committed.py``) and of its frozen plan.
+RUNS, CURVES, PACKED_PLAN = "runs.csv.gz", "curves.parquet", "plan.jsonl.gz"
+#: Of a sweep's folder: all that verdicts follow from, and what they came to.
+COPIED = ("*.json", "limits.jsonl", "trials.jsonl", "effects.csv", "costs.csv")
+#: Files that a reader would take for the sweep's own.
+_READ = (*COPIED, "plan.jsonl", RUNS, CURVES, PACKED_PLAN)
+_REMEDY = "restore it (git checkout), or publish the sweep again"
+
+
+def write(folder: Path) -> None:
+    """Seal a folder with all that is in it."""
+    files = {path.name: fsio.sha256(path) for path in sorted(folder.iterdir()) if path.name != FILE}
+    fsio.write_json(folder / FILE, {"schema_version": SCHEMA_VERSION, "files": files})
+
+
+def check(folder: Path) -> None:
+    """Compare a published folder with its manifest; a folder that is none passes.
+
+    Raises:
+        DamagedError: names the file that is not what was published, or the manifest where there is none.
+        SweepkitError: a newer version wrote the manifest.
+    """
+    if not any((folder / name).exists() for name in (FILE, RUNS)):
+        return
+    path = folder / FILE
+    try:
+        content = fsio.read_json(path)
+    except FileNotFoundError:
+        remedy = f"{_REMEDY}; sweepkit publish {folder} --seal, where an older version published it"
+        raise DamagedError(path, "it is missing", remedy) from None
+    except DamagedError as error:
+        raise DamagedError(path, error.why, _REMEDY) from error
+    fsio.check_version(path, content, SCHEMA_VERSION)
+    for name, digest in content["files"].items():
+        try:
+            is_intact = fsio.sha256(folder / name) == digest
+        except (FileNotFoundError, IsADirectoryError):
+            raise DamagedError(folder / name, "it is missing", _REMEDY) from None
+        if not is_intact:
+            raise DamagedError(folder / name, f"its content does not match its digest in {FILE}", _REMEDY)
+    for found in (item for pattern in _READ for item in folder.glob(pattern)):
+        if found.name != FILE and found.name not in content["files"]:
+            raise DamagedError(found, f"{FILE} does not have it", f"move it away, or {_REMEDY}")
+
+
+def seal(folder: Path) -> None:
+    """``write`` for a folder that an older version published; one that is sealed is checked.
+
+    Raises:
+        ConfigError: it holds no published sweep.
+        DamagedError: a file in it is not what was written.
+    """
+    if not all((folder / name).is_file() for name in (RUNS, PACKED_PLAN)):
+        raise invalid("publish --seal", str(folder), "be the folder of a published sweep", "name one")
+    if (folder / FILE).exists():
+        return check(folder)
+    for path in folder.glob("*.json"):
+        fsio.read_json(path)
+    write(folder)
