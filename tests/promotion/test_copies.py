@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
+from random import Random
+
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from other_tables import table
 
+from sweepkit.analysis import copies
 from sweepkit.analysis.effects import OWN, SAME, effects
 from sweepkit.errors import ConfigError
 from sweepkit.promotion.compare import compare
@@ -74,6 +80,57 @@ def test_a_near_copy_of_the_reference_changes_nobody_elses_verdict(seeds: int, a
     copy = beside["copy0"]
     assert (copy.outcome, copy.effect.method) == (Outcome.inconclusive, OWN)
     assert copy.effect.effect == pytest.approx(-0.01 * apart / seeds)
+
+
+@given(st.lists(st.floats(0.1, 10.0), min_size=1, max_size=8), st.floats(-16, -10), st.randoms())
+def test_merged_values_are_those_within_a_billionth(
+    values: list[float], exponent: float, random: Random
+) -> None:
+    moved = [value * (1.0 + random.choice((-1, 1)) * 10.0**exponent) for value in values]
+    mixed = [*values, *moved]
+    found = copies.merged(mixed)
+    assert [first == found[len(values) + place] for place, first in enumerate(found[: len(values)])] == [
+        True
+    ] * len(values)
+    for one, other in itertools.combinations(range(len(mixed)), 2):
+        if abs(mixed[one] - mixed[other]) > 1e-6:  # further than any chain of these reaches
+            assert found[one] != found[other]
+
+
+@pytest.mark.parametrize("moved", [1e-13, -1e-11, 3e-10])
+def test_a_copy_that_was_moved_by_less_than_rounding_is_a_copy(moved: float) -> None:
+    frame = table({"better": -0.02, "other": -0.0002}, seeds=4)
+    near = with_copies(frame, "baseline", 5)
+    is_copy = near["variant"].str.startswith("copy")
+    near.loc[is_copy, "val_bpb"] += moved * near.loc[is_copy, "val_bpb"]
+    alone, beside = (compare(rows, "baseline") for rows in (frame, near))
+    for name, verdict in alone.final.items():
+        assert beside.final[name].effect.noise_sd == pytest.approx(verdict.effect.noise_sd)
+        assert beside.final[name].outcome is verdict.outcome
+    assert beside.final["copy0"].effect.method == SAME
+    assert "nine digits" in beside.final["copy0"].reasons[0]
+    assert any("copied: copy4 seed 0 and reference seed 0" in note for note in beside.notes)
+
+
+@pytest.mark.parametrize("moved", [0.0, 1e-13])
+@pytest.mark.parametrize("variant", ["better", "baseline"])
+def test_a_row_that_was_copied_to_another_seed_is_named(variant: str, moved: float) -> None:
+    frame = table({"better": -0.02, "other": -0.0002}, seeds=4)
+    row = frame[(frame["variant"] == variant) & (frame["seed"] == 2)]
+    copied = pd.concat([frame, row.assign(seed=9, val_bpb=row["val_bpb"] + moved)])
+    named = [note for note in compare(copied, "baseline").notes if "copied" in note]
+    name = variant.replace("baseline", "reference")
+    assert len(named) == 1 and f"{name} seed 2 and {name} seed 9" in named[0]
+    assert not [note for note in compare(frame, "baseline").notes if "copied" in note]
+    rounded = copied.assign(val_bpb=copied["val_bpb"].round(3))
+    assert not [note for note in compare(rounded, "baseline").notes if "copied" in note]
+
+
+def test_a_second_run_of_the_reference_with_the_same_seed_is_no_copy_moved_by_little() -> None:
+    frame = table({"better": -0.02})
+    row = frame[(frame["variant"] == "baseline") & (frame["seed"] == 2)]
+    with pytest.raises(ConfigError, match="copy of another"):
+        compare(pd.concat([frame, row.assign(val_bpb=row["val_bpb"] + 1e-13)]), "baseline")
 
 
 @pytest.mark.parametrize("seeds", [2, 4, 9])

@@ -44,10 +44,10 @@ class Effect:
         p: one-sided, of "the variant is not below the reference".
         noise_sd: standard deviation of one run's noise behind the standard error.
         method: ``pooled`` (paired, the rung's pooled noise), ``own`` (paired, its own differences, because
-            its noise is out of line, or most of its runs are the reference's bit for bit), ``moderated``
+            its noise is out of line, or most of its runs equal the reference's), ``moderated``
             (paired, because no two variants are equally noisy), ``one-way`` (unpaired, pooled noise),
-            ``Welch`` (unpaired, unequal noise), ``same`` (equal to the reference bit for bit, so that it
-            changed nothing) or ``none``.
+            ``Welch`` (unpaired, unequal noise), ``same`` (equal to the reference up to
+            ``copies.SAME_VALUE``, so that it changed nothing) or ``none``.
         shrunk: the shrunken effect, which ``shrinkage`` estimates from all variants of the rung.
         noise_source: the sweep's ``residual``, a ``calibration`` or both.
         rho: smallest correlation of a pooled comparison with any other pooled one (1 / (1 + m) with m runs of
@@ -175,17 +175,17 @@ def effects(
     }
     for name, twin in copies.items():
         shrunk[name] = (
-            replace(_same(name, groups, confidence), seeds=len(base))
+            replace(_same(name, groups, reference, confidence), seeds=len(base))
             if twin == reference
             else replace(shrunk[twin], variant=name)
         )
     return [shrunk[name] for name in names]
 
 
-def _same(name: str, groups: Mapping[str, Mapping[str, float]], confidence: float) -> Effect:
-    return Effect(
-        name, len(groups[name]), 0.0, None, 0.0, None, None, confidence, None, None, SAME, shrunk=0.0
-    )
+def _same(name: str, groups: Mapping[str, Mapping[str, float]], reference: str, confidence: float) -> Effect:
+    mine, base = groups[name], groups[reference]
+    off = math.fsum(value - base[block] for block, value in mine.items()) / len(mine)
+    return Effect(name, len(mine), off, None, 0.0, None, None, confidence, None, None, SAME, shrunk=0.0)
 
 
 def block_names(frame: pd.DataFrame) -> list[str]:

@@ -178,7 +178,8 @@ class EvaluationConfig:
     )
     rows: PackingAlgorithm = fact(
         PackingAlgorithm.stream,
-        "how a stream's documents are put into rows; stream scores every byte, the others what they do not crop",
+        "how a stream's documents are put into rows; stream scores every byte, the others what they do not "
+        "crop",
         measured="every",
     )
     sample_tokens: int = fact(

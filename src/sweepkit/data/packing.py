@@ -51,9 +51,7 @@ class PackingIndex:
     def num_rows(self) -> int:
         return len(self.row_first) - 1
 
-    def gather(
-        self, tokens: npt.NDArray[Any] | CheckedArray, row: int, into: npt.NDArray[np.int32]
-    ) -> None:
+    def gather(self, tokens: npt.NDArray[Any] | CheckedArray, row: int, into: npt.NDArray[np.int32]) -> None:
         """Copy the tokens of ``row`` to ``into``, [T+1]."""
         position = 0
         for segment in range(self.row_first[row], self.row_first[row + 1]):

@@ -115,7 +115,7 @@ def compare(
     rows = table.read(frame, reference, rule, seeds)
     num_planned = int((frame["state"] == PLANNED).sum()) if "state" in frame else 0
     rule, notes = _measured(rows, rule)
-    notes += table.lookalikes([str(name) for name in rows["variant"]])
+    notes += table.lookalikes([str(name) for name in rows["variant"]]) + table.copied(rows, rule.metric)
     notes += (
         [f"{counted(num_planned, 'row')} of runs that were planned and never run left out"]
         if num_planned

@@ -7,6 +7,7 @@ number that was written as 0; an infinite loss is a run that diverged.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import pandas as pd
 
 from sweepkit import errors
+from sweepkit.analysis import copies
 from sweepkit.promotion import shared_seeds
 from sweepkit.results.columns import CORRUPT, DELETED, LOST, PLANNED, REFERENCE, is_reference
 from sweepkit.results.record import RunState
@@ -35,6 +37,7 @@ _SAID = {
     "pending": PLANNED,
 }
 _MOST_LAYERS = 1e6
+_COPIES_NAMED = 3
 _LARGEST = 1e100  # squares of what is larger are no numbers
 _OPEN = (RunState.running.value, RunState.preempted.value)
 _EMPTY = "leave the cell empty where nothing was measured"
@@ -132,6 +135,32 @@ def lookalikes(names: Sequence[str]) -> list[str]:
     ]
 
 
+def copied(rows: pd.DataFrame, metric: str) -> list[str]:
+    """A sentence for runs whose values are the same to more digits than two trainings ever are.
+
+    Equal ones of one seed are left to the verdict: a variant that changes nothing has them. So are equal ones
+    of few digits, as rounded losses and accuracies have them by chance.
+    """
+    there = rows[rows[metric].notna()]
+    values = [float(value) for value in there[metric]]
+    alike: dict[tuple[str, float], list[tuple[str, int, float]]] = {}
+    for rung, variant, seed, value, first in zip(
+        *(there[name] for name in ("rung", "variant", "seed")), values, copies.merged(values), strict=True
+    ):
+        alike.setdefault((str(rung), first), []).append((str(variant), int(seed), value))
+    pairs = [
+        f"{one[0]} seed {one[1]} and {other[0]} seed {other[1]}"
+        for same in alike.values()
+        for one, other in itertools.pairwise(same)
+        if one[2] != other[2] or (one[1] != other[1] and float(f"{one[2]:.9g}") != one[2])
+    ]
+    if not pairs:
+        return []
+    more = f" and {len(pairs) - _COPIES_NAMED} more" if len(pairs) > _COPIES_NAMED else ""
+    shown = "; ".join(pairs[:_COPIES_NAMED])
+    return [f"{metric} is the same to nine digits or more, as of a row that was copied: {shown}{more}"]
+
+
 def _check_reference(names: Sequence[str], reference: str) -> None:
     if reference not in names or all(is_reference(name, reference) for name in names):
         raise errors.invalid(
@@ -223,9 +252,12 @@ def _check_once(rows: pd.DataFrame, reference: str, metric: str) -> None:
     """A variant runs once a seed; the reference may run more often, but no run is there twice."""
     of_reference = rows["variant"] == reference
     named = ["run_id"] if "run_id" in rows else ["rung", "seed", metric]
-    copied = of_reference & rows[metric].notna() & rows.duplicated(["variant", *named])
+    merged = rows.assign(
+        **{metric: copies.merged(rows[metric].to_numpy(dtype="float64", na_value=math.nan).tolist())}
+    )
+    again = of_reference & rows[metric].notna() & merged.duplicated(["variant", *named])
     _check(
-        rows, "seed", copied, "be there once a run: this one is a copy of another", "delete one of the rows"
+        rows, "seed", again, "be there once a run: this one is a copy of another", "delete one of the rows"
     )
     twice = ~of_reference & rows.duplicated(["variant", "rung", "seed"])
     remedy = "delete one of the rows, or give runs on the same tokens seeds of their own and one pair_key"

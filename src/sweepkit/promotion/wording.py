@@ -111,9 +111,10 @@ def shown_worse(case: Judged, decision: DecisionRule) -> str:
 
 
 def changed_nothing(case: Judged, decision: DecisionRule) -> str:
+    how_far = "to the last bit" if case.effect.effect == 0.0 else "to nine digits; is it a copy?"
     return (
         f"changed nothing: {decision.metric} of each of its {case.effect.n} runs equals the reference's of "
-        "the same seed to the last bit"
+        f"the same seed {how_far}"
     )
 
 
