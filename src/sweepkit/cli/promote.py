@@ -14,7 +14,7 @@ from sweepkit.errors import invalid
 from sweepkit.launch import job
 from sweepkit.launch.slurm.submit import Submitted
 from sweepkit.printable import counted
-from sweepkit.promotion import amend, foresight, ladder, next_steps
+from sweepkit.promotion import amend, forecast, forecast_scores, foresight, ladder, next_steps
 from sweepkit.promotion.verdict_record import Final, Promotion, RungResult
 from sweepkit.report import drawing, html, stamp, tables, terminal
 from sweepkit.results.columns import PLANNED
@@ -91,6 +91,10 @@ def climb(sweep: Frozen, how: running.How, overrides: Sequence[str], allow_mixed
         if result.rung in [rung.name for rung in sweep.rungs[:-1]]:
             climbing = ", ".join(result.survivors) or "no variant"
             console.print(f"{result.rung} is decided; to the next rung: {climbing}", style="bold")
+        foretold, _ = forecast.read(sweep.sweep_dir)
+        came = forecast_scores.compared(foretold, [result], running.load(sweep, how.results_dir))
+        for sentence in forecast_scores.said(came, result.rung):
+            console.print(f"forecast: {sentence}", markup=False)
 
     promotion = ladder.promote(
         sweep,

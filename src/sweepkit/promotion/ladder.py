@@ -5,8 +5,9 @@ rung: run what has no answer yet (``results/answer.py``) of the reference, the s
 that lost (``unselected.py``); stop and name what has none still. Check that plan and rule are what was
 frozen, decide, and store the decision in ``verdicts.json`` with a digest of the runs it was based on, before
 anything of the next rung starts. On a rerun a stored decision is used as it stands while its inputs are the
-same; otherwise it is made again, which gives the same from the same runs. Amendments to the last rung
-(``sweep/amendments.py``) are further stages of the same machine.
+same; otherwise it is made again, which gives the same from the same runs. What a rung is expected to show is
+written down before it is run (``forecast.py``). Amendments to the last rung (``sweep/amendments.py``) are
+further stages of the same machine.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from sweepkit.errors import FrozenPlanError
 from sweepkit.promotion import (
     conclusion,
     deferred,
+    forecast,
     gate,
     hindsight,
     looks,
@@ -98,7 +100,11 @@ def promote(
         on_rung = [cell for cell in frozen.cells if cell.rung == rung.name]
         cells = [cell for cell in looks.cells_of(on_rung, stage.count) if cell.variant in wanted]
         here = list({cell.plan.run_id: cell for cell in [*here, *cells]}.values())
-        rows = _rows(frozen, load(), rung, entered, here)
+        table = load()
+        if decided and not stage.amendment:
+            all_seeds = [cell for cell in on_rung if cell.variant in entered]
+            forecast.write_once(frozen, decided, all_seeds, table)
+        rows = _rows(frozen, table, rung, entered, here)
         if unanswered(rows, cells) or (retry_failed and not (rows["state"] == RunState.complete).all()):
             run_cells(rung.name, cells)
             rows = _rows(frozen, load(), rung, entered, here)

@@ -13,7 +13,15 @@ from sweepkit.analysis import comparable, frontier
 from sweepkit.config import typed
 from sweepkit.printable import counted
 from sweepkit.promotion import next_steps
-from sweepkit.report import findings, numbers, plot_frontier, plots, sheets, sheets_findings
+from sweepkit.report import (
+    findings,
+    forecast_record,
+    numbers,
+    plot_frontier,
+    plots,
+    sheets,
+    sheets_findings,
+)
 from sweepkit.report.content import NOT_RUN, Content
 from sweepkit.report.sheet import Mark
 from sweepkit.sweep import last_rung, tested
@@ -193,6 +201,22 @@ def transfer(content: Content) -> list[Block]:
     return parts
 
 
+def forecasts(content: Content) -> list[Block]:
+    """What rungs were expected to show before they were run, and how such forecasts did."""
+    mine, problems = forecast_record.compared(content.sweep_dir)
+    if mine.empty and not problems:
+        return []
+    everything, _ = forecast_record.of_all(forecast_record.folders([content.sweep_dir.parent]))
+    intro = (
+        "Written down and sealed before each rung's first run; nine intervals in ten should hold what was "
+        "measured. Forecasts decide nothing."
+    )
+    scores = forecast_record.score_sheet(everything)
+    so_far = [Block("title", "Over all sweeps so far"), Block("table", scores)] if scores.rows else []
+    table = [Block("table", forecast_record.sheet(mine))] if len(mine) else []
+    return [Block("soft", intro), *(Block("", problem) for problem in problems), *table, *so_far]
+
+
 def at_equal_cost(content: Content) -> list[Block]:
     """The frontier of every rung as a picture, and what variants reach on it as a table."""
     held = findings.at_equal_cost(content)
@@ -271,6 +295,7 @@ SECTIONS: dict[str, Callable[[Content], list[Block]]] = {
     "Summary": summary,
     "Effects": effects,
     "Transfer between depths": transfer,
+    "Forecasts": forecasts,
     "At equal cost": at_equal_cost,
     "Combinations": combinations,
     "Evaluation texts": texts,

@@ -1,0 +1,55 @@
+"""``sweepkit forecasts`` and the report's section, of runs on disk and of a published copy."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from promotion_worlds import EFFECTS, RULE, World, climb, freeze
+
+from sweepkit.cli.main import main
+from sweepkit.report import forecast_record, sections
+from sweepkit.report.content import gather
+from sweepkit.sweep.decision import STEPS_ALONE
+
+
+@pytest.fixture
+def sweep_dir(own_results_dir: Path) -> Path:
+    rule = dataclasses.replace(RULE, axes=STEPS_ALONE)
+    frozen = freeze(own_results_dir, ["holds", "nothing"], (2, 4), seeds=3, rule=rule, name="mine")
+    climb(World(frozen, EFFECTS, on_disk=True))
+    return frozen.sweep_dir
+
+
+def test_forecasts_are_shown_and_scored_once(
+    sweep_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(sweep_dir, tmp_path / "results" / "published" / "mine")  # is not counted twice
+    assert main(["forecasts", "mine"]) == 0
+    shown = capsys.readouterr().out
+    assert "reference's loss" in shown
+    assert "Score over 1 sweep so far" in shown
+    table, problems = forecast_record.compared(sweep_dir)
+    assert not problems
+    assert main(["forecasts", "--format", "csv"]) == 0
+    (tmp_path / "table.csv").write_text(capsys.readouterr().out)
+    read = pd.read_csv(tmp_path / "table.csv")
+    assert read["measured"].tolist() == pytest.approx(table["measured"].tolist())
+    assert set(read["kind"]) == {"loss", "effect"}
+    blocks = sections.forecasts(gather("mine"))
+    assert [block.kind for block in blocks] == ["soft", "table", "title", "table"]
+    assert blocks[-1].value.rows == forecast_record.score_sheet(table).rows
+
+
+def test_what_has_no_forecasts_is_said(own_results_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    freeze(own_results_dir, ["holds"], (2, 4), seeds=2, name="young")
+    assert main(["forecasts"]) == 0
+    assert "there is no score" in capsys.readouterr().out
+    assert main(["forecasts", "young"]) == 2
+    assert "young has no forecasts: it has one rung, or its second is not reached" in capsys.readouterr().err
+    assert main(["forecasts", "unknown"]) == 2
+    assert "SWEEP is 'unknown', but must be a sweep or a campaign that has" in capsys.readouterr().err
