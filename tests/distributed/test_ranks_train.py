@@ -16,6 +16,7 @@ import pytest
 from sweepkit import exit_status
 from sweepkit.config import typed
 from sweepkit.plan.run_plan import RunPlan
+from sweepkit.results import diagnosed
 from sweepkit.results.record import RunDir
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
@@ -111,6 +112,14 @@ def test_the_losses_are_those_of_one_process_and_a_checkpoint_fits_any_number(
     for name, value in rows[0][0].items():
         if name == "grad_norm" or "log10" in name:
             assert rows[1][0][name] == pytest.approx(value, rel=1e-3), name
+    one_row, several_row = (
+        next(row for row in diagnosed.read(run_dir(path)) if row.step == 10) for path in (alone, tmp_path)
+    )
+    for name, moved in one_row.parameters.items():
+        assert several_row.parameters[name].update == pytest.approx(moved.update, rel=2e-3), name
+        assert several_row.parameters[name].grad == pytest.approx(moved.grad, rel=2e-3), name
+    for name, values in one_row.layers.items():
+        assert several_row.layers[name] == pytest.approx(values, rel=1e-3), name
 
 
 @pytest.mark.slow

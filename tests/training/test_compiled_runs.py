@@ -38,6 +38,8 @@ OTHER_VALUES = (
 def first_run_then_others(session: Session, results: Path, *overrides: str) -> RunPlan:
     """A compiled run, then the same again and one with ``OTHER_VALUES``, which must not compile anything.
 
+    The second is diagnosed, which must change nothing either.
+
     Returns:
         The first one's plan; its folders are ``results/first`` and ``results/again``.
     """
@@ -49,7 +51,8 @@ def first_run_then_others(session: Session, results: Path, *overrides: str) -> R
     changed = tiny("trainer.compile=true", *overrides, "seed=2", *OTHER_VALUES)
     assert changed.compile_key == plan.compile_key and changed.variant_id != plan.variant_id
     with torch.compiler.set_stance("fail_on_recompile"):
-        again = run(session, plan, results / "again")
+        watched = tiny("trainer.compile=true", *overrides, "logging.diagnostics_every_steps=4")
+        again = run(session, watched, results / "again")
         other = run(session, changed, results / "again")
     assert counters["stats"]["unique_graphs"] == num_graphs > 0
     assert (again.state, other.state) == (RunState.complete, RunState.complete), again.failure_message

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import nn
 from training_runs import run, tiny
 
 from sweepkit.config import typed
@@ -26,7 +25,6 @@ from sweepkit.results.conditions import Fp8, Resolved
 from sweepkit.results.record import FailureClass, RunState
 from sweepkit.training import device, environment, throughput
 from sweepkit.training.clock import Clock
-from sweepkit.training.diagnostics import StepProbe
 from sweepkit.training.engine import Engine, EngineKey
 from sweepkit.training.evaluation import bits_per_byte, evaluate
 from sweepkit.training.failure import Stopped, classify
@@ -154,22 +152,6 @@ def test_clocks_skip_the_first_steps_and_survive_json() -> None:
     assert typed.load(Clock, typed.dump(clock)) == clock
     assert Clock(num_steps=4).num_skipped == 2
     assert Clock(num_steps=4).median_step_time_s is None
-
-
-def test_diagnostics_are_log_ratios_of_root_mean_squares() -> None:
-    weight = nn.Parameter(torch.full((4, 4), 2.0))
-    still = nn.Parameter(torch.ones(3))
-    weight.grad, still.grad = torch.full((4, 4), 0.02), torch.zeros(3)
-    roles = {"matrix": [("w", weight)], "x0": [("s", still)], "smear": []}
-    probe = StepProbe(roles, {"w": 0, "s": 0}, Ranks())
-    with torch.no_grad():
-        weight.sub_(0.002)
-    row = probe.measure()
-    assert row["update_data_log10_matrix"] == pytest.approx(-3.0, abs=1e-3)
-    assert row["grad_data_log10_matrix"] == pytest.approx(-2.0, abs=1e-3)
-    assert row["weight_log10_matrix"] == pytest.approx(math.log10(2.0))
-    assert row["weight_log10_x0"] == 0.0 and "weight_log10_smear" not in row
-    assert row["update_data_log10_x0"] is None and row["grad_data_log10_x0"] is None
 
 
 def test_the_fingerprint_follows_what_matters_only() -> None:

@@ -19,6 +19,7 @@ from sweepkit.config import sources
 from sweepkit.errors import SweepkitError
 from sweepkit.launch import claims, job
 from sweepkit.launch.ledger import Run
+from sweepkit.results import diagnosed
 from sweepkit.results.conditions import Accepted
 from sweepkit.results.record import RunDir, RunRecord, RunState
 
@@ -96,7 +97,7 @@ def set_aside(run_dir: RunDir) -> Path:
         left = (
             run_dir.checkpoints_path, run_dir.attempts_path, run_dir.metrics_path, run_dir.log_path,
             run_dir.weights_path, run_dir.evaluations_path, run_dir.scores_path,
-            run_dir.progress_path, run_dir.record_path,
+            run_dir.progress_path, run_dir.path / diagnosed.FILE, run_dir.record_path,
         )  # fmt: skip
         for path in left:
             with contextlib.suppress(FileNotFoundError):

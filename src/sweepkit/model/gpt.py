@@ -186,7 +186,7 @@ class GPT(nn.Module):
 
         They are the same where the next token is all that is predicted.
         """
-        x_BTD, unevenness = self._stream(inputs_BT)
+        x_BTD, unevenness = self.stream(inputs_BT)
         num_further = self.config.multi_token.num_further
         loss, next_token = self._mean_nats(x_BTD.flatten(0, 1), targets_BT, num_further)
         if unevenness:
@@ -213,7 +213,7 @@ class GPT(nn.Module):
         return first + (weights_K * torch.stack(others)).sum(), first.detach()
 
     def _forward(self, inputs_BT: Tensor, targets_BT: Tensor | None, loss: Literal["mean", "none"]) -> Tensor:
-        x_BTD, _ = self._stream(inputs_BT)
+        x_BTD, _ = self.stream(inputs_BT)
         if targets_BT is None:
             return softcap(self.lm_head(x_BTD)[..., : self.vocab_size], self.config.logit_softcap)
         x_ND = x_BTD.flatten(0, 1)
@@ -223,7 +223,7 @@ class GPT(nn.Module):
         nats_N = token_nats(x_ND, head_VD, targets_BT.flatten(), cap, self._nats_and_gradient)
         return nats_N.view(targets_BT.shape)
 
-    def _stream(self, inputs_BT: Tensor) -> tuple[Tensor, list[Tensor]]:
+    def stream(self, inputs_BT: Tensor) -> tuple[Tensor, list[Tensor]]:
         """What the head multiplies, [B, T, D]: the normed stream after all blocks; losses of uneven loads."""
         unevenness: list[Tensor] = []
         time = inputs_BT.size(1)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from sweepkit.distributed.ranks import Ranks
@@ -26,6 +27,7 @@ class GradientExchange:
         self._ready: set[str] = set()
         self._next = 0
         self.armed = False
+        self._watched: list[Tensor] | None = None
         if ranks.size > 1:
             for name, parameter in named:
                 hook: Any = lambda _, name=name: self._came(name)  # noqa: E731
@@ -37,6 +39,11 @@ class GradientExchange:
             self._order = self._ranks.word(list(dict.fromkeys(self._seen)))
             assert self._order and set(self._order) == self._parameters.keys(), "parameters without gradient"
 
+    def watch(self) -> list[Tensor]:
+        """Norms of this rank's own gradients in the next exchange, fp32, 0-d; filled as they become whole."""
+        self._watched = []
+        return self._watched
+
     def finish(self) -> None:
         """Wait until every sum that was begun is there."""
         assert self._next == (len(self._order) if self.armed else 0), "a gradient is missing"
@@ -44,6 +51,7 @@ class GradientExchange:
         self._ready.clear()
         self._next = 0
         self.armed = False
+        self._watched = None
 
     def _came(self, name: str) -> None:
         if not self.armed:
@@ -52,7 +60,10 @@ class GradientExchange:
         self._ready.add(name)
         while self._next < len(self._order) and self._order[self._next] in self._ready:
             name = self._order[self._next]
-            self._ranks.start_sum_at(self._gradient(name), self._owners[name])
+            gradient = self._gradient(name)
+            if self._watched is not None:
+                self._watched.append(torch.linalg.vector_norm(gradient, dtype=torch.float32))
+            self._ranks.start_sum_at(gradient, self._owners[name])
             self._next += 1
 
     def _gradient(self, name: str) -> Tensor:

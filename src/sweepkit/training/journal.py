@@ -1,21 +1,26 @@
 """All that a run writes into its folder while it lives, checkpoints apart.
 
-metrics.jsonl grows by a row a logged step; log.txt is for people; progress.json says once a second where
-the run is; attempts/N.json and record.json are written at the start and at the end of an attempt.
+metrics.jsonl grows by a row a logged step, diagnostics.jsonl by a row a diagnosed one; log.txt is for people;
+progress.json says once a second where the run is; attempts/N.json and record.json are written at the start
+and at the end of an attempt.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import platform
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 
 from sweepkit import fsio, patience
 from sweepkit.config import sources, typed
 from sweepkit.plan.run_plan import RunPlan
+from sweepkit.results import diagnosed
 from sweepkit.results.conditions import Environment
+from sweepkit.results.diagnosed import Diagnosed
 from sweepkit.results.record import (
     FINAL_STATES,
     Attempt,
@@ -67,7 +72,8 @@ class Journal:
         self.run_dir.write_plan(self.plan)
         self.run_dir.write_record(self.record)
         self._write_attempt()
-        _end_torn_line(self.run_dir)
+        for path in (self.run_dir.metrics_path, self.run_dir.path / diagnosed.FILE):
+            _end_torn_line(path)
         self.say(f"attempt {self.attempt} of {self.plan.run_id} on {platform.node()}, pid {os.getpid()}")
 
     def resumed(self, step: int) -> None:
@@ -119,6 +125,12 @@ class Journal:
             return row
         fsio.append_line(self.run_dir.metrics_path, row)
         return row
+
+    def diagnosed(self, row: Diagnosed) -> None:
+        """Append a diagnosed step, with the attempt."""
+        if self._leads and self.attempt is not None:
+            row = dataclasses.replace(row, attempt=self.attempt)
+            fsio.append_line(self.run_dir.path / diagnosed.FILE, typed.dump(row))
 
     def elapsed_s(self) -> float:
         """Since this attempt began."""
@@ -191,8 +203,7 @@ def _slurm_job() -> str | None:
     return f"{array}_{task}" if array and task else os.environ.get("SLURM_JOB_ID")
 
 
-def _end_torn_line(run_dir: RunDir) -> None:
+def _end_torn_line(path: Path) -> None:
     """A killed writer may leave half a row: end it, so that the next row stands on its own."""
-    path = run_dir.metrics_path
     if path.exists() and not (fsio.read_bytes(path) or b"\n").endswith(b"\n"):
         fsio.append(path, b"\n")

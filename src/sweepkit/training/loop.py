@@ -112,7 +112,6 @@ class Loop:
 
     def _step(self, batches: Prefetcher) -> None:
         step, num = self.state.step, self.state.step + 1
-        every = self.config.logging.diagnostics_every_steps
         ranks, optimizer = self.engine.ranks, self.engine.optimizer
         ranks.waiting.clear()
         started = time.perf_counter()
@@ -122,19 +121,17 @@ class Loop:
         size = len(micro_batches) // num_parts
         losses: list[Tensor] = []
         measured: dict[str, float] = {}
-        probe, probing_s = None, 0.0
+        probe = StepProbe(self.engine, self.plan) if self._is_diagnosed(num) else None
         for part in range(num_parts):
             self.engine.set_step(self.plan, step, self.state.num_skipped_steps, part)
-            losses += self._backward(micro_batches[part * size : (part + 1) * size])
+            is_last = part == num_parts - 1
+            losses += self._backward(
+                micro_batches[part * size : (part + 1) * size], probe if is_last else None
+            )
             finite = self.engine.unscale()
             grad_norm = optimizer.clip() if finite else None
-            is_last = part == num_parts - 1
-            if finite and is_last and every and num % every == 0:
-                devices.synchronize(self.engine.device)
-                probing = time.perf_counter()
-                probe = StepProbe(self.engine.roles, self.engine.owners, ranks)
-                grad_norm = optimizer.gradient_norm() if grad_norm is None else grad_norm
-                probing_s = time.perf_counter() - probing
+            if finite and is_last and probe is not None:
+                grad_norm = probe.before_update(grad_norm)
             if finite:
                 measured = self.engine.step(self.plan)
             else:
@@ -143,9 +140,12 @@ class Loop:
                 optimizer.zero_grad()
         loss = self.engine.mean_over_ranks(math.fsum(loss.item() for loss in losses) / len(losses))
         devices.synchronize(self.engine.device)
-        seconds = time.perf_counter() - started - probing_s
+        seconds = time.perf_counter() - started - (probe.seconds if probe else 0.0)
         communication_s = ranks.waiting.seconds() if ranks.size > 1 else None
-        diagnostics = probe.measure() if probe else {}
+        diagnostics: dict[str, float | None] = {}
+        if probe is not None and finite:
+            diagnostics, diagnosed = probe.measure(step, loss, micro_batches[0][0])
+            self.journal.diagnosed(diagnosed)
         optimizer.zero_grad()
         warning = self.watch.after_step(seconds, waiting_s, communication_s)
         if warning is not None:
@@ -153,16 +153,22 @@ class Loop:
         self.state.clock.add_step(num, seconds, communication_s or 0.0)
         self._account(num, loss, seconds, grad_norm, measured, diagnostics)
 
-    def _backward(self, micro_batches: Sequence[MicroBatch]) -> list[Tensor]:
+    def _backward(self, micro_batches: Sequence[MicroBatch], probe: StepProbe | None) -> list[Tensor]:
         """The losses of one update's micro-batches; its gradient is then whole where it is owned."""
         last = len(micro_batches) - 1
         share = 1.0 / (len(micro_batches) * self.engine.ranks.size)
-        losses = [
-            self.engine.backward(inputs, targets, share, last=index == last)
-            for index, (inputs, targets) in enumerate(micro_batches)
-        ]
+        losses = []
+        for index, (inputs, targets) in enumerate(micro_batches):
+            if probe is not None:
+                probe.before_backward(index, share, len(micro_batches))
+            losses.append(self.engine.backward(inputs, targets, share, last=index == last))
         self.engine.gradients.finish()
         return losses
+
+    def _is_diagnosed(self, num: int) -> bool:
+        """At an interval, and at both ends: what weights begin as, and what the run comes to."""
+        every = self.config.logging.diagnostics_every_steps
+        return every > 0 and (num % every == 0 or num in (1, self.plan.num_steps))
 
     def _account(
         self,
