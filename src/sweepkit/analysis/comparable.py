@@ -143,6 +143,9 @@ def shared_sources(rows: pd.DataFrame) -> set[str]:
 
 def _other_sources(rows: pd.DataFrame) -> _Mixture | None:
     """Runs that other code made, unless somebody has accepted them for the code of the others."""
+    if "code" in rows and rows["code"].nunique(dropna=False) > 1:  # a level differs by its code
+        alike = (same for _, same in rows.groupby("code", dropna=False))
+        return next((found for same in alike if (found := _other_sources(same))), None)
     if shared_sources(rows):
         return None
     for first, other in _disagreeing(rows, "sources"):

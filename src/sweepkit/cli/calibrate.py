@@ -15,6 +15,7 @@ from sweepkit.cli import running
 from sweepkit.config import compose, paths
 from sweepkit.config.schema import RunConfig
 from sweepkit.errors import invalid
+from sweepkit.launch import code_levels
 from sweepkit.plan import build, epochs, text
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.printable import counted
@@ -22,6 +23,7 @@ from sweepkit.report import drawing, terminal
 from sweepkit.report.sheet import Sheet
 from sweepkit.results import store
 from sweepkit.sweep import expand, file, last_rung, sealed_text
+from sweepkit.sweep.file import SweepFile
 
 #: Seeds of calibrations; no sweep's decision uses them.
 FIRST_SEED = 1_000_001
@@ -78,11 +80,13 @@ def plans_of(overrides: list[str], num_seeds: int) -> tuple[list[RunPlan], list[
     name, others = running.split_sweep(overrides)
     metrics, min_effect = ["val_bpb"], None
     rungs: list[Callable[..., RunConfig]] = []
+    builds: list[Callable[[RunConfig], RunPlan]] = [build.build]
     if name is not None:
-        sweep = dataclasses.replace(file.load(name), seeds=(1,))
+        sweep = dataclasses.replace(_loaded(name), seeds=(1,))
         cells = expand.expand_all(sweep, others)  # the whole sweep is checked before its reference runs
         own = [*expand.variants(sweep)[0].overrides, *expand.above(others)]
         rungs += [functools.partial(stack.config, own) for stack in expand.stacks(sweep, others)]
+        builds = [stack.planner(own).build for stack in expand.stacks(sweep, others)]
         ladder = expand.rungs_of(expand.ladder_of(sweep, others))
         sealed_text.check_cells(cells, ladder, sweep, paths.results_dir())
         last = last_rung.metric(sweep.decision, ladder, rungs[-1]())
@@ -90,10 +94,15 @@ def plans_of(overrides: list[str], num_seeds: int) -> tuple[list[RunPlan], list[
     else:
         rungs.append(lambda seed: compose.compose([*others, f"seed={seed}"]))
     seeds = range(FIRST_SEED, FIRST_SEED + num_seeds)
-    plans = [text.known(build.build(composed(seed=seed))) for composed in rungs for seed in seeds]
+    made = zip(rungs, builds, strict=True)
+    plans = [text.known(plan(composed(seed=seed))) for composed, plan in made for seed in seeds]
     if name is None:
         running.check_sealed(plans, paths.results_dir())
     return plans, metrics, min_effect
+
+
+def _loaded(name: str) -> SweepFile:
+    return code_levels.resolved(file.load(name), paths.results_dir())
 
 
 def _pairs(plans: list[RunPlan]) -> list[tuple[RunPlan, RunPlan]]:
@@ -102,7 +111,8 @@ def _pairs(plans: list[RunPlan]) -> list[tuple[RunPlan, RunPlan]]:
     for plan in plans:
         if plan.seed < FIRST_SEED + rounding.NUM_PAIRS:
             model = dataclasses.replace(plan.config.model, init_moved_by=rounding.MOVED_BY)
-            found.append((build.build(dataclasses.replace(plan.config, model=model)), plan))
+            moved = build.build(dataclasses.replace(plan.config, model=model))
+            found.append((dataclasses.replace(moved, tree=plan.tree), plan))
     return found
 
 
@@ -114,7 +124,7 @@ def partners(overrides: list[str], num_seeds: int) -> tuple[str, list[RunPlan]]:
     name, others = running.split_sweep(overrides)
     if name is None:
         return "", []
-    sweep = dataclasses.replace(file.load(name), seeds=(1,))
+    sweep = dataclasses.replace(_loaded(name), seeds=(1,))
     reference, *variants = expand.variants(sweep)
     stacks = expand.stacks(sweep, others)
     above = expand.above(others)
@@ -123,7 +133,7 @@ def partners(overrides: list[str], num_seeds: int) -> tuple[str, list[RunPlan]]:
         for stack in stacks:
             for seed in range(FIRST_SEED, FIRST_SEED + num_seeds):
                 mine, base = (
-                    build.build(stack.config([*item.overrides, *above], seed=seed))
+                    stack.planner(item.overrides).build(stack.config([*item.overrides, *above], seed=seed))
                     for item in (variant, reference)
                 )
                 if mine.pair_key == base.pair_key:

@@ -177,7 +177,10 @@ def _all(schema: type, prefix: str) -> Iterator[Field]:
         told = set[str]()  # what two kinds have in common stands there once
         for start, kind in inside:
             for item in _all(typing.cast(type, kind), start) if dataclasses.is_dataclass(kind) else ():
-                facts = dataclasses.replace(item.facts, identity=field.facts.identity, why=field.facts.why)
+                around = field.facts
+                facts = dataclasses.replace(
+                    item.facts, identity=around.identity, why=around.why, is_written=around.is_written
+                )
                 if item.key not in told:
                     told.add(item.key)
                     yield dataclasses.replace(item, facts=facts)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from sweepkit.cli import no_effect, running
+from sweepkit.code.levels import Code
 from sweepkit.config.choices import DatasetKind, LauncherKind
 from sweepkit.launch import budget, named
 from sweepkit.plan import epochs, text
@@ -98,10 +99,12 @@ def introduce(frozen: Frozen) -> None:
         print(f"reference: {', '.join(f'{axis}={level}' for axis, level in levels.items())}")
     base = [*frozen.ladder_base, *frozen.base, *frozen.overrides]
     said = (frozen.question or "").split()  # of a multirun it is the command line
-    show_tested(frozen.fixed, frozen.search, [item for item in base if item not in said])
+    show_tested(frozen.fixed, frozen.search, [item for item in base if item not in said], frozen.code)
 
 
-def show_tested(cells: Iterable[Place], search: SearchSpec | None, base: Sequence[str]) -> None:
+def show_tested(
+    cells: Iterable[Place], search: SearchSpec | None, base: Sequence[str], code: Code | None = None
+) -> None:
     """What all runs share, and every variant's fields beside the reference's."""
     from sweepkit.report import drawing, sheets, terminal
 
@@ -109,8 +112,10 @@ def show_tested(cells: Iterable[Place], search: SearchSpec | None, base: Sequenc
     searched = search.space if search else {}
     if shared := dict.fromkeys(item for item in base if item.partition("=")[0] not in searched):
         console.print(f"base: {' '.join(shared)}", markup=False)
-    if found := tested.changes(cells, search):  # seeds alone change no field
+    if found := tested.changes(cells, search, code):  # seeds alone change no field
         console.print(drawing.draw(sheets.tested(found, _MOST_CHANGES)))
+    for level in code.levels if code else ():
+        console.print(f"code: {level}", markup=False)
 
 
 def describe(cells: Sequence[Cell]) -> str:

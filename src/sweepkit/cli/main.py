@@ -62,6 +62,7 @@ GROUPS: dict[str, tuple[Command, ...]] = {
         Command("forecasts", "what rungs were expected to show, and the score", is_heavy=True),
         Command("diagnose", "what looks wrong inside runs, and what usually causes it"),
         Command("report", "a sweep's verdicts and plots as one HTML page"),
+        Command("diff", "what a sweep's levels that are code change"),
         Command("publish", "a decided sweep as tables and a page to commit"),
         Command("verdict", "judge a CSV or parquet of runs that sweepkit did not make", is_heavy=True),
     ),

@@ -16,10 +16,10 @@ from typing import Any
 from sweepkit import errors
 from sweepkit.cli import freezing, no_effect, plan_further, run_sheet, running
 from sweepkit.config import paths, typed
-from sweepkit.config.compose import compose, is_group, options
+from sweepkit.config.compose import is_group, options
 from sweepkit.config.override import refuse_adding
+from sweepkit.launch import code_levels
 from sweepkit.plan import disk, epochs
-from sweepkit.plan.build import build
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.printable import counted
 from sweepkit.report import drawing, numbers, terminal
@@ -52,6 +52,7 @@ examples:
   sweepkit plan sweep=x0_beta1 ladder=mini experiment=mini       the same sweep on another ladder
   sweepkit plan model=d12 --format json                          a list of whole plans
 
+code=REF, a patch, a folder or worktree plans by that code (docs/ideas_are_code.md).
 Of a sweep it plans the runs that freezing it now would give: a listed seed with which a run was seen is
 replaced (--reuse-runs keeps it), and that is said.
 
@@ -159,9 +160,10 @@ def planned(overrides: Sequence[str], reuse_runs: bool = False, is_multirun: boo
         return _of_a_sweep(name, others, reuse_runs)
     if is_multirun or any(item.startswith(_LADDER) and item != f"{_LADDER}none" for item in others):
         sweep, extra = multirun.parse(others)
+        sweep = code_levels.resolved(sweep, paths.results_dir())
         cells = expand.expand_all(sweep, extra)
         return _checked(sweep, extra, cells)
-    plan = build(compose(others))
+    plan = code_levels.single(others, paths.results_dir()).plan()
     running.check_sealed([plan], paths.results_dir(), is_started=False)
     return Planned([Row(plan)])
 
@@ -219,7 +221,7 @@ def _print_tested(sweep: SweepFile, others: Sequence[str], found: Sequence[Row])
     """What all runs share, and what variants change."""
     ladder = expand.ladder_of(sweep, others)
     base = [*(ladder.base if ladder else ()), *sweep.base, *expand.above(others)]
-    freezing.show_tested(found, sweep.search, base)
+    freezing.show_tested(found, sweep.search, base, sweep.trees.code if sweep.trees else None)
 
 
 def _print_sweep(found: Sequence[Row]) -> None:

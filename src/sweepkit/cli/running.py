@@ -17,7 +17,7 @@ from sweepkit.config.choices import LauncherKind, WandbMode
 from sweepkit.config.dtype_override import dtype_override
 from sweepkit.config.schema import LauncherConfig
 from sweepkit.errors import invalid
-from sweepkit.launch import execute
+from sweepkit.launch import code_levels, execute
 from sweepkit.launch.ledger import Ledger
 from sweepkit.launch.other_sources import OtherSources
 from sweepkit.launch.slurm.retries import ClusterError
@@ -254,7 +254,7 @@ def load_sweep(name: str, overrides: Sequence[str], results_dir: Path) -> SweepF
     Raises:
         ConfigError: it builds on other rounds of a campaign.
     """
-    sweep = file.load(name)
+    sweep = code_levels.resolved(file.load(name), results_dir)
     if sweep.after or sweep.moved:
         contract = f"stand alone, and builds on {', '.join(sweep.after)}"
         raise invalid("sweep", name, contract, "run its campaign: sweepkit campaign FOLDER")

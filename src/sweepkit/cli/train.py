@@ -23,13 +23,15 @@ from omegaconf.errors import OmegaConfBaseException
 
 from sweepkit import errors
 from sweepkit.cli import command_line, completion_scripts, no_effect, running, train_flags, train_multirun
+from sweepkit.code import planner
+from sweepkit.code.planner import Planner
 from sweepkit.config import compose, hydras_own, own_conf, paths
 from sweepkit.config.choices import LauncherKind
 from sweepkit.config.schema import RunConfig
-from sweepkit.launch import budget
+from sweepkit.launch import budget, code_levels
 from sweepkit.launch.ledger import Run
 from sweepkit.launch.other_sources import OtherSources, settle
-from sweepkit.plan import build, epochs, text
+from sweepkit.plan import epochs, text
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.printable import printable
 from sweepkit.results import answer, asked
@@ -64,7 +66,8 @@ def run(args: argparse.Namespace) -> int:
     if alone:
         contract = "go with -m, for one run searches nothing and is named by its content"
         raise errors.invalid("override", alone[0], contract, "add -m, and values or an interval(...)")
-    return train(compose.compose(overrides), given.other_sources, overrides)
+    single = code_levels.single(overrides, paths.results_dir())
+    return train(single.config(), given.other_sources, overrides, planner.planner(single.trees))
 
 
 def _given(arguments: Sequence[str]) -> argparse.Namespace:
@@ -92,22 +95,28 @@ def _given(arguments: Sequence[str]) -> argparse.Namespace:
     return given
 
 
-def _planned(config: RunConfig, results_dir: Path) -> RunPlan:
+def _planned(config: RunConfig, results_dir: Path, code: Planner) -> RunPlan:
     """The plan of a run; one that this machine will not run is refused before a hub is asked for its text."""
-    plan = build.build(config)
+    plan = code.build(config)
     try:
         return text.known(plan)
     except text.UnknownTextError:
         if config.launcher.kind is not LauncherKind.slurm:
             budget.check([plan], config.launcher, results_dir)
-        return running.knowing_text(lambda: text.known(build.build(config)))
+        return running.knowing_text(lambda: text.known(code.build(config)))
 
 
-def train(config: RunConfig, other_sources: str = "refuse", overrides: Sequence[str] = ()) -> int:
+def train(
+    config: RunConfig,
+    other_sources: str = "refuse",
+    overrides: Sequence[str] = (),
+    code: Planner | None = None,
+) -> int:
     """Run one configuration unless it has been run; 0 when it is complete.
 
     Args:
         overrides: what was typed; fields among them that nothing reads are said.
+        code: what plans it; None: what is here.
 
     Raises:
         ConfigError: it names a ladder, which one run cannot climb.
@@ -121,7 +130,7 @@ def train(config: RunConfig, other_sources: str = "refuse", overrides: Sequence[
             "add -m to run every rung, or use sweepkit promote SWEEP",
         )
     results_dir = paths.results_dir()
-    plan = _planned(config, results_dir)
+    plan = _planned(config, results_dir, code or planner.Here())
     no_effect.say(overrides, [plan])
     running.check_sealed([plan], results_dir)
     run_dir = RunDir.of(results_dir, plan.run_id)

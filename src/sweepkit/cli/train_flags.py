@@ -21,6 +21,7 @@ examples:
   {PROG} model=d12 dataset=climbmix optimizer.matrix.lr=0.03
   {PROG} -m experiment=mini model=d2,d4 seed=1,2,3 --name=sizes
   {PROG} -m experiment=mini model=d2 'optimizer.matrix.lr=tag(log,interval(0.01,0.1))' search.n_trials=8
+  {PROG} model=d12 code=ideas/dyt.patch                a patch, a git ref, a folder or worktree as its code
   {PROG} model=d12 --cfg job                           the configuration, no run
 """
 _MORE = """\

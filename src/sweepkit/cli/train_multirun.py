@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 from sweepkit.cli import freezing, no_effect, running, searching
 from sweepkit.config import paths
+from sweepkit.launch import code_levels
 from sweepkit.sweep import multirun, set_fields
 
 
@@ -13,7 +15,10 @@ def run(arguments: Sequence[str], other_sources: str = "refuse", name: str | Non
     """Run a multirun's overrides; returns the exit status. Raises SweepkitError for a wrong request."""
     results_dir = paths.results_dir()
     check = freezing.check_start(results_dir)
-    frozen = running.knowing_text(lambda: multirun.freeze(arguments, results_dir, name=name, check=check))
+    with_code = functools.partial(code_levels.resolved, results_dir=results_dir)
+    frozen = running.knowing_text(
+        lambda: multirun.freeze(arguments, results_dir, name=name, check=check, with_code=with_code)
+    )
     no_effect.say(arguments, (cell.plan for cell in frozen.cells))
     freezing.introduce(frozen)
     launcher = running.launcher_of(frozen.cells[0].plan)

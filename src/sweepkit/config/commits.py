@@ -10,7 +10,7 @@ from pathlib import Path
 from sweepkit import fsio
 from sweepkit.errors import DamagedError
 
-_FILE = "commit.json"
+FILE = "commit.json"
 
 
 def write(folder: Path) -> None:
@@ -20,7 +20,7 @@ def write(folder: Path) -> None:
     they have been committed since.
     """
     commit, dirty = git_state()
-    path = folder / _FILE
+    path = folder / FILE
     try:
         is_known = fsio.read_json(path)["dirty"] is False
     except (FileNotFoundError, DamagedError):
@@ -36,7 +36,7 @@ def git_state() -> tuple[str | None, bool | None]:
     A copy of the package has them in a file beside it, as ``write`` left them.
     """
     with contextlib.suppress(OSError, ValueError, KeyError):
-        copied = fsio.read_json(Path(__file__).resolve().parents[2] / _FILE)
+        copied = fsio.read_json(Path(__file__).resolve().parents[2] / FILE)
         return copied["commit"], copied["dirty"]
     folder = Path(__file__).resolve().parents[3]
     if not (folder / ".git").exists():

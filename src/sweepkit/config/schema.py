@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from typing import Any, Optional, Union  # OmegaConf reads these at run time
 
 from sweepkit.config.choices import PackingAlgorithm, ParameterCount
-from sweepkit.config.facts import Field, Identity, block, fact, fields_of
+from sweepkit.config.facts import Field, Identity, block, fact, fields_of, unless
 from sweepkit.config.ranges import (
+    Range,
     at_least,
     auto_or_at_least_one,
     between,
@@ -209,6 +210,19 @@ class RunConfig:
         between(0, 2**31 - 1),
         example="2",
         identity=Identity.replicate,
+    )
+    code: Optional[str] = fact(
+        None,
+        "the code that plans and carries out the run: a git ref, a patch, a folder or worktree, and then the "
+        "tree that it was frozen as (docs/ideas_are_code.md)",
+        Range(
+            lambda text: text.startswith("tree_"),
+            "be the name of a tree, which train, plan, sweep and promote make of it",
+            "name it to one of those",
+        ),
+        example="tree_0123456789abcdef",
+        traced=True,
+        when=unless("code", None),  # runs of no code of their own keep their names
     )
     model: ModelConfig = block(ModelConfig, "the transformer (docs/baseline_model.md)", traced=True)
     dataset: DatasetConfig = block(DatasetConfig, "what is trained on", data=True)

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sweepkit import exit_status
+from sweepkit.code import tree
 from sweepkit.config.choices import LauncherKind
 from sweepkit.config.schema import LauncherConfig, RunConfig
 from sweepkit.errors import ConfigError, DataError, SweepkitError, invalid
@@ -144,7 +145,7 @@ def look_after(
     Returns, raises: as ``execute`` does.
     """
     started = time.monotonic()
-    is_inline = launcher.kind is LauncherKind.inline
+    is_inline = launcher.kind is LauncherKind.inline and not _are_of_trees(make_ledger())
     with on_signals(interrupt_on_second=is_inline, status=exit_status.INTERRUPTED) as stop:
         with stop.at_once():
             ledger = make_ledger()
@@ -166,7 +167,8 @@ def look_after(
                 raise problems[0][1]  # nothing is left to go on with
         plans = [run.plan for run in ledger.runs.values()]
         gpus = [] if is_inline else machine.gpus(plans[0].device)
-        size = 1 if is_inline else machine.num_workers(launcher, plans, gpus, ledger.to_come)
+        is_one = launcher.kind is LauncherKind.inline
+        size = 1 if is_one else machine.num_workers(launcher, plans, gpus, ledger.to_come)
         concurrency = machine.side_by_side(size)
         make_session = session_factory or (lambda: worker.real_session(num_ranks, concurrency))
         with driver_dir(ledger.results_dir, plans, launcher.max_attempts, num_ranks, concurrency) as folder:
@@ -247,8 +249,18 @@ def _summary(ledger: Ledger, skipped: int, started: float) -> LaunchSummary:
     return LaunchSummary(ledger.counts(), failures, skipped, time.monotonic() - started)
 
 
+def _are_of_trees(ledger: Ledger) -> bool:
+    """Whether a run is of frozen code that this process is not of, and needs one that is."""
+    return any(run.plan.tree not in (None, tree.here()) for run in ledger.runs.values())
+
+
 def _check_ranks(ledger: Ledger, launcher: LauncherConfig, num_ranks: int, unattended: bool) -> None:
     """Raises ConfigError where runs cannot be shared among their ranks, while somebody can correct it."""
+    if world.is_started() and _are_of_trees(ledger):
+        raise invalid(
+            "code", "frozen", "be left out for ranks that are started already (WORLD_SIZE)",
+            "start sweepkit alone with launcher.processes_per_run, or with launcher=slurm",
+        )  # fmt: skip
     if world.is_started() and launcher.kind is not LauncherKind.inline:
         raise invalid(
             "launcher", launcher.kind.name, "be inline for ranks that are started already (WORLD_SIZE)",
@@ -265,12 +277,13 @@ def _data_problems(runs: Sequence[Run], prepare: Prepare) -> Iterator[tuple[list
     to_train = {run.run_id for run in runs if run.state != RunState.trained}
     recipes: dict[str, list[RunPlan]] = {}
     for plan in (run.plan for run in runs):
-        recipes.setdefault(text.recipe(plan), []).append(plan)
+        recipes.setdefault(f"{text.recipe(plan)} {plan.tree}", []).append(plan)
     for alike in recipes.values():
         try:
             if alike[0].texts:
                 text.check(alike[0])
-            prepare(alike[0].config)
+            if alike[0].tree in (None, tree.here()):  # else its own code prepares it
+                prepare(alike[0].config)
         except (ConfigError, DataError) as error:
             yield alike, error
             continue

@@ -14,11 +14,13 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from sweepkit import exit_status
+from sweepkit.code import planner, tree
 from sweepkit.errors import StorageError, SweepkitError
 from sweepkit.launch import cgroup, job, machine
 from sweepkit.launch.drivers import DriverDir
@@ -40,6 +42,7 @@ WORKER_COMMAND = (sys.executable, "-m", "sweepkit.launch.worker")
 class _Worker:
     slot: int
     process: subprocess.Popen[bytes]
+    tree: str | None = None
     held: tuple[Run, int] | None = None  # the last run it was seen to hold, and the attempt's number
     is_killed: bool = False  # by us
 
@@ -76,7 +79,7 @@ class Pool:
         self._workers: list[_Worker] = []
         self._num_kills = cgroup.num_kills()
         self._kills_at: list[float] = []  # of the last while, for memory; nobody's yet
-        self._start_errors = 0
+        self._start_errors: Counter[str | None] = Counter()  # by tree
         self._start_kills = 0
         self._waiting_for: set[str] = set()
 
@@ -158,7 +161,7 @@ class Pool:
             where = f" while on {held[0].run_id}, which goes on in another" if held else ""
             self._note(f"worker {item.slot} (pid {item.process.pid}) {how}{where}; log: {log}")
             return
-        self._start_errors += code > 0
+        self._start_errors[item.tree] += code > 0
         self._start_kills += code < 0
         self._note(f"worker {item.slot} (pid {item.process.pid}) {how} before it took a run; log: {log}")
 
@@ -169,25 +172,57 @@ class Pool:
         wanted = min(self._size, work) - len(self._workers)
         if wanted <= 0:
             return
-        if self._start_errors >= _MAX_START_ERRORS or self._start_kills >= _MAX_START_KILLS:
-            if not self._workers:
-                raise SweepkitError(self._why_workers_do_not_start())
+        if self._start_kills >= _MAX_START_KILLS:
+            self._give_up()
             return
         taken = {item.slot for item in self._workers}
         for slot in [slot for slot in range(self._size) if slot not in taken][:wanted]:
-            self._start(slot)
+            name = self._next_tree()
+            if self._start_errors[name] < _MAX_START_ERRORS:
+                self._start(slot, name)
+            elif not self._refuse(name):
+                self._give_up()
+                return
 
-    def _start(self, slot: int) -> None:
+    def _next_tree(self) -> str | None:
+        """The code that is next to have a worker: of those with runs to take, what has the fewest."""
+        busy = {run.holder.info.process.pid for run in self._ledger.held() if run.holder}
+        left = Counter(run.plan.tree for run in self._ledger.startable())
+        left.subtract(item.tree for item in self._workers if item.process.pid not in busy)
+        workers = Counter(item.tree for item in self._workers)
+        wanted = [name for name, number in left.items() if number > 0]
+        if not wanted:  # of runs that are yet to be proposed
+            return next(iter(self._ledger.runs.values())).plan.tree if self._ledger.runs else None
+        return min(wanted, key=lambda name: workers[name])
+
+    def _refuse(self, name: str | None) -> bool:
+        """End the runs of a level whose code starts no worker, and go on with others; whether it is one."""
+        runs = [run for run in self._ledger.startable() if run.plan.tree == name and run.plan.config.code]
+        for run in runs:
+            job.refuse(run.plan, self._ledger.results_dir, SweepkitError(self._why_workers_do_not_start()))
+        return bool(runs)
+
+    def _give_up(self) -> None:
+        if not self._workers:
+            raise SweepkitError(self._why_workers_do_not_start())
+
+    def _start(self, slot: int, name: str | None) -> None:
+        environment = machine.worker_environment(slot, self._size, self._gpus, self._processes)
+        command = [*self._command]
+        if name != tree.here() and name is not None:
+            folder = tree.find(tree.root(self._ledger.results_dir), name)
+            environment |= tree.worker_environment(folder)
+            command[0] = planner.python(folder)
         with self._folder.log_path(slot).open("ab") as log:
             process = subprocess.Popen(
-                [*self._command, str(self._folder.list_path)],
-                env=machine.worker_environment(slot, self._size, self._gpus, self._processes),
+                [*command, str(self._folder.list_path)],
+                env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # Ctrl-C reaches the driver alone, which asks for checkpoints
             )
-        self._workers.append(_Worker(slot, process))
+        self._workers.append(_Worker(slot, process, name))
 
     def _tell_what_is_waited_for(self) -> None:
         """Say once which runs only another launch can finish."""

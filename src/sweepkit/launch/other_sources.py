@@ -15,9 +15,10 @@ from enum import StrEnum
 from pathlib import Path
 
 from sweepkit import fsio
+from sweepkit.code import tree
 from sweepkit.config import sources
 from sweepkit.errors import SweepkitError
-from sweepkit.launch import claims, job
+from sweepkit.launch import claims, job, probe
 from sweepkit.launch.ledger import Run
 from sweepkit.results import diagnosed
 from sweepkit.results.conditions import Accepted
@@ -48,7 +49,7 @@ def settle(runs: Iterable[Run], answer: OtherSources) -> bool:
     for run in found:
         if answer is OtherSources.accept:
             _accept(run)
-        elif not run.record or run.record.is_of(sources.digest()):
+        elif not run.record or run.record.is_of(_digest_for(run)):
             run.run_dir.evaluation_path(run.plan.evaluation_key).unlink(missing_ok=True)
         else:
             print(f"{run.run_id}: what other code left is kept in {set_aside(run.run_dir)}")
@@ -66,7 +67,16 @@ def is_of_other(run: Run) -> bool:
     """Whether other code has finished a run, or evaluated it, and nobody has accepted that for this one."""
     if run.record is None or not (run.is_final or run.record.state is RunState.trained):
         return False
-    return not all(record.is_of(sources.digest()) for record in _records(run))
+    return not all(record.is_of(_digest_for(run)) for record in _records(run))
+
+
+def _digest_for(run: Run) -> str:
+    """The sources that a run is to be made by: those of its frozen tree, or those that are here."""
+    if run.plan.tree in (None, tree.here()):
+        return sources.digest()
+    results_dir = run.run_dir.path.parents[1]
+    known = probe.sources_of(tree.root(results_dir) / str(run.plan.tree))
+    return known or str(run.record.sources if run.record else None)  # a tree that is gone says nothing
 
 
 def _records(run: Run) -> list[RunRecord]:
@@ -106,13 +116,14 @@ def set_aside(run_dir: RunDir) -> Path:
 
 
 def _accept(run: Run) -> None:
-    mine = Accepted(sources.digest(), job.now())
+    digest = _digest_for(run)
+    mine = Accepted(digest, job.now())
     with _held(run.run_dir) as record:
-        if not record.is_of(sources.digest()):
+        if not record.is_of(digest):
             record.accepted.append(mine)
             run.run_dir.write_record(record)
         evaluation = run.run_dir.read_evaluation(run.plan.evaluation_key)
-        if evaluation is not None and not evaluation.is_of(sources.digest()):
+        if evaluation is not None and not evaluation.is_of(digest):
             evaluation.accepted.append(mine)
             run.run_dir.write_evaluation(evaluation)
 
@@ -134,13 +145,14 @@ def _held(run_dir: RunDir) -> Iterator[RunRecord]:
 
 def _refusal(found: list[Run]) -> str:
     all_of_them = {str(record.sources) for run in found for record in _records(run) if record.sources}
-    theirs = ", ".join(sorted(all_of_them - {sources.digest()}))
+    mine = _digest_for(found[0])
+    theirs = ", ".join(sorted(all_of_them - {mine}))
     some = (
         f"{found[0].run_id} was" if len(found) == 1 else f"{found[0].run_id} and {len(found) - 1} more were"
     )
     return (
         f"{some} made by other code (sources {theirs}), but must be of the code that is here now (sources "
-        f"{sources.digest()}): something that computes was edited. Restore it; or say --rerun, which keeps "
+        f"{mine}): something that computes was edited. Restore it; or say --rerun, which keeps "
         "the old records aside and runs again, or --accept-code, which takes the results and has the records "
         "say so"
     )

@@ -3,8 +3,9 @@
 The list file says who drives, where results are, and what the plans are.
 Workers do not talk to each other or to the driver: they look at the run folders, claim one run at a time
 (``claims.py``), and prefer the compiled shapes they have (``choose.py``), which one Session keeps between
-runs. A worker ends when nothing is left that it could claim; when it is asked to (SIGTERM), or its driver
-is gone, it ends after a checkpoint.
+runs. Of runs with frozen code a worker takes those of the tree that it was started with. A worker ends when
+nothing is left that it could claim; when it is asked to (SIGTERM), or its driver is gone, it ends after a
+checkpoint.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from sweepkit import fsio
+from sweepkit.code import tree
 from sweepkit.config import typed
 from sweepkit.errors import StorageError, SweepkitError
 from sweepkit.exit_status import CANNOT_WRITE, DONE, REFUSED, STOPPED
@@ -155,7 +157,7 @@ def work(
     compiled: set[str] = set()
     while not stop():
         ledger.refresh()
-        startable = [run.plan for run in ledger.startable()]
+        startable = [run.plan for run in ledger.startable() if run.plan.tree == tree.here()]
         if not startable:
             if not ask(stop):
                 return

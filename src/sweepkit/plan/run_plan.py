@@ -48,6 +48,8 @@ class RunSpec(Protocol):
     def device(self) -> Device: ...
     @property
     def keep_checkpoints(self) -> bool: ...
+    @property
+    def tree(self) -> str | None: ...
     def evaluated_as(self, other: Self) -> Self: ...
 
 
@@ -105,6 +107,8 @@ class RunPlan:
     config: RunConfig  # shared by many plans: nobody changes it
     # which text → its digest or commit (plan/text.py); None: not known yet
     texts: dict[str, str | None] = field(default_factory=dict)
+    # the frozen code that carries it out (code/tree.py); None: what is there. In no key, as config.code is
+    tree: str | None = None
     schema_version: int = SCHEMA_VERSION
 
     @property

@@ -67,6 +67,7 @@ def amend(
         decided=decided[latest].inputs_sha256,
         frozen_sha256=frozen.sha256,
         past=Past(frozen.sweep_dir.parent, frozen.name),
+        trees=frozen.trees,
     )
     amendments.record(frozen.sweep_dir, amendment)
     return amendment

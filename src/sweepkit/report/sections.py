@@ -14,6 +14,7 @@ from sweepkit.config import typed
 from sweepkit.printable import counted
 from sweepkit.promotion import next_steps
 from sweepkit.report import (
+    code_diffs,
     findings,
     forecast_record,
     numbers,
@@ -55,7 +56,7 @@ def what_was_tested(content: Content) -> list[Block]:
     if (frozen := content.frozen) is None:
         return []
     told = {cell.variant for cell in frozen.fixed} | {row.variant for row in content.transfer}
-    found = tested.changes((cell for cell in frozen.cells if cell.variant in told), frozen.search)
+    found = tested.changes((it for it in frozen.cells if it.variant in told), frozen.search, frozen.code)
     shared = {
         "ladder": frozen.ladder_base,
         "base": frozen.base,
@@ -64,7 +65,7 @@ def what_was_tested(content: Content) -> list[Block]:
     }
     said = [(what, _code(" ".join(items))) for what, items in shared.items() if items]
     tables = [Block("table", sheets.tested(found))] if found else []  # seeds alone change no field
-    return [*tables, Block("facts", said), *_selected(content)]
+    return [*tables, Block("facts", said), *_patches(content), *_selected(content)]
 
 
 def _selected(content: Content) -> list[Block]:
@@ -74,6 +75,17 @@ def _selected(content: Content) -> list[Block]:
     seeds = ", ".join(map(str, content.selection_seeds))
     said = f"Every variant took its best values on selection seeds {seeds}, which decide nothing else"
     return [Block("", f"{said}."), Block("table", sheets.tuned(content.tried, frozen.decision.metric))]
+
+
+def _patches(content: Content) -> list[Block]:
+    """What every level that is code changes, beside its verdict."""
+    found: list[Block] = []
+    for said, level, drawn in code_diffs.of(content):
+        commits = [Block("list", level.commits)] if level.commits else []
+        files = [f"{path} +{added} −{removed}" for path, (added, removed) in (level.files or {}).items()]
+        patch = [Block("html", drawn)] if drawn else []
+        found.append(Block("fold", said, [*commits, Block("list", files), *patch]))
+    return [Block("title", "Code"), *found] if found else []
 
 
 def verdicts(content: Content) -> list[Block]:

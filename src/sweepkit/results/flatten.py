@@ -51,6 +51,7 @@ def plan_row(plan: RunPlan) -> Row:
     for name in ("learning_rates", "weight_decays"):
         row |= {f"{name}_{group}": value for group, value in getattr(plan, name).items()}
     row |= {"scaling_count": plan.config.horizon.count.name, "dataset": text.label(plan)}
+    row |= {"code": plan.config.code} if plan.config.code else {}
     row[TEXT] = planned_epochs.text_of(plan)
     return row if plan.init_seed == plan.seed else row | {"init_seed": plan.init_seed}
 

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from sweepkit.code import tree
 from sweepkit.launch import worker
 from sweepkit.launch.job import Pruning
 from sweepkit.launch.ledger import Run
@@ -67,9 +68,14 @@ def work(
         stop,
         driver=driver,
         max_attempts=max_attempts,
-        ask=proposals.ask,
+        ask=proposals.ask if _proposes(ledger) else lambda stop: False,
         pruning=pruning,
     )
+
+
+def _proposes(ledger: TrialLedger) -> bool:
+    """Whether the points of the search are of this process's code; levels beside them may be of another."""
+    return next(iter(ledger.runs.values())).plan.tree == tree.here() if ledger.runs else True
 
 
 if __name__ == "__main__":

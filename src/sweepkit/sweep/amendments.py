@@ -21,6 +21,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sweepkit import errors, fsio
+from sweepkit.code import planner
+from sweepkit.code.planner import Trees
 from sweepkit.config import typed
 from sweepkit.errors import ConfigError, DamagedError, FrozenPlanError
 from sweepkit.plan.run_plan import RunPlan
@@ -131,6 +133,7 @@ def propose(
     decided: str,
     frozen_sha256: str,
     past: Past,
+    trees: Trees | None = None,
 ) -> Amendment:
     """The next amendment: seeds that the sweep does not use, and with which nothing was seen.
 
@@ -143,6 +146,7 @@ def propose(
         decided: digest of the decision that is amended.
         frozen_sha256: of the plan.
         past: what is known of runs by now.
+        trees: the sweep's frozen code.
     """
     number = len(before) + 1
     name = Amendment(number, rung, (), (), "", "", ()).rung
@@ -162,7 +166,7 @@ def propose(
     fresh_seeds = (seed for seed in unused if not any(past.seen(cell.plan, seed) for cell in wanted))
     seeds = tuple(itertools.islice(fresh_seeds, count))
     fresh = [
-        dataclasses.replace(cell, rung=name, plan=with_seed(cell.plan, seed, cell.number))
+        dataclasses.replace(cell, rung=name, plan=with_seed(cell.plan, seed, cell.number, trees))
         for seed in seeds
         for cell in wanted
     ]
@@ -172,15 +176,19 @@ def propose(
     )
 
 
-def with_seed(plan: RunPlan, seed: int, number: int) -> RunPlan:
+def with_seed(plan: RunPlan, seed: int, number: int, trees: Trees | None = None) -> RunPlan:
     """The plan of another replicate; ``number`` counts the reference's runs of one seed.
+
+    Args:
+        trees: the frozen code that plans it, where it is of some.
 
     Raises:
         FrozenPlanError: its text, or what this version computes, is no longer what was frozen.
     """
     config = plan.config
     own_weights = config.init_seed is not None
-    found = reference_runs.plan(reference_runs.reseeded(config), seed, own_weights, number)
+    build = trees.of(plan.tree).build if trees and plan.tree else planner.Here().build
+    found = reference_runs.plan(reference_runs.reseeded(config), seed, own_weights, number, build)
     if found.variant_id != plan.variant_id:
         raise FrozenPlanError(
             f"another seed of {plan.run_id} comes out as variant {found.variant_id}, but must be a replicate "

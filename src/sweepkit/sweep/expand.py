@@ -14,8 +14,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from sweepkit import errors, fsio
+from sweepkit.code import planner
+from sweepkit.code.planner import Planner, Trees
 from sweepkit.config import compose
 from sweepkit.config.schema import LadderConfig, RunConfig, RungConfig
+from sweepkit.plan.run_plan import RunPlan
 from sweepkit.sweep import conflicts, horizons, last_rung, reference_runs, set_fields
 from sweepkit.sweep.cell import REFERENCE, VARIANT, Cell
 from sweepkit.sweep.decision import DecisionRule
@@ -59,6 +62,7 @@ class Stack:
     rungs: tuple[RungConfig, ...]
     decision: DecisionRule
     reference_replicates: int = 1
+    trees: Trees | None = None
 
     @property
     def own_weights(self) -> bool:
@@ -68,9 +72,17 @@ class Stack:
         """The configuration of a variant here, ``own`` on top; on the last rung with a text held back."""
         seeds = {"seed": self.seeds[0] if seed is None else seed, "init_seed": init_seed}
         replicate = [f"{key}={value}" for key, value in seeds.items() if value is not None]
-        config = compose.compose([*self.below, *own, *replicate])
+        config = self.planner(own).compose([*self.below, *own, *replicate])
         is_last = self.rung == self.rungs[-1].name
         return last_rung.evaluated(config, self.decision, self.rungs) if is_last else config
+
+    def plan(self, own: Sequence[str]) -> RunPlan:
+        """The run of a variant with the first seed."""
+        return self.planner(own).build(self.config(own))
+
+    def planner(self, own: Sequence[str] = ()) -> Planner:
+        """What composes and plans a variant's runs: the code that carries them out."""
+        return planner.planner(self.trees, own)
 
 
 def pile(
@@ -80,6 +92,7 @@ def pile(
     seeds: Sequence[int],
     decision: DecisionRule,
     replaced: Mapping[int, int] | None = None,
+    trees: Trees | None = None,
 ) -> list[Stack]:
     """Of every rung, from the bottom up. Raises ConfigError where one wants more seeds than there are."""
     return [
@@ -89,6 +102,7 @@ def pile(
             on_rung(seeds, rungs, rung, decision.looks, replaced),
             tuple(rungs),
             decision,
+            trees=trees,
         )
         for rung in rungs
     ]
@@ -114,7 +128,7 @@ def _stacks(sweep: SweepFile, ladder: LadderConfig | None, rungs: Sequence[RungC
             ),
         )
         for place, stack in enumerate(
-            pile(below, rungs, sweep.base, sweep.seeds, sweep.decision, sweep.replaced_seeds)
+            pile(below, rungs, sweep.base, sweep.seeds, sweep.decision, sweep.replaced_seeds, sweep.trees)
         )
     ]
 
@@ -170,7 +184,8 @@ def expand(sweep: SweepFile, rung: RungConfig | None, extra: Sequence[str] = ())
     conflicts.check_own_weights(sweep, extra, here.reference_replicates)
     cells = []
     for variant in variants(sweep):
-        composing = functools.partial(here.config, [*variant.overrides, *above(extra)])
+        own = [*variant.overrides, *above(extra)]
+        composing, build = functools.partial(here.config, own), here.planner(own).build
         cells += [
             Cell(
                 variant=variant.label,
@@ -183,11 +198,11 @@ def expand(sweep: SweepFile, rung: RungConfig | None, extra: Sequence[str] = ())
             )
             for number in range(here.reference_replicates if variant.is_reference else 1)
             for seed in here.seeds
-            for plan in [reference_runs.plan(composing, seed, here.own_weights, number)]
+            for plan in [reference_runs.plan(composing, seed, here.own_weights, number, build)]
         ]
     conflicts.check_owned_fields(cells, ladder, rung)
     if sweep.axes or sweep.search:  # else there is nothing to be held against it
-        cells = horizons.with_reference_horizons(cells, horizons.wanted(sweep, ladder))
+        cells = horizons.with_reference_horizons(cells, horizons.wanted(sweep, ladder), here.planner().build)
     conflicts.check_distinct_variants(sweep, cells)
     return horizons.interleaved(cells)
 

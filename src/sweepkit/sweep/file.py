@@ -5,6 +5,7 @@
     axes:
       x0_beta1: {b80: [optimizer.x0.beta1=0.80], b96: [optimizer.x0.beta1=0.96]}   # long form
       optimizer.matrix.lr: [0.02, 0.025]                                           # short form
+      norm: {dyt: {code: ideas/dyt.patch}, mine: {code: origin/mine, overrides: [...]}}       # code_levels.py
     reference: {x0_beta1: b80}   # an axis without one has an implicit reference: no overrides
     combine: 1                   # 1: one axis at a time; 2: all pairs too; [3, 4]: by threes and fours alone;
                                  # all: the full product
@@ -32,6 +33,7 @@ from typing import Any, Literal
 import yaml  # type: ignore[import-untyped]
 
 from sweepkit import errors
+from sweepkit.code.planner import Trees
 from sweepkit.config import paths, typed, yaml_words
 from sweepkit.config.facts import REQUIRED, block, fact, spelled
 from sweepkit.config.ranges import Range, at_least
@@ -92,7 +94,7 @@ def _levels(where: str, axis: object, given: Any) -> Mapping[Any, Any]:
             where, given, "be a list of values or map level names to overrides", "write [0.02, 0.03]"
         )
     if isinstance(given, Mapping):
-        return given
+        return {level: _with_code(f"{where}.{level}", item) for level, item in given.items()}
     if any(isinstance(value, Mapping) for value in given):
         raise errors.invalid(
             where, given, "hold plain values in the short form", "use {level: [overrides]} instead"
@@ -102,6 +104,17 @@ def _levels(where: str, axis: object, given: Any) -> Mapping[Any, Any]:
         if texts.count(text) > 1:
             raise errors.invalid(where, given, f"hold {text} only once", "delete the second one")
     return {_name(text): (f"{axis}={text}",) for text in texts}
+
+
+def _with_code(where: str, given: Any) -> Any:
+    """``{code: REF, overrides: [...]}`` as the overrides that it is."""
+    if not isinstance(given, Mapping):
+        return given
+    code, overrides = given.get("code"), given.get("overrides") or []
+    if set(given) - {"code", "overrides"} or not isinstance(code, str) or not isinstance(overrides, list):
+        contract = "be a list of overrides, or name code with what it sets beside"
+        raise errors.invalid(where, given, contract, "write {code: ideas/dyt.patch, overrides: [...]}")
+    return [f"code='{code}'" if "'" not in code else f'code="{code}"', *overrides]
 
 
 def _values(value: Any) -> Any:
@@ -195,6 +208,7 @@ class SweepFile:
     replaced_seeds: Mapping[int, int] = fact(
         {}, "seed → the fresh one in its place, which freezing finds", is_written=False
     )
+    trees: Trees | None = fact(None, "the frozen code of its levels", is_written=False)
     is_typed: bool = fact(False, "it was typed behind -m, and there is no file", is_written=False)
 
     @classmethod

@@ -11,16 +11,16 @@ search freezes its space, sampler and number of trials; its trials are appended 
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import hashlib
 import json
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from sweepkit import errors, fsio
+from sweepkit.code import tree
+from sweepkit.code.levels import PATCHES, Code
+from sweepkit.code.planner import Trees
 from sweepkit.config import typed
 from sweepkit.config.schema import RungConfig
 from sweepkit.errors import FrozenPlanError
@@ -29,6 +29,7 @@ from sweepkit.sweep import (
     amendments,
     expand,
     fresh,
+    frozen_folder,
     frozen_head,
     frozen_lines,
     last_rung,
@@ -64,6 +65,7 @@ class Frozen:
         amendments: seeds that were added after the last rung was decided; their cells come last.
         more_trials: how ``n_trials`` was raised since.
         seen: what was known of its runs when it was frozen.
+        code: the trees of its levels that are code.
     """
 
     name: str
@@ -83,6 +85,11 @@ class Frozen:
     amendments: tuple[Amendment, ...] = ()
     more_trials: tuple[MoreTrials, ...] = ()
     seen: Seen = field(default_factory=Seen)
+    code: Code | None = None
+
+    @property
+    def trees(self) -> Trees | None:
+        return Trees(tree.root(self.sweep_dir.parent), self.code) if self.code else None
 
     @property
     def stacks(self) -> list[Stack]:
@@ -93,7 +100,8 @@ class Frozen:
         return [
             dataclasses.replace(stack, reference_replicates=numbers.get(stack.rung, 1))
             for stack in expand.pile(
-                self.ladder_base, self.rungs, self.base, self.seeds, self.decision, self.seen.replaced
+                *(self.ladder_base, self.rungs, self.base, self.seeds, self.decision),
+                *(self.seen.replaced, self.trees),
             )
         ]
 
@@ -157,9 +165,9 @@ def freeze(
     except FrozenPlanError:
         stands = as_frozen(sweep, results_dir, extra, reuse_runs)
         if stands.replaced_seeds == asked.replaced_seeds:
-            if not _is_untouched(results_dir, sweep.name) or is_asked():
+            if not is_untouched(results_dir, sweep.name) or is_asked():
                 raise
-            _drop(results_dir / sweep.name)
+            frozen_folder.drop(results_dir / sweep.name)
             return freeze(sweep, results_dir, extra, reuse_runs, check=check)
     # another driver was first, and had seen less or more
     return freeze_cells(stands, rungs, expand.expand_all(stands, extra), results_dir, extra, check)
@@ -174,7 +182,7 @@ def as_frozen(
         FrozenPlanError: it was frozen with fresh seeds, and now is to reuse runs.
     """
     sweep_dir = results_dir / sweep.name
-    if not _exists(sweep_dir):
+    if not frozen_folder.exists(sweep_dir):
         return sweep if reuse_runs else fresh.with_fresh_seeds(sweep, results_dir, extra)
     seen = frozen_head.read(sweep_dir).seen
     if reuse_runs and seen.replaced:
@@ -195,20 +203,20 @@ def freeze_cells(
 ) -> Frozen:
     """``freeze`` for cells that are already expanded, with the seeds that they have."""
     sweep_dir = results_dir / sweep.name
-    if sweep.search and _exists(sweep_dir):
+    if sweep.search and frozen_folder.exists(sweep_dir):
         sweep = _before_amendments(sweep, frozen_head.read(sweep_dir), sweep_dir)
     if sweep.search:
         rungs = sweep.search.limited(rungs)
         points.check(sweep.search, expand.stacks(sweep, extra), cells, extra)
     head = _head(sweep, rungs, cells, extra)
     sealed_text.check_cells(cells, rungs, sweep, results_dir)
-    if is_new := not _exists(sweep_dir):
+    if is_new := not frozen_folder.exists(sweep_dir):
         check(cells)  # what this machine will not run needs no hub
     for cell in cells:
         text.known(cell.plan)
     if is_new:
         seen = fresh.look(cells, sweep.replaced_seeds, Past(results_dir, sweep.name))
-        _write(sweep_dir, dataclasses.replace(head, seen=seen), cells)
+        frozen_folder.write(sweep_dir, dataclasses.replace(head, seen=seen), cells)
     stored, cells_on_disk = read(sweep_dir)
     if not _identity(stored.sweep, stored.rungs, cells_on_disk) == stored.identity == head.identity:
         raise FrozenPlanError(frozen_head.explain_change(sweep_dir, stored, head))
@@ -233,7 +241,7 @@ def load_frozen(results_dir: Path, name: str) -> Frozen:
     """
     sweep_dir = results_dir / name
     published_seal.check(sweep_dir)
-    if Path(name).name != name or name.startswith(".") or not _exists(sweep_dir):
+    if Path(name).name != name or name.startswith(".") or not frozen_folder.exists(sweep_dir):
         remedy = how_to_start(name, frozen_names(results_dir))
         raise errors.invalid("sweep", name, f"be a sweep that was started, in {results_dir}", remedy)
     stored, cells = read(sweep_dir)
@@ -256,6 +264,7 @@ def _head(sweep: SweepFile, rungs: Sequence[RungConfig], cells: Sequence[Cell], 
         overrides=tuple(extra),
         num_cells=len(cells),
         identity=_identity(sweep, rungs, cells),
+        code=sweep.trees.code if sweep.trees else None,
     )
 
 
@@ -271,25 +280,7 @@ def _identity(sweep: SweepFile, rungs: Sequence[RungConfig], cells: Sequence[Cel
     return fsio.digest(typed.dump([sweep.decision, sweep.search, list(rungs), names]))
 
 
-def _write(sweep_dir: Path, head: Head, cells: Sequence[Cell]) -> None:
-    """Create both files in one step; losing the race to another driver is fine."""
-    plan = "".join(fsio.canonical_json(fsio.finite(typed.dump(cell))) + "\n" for cell in cells)
-    head = dataclasses.replace(head, plan_sha256=hashlib.sha256(plan.encode()).hexdigest())
-    with fsio.explain_full_disk(sweep_dir):
-        folder = fsio.make_temporary(sweep_dir)
-        try:
-            fsio.write_text(folder / PLAN_FILE, plan)
-            fsio.write_json(folder / FROZEN_FILE, typed.dump(head))
-            with contextlib.suppress(OSError):  # another driver was first, or a stray file
-                folder.rename(sweep_dir)
-            if not _exists(sweep_dir):
-                for name in (PLAN_FILE, FROZEN_FILE):
-                    (folder / name).replace(sweep_dir / name)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def _is_untouched(results_dir: Path, name: str) -> bool:
+def is_untouched(results_dir: Path, name: str) -> bool:
     """Whether a frozen sweep is as it was written, and nothing of it has begun."""
     try:
         cells = load_frozen(results_dir, name).cells
@@ -297,19 +288,7 @@ def _is_untouched(results_dir: Path, name: str) -> bool:
         return False
     files = {path.name for path in (results_dir / name).iterdir()}
     begun = set(fsio.folders(results_dir / "runs")) & {cell.plan.run_id for cell in cells}
-    return files <= {PLAN_FILE, FROZEN_FILE} and not begun
-
-
-def _drop(sweep_dir: Path) -> None:
-    """Take both files away in one step, so that no other driver finds half of them."""
-    aside = fsio.make_temporary(sweep_dir)
-    with contextlib.suppress(FileNotFoundError):  # another driver did
-        sweep_dir.rename(aside / sweep_dir.name)
-    shutil.rmtree(aside, ignore_errors=True)
-
-
-def _exists(sweep_dir: Path) -> bool:
-    return (sweep_dir / FROZEN_FILE).exists() or (sweep_dir / PLAN_FILE).exists()
+    return files <= {PLAN_FILE, FROZEN_FILE, PATCHES} and not begun
 
 
 def read(sweep_dir: Path) -> tuple[Head, list[Cell]]:
@@ -343,4 +322,5 @@ def _frozen(sweep_dir: Path, head: Head, cells: list[Cell]) -> Frozen:
         amendments=added,
         more_trials=more,
         seen=head.seen,
+        code=head.code,
     )

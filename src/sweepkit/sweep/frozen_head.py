@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sweepkit import fsio
+from sweepkit.code.levels import Code
 from sweepkit.config import typed
 from sweepkit.config.schema import RungConfig
 from sweepkit.errors import ConfigError, DamagedError, FrozenPlanError, SweepkitError
@@ -29,6 +30,7 @@ class Head:
         num_cells: how many cells were frozen.
         identity: hash of what decides which runs there are and how they are judged, wherever they are run.
         seen: what was known of its runs.
+        code: the trees of its levels that are code.
         plan_sha256: of the bytes of ``plan.jsonl``.
         sha256: of all that.
     """
@@ -40,6 +42,7 @@ class Head:
     num_cells: int
     identity: str
     seen: Seen = field(default_factory=Seen)
+    code: Code | None = None
     plan_sha256: str = ""
     schema_version: int = SCHEMA_VERSION
     sha256: str = field(default="", metadata=typed.UNWRITTEN)
@@ -86,7 +89,7 @@ def tampered(path: Path, what: str) -> FrozenPlanError:
 def explain_change(sweep_dir: Path, stored: Head, head: Head) -> str:
     """Why ``head`` cannot be frozen where ``stored`` is: what differs, and the remedy."""
     changed = ["rungs"] if stored.rungs != head.rungs else []
-    before, after = stored.sweep, dataclasses.replace(head.sweep, replaced_seeds={})
+    before, after = stored.sweep, dataclasses.replace(head.sweep, replaced_seeds={}, trees=None)
     names = [item.name for item in dataclasses.fields(SweepFile) if item.name != "question"]
     changed += [name for name in names if getattr(before, name) != getattr(after, name)]
     if wanted := _only_more_trials(before, after, changed):

@@ -12,10 +12,12 @@ seed is a block that holds them all.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from sweepkit.config.schema import LadderConfig
+from sweepkit.config.schema import LadderConfig, RunConfig
 from sweepkit.errors import invalid
+from sweepkit.plan import build
+from sweepkit.plan.run_plan import RunPlan
 from sweepkit.sweep import reference_runs
 from sweepkit.sweep.cell import HORIZON, Cell
 from sweepkit.sweep.file import MULTIPLES, SweepFile
@@ -29,15 +31,22 @@ def wanted(sweep: SweepFile, ladder: LadderConfig | None) -> tuple[float, ...]:
     return tuple(ladder.reference_horizons)
 
 
-def with_reference_horizons(cells: Sequence[Cell], multiples: Sequence[float]) -> list[Cell]:
+def with_reference_horizons(
+    cells: Sequence[Cell],
+    multiples: Sequence[float],
+    build: Callable[[RunConfig], RunPlan] = build.build,
+) -> list[Cell]:
     """The cells of one rung, those of the reference's other horizons behind the reference's.
+
+    Args:
+        build: of the reference's code.
 
     Raises:
         ConfigError: a horizon comes out as long as the planned one, or without a step.
     """
     reference = [cell for cell in cells if cell.variant == cells[0].variant]
     first = [cell for cell in reference if cell.number == 0]
-    added = [_at(cell, multiple) for multiple in sorted(multiples) for cell in first]
+    added = [_at(cell, multiple, build) for multiple in sorted(multiples) for cell in first]
     return [*reference, *added, *cells[len(reference) :]]
 
 
@@ -54,7 +63,7 @@ def interleaved(cells: Sequence[Cell]) -> list[Cell]:
     return found
 
 
-def _at(cell: Cell, multiple: float) -> Cell:
+def _at(cell: Cell, multiple: float, build: Callable[[RunConfig], RunPlan]) -> Cell:
     steps = round(multiple * cell.plan.num_steps)
     if steps < 1 or steps == cell.plan.num_steps:
         raise invalid(
@@ -66,6 +75,8 @@ def _at(cell: Cell, multiple: float) -> Cell:
     config = cell.plan.config
     horizon = dataclasses.replace(config.horizon, num_steps=steps, target_flops=None)
     longer = dataclasses.replace(config, horizon=horizon)
-    plan = reference_runs.plan(reference_runs.reseeded(longer), config.seed, config.init_seed is not None)
+    plan = reference_runs.plan(
+        reference_runs.reseeded(longer), config.seed, config.init_seed is not None, build=build
+    )
     label = f"{cell.variant}@{multiple:g}x"
     return dataclasses.replace(cell, variant=label, variant_key=label, role=HORIZON, plan=plan)

@@ -33,6 +33,7 @@ def freeze(
     search: Mapping[str, Any] | None = None,
     name: str | None = None,
     check: Callable[[Sequence[Cell]], None] = lambda cells: None,
+    with_code: Callable[[SweepFile], SweepFile] = lambda sweep: sweep,
 ) -> frozen.Frozen:
     """Expand a multirun and freeze it.
 
@@ -40,12 +41,14 @@ def freeze(
         search: options of a search; None searches only where a field is an interval.
         name: of the sweep; None: ``multirun-<hash>``.
         check: as ``frozen.freeze`` takes it.
+        with_code: freezes what ``code`` names.
 
     Raises:
         ConfigError: an override is malformed, cannot be enumerated, or breaks a contract.
         FrozenPlanError: a frozen file of this multirun was edited, or there is another of that name.
     """
     sweep, extra = parse(arguments, search)
+    sweep = with_code(sweep)
     rungs = expand.rungs_of(expand.ladder_of(sweep, extra))
     cells = expand.expand_all(sweep, extra)
     content: list[Any] = [[cell.rung, cell.variant, cell.role, cell.plan.run_id] for cell in cells]

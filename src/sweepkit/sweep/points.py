@@ -19,7 +19,6 @@ from sweepkit.config import override as overriding
 from sweepkit.config.facts import spelled
 from sweepkit.config.schema import RunConfig
 from sweepkit.errors import ConfigError, FrozenPlanError
-from sweepkit.plan import build
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.sweep import conflicts, constraint, expand, last_rung, reference_runs, search_space, set_fields
 from sweepkit.sweep import labels as names
@@ -88,7 +87,7 @@ def check(spec: SearchSpec, stacks: Sequence[Stack], fixed: Sequence[Cell], extr
                 item = spell(key, value)
                 given = [spell(name, other) for name, other in search_space.parents(spec.space, key).items()]
                 try:
-                    plan = build.build(stack.config([*given, item, *expand.above(extra)]))
+                    plan = stack.plan([*given, item, *expand.above(extra)])
                 except ConfigError as error:
                     raise ConfigError(f"search.space.{key}: {error}") from error
                 _check_comparable(key, item, plan, plans[stack.rung], stack.decision.metric)
@@ -235,7 +234,9 @@ def cells(
     found = []
     for stack in stacks:
         composing = functools.partial(stack.config, [*overrides, *expand.above(extra)])
-        for plan in (reference_runs.plan(composing, seed, stack.own_weights) for seed in stack.seeds):
+        build = stack.planner(extra).build
+        for seed in stack.seeds:
+            plan = reference_runs.plan(composing, seed, stack.own_weights, build=build)
             if stack is stacks[0]:
                 _keep(constraints, plan)
             cell = Cell(label, key, VARIANT, stack.rung, plan, levels)
@@ -259,7 +260,7 @@ def check_unchanged(stacks: Sequence[Stack], extra: Sequence[str], fixed: Sequen
     """
     for stack in stacks:
         frozen = next(cell.plan for cell in fixed if cell.rung == stack.rung)
-        found = build.build(stack.config(expand.above(extra))).variant_id
+        found = stack.plan(expand.above(extra)).variant_id
         if found != frozen.variant_id:
             raise FrozenPlanError(
                 f"the reference comes out as {found}, but must be {frozen.variant_id} as it was frozen; "

@@ -57,17 +57,24 @@ def most_variants(sweep: SweepFile, num_fixed: int, rungs: Sequence[RungConfig],
     return min([num_variants, *limits])
 
 
-def plan(compose: Composing, seed: int, own_weights: bool, number: int = 0) -> RunPlan:
+def plan(
+    compose: Composing,
+    seed: int,
+    own_weights: bool,
+    number: int = 0,
+    build: Callable[[RunConfig], RunPlan] = build.build,
+) -> RunPlan:
     """The run of a variant with a seed; with ``own_weights`` from weights of this run alone.
 
     Args:
+        build: of the code that carries it out.
         compose: the variant's configuration with a seed, and with a seed of weights. Other fields may refer
             to them, so they are composed with the rest and not set afterwards.
     """
-    found = build.build(compose(seed, None))
+    found = build(compose(seed, None))
     if not own_weights:
         return found
-    return build.build(compose(seed, init_seed(found.variant_id, seed, number)))
+    return build(compose(seed, init_seed(found.variant_id, seed, number)))
 
 
 def reseeded(config: RunConfig) -> Composing:

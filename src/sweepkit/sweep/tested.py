@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from sweepkit.code.levels import Code
+from sweepkit.code.planner import FIELD
 from sweepkit.config import facts
 from sweepkit.config.facts import Identity
 from sweepkit.config.schema import RunConfig
@@ -49,10 +51,15 @@ class Change:
     rungs: str = ""
 
 
-def changes(cells: Iterable[Place], search: SearchSpec | None = None) -> list[Change]:
+def changes(
+    cells: Iterable[Place], search: SearchSpec | None = None, code: Code | None = None
+) -> list[Change]:
     """What every variant changes, in the order of the plan, then what is searched.
 
     The reference's other horizons are no variants.
+
+    Args:
+        code: what trees were frozen of, in whose words they are named.
     """
     cells = list(cells)
     of_rung = {cell.rung: cell.plan.config for cell in cells if cell.role == REFERENCE}
@@ -61,8 +68,9 @@ def changes(cells: Iterable[Place], search: SearchSpec | None = None) -> list[Ch
     planned = Counter(variant for variant, _ in variants)
     where: dict[tuple[str, str, str, str], list[str]] = {}
     for (variant, rung), config in variants.items():
-        for changed in _between(reference.get(rung, {}), flatten(config)):
-            where.setdefault((variant, *changed), []).append(rung)
+        for name, *values in _between(reference.get(rung, {}), flatten(config)):
+            before, after = (_in_words(value, code) if name == FIELD else value for value in values)
+            where.setdefault((variant, name, before, after), []).append(rung)
     found = [
         Change(*changed, "" if len(rungs) == planned[changed[0]] else ", ".join(rungs))
         for changed, rungs in where.items()
@@ -72,6 +80,14 @@ def changes(cells: Iterable[Place], search: SearchSpec | None = None) -> list[Ch
         old = {name: facts.spelled(base[name]) if name in base else _MISSING for name in search.space}
         found += [Change(SEARCH, name, old[name], item.in_words) for name, item in search.space.items()]
     return found
+
+
+def _in_words(value: str, code: Code | None) -> str:
+    """What a tree was frozen of."""
+    if code is None:
+        return value
+    level = code.level(value)
+    return level.in_words if level else code.reference.text if value == "null" else value
 
 
 def _between(base: Mapping[str, Any], mine: Mapping[str, Any]) -> list[tuple[str, str, str]]:

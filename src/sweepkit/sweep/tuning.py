@@ -106,9 +106,8 @@ def cells(sweep: SweepFile, extra: Sequence[str] = ()) -> list[Cell]:
     made = []
     for seed in seeds(sweep, extra):
         for point in chosen:
-            composing = functools.partial(
-                here.config, [*point.variant.overrides, *point.overrides, *expand.above(extra)]
-            )
+            own = [*point.variant.overrides, *point.overrides, *expand.above(extra)]
+            composing, build = functools.partial(here.config, own), here.planner(own).build
             is_reference = point.label == REFERENCE
             key = fsio.digest([point.variant.key, sorted(point.overrides)])[:12]
             made.append(
@@ -117,7 +116,7 @@ def cells(sweep: SweepFile, extra: Sequence[str] = ()) -> list[Cell]:
                     variant_key=point.variant.key if not point.overrides else key,
                     role=REFERENCE if is_reference else VARIANT,
                     rung=here.rung,
-                    plan=reference_runs.plan(composing, seed, own_weights=False),
+                    plan=reference_runs.plan(composing, seed, own_weights=False, build=build),
                     levels=point.variant.levels | point.values,
                 )
             )

@@ -21,6 +21,7 @@ from submitit import SlurmExecutor
 from submitit.core.utils import DelayedSubmission, FailedJobError, FailedSubmissionError, JobPaths
 
 from sweepkit import fsio
+from sweepkit.code import tree
 from sweepkit.config import variables
 from sweepkit.config.schema import SlurmConfig
 from sweepkit.errors import invalid
@@ -111,10 +112,14 @@ def settle_intents(results_dir: Path) -> None:
             _adopt(intent, job_id, results_dir)
 
 
-def parameters(slurm: SlurmConfig, resources: Resources, results_dir: Path) -> dict[str, Any]:
-    """What submitit is told of one array."""
+def parameters(
+    slurm: SlurmConfig, resources: Resources, results_dir: Path, name: str | None = None
+) -> dict[str, Any]:
+    """What submitit is told of one array; of runs with frozen code, with the name of their tree."""
     setup = list(slurm.setup)
-    if slurm.snapshot:
+    if name is not None:
+        setup += snapshot.tree_lines(tree.find(tree.root(results_dir), name))
+    elif slurm.snapshot:
         setup += snapshot.shell_lines(snapshot.take(submissions.folder(results_dir) / "snapshots"))
     value: dict[str, Any] = {
         **{name: variables.filled(getattr(slurm, name) or "") or None for name in _NAMES},

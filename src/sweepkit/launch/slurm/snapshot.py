@@ -15,9 +15,11 @@ from pathlib import Path
 
 import sweepkit
 from sweepkit import fsio
+from sweepkit.code import tree
 from sweepkit.config import commits, own_conf
 
 _PACKAGE = "sweepkit"
+_SHELL = frozenset({"PYTHONPATH", "SWEEPKIT_CONF_DIR"})  # which ``shell_lines`` says
 _SKIPPED = shutil.ignore_patterns("__pycache__", "*.pyc")
 
 
@@ -49,6 +51,12 @@ def shell_lines(folder: Path) -> list[str]:
         f"export PYTHONPATH={shlex.quote(str(folder))}${{PYTHONPATH:+:$PYTHONPATH}}",
         f"export SWEEPKIT_CONF_DIR={shlex.quote(str(folder / 'conf'))}",
     ]
+
+
+def tree_lines(folder: Path) -> list[str]:
+    """What a job script exports to carry out the runs of a frozen tree."""
+    others = {name: value for name, value in tree.worker_environment(folder).items() if name not in _SHELL}
+    return [*shell_lines(folder), *(f"export {name}={shlex.quote(value)}" for name, value in others.items())]
 
 
 def _digest(folders: list[Path]) -> str:

@@ -107,12 +107,15 @@ def submit(
             if losses.give_up(loss, launcher.max_attempts, results_dir):
                 result.given_up.append(loss.run.run_id)
         wanted = [_left(run) for run in free if not run.is_final]
-        for not_on, alike in elsewhere.apart(wanted, results_dir).items():
+        for not_on, anything in elsewhere.apart(wanted, results_dir).items():
             packing = elsewhere.alone(launcher) if not_on else launcher
-            for resources, some in _arrays(alike, packing, result, together, longest_min):
-                array = _new_array(title, some, resources, launcher, results_dir)
-                _place(array, parameters(launcher.slurm, resources, results_dir), not_on, results_dir)
-                result.submitted += sum(len(shard.plans) for shard in some)
+            for name in dict.fromkeys(plan.tree for plan in anything):  # a task has one package
+                alike = [plan for plan in anything if plan.tree == name]
+                for resources, some in _arrays(alike, packing, result, together, longest_min):
+                    array = _new_array(title, some, resources, launcher, results_dir)
+                    told = parameters(launcher.slurm, resources, results_dir, name)
+                    _place(array, told, not_on, results_dir)
+                    result.submitted += sum(len(shard.plans) for shard in some)
         result.jobs = _live_arrays(results_dir, set(ledger.runs))
     result.seconds = time.monotonic() - started
     return result

@@ -1,0 +1,80 @@
+"""What a sweep's code was frozen as: for every level its tree, where it came from, and its patch.
+
+It stands in ``frozen.json``; the patches, each against the reference's tree, beside it in ``code/``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from sweepkit import fsio
+from sweepkit.code import patch, tree
+from sweepkit.printable import counted
+
+#: Folder of a sweep's own with a patch for every tree.
+PATCHES = "code"
+
+
+@dataclass(frozen=True)
+class Level:
+    """A frozen tree and what it was made of.
+
+    Attributes:
+        text: as it was written; of the reference, which may be written nowhere, what it is in words.
+        tree: its name.
+        kind: here, ref, patch, folder, worktree or tree.
+        commit, base: of a ref, the commit and that which its changes start from.
+        commits: of a ref, those that it adds, as ``1234567 subject``.
+        files: path → lines added and removed.
+        left_out: paths that it changes elsewhere, which are not applied.
+    """
+
+    text: str
+    tree: str
+    kind: str
+    commit: str | None = None
+    base: str | None = None
+    commits: tuple[str, ...] = ()
+    files: dict[str, tuple[int, ...]] | None = None
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def in_words(self) -> str:
+        """``ideas/dyt.patch, 2 files +30 −4``."""
+        added, removed = (sum(item[side] for item in (self.files or {}).values()) for side in (0, 1))
+        return f"{self.text}, {counted(len(self.files or {}), 'file')} +{added} −{removed}"
+
+    def __str__(self) -> str:
+        """``in_words``, of a ref also its commits, and what is left out."""
+        commits = f"; {', '.join(self.commits)}" if self.commits else ""
+        out = f"; not of the package or conf: {', '.join(self.left_out)}" if self.left_out else ""
+        return f"{self.in_words} ({self.tree}{commits}{out})"
+
+
+@dataclass(frozen=True)
+class Code:
+    """All trees of a sweep."""
+
+    reference: Level
+    levels: tuple[Level, ...] = ()
+
+    def level(self, name: str | None) -> Level | None:
+        """The level of a tree, or of none."""
+        return next((item for item in self.levels if item.tree == name), None)
+
+
+def write_patches(code: Code, trees: Path, sweep_dir: Path) -> None:
+    """Write what every level changes into a sweep's folder."""
+    base = tree.find(trees, code.reference.tree)
+    for level in code.levels:
+        text = patch.between(base, tree.find(trees, level.tree))
+        fsio.make_folder(sweep_dir / PATCHES)
+        path = sweep_dir / PATCHES / f"{level.tree}.patch"
+        fsio.write_atomic(path, lambda file, text=text: file.write(text.encode(errors="surrogateescape")))  # type: ignore[misc]
+
+
+def read_patch(sweep_dir: Path, name: str) -> str | None:
+    """What a tree of a sweep changes; None where that was not kept."""
+    path = sweep_dir / PATCHES / f"{name}.patch"
+    return path.read_bytes().decode(errors="replace") if path.is_file() else None

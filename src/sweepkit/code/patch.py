@@ -1,0 +1,167 @@
+"""Patches: what they may touch, putting one on a tree, and the difference of two trees as one.
+
+A patch changes files of the package (``src/sweepkit/``) and of ``conf/``. Text alone: no binary file, link or
+submodule, whose content would not be in the patch. What it changes elsewhere (tests, docs) is left out and
+said; dependencies are the environment's, which all variants share, so a patch of them is refused.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from sweepkit.code import git, tree
+from sweepkit.code.git import GitError
+from sweepkit.errors import invalid
+
+#: Files that say what is installed.
+DEPENDENCIES = ("pyproject.toml", "constraints.txt")
+_LINK_OR_MODULE = re.compile(rb"^(?:new file mode|new mode|old mode) (120000|160000)$", re.MULTILINE)
+_BINARY = re.compile(rb"^(?:GIT binary patch|Binary files .* differ)$", re.MULTILINE)
+_NO_END = "\\ No newline at end of file\n"
+
+
+@dataclass(frozen=True)
+class Touched:
+    """What a patch changes.
+
+    Attributes:
+        files: path → lines added and removed.
+        left_out: paths outside of the package and conf, of which nothing is applied.
+    """
+
+    files: dict[str, tuple[int, int]]
+    left_out: tuple[str, ...] = ()
+
+
+def touched(where: str, content: bytes) -> Touched:
+    """What a patch changes.
+
+    Args:
+        where: the place it was named in, for errors.
+
+    Raises:
+        ConfigError: it is no patch, changes what it may not, or nothing of the package and conf.
+    """
+    if found := _LINK_OR_MODULE.search(content):
+        what = "symbolic link" if found[1] == b"120000" else "submodule"
+        contract = f"change files of text, and changes a {what}, whose content is elsewhere"
+        raise invalid(where, f"a {what}", contract, "put the files themselves there")
+    if _BINARY.search(content):
+        raise invalid(where, "a binary patch", "change files of text", "leave the binary file out")
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            found_lines = git.run(
+                Path(folder), "apply", "--numstat", "-z", "-", given=content, ceiling=True
+            ).decode(errors="surrogateescape")
+        except GitError as error:
+            raise invalid(where, "a file", f"be a patch ({error})", "write it with git diff") from None
+    counted = [item.split("\t", 2) for item in found_lines.split("\0") if item.count("\t") == 2]
+    paths = {path: (int(added), int(removed)) for added, removed, path in counted if added.isdecimal()}
+    for path in paths:
+        if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
+            contract = "name files inside of the checkout, without .. and from no root"
+            raise invalid(where, path, contract, "write the patch with git diff in the checkout")
+        if path in DEPENDENCIES:
+            contract = "leave the dependencies alone, which all variants share"
+            remedy = "install them for all and leave that file out, or give code: FOLDER with its own .venv"
+            raise invalid(where, path, contract, remedy)
+    inside = {path: number for path, number in paths.items() if is_inside(path)}
+    if not inside:
+        known = " and ".join(f"{part}/" for part in tree.CHECKOUT)
+        raise invalid(where, sorted(paths), f"change a file of {known}", "check which branch or file it is")
+    return Touched(inside, tuple(sorted(set(paths) - set(inside))))
+
+
+def is_inside(path: str) -> bool:
+    """Whether a path of a checkout is of the package or conf."""
+    return any(path.startswith(f"{part}/") for part in tree.CHECKOUT)
+
+
+def apply(where: str, content: bytes, work: Path, onto: str) -> None:
+    """Put a patch on a tree that is laid out as a checkout.
+
+    Args:
+        where: the place it was named in, for the error.
+        onto: what the tree is, in words.
+
+    Raises:
+        ConfigError: it does not apply; names the files.
+    """
+    parts = [f"--include={part}/*" for part in tree.CHECKOUT]
+    try:
+        git.run(work, "apply", "--whitespace=nowarn", *parts, "-", given=content, ceiling=True)
+    except GitError as error:
+        said = re.sub(r"error: ", "", str(error))
+        raise invalid(
+            where,
+            "a change",
+            f"apply to {onto} ({said})",
+            "rebase the branch, or write the patch anew against that",
+        ) from None
+    tree.refuse_links(work)
+
+
+def between(old: Path, new: Path) -> str:
+    """What turns one tree into another, as a patch of a checkout; empty where they are equal.
+
+    Args:
+        old, new: as they are kept, or laid out as a checkout.
+    """
+    before, after = _texts(old), _texts(new)
+    parts: list[str] = []
+    for path in sorted(before.keys() | after.keys()):
+        if before.get(path) != after.get(path):
+            parts.append(_one(path, _decoded(before.get(path)), _decoded(after.get(path))))
+    return "".join(parts)
+
+
+def counts(text: str) -> dict[str, tuple[int, int]]:
+    """Path → lines added and removed, of a patch that ``between`` wrote."""
+    found: dict[str, tuple[int, int]] = {}
+    path, is_head = "", False
+    for line in text.split("\n"):
+        if line.startswith("diff --git "):
+            path, is_head = line.rpartition(" b/")[2], True
+            found[path] = (0, 0)
+        elif line.startswith("@@"):
+            is_head = False
+        elif not is_head and line[:1] in "+-" and line:
+            added, removed = found[path]
+            found[path] = (added + (line[0] == "+"), removed + (line[0] == "-"))
+    return found
+
+
+def _one(path: str, old: str | None, new: str | None) -> str:
+    head = [f"diff --git a/{path} b/{path}\n"]
+    head += ["new file mode 100644\n"] if old is None else []
+    head += ["deleted file mode 100644\n"] if new is None else []
+    names = ("/dev/null" if old is None else f"a/{path}", "/dev/null" if new is None else f"b/{path}")
+    return "".join([*head, *_marked(list(difflib.unified_diff(_lines(old), _lines(new), *names)))])
+
+
+def _lines(text: str | None) -> list[str]:
+    *whole, end = (text or "").split("\n")
+    return [*(f"{line}\n" for line in whole), *([end] if end else [])]
+
+
+def _marked(lines: Sequence[str]) -> list[str]:
+    return [line if line.endswith("\n") else f"{line}\n{_NO_END}" for line in lines]
+
+
+def _texts(folder: Path) -> Mapping[str, bytes]:
+    places = tree.CHECKOUT.items()
+    return {
+        f"{place}/{path.relative_to(root).as_posix()}": path.read_bytes()
+        for place, name in places
+        for root in [folder / name if (folder / name).is_dir() else folder / place]
+        for path in tree.files_in(root)
+    }
+
+
+def _decoded(content: bytes | None) -> str | None:
+    return None if content is None else content.decode(errors="surrogateescape")
