@@ -83,7 +83,7 @@ def test_a_comment_changes_nothing_and_a_crash_is_the_variants(
     assert set(frame.loc[frame["code"].notna(), "variant"]) == {"idea=words", "idea=crash"}
     assert main.main(["diff", "codes", "idea=words"]) == 0
     assert "+    # words alone" in capsys.readouterr().out
-    folds = [block for block in sections.what_was_tested(content.gather("codes", results))]
+    folds = sections.what_was_tested(content.gather("codes", results))
     assert any("words.patch, 1 file +1 −0" in str(block.value) for block in folds)
 
     (folder,) = (path for path in tree.root(results).iterdir() if path.name == plans["idea=words"].tree)
