@@ -51,6 +51,7 @@ def test_the_wheel_brings_all_that_commands_need_in_an_empty_folder(installed: P
     assert installed.parent in package.parents, "the checkout was imported instead of the wheel"
     assert (package / "conf" / "config.yaml").is_file()
     assert (package / "sweeps" / "demo.yaml").is_file()
+    assert (package / "ideas" / "dyt.patch").is_file()
     assert list((package / "data" / "corpus").glob("*.parquet"))
     assert list((package / "data" / "corpus").glob("NOTICE*"))
     assert "depth: 4" in run(installed, tmp_path, "train", "model=d4", "--cfg", "job")
