@@ -31,9 +31,7 @@ def add_parser(subparsers: Any) -> None:
         subparsers, "diff", "What a sweep's levels that are code change, as they were frozen.", EPILOG
     )
     parser.add_argument("name", metavar="SWEEP", help="name of a sweep in the results folder, or its folder")
-    parser.add_argument(
-        "variant", metavar="VARIANT", nargs="?", help="whose patch to print; none: a table"
-    )
+    parser.add_argument("variant", metavar="VARIANT", nargs="?", help="whose patch to print; none: a table")
 
 
 def run(args: argparse.Namespace) -> int:
