@@ -1,12 +1,14 @@
-"""Noise, effects, axes and transfer; ``compare`` judges any table of runs."""
+"""Noise, effects, axes and transfer; ``compare`` judges any table of runs, ``fit`` finds laws in one."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from sweepkit.analysis.laws.fitting import Fit
     from sweepkit.promotion.compare import Comparison
     from sweepkit.sweep.decision import DecisionRule
 
@@ -39,3 +41,29 @@ def compare(
     from sweepkit.promotion.compare import compare as judged
 
     return judged(frame, reference, decision, allow_mixed_environments, seeds)
+
+
+def fit(frame: pd.DataFrame, **asked: Any) -> Fit:
+    """Optima, how they move with scale, compute-optimal sizes, critical batches or forecasts of a table.
+
+    Args:
+        frame: one row a run, columns as they are.
+        **asked: what is asked, in names of columns: the fields of ``laws.fitting.Question``. ``axis`` (and
+            ``by``, ``scale``) for optima, ``params`` with ``tokens`` or ``flops`` for sizes, with
+            ``is_forecast`` for forecasts, ``batch`` and ``tokens`` for critical batches, ``optimum`` and
+            ``scale`` for a law of known optima. A single name stands for a list of one.
+
+    Returns:
+        An object with ``optima``, ``ridges``, ``law``, ``sizes``, ``batches`` and ``forecast``.
+
+    Raises:
+        SweepkitError: a column is missing or holds no numbers, or there are too few runs for what is asked.
+    """
+    from sweepkit.analysis.laws import fitting
+
+    lists = {
+        key: (value,) if isinstance(value, str) or not isinstance(value, Iterable) else tuple(value)
+        for key, value in asked.items()
+        if key in fitting.LISTS
+    }
+    return fitting.fit(frame, fitting.Question(**(asked | lists)))

@@ -7,6 +7,7 @@ it: the rule and its hash, every run, the environments. The template escapes all
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -39,21 +40,34 @@ def write(sweep: str, results_dir: Path | None = None, output: Path | None = Non
 
 def render(content: Content) -> str:
     """The page as text."""
+    made = [(title, make.__name__, make(content)) for title, make in sections.SECTIONS.items()]
+    question = content.frozen.question if content.frozen else ""
+    return page(content.name, question, made, content.sweep_dir, content.problems, _cards(content))
+
+
+def page(
+    name: str,
+    question: str,
+    parts: Sequence[tuple[str, str, Sequence[sections.Block]]],
+    folder: Path | str,
+    problems: Sequence[str] = (),
+    cards: Sequence[tuple[str, str, str]] = (),
+) -> str:
+    """Any page: its title, what was asked, and sections (title, anchor, blocks); empty ones are left out."""
     environment = Environment(
         loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True
     )
     environment.globals["plain"] = numbers.plain
     environment.filters["options_whole"] = _options_whole
-    made = [(title, make.__name__, make(content)) for title, make in sections.SECTIONS.items()]
     return environment.get_template("page.html.jinja").render(
-        name=content.name,
-        question=content.frozen.question if content.frozen else "",
-        problems=content.problems,
-        cards=_cards(content),
-        sections=[(title, anchor, blocks) for title, anchor, blocks in made if blocks],
+        name=name,
+        question=question,
+        problems=problems,
+        cards=cards,
+        sections=[part for part in parts if part[2]],
         style=Markup(_HERE.joinpath("page.css").read_text()),
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        folder=content.sweep_dir,
+        folder=folder,
     )
 
 

@@ -1,0 +1,129 @@
+"""Least squares and the intervals of ratios, which may be unbounded.
+
+The place of a parabola's minimum is a ratio of two estimates. Its interval is Fieller's: all values that a t
+test at the same level would not reject. Where the data do not show that there is a minimum at all, that set
+has no end on one side or on both; then it says so, instead of a short interval around a guess.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special
+
+#: float64 where nothing else is said.
+Floats = NDArray[Any]
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Interval:
+    """From ``low`` to ``high``; None where it has no end on that side."""
+
+    low: float | None
+    high: float | None
+    confidence: float = CONFIDENCE
+
+    @property
+    def is_bounded(self) -> bool:
+        return self.low is not None and self.high is not None
+
+    def moved(self, by: float) -> Interval:
+        low, high = (None if end is None else end + by for end in (self.low, self.high))
+        return Interval(low, high, self.confidence)
+
+    def holds(self, value: float) -> bool:
+        return (self.low is None or value >= self.low) and (self.high is None or value <= self.high)
+
+    @classmethod
+    def around(cls, value: float, error: float, df: float, confidence: float = CONFIDENCE) -> Interval:
+        """A t interval; unbounded where nothing is left to estimate the error from."""
+        if df <= 0 or not math.isfinite(error):
+            return cls(None, None, confidence)
+        half = t_limit(df, confidence) * error
+        return cls(value - half, value + half, confidence)
+
+    @classmethod
+    def of_draws(cls, draws: Floats, confidence: float = CONFIDENCE) -> Interval:
+        """The central part of draws, of a bootstrap say; NaN draws are left out."""
+        there = draws[np.isfinite(draws)]
+        if len(there) < 2:
+            return cls(None, None, confidence)
+        low, high = np.quantile(there, [(1 - confidence) / 2, (1 + confidence) / 2])
+        return cls(float(low), float(high), confidence)
+
+
+def t_limit(df: float, confidence: float = CONFIDENCE) -> float:
+    """The two-sided limit of Student's t."""
+    return float(special.stdtrit(df, (1 + confidence) / 2))
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A linear fit.
+
+    Attributes:
+        beta_P, cov_PP: coefficients and their covariance, the noise's variance included.
+        sd, df: the noise's, from ``df`` degrees of freedom; sd is NaN where there are none.
+        residual_N: what is left.
+    """
+
+    beta_P: Floats
+    cov_PP: Floats
+    sd: float
+    df: int
+    residual_N: Floats
+
+
+def least_squares(x_NP: Floats, y_N: Floats, num_absorbed: int = 0) -> Fitted:
+    """Ordinary least squares.
+
+    Args:
+        num_absorbed: parameters that were taken out before (a mean a block).
+
+    Raises:
+        np.linalg.LinAlgError: columns that depend on each other.
+    """
+    if np.linalg.matrix_rank(x_NP) < x_NP.shape[1]:
+        raise np.linalg.LinAlgError("columns depend on each other")
+    beta_P: Floats
+    beta_P, *_ = np.linalg.lstsq(x_NP, y_N, rcond=None)
+    residual_N = y_N - x_NP @ beta_P
+    df = len(y_N) - x_NP.shape[1] - num_absorbed
+    variance = float(residual_N @ residual_N) / df if df > 0 else math.nan
+    cov_PP = np.linalg.inv(x_NP.T @ x_NP) * variance
+    return Fitted(beta_P, cov_PP, math.sqrt(variance), df, residual_N)
+
+
+def ratio(
+    top: float, bottom: float, cov_22: Floats, df: float, confidence: float = CONFIDENCE
+) -> tuple[Interval, float]:
+    """Fieller's interval of ``top / bottom``, and the standard error by the delta method.
+
+    Of a set that leaves out the middle, the part is taken that holds the estimate: the other one is of
+    parabolas that open downwards.
+    """
+    top, bottom = float(top), float(bottom)
+    value = top / bottom
+    gradient_2 = np.array([1.0, -value]) / bottom
+    error = math.sqrt(max(float(gradient_2 @ cov_22 @ gradient_2), 0.0))
+    if df <= 0 or not np.isfinite(cov_22).all():
+        return Interval(None, None, confidence), math.nan
+    t2 = t_limit(df, confidence) ** 2
+    # bottom²z² − 2·top·bottom·z + top² ≤ t²(V_tt − 2zV_tb + z²V_bb)
+    a = bottom**2 - t2 * float(cov_22[1, 1])
+    b = -2 * (top * bottom - t2 * float(cov_22[0, 1]))
+    c = top**2 - t2 * float(cov_22[0, 0])
+    inside = b * b - 4 * a * c
+    if a > 0:
+        root = math.sqrt(max(inside, 0.0))
+        return Interval(float(-b - root) / (2 * a), float(-b + root) / (2 * a), confidence), error
+    if inside <= 0 or a == 0:
+        return Interval(None, None, confidence), error
+    root = math.sqrt(inside)
+    first, second = sorted(((-b - root) / (2 * a), (-b + root) / (2 * a)))
+    return (Interval(second, None) if value >= second else Interval(None, first)), error

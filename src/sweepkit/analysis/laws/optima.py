@@ -1,0 +1,259 @@
+"""The best value along an axis: loss as a parabola in the logarithm, near the best level of every group.
+
+Only levels near the best one are fitted (the trust region: two on either side, or a factor of 4 where levels
+lie closer, up to a cliff), since no valley is a parabola far out. Seeds are blocks: what a seed does to all
+levels alike is taken out. Groups (depths, budgets) have a minimum of their own each; the curvature is their
+own or shared. The interval is Fieller's and may have no end. An optimum beyond the levels that were tried is
+*censored*: known to lie at least there.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from sweepkit import errors
+from sweepkit.analysis.laws import parabolas
+from sweepkit.analysis.laws.intervals import CONFIDENCE, Floats, Interval, ratio
+from sweepkit.analysis.laws.parabolas import AXES, CLIFF_FRAC, Axis, Curvature, Group, Parabola
+
+#: A step that rises by more than the parabola says is a cliff: a share of the loss, and so many SDs.
+_CLIFF_SDS = 5.0
+#: No extension beyond so many steps of the grid.
+_FARTHEST = 3.0
+#: An interval's end that lies farther from the grid than so many times its span is none.
+_NO_END = 3.0
+
+
+@dataclass(frozen=True)
+class Level:
+    """One value that was tried in one group.
+
+    Attributes:
+        loss: mean over its runs; None where one of them diverged.
+        fitted, residual: of the parabola, at the mean over seeds; None outside of the trust region.
+    """
+
+    value: float
+    num_runs: int
+    loss: float | None
+    fitted: float | None = None
+    residual: float | None = None
+
+
+@dataclass(frozen=True)
+class Step:
+    """The nearest cliff: between ``edge`` and ``beyond`` the loss rises by ``drop`` (None: it diverges)."""
+
+    edge: float
+    beyond: float
+    drop: float | None
+    factor: float  # from the optimum to the edge: edge / optimum, or on another axis the difference
+
+
+@dataclass(frozen=True)
+class Optimum:
+    """The best value of an axis in one group.
+
+    Attributes:
+        value: the parabola's minimum; the outermost level where it is censored.
+        interval: Fieller's, in the axis's own unit.
+        error: standard error in the axis's coordinate (of log value on a logarithmic axis).
+        loss, curvature: at the minimum; second derivative by the coordinate.
+        width: values whose loss is not distinguishable from the minimum's.
+        tolerated: values that lose less than the tolerance asked for.
+        censored: ``above`` or ``below`` the levels that were tried; empty where it is among them.
+        extend_to: values to add where the best level is the last one.
+        sd, df: noise of a run, and its degrees of freedom.
+    """
+
+    group: str
+    best_level: float
+    value: float | None
+    interval: Interval
+    error: float | None
+    loss: float | None
+    curvature: float | None
+    width: Interval
+    tolerated: Interval | None
+    censored: str
+    extend_to: float | None
+    cliff: Step | None
+    sd: float | None
+    df: int
+    levels: list[Level] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def has_value(self) -> bool:
+        return self.value is not None and not self.censored
+
+
+def optima(
+    x_N: Floats,
+    y_N: Floats,
+    groups: Sequence[str] | None = None,
+    seeds: Sequence[str] | None = None,
+    axis: str = "log",
+    curvature: Curvature = "auto",
+    tolerance: float | None = None,
+    confidence: float = CONFIDENCE,
+) -> list[Optimum]:
+    """The best value of every group, in the order in which groups appear.
+
+    Args:
+        x_N: the value that each run had.
+        y_N: its loss, lower is better; NaN or infinite where it diverged.
+        groups: what each run belongs to (depth, budget); None: all to one.
+        seeds: blocks; None: every run on its own.
+        axis: ``log``, ``one_minus`` (the logarithm of 1 − x, for betas) or ``linear``.
+        curvature: one for all groups, one each, or one each where their runs are enough for that.
+        tolerance: a loss that does not matter, in the metric's unit.
+
+    Raises:
+        ConfigError: a value that the axis does not have, or a group with fewer than three levels.
+    """
+    measure = AXES[axis]
+    bad_N = ~np.asarray(measure.is_valid(x_N), dtype=bool)
+    if bad_N.any():
+        value = float(x_N[bad_N][0])
+        raise errors.invalid(
+            "axis", value, measure.contract, "leave such rows out with --where, or --axis-scale linear"
+        )
+    names = ["all"] * len(x_N) if groups is None else list(groups)
+    blocks = [str(row) for row in range(len(x_N))] if seeds is None else list(seeds)
+    z_N = np.asarray(measure.forward(np.asarray(x_N, dtype=float)), dtype=float)
+    reach = 0.0 if axis == "linear" else parabolas.REACH_LOG
+    loss_N, is_blocked = np.asarray(y_N, dtype=float), seeds is not None
+    found = [
+        parabolas.group_of(name, z_N, loss_N, names, blocks, is_blocked, reach)
+        for name in dict.fromkeys(names)
+    ]
+    for _ in range(4):  # the region follows the parabola's minimum, not the luckiest level
+        fits, _ = parabolas.fit_all(found, curvature)
+        moved = [parabolas.recentred(group, fits[group.name]) for group in found]
+        if [group.region for group in moved] == [group.region for group in found]:
+            break
+        found = moved
+    fits, notes = parabolas.fit_all(found, curvature)
+    made = [_optimum(group, fits[group.name], measure, axis, tolerance, confidence) for group in found]
+    return [replace(item, notes=notes[item.group]) for item in made]
+
+
+def _optimum(
+    group: Group, fit: Parabola, measure: Axis, axis: str, tolerance: float | None, confidence: float
+) -> Optimum:
+    z_L, vertex = group.z_L, fit.vertex
+    best = float(z_L[int(np.argmin(group.mean_L))])
+    unknown = Interval(None, None, confidence)
+
+    def back(interval: Interval) -> Interval:
+        far = _NO_END * float(z_L[-1] - z_L[0])
+        low = None if interval.low is None or interval.low < z_L[0] - far else interval.low
+        high = None if interval.high is None or interval.high > z_L[-1] + far else interval.high
+        return Interval(_out(measure, low), _out(measure, high), confidence)
+
+    interval, error, width, tolerated = unknown, math.nan, unknown, None
+    if vertex is not None:
+        turn = np.array([[-1.0, 0.0], [0.0, 2.0]])  # to −b and 2c
+        found, error = ratio(-fit.b, 2 * fit.c, turn @ fit.cov_22 @ turn.T, fit.df, confidence)
+        interval = back(found.moved(fit.zero))
+        width = back(parabolas.distinguishable(fit, vertex, confidence))
+        if tolerance is not None:
+            half = math.sqrt(tolerance / fit.c)
+            tolerated = back(Interval(vertex - half, vertex + half, confidence))
+    cliff = _cliff(group, fit, best if vertex is None else vertex)
+    censored, bound, beyond = _edge(group, fit, best, cliff)
+    extend = None if not beyond else _out(measure, bound + beyond * _extension(group, vertex, bound, beyond))
+    return Optimum(
+        group.name,
+        _out(measure, best) or 0.0,
+        _out(measure, bound if censored else vertex),
+        interval,
+        error if math.isfinite(error) else None,
+        None if vertex is None else fit.at(vertex),
+        2 * fit.c if math.isfinite(fit.c) else None,
+        width,
+        tolerated,
+        censored,
+        extend,
+        None if cliff is None else _in_unit(cliff, measure, axis),
+        fit.sd if math.isfinite(fit.sd) else None,
+        fit.df,
+        _levels(group, fit, measure),
+    )
+
+
+def _out(measure: Axis, z: float | None) -> float | None:
+    """A coordinate as a value; what rounding added to a level is taken off."""
+    return None if z is None else float(f"{float(measure.back(np.asarray(z))):.11g}")
+
+
+def _edge(group: Group, fit: Parabola, best: float, cliff: Step | None) -> tuple[str, float, int]:
+    """Whether the optimum lies beyond what was tried, the outermost level there, and which way to extend.
+
+    A side whose next level diverged, or lies behind a cliff, is not extended.
+    """
+    stands = np.flatnonzero(np.isfinite(group.mean_L))
+    first, last = float(group.z_L[stands[0]]), float(group.z_L[stands[-1]])
+    is_open = {1: last == group.z_L[-1], -1: first == group.z_L[0]}
+    if cliff is not None:
+        side = 1 if cliff.beyond > cliff.edge else -1
+        is_open[side] = False
+        first, last = (first, cliff.edge) if side > 0 else (cliff.edge, last)
+    vertex = fit.vertex
+    if vertex is None:
+        goes_up = fit.b < 0 if math.isfinite(fit.b) else best == last
+        side = 1 if goes_up else -1
+    else:
+        side = 1 if vertex > last else -1 if vertex < first else 0
+    if side:
+        return ("above" if side > 0 else "below"), (last if side > 0 else first), side * is_open[side]
+    side = 1 if best == last else -1 if best == first else 0
+    return "", best, side * is_open.get(side, False)
+
+
+def _extension(group: Group, vertex: float | None, last: float, side: int) -> float:
+    """How far to extend: two steps of the grid, or one past the parabola's minimum where that is farther."""
+    step = float(np.median(np.diff(group.z_L)))
+    past = 0.0 if vertex is None else side * (vertex - last) + step
+    return float(min(max(2 * step, past), _FARTHEST * step))
+
+
+def _cliff(group: Group, fit: Parabola, centre: float) -> Step | None:
+    """The nearest step on either side that rises far more than the parabola does."""
+    best = int(np.argmin(group.mean_L))
+    low, sd = float(group.mean_L[best]), fit.sd if math.isfinite(fit.sd) else 0.0
+    found = []
+    for side in (1, -1):
+        for level in range(best, len(group.z_L) - 1) if side > 0 else range(best, 0, -1):
+            here, there = float(group.mean_L[level]), float(group.mean_L[level + side])
+            if not math.isfinite(here):
+                break
+            expected = fit.at(float(group.z_L[level + side])) - fit.at(float(group.z_L[level]))
+            surplus = there - here - max(expected if math.isfinite(expected) else 0.0, 0.0)
+            if not math.isfinite(there) or surplus > max(CLIFF_FRAC * abs(low), _CLIFF_SDS * sd):
+                drop = there - here if math.isfinite(there) else None
+                edge, beyond = float(group.z_L[level]), float(group.z_L[level + side])
+                found.append(Step(edge, beyond, drop, edge - centre))
+                break
+    return min(found, key=lambda step: abs(step.factor), default=None)
+
+
+def _in_unit(cliff: Step, measure: Axis, axis: str) -> Step:
+    edge, beyond = (_out(measure, item) or 0.0 for item in (cliff.edge, cliff.beyond))
+    return Step(edge, beyond, cliff.drop, math.exp(cliff.factor) if axis == "log" else cliff.factor)
+
+
+def _levels(group: Group, fit: Parabola, measure: Axis) -> list[Level]:
+    found = []
+    for place, (z, mean, count) in enumerate(zip(group.z_L, group.mean_L, group.count_L, strict=True)):
+        value, loss = _out(measure, float(z)) or 0.0, float(mean) if math.isfinite(mean) else None
+        inside = group.region[0] <= place <= group.region[1] and loss is not None and math.isfinite(fit.c)
+        fitted = fit.at(float(z)) if inside else None
+        residual = loss - fitted if inside and loss is not None and fitted is not None else None
+        found.append(Level(value, int(count), loss, fitted, residual))
+    return found

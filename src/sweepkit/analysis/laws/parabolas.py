@@ -1,0 +1,229 @@
+"""Losses as parabolas in a coordinate: which runs of a group are fitted, one curvature or one each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from sweepkit import errors
+from sweepkit.analysis.laws.intervals import Fitted, Floats, Interval, least_squares, t_limit
+
+#: Levels on either side of the best one that are fitted, and how far beyond them in the logarithm.
+REACH, REACH_LOG = 2, math.log(4.0) + 1e-9
+#: A step that rises by more than the parabola says: a share of the loss.
+CLIFF_FRAC = 0.02
+Curvature = Literal["auto", "shared", "separate"]
+
+
+@dataclass(frozen=True)
+class Axis:
+    """How a value is measured along the axis: its coordinate, and back."""
+
+    forward: Callable[[Floats], Floats]
+    back: Callable[[Floats], Floats]
+    contract: str
+    is_valid: Callable[[Floats], Floats]
+
+
+AXES = {
+    "log": Axis(np.log, np.exp, "be above 0 on a logarithmic axis", lambda x: x > 0),
+    "one_minus": Axis(
+        lambda x: -np.log1p(-x), lambda z: -np.expm1(-z), "be below 1 on an axis of 1 − x", lambda x: x < 1
+    ),
+    "linear": Axis(lambda x: x, lambda z: z, "be a number", np.isfinite),
+}
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs of one group: coordinate, loss (inf: diverged) and seed of each; its levels and what is fitted."""
+
+    name: str
+    z_N: Floats
+    y_N: Floats
+    block_N: list[str]
+    z_L: Floats
+    mean_L: Floats
+    count_L: Floats
+    reach: float
+    region: tuple[int, int]  # first and last level that is fitted
+
+    @property
+    def rows_N(self) -> Floats:
+        first, last = self.z_L[self.region[0]], self.z_L[self.region[1]]
+        found: Floats = (self.z_N >= first) & (self.z_N <= last) & np.isfinite(self.y_N)
+        return found
+
+
+def group_of(
+    name: str, z_N: Floats, y_N: Floats, names: list[str], blocks: list[str], is_blocked: bool, reach: float
+) -> Group:
+    mine = np.array([item == name for item in names])
+    z, y = z_N[mine], np.where(np.isfinite(y_N[mine]), y_N[mine], np.inf)
+    block = [blocks[row] for row in np.flatnonzero(mine)] if is_blocked else ["-"] * int(mine.sum())
+    z_L, place_N = np.unique(np.round(z, 12), return_inverse=True)
+    if len(z_L) < 3:
+        remedy = "run more levels, or leave the group out with --where"
+        raise errors.invalid(f"levels of {name}", len(z_L), "be three or more for a parabola", remedy)
+    count_L = np.bincount(place_N).astype(float)
+    mean_L = np.bincount(place_N, weights=y) / count_L
+    if not np.isfinite(mean_L).any():
+        raise errors.invalid(
+            f"runs of {name}", "diverged", "not all have diverged", "leave the group out with --where"
+        )
+    region = _region(z_L, mean_L, int(np.argmin(mean_L)), reach)
+    return Group(name, z_L[place_N], y, block, z_L, mean_L, count_L, reach, region)
+
+
+def _region(z_L: Floats, mean_L: Floats, centre: int, reach: float) -> tuple[int, int]:
+    """Levels around one of them, not past what diverged or towers over the rest; three where there are."""
+    low = float(np.min(mean_L))
+
+    def stands(level: int) -> bool:
+        return bool(mean_L[level] <= low + 5 * CLIFF_FRAC * abs(low))
+
+    def is_near(level: int) -> bool:
+        return abs(level - centre) <= REACH or abs(float(z_L[level] - z_L[centre])) <= reach
+
+    first = last = centre
+    while first > 0 and is_near(first - 1) and stands(first - 1):
+        first -= 1
+    while last < len(mean_L) - 1 and is_near(last + 1) and stands(last + 1):
+        last += 1
+    while last - first < 2 and last < len(mean_L) - 1 and stands(last + 1):
+        last += 1
+    while last - first < 2 and first > 0 and stands(first - 1):
+        first -= 1
+    return first, last
+
+
+def recentred(group: Group, fit: Parabola) -> Group:
+    if fit.vertex is None:
+        return group
+    centre = int(np.argmin(np.abs(group.z_L - fit.vertex) + np.where(np.isfinite(group.mean_L), 0, np.inf)))
+    return replace(group, region=_region(group.z_L, group.mean_L, centre, group.reach))
+
+
+@dataclass(frozen=True)
+class Parabola:
+    """y = a + b(z − zero) + c(z − zero)², with the joint covariance of b and c."""
+
+    zero: float
+    a: float
+    b: float
+    c: float
+    cov_22: Floats
+    sd: float
+    df: int
+
+    @property
+    def vertex(self) -> float | None:
+        return self.zero - self.b / (2 * self.c) if self.c > 0 else None
+
+    def at(self, z: float) -> float:
+        return self.a + self.b * (z - self.zero) + self.c * (z - self.zero) ** 2
+
+
+def fit_all(
+    groups: Sequence[Group], curvature: Curvature
+) -> tuple[dict[str, Parabola], dict[str, list[str]]]:
+    """Every group's parabola. Their own noise where its degrees of freedom are three or more, else pooled."""
+    parts = {group.name: _within(group) for group in groups}
+    spare = {name: len(y) - absorbed - 2 for name, (_, y, _, absorbed, _) in parts.items()}
+    is_thin = min(spare.values()) < 2 or min(g.region[1] - g.region[0] for g in groups) < 2
+    shared = curvature == "shared" or (curvature == "auto" and is_thin and len(groups) > 1)
+    notes: dict[str, list[str]] = {group.name: [] for group in groups}
+    if shared:
+        said = "curvature shared between groups" + (
+            ": too few runs for one each" if curvature == "auto" else ""
+        )
+        for item in notes.values():
+            item.append(said)
+        return _fit_shared(groups, parts), notes
+    own: dict[str, Fitted] = {}
+    for group in groups:
+        x_NP, y_N, _, absorbed, _ = parts[group.name]
+        try:
+            own[group.name] = least_squares(x_NP, y_N, absorbed)
+        except np.linalg.LinAlgError:
+            notes[group.name].append("too few levels stand for a parabola of its own")
+    df = sum(item.df for item in own.values() if item.df > 0)
+    total = sum(float(item.residual_N @ item.residual_N) for item in own.values())
+    fits = {}
+    for group in groups:
+        zero, mean_y, mean_P = parts[group.name][2], *parts[group.name][4]
+        fitted = own.get(group.name)
+        if fitted is None:
+            fits[group.name] = Parabola(
+                zero, math.nan, math.nan, math.nan, np.full((2, 2), math.nan), math.nan, 0
+            )
+            continue
+        sd, here, cov = fitted.sd, fitted.df, fitted.cov_PP
+        if here < 3 and df > here and len(groups) > 1:
+            sd, here = math.sqrt(total / df), df
+            cov = np.linalg.inv(parts[group.name][0].T @ parts[group.name][0]) * sd**2
+            notes[group.name].append(f"noise pooled over groups ({df} degrees of freedom)")
+        b, c = (float(item) for item in fitted.beta_P)
+        fits[group.name] = Parabola(zero, mean_y - b * mean_P[0] - c * mean_P[1], b, c, cov, sd, here)
+    return fits, notes
+
+
+_Part = tuple[Floats, Floats, float, int, tuple[float, Floats]]
+
+
+def _within(group: Group) -> _Part:
+    """Centred columns (z, z²) and loss with every block's mean taken out; zero, blocks, and the means."""
+    rows_N = group.rows_N
+    z_N, y_N = group.z_N[rows_N], group.y_N[rows_N]
+    zero = float(group.z_L[group.region[0] : group.region[1] + 1].mean())
+    x_NP = np.stack([z_N - zero, (z_N - zero) ** 2], axis=1)
+    names, place_N = np.unique([group.block_N[row] for row in np.flatnonzero(rows_N)], return_inverse=True)
+    count_B = np.bincount(place_N)
+    means_BP = np.stack([np.bincount(place_N, weights=column) / count_B for column in x_NP.T], axis=1)
+    mean_B = np.bincount(place_N, weights=y_N) / count_B
+    whole = (float(y_N.mean()), x_NP.mean(axis=0))
+    return x_NP - means_BP[place_N], y_N - mean_B[place_N], zero, len(names), whole
+
+
+def _fit_shared(groups: Sequence[Group], parts: dict[str, _Part]) -> dict[str, Parabola]:
+    """One curvature, a slope for each group."""
+    rows = [len(parts[group.name][1]) for group in groups]
+    x_NP, y_N = np.zeros((sum(rows), len(groups) + 1)), np.concatenate([parts[g.name][1] for g in groups])
+    start = 0
+    for place, (group, count) in enumerate(zip(groups, rows, strict=True)):
+        x_NP[start : start + count, [place, -1]] = parts[group.name][0]
+        start += count
+    try:
+        fitted = least_squares(x_NP, y_N, sum(parts[group.name][3] for group in groups))
+    except np.linalg.LinAlgError:
+        raise errors.invalid(
+            "levels", "too few", "be three or more in some group", "run more levels"
+        ) from None
+    fits = {}
+    for place, group in enumerate(groups):
+        pick = np.ix_([place, len(groups)], [place, len(groups)])
+        b, c = float(fitted.beta_P[place]), float(fitted.beta_P[-1])
+        _, _, zero, _, (mean_y, mean_P) = parts[group.name]
+        a = mean_y - b * float(mean_P[0]) - c * float(mean_P[1])
+        fits[group.name] = Parabola(zero, a, b, c, fitted.cov_PP[pick], fitted.sd, fitted.df)
+    return fits
+
+
+def distinguishable(fit: Parabola, vertex: float, confidence: float) -> Interval:
+    """Where c·d² ≤ t·SE of the difference to the minimum, d the distance from it."""
+    if fit.df <= 0:
+        return Interval(None, None, confidence)
+    t2, v = t_limit(fit.df, confidence) ** 2, fit.cov_22
+    at = 2 * (vertex - fit.zero)
+    # |d|·sqrt(V_b + 2(at + d)V_bc + (at + d)²V_c)·t ≥ c·d²
+    a = fit.c**2 - t2 * v[1, 1]
+    b = -2 * t2 * (v[0, 1] + at * v[1, 1])
+    c = -t2 * (v[0, 0] + 2 * at * v[0, 1] + at**2 * v[1, 1])
+    if a <= 0:
+        return Interval(None, None, confidence)
+    root = math.sqrt(max(b * b - 4 * a * c, 0.0))
+    return Interval(vertex + (-b - root) / (2 * a), vertex + (-b + root) / (2 * a), confidence)

@@ -1,0 +1,87 @@
+"""Columns of a table of runs by the names that a user gives them: numbers, labels, losses."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from sweepkit import errors
+from sweepkit.analysis.laws.intervals import Floats
+from sweepkit.results.columns import LEVEL
+
+#: States of runs that diverged, and of all that have answered; a table without states has ended runs.
+_DIVERGED, _ANSWERED = "diverged", ("complete", "finished", "diverged")
+_LEAVE_OUT = "leave such rows out with --where"
+
+
+def ended(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Runs that have answered, and a sentence about the others."""
+    if "state" not in frame:
+        return frame, []
+    answered = frame["state"].astype("string").str.lower().isin(_ANSWERED).fillna(False).astype(bool)
+    left = int((~answered).sum())
+    return frame[answered], [f"{left} rows that have not ended with an answer left out"] if left else []
+
+
+def column(frame: pd.DataFrame, name: str, option: str) -> str:
+    """The column that is called so, or the axis of a sweep that is.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    names = [str(item) for item in frame.columns]
+    for known in (name, f"{LEVEL}{name}"):
+        if known in names:
+            return known
+    raise errors.invalid(option, name, "name a column of the table", errors.did_you_mean(name, names))
+
+
+def numbers(frame: pd.DataFrame, name: str, option: str) -> Floats:
+    """A column as numbers, NaN where it is empty.
+
+    Raises:
+        ConfigError: there is no such column, or it holds words.
+    """
+    found = column(frame, name, option)
+    values = pd.to_numeric(frame[found], errors="coerce")
+    words = frame[found][values.isna() & frame[found].notna()].astype(str)
+    words = words[~words.str.lower().isin(["nan", ""])]
+    if len(words):
+        remedy = f"name a column of numbers, or {_LEAVE_OUT}"
+        raise errors.invalid(option, str(words.iloc[0]), f"be a number in column {found}", remedy)
+    return np.asarray(values.astype("float64").to_numpy(na_value=np.nan), dtype=float)
+
+
+def positive(frame: pd.DataFrame, name: str, option: str) -> Floats:
+    """A column of numbers above 0, as a logarithm needs them.
+
+    Raises:
+        ConfigError: one of them is not, or as ``numbers``.
+    """
+    values = numbers(frame, name, option)
+    bad = ~(values > 0)
+    if bad.any():
+        contract = f"be above 0 in every row of column {name}"
+        raise errors.invalid(option, float(values[bad][0]), contract, _LEAVE_OUT)
+    return values
+
+
+def losses(frame: pd.DataFrame, name: str) -> Floats:
+    """Losses, NaN where a run diverged.
+
+    Raises:
+        ConfigError: no run has one, or as ``numbers``.
+    """
+    loss_N = numbers(frame, name, "--loss")
+    if "state" in frame:
+        has_diverged = (frame["state"] == _DIVERGED).fillna(False).to_numpy(dtype=bool)
+        loss_N = np.where(has_diverged, np.nan, loss_N)
+    if not np.isfinite(loss_N).any():
+        raise errors.invalid("--loss", name, "be there for some run", "name the column with losses")
+    return loss_N
+
+
+def labels(frame: pd.DataFrame, name: str, option: str) -> list[str]:
+    """A column as names of groups."""
+    found = frame[column(frame, name, option)]
+    return [f"{item:.6g}" if isinstance(item, float) else str(item) for item in found]

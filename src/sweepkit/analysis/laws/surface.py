@@ -1,0 +1,276 @@
+"""The loss as a surface of size and tokens: L = E + A/N^α + B/D^β (approach 3 of Hoffmann et al., 2022).
+
+Fitted as there: the Huber loss (δ = 1e-3) of log L minus log-sum-exp of the three terms, from many starts.
+Every start, and every replicate of a bootstrap, is a row of one array, and all of them take damped
+Gauss-Newton steps together, each with its own damping, so that a bootstrap costs seconds. Terms are measured
+at the middle of the data (geometric means of N and D), where they are least entangled, and as logarithms, so
+that none turns negative.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from sweepkit.analysis.laws.intervals import Floats
+
+HUBER_DELTA = 1e-3
+_STEPS, _POLISHED, _CHUNK = 400, 5, 500_000
+_LIMITS = np.array([[-40.0, -40.0, -40.0, -6.0, -6.0, -1.0], [20.0, 20.0, 20.0, 1.5, 1.5, 1.0]])
+#: First guesses: the exponents, and how much of log L in the middle is irreducible.
+_EXPONENTS, _SHARES = (0.1, 0.25, 0.45, 0.8, 1.5), (0.02, 0.4, 0.75, 0.95)
+
+
+@dataclass(frozen=True)
+class Surface:
+    """L = E + A/N^α + B/D^β.
+
+    Attributes:
+        objective: sum of the Huber losses of log L.
+        log_residual_N: log L − the surface's.
+    """
+
+    e: float
+    a: float
+    b: float
+    alpha: float
+    beta: float
+    objective: float
+    log_residual_N: Floats
+
+    def at(self, params: Floats, tokens: Floats) -> Floats:
+        return self.e + self.a * params**-self.alpha + self.b * tokens**-self.beta
+
+    @property
+    def params_exponent(self) -> float:
+        """a in N ∝ C^a for the best size at a budget C ∝ N·D; tokens go with 1 − a."""
+        return self.beta / (self.alpha + self.beta)
+
+    def best_params(self, flops: Floats, flops_per_param_token: float = 6.0) -> Floats:
+        """The size with the lowest loss at a budget C = k·N·D."""
+        g = (self.alpha * self.a / (self.beta * self.b)) ** (1 / (self.alpha + self.beta))
+        best: Floats = g * (flops / flops_per_param_token) ** self.params_exponent
+        return best
+
+
+@dataclass(frozen=True)
+class Prior:
+    """What is known of a surface before: normal in rows of ``rows_KP`` @ (a, b, e, log α, log β, bend).
+
+    a, b, e are logarithms of the terms at the middle of the data.
+    """
+
+    rows_KP: Floats
+    mean_KS: Floats
+    sd_K: Floats
+
+    def at(self, rows: Any) -> Prior:
+        """That of some replicates; one mean is everybody's."""
+        mean_KS = self.mean_KS if self.mean_KS.shape[1] == 1 else self.mean_KS[:, rows]
+        return Prior(self.rows_KP, mean_KS, self.sd_K)
+
+
+def design(params_N: Floats, tokens_N: Floats) -> tuple[Floats, Floats, float, float]:
+    """log N and log D from their middles, and the middles."""
+    u_N, v_N = np.log(np.asarray(params_N, dtype=float)), np.log(np.asarray(tokens_N, dtype=float))
+    return u_N - u_N.mean(), v_N - v_N.mean(), float(u_N.mean()), float(v_N.mean())
+
+
+def terms(theta_SP: Floats, u_N: Floats, v_N: Floats) -> tuple[Floats, Floats]:
+    """log L of every row of parameters (S, N), and the three terms' shares of L (S, N, 3).
+
+    A sixth parameter bends both removable terms along tokens a parameter: they are multiplied with
+    exp(bend · (log D/N, from its middle)²).
+    """
+    a, b, e, log_alpha, log_beta = (theta_SP[:, [place]] for place in range(5))
+    bent = theta_SP[:, [5]] * (v_N - u_N) ** 2 if theta_SP.shape[1] > 5 else 0.0
+    floor_SN = np.broadcast_to(e, (len(theta_SP), len(u_N)))
+    parts_SN3 = np.stack(
+        [a - np.exp(log_alpha) * u_N + bent, b - np.exp(log_beta) * v_N + bent, floor_SN], axis=2
+    )
+    top_SN = parts_SN3.max(axis=2)
+    parts_SN3 = np.exp(parts_SN3 - top_SN[:, :, None])
+    total_SN = parts_SN3.sum(axis=2)
+    return top_SN + np.log(total_SN), parts_SN3 / total_SN[:, :, None]
+
+
+def minimise(
+    theta_SP: Floats,
+    u_N: Floats,
+    v_N: Floats,
+    y_SN: Floats,
+    weight_SN: Floats,
+    delta: float = HUBER_DELTA,
+    prior: Prior | None = None,
+    is_rough: bool = False,
+) -> tuple[Floats, Floats]:
+    """Parameters and objective of every row, each from its own start, data and weights.
+
+    Args:
+        theta_SP: starts: a, b, e (logarithms of the terms at the middle), log α, log β; a sixth column is
+            the bend.
+        y_SN: log losses, (1, N) or (S, N).
+        weight_SN: of each run, (1, N) or (S, N); a bootstrap's counts.
+        is_rough: stop where another step gains less than 1e-5 of the objective; else 1e-9.
+    """
+    limits = _LIMITS[:, : theta_SP.shape[1]]
+    least, patience = (1e-5, 4) if is_rough else (1e-9, 12)
+    rows = max(1, _CHUNK // max(1, len(u_N) * 5))
+    if len(theta_SP) > rows:
+        parts = []
+        for start in range(0, len(theta_SP), rows):
+            here = slice(start, start + rows)
+            y_now, weight_now = (item if len(item) == 1 else item[here] for item in (y_SN, weight_SN))
+            prior_now = None if prior is None else prior.at(here)
+            parts.append(minimise(theta_SP[here], u_N, v_N, y_now, weight_now, delta, prior_now, is_rough))
+        return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
+    y_SN, weight_SN = (np.broadcast_to(item, (len(theta_SP), len(u_N))) for item in (y_SN, weight_SN))
+    theta_SP = np.clip(theta_SP, *limits)
+    damping_S, live_S = np.full(len(theta_SP), 1e-2), np.ones(len(theta_SP), dtype=bool)
+    value_S = _objective(theta_SP, u_N, v_N, y_SN, weight_SN, delta, prior, slice(None))
+    quiet_S = np.zeros(len(theta_SP), dtype=int)
+    for _ in range(_STEPS):
+        at = np.flatnonzero(live_S)
+        if len(at) == 0:
+            break
+        gradient_SP, hessian_SPP = _curvature(
+            theta_SP[at], u_N, v_N, y_SN[at], weight_SN[at], delta, prior, at
+        )
+        diagonal_SP = np.einsum("spp->sp", hessian_SPP)
+        damped = hessian_SPP + (damping_S[at, None] * (diagonal_SP + 1e-12))[:, :, None] * np.eye(
+            theta_SP.shape[1]
+        )
+        step_SP = np.linalg.solve(damped, -gradient_SP[:, :, None])[:, :, 0]
+        step_SP *= np.minimum(1.0, 2.0 / np.maximum(np.abs(step_SP).max(axis=1), 1e-300))[:, None]
+        tried_SP = np.clip(theta_SP[at] + step_SP, *limits)
+        tried_S = _objective(tried_SP, u_N, v_N, y_SN[at], weight_SN[at], delta, prior, at)
+        better = tried_S < value_S[at]
+        gain = np.where(better, value_S[at] - tried_S, 0.0) / np.maximum(value_S[at], 1e-300)
+        quiet_S[at] = np.where(better & (gain > least), 0, quiet_S[at] + 1)
+        theta_SP[at[better]], value_S[at[better]] = tried_SP[better], tried_S[better]
+        damping_S[at] = np.clip(np.where(better, damping_S[at] / 4, damping_S[at] * 5), 1e-9, 1e9)
+        live_S[at] = quiet_S[at] < patience
+    return theta_SP, value_S
+
+
+def _pulls(theta_SP: Floats, prior: Prior, at: Any) -> Floats:
+    """How far from the prior's mean, in its standard deviations (S, K)."""
+    found: Floats = (theta_SP @ prior.rows_KP.T - prior.at(at).mean_KS.T) / prior.sd_K
+    return found
+
+
+def _objective(
+    theta_SP: Floats,
+    u_N: Floats,
+    v_N: Floats,
+    y_SN: Floats,
+    weight_SN: Floats,
+    delta: float,
+    prior: Prior | None,
+    at: Any,
+) -> Floats:
+    off_SN = np.abs(y_SN - terms(theta_SP, u_N, v_N)[0])
+    huber_SN = np.where(off_SN <= delta, 0.5 * off_SN**2, delta * (off_SN - 0.5 * delta))
+    total_S = (weight_SN * huber_SN).sum(axis=1)
+    if prior is not None:
+        total_S = total_S + 0.5 * (_pulls(theta_SP, prior, at) ** 2).sum(axis=1)
+    found: Floats = total_S
+    return found
+
+
+def _curvature(
+    theta_SP: Floats,
+    u_N: Floats,
+    v_N: Floats,
+    y_SN: Floats,
+    weight_SN: Floats,
+    delta: float,
+    prior: Prior | None,
+    at: Any,
+) -> tuple[Floats, Floats]:
+    """Gradient, and Gauss-Newton's Hessian with Huber's weights, which bounds the true one from above."""
+    log_SN, share_SN3 = terms(theta_SP, u_N, v_N)
+    off_SN = y_SN - log_SN
+    w_SN = weight_SN * np.minimum(1.0, delta / np.maximum(np.abs(off_SN), 1e-300))
+    columns = [
+        share_SN3,
+        -share_SN3[:, :, :1] * np.exp(theta_SP[:, 3])[:, None, None] * u_N[:, None],
+        -share_SN3[:, :, 1:2] * np.exp(theta_SP[:, 4])[:, None, None] * v_N[:, None],
+        share_SN3[:, :, :2].sum(axis=2, keepdims=True) * ((v_N - u_N) ** 2)[:, None],
+    ]
+    jacobian_SNP = np.concatenate(columns, axis=2)[:, :, : theta_SP.shape[1]]
+    weighted_SNP = jacobian_SNP * w_SN[:, :, None]
+    gradient_SP = -np.einsum("snp,sn->sp", weighted_SNP, off_SN)
+    hessian_SPP = np.swapaxes(weighted_SNP, 1, 2) @ jacobian_SNP
+    if prior is not None:
+        scaled_KP = prior.rows_KP / prior.sd_K[:, None]
+        gradient_SP = gradient_SP + _pulls(theta_SP, prior, at) @ scaled_KP
+        hessian_SPP = hessian_SPP + scaled_KP.T @ scaled_KP
+    return gradient_SP, hessian_SPP
+
+
+def starts(y_N: Floats) -> Floats:
+    """A grid of first guesses (S, 5)."""
+    low, middle = float(np.exp(y_N.min())), float(np.exp(np.median(y_N)))
+    found = []
+    for alpha in _EXPONENTS:
+        for beta in _EXPONENTS:
+            for share in _SHARES:
+                e = share * low
+                rest = math.log(max(middle - e, 1e-6) / 2)
+                found.append([rest, rest, math.log(e), math.log(alpha), math.log(beta)])
+    return np.array(found)
+
+
+def fit(
+    params_N: Floats,
+    tokens_N: Floats,
+    loss_N: Floats,
+    delta: float = HUBER_DELTA,
+    weight_N: Floats | None = None,
+) -> Surface:
+    """The surface with the smallest objective of all starts."""
+    u_N, v_N, u, v = design(params_N, tokens_N)
+    y_N = np.log(np.asarray(loss_N, dtype=float))
+    weight_N = np.ones(len(y_N)) if weight_N is None else weight_N
+    theta_SP, value_S = minimise(starts(y_N), u_N, v_N, y_N[None], weight_N[None], delta, is_rough=True)
+    theta_SP = theta_SP[np.argsort(value_S)[:_POLISHED]]
+    theta_SP, value_S = minimise(theta_SP, u_N, v_N, y_N[None], weight_N[None], delta)
+    best = int(np.argmin(value_S))
+    residual_N = y_N - terms(theta_SP[[best]], u_N, v_N)[0][0]
+    return as_surface(theta_SP[best], u, v, float(value_S[best]), residual_N)
+
+
+def as_surface(theta_P: Floats, u: float, v: float, objective: float, residual_N: Floats) -> Surface:
+    """In its own constants, from terms at the middle of the data (``u``, ``v``: mean log N and log D)."""
+    alpha, beta = math.exp(theta_P[3]), math.exp(theta_P[4])
+    a, b = math.exp(theta_P[0] + alpha * u), math.exp(theta_P[1] + beta * v)
+    return Surface(math.exp(theta_P[2]), a, b, alpha, beta, objective, residual_N)
+
+
+def as_theta(surface: Surface, u: float, v: float) -> Floats:
+    """The inverse of ``as_surface``, (5,)."""
+    a, b = math.log(surface.a) - surface.alpha * u, math.log(surface.b) - surface.beta * v
+    return np.array([a, b, math.log(max(surface.e, 1e-17)), math.log(surface.alpha), math.log(surface.beta)])
+
+
+def refits(
+    surface: Surface,
+    params_N: Floats,
+    tokens_N: Floats,
+    loss_N: Floats,
+    weight_SN: Floats,
+    delta: float = HUBER_DELTA,
+) -> list[Surface]:
+    """The surface of every row of weights, from the one of all runs: bootstrap counts, or runs left out."""
+    u_N, v_N, u, v = design(params_N, tokens_N)
+    y_N = np.log(np.asarray(loss_N, dtype=float))
+    first_SP = np.repeat(as_theta(surface, u, v)[None], len(weight_SN), axis=0)
+    theta_SP, value_S = minimise(first_SP, u_N, v_N, y_N[None], weight_SN, delta, is_rough=True)
+    return [
+        as_surface(theta, u, v, float(value), np.empty(0))
+        for theta, value in zip(theta_SP, value_S, strict=True)
+    ]

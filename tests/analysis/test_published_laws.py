@@ -1,0 +1,125 @@
+"""Laws that others published, found again in their own tables (laws_tables/README.md, docs/reference)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from sweepkit.analysis import fit
+from sweepkit.analysis.laws import surface
+from sweepkit.analysis.laws.fitting import Fit
+from sweepkit.results import any_table
+
+TABLES = Path(__file__).parent / "laws_tables"
+REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
+OLMO = ("loss_c4_en", "loss_pile", "loss_wikitext_103", "loss_dolma_wiki", "loss_m2d2_s2orc")
+
+
+@pytest.fixture(scope="module")
+def chinchilla() -> Fit:
+    frame = pd.read_csv(TABLES / "chinchilla_points.csv")
+    return fit(
+        frame, loss="loss", params="Model Size", flops="Training FLOP", dropped=range(5), replicates=150
+    )
+
+
+def test_the_surface_of_2024_is_found_again(chinchilla: Fit) -> None:
+    """Besiroglu et al. (2024): E 1.8172, A 482.01, B 2085.43, α 0.3478, β 0.3658 without five points."""
+    (found,) = chinchilla.sizes
+    assert found.surface.objective <= 1.0228e-3
+    assert found.surface.e == pytest.approx(1.8172, abs=0.005)
+    assert found.surface.alpha == pytest.approx(0.3478, abs=0.003)
+    assert found.surface.beta == pytest.approx(0.3658, abs=0.003)
+
+
+def test_its_bootstrap_is_as_wide_as_theirs(chinchilla: Fit) -> None:
+    (found,) = chinchilla.sizes
+    for name, sd in (("E", 0.025), ("alpha", 0.015), ("beta", 0.021)):
+        assert found.constants[name].sd == pytest.approx(sd, rel=0.25), name
+
+
+def test_what_the_five_points_change_is_shown(chinchilla: Fit) -> None:
+    (found,) = chinchilla.sizes
+    (back,) = [item for item in found.influence if item.num_left_out == -5]
+    assert back.beta == pytest.approx(0.45, abs=0.01)
+
+
+def test_the_objective_is_the_published_one_at_the_published_constants() -> None:
+    """A second way to the same number: the formula as it is printed."""
+    frame = pd.read_csv(TABLES / "chinchilla_points.csv").iloc[5:]
+    n, c = frame["Model Size"].to_numpy(), frame["Training FLOP"].to_numpy()
+    published = 1.8172 + 482.01 / n**0.3478 + 2085.43 / (c / 6 / n) ** 0.3658
+    off = np.abs(np.log(frame["loss"].to_numpy()) - np.log(published))
+    huber = np.where(off <= 1e-3, off**2 / 2, 1e-3 * (off - 5e-4)).sum()
+    assert huber == pytest.approx(1.0228e-3, abs=1e-6)
+    assert surface.fit(n, c / 6 / n, frame["loss"].to_numpy()).objective < huber
+
+
+@pytest.mark.parametrize(
+    ("counting", "params", "tokens"),
+    [("kaplan", 0.54, 0.49), ("chinchilla", 0.37, 0.50), ("transformer_only", 0.70, 0.41)],
+)
+def test_exponents_of_each_way_of_counting(counting: str, params: float, tokens: float) -> None:
+    frame = pd.read_csv(REFERENCE / "compute_optimal.csv")
+    frame = frame[frame["counting"] == counting]
+    for column, published in (("params", params), ("tokens", tokens)):
+        law = fit(frame, optimum=column, scale="flops").law
+        assert law is not None
+        assert law.exponent == pytest.approx(published, abs=0.03)
+        assert law.interval.is_bounded and law.interval.holds(published)
+
+
+def test_weight_decay_does_not_contradict_one_over_width_squared() -> None:
+    """1.85 by least squares on four points, 1.97 without d20; as a published rule both are 1/width²."""
+    frame = pd.read_csv(REFERENCE / "weight_decay_optimum.csv")
+    law = fit(frame, optimum="optimal_weight_decay", scale="width", by="depth", rule=-2.0).law
+    assert law is not None and law.rule_p is not None
+    x, y = np.log(frame["width"]), np.log(frame["optimal_weight_decay"])
+    assert law.exponent == pytest.approx(float(np.polyfit(x, y, 1)[0])) == pytest.approx(-1.85, abs=0.005)
+    (without_d20,) = [point.exponent_without for point in law.points if point.name == "20"]
+    assert without_d20 == pytest.approx(-1.97, abs=0.005)
+    assert law.df == 2 and law.interval.holds(-2.0) and law.rule_p > 0.5
+    assert not law.interval.holds(0.0)
+    three = fit(frame.iloc[:3], optimum="optimal_weight_decay", scale="width", rule=-2.0).law
+    assert three is not None and three.df == 1
+    assert three.interval.holds(0.0), "three points alone show no law at all"
+
+
+@pytest.mark.parametrize("loss", OLMO)
+def test_a_ladder_forecasts_its_third_size(loss: str) -> None:
+    frame = pd.read_csv(TABLES / "olmo_ladder_small.csv")
+    found = fit(frame, loss=loss, params="params", tokens="tokens", is_forecast=True, num_sizes=2).forecast
+    assert found is not None and found.score is not None
+    assert found.score.mean_abs_error < 0.007 and found.score.coverage == 1.0
+    assert found.score.no_change_abs_error > 7 * found.score.mean_abs_error
+
+
+def test_widths_and_depths_forecast_the_largest_within_their_intervals() -> None:
+    frame = pd.read_json(TABLES / "gemstones_width_depth.jsonl", lines=True)
+    frame = frame[frame["tokens"] % 5e10 < 1.1e10]  # a few horizons are enough
+    found = fit(
+        frame,
+        loss="final_loss",
+        params="params_active_precise",
+        tokens="tokens",
+        is_forecast=True,
+        num_sizes=10,
+    ).forecast
+    assert found is not None and found.score is not None
+    assert found.score.mean_abs_error < 0.02 and found.score.coverage > 0.8
+
+
+def test_valleys_of_the_warm_up_have_cliffs_and_edges() -> None:
+    template = "d={width}_l={layers}_h={heads}-{batch}-{lr}-{decay}-{rows}-{tokens}-{warmup}-{last}"
+    frame = any_table.read(TABLES / "openlm_grid.json", template)
+    assert len(frame) == 435
+    frame = frame[(frame["width"] == 1024) & (frame["heads"] == 4)]
+    found = {item.group: item for item in fit(frame, loss="value", axis="warmup", by="layers").optima}
+    assert list(found) == ["4", "8", "12", "16", "24"]
+    cliff = found["16"].cliff
+    assert cliff is not None and (cliff.edge, cliff.beyond) == (200.0, 100.0) and (cliff.drop or 0) > 2
+    assert found["16"].extend_to is not None and found["16"].extend_to > 2000
+    assert not found["16"].interval.is_bounded, "the data do not say where the valley ends"
