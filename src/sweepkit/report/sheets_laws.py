@@ -292,8 +292,8 @@ def _forecast(found: Fit) -> Sheet:
             for value in (score.mean_abs_error, score.max_abs_error, score.no_change_abs_error)
         )
         sheet.notes.append(
-            f"{score.num_points} points of {score.num_sizes} sizes have run: off by {mean} in the mean, {most} "
-            f"at most (no change: {unchanged}); {100 * score.coverage:.0f}% inside, all points of "
+            f"{score.num_points} points of {score.num_sizes} sizes have run: off by {mean} in the mean, "
+            f"{most} at most (no change: {unchanged}); {100 * score.coverage:.0f}% inside, all points of "
             f"{score.sizes_covered} sizes; log score {score.log_score:.2f}"
         )
     sheet.notes += forecast.notes
