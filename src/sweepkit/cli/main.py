@@ -64,8 +64,9 @@ GROUPS: dict[str, tuple[Command, ...]] = {
         Command("report", "a sweep's verdicts and plots as one HTML page"),
         Command("diff", "what a sweep's levels that are code change"),
         Command("publish", "a decided sweep as tables and a page to commit"),
+        Command("import", "runs that others made, as a folder that the others here read", is_heavy=True),
         Command("fit", "laws: optima, how they move, sizes, batches, forecasts", is_heavy=True),
-        Command("verdict", "judge a CSV or parquet of runs that sweepkit did not make", is_heavy=True),
+        Command("verdict", "judge runs that sweepkit did not make: a table, an import", is_heavy=True),
     ),
     "Manage": (
         Command("resume", "go on with a sweep as it was frozen; rerun what failed"),

@@ -1,21 +1,27 @@
-"""``sweepkit verdict``: judge a table of runs that sweepkit did not make."""
+"""``sweepkit verdict``: judge runs that sweepkit did not make: a table, or what was imported."""
 
 from __future__ import annotations
 
 import argparse
 import json
-import warnings
+import math
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from sweepkit import fsio
-from sweepkit.errors import invalid
-from sweepkit.promotion import compare, table
+from sweepkit.analysis.unequal import Variance
+from sweepkit.cli import running
+from sweepkit.config import paths
+from sweepkit.errors import did_you_mean, invalid
+from sweepkit.promotion import after_import, compare, target, tries
 from sweepkit.promotion.compare import Comparison
-from sweepkit.report import tables, terminal
+from sweepkit.report import drawing, sheets_others, tables, terminal
 from sweepkit.report.sheets import AXIS_NAMES
+from sweepkit.results import columns, imported, store
+from sweepkit.results.imported import Imported
+from sweepkit.results.others import source, values
 from sweepkit.sweep.decision import SUPERIOR, DecisionRule
 
 #: Exit statuses; 2 is a request that was wrong.
@@ -24,13 +30,32 @@ _STATUS = {"promote": 0, "reject": 1, "inconclusive": 3}
 
 def run(args: argparse.Namespace) -> int:
     """Print the verdicts; the exit status is the outcome's. User errors raise ``SweepkitError``."""
-    found = compare.compare(
-        _read(args.runs),
-        args.reference,
-        DecisionRule.amended(args.overrides),
-        args.allow_mixed_environments,
-        args.seeds,
-    )
+    name, results_dir = running.place(args.runs)
+    said = None if Path(args.runs).is_file() else imported.find(results_dir / name)
+    runs = store.load(name, results_dir) if said else _read(args.runs)
+    if args.target is not None:
+        return _against_target(args, runs, said)
+    if said is not None and said.ledger is not None and args.reference is None:
+        return _ledger(args, runs, said, said.ledger)
+    if args.noise is not None or args.sigma is not None or args.variant:
+        option = "--noise" if args.noise else "--sigma" if args.sigma else "--variant"
+        what = "come with an import that is a ledger" if args.noise else "come with --target"
+        raise invalid(
+            option, args.noise or args.sigma or args.variant, f"{what}", "see sweepkit verdict --help"
+        )
+    mixed = args.allow_mixed_environments
+    if said is not None:
+        if args.seeds is not None:
+            raise invalid(
+                "--seeds", args.seeds, "be said when runs are imported", "import them again with it"
+            )
+        found = after_import.judged(runs, said, args.overrides, args.reference, mixed)
+    elif args.reference is None:
+        remedy = "say --reference VARIANT, or --target NUMBER for a bar"
+        raise invalid("--reference", None, "be a variant of the table", remedy)
+    else:
+        rule = DecisionRule.amended(args.overrides)
+        found = compare.compare(runs, args.reference, rule, mixed, args.seeds)
     if args.format == "json":
         print(json.dumps(fsio.finite(found.to_json()), indent=2, allow_nan=False))
     else:
@@ -38,49 +63,85 @@ def run(args: argparse.Namespace) -> int:
     return _STATUS[found.outcome.value]
 
 
-def _read(path: Path) -> pd.DataFrame:
-    suffix = path.suffix.lower()
-    if not path.is_file():
-        what = "be a file, and is a folder" if path.is_dir() else "be a file that exists"
-        raise invalid("--runs", str(path), what, "check the path; it is looked up from the current folder")
-    if suffix not in (".csv", ".tsv", ".parquet"):
-        remedy = "export your runs as one row a run"
-        raise invalid("--runs", str(path), "be a .csv, .tsv or .parquet file", remedy)
+def _read(where: str) -> pd.DataFrame:
+    """The table in a file; variants are called what is written: 0.10 is no 0.1, and one may be none."""
+    if not Path(where).is_file():
+        known = imported.names(paths.results_dir())
+        remedy = "check the path; sweepkit import SOURCE makes a folder of it" + (
+            f"; {did_you_mean(where, known)}" if known else ""
+        )
+        raise invalid("--runs", where, "be a file that exists, or an import", remedy)
+    found = source.read(where)
+    made = {}
+    for name in map(str, found.cells.columns):
+        cells = list(found.cells[name])
+        is_name = name == "variant"
+        dtype = columns.TEXT if is_name else values.guessed(cells, found.decimal)[0]
+        made[name] = pd.Series(values.read(found, name, cells, dtype), dtype=dtype)
+    return pd.DataFrame(made)
+
+
+def _against_target(args: argparse.Namespace, runs: pd.DataFrame, said: Imported | None) -> int:
+    """A bar asks for no smallest effect, and for no reference; α is a speedrun's where none is given."""
+    given = said.settings(args.overrides) if said else args.overrides
+    rule = DecisionRule.amended(["decision.min_effect=0", f"decision.alpha={target.ALPHA}", *given])
+    if said is None:
+        runs = _with_states(runs, rule)
+    sigma = _noise("--sigma", args.sigma) if args.sigma else None
+    found = target.judge(runs, args.target, sigma, rule, args.variant)
+    if args.format == "json":
+        print(json.dumps(fsio.finite(found.to_json()), indent=2, allow_nan=False))
+        return _STATUS[found.outcome.value]
+    console = terminal.console()
+    console.print(drawing.draw(sheets_others.against(found)))
+    for note in [*found.notes, *(said.notes if said else ())]:
+        console.print(note, style="dim")
+    better = [group.name for group in found.groups if group.outcome.value == "promote"]
+    side = "above" if rule.is_higher_better else "below"
+    console.print(f"shown to be {side} {args.target:g}: {', '.join(better) or 'none'}", style="bold")
+    return _STATUS[found.outcome.value]
+
+
+def _with_states(runs: pd.DataFrame, rule: DecisionRule) -> pd.DataFrame:
+    """A table that says nothing of how runs ended: those that have the metric are complete."""
+    if "state" in runs or rule.metric not in runs:
+        return runs
+    has_any = pd.to_numeric(runs[rule.metric], errors="coerce").notna()
+    return runs.assign(state=has_any.map({True: "complete", False: "failed"}))
+
+
+def _ledger(args: argparse.Namespace, runs: pd.DataFrame, said: Imported, column: str) -> int:
+    rule = DecisionRule.amended(["decision.min_effect=0", *said.settings(args.overrides)])
+    noise = _noise("--noise", args.noise) if args.noise else None
+    if noise is not None and "," not in args.noise:
+        remedy = f"write --noise {args.noise},DF: one less than the runs that measured it"
+        raise invalid("--noise", args.noise, "say with how many degrees of freedom it is known", remedy)
+    found = tries.judge(runs, column, noise, rule)
+    if args.format == "json":
+        print(json.dumps(fsio.finite(found.to_json()), indent=2, allow_nan=False))
+        return _STATUS[found.outcome.value]
+    console = terminal.console()
+    console.print(drawing.draw(sheets_others.tries(found)))
+    for note in [*found.notes, *said.notes]:
+        console.print(note, style="dim")
+    shown = ", ".join(item.name for item in found.shown) or "none"
+    word = "no verdict" if noise is None else f"more than noise, of {len(found.kept)} kept: {shown}"
+    console.print(word, style="bold")
+    return _STATUS[found.outcome.value]
+
+
+def _noise(option: str, text: str) -> Variance:
+    """``SD`` or ``SD,DF`` as a variance."""
+    sd, comma, df = text.partition(",")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)  # rows longer than the header
-            frame = pd.read_parquet(path) if suffix == ".parquet" else _read_csv(path)
-    except (OSError, ValueError, pd.errors.ParserWarning) as error:
-        raise invalid("--runs", str(path), f"be readable ({error})", "export it again") from error
-    if frame.empty:
-        raise invalid("--runs", str(path), "have rows", "export your runs as one row a run")
-    return frame
-
-
-def _read_csv(path: Path) -> pd.DataFrame:
-    """The table with names of variants as they are written: 0.10 is no 0.1, and one may be called none."""
-    mark = _separator(path)
-    # a comma at the end of every row moves no column; who separates by semicolons writes 0,91
-    how: Any = {
-        "sep": mark,
-        "index_col": False,
-        "encoding": "utf-8-sig",
-        "decimal": "," if mark == ";" else ".",
-    }
-    header = pd.read_csv(path, header=None, nrows=1, dtype=str, **how).iloc[0].dropna().tolist()
-    table.check_names(header)  # pandas would rename the second
-    frame: pd.DataFrame = pd.read_csv(path, **how)
-    if "variant" in frame:
-        names = pd.read_csv(path, usecols=["variant"], dtype=str, keep_default_na=False, **how)
-        frame["variant"] = names["variant"].where(names["variant"] != "", None)
-    return frame
-
-
-def _separator(path: Path) -> str:
-    """What separates the columns: of commas, semicolons, tabs and bars what the header has most of."""
-    with path.open(encoding="utf-8-sig", errors="replace") as file:
-        header = file.readline()
-    return max(",;\t|", key=header.count)
+        found = Variance(float(sd) ** 2, float(df) if comma else math.inf)
+    except ValueError:
+        raise invalid(option, text, "be SD or SD,DF", f"write {option} 0.0013,9") from None
+    if not (0.0 < found.value < math.inf) or not found.df > 0.0:
+        raise invalid(
+            option, text, "be an SD above 0, with degrees of freedom above 0", f"write {option} 0.0013,9"
+        )
+    return found
 
 
 def _print(found: Comparison) -> None:
@@ -91,14 +152,16 @@ def _print(found: Comparison) -> None:
         console.print(tables.transfer(found.transfer, found.decision.metric))
     for note in found.notes:
         console.print(note, style="dim")
-    console.print(f"{found.outcome.value}: {_shown(found)}", style="bold")
+    console.print(f"{found.outcome.value}: {_shown(found, found.promoted)}", style="bold")
+    if found.shown:
+        console.print(f"after the fact, for fresh runs to settle: {_shown(found, found.shown)}", style="bold")
 
 
-def _shown(found: Comparison) -> str:
+def _shown(found: Comparison, names: Sequence[str]) -> str:
     """What was shown of whom: better than the reference only where the rule asks the metric for that."""
     asked = [axis for axis, demand in found.decision.axes.judged.items() if demand == SUPERIOR]
     what = f"better than {found.reference}" if "steps" in asked else f"not worse than {found.reference}"
     cheaper = [AXIS_NAMES[axis] for axis in asked if axis != "steps"]
     if cheaper:
         what += f", and better on {' and '.join(cheaper)}"
-    return f"{what}: {', '.join(found.promoted) or 'none'}"
+    return f"{what}: {', '.join(names) or 'none'}"

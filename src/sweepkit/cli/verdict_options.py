@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 from sweepkit.cli import command_line
@@ -13,8 +12,11 @@ examples:
   sweepkit verdict --runs runs.csv --reference baseline
   sweepkit verdict --runs runs.parquet --reference baseline decision.alpha=0.01 decision.min_effect=0.0005
   sweepkit verdict --runs runs.csv --reference baseline --format json
+  sweepkit verdict --runs NAME decision.min_effect=0.002      what sweepkit import made, after the fact
+  sweepkit verdict --runs NAME --target 3.28 --sigma 0.0013    every variant against a bar
+  sweepkit verdict --runs NAME --noise 0.0005,9               a ledger of keeps: which are more than noise
 
-columns, separated by commas, semicolons, tabs or bars: variant, seed, val_bpb; where present depth,
+columns of a file, separated by commas, semicolons, tabs or bars: variant, seed, val_bpb; where present depth,
 train_time_s, num_steps, total_flops, hardware, state (sweepkit's words or wandb's: finished, crashed, killed;
 diverged counts against its variant, as an infinite loss does), and any other column of the runs table
 (sweepkit results --columns). A run without a loss is missing, a planned one is left out. Runs of one seed are
@@ -27,19 +29,32 @@ another column). decision.scores.COLUMN=MARGIN lets a score that is better when 
 Any other metric works too: decision.metric=accuracy decision.direction=higher decision.unit=ratio
 decision.min_effect=0.01 (the default is one of bits per byte, and not taken for others).
 
+--target asks of every variant whether its mean is better than a number; --sigma is the noise of one run that
+others have measured (SD, or SD,DF), else the runs' own; α is 0.001 there. A ledger (sweepkit import --ledger)
+needs --noise SD,DF.
+
 exit status: 0 some variant meets the rule, 1 all are rejected, 3 inconclusive, 2 the request was wrong.
 """
 
 
 def add_parser(subparsers: Any) -> None:
     parser = command_line.add_parser(
-        subparsers, "verdict", "Judge a CSV or parquet of runs by the rule that promotion uses.", _EPILOG
+        subparsers,
+        "verdict",
+        "Judge runs that sweepkit did not make by the rule that promotion uses.",
+        _EPILOG,
     )
     parser.add_argument(
-        "--runs", metavar="FILE", type=Path, required=True, help=".csv, .tsv or .parquet, a row a run"
+        "--runs", metavar="FILE|NAME", required=True, help="a table with a row a run, or an import"
+    )
+    parser.add_argument("--reference", metavar="VARIANT", help="what all others are compared with")
+    parser.add_argument("--target", metavar="NUMBER", type=float, help="judge every variant against a bar")
+    parser.add_argument("--sigma", metavar="SD[,DF]", help="with --target: the noise of one run")
+    parser.add_argument(
+        "--variant", metavar="VARIANT", action="append", default=[], help="with --target: this one alone"
     )
     parser.add_argument(
-        "--reference", metavar="VARIANT", required=True, help="what all others are compared with"
+        "--noise", metavar="SD,DF", help="of a ledger: the noise of one run, and how well known"
     )
     parser.add_argument(
         "--seeds",

@@ -9,7 +9,7 @@ a ladder's last rung would adopt is called ``promote``.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import pandas as pd
 
@@ -18,7 +18,7 @@ from sweepkit.analysis import comparable, transfer
 from sweepkit.analysis.transfer import TransferRow
 from sweepkit.config import typed
 from sweepkit.printable import counted
-from sweepkit.promotion import gate, shared_seeds, table, verdicts_table
+from sweepkit.promotion import gate, pairing, shared_seeds, table, verdicts_table
 from sweepkit.promotion.verdict_record import Outcome, Verdict
 from sweepkit.results.columns import PLANNED, REFERENCE, is_reference
 from sweepkit.results.record import RunState
@@ -37,6 +37,7 @@ class Comparison:
         verdicts: of every variant at every depth, smallest depth first; each promote, reject or inconclusive.
         transfer: every variant's effect at every depth.
         notes: what the table could not tell, one sentence each.
+        shown: of runs that others made, variants that would be promoted were it not after the fact.
     """
 
     reference: str
@@ -44,6 +45,7 @@ class Comparison:
     verdicts: list[Verdict]
     transfer: list[TransferRow]
     notes: list[str]
+    shown: list[str] = field(default_factory=list)
 
     @property
     def final(self) -> dict[str, Verdict]:
@@ -81,6 +83,7 @@ class Comparison:
             "outcomes": {name: self.outcome_of(name).value for name in self.final},
             "verdicts": typed.dump(self.verdicts),
             "notes": self.notes,
+            **({"shown_after_the_fact": self.shown} if self.shown else {}),
         }
 
 
@@ -140,6 +143,7 @@ def compare(
         )
     ]
     notes += [*said, *shared_seeds.note(shared_seeds.declared(frame, seeds))]
+    notes += pairing.saved([item for item in verdicts if item.rung == depths[-1]], rule)
     notes += [taken] if (taken := comparable.accepted(rows)) else []
     mixed = (verdict.evidence.mixed_environments for verdict in verdicts)
     notes += dict.fromkeys(filter(None, mixed))

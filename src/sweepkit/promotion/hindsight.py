@@ -54,13 +54,13 @@ class Hindsight:
         if known:
             why = f"{len(known)} of the {len(run_ids)} runs of this rung had been seen when it was frozen"
             by = f" ({judged_by(self.seen.judged)})" if self.seen.judged else ""
-            return [_taken_back(verdict, f"{why}{by}", self.seen.judged) for verdict in verdicts]
+            return [taken_back(verdict, f"{why}{by}", self.seen.judged) for verdict in verdicts]
         return [self._marked(verdict) for verdict in verdicts]
 
     def _marked(self, verdict: Verdict) -> Verdict:
         same = [item for item in self.earlier if item.run_ids & verdict.evidence.own_runs]
         if same:
-            return _taken_back(verdict, f"its runs had been {judged_by(same)} before", same)
+            return taken_back(verdict, f"its runs had been {judged_by(same)} before", same)
         base = set(verdict.evidence.reference_run_ids)
         shared = [item for item in self.earlier if item.run_ids & base]
         if not shared:
@@ -69,7 +69,8 @@ class Hindsight:
         return replace(verdict, notes=[*verdict.notes, note])
 
 
-def _taken_back(verdict: Verdict, why: str, judged: Sequence[Judgement]) -> Verdict:
+def taken_back(verdict: Verdict, why: str, judged: Sequence[Judgement] = ()) -> Verdict:
+    """The verdict after the fact: with ``why`` in front, and neither adopting nor promoting."""
     evidence = replace(verdict.evidence, after_the_fact=list(judged))
     outcome, said = verdict.outcome, f"{AFTER_THE_FACT}: {why}"
     if outcome in _FAVOURABLE:

@@ -17,7 +17,8 @@ import pandas as pd
 from sweepkit import errors
 from sweepkit.analysis import copies
 from sweepkit.promotion import shared_seeds
-from sweepkit.results.columns import CORRUPT, DELETED, LOST, PLANNED, REFERENCE, is_reference
+from sweepkit.results import state_words
+from sweepkit.results.columns import CORRUPT, PLANNED, REFERENCE, is_reference
 from sweepkit.results.record import RunState
 from sweepkit.sweep import last_rung, metric
 from sweepkit.sweep.decision import DecisionRule
@@ -28,17 +29,10 @@ _NEEDED = ("variant", "seed")
 _COSTS = ("train_time_s", "median_step_time_s", "num_steps", "total_flops")
 _TEXT = ("variant", "state", "failure_class", "hardware", "dtype", "device", "pair_key", "compile_key")
 _STATES = (*(state.value for state in RunState), PLANNED, CORRUPT)
-#: What other programs call a state; wandb's are finished, crashed, failed and killed.
-_SAID = {
-    **dict.fromkeys(("finished", "completed", "done", "success", "succeeded"), RunState.complete.value),
-    **dict.fromkeys(("crashed", "error", "errored"), RunState.failed.value),
-    **dict.fromkeys(("killed", "canceled", "stopped", DELETED), RunState.cancelled.value),
-    LOST: RunState.preempted.value,
-    "pending": PLANNED,
-}
 _MOST_LAYERS = 1e6
 _COPIES_NAMED = 3
 _LARGEST = 1e100  # squares of what is larger are no numbers
+_STEPS_ALIKE = 1.02
 _OPEN = (RunState.running.value, RunState.preempted.value)
 _EMPTY = "leave the cell empty where nothing was measured"
 
@@ -64,8 +58,7 @@ def read(frame: pd.DataFrame, reference: str, rule: DecisionRule, seeds: str | N
         if name in rows:
             rows[name] = rows[name].astype("string")
     if "state" in rows:
-        words = rows["state"].str.strip().str.lower()
-        rows["state"] = words.map(_SAID).fillna(words)
+        rows["state"] = rows["state"].map(state_words.ours, na_action="ignore").astype("string")
         # what was never run was not tried, and nothing has to be corrected for it
         rows = rows[(rows["state"] != PLANNED).fillna(True)].copy()
     _check_reference(list(dict.fromkeys(rows["variant"].dropna())), reference)
@@ -83,6 +76,7 @@ def read(frame: pd.DataFrame, reference: str, rule: DecisionRule, seeds: str | N
     depth = _depths(rows)
     rows["rung"] = [ALL_DEPTHS if pd.isna(value) else f"d{value}" for value in depth]
     _check_once(rows, reference, rule.metric)
+    _check_steps(rows)
     rows["variant"] = [
         REFERENCE + name.removeprefix(reference) if is_reference(name, reference) else name
         for name in rows["variant"]
@@ -262,6 +256,21 @@ def _check_once(rows: pd.DataFrame, reference: str, metric: str) -> None:
     twice = ~of_reference & rows.duplicated(["variant", "rung", "seed"])
     remedy = "delete one of the rows, or give runs on the same tokens seeds of their own and one pair_key"
     _check(rows, "seed", twice, "be there once for a variant", remedy)
+
+
+def _check_steps(rows: pd.DataFrame) -> None:
+    """Losses compare within a step count: the complete runs of a variant took as many, or nearly."""
+    if "num_steps" not in rows:
+        return
+    done = rows[rows["state"] == RunState.complete]
+    most = done.groupby(["rung", "variant"])["num_steps"].transform("max")
+    remedy = (
+        "put the steps into the variant's name, leave those runs out, or, where runs were to take equal "
+        "time, "
+        "give the column another name"
+    )
+    is_short = done["num_steps"] * _STEPS_ALIKE < most
+    _check(done, "num_steps", is_short, "be one for all runs of a variant, within 2%", remedy)
 
 
 def _states(rows: pd.DataFrame, metrics: Sequence[str]) -> pd.Series[str]:

@@ -151,6 +151,27 @@ def summary(frame: pd.DataFrame, metric: str = "val_bpb") -> Sheet:
     return sheet
 
 
+def groups(frame: pd.DataFrame, metric: str, most: int = 40) -> Sheet:
+    """One line a variant of runs that others made: how many there are, and how they came out.
+
+    Args:
+        most: lines to show; the note counts the others.
+    """
+    sheet = Sheet(("variant", ">runs", ">complete", f">{metric} ± SD", ">steps"), optional=("steps",))
+    by_name = frame.groupby("variant", sort=False)
+    for name, group in list(by_name)[:most]:
+        done = group[group["state"] == "complete"]
+        found = done[metric].dropna()
+        spread = f" ± {found.std():.5f}" if len(found) > 1 else ""
+        steps = [numbers.count(value) for value in sorted(set(group["num_steps"].dropna()))]
+        shown = steps[0] if len(steps) == 1 else f"{steps[0]} to {steps[-1]}" if steps else numbers.MISSING
+        mean = numbers.bpb(found.mean()) if len(found) else numbers.MISSING
+        sheet.add(str(name), str(len(group)), str(len(done)), mean + spread, shown)
+    if by_name.ngroups > most:
+        sheet.notes.append(f"and {counted(by_name.ngroups - most, 'variant')} more")
+    return sheet
+
+
 def finals(promotion: Promotion) -> Sheet:
     """One line a variant: what every rung decided, how it ended, and the decisive reason."""
     rungs = [rung.rung for rung in promotion.rungs]

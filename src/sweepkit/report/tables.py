@@ -32,6 +32,11 @@ def summary(frame: pd.DataFrame, metric: str = "val_bpb") -> RenderableType:
     return draw(sheets.summary(frame, metric))
 
 
+def groups(frame: pd.DataFrame, metric: str) -> RenderableType:
+    """One line a variant of a table of others: runs, mean and SD of what they are compared by."""
+    return draw(sheets.groups(frame, metric))
+
+
 def verdicts(rows: Iterable[Verdict]) -> RenderableType:
     """One line per verdict with its reasons, rung by rung; the report adds the notes."""
     return draw(sheets.verdicts(rows, with_notes=False))

@@ -3,7 +3,8 @@
 ``load("NAME")`` reads ``results/NAME/plan.jsonl``, for a search also ``trials.jsonl``, amendments, and the
 record of every run in them. Every cell has its row whatever became of it: a run without a record is
 ``planned``, one that failed or diverged keeps its reason, one whose record cannot be read is ``corrupt``
-(with a warning). A published sweep is read from its tables, without the runs.
+(with a warning). A published sweep is read from its tables, without the runs, and so are runs that others
+made (``imported.py``).
 ``load("all")`` gives every run directory instead, whoever asked for it; the columns that only a sweep knows
 (variant, role, rung, levels) are then missing. Dtypes, units and meanings are in ``columns.py``.
 """
@@ -27,6 +28,7 @@ from sweepkit.results import (
     configured,
     export,
     flatten,
+    imported,
     learning_curves,
     planned_epochs,
     pruned,
@@ -93,7 +95,9 @@ def _check_evaluation(key: str, runs: pd.DataFrame, results: Path) -> None:
 def _of_sweep(sweep: str, results: Path, evaluation: str | None) -> pd.DataFrame:
     published_seal.check(results / sweep)
     if (published := results / sweep / published_seal.RUNS).is_file() and evaluation is None:
-        return typed(export.read_csv(published, columns.RUN_COLUMNS), columns.RUN_COLUMNS)
+        others = imported.find(results / sweep)
+        known = others.columns if others else columns.RUN_COLUMNS
+        return typed(export.read_csv(published, known), known)
     plan_path = _plan_path(sweep, results)
     index = results / ".index"
     cells = read_cached(index / f"sweep-{sweep}.jsonl", {sweep: plan_path}, flatten.read_cells, write_from=1)

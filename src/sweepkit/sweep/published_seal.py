@@ -19,7 +19,7 @@ RUNS, CURVES, PACKED_PLAN = "runs.csv.gz", "curves.parquet", "plan.jsonl.gz"
 COPIED = ("*.json", "limits.jsonl", "trials.jsonl", "effects.csv", "costs.csv")
 #: Files that a reader would take for the sweep's own.
 _READ = (*COPIED, "plan.jsonl", RUNS, CURVES, PACKED_PLAN)
-_REMEDY = "restore it (git checkout), or publish the sweep again"
+_REMEDY = "restore it (git checkout), or publish the sweep (import the table) again"
 
 
 def write(folder: Path) -> None:

@@ -1,0 +1,59 @@
+"""Verdicts on runs that others made: by the rule for tables, and after the fact.
+
+Nothing was frozen before these runs ended, and whoever writes the rule may have seen them: α is not kept. So
+nothing is promoted by them; what would have been is named, for fresh runs to settle. A rejection stands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pandas as pd
+
+from sweepkit.errors import invalid
+from sweepkit.promotion import compare, hindsight
+from sweepkit.promotion.compare import Comparison
+from sweepkit.results.imported import Imported
+from sweepkit.results.others.mapping import INDEPENDENT, SHARED
+from sweepkit.sweep.decision import DecisionRule
+
+WHY = "these runs had ended before the rule was written that judges them"
+
+
+def judged(
+    runs: pd.DataFrame,
+    said: Imported,
+    overrides: Sequence[str] = (),
+    reference: str | None = None,
+    allow_mixed_environments: bool = False,
+) -> Comparison:
+    """Every variant of an import against its reference.
+
+    Args:
+        runs: the table of the import.
+        overrides: settings of the rule on top of those that were imported with it.
+        reference: in place of the one that was imported with it.
+
+    Raises:
+        SweepkitError: there is no reference, no rule, or nothing that may be compared.
+    """
+    reference = reference or said.reference
+    if reference is None:
+        names = ", ".join(map(str, dict.fromkeys(runs["variant"].dropna()))) or "there are none"
+        remedy = "say --reference VARIANT, or --target NUMBER for a bar"
+        raise invalid("--reference", None, f"be a variant of the import ({names})", remedy)
+    rule = DecisionRule.amended(said.settings(overrides))
+    seeds = said.seeds if said.seeds in (SHARED, None) else INDEPENDENT
+    found = compare.compare(rows(runs, seeds), reference, rule, allow_mixed_environments, seeds)
+    shown = found.promoted
+    verdicts = [hindsight.taken_back(verdict, WHY) for verdict in found.verdicts]
+    return replace(found, verdicts=verdicts, notes=[*found.notes, *said.notes], shown=shown)
+
+
+def rows(runs: pd.DataFrame, seeds: str | None) -> pd.DataFrame:
+    """The columns that hold anything; seeds that pair nothing are numbers of runs, and may come twice."""
+    there = runs[[name for name in runs if runs[name].notna().any()]]
+    return there.drop(columns=[name for name in ("role", "rung") if name in there]).drop(
+        columns=["seed"] if seeds == INDEPENDENT and "seed" in there else []
+    )
