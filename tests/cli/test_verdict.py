@@ -34,8 +34,11 @@ def test_a_row_without_a_variant_is_no_variant(tmp_path: Path, capsys: pytest.Ca
     ("content", "said"),
     [
         (None, "must be a file that exists"),
-        ("variant,seed,val_bpb\n", "must have rows"),
-        ("variant,seed,val_bpb\na,1,1.0,7\nb,1,0.9,7\n", "must be readable (Length of header"),
+        ("variant,seed,val_bpb\n", "must have a row a run"),
+        (
+            "variant,seed,val_bpb\na,1,1.0,7\nb,1,0.9,7\n",
+            "runs.csv, line 2 is 'a row of 4 cells', but must have 3",
+        ),
         (
             "variant,seed,val_bpb\na,1,1.0,\nb,1,0.9,\n",
             "must be one of two variants or more in the table (a, b)",

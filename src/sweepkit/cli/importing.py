@@ -29,6 +29,8 @@ def run(args: argparse.Namespace) -> int:
     name = args.name or _name_of(args.source)
     if not file.NAME.holds(name):
         raise invalid("--name", name, file.NAME.contract, "say --name NAME")
+    folder = paths.results_dir() / name
+    imported.check_new(folder, args.replace)
     found = source.read(args.source, args.delimiter)
     runs = mapped(found, how)
     said = Imported(
@@ -46,10 +48,9 @@ def run(args: argparse.Namespace) -> int:
         notes=runs.notes,
     )
     _check_rule(said)
-    folder = paths.results_dir() / name
     table = store.typed(runs.runs, said.columns)
     used = [column for column in table.columns if table[column].notna().any()]
-    imported.write(folder, table[used], curves.typed(found, how, table), said, args.replace)
+    imported.write(folder, table[used], curves.typed(found, how, table), said)
     _print(name, folder, said)
     return 0
 

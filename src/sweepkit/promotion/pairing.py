@@ -23,30 +23,28 @@ def saved(verdicts: Sequence[Verdict], rule: DecisionRule) -> list[str]:
     found = [item.effect for item in verdicts if item.effect.method in _UNPAIRED and item.effect.noise_sd]
     if not found:
         return []
-    sd = max(item.noise_sd or 0.0 for item in found)
-    num_runs = max(item.n for item in found)
+    worst = max(found, key=lambda item: item.noise_sd or 0.0)
+    sd, num_runs = worst.noise_sd or 0.0, max(item.n for item in found)
+
+    def needed(effect: float, share: float) -> int | None:
+        noise = sd * math.sqrt(1.0 - share)
+        return power.seeds_needed(noise, effect, len(verdicts), rule.alpha)
+
     effect, said = rule.min_effect, f"min_effect {rule.min_effect:g}"
-    if effect == 0.0:  # then what these runs could show is what others would have to
-        worst = max(found, key=lambda item: item.noise_sd or 0.0)
-        effect = power.minimum_detectable_effect(
-            worst.standard_error or 0.0, worst.df, rule.alpha / len(found)
-        )
+    if effect == 0.0 or needed(effect, 0.0) is None:  # then of an effect that these runs could have shown
+        level = rule.alpha / len(verdicts)
+        effect = power.minimum_detectable_effect(worst.standard_error or 0.0, worst.df, level)
         said = f"an effect of {effect:.2g}"
 
     def runs(share: float) -> str:
-        noise = sd * math.sqrt(1.0 - share)
-        needed = power.seeds_needed(noise, effect, len(verdicts), rule.alpha)
-        return f"about {needed}" if needed else f"more than {power.MAX_SEEDS}"
+        many = needed(effect, share)
+        return f"about {many}" if many else f"more than {power.MAX_SEEDS}"
 
-    if (alone := runs(0.0)) == runs(0.9):
-        return []
     shared = " and ".join(
         f"{runs(share)} if {words} of the variance is luck of the seed" for share, words in _SHARES.items()
     )
     return [
         f"nothing is paired, for no seeds are shared: to show {said} with {power.POWER:.0%} chance takes "
-        f"{alone} "
-        f"runs of every variant (there are {num_runs}); on shared seeds, with one data order a seed, it "
-        "would "
-        f"have taken {shared}"
+        f"{runs(0.0)} runs of every variant (there are {num_runs}); on shared seeds, with one data order a "
+        f"seed, it would have taken {shared}"
     ]

@@ -1,8 +1,8 @@
 """The folder of an import: ``results/NAME/`` with the runs that others made, and what was said of them.
 
-``runs.csv.gz`` (and ``curves.parquet``), sealed as a published sweep's are; ``imported.json`` holds where they
-come from, the digest of what was read, and what is known of seeds and metrics. There is no plan: nothing was
-frozen before these runs were made, so that every verdict on them is after the fact.
+``runs.csv.gz`` (and ``curves.parquet``), sealed as a published sweep's are; ``imported.json`` holds where
+they come from, the digest of what was read, and what is known of seeds and metrics. There is no plan: nothing
+was frozen before these runs were made, so that every verdict on them is after the fact.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import gzip
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
@@ -110,19 +110,21 @@ def find(folder: Path) -> Imported | None:
     return typed.load(Imported, content)
 
 
-def write(
-    folder: Path, runs: pd.DataFrame, curves: pd.DataFrame | None, said: Imported, is_replaced: bool
-) -> None:
-    """Make the folder whole, or replace an earlier import.
+def check_new(folder: Path, is_replaced: bool) -> None:
+    """Refuse a folder that is none of an import, or one of an import that is not to be replaced.
 
     Raises:
-        ConfigError: a sweep is in that folder, or an import that is not to be replaced.
+        ConfigError: names what is there.
     """
     if (folder / FILE).exists() and not is_replaced:
         remedy = "say --replace to read it again, or choose another --name"
         raise invalid("--name", folder.name, f"be new, and {folder / FILE} is there", remedy)
     if folder.exists() and not (folder / FILE).exists():
         raise invalid("--name", folder.name, f"be new, and {folder} is no import", "choose another --name")
+
+
+def write(folder: Path, runs: pd.DataFrame, curves: pd.DataFrame | None, said: Imported) -> None:
+    """Make the folder whole, or replace an earlier import."""
     packed = gzip.compress(export.csv(runs).encode(), mtime=0)
 
     def fill(file: IO[bytes]) -> None:
