@@ -41,6 +41,7 @@ _BETWEEN_PAIRS = 0.2  # SD of retention from one pair of rungs to another
 _MOST_IRREDUCIBLE = 0.95
 _MISFIT = 0.01  # SD of a law's own error, of the reducible loss
 _GRID = 39
+_MOST_DF = 1e4
 
 Array = NDArray[np.float64]
 
@@ -74,7 +75,7 @@ class Prediction:
         mean: the most likely value, in the metric's unit.
         sd: of the true value.
         run_sd: of what single runs add; of an effect with seed and variant taken out.
-        df: degrees of freedom of ``run_sd``.
+        df: degrees of freedom of the whole; where ``sd`` is a law's own, those of noise weigh less.
         n: seeds that are planned.
         reference_replicates: runs of the reference a seed.
         low, high: where the measured value will lie with probability ``CONFIDENCE``, with ``n`` seeds.
@@ -155,13 +156,15 @@ def retained(retentions: Sequence[Retention]) -> tuple[float, float]:
 
 
 def _losses(last: Below, before: Sequence[Below], law: _Law | None, n: int) -> list[Prediction]:
-    if last.loss_sd is None:
+    if not last.loss_sd:
         return []
     error = last.loss_sd / math.sqrt(last.n)
 
     def of(method: str, mean: float, sd: float) -> Prediction:
         assert last.loss_sd is not None
-        return _prediction(LOSS, REFERENCE, method, mean, sd, last.loss_sd, last.n - 1, n, 1)
+        noise = last.loss_sd**2 / n
+        df = (last.n - 1) * (1.0 if method != LAW else ((sd**2 + noise) / noise) ** 2)  # Satterthwaite
+        return _prediction(LOSS, REFERENCE, method, mean, sd, last.loss_sd, min(df, _MOST_DF), n, 1)
 
     found = [of(LAW, *law.loss())] if law else []
     found.append(of(NO_CHANGE, last.loss, error))
@@ -224,17 +227,10 @@ class _Law:
         x = np.log([item.flops for item in below])
         rest_uk = losses - floor_u[:, None]
         variance_uk = (errors / rest_uk) ** 2 + _MISFIT**2
-        told, misfit = zip(
-            *(
-                _line(x, np.log(rest), var, math.log(flops))
-                for rest, var in zip(rest_uk, variance_uk, strict=True)
-            ),
-            strict=True,
-        )
-        centre_u, spread_u = np.asarray(told).T
-        weight_u = np.exp(-0.5 * (np.asarray(misfit) - min(misfit)))
+        centre_u, spread_u, misfit_u = _line(x, np.log(rest_uk), variance_uk, math.log(flops))
         left_u = np.exp(centre_u)
         sd_u = left_u * np.sqrt(spread_u + _MISFIT**2)
+        weight_u = np.exp(-0.5 * (misfit_u - misfit_u.min()))
         return cls(below, flops, floor_u, floor_u + left_u, sd_u, weight_u / weight_u.sum())
 
     def loss(self) -> tuple[float, float]:
@@ -255,28 +251,27 @@ class _Law:
         is_above_u = (rest_uk + effect_k > 0.0).all(axis=1)
         if not is_above_u.any():
             return None
-        mean_u, sd_u = np.zeros_like(self.floor_u), np.zeros_like(self.floor_u)
-        for u in np.flatnonzero(is_above_u):
-            ratio = np.log1p(effect_k / rest_uk[u])
-            variance = (error / (rest_uk[u] + effect_k)) ** 2
-            (centre, spread), _ = _line(np.log(flops), ratio, variance, math.log(self.flops))
-            left = self.loss_u[u] - self.floor_u[u]
-            mean_u[u] = left * math.expm1(centre)
-            sd_u[u] = left * math.exp(centre) * math.sqrt(spread)
-        weight_u = np.where(is_above_u, self.weight_u, 0.0)
-        return _mixed(mean_u, sd_u, weight_u / weight_u.sum())
+        rest_uk, left_u = rest_uk[is_above_u], (self.loss_u - self.floor_u)[is_above_u]
+        variance_uk = (error / (rest_uk + effect_k)) ** 2
+        told = _line(np.log(flops), np.log1p(effect_k / rest_uk), variance_uk, math.log(self.flops))
+        centre_u, spread_u, _ = told
+        weight_u = self.weight_u[is_above_u]
+        sd_u = left_u * np.exp(centre_u) * np.sqrt(spread_u)
+        return _mixed(left_u * np.expm1(centre_u), sd_u, weight_u / weight_u.sum())
 
 
-def _line(x: Array, y: Array, variance: Array, at: float) -> tuple[tuple[float, float], float]:
-    """A weighted straight line at ``at``: value and variance there, and its weighted sum of squares."""
-    weight = 1.0 / variance
-    centre_x, centre_y = np.average(x, weights=weight), np.average(y, weights=weight)
-    squares = float(np.sum(weight * (x - centre_x) ** 2))
-    slope = float(np.sum(weight * (x - centre_x) * (y - centre_y))) / squares
-    value = float(centre_y) + slope * (at - float(centre_x))
-    spread = 1.0 / float(weight.sum()) + (at - float(centre_x)) ** 2 / squares
-    misfit = float(np.sum(weight * (y - centre_y - slope * (x - centre_x)) ** 2))
-    return (value, spread), misfit
+def _line(x_k: Array, y_uk: Array, variance_uk: Array, at: float) -> tuple[Array, Array, Array]:
+    """Weighted straight lines at ``at``: value and variance there, and weighted sum of squares; each [u]."""
+    weight_uk = 1.0 / variance_uk
+    share_uk = weight_uk / weight_uk.sum(axis=1, keepdims=True)
+    off_uk = x_k - (share_uk @ x_k)[:, None]
+    centre_u = (share_uk * y_uk).sum(axis=1)
+    squares_u = (weight_uk * off_uk**2).sum(axis=1)
+    slope_u = (weight_uk * off_uk * y_uk).sum(axis=1) / squares_u
+    ahead_u = at - share_uk @ x_k
+    rest_uk = y_uk - centre_u[:, None] - slope_u[:, None] * off_uk
+    spread_u = 1.0 / weight_uk.sum(axis=1) + ahead_u**2 / squares_u
+    return centre_u + slope_u * ahead_u, spread_u, (weight_uk * rest_uk**2).sum(axis=1)
 
 
 def _mixed(mean_u: Array, sd_u: Array, weight_u: Array) -> tuple[float, float]:
