@@ -39,7 +39,8 @@ CONFIDENCE = 0.9
 PRIOR = (0.8, 0.35)
 _BETWEEN_PAIRS = 0.2  # SD of retention from one pair of rungs to another
 _MOST_IRREDUCIBLE = 0.95
-_MISFIT = 0.01  # SD of a law's own error, of the reducible loss
+_MISFIT = 0.005  # SD of a law's own error, of the reducible loss
+_EFFECT_MISFIT = 0.1  # the same of an effect, of its size
 _GRID = 39
 _MOST_DF = 1e4
 
@@ -257,7 +258,9 @@ class _Law:
         centre_u, spread_u, _ = told
         weight_u = self.weight_u[is_above_u]
         sd_u = left_u * np.exp(centre_u) * np.sqrt(spread_u)
-        return _mixed(left_u * np.expm1(centre_u), sd_u, weight_u / weight_u.sum())
+        mean_u = left_u * np.expm1(centre_u)
+        sd_u = np.hypot(sd_u, _EFFECT_MISFIT * mean_u)
+        return _mixed(mean_u, sd_u, weight_u / weight_u.sum())
 
 
 def _line(x_k: Array, y_uk: Array, variance_uk: Array, at: float) -> tuple[Array, Array, Array]:

@@ -28,12 +28,14 @@ examples:
   sweepkit simulate                            1,000 worlds of each kind, 320 variants, 3 rungs
   sweepkit simulate --worlds 200 --only cliff,heavy_tails --alpha 0.1
   sweepkit simulate --tpe 30 --plot policies.png
+  sweepkit simulate --stopping results/published/tune_mini    what stopping early would have saved and lost
   sweepkit promote demo --simulate             the sweep that you are about to run, not the default design
 
 Variants have true effects at every depth; policies see noisy runs, spend compute and adopt. A false adoption
 is a variant that does nothing or harm at the last rung. Gain is the true improvement of what was shipped;
 compute is in runs of the lowest rung. The worlds are written down in promotion/simulation/worlds.yaml
-(docs/statistics.md).
+(docs/statistics.md). --stopping plays no worlds, but recorded curves: rules that stop runs half way, each at
+the setting that saves most of those that lose at most so many winners (variants that reached min_effect).
 """
 
 
@@ -55,6 +57,12 @@ def add_parser(subparsers: Any) -> None:
         metavar="M",
         help="runs of the reference with each seed of the last rung in sweepkit's design (default: 1)",
     )
+    parser.add_argument(
+        "--stopping",
+        nargs="+",
+        metavar="SWEEP",
+        help="replay stopping rules on the curves of these sweeps or published folders; --worlds of draws",
+    )
     parser.add_argument("--plot", type=Path, metavar="FILE", help=f"write a picture ({', '.join(_PICTURES)})")
     parser.add_argument("--format", choices=("table", "csv", "json"), default="table", help="default: table")
 
@@ -70,6 +78,10 @@ def run(args: argparse.Namespace) -> int:
     REPLICATES.check("--reference-replicates", args.reference_replicates, "")
     if args.plot and args.plot.suffix.lower() not in _PICTURES:
         raise invalid("--plot", str(args.plot), f"end in one of {', '.join(_PICTURES)}", "rename it")
+    if args.stopping:
+        from sweepkit.cli import stopping_replay  # heavy: its tables
+
+        return stopping_replay.run(args.stopping, args.worlds, args.seed, args.format)
     kinds = _chosen(worlds.load(), args.only)
     largest = next(iter(kinds.values()))
     rule = DecisionRule(alpha=args.alpha)

@@ -1,0 +1,56 @@
+"""``sweepkit simulate --stopping``: rules that stop runs half way, on curves that ran to their ends."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+
+from sweepkit.cli import running
+from sweepkit.errors import invalid
+from sweepkit.printable import counted
+from sweepkit.promotion.simulation import stopping
+from sweepkit.report import drawing, numbers, terminal
+from sweepkit.report.sheet import Sheet
+from sweepkit.report.sheets import records
+
+#: Shares of winners that may be lost, at which rules are compared.
+LOSSES = (0.02, 0.05, 0.1)
+
+
+def run(sweeps: Sequence[str], draws: int, seed: int, form: str) -> int:
+    """Replay and tell.
+
+    Raises:
+        ConfigError: no variant of the sweeps can be judged half way, or too few to learn from.
+    """
+    with Console(stderr=True).status("reading curves") as status:
+        places = [running.place(name) for name in sweeps]
+        rungs = [curves for name, folder in places for curves in stopping.read(folder / name)]
+        status.update(f"replaying {counted(draws, 'draw')}")
+        table = stopping.replay(rungs, draws, seed)
+    if table.empty or not table["winners"].any():
+        contract = "hold ten complete variants with curves, and one that reached min_effect, to learn from"
+        raise invalid("--stopping", " ".join(sweeps), contract, "name more sweeps")
+    if form != "table":
+        print(table.to_csv(index=False) if form == "csv" else table.to_json(orient="records"), end="")
+        return running.DONE
+    sheet = Sheet(("winners lost", "rule", ">setting", ">compute saved", ">lost", ">best one lost"))
+    for most in LOSSES:
+        found = stopping.at_equal_losses(table, most)
+        for place, row in enumerate(records(found)):
+            sheet.add(
+                "" if place else f"at most {most:.0%}",
+                row["rule"],
+                "none" if numbers.is_missing(row["setting"]) else f"{row['setting']:g}",
+                *(numbers.percent(row[name]) for name in ("saved", "lost", "best_lost")),
+                new_group=not place,
+            )
+    judged = sum(int(curves.compares_V.sum()) for curves in rungs)
+    total = sum(len(curves.compares_V) for curves in rungs)
+    sheet.notes.append(
+        f"{counted(len(rungs), 'rung')}, {total} variants, of which futility may judge {judged}; "
+        f"{counted(draws, 'draw')} of halves and seeds, {int(table['winners'].max()):,} winners in all"
+    )
+    terminal.console().print(drawing.draw(sheet))
+    return running.DONE

@@ -1,0 +1,127 @@
+"""Stopping rules on recorded and on made-up curves: what they look at, learn, save and lose."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import optimize, stats
+
+from sweepkit.analysis import futility
+from sweepkit.analysis.futility import LOOKS, WINDOW, Boundary
+from sweepkit.cli.main import main
+from sweepkit.promotion.simulation import stopping
+from sweepkit.promotion.simulation.stopping import FUTILITY, HALVING, MEDIAN, Curves
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_differences_are_of_equal_fractions_and_seeds() -> None:
+    rng = np.random.default_rng(0)
+    length = {"reference": 40, "a": 40, "slow": 80}
+    rows = [
+        {"variant": name, "seed": seed, "step": step, "loss": float(rng.normal())}
+        for name, steps in length.items()
+        for seed in (1, 2)
+        for step in range(1, steps + 1)
+    ]
+    found = futility.differences(pd.DataFrame(rows), "reference")
+    losses = {(row["variant"], row["seed"], row["step"]): row["loss"] for row in rows}
+
+    def window(name: str, seed: int, look: float) -> float:
+        steps = [s for s in range(1, length[name] + 1) if look - WINDOW < s / length[name] <= look]
+        return float(np.mean([losses[name, seed, step] for step in steps]))
+
+    for name in ("a", "slow"):
+        for seed in (1, 2):
+            for look in LOOKS:
+                wanted = window(name, seed, look) - window("reference", seed, look)
+                assert found.loc[(name, seed), look] == pytest.approx(wanted)
+
+
+def test_a_boundary_is_what_least_deviations_and_its_errors_say() -> None:
+    rng = np.random.default_rng(1)
+    x = rng.normal(0, 0.1, 400) * rng.choice([0.1, 1.0], 400)
+    y = 0.5 * x + rng.normal(0, np.hypot(0.002, 0.3 * x))
+    found = Boundary.learned(np.stack([x] * 3, axis=1), y)
+    assert found is not None
+    slope = optimize.minimize_scalar(lambda s: np.abs(y - s * x).sum(), bounds=(0, 2), method="bounded").x
+    assert found.slopes[0] == pytest.approx(slope, abs=1e-3)
+    assert found.floors[0] == pytest.approx(0.002, rel=0.3)
+    assert found.shares[0] == pytest.approx(0.3, rel=0.3)
+    scale = np.sqrt((found.slopes[0] * 0.01) ** 2 + (found.shares[0] * 0.05) ** 2 + found.floors[0] ** 2)
+    chance = found.chance_left(0, np.asarray([0.05]), np.asarray([0.01]), 0.002)[0]
+    assert chance == pytest.approx(stats.t(4, found.slopes[0] * 0.05, scale).cdf(-0.002))
+    assert Boundary.learned(np.ones((4, 3)), np.ones(4)) is None
+
+
+def world(turning: float, variants: int = 24, seeds: int = 3) -> Curves:
+    """Half of the variants are hopeless from the start; of the others that share is behind before it wins."""
+    rng = np.random.default_rng(2)
+    final = np.where(np.arange(variants) % 2, rng.uniform(0.02, 0.1, variants), -0.01)
+    at = np.stack([final] * len(LOOKS), axis=1)
+    turns = np.flatnonzero(final < 0)[: round(turning * variants / 2)]
+    at[turns, 0] = 0.15
+    noise = rng.normal(0, 0.0005, (variants, seeds, len(LOOKS)))
+    finals = final[:, None] + rng.normal(0, 0.0005, (variants, seeds))
+    return Curves(at[:, None, :] + noise, finals, np.ones(variants, dtype=bool), 0.005)
+
+
+def test_where_curves_tell_their_ends_the_hopeless_stop_at_the_first_look() -> None:
+    table = stopping.replay([world(0.0)], 10, 0)
+    row = table[(table["rule"] == FUTILITY) & (table["setting"] == 0.01)].iloc[0]
+    assert row["saved"] == pytest.approx(0.5 * (1 - LOOKS[0]), abs=0.12)
+    assert (row["lost"], row["best_lost"]) == (0.0, 0.0)
+
+
+def test_where_what_is_behind_may_turn_futility_waits_and_others_lose_winners() -> None:
+    table = stopping.replay([world(0.5)], 20, 0)
+    found = stopping.at_equal_losses(table, 0.05).set_index("rule")
+    assert found.loc[FUTILITY, "saved"] > found.loc[[HALVING, MEDIAN], "saved"].max() + 0.05
+    usual = table.set_index(["rule", "setting"])["lost"]
+    assert usual[MEDIAN, 0.5] > 0.4
+    assert usual[HALVING, 0.5] > 0.4
+
+
+def test_what_does_not_compare_is_never_stopped_for_futility() -> None:
+    curves = world(0.0)
+    kept = Curves(curves.differences_VSL, curves.final_VS, np.arange(24) % 4 != 1, curves.min_effect)
+    fixed = stopping.learned([kept])
+    assert fixed is not None
+    ran_V = stopping.RULES[FUTILITY](kept, 0.05, fixed)
+    assert (ran_V[~kept.compares_V] == 1.0).all()
+    assert (ran_V[kept.compares_V & (kept.final_VS.mean(axis=1) > 0)] < 1.0).all()
+
+
+def test_batch_and_schedule_are_left_alone_in_what_was_committed() -> None:
+    (curves,) = stopping.read(ROOT / "results/published/tune_mini")
+    assert len(curves.compares_V) == 23
+    assert (~curves.compares_V).sum() == 5, "two of batch, three of warm-up"
+
+
+def test_the_documented_replay_follows_from_what_is_committed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    page = (ROOT / "docs/statistics.md").read_text()
+    section = page[page.index("### Stopping early") :]
+    command = re.search(r"`sweepkit (simulate --stopping[^`]*)`", section)
+    assert command
+    assert main([*command[1].split(), "--format", "csv"]) == 0
+    table = pd.read_csv(pd.io.common.StringIO(capsys.readouterr().out))
+    rows = re.findall(r"^\| (?:at most (\d+)%)? *\| ([a-z ]+) \| ([\d.]+)% \| ([\d.]+)% \|$", section, re.M)
+    most = ""
+    assert len(rows) == 9
+    for share, rule, saved, lost in rows:
+        most = share or most
+        found = stopping.at_equal_losses(table, int(most) / 100).set_index("rule").loc[rule]
+        assert (f"{found['saved']:.1%}", f"{found['lost']:.1%}") == (f"{saved}%", f"{lost}%")
+
+
+def test_sweeps_that_teach_nothing_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    folder = str(ROOT / "results/published/findings/finding_precision")
+    assert main(["simulate", "--worlds", "2", "--stopping", folder]) == 2
+    assert "must hold ten complete variants with curves" in capsys.readouterr().err
