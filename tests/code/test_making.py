@@ -187,3 +187,11 @@ def test_a_package_without_a_checkout_has_no_refs(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(refs.sweepkit, "__file__", str(tmp_path / "lib/site/sweepkit/__init__.py"))
     with pytest.raises(ConfigError, match="be a patch or a folder"):
         refs.checkout_of("axes.idea.x", "main")
+
+
+def test_a_binary_file_in_a_folder_is_named(repository: Repository, level: Callable[[str], Made]) -> None:
+    other = repository.folder.parent / "other"
+    repository.git("worktree", "add", "-q", "-b", "other", str(other))
+    (other / "src/sweepkit/table.bin").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match=r"src/sweepkit/table\.bin.*UTF-8"):
+        level("other")

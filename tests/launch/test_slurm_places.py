@@ -11,8 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from slurm_commands import Commands
 
+from sweepkit import fsio
+from sweepkit.code import tree
+from sweepkit.config import paths
 from sweepkit.config.schema import SlurmConfig
-from sweepkit.errors import ConfigError
+from sweepkit.errors import ConfigError, SweepkitError
 from sweepkit.launch.slurm import cluster, place, retries, snapshot
 
 
@@ -125,3 +128,19 @@ def test_a_snapshot_is_found_whatever_its_folder_is_called(name: str) -> None:
     lines = [*snapshot.shell_lines(folder), 'printf "%s\\n%s" "$PYTHONPATH" "$SWEEPKIT_CONF_DIR"']
     said = subprocess.check_output(["bash", "-c", "\n".join(lines)], env={"PYTHONPATH": "/x"}, text=True)
     assert said.split("\n") == [f"{folder}:/x", str(folder / "conf")]
+
+
+def test_ranks_start_with_the_tree_that_they_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A frozen tree takes the snapshot's place; one that reads text in another way has caches of its own."""
+    monkeypatch.setenv("SWEEPKIT_CACHE_DIR", str(tmp_path / "cache"))
+    folder = tmp_path / "tree_0123456789abcdef"
+    (folder / "conf").mkdir(parents=True)
+    fsio.write_json(folder / tree.NOTE, {"python": None, "cache": "ab12"})
+    names = ("PYTHONPATH", "SWEEPKIT_CONF_DIR", "SWEEPKIT_CACHE_DIR", "PYTHONSAFEPATH")
+    lines = [*snapshot.tree_lines(folder), *(f'echo "${name}"' for name in names)]
+    said = subprocess.check_output(["bash", "-c", "\n".join(lines)], env={}, text=True)
+    cache = paths.cache_dir() / "code" / "ab12"
+    assert said.splitlines() == [str(folder), str(folder / "conf"), str(cache), "1"]
+    fsio.write_json(folder / tree.NOTE, {"python": "/own/bin/python"})
+    with pytest.raises(SweepkitError, match="environment of its own"):
+        snapshot.tree_lines(folder)

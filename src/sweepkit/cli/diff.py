@@ -53,8 +53,8 @@ def run(args: argparse.Namespace) -> int:
         raise invalid("variant", args.variant, contract, did_you_mean(args.variant, found))
     text = levels.read_patch(sweep.sweep_dir, found[args.variant].tree)
     if text is None:
-        where = sweep.sweep_dir / levels.PATCHES
-        raise SweepkitError(f"{where} lacks the patch of {args.variant}, but must hold it; restore it")
+        where = levels.patch_path(sweep.sweep_dir, found[args.variant].tree)
+        raise SweepkitError(f"{where} is missing, but must be what {args.variant} changes; restore it")
     if sys.stdout.isatty():
         terminal.console().print(Syntax(text, "diff", background_color="default"))
     else:

@@ -1,6 +1,6 @@
 """What a sweep's code was frozen as: for every level its tree, where it came from, and its patch.
 
-It stands in ``frozen.json``; the patches, each against the reference's tree, beside it in ``code/``.
+It stands in ``frozen.json``; beside it the patches, each against the reference's tree and named by its own.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ from sweepkit import fsio
 from sweepkit.code import patch, tree
 from sweepkit.printable import counted
 
-#: Folder of a sweep's own with a patch for every tree.
-PATCHES = "code"
+#: Where text becomes rows, and losses numbers.
+_MEASURING = ("src/sweepkit/data/", "src/sweepkit/training/evaluation.py", "src/sweepkit/results/")
+#: Files of a sweep's own folder.
+PATCHES = "tree_*.patch"
 
 
 @dataclass(frozen=True)
@@ -45,11 +47,20 @@ class Level:
         added, removed = (sum(item[side] for item in (self.files or {}).values()) for side in (0, 1))
         return f"{self.text}, {counted(len(self.files or {}), 'file')} +{added} −{removed}"
 
+    @property
+    def measuring(self) -> str:
+        """A sentence on files that also decide what a loss is; empty where none is changed."""
+        found = [path for path in self.files or {} if path.startswith(_MEASURING)]
+        return (
+            f"it also changes what measures, so look before you believe: {', '.join(found)}" if found else ""
+        )
+
     def __str__(self) -> str:
-        """``in_words``, of a ref also its commits, and what is left out."""
+        """``in_words``, of a ref also its commits, what is left out, and what it should not have touched."""
         commits = f"; {', '.join(self.commits)}" if self.commits else ""
         out = f"; not of the package or conf: {', '.join(self.left_out)}" if self.left_out else ""
-        return f"{self.in_words} ({self.tree}{commits}{out})"
+        warning = f"; {self.measuring}" if self.measuring else ""
+        return f"{self.in_words} ({self.tree}{commits}{out}{warning})"
 
 
 @dataclass(frozen=True)
@@ -69,12 +80,15 @@ def write_patches(code: Code, trees: Path, sweep_dir: Path) -> None:
     base = tree.find(trees, code.reference.tree)
     for level in code.levels:
         text = patch.between(base, tree.find(trees, level.tree))
-        fsio.make_folder(sweep_dir / PATCHES)
-        path = sweep_dir / PATCHES / f"{level.tree}.patch"
-        fsio.write_atomic(path, lambda file, text=text: file.write(text.encode(errors="surrogateescape")))  # type: ignore[misc]
+        fsio.write_text(patch_path(sweep_dir, level.tree), text)
+
+
+def patch_path(sweep_dir: Path, name: str) -> Path:
+    """Where the patch of a tree is."""
+    return sweep_dir / f"{name}.patch"
 
 
 def read_patch(sweep_dir: Path, name: str) -> str | None:
     """What a tree of a sweep changes; None where that was not kept."""
-    path = sweep_dir / PATCHES / f"{name}.patch"
-    return path.read_bytes().decode(errors="replace") if path.is_file() else None
+    path = patch_path(sweep_dir, name)
+    return path.read_text() if path.is_file() else None

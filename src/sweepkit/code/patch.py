@@ -116,7 +116,7 @@ def between(old: Path, new: Path) -> str:
     parts: list[str] = []
     for path in sorted(before.keys() | after.keys()):
         if before.get(path) != after.get(path):
-            parts.append(_one(path, _decoded(before.get(path)), _decoded(after.get(path))))
+            parts.append(_one(path, *(_decoded(path, side.get(path)) for side in (before, after))))
     return "".join(parts)
 
 
@@ -163,5 +163,9 @@ def _texts(folder: Path) -> Mapping[str, bytes]:
     }
 
 
-def _decoded(content: bytes | None) -> str | None:
-    return None if content is None else content.decode(errors="surrogateescape")
+def _decoded(path: str, content: bytes | None) -> str | None:
+    try:
+        return None if content is None else content.decode()
+    except UnicodeDecodeError:
+        contract = "be text in UTF-8 where a level changes it, for a patch of it is kept and shown"
+        raise invalid("code", path, contract, "leave the binary file as it is") from None

@@ -113,15 +113,27 @@ class _Asked:
         self._lines: queue.Queue[str] = queue.Queue()
         self._errors: IO[bytes] | None = None
         self._lock = threading.Lock()
+        self._answers: dict[str, Any] = {}  # a sweep is expanded more than once
+        self._plans: dict[str, RunPlan] = {}
 
     def compose(self, overrides: Sequence[str]) -> RunConfig:
         """As ``compose.compose``, with the tree's schema and files."""
-        return _read(RunConfig, self._ask({"compose": list(overrides)}), self._name)
+        question = {"compose": list(overrides)}
+        key = json.dumps(question)
+        if key not in self._answers:
+            self._answers[key] = self._ask(question)
+        return _read(RunConfig, self._answers[key], self._name)
 
     def build(self, config: RunConfig) -> RunPlan:
         """As ``build.build``; the plan says which tree it is of."""
-        plan = _read(RunPlan, self._ask({"build": typed.dump(config)}), self._name)
-        return _of_tree(plan, self._folder)
+        question = {"build": typed.dump(config)}
+        key = json.dumps(question)
+        if key in self._plans:
+            return self._plans[key]
+        plan = _of_tree(_read(RunPlan, self._ask(question), self._name), self._folder)
+        if None not in plan.texts.values():  # else it is asked again when the hub has said
+            self._plans[key] = plan
+        return plan
 
     @property
     def _name(self) -> str:

@@ -27,6 +27,8 @@ PACKAGE, CONF = "sweepkit", "conf"
 #: Where they are in a checkout, and in patches.
 CHECKOUT = {f"src/{PACKAGE}": PACKAGE, CONF: CONF}
 NOTE, _PREFIX, _DIGITS = "tree.json", "tree_", 16
+#: Tells a process which tree it is of.
+NAME = "SWEEPKIT_TREE"
 _SKIPPED = ("__pycache__", "own_files.json")
 #: What a wheel has inside of the package, and a checkout beside it.
 _SHIPPED = frozenset({"conf", "sweeps", "ideas"})
@@ -142,6 +144,7 @@ def environment(folder: Path) -> dict[str, str]:
         "PYTHONSAFEPATH": "1",  # a folder sweepkit/ where it is started is not it
         "SWEEPKIT_CONF_DIR": str(folder / CONF),
         "SWEEPKIT_CONFIG_DIRS": "",
+        NAME: folder.name,
     }
 
 

@@ -81,6 +81,7 @@ class Pool:
         self._kills_at: list[float] = []  # of the last while, for memory; nobody's yet
         self._start_errors: Counter[str | None] = Counter()  # by tree
         self._start_kills = 0
+        self._last_words: dict[str | None, str] = {}  # of workers that did not start, by tree
         self._waiting_for: set[str] = set()
 
     def run(self, stop: Stopping, show: Callable[[], None]) -> None:
@@ -162,6 +163,7 @@ class Pool:
             self._note(f"worker {item.slot} (pid {item.process.pid}) {how}{where}; log: {log}")
             return
         self._start_errors[item.tree] += code > 0
+        self._last_words[item.tree] = f"{log} ends with:\n{_last_lines(log, _LOG_LINES)}"
         self._start_kills += code < 0
         self._note(f"worker {item.slot} (pid {item.process.pid}) {how} before it took a run; log: {log}")
 
@@ -173,7 +175,7 @@ class Pool:
         if wanted <= 0:
             return
         if self._start_kills >= _MAX_START_KILLS:
-            self._give_up()
+            self._give_up(self._next_tree())
             return
         taken = {item.slot for item in self._workers}
         for slot in [slot for slot in range(self._size) if slot not in taken][:wanted]:
@@ -181,7 +183,7 @@ class Pool:
             if self._start_errors[name] < _MAX_START_ERRORS:
                 self._start(slot, name)
             elif not self._refuse(name):
-                self._give_up()
+                self._give_up(name)
                 return
 
     def _next_tree(self) -> str | None:
@@ -199,12 +201,14 @@ class Pool:
         """End the runs of a level whose code starts no worker, and go on with others; whether it is one."""
         runs = [run for run in self._ledger.startable() if run.plan.tree == name and run.plan.config.code]
         for run in runs:
-            job.refuse(run.plan, self._ledger.results_dir, SweepkitError(self._why_workers_do_not_start()))
+            job.refuse(
+                run.plan, self._ledger.results_dir, SweepkitError(self._why_workers_do_not_start(name))
+            )
         return bool(runs)
 
-    def _give_up(self) -> None:
+    def _give_up(self, name: str | None) -> None:
         if not self._workers:
-            raise SweepkitError(self._why_workers_do_not_start())
+            raise SweepkitError(self._why_workers_do_not_start(name))
 
     def _start(self, slot: int, name: str | None) -> None:
         environment = machine.worker_environment(slot, self._size, self._gpus, self._processes)
@@ -257,9 +261,8 @@ class Pool:
         for item in self._workers:
             item.process.wait()
 
-    def _why_workers_do_not_start(self) -> str:
-        log = max(self._folder.path.glob("worker-*.log"), key=lambda path: path.stat().st_mtime)
-        return f"workers end before they take a run; {log} ends with:\n{_last_lines(log, _LOG_LINES)}"
+    def _why_workers_do_not_start(self, name: str | None) -> str:
+        return f"workers end before they take a run; {self._last_words.get(name, 'they left no log')}"
 
 
 def _last_lines(log: Path, num_lines: int) -> str:

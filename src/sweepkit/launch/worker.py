@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import sweepkit
 from sweepkit import fsio
 from sweepkit.code import tree
 from sweepkit.config import typed
@@ -38,6 +39,7 @@ from sweepkit.plan.run_plan import RunPlan, RunSpec
 _PARENT_CHECK_S = 0.5
 _AGAIN_S = 0.02
 _PR_SET_PDEATHSIG = 1
+OTHER_CODE = 70  # an exit status
 
 SessionFactory = Callable[[], Runs]
 
@@ -104,6 +106,9 @@ def work_off(
         An exit status: ``DONE``, ``STOPPED`` when stopped before that, ``CANNOT_WRITE``, ``REFUSED``.
     """
     head, plans = read_list(list_file)
+    if os.environ.get(tree.NAME, tree.here()) != tree.here():  # it would take nothing, and be started again
+        print(f"this process is of {sweepkit.__file__}, and not of {os.environ[tree.NAME]}", file=sys.stderr)
+        return OTHER_CODE
     make_session = session_factory or (lambda: real_session(head.processes_per_run, head.concurrency))
     with on_signals() as stop:
         end_with_parent(head.driver_process, stop)

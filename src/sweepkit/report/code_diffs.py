@@ -34,7 +34,7 @@ def _drawn(sweep_dir: Path, level: Level) -> Markup | None:
     lines = text.rstrip("\n").split("\n")
     parts = [_line(line) for line in lines[:_MOST_LINES]]
     if left := len(lines) - len(parts):
-        parts.append(escape(f"… and {left} lines more: {sweep_dir / levels.PATCHES / level.tree}.patch"))
+        parts.append(escape(f"… and {left} lines more: {levels.patch_path(sweep_dir, level.tree)}"))
     return Markup('<pre class="diff">{}</pre>').format(Markup("\n").join(parts))
 
 

@@ -84,7 +84,8 @@ def _patches(content: Content) -> list[Block]:
         commits = [Block("list", level.commits)] if level.commits else []
         files = [f"{path} +{added} −{removed}" for path, (added, removed) in (level.files or {}).items()]
         patch = [Block("html", drawn)] if drawn else []
-        found.append(Block("fold", said, [*commits, Block("list", files), *patch]))
+        warning = [Block("", level.measuring)] if level.measuring else []
+        found.append(Block("fold", said, [*warning, *commits, Block("list", files), *patch]))
     return [Block("title", "Code"), *found] if found else []
 
 

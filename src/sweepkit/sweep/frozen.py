@@ -286,9 +286,9 @@ def is_untouched(results_dir: Path, name: str) -> bool:
         cells = load_frozen(results_dir, name).cells
     except errors.SweepkitError:
         return False
-    files = {path.name for path in (results_dir / name).iterdir()}
+    files = {path.name for path in (results_dir / name).iterdir() if not path.match(PATCHES)}
     begun = set(fsio.folders(results_dir / "runs")) & {cell.plan.run_id for cell in cells}
-    return files <= {PLAN_FILE, FROZEN_FILE, PATCHES} and not begun
+    return files <= {PLAN_FILE, FROZEN_FILE} and not begun
 
 
 def read(sweep_dir: Path) -> tuple[Head, list[Cell]]:

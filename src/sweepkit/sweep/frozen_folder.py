@@ -31,9 +31,8 @@ def write(sweep_dir: Path, head: Head, cells: Sequence[Cell]) -> None:
             with contextlib.suppress(OSError):  # another driver was first, or a stray file
                 folder.rename(sweep_dir)
             if not exists(sweep_dir):
-                with contextlib.suppress(OSError):  # there are none, or they are there
-                    (folder / levels.PATCHES).replace(sweep_dir / levels.PATCHES)
-                for name in (PLAN_FILE, FROZEN_FILE):
+                patches = [path.name for path in folder.glob(levels.PATCHES)]
+                for name in (*patches, PLAN_FILE, FROZEN_FILE):
                     (folder / name).replace(sweep_dir / name)
         finally:
             shutil.rmtree(folder, ignore_errors=True)

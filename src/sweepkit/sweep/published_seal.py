@@ -16,7 +16,7 @@ SCHEMA_VERSION = 1
 #: What a published sweep has instead of run directories (``report/committed.py``) and of its frozen plan.
 RUNS, CURVES, PACKED_PLAN = "runs.csv.gz", "curves.parquet", "plan.jsonl.gz"
 #: Of a sweep's folder: all that verdicts follow from, and what they came to.
-COPIED = ("*.json", "limits.jsonl", "trials.jsonl", "effects.csv", "costs.csv")
+COPIED = ("*.json", "limits.jsonl", "trials.jsonl", "effects.csv", "costs.csv", "tree_*.patch")
 #: Files that a reader would take for the sweep's own.
 _READ = (*COPIED, "plan.jsonl", RUNS, CURVES, PACKED_PLAN)
 _REMEDY = "restore it (git checkout), or publish the sweep (import the table) again"

@@ -17,6 +17,7 @@ import sweepkit
 from sweepkit import fsio
 from sweepkit.code import tree
 from sweepkit.config import commits, own_conf
+from sweepkit.errors import SweepkitError
 
 _PACKAGE = "sweepkit"
 _SHELL = frozenset({"PYTHONPATH", "SWEEPKIT_CONF_DIR"})  # which ``shell_lines`` says
@@ -54,7 +55,16 @@ def shell_lines(folder: Path) -> list[str]:
 
 
 def tree_lines(folder: Path) -> list[str]:
-    """What a job script exports to carry out the runs of a frozen tree."""
+    """What a job script exports to carry out the runs of a frozen tree, several processes each.
+
+    Raises:
+        SweepkitError: the tree has an environment of its own, which ranks that Slurm starts are not of.
+    """
+    if tree.note(folder).get("python"):
+        raise SweepkitError(
+            f"{folder.name} has an environment of its own, but must share this one where several processes "
+            "train a run on Slurm; use launcher.processes_per_run=1, or install what it needs here"
+        )
     others = {name: value for name, value in tree.worker_environment(folder).items() if name not in _SHELL}
     return [*shell_lines(folder), *(f"export {name}={shlex.quote(value)}" for name, value in others.items())]
 

@@ -109,8 +109,7 @@ def submit(
         wanted = [_left(run) for run in free if not run.is_final]
         for not_on, anything in elsewhere.apart(wanted, results_dir).items():
             packing = elsewhere.alone(launcher) if not_on else launcher
-            for name in dict.fromkeys(plan.tree for plan in anything):  # a task has one package
-                alike = [plan for plan in anything if plan.tree == name]
+            for name, alike in _by_package(anything, launcher).items():
                 for resources, some in _arrays(alike, packing, result, together, longest_min):
                     array = _new_array(title, some, resources, launcher, results_dir)
                     told = parameters(launcher.slurm, resources, results_dir, name)
@@ -152,6 +151,17 @@ def submit_gate(
         settings = {"max_requeues": slurm.max_requeues}
         gate = Submission(name, title, _GATE.time_min, settings=settings, command=list(command))
         return place(gate, values, results_dir).job_id
+
+
+def _by_package(plans: Sequence[RunPlan], launcher: LauncherConfig) -> dict[str | None, list[RunPlan]]:
+    """Frozen code → the runs whose tasks have it as their package, where ranks start with their task.
+
+    Other tasks start workers of any tree by themselves, so that runs of a seed stay together.
+    """
+    found: dict[str | None, list[RunPlan]] = {}
+    for plan in plans:
+        found.setdefault(plan.tree if launcher.processes_per_run > 1 else None, []).append(plan)
+    return found
 
 
 def _left(run: Run) -> RunPlan:
