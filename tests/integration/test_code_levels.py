@@ -77,8 +77,10 @@ def test_a_comment_changes_nothing_and_a_crash_is_the_variants(
     assert losses[0] == losses[1] and len(losses[0]) == 3
     assert reference.results["val_bpb"] == words.results["val_bpb"]
 
-    again = sweepkit("resume", "codes", **there)  # what is complete is nobody else's
-    assert "other code" not in again.stderr and again.returncode == 1
+    frozen_with = ("launcher=local", "launcher.num_workers=2")
+    again = sweepkit("sweep", "codes", *frozen_with, **there)  # planned again, by the trees
+    assert again.returncode == 1, again.stderr  # the run that failed; 2 would be a refusal
+    assert runs["reference"].read_record() == reference
     frame = store.load("codes", results)
     assert set(frame.loc[frame["code"].notna(), "variant"]) == {"idea=words", "idea=crash"}
     assert main.main(["diff", "codes", "idea=words"]) == 0
