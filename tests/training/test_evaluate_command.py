@@ -22,11 +22,16 @@ from sweepkit.results.record import RunDir, RunState
 from sweepkit.sweep import sealed_text
 from sweepkit.training.engine import Engine
 
-RUN = (*TINY, "horizon.num_steps=2", "evaluation.streams=[validation]")
+CORE = ("evaluation=core", "evaluation.core.max_per_task=2")
+RUN = (*TINY, "horizon.num_steps=2", "evaluation.streams=[validation]", *CORE)
 #: Another value of every field of the schema that is marked as one of evaluation.
 OTHERS = {
     "evaluation.streams": "evaluation.streams=[validation,probe]",
     "evaluation.max_bytes": "evaluation.max_bytes=20000",
+    "evaluation.rows": "evaluation.rows=best_fit",
+    "evaluation.core.bundle": "evaluation.core.bundle=null",
+    "evaluation.core.tasks": "evaluation.core.tasks=[endings]",
+    "evaluation.core.max_per_task": "evaluation.core.max_per_task=3",
 }
 
 
@@ -109,7 +114,11 @@ def test_train_evaluates_the_kept_weights_or_asks_for_rerun(
     again = store.of_plans([first], own_results_dir).iloc[0]
     if weights is kept:
         assert again["val_bpb"] == trained.results["val_bpb"] if trained else None
-        assert again["evaluation_fingerprint"] != row["evaluation_fingerprint"] or field.endswith("streams")
+        assert (
+            again["evaluation_fingerprint"] != row["evaluation_fingerprint"]
+            or field.endswith("streams")
+            or ".core." in field
+        )
     else:  # what was made again was evaluated as asked, and not as before
         assert again["state"] == RunState.trained and again.isna()["val_bpb"]
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from sweepkit.cli import command_line, running
 from sweepkit.config import compose, paths
+from sweepkit.config.schema import EvaluationConfig
 from sweepkit.errors import invalid
 from sweepkit.launch import named
 from sweepkit.plan import build
@@ -22,13 +24,15 @@ EPILOG = """\
 examples:
   sweepkit evaluate x0_beta1 evaluation.streams=[validation]         every complete run of a sweep
   sweepkit evaluate d12-0123456789ab-s1 evaluation.max_bytes=402653184      one run, on more text
+  sweepkit evaluate x0_beta1 evaluation=core                         the tasks of a bundle too (docs/core.md)
   sweepkit evaluate x0_beta1 launcher=slurm                          as Slurm jobs; as it was frozen
   sweepkit results x0_beta1 --evaluation KEY                         the table with what was measured so
 
-Overrides are of evaluation.* and launcher.*. Results are kept beside each run, under a key of what they were
-measured on; the same command again measures only what is missing. Text that is held back for a last rung is
-evaluated for runs of that rung alone; asking for it elsewhere, by name or as more bytes of the text that a
-ladder's lower rungs are evaluated on, is refused, and kept on record.
+Overrides are of evaluation.* and launcher.*; an option, as evaluation=core, is put over what a run has.
+Results are kept beside each run, under a key of what they were measured on; the same command again measures
+only what is missing. Text that is held back for a last rung is evaluated for runs of that rung alone; asking
+for it elsewhere, by name or as more bytes of the text that a ladder's lower rungs are evaluated on, is
+refused, and kept on record.
 """
 _BLOCKS = ("evaluation", "launcher")
 
@@ -89,8 +93,23 @@ def _evaluated(plan: RunPlan, overrides: Sequence[str]) -> RunPlan:
             )
     for block in _BLOCKS:
         if mine := [item for item in overrides if set_fields.block(item) == block]:
-            config = compose.with_block(config, block, mine)
+            asked = compose.with_block(config, block, mine)
+            if block == "evaluation" and any(map(compose.is_group_override, mine)):
+                over = _put_over(config.evaluation, asked.evaluation, EvaluationConfig())
+                asked = replace(asked, evaluation=over)
+            config = asked
     return build.evaluated(plan, config)
+
+
+def _put_over(now: Any, asked: Any, plain: Any) -> Any:
+    """``now`` with what an option says: the fields in which it is not as where no option says anything."""
+    values = {}
+    for item in fields(now):
+        mine, theirs, default = (getattr(each, item.name) for each in (now, asked, plain))
+        values[item.name] = (
+            _put_over(mine, theirs, default) if is_dataclass(mine) else mine if theirs == default else theirs
+        )
+    return replace(now, **values)
 
 
 def _is_trained(results_dir: Path, plan: RunPlan) -> bool:

@@ -24,6 +24,7 @@ from sweepkit.config.ranges import (
     between,
     more_than_zero,
 )
+from sweepkit.config.schema_core import CoreConfig
 from sweepkit.config.schema_data import DatasetConfig, PackingConfig, TokenizerConfig
 from sweepkit.config.schema_launch import (
     LadderConfig,
@@ -52,6 +53,7 @@ from sweepkit.config.schema_optimizer import (
 __all__ = [
     "AdamGroupConfig",
     "BigramConfig",
+    "CoreConfig",
     "DatasetConfig",
     "EvaluationConfig",
     "ExpertsConfig",
@@ -193,6 +195,7 @@ class EvaluationConfig:
         why="for reading",
     )
     sample_prompt: str = fact("The capital of", "beginning of that sample", identity=_NONE, why="for reading")
+    core: CoreConfig = block(CoreConfig, "tasks that the finished model is to solve (docs/core.md)")
 
 
 @dataclass

@@ -27,8 +27,9 @@ from sweepkit.config import holdout, paths, sources
 from sweepkit.config.choices import DatasetKind, PackingAlgorithm, TokenizerCorpus
 from sweepkit.config.measured import TextRead
 from sweepkit.config.schema import DatasetConfig, RunConfig
-from sweepkit.data import cache, hub, progress, token_cache
+from sweepkit.data import cache, core_items, hub, progress, token_cache
 from sweepkit.data.behind import behind
+from sweepkit.data.core_items import Core
 from sweepkit.data.documents import Documents, documents
 from sweepkit.data.loader import TrainLoader
 from sweepkit.data.packing import PackingIndex, Stats, pack
@@ -48,6 +49,7 @@ class PreparedData:
         config: what it was made from.
         tokens: the training split's tokens.
         streams: one per ``evaluation.streams``, in that order.
+        core: the tasks that a finished model is asked, if any.
         packing_stats: of the run's sequence length; see ``packing.pack``.
     """
 
@@ -57,6 +59,7 @@ class PreparedData:
     tokenizer: Tokenizer
     tokens: TokenCache
     streams: list[EvalStream]
+    core: Core | None = None
     _packed: dict[tuple[int, PackingAlgorithm], tuple[PackingIndex, Stats]] = field(default_factory=dict)
 
     def train(self, seed: int, total_batch_size: int, sequence_len: int | None = None) -> TrainLoader:
@@ -69,7 +72,8 @@ class PreparedData:
     def texts(self) -> dict[str, TextRead]:
         """Of every split: the digest of its text, and the commit where it came from a hub."""
         splits = {"train": self.tokens} | {stream.name: stream.tokens for stream in self.streams}
-        return {name: TextRead(part.text_digest, part.commit) for name, part in splits.items()}
+        found = {name: TextRead(part.text_digest, part.commit) for name, part in splits.items()}
+        return found if self.core is None else found | {text.CORE: TextRead(self.core.digest)}
 
     def packing(self, sequence_len: int) -> PackingIndex:
         """The packing index for rows of ``sequence_len + 1`` tokens; packs if it is not in the cache."""
@@ -122,6 +126,7 @@ def prepare(config: RunConfig, thorough: bool = False) -> PreparedData:
         StorageError: the cache cannot be written.
     """
     root = paths.cache_dir() / "data"
+    core = core_items.load(config.evaluation.core)  # first: it takes no more than a look
     config = _pinned(config, root)
     source = documents(config.dataset, "train", root / "downloads")
     tokenizer, tokenizer_recipe = _tokenizer(config, source, root)
@@ -150,7 +155,7 @@ def prepare(config: RunConfig, thorough: bool = False) -> PreparedData:
         length, bos_id = config.horizon.sequence_len, tokenizer.bos_id
         rows = config.evaluation.rows
         streams.append(EvalStream(name, length, bos_id, stream_tokens, first_byte, rows))
-    prepared = PreparedData(config, root, recipe, tokenizer, tokens, streams)
+    prepared = PreparedData(config, root, recipe, tokenizer, tokens, streams, core)
     length = config.horizon.sequence_len
     epochs.remember(config, prepared.packing(length).num_rows * length)
     return prepared

@@ -78,7 +78,7 @@ class Attend(nn.Module):
         if self.mask is None or time <= self.window + 1:
             return _causal(q_BHTK, k_BGTK, v_BGTK)
         if self.backend is AttentionBackend.sdpa:
-            return _masked(q_BHTK, k_BGTK, v_BGTK, self.mask[:time, :time])
+            return masked(q_BHTK, k_BGTK, v_BGTK, self.mask[:time, :time])
         return self._banded(q_BHTK, k_BGTK, v_BGTK, self.mask)
 
     def _banded(self, q_BHTK: Tensor, k_BGTK: Tensor, v_BGTK: Tensor, mask_QS: Tensor) -> Tensor:
@@ -95,7 +95,7 @@ class Attend(nn.Module):
         k_XGSK, v_XGSK = (
             x.unfold(2, block + window, block).permute(0, 2, 1, 4, 3).flatten(0, 1) for x in (k_BGTK, v_BGTK)
         )
-        y_XHQK = _masked(q_XHQK, k_XGSK, v_XGSK, mask_QS)
+        y_XHQK = masked(q_XHQK, k_XGSK, v_XGSK, mask_QS)
         y_BHTK = (
             y_XHQK.view(batch, num_blocks, heads, block, size).transpose(1, 2).reshape(batch, heads, -1, size)
         )
@@ -114,7 +114,8 @@ def _causal(q_BHTK: Tensor, k_BGTK: Tensor, v_BGTK: Tensor) -> Tensor:
     return F.scaled_dot_product_attention(q_BHTK, k_BGTK, v_BGTK, is_causal=True, enable_gqa=grouped)
 
 
-def _masked(q_BHQK: Tensor, k_BGSK: Tensor, v_BGSK: Tensor, mask_QS: Tensor) -> Tensor:
+def masked(q_BHQK: Tensor, k_BGSK: Tensor, v_BGSK: Tensor, mask_QS: Tensor) -> Tensor:
+    """[B, H, Q, K]; the mask is additive or bool, [Q, S] or [B, 1, Q, S]."""
     # With a mask and groups CUDA has only the kernel that writes out all scores: repeat the heads instead.
     repeats = q_BHQK.size(1) // k_BGSK.size(1)
     if repeats > 1:

@@ -22,6 +22,7 @@ from sweepkit.config.schema import RunConfig
 from sweepkit.model import init
 from sweepkit.model.attend import Attend
 from sweepkit.model.block import Block
+from sweepkit.model.branched import BranchedAttend, BranchedRows, Spread
 from sweepkit.model.experts import Experts
 from sweepkit.model.layers import Embedding, Linear, bigram_rows, norm, rotary_tables
 from sweepkit.model.loss import (
@@ -32,6 +33,7 @@ from sweepkit.model.loss import (
     nats_and_gradient,
     softcap,
     token_nats,
+    token_ranks,
     weighted_mean_nats,
     weighted_nats_and_gradient,
 )
@@ -181,6 +183,30 @@ class GPT(nn.Module):
         with torch.enable_grad():  # the graphs of training
             return self._forward(inputs_BT, targets_BT, loss).detach()
 
+    def continuations(
+        self, rows: BranchedRows, shape: tuple[int, int], index_S: Tensor, target_S: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """How well tokens are predicted in rows with branches; has no gradient.
+
+        Args:
+            shape: B and T that graphs were compiled for; rows hold at most as many tokens.
+            index_S: places in the rows, one row after the other, whose next token is looked at.
+            target_S: that token.
+
+        Returns:
+            Its nats, fp32 [S], and whether no token is more likely, bool [S].
+        """
+        with torch.set_grad_enabled(self._compiled):  # the graphs of training
+            spread = rows.spread(*shape)
+            x_BTD, _ = self.stream(spread.tokens_BT, spread)
+        with torch.no_grad():
+            return token_ranks(
+                x_BTD.detach().flatten(0, 1)[index_S],
+                self.lm_head.weight[: self.vocab_size],
+                target_S,
+                self.config.logit_softcap,
+            )
+
     def training_loss(self, inputs_BT: Tensor, targets_BT: Tensor) -> tuple[Tensor, Tensor]:
         """What is differentiated, and the mean nats of the next token, which has no gradient.
 
@@ -223,18 +249,31 @@ class GPT(nn.Module):
         nats_N = token_nats(x_ND, head_VD, targets_BT.flatten(), cap, self._nats_and_gradient)
         return nats_N.view(targets_BT.shape)
 
-    def stream(self, inputs_BT: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """What the head multiplies, [B, T, D]: the normed stream after all blocks; losses of uneven loads."""
+    def stream(self, inputs_BT: Tensor, spread: Spread | None = None) -> tuple[Tensor, list[Tensor]]:
+        """What the head multiplies, [B, T, D]: the normed stream after all blocks; losses of uneven loads.
+
+        Args:
+            spread: the rows that the tokens are of, where they are not these.
+        """
         unevenness: list[Tensor] = []
         time = inputs_BT.size(1)
         cos, sin = self.get_buffer("cos")[:time], self.get_buffer("sin")[:time]
-        x_BTD = self._stem(self.wte(inputs_BT))
+        attends: dict[str, Any] = dict(self.attends.items())
+        if spread is not None:
+            attends = {
+                window: BranchedAttend(
+                    cast(Attend, attend), spread, self.get_buffer("cos"), self.get_buffer("sin")
+                )
+                for window, attend in attends.items()
+            }
+            cos, sin = torch.ones_like(cos), torch.zeros_like(sin)
+        x_BTD = self._stem(self.wte(inputs_BT), spread)
         # A view: were both the same object in block 0, that block would be traced as another graph.
         x0_BTD, backout_BTD = x_BTD.view_as(x_BTD), None
         resid_lambdas, x0_lambdas = self.resid_lambdas.unbind(), self.x0_lambdas.unbind()
-        bigrams = self._bigrams(inputs_BT)
+        bigrams = self._bigrams(inputs_BT, spread)
         for i, block in enumerate(self.blocks):
-            table, attend = str(i), self.attends[str(self.windows[i])]
+            table, attend = str(i), attends[str(self.windows[i])]
             ve_BTE = self.value_embeds[table](inputs_BT) if table in self.value_embeds else None
             x_BTD, uneven = block(
                 x_BTD, x0_BTD, resid_lambdas[i], x0_lambdas[i], ve_BTE, cos, sin, attend, bigrams.get(i)
@@ -247,23 +286,29 @@ class GPT(nn.Module):
             x_BTD = x_BTD - self.backout_lambda * backout_BTD
         return norm(x_BTD), unevenness
 
-    def _bigrams(self, inputs_BT: Tensor) -> dict[int, tuple[Tensor, Tensor]]:
+    def _bigrams(self, inputs_BT: Tensor, spread: Spread | None) -> dict[int, tuple[Tensor, Tensor]]:
         """Layer → its λ and the bigrams' rows [B, T, D]; empty where there are none."""
         if self.bigram_embeds is None or self.bigram_lambdas is None:
             return {}
-        rows_BTD = self.bigram_embeds(bigram_rows(inputs_BT, self.bigram_embeds.weight.size(0)))
+        num_rows = self.bigram_embeds.weight.size(0)
+        rows_BT = bigram_rows(inputs_BT, num_rows) if spread is None else spread.bigram_rows(num_rows)
+        rows_BTD = self.bigram_embeds(rows_BT)
         return {i: (scale, rows_BTD) for i, scale in enumerate(self.bigram_lambdas.unbind())}
 
-    def _stem(self, x_BTD: Tensor) -> Tensor:
+    def _stem(self, x_BTD: Tensor, spread: Spread | None) -> Tensor:
         """Norm, then smear: every token takes a gated share of the one before it."""
         x_BTD = norm(x_BTD)
         if self.smear_gate is None or self.smear_lambda is None:
             return x_BTD
+        if spread is not None:
+            return x_BTD + self._smear(x_BTD) * spread.before(x_BTD)
         later_BTD = x_BTD[:, 1:]
-        gate_BT1 = self.smear_lambda * torch.sigmoid(
-            self.smear_gate(later_BTD[..., : self.config.smear_channels])
-        )
-        return torch.cat((x_BTD[:, :1], later_BTD + gate_BT1 * x_BTD[:, :-1]), dim=1)
+        return torch.cat((x_BTD[:, :1], later_BTD + self._smear(later_BTD) * x_BTD[:, :-1]), dim=1)
+
+    def _smear(self, x_BTD: Tensor) -> Tensor:
+        """The gate of every token, [B, T, 1]."""
+        assert self.smear_gate is not None and self.smear_lambda is not None
+        return self.smear_lambda * torch.sigmoid(self.smear_gate(x_BTD[..., : self.config.smear_channels]))
 
     def parameter_roles(self) -> dict[str, list[tuple[str, nn.Parameter]]]:
         """Every parameter once, by the optimizer group it belongs to, in a fixed order."""

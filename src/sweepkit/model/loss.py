@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 IGNORED = -1  # the target of a position that is not scored
@@ -166,6 +167,21 @@ def token_nats(
         for _ in _gradient_chunks(projection, weight_VD.size(0), targets_N, cap, kernel, nats_N):
             pass
         return nats_N
+
+
+def token_ranks(x_ND: Tensor, weight_VD: Tensor, targets_N: Tensor, cap: float) -> tuple[Tensor, Tensor]:
+    """Cross-entropy of every token, nats, fp32 [N], and whether it is the most likely one, bool [N].
+
+    Arguments as for ``token_nats``, every target scored. Not compiled: their number changes with every call.
+    """
+    matrix_VD = weight_VD.to(x_ND.dtype)
+    most = _CHUNK_LOGITS.get(x_ND.device.type, _CHUNK_LOGITS_ELSEWHERE) // weight_VD.size(0)
+    nats, is_best = [], []
+    for x_CD, targets_C in zip(*(torch.split(t, max(1, most)) for t in (x_ND, targets_N)), strict=True):
+        logits_CV = softcap(x_CD @ matrix_VD.T, cap)
+        nats.append(F.cross_entropy(logits_CV, targets_C.long(), reduction="none"))
+        is_best.append(logits_CV.argmax(dim=-1) == targets_C)
+    return torch.cat(nats), torch.cat(is_best)
 
 
 def mean_nats(

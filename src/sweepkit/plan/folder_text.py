@@ -13,7 +13,7 @@ import hashlib
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -152,22 +152,36 @@ def file_digests(path: str, field: str = "dataset.path") -> dict[Path, str]:
     """
     files = text_files(path, field)
     marks = {str(file): mark(file) for file in files}
-    remembered_path = _remembered_path(path)
+    found = digests_of(files, Path(variables.filled(path)).expanduser())
+    digests = {file: f"{marks[str(file)][0]}:{found[file]}" for file in files}
+    _seen.update({(file, tuple(marks[str(file)])): digests[file] for file in files})
+    return digests
+
+
+def digests_of(
+    files: Sequence[Path], root: Path, digest_all: Callable[[Sequence[Path]], list[str]] | None = None
+) -> dict[Path, str]:
+    """File → SHA-256 of its content; those that have not changed since they were last asked for are not read.
+
+    Args:
+        root: what is remembered is remembered of this place.
+        digest_all: what is told of a file instead of its SHA-256.
+    """
+    marks = {str(file): mark(file) for file in files}
+    remembered_path = _remembered_path(root)
     remembered = _read(remembered_path)
     found = {name: item for name, item in remembered.items() if marks.get(name) == item.mark}
     unknown = [file for file in files if str(file) not in found]
     found |= {
         str(file): _Known(marks[str(file)], sha256)
-        for file, sha256 in zip(unknown, _hash(unknown), strict=True)
+        for file, sha256 in zip(unknown, (digest_all or _hash)(unknown) if unknown else [], strict=True)
     }
     now = time.time_ns()
     settled = {name: item for name, item in found.items() if now - max(item.mark[2:]) > _SETTLED_NS}
     if settled != remembered:
         with contextlib.suppress(OSError, StorageError):  # then they are hashed again
             fsio.write_json(remembered_path, {"files": typed.dump(settled)})
-    digests = {file: f"{marks[str(file)][0]}:{found[str(file)].sha256}" for file in files}
-    _seen.update({(file, tuple(marks[str(file)])): digests[file] for file in files})
-    return digests
+    return {file: found[str(file)].sha256 for file in files}
 
 
 def file_digest(file: Path) -> str:
@@ -217,9 +231,8 @@ def _read(path: Path) -> dict[str, _Known]:
     return {}
 
 
-def _remembered_path(path: str) -> Path:
-    root = Path(variables.filled(path)).expanduser().resolve()
-    return paths.cache_dir() / "data" / "manifests" / f"{fsio.digest(str(root))[:20]}.json"
+def _remembered_path(root: Path) -> Path:
+    return paths.cache_dir() / "data" / "manifests" / f"{fsio.digest(str(root.resolve()))[:20]}.json"
 
 
 def _hash(files: Sequence[Path]) -> list[str]:

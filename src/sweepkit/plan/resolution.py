@@ -44,6 +44,8 @@ def resolved(
         "model.backout": dimensions.has_backout(config.model),
         "evaluation.streams": sorted(config.evaluation.streams),
         "evaluation.max_bytes": scored_bytes(config),
+        "evaluation.core.bundle": texts.get(text.CORE),
+        "evaluation.core.tasks": sorted(set(config.evaluation.core.tasks)),
         "horizon.num_steps": horizon.num_steps,
         "horizon.total_batch_size": horizon.total_batch_size,
         "horizon.device_batch_size": horizon.device_batch_size,

@@ -24,11 +24,12 @@ from sweepkit.config.cross_checks import EMBEDDED_SOURCES
 from sweepkit.config.facts import Identity, declared, default
 from sweepkit.config.schema import DatasetConfig, RunConfig
 from sweepkit.errors import DamagedError, DataError, StorageError
-from sweepkit.plan import folder_text
+from sweepkit.plan import core_bundle, folder_text
 from sweepkit.plan.run_plan import RunPlan
 
-#: What the tokens of a run are read from: its dataset, the text of its tokenizer and of its probe stream.
-DATASET, TOKENIZER, PROBE, VALIDATION = "dataset", "tokenizer", "probe", "validation"
+#: What the tokens of a run are read from: its dataset, the text of its tokenizer and of its probe stream; and
+#: the tasks that it is asked.
+DATASET, TOKENIZER, PROBE, VALIDATION, CORE = "dataset", "tokenizer", "probe", "validation", "core"
 _MANIFEST = Path(sweepkit.__file__).resolve().parent / "data" / "corpus" / "manifest.json"
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 #: ``dataset.name`` of a parquet folder that nobody named (``conf/dataset/files.yaml``).
@@ -86,6 +87,8 @@ def texts(config: RunConfig) -> dict[str, str | None]:
         found[VALIDATION] = folder_text.digest(path, "dataset.validation_path")
     if any(holdout.usual(stream) == PROBE for stream in config.evaluation.streams):
         found[PROBE] = embedded_digest()
+    if config.evaluation.core.bundle is not None:
+        found[CORE] = core_bundle.digest(config.evaluation.core)
     return found
 
 
@@ -113,7 +116,11 @@ def check(plan: RunPlan) -> None:
     config = plan.config
     for name, now in texts(config).items():
         if (planned := plan.texts.get(name)) != now:
-            own = {DATASET: config.dataset.path, VALIDATION: config.dataset.validation_path}
+            own = {
+                DATASET: config.dataset.path,
+                VALIDATION: config.dataset.validation_path,
+                CORE: config.evaluation.core.bundle,
+            }
             place = own.get(name) or "the embedded corpus"
             raise DataError(
                 f"the {name} text of {plan.run_id} is {place} with the digest {str(now)[:12]}, but must be "

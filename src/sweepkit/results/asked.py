@@ -15,7 +15,7 @@ from sweepkit.results.columns import CORRUPT, Row
 from sweepkit.results.record import FailureClass, RunDir, RunRecord, RunState
 from sweepkit.sweep import metric
 
-_LOSSES = ("val_bpb", "bpb_", metric.EMA)
+_LOSSES = ("val_bpb", "bpb_", metric.EMA, "core")
 #: Columns of the runs table that tell of losses: their values, and what they were measured on.
 _COLUMNS = (*_LOSSES, "evaluation_fingerprint", "measured_on")
 _STATE = ("state", "failure_class", "failure_message")
@@ -35,7 +35,7 @@ def needs_evaluation(record: RunRecord, key: str) -> bool:
 
 
 def is_loss(name: str) -> bool:
-    """Whether a result is a loss on an evaluation stream."""
+    """Whether a result is what an evaluation measures: a loss on a stream, or a score of tasks."""
     return name.startswith(_LOSSES)
 
 

@@ -8,63 +8,14 @@ and so on. Dtypes are pandas' nullable ones, so that a missing number is ``<NA>`
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from enum import Enum
 from typing import Any
 
+from sweepkit.results.column import BOOL, FLOAT, HIGH, INT, LOW, NO, TEXT, TIME, Column, Direction
+
+__all__ = ["BOOL", "FLOAT", "INT", "TEXT", "TIME", "Column", "Direction"]
+
 Row = dict[str, Any]  # column → value, as JSON has it
-
-
-class Direction(Enum):
-    """Which way is better; ``none`` where the question makes no sense."""
-
-    lower = "lower"
-    higher = "higher"
-    none = "none"
-
-
-@dataclass(frozen=True)
-class Column:
-    name: str  # "bpb_<stream>" names a family
-    dtype: str  # a pandas dtype
-    unit: str  # "" for none
-    direction: Direction
-    meaning: str
-    above: float | None = None  # what every number must exceed, by what it is
-    least: float | None = None  # and what it may be at least
-    most: float | None = None
-
-    def implausible(self, value: object) -> str | None:
-        """Why ``value`` cannot be one of this column's; None where it can."""
-        if self.dtype not in (INT, FLOAT):
-            return None
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            return f"{value!r}, but must be a number"
-        if not math.isfinite(value):
-            return f"{value}, but must be finite"
-        if self.above is not None and value <= self.above:
-            return f"{value}, but must be above {self.above:g}"
-        if self.least is not None and value < self.least:
-            return f"{value}, but must be at least {self.least:g}"
-        if self.most is not None and value > self.most:
-            return f"{value}, but must be at most {self.most:g}"
-        return None
-
-    @property
-    def is_family(self) -> bool:
-        return "<" in self.name
-
-    def matches(self, name: str) -> bool:
-        """Whether ``name`` is this column or a member of this family."""
-        prefix, _, _ = self.name.partition("<")
-        return name.startswith(prefix) and len(name) > len(prefix) if self.is_family else name == self.name
-
-
-TEXT, INT, FLOAT, BOOL = "string", "Int64", "Float64", "boolean"
-TIME = "datetime64[us, UTC]"
-NO, LOW, HIGH = Direction.none, Direction.lower, Direction.higher
 
 #: What the columns of levels begin with, an axis each.
 LEVEL = "level_"
@@ -133,6 +84,13 @@ RUN_COLUMNS: tuple[Column, ...] = (
     Column("bpb_<stream>", FLOAT, "bits/byte", LOW, "final loss on that evaluation stream", above=0),
     Column("ema_val_bpb", FLOAT, "bits/byte", LOW, "val_bpb of the averaged weights, if any", above=0),
     Column("ema_bpb_<stream>", FLOAT, "bits/byte", LOW, "bpb_<stream> of the averaged weights", above=0),
+    Column("core", FLOAT, "centred accuracy", HIGH, "mean over the 22 tasks of CORE (docs/core.md)", most=1),
+    Column("core_se", FLOAT, "centred accuracy", LOW, "its standard error over items", least=0),
+    Column("core_subset", FLOAT, "centred accuracy", HIGH, "mean over other tasks than those 22", most=1),
+    Column("core_se_<task>", FLOAT, "centred accuracy", LOW, "binomial standard error, by task", least=0),
+    Column("core_<task>", FLOAT, "centred accuracy", HIGH, "(accuracy − chance) / (1 − chance)", most=1),
+    Column("ema_core", FLOAT, "centred accuracy", HIGH, "core of the averaged weights", most=1),
+    Column("ema_core_<task>", FLOAT, "centred accuracy", HIGH, "core_<task> of the averaged weights", most=1),
     Column("score_<name>", FLOAT, "", HIGH, "from scores.json in the run's folder, where somebody put one"),
     Column(
         "final_train_loss",

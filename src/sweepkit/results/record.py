@@ -8,6 +8,7 @@
     record.json       replaced atomically; ``state`` tells how the run ended
                       (plan, record and attempts are sealed: ``sealed.py``)
     evaluations/KEY.json  a record of what was measured on those weights apart from training (``asked.py``)
+    items/KEY.json    which items of an evaluation bundle they got right (``core_outcomes.py``)
     weights.safetensors  what a complete run ended with (trainer.keep_weights)
     checkpoints/      step_NNNNNN folders, the last two while the run lives
     log.txt           what the run printed

@@ -24,6 +24,7 @@ class Known:
 
 _BPB = Known("bits/byte", LOWER)
 _SCORE = Known("", HIGHER, is_positive=False)
+_CORE = Known("centred accuracy", HIGHER, is_positive=False)
 #: Before the name of a loss: that of the averaged weights (``optimizer.ema_decay``).
 EMA = "ema_"
 #: Name, or prefix of a family, → what is known of it.
@@ -35,10 +36,11 @@ _NAMES = {
     "tokens_per_s": Known("tokens/s", HIGHER),
     "peak_memory_gib": Known("GiB", LOWER),
     "mfu": Known("ratio", HIGHER),
+    "core": _CORE,
 }
 #: From which likeness on a name is a slip of the pen, and no column of somebody else's table.
 _NEAR = 0.75
-_FAMILIES = {"bpb_": _BPB, "score_": _SCORE}
+_FAMILIES = {"bpb_": _BPB, "score_": _SCORE, "core_": _CORE}
 
 
 def known(name: str) -> Known | None:
@@ -64,4 +66,4 @@ def meant(name: str) -> str | None:
 
 def names() -> list[str]:
     """What a sweep may be decided by, families as ``bpb_<stream>``."""
-    return [*_NAMES, "bpb_<stream>", f"{EMA}val_bpb", f"{EMA}bpb_<stream>", "score_<name>"]
+    return [*_NAMES, "bpb_<stream>", f"{EMA}val_bpb", f"{EMA}bpb_<stream>", "core_<task>", "score_<name>"]

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from sweepkit.config.choices import AttentionBackend, ExpertBalance, Fp8Backend, Fp8Scaling
 from sweepkit.distributed.ranks import Ranks
+from sweepkit.model.branched import BranchedRows
 from sweepkit.model.gpt import GPT, build_model
 from sweepkit.model.layers import Linear
 from sweepkit.optim import owners, schedule
@@ -190,6 +191,13 @@ class Engine:
         with self.evaluating():
             nats_BT: Tensor = self.model(inputs_BT, targets_BT, loss="none")
         return nats_BT
+
+    def continuations(
+        self, rows: BranchedRows, shape: tuple[int, int], index_S: Tensor, target_S: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """``GPT.continuations``, in the dtype that evaluation is in."""
+        with self.evaluating():
+            return self.model.continuations(rows, shape, index_S, target_S)
 
     @contextlib.contextmanager
     def evaluating(self) -> Iterator[None]:

@@ -23,8 +23,10 @@ from sweepkit.data.prepare import PreparedData
 from sweepkit.data.streams import EvalStream
 from sweepkit.optim import schedule
 from sweepkit.plan.run_plan import RunPlan
+from sweepkit.results import core_outcomes
 from sweepkit.results.record import Measured
 from sweepkit.sweep.metric import EMA
+from sweepkit.training import core_run
 from sweepkit.training import device as devices
 from sweepkit.training.checkpoint import Checkpoints, TrainState
 from sweepkit.training.diagnostics import StepProbe
@@ -253,17 +255,24 @@ class Loop:
         before = state.clock.eval_time_s
         with state.clock.measure("eval"):
             bpb = self._evaluate(streams, None if at_end else eta_s)
+            if at_end:
+                bpb |= self._asked(bpb, "")
             if at_end and self.engine.optimizer.averages_weights:
                 with self.engine.optimizer.averaged():
                     bpb |= {f"{EMA}{name}": value for name, value in self._evaluate(streams).items()}
+                    bpb |= self._asked(bpb, EMA)
         bad = [name for name, value in bpb.items() if not math.isfinite(value)]
         if bad:
             raise Diverged(f"{bad[0]} is {bpb[bad[0]]} at step {state.step}; {self._remedy()}")
         state.bpb, state.evaluated_step = bpb, state.step
         self.time_left.evaluated(state.clock.eval_time_s - before, at_end)
-        row: Measured = {"step": state.step, **bpb, "eval_time_s": state.clock.eval_time_s - before}
+        losses = {name: value for name, value in bpb.items() if not core_outcomes.is_score(name)}
+        row: Measured = {"step": state.step, **losses, "eval_time_s": state.clock.eval_time_s - before}
         self.display.log(self.journal.metrics(row))
-        shown = ", ".join(f"{name} {value:.4f}" for name, value in bpb.items())
+        mean = core_outcomes.named(bpb)
+        shown = ", ".join(
+            f"{name} {value:.4f}" for name, value in bpb.items() if name in losses or name == mean
+        )
         self.journal.say(f"step {state.step}: loss {state.last_loss:.4f}, {shown}")
 
     def _evaluate(self, streams: Sequence[EvalStream], eta_s: float | None = None) -> dict[str, float]:
@@ -279,6 +288,23 @@ class Loop:
             self.journal.progress(f"evaluating {frac:.0%}", loss=loss, eta_s=left if eta_s is None else eta_s)
 
         return evaluate(self.engine, streams, self.data.tokenizer, rows, self._stop_agreed, report)
+
+    def _asked(self, bpb: dict[str, float], ema: str) -> dict[str, float]:
+        """Scores of the tasks that are asked of the finished model, if any are and its losses are numbers."""
+        if self.data.core is None or not all(map(math.isfinite, bpb.values())):
+            return {}
+        loss = self.state.last_loss
+        return core_run.evaluate(
+            self.engine,
+            self.data.core,
+            self.data.tokenizer,
+            self.plan,
+            self.journal.run_dir,
+            self.journal.record.environment_fingerprint,
+            ema,
+            self._stop_agreed,
+            lambda label, frac: self.journal.progress(f"asking {label} {frac:.0%}", loss=loss),
+        )
 
     def _save_if_due(self) -> None:
         state, trainer = self.state, self.config.trainer

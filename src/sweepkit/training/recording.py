@@ -5,9 +5,12 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 
+from sweepkit import fsio
+from sweepkit.config import typed
 from sweepkit.data.prepare import PreparedData
 from sweepkit.distributed.ranks import Ranks
 from sweepkit.errors import ConfigError
+from sweepkit.plan import text
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.results.conditions import Fp8
 from sweepkit.results.record import Measured, RunRecord
@@ -60,6 +63,9 @@ def note_data(record: RunRecord, data: PreparedData) -> None:
     """Which text the run is trained on and measured on, and how full its rows are."""
     record.evaluation_fingerprints = {stream.name: stream.fingerprint for stream in data.streams}
     record.measured_on = {stream.name: stream.measured_on for stream in data.streams}
+    if data.core is not None:
+        record.measured_on[text.CORE] = data.core.measured_on(data.config.horizon.sequence_len)
+        record.evaluation_fingerprints[text.CORE] = fsio.digest(typed.dump(record.measured_on[text.CORE]))
     record.texts = data.texts
     record.packing = dict(data.packing_stats)
 

@@ -24,8 +24,8 @@ from sweepkit.errors import ConfigError, StorageError
 from sweepkit.plan import cost, world
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.results.record import FailureClass, RunDir, RunRecord, RunState
-from sweepkit.training import device as devices
 from sweepkit.training import (
+    core_run,
     environment,
     failure,
     final_weights,
@@ -34,6 +34,7 @@ from sweepkit.training import (
     throughput,
     wandb_log,
 )
+from sweepkit.training import device as devices
 from sweepkit.training.bench import Bench, Chosen
 from sweepkit.training.checkpoint import Checkpoints, TrainState
 from sweepkit.training.clock import Clock
@@ -219,7 +220,19 @@ class Session:
                         lambda: ranks.agreed(should_stop()),
                         lambda frac: journal.progress(f"evaluating {frac:.0%}"),
                     )
-                bpb |= {f"{ema}{name}": value for name, value in found.items()}
+                    bpb |= {f"{ema}{name}": value for name, value in found.items()}
+                    if data.core is not None and all(map(math.isfinite, bpb.values())):
+                        bpb |= core_run.evaluate(
+                            engine,
+                            data.core,
+                            data.tokenizer,
+                            plan,
+                            run_dir,
+                            record.environment_fingerprint,
+                            ema,
+                            lambda: ranks.agreed(should_stop()),
+                            lambda label, frac: journal.progress(f"asking {label} {frac:.0%}"),
+                        )
             if bad := [name for name, value in bpb.items() if not math.isfinite(value)]:
                 raise failure.Diverged(f"{bad[0]} of its kept weights is {bpb[bad[0]]}")
             record.results = {**bpb, "eval_time_s": clock.eval_time_s}

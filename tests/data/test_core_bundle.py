@@ -1,0 +1,186 @@
+"""Bundles: zip and folder are one, a pin holds, and what is damaged is refused by the task that needs it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import sweepkit
+from sweepkit import fsio
+from sweepkit.config.compose import compose
+from sweepkit.config.schema import CoreConfig
+from sweepkit.data import core_items
+from sweepkit.errors import SweepkitError
+from sweepkit.plan import core_bundle
+from sweepkit.plan.build import build
+
+OWN = Path(sweepkit.__file__).parent / "data" / "core"
+
+
+@pytest.fixture
+def bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The package's, in a folder of its own."""
+    monkeypatch.setenv("SWEEPKIT_CACHE_DIR", str(tmp_path / "cache"))
+    return Path(shutil.copytree(OWN, tmp_path / "eval_bundle"))
+
+
+def zipped(folder: Path, path: Path, inside: str = "eval_bundle/") -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("__MACOSX/eval_bundle/core.yaml", "no bundle")
+        for file in sorted(folder.rglob("*.*")):
+            archive.write(file, f"{inside}{file.relative_to(folder)}")
+    return path
+
+
+def config(place: object, **others: Any) -> CoreConfig:
+    return CoreConfig(bundle=str(place), **others)
+
+
+def test_a_zip_its_folder_and_the_folder_above_are_one_bundle(bundle: Path, tmp_path: Path) -> None:
+    places = [
+        bundle,
+        bundle.parent,
+        zipped(bundle, tmp_path / "a.zip"),
+        zipped(bundle, tmp_path / "b.zip", ""),
+    ]
+    digests = {core_bundle.digest(config(place)) for place in (*places, "embedded")}
+    assert len(digests) == 1
+    loaded = [core_items.load(config(place)) for place in places]
+    assert all(core == loaded[0] for core in loaded)
+    assert core_bundle.digest(config(bundle, tasks=["endings"])) not in digests
+    line = bundle / "eval_data" / "endings.jsonl"
+    line.write_text(line.read_text().replace("the", "The", 1))
+    assert core_bundle.digest(config(bundle)) not in digests
+
+
+def test_the_bundle_is_in_the_key_of_an_evaluation_and_its_place_is_not(bundle: Path) -> None:
+    def key(*overrides: str) -> str:
+        return build(compose(["evaluation=core", *overrides])).evaluation_key
+
+    assert key() == key(f"evaluation.core.bundle={bundle}") == key("evaluation.core.url=https://elsewhere")
+    others = {
+        key(),
+        key("evaluation.core.max_per_task=5"),
+        key("evaluation.core.tasks=[endings]"),
+        key("evaluation=default"),
+    }
+    assert len(others) == 4
+
+
+def test_a_pin_holds(bundle: Path, tmp_path: Path) -> None:
+    path = zipped(bundle, tmp_path / "a.zip")
+    assert core_items.load(config(path, sha256=fsio.sha256(path)))
+    with pytest.raises(SweepkitError, match="has the SHA-256"):
+        core_items.load(config(path, sha256="0" * 64))
+
+
+def missing(bundle: Path) -> None:
+    (bundle / "eval_data" / "beginnings.jsonl").unlink()
+
+
+def cut(bundle: Path) -> None:
+    path = bundle / "eval_data" / "beginnings.jsonl"
+    path.write_bytes(path.read_bytes()[:-20])
+
+
+def without_baseline(bundle: Path) -> None:
+    path = bundle / "eval_meta_data.csv"
+    path.write_text(path.read_text().replace("beginnings,50\n", ""))
+
+
+def without_gold(bundle: Path) -> None:
+    path = bundle / "eval_data" / "beginnings.jsonl"
+    items = [json.loads(line) for line in path.read_text().splitlines()]
+    items[3]["gold"] = 2
+    path.write_text("\n".join(map(json.dumps, items)))
+
+
+def of_another_kind(bundle: Path) -> None:
+    path = bundle / "core.yaml"
+    path.write_text(path.read_text().replace("icl_task_type: schema", "icl_task_type: generation"))
+
+
+def too_few(bundle: Path) -> None:
+    path = bundle / "core.yaml"
+    path.write_text(
+        path.read_text().replace(
+            "beginnings.jsonl\n  num_fewshot: [0]", "beginnings.jsonl\n  num_fewshot: [80]"
+        )
+    )
+
+
+@pytest.mark.parametrize("damage", [missing, cut, without_baseline, without_gold, of_another_kind, too_few])
+def test_what_is_damaged_is_refused_by_its_task(
+    damage: Callable[[Path], None], bundle: Path, tmp_path: Path
+) -> None:
+    damage(bundle)
+    for place in (bundle, zipped(bundle, tmp_path / "a.zip")):
+        with pytest.raises(SweepkitError, match="beginnings of the evaluation bundle"):
+            core_items.load(config(place))
+    if damage in (missing, cut, without_gold, too_few):
+        assert core_items.load(config(bundle, tasks=["endings", "next_word"])), "the others can be asked"
+
+
+def test_a_damaged_zip_and_what_is_no_bundle(bundle: Path, tmp_path: Path) -> None:
+    path = zipped(bundle, tmp_path / "a.zip")
+    content = bytearray(path.read_bytes())
+    content[len(content) // 3] ^= 0xFF
+    path.write_bytes(content)
+    with pytest.raises(SweepkitError, match="of the evaluation bundle"):
+        core_items.load(config(path))
+    path.write_bytes(bytes(content)[: len(content) // 2])
+    with pytest.raises(SweepkitError, match="no whole zip"):
+        core_items.load(config(path))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(SweepkitError, match=r"core\.yaml is missing"):
+        core_items.load(config(tmp_path / "empty"))
+    with pytest.raises(SweepkitError, match="does not exist"):
+        build(compose(["evaluation=core", "evaluation.core.bundle=nowhere.zip"]))
+    with pytest.raises(SweepkitError, match="did you mean 'endings'"):
+        core_items.load(config(bundle, tasks=["ending"]))
+
+
+def test_a_download_keeps_what_it_had_first(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from huggingface_hub import file_download
+
+    served = [zipped(bundle, tmp_path / "a.zip")]
+
+    def get(url: str, file: Any, **_: object) -> None:
+        if not served:
+            raise OSError("no route to host")
+        file.write(served[0].read_bytes())
+
+    monkeypatch.setattr(file_download, "http_get", get)
+    asked = config("download", url="https://example.org/eval_bundle.zip")
+    with pytest.raises(SweepkitError, match="never fetched here"):
+        core_bundle.digest(asked)
+    core = core_items.load(asked)
+    assert core is not None and core.digest == core_bundle.digest(config(bundle))
+    place = core_bundle.download_path(asked)
+    kept = fsio.read_json(place.with_name("download.json"))
+    assert kept["sha256_of_zip"] == fsio.sha256(place)
+    served[0] = zipped(bundle, tmp_path / "b.zip", "other/")
+    assert core_items.load(asked) == core, "it is not fetched again"
+    place.write_bytes(b"damaged")
+    with pytest.raises(SweepkitError, match="gave first"):
+        core_items.load(asked)
+    served.clear()
+    with pytest.raises(SweepkitError, match="must be reachable"):
+        core_items.load(asked)
+
+
+def test_only_all_22_tasks_are_core() -> None:
+    task = core_bundle.Task("x", "x", core_bundle.TaskKind.schema, 0, " ", 50)
+    from dataclasses import replace
+
+    every = [core_items.AskedTask(replace(task, label=label), [{}]) for label in core_items.CORE_TASKS]
+    assert len(every) == 22 and core_items.Core("", every, None).is_whole
+    assert not core_items.Core("", every[1:], None).is_whole
