@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import platform
 from pathlib import Path
 
 import pytest
 
+from sweepkit import fsio
 from sweepkit.cli.main import USER_ERROR, main
 from sweepkit.config.compose import compose
 from sweepkit.data import hub
 from sweepkit.errors import ConfigError
-from sweepkit.launch import budget, machine
+from sweepkit.launch import budget, cpu_peak, machine
 from sweepkit.launch.budget import Estimate
 from sweepkit.launch.ledger import Run
 from sweepkit.plan import cost, epochs
@@ -24,7 +26,7 @@ def this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two cores of 100 GFLOP/s together, 16 GiB, no GPU."""
     monkeypatch.setenv("SWEEPKIT_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
-    monkeypatch.setattr(budget, "_cpu_peak", lambda dtype: PEAK)
+    monkeypatch.setattr(cpu_peak, "measured", lambda dtype: PEAK)
     monkeypatch.setattr(machine, "memory_gib", lambda: 16.0)
     monkeypatch.setattr(machine, "num_cores", lambda: 2)
     monkeypatch.setattr(machine, "gpu_kinds", lambda device: [])
@@ -182,3 +184,31 @@ def test_text_that_is_yet_to_be_prepared_is_named_until_it_is_there(tmp_path: Pa
     hub = estimate(tmp_path, "model=d2", "experiment=mini", "dataset=climbmix", "dataset.num_train_shards=8")
     assert hub.to_prepare == ("9 files of climbmix to fetch and tokenize",)
     assert "of embedded to tokenize" in str(estimate(tmp_path, "experiment=mini", "model=d2"))
+
+
+def test_start_and_compiling_are_said_by_shape(tmp_path: Path) -> None:
+    seeds = estimate(tmp_path, "model=d4", num_runs=3)
+    assert (seeds.shapes, seeds.compile_s) == (1, 30)
+    assert "after 7 s to start and about 30 s to compile, the first time" in str(seeds)
+    plans = [build(compose([f"model=d{depth}"])) for depth in (2, 4, 6)]
+    runs = [Run.of(plan, tmp_path) for plan in plans]
+    assert "each of 3 shapes" in str(budget.of(runs, runs, plans[0].config.launcher, tmp_path))
+    assert "compile" not in str(estimate(tmp_path, "model=d4", "trainer.compile=false"))
+
+
+@pytest.mark.parametrize("is_known", [False, True])
+def test_a_plan_says_what_it_takes_here_once_that_was_measured(
+    is_known: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if is_known:
+        recipe = [platform.node(), "a processor", "2.0", "torch.float32", 2]
+        content = {"recipe": recipe, "flops_per_s": PEAK, "measured_at": "2026-01-01"}
+        fsio.write_json(tmp_path / "cache" / "gemm" / "mine.json", content)
+        others = {"recipe": ["another", *recipe[1:]], "flops_per_s": 9 * PEAK, "measured_at": "2026-01-01"}
+        fsio.write_json(tmp_path / "cache" / "gemm" / "theirs.json", others)
+    words = ["experiment=mini", "model=d2", "precision.dtype=fp32"]
+    assert main(["plan", *words]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    said = estimate(tmp_path, *words).without_disk
+    assert (said in out) is is_known
+    assert ("here not measured here: sweepkit doctor measures it" in out) is not is_known

@@ -209,3 +209,21 @@ def test_a_worker_has_the_threads_that_the_user_asked_for(
         return int(done.stdout)
 
     assert threads(machine.worker_environment(0, 1, [])) == threads(dict(os.environ))
+
+
+def test_the_time_left_is_by_runs_that_are_done_and_does_not_compile_again(own_results_dir: Path) -> None:
+    """The first of five took 28 s to compile and 2 s to train: 8 s are left, and not four times 30."""
+    plans = [make_plan(f"r{place}", num_steps=10) for place in range(5)]
+    run = {"driver": "d", "max_attempts": 3, "stop": lambda: False}
+    job.carry_out(plans[0], own_results_dir, FakeSession(), **run)  # type: ignore[arg-type]
+    path = RunDir.of(own_results_dir, "r0").record_path
+    record = fsio.read_json(path)
+    record["results"]["compile_time_s"] = 28.0
+    record |= {"started_at": "2026-01-01T00:00:00+00:00", "ended_at": "2026-01-01T00:00:30+00:00"}
+    fsio.write_json(path, record)
+    assert Viewer(Ledger(plans, own_results_dir), "d", {}).look().eta_s == pytest.approx(8.0)
+    fresh = [*plans, make_plan("other", num_steps=10, compile_key="other")]
+    assert Viewer(Ledger(fresh, own_results_dir), "d", {}).look().eta_s == pytest.approx(8.0 + 28.0 + 2.0)
+    searched = Ledger(plans, own_results_dir)
+    searched.to_come = 10
+    assert Viewer(searched, "d", {}).look().eta_s == pytest.approx(8.0 + 10 * 2.0)

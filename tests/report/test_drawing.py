@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 from pathlib import Path
 
 import made_up_runs as made_up
@@ -119,3 +120,24 @@ def test_what_no_table_holds_is_stacked_and_whole(tmp_path: Path) -> None:
     assert lines[0].split() == ["d12", "change=unembedding_lr_double"] and max(map(len, lines)) <= 60
     assert " ".join(" ".join(lines).split()).endswith(f"reasons {SENTENCE * 4}d12 reference")
     assert [line.split() for line in lines[1:3]] == [["verdict", "inconclusive"], ["val_bpb", "2.51234"]]
+
+
+@given(st.integers(1, 12), st.lists(st.integers(1, 300), min_size=1, max_size=5), st.booleans())
+def test_in_a_pipe_every_row_is_one_line(columns: int, lengths: list[int], is_sentence: bool) -> None:
+    """Whatever its width; in a terminal it is laid out anew."""
+    word = "word " if is_sentence else "w"
+    sheet = Sheet(tuple(f"c{place}" for place in range(columns)), optional=("c0",))
+    rows = [
+        [f"{number}{(word * length).strip()}" for _ in range(columns)]
+        for number, length in enumerate(lengths)
+    ]
+    for row in rows:
+        sheet.add(*row)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("COLUMNS", raising=False)
+        patch.setattr(sys, "stdout", out := io.StringIO())
+        terminal.console().print(drawing.draw(sheet))
+    lines = [line.split() for line in out.getvalue().splitlines()]
+    for row in rows:
+        assert " ".join(row).split() in lines
+    assert all(line == line.rstrip() for line in out.getvalue().splitlines())

@@ -303,7 +303,10 @@ def test_on_a_phone_a_verdict_stands_above_its_reasons(promotion: Promotion, tmp
     assert "<kbd>--amend-to</kbd>" in step, "no line ends between its hyphens"
 
 
-def test_terminal_tables_say_the_same(promotion: Promotion, frozen: Frozen, tmp_path: Path) -> None:
+def test_terminal_tables_say_the_same(
+    promotion: Promotion, frozen: Frozen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(terminal.PIPE_WIDTH))
     console = terminal.console()
     with console.capture() as captured:
         console.print(drawing.draw(sheets.finals(promotion)))

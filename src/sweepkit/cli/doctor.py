@@ -35,7 +35,6 @@ value decomposition, the uncompiled model). On a GPU the step of d12 is timed as
 Exit status: 0 all is right, 1 a check or a timing failed or --prefetch could not fetch.
 """
 FAILED = 1
-_PIPE_WIDTH = 140
 _TIMED_MODEL = "model=d12"
 _LIMIT_S = 110.0  # a further timing is not begun unless it would have ended by then
 
@@ -61,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     """Print facts, choices and checks; 1 where a check failed. User errors raise ``SweepkitError``."""
     started = time.perf_counter()
     as_json = args.format == "json"
-    console = terminal.console(_PIPE_WIDTH, stderr=as_json)
+    console = terminal.console(stderr=as_json)
     config = compose.compose(args.overrides)
     fetched = True
     if args.prefetch:

@@ -62,9 +62,20 @@ def choices(
     attention: tuple[AttentionBackend, str],
 ) -> Iterator[tuple[str, str]]:
     """What a run with this configuration would use, each with its reason."""
+    import torch
+
     from sweepkit.precision import policy
     from sweepkit.training.engine import cannot_compile
 
+    if device.type == "cpu":
+        from sweepkit.training import gemm_rate
+
+        rates = {
+            str(dtype).removeprefix("torch."): gemm_rate.best_known(dtype).flops_per_s / 1e9
+            for dtype in dict.fromkeys((precision.compute_dtype, torch.float32))
+        }
+        shown = ", ".join(f"{rate:,.0f} GFLOP/s in {name}" for name, rate in rates.items())
+        yield "speed", f"matrices multiply at {shown}: what estimates of hours here go by"
     yield "device", f"{device.type} (trainer.device={config.trainer.device.name})"
     yield "dtype", f"{precision.dtype.name} ({precision.reason})"
     possible, why = policy.possible_fp8(device)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from sweepkit import errors
-from sweepkit.cli import freezing, no_effect, plan_further, run_sheet, running
+from sweepkit.cli import freezing, no_effect, plan_further, plan_words, run_sheet, running
 from sweepkit.config import paths, typed
 from sweepkit.config.compose import is_group, options
 from sweepkit.config.override import refuse_adding
@@ -108,16 +108,19 @@ def run(args: argparse.Namespace) -> int:
             print(sentence, file=sys.stderr)
     elif found.sweep is not None:
         _print_tested(found.sweep, found.overrides, rows)
-        _print_sweep(rows)
+        _print_sweep(rows, plan_further.num_to_come(found.sweep, found.overrides, found.cells))
+        has_power = not found.sweep.is_typed and not found.sweep.search
+        plan_words.explain((*plan_words.OF_A_SWEEP, *(plan_words.OF_POWER if has_power else ())))
         _print_replicates(rows)
         plan_further.tuning(found.sweep, found.selection)
         for sentence in found.seen:
             print(sentence)
         plan_further.search(found.sweep, found.overrides, found.cells)
-        if not found.sweep.is_typed and not found.sweep.search:
+        if has_power:
             _print_power(found.sweep, found.overrides, found.cells)
     else:
         run_sheet.show(rows[0].plan)
+        plan_words.explain(plan_words.OF_A_RUN)
     return 0
 
 
@@ -224,7 +227,7 @@ def _print_tested(sweep: SweepFile, others: Sequence[str], found: Sequence[Row])
     freezing.show_tested(found, sweep.search, base, sweep.trees.code if sweep.trees else None)
 
 
-def _print_sweep(found: Sequence[Row]) -> None:
+def _print_sweep(found: Sequence[Row], to_come: int) -> None:
     """One line a rung and size; variants that cost the same stand together."""
     sizes_shown = (
         ">depth",
@@ -265,6 +268,7 @@ def _print_sweep(found: Sequence[Row]) -> None:
     else:
         console.print("FLOPs and GPU-hours are of one run; in all:")
     console.print(f"{counted(len(plans), 'run')}, {flops:.3e} FLOPs, {run_sheet.cost(total, plans[0])}")
+    console.print(f"here: {run_sheet.here(plans, to_come)}", markup=False)
     console.print(f"disk: {disk.in_words(plans)}")
     console.print(f"epochs of the longest: {run_sheet.epochs_of(plans)}", markup=False)
 

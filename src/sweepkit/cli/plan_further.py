@@ -29,20 +29,43 @@ def tuning(sweep: SweepFile, cells: Sequence[Cell]) -> None:
     )
 
 
+def num_to_come(sweep: SweepFile, others: Sequence[str], found: Sequence[Cell]) -> int:
+    """Runs on the lowest rung that a search will propose; the reference may be one of its trials."""
+    if not sweep.search:
+        return 0
+    here = _lowest_reference(sweep, others, found)
+    return (sweep.search.n_trials - _has_reference(sweep, others, here)) * len(here)
+
+
+def _lowest_reference(sweep: SweepFile, others: Sequence[str], found: Sequence[Cell]) -> list[RunPlan]:
+    lowest = expand.rungs_of(expand.ladder_of(sweep, others))[0].name
+    return [row.plan for row in found if row.role == cell.REFERENCE and not row.number and row.rung == lowest]
+
+
+def _has_reference(sweep: SweepFile, others: Sequence[str], here: Sequence[RunPlan]) -> bool:
+    """Whether the reference is a point of the search's space, and so its first trial."""
+    assert sweep.search is not None
+    base = [*expand.stacks(sweep, others)[0].below, *expand.above(others)]
+    return points.holds(sweep.search, points.reference(sweep.search, base, here[0].config))
+
+
 def search(sweep: SweepFile, others: Sequence[str], found: Sequence[Cell]) -> None:
     """What a sweep that searches may add; its trials cannot be listed before they are proposed."""
     if not sweep.search:
         return
     wanted, rungs = sweep.search, sweep.search.limited(expand.rungs_of(expand.ladder_of(sweep, others)))
     references = [row for row in found if row.role == cell.REFERENCE and not row.number]
-    here = [row.plan for row in references if row.rung == rungs[0].name]
+    here = _lowest_reference(sweep, others, found)
     above = [row.plan for row in references if row.rung != rungs[0].name]
     console = terminal.console()
-    base = [*expand.stacks(sweep, others)[0].below, *expand.above(others)]
-    is_one = points.holds(wanted, points.reference(wanted, base, here[0].config))
+    is_one = _has_reference(sweep, others, here)
     among = ", the reference among them" if is_one else ""
+    further = wanted.n_trials - is_one
+    console.print(f"and a search of {counted(wanted.n_trials, 'trial')}{among}: {_like(here, further)}")
+    runs = counted((further + 1) * len(here), "run")
     console.print(
-        f"and a search of {counted(wanted.n_trials, 'trial')}{among}: {_like(here, wanted.n_trials - is_one)}"
+        f"a trial is a run with each of {counted(len(here), 'seed')}: {runs} in all on {rungs[0].name}, with the "
+        "reference's"
     )
     if above:
         best = rungs[0].max_promoted or 0

@@ -6,6 +6,10 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
+from sweepkit.config import paths
+from sweepkit.config.choices import LauncherKind
+from sweepkit.launch import budget
+from sweepkit.launch.ledger import Run
 from sweepkit.plan import disk, epochs
 from sweepkit.plan.cost import PEAK_FLOPS
 from sweepkit.plan.run_plan import RunPlan
@@ -44,9 +48,27 @@ def show(plan: RunPlan) -> None:
         "memory": f"about {plan.estimated_peak_memory_gib:.1f} GiB",
         "disk": disk.in_words([plan]),
         "cost": cost(plan.estimated_gpu_hours, plan),
+        "here": here([plan]),
     }.items():
         table.add_row(name, value)
     terminal.console().print(table)
+
+
+def here(plans: Sequence[RunPlan], to_come: int = 0) -> str:
+    """What is left of these runs takes on this machine, by what was measured of it.
+
+    Args:
+        to_come: trials that a search will propose, like these.
+    """
+    launcher, results_dir = plans[0].config.launcher, paths.results_dir()
+    if launcher.kind is LauncherKind.slurm:
+        return "nothing: Slurm's nodes run it"
+    runs = [Run.of(plan, results_dir) for plan in plans]
+    to_do = [run for run in runs if not run.is_final]
+    if not to_do and not to_come:
+        return "nothing: all of it has run"
+    found = budget.of(to_do, runs, launcher, results_dir, to_come, is_measured=False)
+    return found.without_disk if found.hours is not None else "not measured here: sweepkit doctor measures it"
 
 
 def epochs_of(plans: Sequence[RunPlan]) -> str:

@@ -29,7 +29,6 @@ preempted (has a checkpoint), lost (its process is gone) and trained (to be eval
 with the next launch; deleted: judged here, and its folder is gone. ETA is for what living launches still have
 to do. Sweeps are looked for in ./results; from elsewhere set SWEEPKIT_RESULTS_DIR to that folder.
 """
-_PIPE_WIDTH = 140  # where the output is no terminal
 _QUIET = ("complete", "planned")
 
 
@@ -53,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     if args.format == "json":
         print(json.dumps(typed.dump(statuses), indent=1))
         return 0
-    console = terminal.console(_PIPE_WIDTH)
+    console = terminal.console()
     if not statuses:
         console.print(f"no sweeps and no runs in {paths.results_dir()}; sweepkit sweep NAME starts one")
     detailed = args.sweep != "all"

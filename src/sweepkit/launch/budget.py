@@ -3,14 +3,13 @@
 Said before anything starts, and refused beyond ``launcher.max_hours`` or ``launcher.max_memory_frac``. Inside
 a Slurm job the allocation is the budget, and nothing is refused. Hours are the formula of ``sweepkit plan``
 with this machine's own peak (a GPU's by its maker, a CPU's as ``training/gemm_rate.py`` measures it in a
-moment) at ``launcher.plan_mfu``, or the pace of runs of the list that are done. Evaluations are in them,
-compiling is not; nor is fetching and tokenizing text, which is named where it is yet to be done.
+moment) at ``launcher.plan_mfu``, or the pace of runs of the list that are done. Evaluations are in them.
+Starting, compiling, fetching and tokenizing text are not, and are named where they are yet to be done.
 """
 
 from __future__ import annotations
 
 import contextlib
-import functools
 import math
 import os
 import shutil
@@ -18,10 +17,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sweepkit.config.choices import Dtype, LauncherKind
-from sweepkit.config.schema import LauncherConfig, PrecisionConfig
+from sweepkit.config.choices import LauncherKind
+from sweepkit.config.schema import LauncherConfig
 from sweepkit.errors import DataError, invalid
-from sweepkit.launch import machine
+from sweepkit.launch import cpu_peak, machine
 from sweepkit.launch.ledger import Run
 from sweepkit.launch.pace import Pace
 from sweepkit.plan import cost, disk, epochs, text, world
@@ -30,6 +29,11 @@ from sweepkit.printable import counted
 from sweepkit.results.record import RunState
 
 _IS_ALLOCATED = "SLURM_JOB_ID"
+#: Seconds from the command to the first step where all is compiled, and of compiling one shape, on two cores
+#: (docs/benchmarks.md).
+_START_S, _COMPILE_S = 7, 30
+#: What takes less was compiled before and only loaded.
+_CACHED_S = 10
 _ELSE = "something smaller (experiment=mini model=d2; of a sweep ladder=mini experiment=mini), or a cluster"
 
 
@@ -38,12 +42,14 @@ class Estimate:
     """Of all runs that a launch has to do.
 
     Attributes:
+        num_runs: with those ``to_come``: trials of a search that are not proposed yet.
         hours: by the clock; None where no peak of the device is known.
         memory_gib: of all processes at a time: main memory, or that of the GPU with most of them.
         there_gib: how much there is of it; None where that is not known.
         is_main: it is main memory, whose end stalls a machine; a GPU's ends the run alone.
         workers, ranks: runs at a time, and processes of each.
         rows: of a micro-batch.
+        shapes: compiled shapes that no run of the list that is done has, and ``compile_s``: seconds for each.
         to_prepare: texts that are fetched or tokenized first, in words.
     """
 
@@ -57,16 +63,27 @@ class Estimate:
     ranks: int
     rows: int
     disk: str
+    shapes: int = 0
+    compile_s: float = _COMPILE_S
     to_prepare: tuple[str, ...] = ()
+    to_come: int = 0
 
     def __str__(self) -> str:
+        before = f"; before that, and not in it: {', '.join(self.to_prepare)}" if self.to_prepare else ""
+        return f"{self.without_disk}; disk: {self.disk}{before}"
+
+    @property
+    def without_disk(self) -> str:
+        """Runs, device, time and memory."""
         time = "unknown hours (no peak known)" if self.hours is None else f"about {in_words(self.hours)}"
+        time += f" after {_START_S} s to start"
+        if self.shapes:
+            time += f" and about {self.compile_s:.0f} s to compile, the first time"
+            time += f", each of {self.shapes} shapes" if self.shapes > 1 else ""
         there = "" if self.there_gib is None else f" of {self.there_gib:.1f}"
         memory = f"{self.memory_gib:.1f}{there} GiB of memory ({self.processes})"
-        before = f"; before that, and not in it: {', '.join(self.to_prepare)}" if self.to_prepare else ""
-        return (
-            f"{counted(self.num_runs, 'run')} on {self.device}: {time}, {memory}; disk: {self.disk}{before}"
-        )
+        trials = f" ({self.to_come} of them trials to be proposed)" if self.to_come else ""
+        return f"{counted(self.num_runs, 'run')}{trials} on {self.device}: {time}, {memory}"
 
     @property
     def processes(self) -> str:
@@ -76,7 +93,12 @@ class Estimate:
 
 
 def of(
-    runs: Sequence[Run], known: Sequence[Run], launcher: LauncherConfig, results_dir: Path, to_come: int = 0
+    runs: Sequence[Run],
+    known: Sequence[Run],
+    launcher: LauncherConfig,
+    results_dir: Path,
+    to_come: int = 0,
+    is_measured: bool = True,
 ) -> Estimate:
     """What runs take here.
 
@@ -84,6 +106,7 @@ def of(
         runs: those to do.
         known: of the same list, done ones among them, by which the others are judged.
         to_come: how many more will be proposed, like the known ones.
+        is_measured: measure this machine, else go by what is known of it without torch.
     """
     plans = [run.plan for run in known]
     gpus = machine.gpu_kinds(plans[0].device)
@@ -97,7 +120,7 @@ def of(
         left = None if run.state == RunState.trained else pace.seconds_left(run.plan, _step(run))
         if left is not None:
             return left / workers
-        hours = _device_hours(run, launcher, gpus[0].name if gpus else None)
+        hours = _device_hours(run, launcher, gpus[0].name if gpus else None, is_measured)
         return None if hours is None else hours * 3600 / devices
 
     each = [seconds(run) for run in runs]
@@ -105,6 +128,9 @@ def of(
     is_known = None not in each and None not in like
     mean = sum(item or 0 for item in like) / max(1, len(like))
     peak_gib = max(run.plan.estimated_peak_memory_gib for run in runs or known)
+    to_compile = [
+        run.plan for run in runs if run.plan.config.trainer.compile and run.state != RunState.trained
+    ]
     main = not gpus
     there_gib = machine.memory_gib() if main else gpus[0].memory_gib
     return Estimate(
@@ -118,7 +144,10 @@ def of(
         ranks,
         max(run.plan.device_batch_size for run in runs or known),
         f"{disk.in_words([run.plan for run in runs] or plans[:1])} ({disk.size(_free(results_dir))} free)",
+        len(pace.shapes_to_compile(to_compile)),
+        pace.longest_compile_s if pace.longest_compile_s > _CACHED_S else _COMPILE_S,
         _to_prepare(run.plan for run in runs),
+        to_come,
     )
 
 
@@ -171,7 +200,7 @@ def _step(run: Run) -> int:
     return run.record.step if run.record is not None else 0
 
 
-def _device_hours(run: Run, launcher: LauncherConfig, gpu: str | None) -> float | None:
+def _device_hours(run: Run, launcher: LauncherConfig, gpu: str | None, is_measured: bool) -> float | None:
     """Of one device, from FLOPs alone."""
     plan, config = run.plan, run.plan.config
     every, is_trained = config.evaluation.every_steps, run.state == RunState.trained
@@ -181,21 +210,8 @@ def _device_hours(run: Run, launcher: LauncherConfig, gpu: str | None) -> float 
     dtype = config.precision.dtype
     if gpu is not None:
         return cost.gpu_hours(flops, gpu, dtype, launcher.plan_mfu)
-    return flops / _cpu_peak(dtype) / launcher.plan_mfu / 3600
-
-
-@functools.cache
-def _cpu_peak(dtype: Dtype) -> float:
-    """FLOP/s of this machine's cores in what a configured dtype comes out as; measured once a process."""
-    machine.spin_briefly()
-    import torch
-
-    from sweepkit.precision import policy
-    from sweepkit.training import gemm_rate
-
-    wanted = Dtype.bf16 if dtype is Dtype.fp8 else dtype
-    precision = policy.resolve(PrecisionConfig(dtype=wanted), torch.device("cpu"))
-    return gemm_rate.best_known(precision.compute_dtype).flops_per_s
+    peak = cpu_peak.measured(dtype) if is_measured else cpu_peak.known(dtype)
+    return None if peak is None else flops / peak / launcher.plan_mfu / 3600
 
 
 def _less_memory(found: Estimate) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from statistics import median
 
@@ -15,9 +15,15 @@ _SPENT = ("train_time_s", "compile_time_s", "eval_time_s", "checkpoint_time_s")
 
 
 class Pace:
-    """How long runs take: the median time per FLOP of those done in one go, else of those going on."""
+    """How long runs take: the median time per FLOP of those done in one go, else of those going on.
+
+    Compiling is apart, for only the first run of a compiled shape waits for it.
+    """
 
     def __init__(self, runs: Sequence[Run]) -> None:
+        done = [run for run in runs if run.record is not None and run.record.state is RunState.complete]
+        self._compiled = {run.plan.compile_key for run in done}
+        self.longest_compile_s = max((_compiling(run) for run in done), default=0.0)
         self._all: list[float] = []
         self._of_depth: dict[int, list[float]] = {}
         known = [(run, seconds) for run in runs if (seconds := _seconds_taken(run))]
@@ -25,6 +31,19 @@ class Pace:
         for run, seconds in known:
             self._all.append(seconds / run.plan.total_flops)
             self._of_depth.setdefault(run.plan.depth, []).append(seconds / run.plan.total_flops)
+
+    @property
+    def is_known(self) -> bool:
+        """Whether there is a run to judge by."""
+        return bool(self._all)
+
+    def compile_seconds(self, plans: Iterable[RunSpec]) -> float:
+        """For shapes of these runs that none of those done has compiled, each like the longest."""
+        return self.longest_compile_s * len(self.shapes_to_compile(plans))
+
+    def shapes_to_compile(self, plans: Iterable[RunSpec]) -> set[str]:
+        """Compile keys of these runs that no run that is done has."""
+        return {plan.compile_key for plan in plans} - self._compiled
 
     def seconds_left(self, plan: RunSpec, step: int) -> float | None:
         """For a run at ``step``; None while no run is done to judge by."""
@@ -38,7 +57,13 @@ def _seconds_taken(run: Run) -> float | None:
     record = run.record
     if record is None or record.state is not RunState.complete or record.attempt != 1:
         return None
-    return seconds_since(record.started_at, _moment(record.ended_at))
+    taken = seconds_since(record.started_at, _moment(record.ended_at))
+    return None if taken is None else max(0.0, taken - _compiling(run))
+
+
+def _compiling(run: Run) -> float:
+    """Seconds that a run took to compile; 0 where it did not say."""
+    return float(run.record.results.get("compile_time_s") or 0.0) if run.record is not None else 0.0
 
 
 def _seconds_expected(run: Run) -> float | None:

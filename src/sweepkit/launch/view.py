@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sweepkit.launch.ledger import Ledger, Run
+from sweepkit.launch.pace import Pace
 from sweepkit.results.duration import duration
 from sweepkit.results.record import Progress, RunState
 
@@ -69,13 +70,15 @@ class Viewer:
         work = left + sum(run.plan.total_flops for run in runs if run.run_id not in self._before)
         for run in runs:
             if not run.is_final:
-                left += run.plan.total_flops * (1 - _frac(run, held.get(run.run_id, Progress())))
+                left += run.plan.total_flops * (1 - _frac(run, held))
         work_frac = 1 - left / work if work else 1.0
         if self._work_before is None:
             self._work_before = work_frac  # checkpoints of an earlier launch took it this far
         elapsed = time.monotonic() - self._started
         gained = work_frac - self._work_before
-        eta = elapsed / gained * (1 - work_frac) if gained > _MIN_WORK_FRAC else None
+        eta = self._measured_eta(runs, held)
+        if eta is None and gained > _MIN_WORK_FRAC:
+            eta = elapsed / gained * (1 - work_frac)
         return View(
             total=len(runs) + self.ledger.to_come,
             done=len(self._shown),
@@ -87,6 +90,17 @@ class Viewer:
             elapsed_s=elapsed,
             eta_s=eta,
         )
+
+    def _measured_eta(self, runs: Sequence[Run], held: Mapping[str, Progress]) -> float | None:
+        """Seconds by what runs that are done have taken, for those to come and the rest of those at work."""
+        pace = Pace(runs)
+        if not pace.is_known:
+            return None
+        open_runs = [run for run in runs if not run.is_final]
+        left = sum(pace.seconds_left(run.plan, _step(run, held)) or 0.0 for run in open_runs)
+        whole = sum(pace.seconds_left(run.plan, 0) or 0.0 for run in runs) / max(1, len(runs))
+        compiling = pace.compile_seconds(run.plan for run in open_runs if not _step(run, held))
+        return (left + self.ledger.to_come * whole + compiling) / max(1, len(held))
 
     def label(self, run: Run) -> str:
         """What to call a run: its variant and seed, where the launch knows them, else its id."""
@@ -109,12 +123,14 @@ class Viewer:
         )
 
 
-def _frac(run: Run, progress: Progress) -> float:
+def _step(run: Run, held: Mapping[str, Progress]) -> int:
+    step = held.get(run.run_id, Progress()).step
+    return run.record.step if step is None and run.record is not None else step or 0
+
+
+def _frac(run: Run, held: Mapping[str, Progress]) -> float:
     """How much of a run that is not done is done."""
-    step = progress.step
-    if step is None and run.record is not None:
-        step = run.record.step
-    return min(1.0, float(step or 0) / max(1, run.plan.num_steps))
+    return min(1.0, _step(run, held) / max(1, run.plan.num_steps))
 
 
 def outcome(run: Run) -> str:
