@@ -25,6 +25,8 @@ _OF_A_SWEEP = ("plan", "calibrate")
 _NAMES_A_FILE = ("sweep", "promote")
 #: Commands whose first argument is the name of a sweep that was started.
 _NAMES_STARTED = ("status", "results", "forecasts", "report", "cancel", "resume", "evaluate")
+#: Of these, what also reads the runs that others made.
+_READS_IMPORTS = ("results", "report")
 
 
 def run(arguments: Sequence[str], commands: Mapping[str, str]) -> int:
@@ -64,6 +66,8 @@ def _candidates(words: Sequence[str], typed: str, commands: Mapping[str, str]) -
         )
     if options.get(words[-1]):  # the option before waits for one of its values
         return options[words[-1]]
+    if words[-1] == "--runs":
+        return _imports()
     first = _first_arguments(command) if is_first else []
     if command not in _OF_OVERRIDES or (is_first and command in (*_NAMES_A_FILE, *_NAMES_STARTED)):
         return first
@@ -93,7 +97,8 @@ def _first_arguments(command: str) -> list[str]:
         from sweepkit.config import paths
         from sweepkit.sweep import frozen
 
-        return list(frozen.frozen_names(paths.results_dir()))
+        others = _imports() if command in _READS_IMPORTS else []
+        return [*frozen.frozen_names(paths.results_dir()), *others]
     if command == "fields":
         from sweepkit.cli import fields
 
@@ -103,6 +108,14 @@ def _first_arguments(command: str) -> list[str]:
 
         return list(data.ACTIONS)
     return []
+
+
+def _imports() -> list[str]:
+    """Names of the runs that others made and that are here."""
+    from sweepkit.config import paths
+    from sweepkit.sweep import published_seal
+
+    return [path.parent.name for path in paths.results_dir().glob(f"[!.]*/{published_seal.IMPORTED}")]
 
 
 def _sweeps(command: str) -> list[str]:

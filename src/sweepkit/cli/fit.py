@@ -14,7 +14,7 @@ from sweepkit.analysis.laws.fitting import Question
 from sweepkit.cli import running
 from sweepkit.errors import invalid
 from sweepkit.report import drawing, laws_page, sheets_laws, terminal
-from sweepkit.results import any_table, query, store
+from sweepkit.results import any_table, imported, query, store
 from sweepkit.sweep import frozen_head
 
 
@@ -49,6 +49,8 @@ def _table(args: argparse.Namespace) -> tuple[pd.DataFrame, str]:
         return any_table.read(Path(args.source), args.key), "val_bpb"
     name, results_dir = running.place(args.source)
     frame = store.load(name, results_dir)
+    if (others := imported.find(results_dir / name)) is not None:
+        return frame, next(iter(others.metrics), "val_bpb")
     head = frozen_head.found(results_dir / name)
     return frame, head.sweep.decision.metric if head else "val_bpb"
 

@@ -12,7 +12,7 @@ examples:
   sweepkit import runs.csv --variant optimizer --map val_loss=val_bpb --reference adamw
   sweepkit import speedrun.csv --variant entry --metric val_loss=lower,nats/token --map time=train_time_s
   sweepkit import scores.tsv --where "workload == imagenet" --variant optimizer --metric top1=higher,ratio
-  sweepkit import results.jsonl --parse 'name=d(?P<depth>[0-9]+)_(?P<variant>.+)' --seeds shared
+  sweepkit import results.jsonl --parse 'name=d{depth}_{variant}_s{seed}' --seeds shared
   sweepkit import ledger.tsv --ledger status          tries one after the other: keep, discard, crash
   sweepkit import wandb:ENTITY/PROJECT --variant config.optimizer --map summary.val_bpb=val_bpb
   sweepkit import ./wandb --map config.seed=seed      offline folders; crashed runs come along
@@ -55,10 +55,10 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument(
         "--parse",
-        metavar="COLUMN=REGEX",
+        metavar="COLUMN=TEMPLATE",
         action="append",
         default=[],
-        help="columns from a text: a named group (?P<depth>[0-9]+) each; before --map",
+        help="columns from a text, a field in braces each: 'name=d{depth}_lr{lr}'; before --map",
     )
     parser.add_argument("--variant", metavar="COL[,COL]", help="the columns that name a variant; after --map")
     parser.add_argument("--where", metavar="EXPR", help="keep these rows, as results --filter says it")

@@ -14,7 +14,7 @@ from sweepkit.errors import SweepkitError, invalid
 from sweepkit.launch import ledger
 from sweepkit.printable import counted
 from sweepkit.report import content, drawing, findings, sheets_findings, tables, terminal
-from sweepkit.results import columns, export, query, store
+from sweepkit.results import columns, export, imported, query, store
 from sweepkit.results.columns import PLANNED
 from sweepkit.search import best_point, importances, pareto_front, trials_table
 from sweepkit.sweep import seen
@@ -104,11 +104,13 @@ def _print_table(frame: pd.DataFrame, args: argparse.Namespace) -> None:
     if args.select or args.importances or args.columns or args.trials or args.front:
         console.print(tables.plain(frame))
         return
-    console.print(tables.plain(frame[_CURVES_SHOWN]) if args.curves else tables.runs(frame))
+    name, results_dir = running.place(args.sweep)
+    others = imported.find(results_dir / name)
+    metric = next(iter(others.metrics), "val_bpb") if others else "val_bpb"
+    console.print(tables.plain(frame[_CURVES_SHOWN]) if args.curves else tables.runs(frame, metric))
     rows = counted(len(frame), "row")
     more = f"all {len(frame.columns)} columns with --format csv, meanings with --columns"
     console.print(f"{rows}; {more}", style="dim")
-    name, results_dir = running.place(args.sweep)
     planned = int((frame["state"] == PLANNED).sum())
     if planned and not args.curves and seen.has_ended(results_dir / name):
         console.print(f"{planned} planned and never needed: their variants did not climb", style="dim")

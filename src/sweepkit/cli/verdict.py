@@ -19,7 +19,7 @@ from sweepkit.promotion import after_import, compare, target, tries
 from sweepkit.promotion.compare import Comparison
 from sweepkit.report import drawing, sheets_others, tables, terminal
 from sweepkit.report.sheets import AXIS_NAMES
-from sweepkit.results import columns, imported, store
+from sweepkit.results import imported, store
 from sweepkit.results.imported import Imported
 from sweepkit.results.others import source, values
 from sweepkit.sweep.decision import SUPERIOR, DecisionRule
@@ -71,14 +71,7 @@ def _read(where: str) -> pd.DataFrame:
             f"; {did_you_mean(where, known)}" if known else ""
         )
         raise invalid("--runs", where, "be a file that exists, or an import", remedy)
-    found = source.read(where)
-    made = {}
-    for name in map(str, found.cells.columns):
-        cells = list(found.cells[name])
-        is_name = name == "variant"
-        dtype = columns.TEXT if is_name else values.guessed(cells, found.decimal)[0]
-        made[name] = pd.Series(values.read(found, name, cells, dtype), dtype=dtype)
-    return pd.DataFrame(made)
+    return values.typed(source.read(where), ["variant"])
 
 
 def _against_target(args: argparse.Namespace, runs: pd.DataFrame, said: Imported | None) -> int:

@@ -14,6 +14,7 @@ import pandas as pd
 from sweepkit.errors import invalid
 from sweepkit.promotion import compare, hindsight
 from sweepkit.promotion.compare import Comparison
+from sweepkit.promotion.verdict_record import Outcome, Verdict
 from sweepkit.results.imported import Imported
 from sweepkit.results.others.mapping import INDEPENDENT, SHARED
 from sweepkit.sweep.decision import DecisionRule
@@ -47,8 +48,15 @@ def judged(
     seeds = said.seeds if said.seeds in (SHARED, None) else INDEPENDENT
     found = compare.compare(rows(runs, seeds), reference, rule, allow_mixed_environments, seeds)
     shown = found.promoted
-    verdicts = [hindsight.taken_back(verdict, WHY) for verdict in found.verdicts]
+    verdicts = [_after_the_fact(verdict) for verdict in found.verdicts]
     return replace(found, verdicts=verdicts, notes=[*found.notes, *said.notes], shown=shown)
+
+
+def _after_the_fact(verdict: Verdict) -> Verdict:
+    """What would be promoted is taken back; of the others it is said last."""
+    if verdict.outcome is Outcome.promote:
+        return hindsight.taken_back(verdict, WHY)
+    return replace(verdict, reasons=[*verdict.reasons, f"{hindsight.AFTER_THE_FACT}: {WHY}"])
 
 
 def rows(runs: pd.DataFrame, seeds: str | None) -> pd.DataFrame:

@@ -21,9 +21,11 @@ from sweepkit.launch import ledger
 from sweepkit.promotion import selected
 from sweepkit.promotion.selected import Tried
 from sweepkit.promotion.verdict_record import Promotion, Verdict
+from sweepkit.report import imported_content
 from sweepkit.report.summary import COMPLETE
-from sweepkit.results import store
+from sweepkit.results import imported, store
 from sweepkit.results.columns import PLANNED
+from sweepkit.results.imported import Imported
 from sweepkit.sweep import frozen as freezing
 from sweepkit.sweep import frozen_head, frozen_lines, tuning
 from sweepkit.sweep.decision import DecisionRule
@@ -45,6 +47,7 @@ class Content:
         runs, curves: the runs table and the curves table.
         promotion: None without one.
         transfer: every variant's effect on every rung where it can be estimated.
+        imported: where runs come from that others made.
         tried: what the selection runs of ``tune`` say, and ``selection_seeds`` with which.
         files: what -> path, those that exist.
     """
@@ -55,6 +58,7 @@ class Content:
     curves: pd.DataFrame
     frozen: Frozen | None = None
     promotion: Promotion | None = None
+    imported: Imported | None = None
     transfer: list[TransferRow] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     tried: list[Tried] = field(default_factory=list)
@@ -74,6 +78,8 @@ class Content:
     @property
     def decision(self) -> DecisionRule:
         """The frozen rule; where it cannot be read, the one the promotion went by, else the default."""
+        if self.imported is not None:
+            return imported_content.rule_of(self.imported)
         if self.frozen is None and self.promotion is not None:
             return self.promotion.decision
         return self.frozen.decision if self.frozen else DecisionRule()
@@ -115,6 +121,8 @@ def gather(sweep: str, results_dir: Path | None = None) -> Content:
     if sweep == store.ALL:
         known = ", ".join(store.sweep_names(results)) or "none yet"
         raise invalid("sweep", sweep, "be one sweep, with a plan and a rule of its own", f"known: {known}")
+    if (others := imported.find(results / sweep)) is not None:
+        return _of_others(sweep, results, others)
     runs = ledger.with_lost(store.load(sweep, results), results)
     content = Content(sweep, results / sweep, runs, store.curves(sweep, results, runs))
     try:
@@ -131,6 +139,17 @@ def gather(sweep: str, results_dir: Path | None = None) -> Content:
         content.transfer = [row for row in content.transfer if row.variant in shown]
         content.curves = content.curves[content.curves["variant"].isin(shown)]
     _add_tuning(content, results)
+    content.files = _files(content.sweep_dir, results)
+    return content
+
+
+def _of_others(name: str, results: Path, said: Imported) -> Content:
+    """Of runs that were imported."""
+    runs = imported_content.runs_of(name, results)
+    content = Content(name, results / name, runs, store.curves(name, results, runs), imported=said)
+    content.promotion, why = imported_content.judged(name, runs, said)
+    content.problems += [why] if why else []
+    content.transfer = content.promotion.transfer if content.promotion else []
     content.files = _files(content.sweep_dir, results)
     return content
 
@@ -202,6 +221,8 @@ def _files(sweep_dir: Path, results: Path) -> dict[str, Path]:
         "effects": sweep_dir / "effects.csv",
         "costs": sweep_dir / "costs.csv",
         "runs table": sweep_dir / "runs.csv",
+        "imported runs": sweep_dir / "runs.csv.gz",
+        "where they come from": sweep_dir / imported.FILE,
         "run folders": results / "runs",
     }
     return {what: path for what, path in known.items() if path.exists() or what == "report"}

@@ -17,6 +17,7 @@ from sweepkit.report import (
     code_diffs,
     findings,
     forecast_record,
+    imported_content,
     numbers,
     plot_frontier,
     plots,
@@ -26,7 +27,7 @@ from sweepkit.report import (
 from sweepkit.report.content import NOT_RUN, Content
 from sweepkit.report.sheet import Mark
 from sweepkit.sweep import last_rung, tested
-from sweepkit.sweep.decision import AXES
+from sweepkit.sweep.decision import AXES, DecisionRule
 from sweepkit.sweep.frozen import Frozen
 
 _ENVIRONMENT = (
@@ -53,6 +54,13 @@ Fact = tuple[str, "str | Mark | list[str | Mark]"]
 
 def what_was_tested(content: Content) -> list[Block]:
     """Every variant's fields beside the reference's, and what all runs share."""
+    if content.imported is not None:
+        notes = content.imported.notes
+        facts = [
+            *imported_content.come_from(content.imported),
+            ("compared by", _compared_by(content.decision)),
+        ]
+        return [Block("facts", facts), *([Block("list", notes)] if notes else [])]
     if (frozen := content.frozen) is None:
         return []
     told = {cell.variant for cell in frozen.fixed} | {row.variant for row in content.transfer}
@@ -66,6 +74,11 @@ def what_was_tested(content: Content) -> list[Block]:
     said = [(what, _code(" ".join(items))) for what, items in shared.items() if items]
     tables = [Block("table", sheets.tested(found))] if found else []  # seeds alone change no field
     return [*tables, Block("facts", said), *_patches(content), *_selected(content)]
+
+
+def _compared_by(rule: DecisionRule) -> list[str | Mark]:
+    better = f", {'higher' if rule.is_higher_better else 'lower'} is better"
+    return [_code(rule.metric), better, f" ({rule.unit_in_words})" if rule.unit_in_words else ""]
 
 
 def _selected(content: Content) -> list[Block]:
@@ -93,7 +106,8 @@ def verdicts(content: Content) -> list[Block]:
     following = next_steps.of(content.frozen, content.promotion) if content.frozen else []
     after = [Block("title", "What to do next"), Block("list", following)] if following else []
     if content.promotion is None:
-        return [Block("", "No verdicts: this sweep was not promoted."), *after, _reading()]
+        why = "see above" if content.imported else "this sweep was not promoted"
+        return [Block("", f"No verdicts: {why}."), *after, _reading()]
     evidence = [
         block
         for item in content.verdicts
@@ -109,7 +123,7 @@ def verdicts(content: Content) -> list[Block]:
     return [
         Block("", content.promotion.message),
         Block("table", sheets.finals(content.promotion)),
-        Block("soft", sure),
+        *([] if content.imported else [Block("soft", sure)]),
         *after,
         _reading(),
         Block("title", "On each axis"),
@@ -135,7 +149,7 @@ def decision_rule(content: Content) -> list[Block]:
         return []
     rule, seen = content.frozen.decision, content.frozen.seen
     found: list[Fact] = [
-        ("metric", [_code(rule.metric), f", {'higher' if rule.is_higher_better else 'lower'} is better"]),
+        ("metric", _compared_by(rule)),
         *_last(content, content.frozen),
         ("error rate α", f"{rule.alpha:g} over the variants of a rung"),
         ("smallest effect", f"{rule.min_effect:g} {rule.unit_in_words}".strip()),
@@ -278,7 +292,7 @@ def curves(content: Content) -> list[Block]:
 
 def runs(content: Content) -> list[Block]:
     title = counted(content.runs["run_id"].nunique(), "run")
-    return [Block("fold", title, [Block("table", sheets.runs(content.runs))])]
+    return [Block("fold", title, [Block("table", sheets.runs(content.runs, content.decision.metric))])]
 
 
 def environment(content: Content) -> list[Block]:

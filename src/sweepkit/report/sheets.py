@@ -84,14 +84,14 @@ def tuned(tried: Sequence[Tried], metric: str) -> Sheet:
     return sheet
 
 
-def runs(frame: pd.DataFrame) -> Sheet:
+def runs(frame: pd.DataFrame, metric: str = "val_bpb") -> Sheet:
     """One line a run; the notes say why runs failed."""
     # runs of no sweep have no variant: their size and data say more
     swept = frame.empty or frame["variant"].notna().any()
     which = ("rung", "variant") if swept else ("depth", "dataset")
     costs = (">steps", ">train time", ">tokens/s", ">MFU")
     optional = ("MFU", "tokens/s", "steps", "train time", "run id")
-    sheet = Sheet((*which, ">seed", "state", ">val_bpb", *costs, "run id"), optional=optional)
+    sheet = Sheet((*which, ">seed", "state", f">{metric}", *costs, "run id"), optional=optional)
     for cell in records(frame):
         steps = numbers.count(cell["num_steps"])
         if not numbers.is_missing(cell["step"]) and cell["step"] != cell["num_steps"]:
@@ -100,7 +100,7 @@ def runs(frame: pd.DataFrame) -> Sheet:
             *(numbers.plain(cell[name]) for name in which),
             numbers.plain(cell["seed"]),
             tone(cell["state"]),
-            numbers.bpb(cell["val_bpb"]),
+            numbers.bpb(cell.get(metric)),
             steps,
             numbers.duration(cell["train_time_s"]),
             numbers.scaled(cell["tokens_per_s"]),

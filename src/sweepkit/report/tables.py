@@ -22,9 +22,9 @@ def plain(frame: pd.DataFrame) -> RenderableType:
     return draw(sheets.plain(frame))
 
 
-def runs(frame: pd.DataFrame) -> RenderableType:
+def runs(frame: pd.DataFrame, metric: str = "val_bpb") -> RenderableType:
     """One line a run, and below the table why runs failed."""
-    return draw(sheets.runs(frame))
+    return draw(sheets.runs(frame, metric))
 
 
 def summary(frame: pd.DataFrame, metric: str = "val_bpb") -> RenderableType:

@@ -1,25 +1,20 @@
-"""A table of runs that others made, from a file: csv, tsv, parquet, JSON lines, or JSON by configuration.
+"""A file of runs that others made, as it is: what ``fit`` reads where nothing was imported.
 
 ``{"d=96-0.003": 2.7}`` names a configuration in its key; a template such as ``d={width}-{lr}`` says what
-stands where. The values become the column ``value``.
+stands where. The values become the column ``value``. Files are read as ``sweepkit import`` reads them.
 """
 
 from __future__ import annotations
 
-import json
-import re
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
-from sweepkit import fsio
-from sweepkit.errors import ConfigError, invalid
+from sweepkit.errors import invalid
+from sweepkit.results.others import source, template, values
 
 SUFFIXES = (".csv", ".tsv", ".parquet", ".jsonl", ".json")
 KEY, VALUE = "key", "value"
-_NUMBER = r"[-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?"
-_FIELD = re.compile(r"\{(\w+)\}")
 
 
 def read(path: Path, key: str | None = None) -> pd.DataFrame:
@@ -31,77 +26,30 @@ def read(path: Path, key: str | None = None) -> pd.DataFrame:
     Raises:
         ConfigError: no such file, not of a known kind, unreadable, empty, or a key that does not fit.
     """
-    if not path.is_file():
-        raise invalid(
-            "table",
-            str(path),
-            "be a file, or a sweep",
-            "check the path; it is looked up from the current folder",
-        )
-    suffix = path.suffix.lower()
-    if suffix not in SUFFIXES:
-        raise invalid(
-            "table", str(path), f"end in one of {', '.join(SUFFIXES)}", "export your runs as one row a run"
-        )
-    try:
-        frame = _read(path, suffix)
-    except ConfigError:
-        raise
-    except (OSError, ValueError) as error:
-        raise invalid("table", str(path), f"be readable ({error})", "export it again") from error
-    if frame.empty:
-        raise invalid("table", str(path), "have rows", "export your runs as one row a run")
+    frame = values.typed(source.read(str(path)))
     return with_key(frame, key) if key else frame
 
 
-def _read(path: Path, suffix: str) -> pd.DataFrame:
-    if suffix == ".parquet":
-        return pd.read_parquet(path)
-    text = fsio.read_bytes(path).decode("utf-8-sig")
-    if suffix == ".jsonl":
-        return pd.json_normalize([json.loads(line) for line in text.splitlines() if line.strip()])
-    if suffix != ".json":
-        return pd.read_csv(path, sep="\t" if suffix == ".tsv" else ",", encoding="utf-8-sig")
-    found: Any = json.loads(text)
-    if isinstance(found, dict) and all(not isinstance(item, list | dict) for item in found.values()):
-        return pd.DataFrame({KEY: list(found), VALUE: list(found.values())})
-    return pd.json_normalize(found) if isinstance(found, list) else pd.DataFrame(found)
-
-
-def with_key(frame: pd.DataFrame, template: str) -> pd.DataFrame:
+def with_key(frame: pd.DataFrame, key: str) -> pd.DataFrame:
     """``frame`` with a column for each field of the template.
 
     Raises:
         ConfigError: the table has no column ``key``, or one of them does not fit.
     """
     if KEY not in frame:
-        raise invalid(
-            "--key",
-            template,
-            f"be of a table with a column {KEY}",
-            "leave it out, or name the columns there are",
-        )
-    parts = _FIELD.split(template)
-    names = parts[1::2]
-    if not names or len(set(names)) < len(names):
-        raise invalid("--key", template, "name fields in braces, each once", "as d={width}-{lr}")
-    pattern = "".join(
-        f"({_NUMBER}|.*?)" if place % 2 else re.escape(part) for place, part in enumerate(parts)
-    )
+        contract, remedy = f"be of a table with a column {KEY}", "leave it out, or name the columns there are"
+        raise invalid("--key", key, contract, remedy)
+    pattern = template.pattern("--key", key)
     rows = []
-    for key in frame[KEY]:
-        match = re.fullmatch(pattern, str(key))
+    for text in frame[KEY]:
+        match = pattern.fullmatch(str(text))
         if match is None:
-            raise invalid(
-                "--key",
-                template,
-                f"fit every key, as {key!r}",
-                "write between the braces what stands between the fields",
-            )
-        rows.append(match.groups())
-    found = pd.DataFrame(rows, columns=names, index=frame.index)
-    for name in names:
+            remedy = "write between the braces what stands between the fields"
+            raise invalid("--key", key, f"fit every key, as {text!r}", remedy)
+        rows.append(match.groupdict())
+    found = pd.DataFrame(rows, index=frame.index)
+    for name in template.names(pattern):
         numbers = pd.to_numeric(found[name], errors="coerce")
         if numbers.notna().all():
             found[name] = numbers
-    return frame.assign(**{name: found[name] for name in names})
+    return frame.assign(**{name: found[name] for name in template.names(pattern)})

@@ -23,7 +23,7 @@ from sweepkit.results import columns, export
 from sweepkit.results.columns import Column, Direction
 from sweepkit.sweep import published_seal
 
-FILE = "imported.json"
+FILE = published_seal.IMPORTED
 SCHEMA_VERSION = 1
 
 

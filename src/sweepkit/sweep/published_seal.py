@@ -15,6 +15,8 @@ FILE = "manifest.json"
 SCHEMA_VERSION = 1
 #: What a published sweep has instead of run directories (``report/committed.py``) and of its frozen plan.
 RUNS, CURVES, PACKED_PLAN = "runs.csv.gz", "curves.parquet", "plan.jsonl.gz"
+#: What the folder has instead of a plan where others made the runs (``results/imported.py``).
+IMPORTED = "imported.json"
 #: Of a sweep's folder: all that verdicts follow from, and what they came to.
 COPIED = ("*.json", "limits.jsonl", "trials.jsonl", "effects.csv", "costs.csv", "tree_*.patch")
 #: Files that a reader would take for the sweep's own.

@@ -13,7 +13,7 @@ from sweepkit.errors import did_you_mean, invalid
 from sweepkit.printable import counted
 from sweepkit.results import columns, query
 from sweepkit.results.columns import Column
-from sweepkit.results.others import ended, twice, values
+from sweepkit.results.others import ended, template, twice, values
 from sweepkit.results.others.mapping import NO_SEEDS, SHARED, Mapping, is_kept, own_column, state_of
 from sweepkit.results.others.source import Source
 
@@ -61,20 +61,20 @@ def mapped(source: Source, how: Mapping) -> Mapped:
 
 
 def _parsed(source: Source, how: Mapping) -> pd.DataFrame:
-    """With a column for each named group of a regular expression."""
+    """With a column for each field of a template."""
     cells = source.cells.copy()
     for column, pattern in how.parsed.items():
         _check_there(cells, column, f"--parse {column}", source)
-        expression, found = re.compile(pattern), []
+        found = []
         for row, cell in enumerate(cells[column]):
-            match = expression.search(str(cell))
+            match = pattern.fullmatch(str(cell))
             if match is None:
-                remedy = "widen the expression, or leave such rows out of the file"
-                raise source.refused(row, column, cell, f"match {pattern}", remedy)
+                remedy = "write between the braces what stands between the fields ({_} for anything)"
+                raise source.refused(row, column, cell, "fit the template of --parse", remedy)
             found.append(match.groupdict())
-        for name in expression.groupindex:
+        for name in template.names(pattern):
             if name in cells:
-                raise invalid(f"--parse {column}", name, "be a new column", "call the group something else")
+                raise invalid(f"--parse {column}", name, "be a new column", "call the field something else")
             cells[name] = pd.Series([match[name] for match in found], cells.index, dtype=object)
     return cells
 

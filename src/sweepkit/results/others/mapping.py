@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from sweepkit.errors import did_you_mean, invalid
 from sweepkit.results.columns import Column, Direction, find
+from sweepkit.results.others import template
 
 #: What is said of seeds: runs of one seed share their data order, or not, or there are none.
 SEEDS = SHARED, INDEPENDENT, NO_SEEDS = "shared", "independent", "none"
@@ -29,7 +30,7 @@ class Mapping:
 
     Attributes:
         names: their name of a column → ours.
-        parsed: column → regular expression whose named groups become columns.
+        parsed: column → pattern whose groups become columns.
         variant: columns that together name a variant; none: the column of that name.
         where: a filter of rows, as ``sweepkit results`` takes one.
         metrics: what runs may be compared by; the first is what they are.
@@ -40,7 +41,7 @@ class Mapping:
     """
 
     names: dict[str, str]
-    parsed: dict[str, str]
+    parsed: dict[str, re.Pattern[str]]
     variant: tuple[str, ...] = ()
     where: str | None = None
     metrics: tuple[Metric, ...] = ()
@@ -90,20 +91,10 @@ def metrics(items: Sequence[str]) -> tuple[Metric, ...]:
     return tuple(found)
 
 
-def patterns(items: Sequence[str]) -> dict[str, str]:
-    """``COLUMN=REGEX`` with at least one named group."""
-    found = pairs("--parse", items, r"'name=d(?P<depth>\d+)_lr(?P<lr>[\d.]+)'")
-    for column, pattern in found.items():
-        try:
-            groups = re.compile(pattern).groupindex
-        except re.error as error:
-            raise invalid(
-                f"--parse {column}", pattern, f"be a regular expression ({error})", "mend it"
-            ) from None
-        if not groups:
-            remedy = r"write (?P<depth>\d+) for a column depth"
-            raise invalid(f"--parse {column}", pattern, "have a named group, which is a column", remedy)
-    return found
+def patterns(items: Sequence[str]) -> dict[str, re.Pattern[str]]:
+    """``COLUMN=TEMPLATE`` with fields in braces, as ``name=d{depth}_lr{lr}``."""
+    found = pairs("--parse", items, "'name=d{depth}_lr{lr}'")
+    return {column: template.pattern(f"--parse {column}", text) for column, text in found.items()}
 
 
 def own_column(name: str, dtype: str, metric: Metric | None, source: str) -> Column:

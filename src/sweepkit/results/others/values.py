@@ -10,6 +10,8 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import pandas as pd
+
 from sweepkit.results import columns
 from sweepkit.results.others.source import Source
 
@@ -108,6 +110,20 @@ def read(source: Source, name: str, cells: Sequence[Any], dtype: str) -> list[An
             raise source.refused(place, name, _shown(cell), contract, renamed)
         found.append(float(value) if dtype == columns.FLOAT and value is not None else value)
     return found
+
+
+def typed(source: Source, names: Sequence[str] = ()) -> pd.DataFrame:
+    """A table as it is, a column of numbers where all its cells are.
+
+    Args:
+        names: columns that are text whatever they hold: 0.10 is no 0.1, and a variant may be called none.
+    """
+    made = {}
+    for name in map(str, source.cells.columns):
+        cells = list(source.cells[name])
+        dtype = columns.TEXT if name in names else guessed(cells, source.decimal)[0]
+        made[name] = pd.Series(read(source, name, cells, dtype), dtype=dtype)
+    return pd.DataFrame(made)
 
 
 def text(cell: object) -> str:
