@@ -211,7 +211,7 @@ def test_where_nothing_was_started_the_first_step_is_named_and_nothing_begun(
 
 
 @pytest.mark.parametrize(
-    "command", ["status", "results", "report", "publish", "cancel", "resume", "evaluate"]
+    "command", ["status", "results", "report", "diagnose", "publish", "cancel", "resume", "evaluate"]
 )
 def test_a_sweep_that_was_not_started_is_answered_with_what_starts_it(
     command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

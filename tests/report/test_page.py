@@ -6,7 +6,6 @@ import argparse
 import json
 import re
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import IO
 from xml.etree import ElementTree
@@ -14,6 +13,7 @@ from xml.etree import ElementTree
 import made_up_runs as made_up
 import pytest
 from matplotlib.figure import Figure
+from page_checker import check
 
 from sweepkit import fsio
 from sweepkit.cli import report as command
@@ -26,52 +26,6 @@ from sweepkit.report import content, drawing, html, plots, policy_plot, sheets, 
 from sweepkit.results import store
 from sweepkit.sweep.decision import DecisionRule
 from sweepkit.sweep.frozen import Frozen
-
-VOID = {"meta", "br", "hr", "img", "link"}
-
-
-class Checker(HTMLParser):
-    """Fails on unbalanced tags; collects text and attributes."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.words: list[str] = []
-        self.attributes: list[tuple[str, str, str | None]] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.attributes += [(tag, name, value) for name, value in attrs]
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.attributes += [(tag, name, value) for name, value in attrs]
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.words.append(data)
-
-    @property
-    def text(self) -> str:
-        return " ".join(self.words)
-
-
-def check(page: str) -> Checker:
-    """Parse a page; it must be balanced and fetch nothing."""
-    checker = Checker()
-    checker.feed(page)
-    assert checker.open == []
-    for tag, name, value in checker.attributes:
-        assert tag not in {"script", "link", "iframe"}
-        assert not name.startswith("on")
-        if name in {"href", "src", "xlink:href", "data"}:
-            assert (value or "").startswith("#"), (tag, name, value)
-    assert "@import" not in page
-    assert not re.search(r"url\((?!#)", page)
-    return checker
 
 
 @pytest.fixture

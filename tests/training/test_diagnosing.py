@@ -131,7 +131,7 @@ def nothing(monkeypatch: pytest.MonkeyPatch) -> None:
         (nothing, ("model.logit_softcap=0.01",), "softcap_pinned", "pinned at the softcap.*low cap"),
         (nothing, ("model.value_gate_scale=0",), "no_gradient", "group value_embedding gets no gradient"),
         (zeros_lost, (), "zero_init_lost", r"blocks\.1\.mlp\.down\.weight began at 0\.01"),
-        (units_dead, (), "mlp_dead", r"50% of the MLP units of layer 0 are dead over 512 tokens"),
+        (units_dead, (), "mlp_dead", r"50% of the MLP units of layer 0 are dead over 64 tokens"),
         (embedding_frozen, (), "frozen", r"group embedding has gradients and does not move"),
         (nan_at_7, (), "diverged", r"nan at step 7;.*optimizer\.\w+\.lr"),
     ],

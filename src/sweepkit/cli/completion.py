@@ -24,7 +24,7 @@ _OF_A_SWEEP = ("plan", "calibrate")
 #: Commands whose first argument is the name of a sweep file.
 _NAMES_A_FILE = ("sweep", "promote")
 #: Commands whose first argument is the name of a sweep that was started.
-_NAMES_STARTED = ("status", "results", "forecasts", "report", "cancel", "resume", "evaluate")
+_NAMES_STARTED = ("status", "results", "forecasts", "report", "diagnose", "cancel", "resume", "evaluate")
 #: Of these, what also reads the runs that others made.
 _READS_IMPORTS = ("results", "report")
 

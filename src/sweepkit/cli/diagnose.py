@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
+from pathlib import Path
 from typing import Any
 
 from sweepkit.analysis import diagnosis
 from sweepkit.analysis.diagnosis import Diagnosis
 from sweepkit.cli import command_line, running
 from sweepkit.config import typed
+from sweepkit.errors import invalid
 from sweepkit.launch import named
 from sweepkit.printable import counted, printable
 from sweepkit.report import terminal
@@ -19,6 +21,7 @@ EPILOG = """\
 examples:
   sweepkit diagnose x0_beta1                   every run of a sweep: what looks wrong, and why usually
   sweepkit diagnose d12-0123456789ab-s1        one run
+  sweepkit diagnose d12-0123456789ab-s1 --output run.html          with plots, as one page
   sweepkit diagnose x0_beta1 --json            the same for programs: a list, one entry a run
 
 Reads what runs measured of themselves every logging.diagnostics_every_steps steps: activations, gradients,
@@ -35,14 +38,24 @@ def add_parser(subparsers: Any) -> None:
         "name", metavar="SWEEP|RUN", help="name of a sweep in the results folder, or a run_id"
     )
     parser.add_argument("--json", action="store_true", help="as JSON")
+    parser.add_argument(
+        "--output", metavar="FILE", type=Path, help="of one run: write it with its plots as one HTML page"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """0 whatever is found; user errors raise ``SweepkitError``."""
     name, results_dir = running.place(args.name)
-    found = [
-        diagnosis.of(RunDir.of(results_dir, plan.run_id), plan) for plan in named.plans(results_dir, name)
-    ]
+    plans = named.plans(results_dir, name)
+    if args.output is not None:
+        if len(plans) > 1:
+            remedy = "sweepkit report draws a sweep"
+            raise invalid("--output", str(args.output), "be asked for one run", remedy)
+        from sweepkit.report import html  # heavy, as all that reads tables
+
+        print(html.write_run(RunDir.of(results_dir, plans[0].run_id), plans[0], args.output))
+        return 0
+    found = [diagnosis.of(RunDir.of(results_dir, plan.run_id), plan) for plan in plans]
     if args.json:
         print(json.dumps([typed.dump(item) for item in found], indent=1, ensure_ascii=False))
     else:

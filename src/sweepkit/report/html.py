@@ -15,9 +15,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from sweepkit import fsio
+from sweepkit.plan.run_plan import RunPlan
 from sweepkit.promotion.verdict_record import Final
-from sweepkit.report import numbers, sections, stamp
+from sweepkit.report import inside, numbers, sections, stamp
+from sweepkit.report.block import Block
 from sweepkit.report.content import Content, gather
+from sweepkit.results.record import RunDir
 
 _HERE = Path(__file__).parent
 
@@ -45,10 +48,17 @@ def render(content: Content) -> str:
     return page(content.name, question, made, content.sweep_dir, content.problems, _cards(content))
 
 
+def write_run(run_dir: RunDir, plan: RunPlan, output: Path) -> Path:
+    """Write the page of one run atomically and return its path: what looks wrong, and plots of its inside."""
+    parts = [("Inside the run", "inside", inside.of_run(run_dir, plan))]
+    fsio.write_text(output, page(plan.run_id, "", parts, run_dir.path))
+    return output
+
+
 def page(
     name: str,
     question: str,
-    parts: Sequence[tuple[str, str, Sequence[sections.Block]]],
+    parts: Sequence[tuple[str, str, Sequence[Block]]],
     folder: Path | str,
     problems: Sequence[str] = (),
     cards: Sequence[tuple[str, str, str]] = (),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
 
 from markdown_it import MarkdownIt
 from markupsafe import Markup
@@ -18,12 +17,14 @@ from sweepkit.report import (
     findings,
     forecast_record,
     imported_content,
+    inside,
     numbers,
     plot_frontier,
     plots,
     sheets,
     sheets_findings,
 )
+from sweepkit.report.block import Block
 from sweepkit.report.content import NOT_RUN, Content
 from sweepkit.report.sheet import Mark
 from sweepkit.sweep import last_rung, tested
@@ -34,19 +35,6 @@ _ENVIRONMENT = (
     "hardware", "device", "dtype", "git_commit", "sources", "environment_fingerprint",
     "evaluation_fingerprint",
 )  # fmt: skip
-
-
-class Block(NamedTuple):
-    """A part of a section.
-
-    Attributes:
-        kind: table, facts, figure, fold, tree, list, html or title; another is a paragraph of that class.
-        more: a figure's caption, or the blocks that are folded.
-    """
-
-    kind: str
-    value: Any
-    more: Any = None
 
 
 Fact = tuple[str, "str | Mark | list[str | Mark]"]
@@ -327,6 +315,7 @@ SECTIONS: dict[str, Callable[[Content], list[Block]]] = {
     "Combinations": combinations,
     "Evaluation texts": texts,
     "Learning curves": curves,
+    "Inside the runs": inside.of_sweep,
     "Runs": runs,
     "Environment": environment,
     "Files": files,

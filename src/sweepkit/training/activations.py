@@ -24,8 +24,8 @@ from sweepkit.model.mlp import MLP
 
 #: |tanh| above which a unit is pinned at its limit (methodology §6), and gates are so near 0 or 1.
 PINNED = 0.97
-#: Tokens of the sample, and of those whose logits are looked at; queries of a row.
-_MAX_TOKENS, _MAX_LOGITS, _MAX_QUERIES = 2048, 128, 16
+#: Tokens of the sample, and the share of a micro-batch; tokens whose logits are looked at; queries of a row.
+_MAX_TOKENS, _MAX_SHARE, _MAX_LOGITS, _MAX_QUERIES = 2048, 1 / 8, 128, 16
 
 Layers = dict[str, list[float | None]]
 Whole = dict[str, float | None]
@@ -39,7 +39,8 @@ def measure(model: GPT, inputs_BT: Tensor, is_compiled: bool) -> tuple[Layers, W
         inputs_BT: token ids; the first rows are the sample.
         is_compiled: whether the model's pieces are; they are run as they were written.
     """
-    sample_BT = inputs_BT[: max(1, _MAX_TOKENS // inputs_BT.size(1))]
+    rows = min(_MAX_TOKENS // inputs_BT.size(1), int(_MAX_SHARE * inputs_BT.size(0)))
+    sample_BT = inputs_BT[: max(1, rows)]
     seen = _Seen()
     loads = [(experts.load, experts.load.clone()) for experts in model.experts()]
     with _eager(is_compiled), _watching(model, seen):
