@@ -64,8 +64,8 @@ def search(sweep: SweepFile, others: Sequence[str], found: Sequence[Cell]) -> No
     console.print(f"and a search of {counted(wanted.n_trials, 'trial')}{among}: {_like(here, further)}")
     runs = counted((further + 1) * len(here), "run")
     console.print(
-        f"a trial is a run with each of {counted(len(here), 'seed')}: {runs} in all on {rungs[0].name}, with the "
-        "reference's"
+        f"a trial is a run with each of {counted(len(here), 'seed')}: with the reference's {runs} in all "
+        f"on {rungs[0].name}"
     )
     if above:
         best = rungs[0].max_promoted or 0
