@@ -10,12 +10,11 @@ import pandas as pd
 import pytest
 
 from sweepkit.analysis import combinations
-from sweepkit.config import compose
+from sweepkit.config import compose, typed
 from sweepkit.plan import epochs
 from sweepkit.results import export, query, store
 from sweepkit.results.record import RunDir
 from sweepkit.sweep import frozen, trials
-from sweepkit.sweep.conflicts import flatten
 from sweepkit.sweep.file import SweepFile
 from sweepkit.sweep.trials import Trial
 
@@ -42,7 +41,7 @@ def freeze(tmp_path: Path, **content: Any) -> pd.DataFrame:
 
 def value_of(axis: str, *own: str) -> Any:
     """What a configuration says by itself."""
-    return flatten(compose.compose([*BASE, *own]))[axis]
+    return typed.flatten(compose.compose([*BASE, *own]))[axis]
 
 
 def spelled(value: Any) -> str:
@@ -110,7 +109,7 @@ def test_every_configured_field_is_a_typed_column(name: str | None, tmp_path: Pa
     table = store.load(name, tmp_path, config=True).set_index("run_id")
     assert list(store.load(name, tmp_path).columns) == [*table.reset_index().columns][: -_added(table)]
     for cell in cells:
-        for field, value in flatten(cell.plan.config).items():
+        for field, value in cell.plan.settings.items():
             found = table.loc[cell.plan.run_id, field]
             if isinstance(value, list) or (isinstance(value, str) and table[field].dtype == "string"):
                 assert found == (value if isinstance(value, str) else f"[{','.join(map(str, value))}]")
@@ -132,7 +131,7 @@ def test_every_configured_field_is_a_typed_column(name: str | None, tmp_path: Pa
 
 def _added(table: pd.DataFrame) -> int:
     """How many columns are fields' alone."""
-    return len([name for name in flatten(compose.compose(BASE)) if name not in ("seed", "init_seed")])
+    return len([name for name in typed.flatten(compose.compose(BASE)) if name not in ("seed", "init_seed")])
 
 
 def test_levels_that_are_names_of_their_own_stay_text(tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ class Campaign:
         default = next(iter(self.rounds.values())).ladder
         named = [item.partition("=")[2] for item in overrides if item.startswith("ladder=")]
         ladder = named[-1] if named else default
-        given = [*self.ladders.get(ladder or "", ()), *overrides]
+        given = [*self.ladders.get(str(ladder or ""), ()), *overrides]
         rule = [item for item in given if item.startswith("decision.")]
         return [item for item in given if item not in rule], rule
 

@@ -18,7 +18,7 @@ from sweepkit import fsio
 from sweepkit.campaign.campaign_file import Campaign
 from sweepkit.config import typed
 from sweepkit.promotion.verdict_record import Final, Promotion, Verdict
-from sweepkit.sweep import conflicts, expand, frozen, frozen_head, published_seal, relative, set_fields
+from sweepkit.sweep import expand, frozen, frozen_head, published_seal, relative, set_fields
 from sweepkit.sweep.decision import DecisionRule
 from sweepkit.sweep.file import SweepFile
 
@@ -211,7 +211,7 @@ def _gain(verdict: Verdict, sign: int) -> float:
 
 def _without_copies(sweep: SweepFile, extra: Sequence[str]) -> SweepFile:
     """Without levels that say what the reference has, as one that was adopted meanwhile."""
-    reference = conflicts.flatten(expand.stacks(sweep, extra)[0].config(expand.above(extra)))
+    reference = typed.flatten(expand.stacks(sweep, extra)[0].config(expand.above(extra)))
 
     def is_copy(axis: str, level: str) -> bool:
         said = set_fields.settings(sweep.axes[axis][level], f"axes.{axis}.{level}")

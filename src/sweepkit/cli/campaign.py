@@ -112,7 +112,7 @@ def _plan(begun: Course) -> int:
         sweep = begun.guessed(name)
         cells = expand.expand_all(sweep, begun.extra)
         rungs = expand.rungs_of(expand.ladder_of(sweep, begun.extra))
-        plans = [cell.plan for cell in _climbing(cells, rungs, sweep)]
+        plans = [cell.own for cell in _climbing(cells, rungs, sweep)]
         lowest = sum(cell.rung == rungs[0].name for cell in cells)
         power = expected.of(cells, rungs, sweep.decision, known)
         shown = (

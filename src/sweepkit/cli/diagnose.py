@@ -13,6 +13,7 @@ from sweepkit.cli import command_line, running
 from sweepkit.config import typed
 from sweepkit.errors import invalid
 from sweepkit.launch import named
+from sweepkit.plan.run_plan import RunPlan
 from sweepkit.printable import counted, printable
 from sweepkit.report import terminal
 from sweepkit.results.record import RunDir
@@ -46,9 +47,9 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """0 whatever is found; user errors raise ``SweepkitError``."""
     name, results_dir = running.place(args.name)
-    plans = named.plans(results_dir, name)
+    plans = [plan for plan in named.plans(results_dir, name) if isinstance(plan, RunPlan)]
     if args.output is not None:
-        if len(plans) > 1:
+        if len(plans) != 1:
             remedy = "sweepkit report draws a sweep"
             raise invalid("--output", str(args.output), "be asked for one run", remedy)
         from sweepkit.report import html  # heavy, as all that reads tables

@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     found = {
         cell.variant: level
         for cell in sweep.cells
-        if sweep.code and (level := sweep.code.level(cell.plan.config.code)) is not None
+        if sweep.code and (level := sweep.code.level(cell.own.config.code)) is not None
     }
     if not found:
         raise invalid("sweep", name, "have a level that is code", "see docs/ideas_are_code.md")

@@ -14,6 +14,7 @@ from sweepkit.config.schema import EvaluationConfig
 from sweepkit.errors import invalid
 from sweepkit.launch import named
 from sweepkit.plan import build
+from sweepkit.plan.command_plan import Plan
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.printable import counted
 from sweepkit.report import terminal
@@ -53,7 +54,9 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Evaluate; the exit status is 1 where a run could not be."""
     results_dir = paths.results_dir()
-    plans = [_evaluated(plan, args.overrides) for plan in named.plans(results_dir, args.name)]
+    plans = [
+        _evaluated(_own(plan, args.name), args.overrides) for plan in named.plans(results_dir, args.name)
+    ]
     running.check_sealed(plans, results_dir)
     complete = [plan for plan in plans if _is_trained(results_dir, plan)]
     if others := len(plans) - len(complete):
@@ -74,6 +77,16 @@ def run(args: argparse.Namespace) -> int:
     for key in sorted(set(frame["evaluation_key"])):
         print(f"evaluation {key}: sweepkit results {table} --evaluation {key} shows it again")
     return running.DONE if (frame["state"] == RunState.complete).all() else running.RUNS_FAILED
+
+
+def _own(plan: Plan, name: str) -> RunPlan:
+    """A plan of this package's trainer, whose final weights can be measured."""
+    if isinstance(plan, RunPlan):
+        return plan
+    contract = "be of this package's trainer: what a command keeps is its own"
+    raise invalid(
+        "SWEEP|RUN", name, contract, "have the command measure it too, and write it into its result"
+    )
 
 
 def _evaluated(plan: RunPlan, overrides: Sequence[str]) -> RunPlan:

@@ -10,6 +10,7 @@ from sweepkit.code.levels import Code
 from sweepkit.config.choices import DatasetKind, LauncherKind
 from sweepkit.launch import budget, named
 from sweepkit.plan import epochs, text
+from sweepkit.plan.command_plan import Plan
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.printable import counted
 from sweepkit.sweep import frozen, frozen_head, sealed_text, tested
@@ -36,12 +37,12 @@ def freeze(
     def check(cells: Sequence[Cell]) -> None:
         check_first(cells)  # what this machine will not run needs no hub
         if climbs:
-            _check_last_text(text.known(cells[-1].plan))
+            _check_last_text(cells[-1].plan)
 
     made = frozen.freeze(
         sweep, results_dir, overrides, reuse_runs, lambda: named.is_asked(results_dir, sweep.name), check
     )
-    no_effect.say(overrides, (cell.plan for cell in made.cells))
+    no_effect.say(overrides, (cell.plan for cell in made.cells if isinstance(cell.plan, RunPlan)))
     if before is not None and before.identity != made.identity:
         print(f"{sweep.name} is frozen anew: nothing of what was frozen before had been run or asked for")
     return made
@@ -60,15 +61,16 @@ def check_start(results_dir: Path, climbs: bool = True) -> Callable[[Sequence[Ce
         first = cells[0].rung
         here = [cell for cell in cells if climbs or cell.rung == first]
         for plan in {cell.plan.variant_id: cell.plan for cell in here}.values():
-            epochs.check(plan)
+            if isinstance(plan, RunPlan):
+                epochs.check(plan)
         certain = [cell.plan for cell in here if cell.rung == first or cell.role == REFERENCE]
-        if running.launcher_of(certain[0]).kind is not LauncherKind.slurm:
-            budget.check(certain, running.launcher_of(certain[0]), results_dir)
+        if certain[0].launcher.kind is not LauncherKind.slurm:
+            budget.check(certain, certain[0].launcher, results_dir)
 
     return check
 
 
-def _check_last_text(plan: RunPlan) -> None:
+def _check_last_text(plan: Plan) -> None:
     """Before anything is frozen: that there is text left for the last rung, which only the text can tell.
 
     Args:
@@ -77,7 +79,9 @@ def _check_last_text(plan: RunPlan) -> None:
     Raises:
         DataError: too little is held back behind what the rungs below are evaluated on.
     """
-    top = plan.config
+    if not isinstance(plan, RunPlan):
+        return
+    top = text.known(plan).config
     is_known = top.dataset.kind is DatasetKind.embedded
     if is_known or top.launcher.kind is LauncherKind.slurm:  # whose nodes may have data that is not here
         return

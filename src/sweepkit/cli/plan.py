@@ -14,12 +14,21 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from sweepkit import errors
-from sweepkit.cli import freezing, no_effect, plan_further, plan_words, run_sheet, running
+from sweepkit.cli import (
+    freezing,
+    no_effect,
+    plan_command,
+    plan_further,
+    plan_words,
+    run_sheet,
+    running,
+)
 from sweepkit.config import paths, typed
 from sweepkit.config.compose import is_group, options
 from sweepkit.config.override import refuse_adding
 from sweepkit.launch import code_levels
 from sweepkit.plan import disk, epochs
+from sweepkit.plan.command_plan import Plan, own
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.printable import counted
 from sweepkit.report import drawing, numbers, terminal
@@ -65,7 +74,7 @@ one device. Tokens, batch, learning rates and weight decay follow from depth (do
 class Row:
     """A plan and where it stands in a sweep; empty for a single run."""
 
-    plan: RunPlan
+    plan: Plan
     variant: str = ""
     rung: str = ""
     role: str = ""
@@ -74,7 +83,7 @@ class Row:
     def to_json(self) -> dict[str, object]:
         place = {"variant": self.variant, "rung": self.rung, "role": self.role, "number": self.number}
         plan: dict[str, object] = typed.dump(self.plan)
-        seen = epochs.of(self.plan)
+        seen = epochs.of(self.plan) if isinstance(self.plan, RunPlan) else None
         plan["epochs"] = None if seen is None else seen.number
         return plan | (place if self.variant else {})
 
@@ -99,7 +108,8 @@ def run(args: argparse.Namespace) -> int:
     """Print the plans; 0 on success. User errors raise ``SweepkitError``."""
     found = planned(args.overrides, args.reuse_runs, args.multirun)
     rows = found.rows
-    no_effect.say(args.overrides, (row.plan for row in rows))
+    own_plans = [row.plan for row in rows if isinstance(row.plan, RunPlan)]
+    no_effect.say(args.overrides, own_plans)
     if args.format == "json":
         # one plan a line: json is several times slower with an indent
         lines = ",\n".join(json.dumps(row.to_json(), allow_nan=False) for row in rows)
@@ -108,10 +118,14 @@ def run(args: argparse.Namespace) -> int:
             print(sentence, file=sys.stderr)
     elif found.sweep is not None:
         _print_tested(found.sweep, found.overrides, rows)
-        _print_sweep(rows, plan_further.num_to_come(found.sweep, found.overrides, found.cells))
-        has_power = not found.sweep.is_typed and not found.sweep.search
-        plan_words.explain((*plan_words.OF_A_SWEEP, *(plan_words.OF_POWER if has_power else ())))
-        _print_replicates(rows)
+        is_command = bool(found.sweep.command)
+        has_power = not (found.sweep.is_typed or found.sweep.search or is_command)
+        if is_command:
+            plan_command.show(found.sweep, found.cells)
+        else:
+            _print_sweep(rows, plan_further.num_to_come(found.sweep, found.overrides, found.cells))
+            plan_words.explain((*plan_words.OF_A_SWEEP, *(plan_words.OF_POWER if has_power else ())))
+            _print_replicates(rows)
         plan_further.tuning(found.sweep, found.selection)
         for sentence in found.seen:
             print(sentence)
@@ -119,7 +133,7 @@ def run(args: argparse.Namespace) -> int:
         if has_power:
             _print_power(found.sweep, found.overrides, found.cells)
     else:
-        run_sheet.show(rows[0].plan)
+        run_sheet.show(own(rows[0].plan))
         plan_words.explain(plan_words.OF_A_RUN)
     return 0
 
@@ -247,7 +261,7 @@ def _print_sweep(found: Sequence[Row], to_come: int) -> None:
         here = [row for row in found if row.rung == rung]
         sizes: dict[tuple[str, ...], list[Row]] = {}
         for row in here:
-            sizes.setdefault(_size_columns(row.plan), []).append(row)
+            sizes.setdefault(_size_columns(own(row.plan)), []).append(row)
         for columns, rows_alike in sizes.items():
             names = list(dict.fromkeys(row.variant for row in rows_alike))
             label = "\n".join(names)
@@ -259,7 +273,7 @@ def _print_sweep(found: Sequence[Row], to_come: int) -> None:
             sheet.add(rung, label, str(len(rows_alike)), *columns)
     console = terminal.console()
     console.print(drawing.draw(sheet))
-    plans = list({row.plan.run_id: row.plan for row in found}.values())
+    plans = list({row.plan.run_id: own(row.plan) for row in found}.values())
     hours = [plan.estimated_gpu_hours for plan in plans if plan.estimated_gpu_hours is not None]
     total = sum(hours) if len(hours) == len(plans) else None
     flops = sum(plan.total_flops for plan in plans)

@@ -17,7 +17,7 @@ def tuning(sweep: SweepFile, cells: Sequence[Cell]) -> None:
     """What is run before the sweep is frozen, so that every variant has its best values."""
     if not cells:
         return
-    plans = [cell.plan for cell in cells]
+    plans = [cell.own for cell in cells]
     seeds = ", ".join(map(str, dict.fromkeys(plan.seed for plan in plans)))
     hours = [plan.estimated_gpu_hours for plan in plans if plan.estimated_gpu_hours is not None]
     cost = run_sheet.cost(sum(hours) if len(hours) == len(plans) else None, plans[0])
@@ -39,7 +39,7 @@ def num_to_come(sweep: SweepFile, others: Sequence[str], found: Sequence[Cell]) 
 
 def _lowest_reference(sweep: SweepFile, others: Sequence[str], found: Sequence[Cell]) -> list[RunPlan]:
     lowest = expand.rungs_of(expand.ladder_of(sweep, others))[0].name
-    return [row.plan for row in found if row.role == cell.REFERENCE and not row.number and row.rung == lowest]
+    return [row.own for row in found if row.role == cell.REFERENCE and not row.number and row.rung == lowest]
 
 
 def _has_reference(sweep: SweepFile, others: Sequence[str], here: Sequence[RunPlan]) -> bool:
@@ -56,7 +56,7 @@ def search(sweep: SweepFile, others: Sequence[str], found: Sequence[Cell]) -> No
     wanted, rungs = sweep.search, sweep.search.limited(expand.rungs_of(expand.ladder_of(sweep, others)))
     references = [row for row in found if row.role == cell.REFERENCE and not row.number]
     here = _lowest_reference(sweep, others, found)
-    above = [row.plan for row in references if row.rung != rungs[0].name]
+    above = [row.own for row in references if row.rung != rungs[0].name]
     console = terminal.console()
     is_one = _has_reference(sweep, others, here)
     among = ", the reference among them" if is_one else ""

@@ -11,6 +11,7 @@ from sweepkit.cli import command_line, freezing, running, searching
 from sweepkit.config import compose, paths
 from sweepkit.errors import did_you_mean, invalid
 from sweepkit.launch import job
+from sweepkit.plan.run_spec import execution
 from sweepkit.results import asked
 from sweepkit.results.record import FailureClass, RunDir
 from sweepkit.sweep import frozen, set_fields
@@ -56,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     sweep = frozen.load_frozen(results_dir, args.name)
     how = running.how(args, results_dir, sweep.cells[0].plan)
     if args.overrides:
-        frozen_config = sweep.cells[0].plan.config
+        frozen_config = execution(sweep.cells[0].plan)
         how = replace(how, launcher=compose.with_block(frozen_config, "launcher", args.overrides).launcher)
     if args.only is not None:  # an empty one is a mistake: an unset variable, say
         _reopen(sweep.cells, how, _classes(args.only))

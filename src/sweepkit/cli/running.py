@@ -7,7 +7,7 @@ import functools
 import os
 import shlex
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeVar
@@ -22,7 +22,9 @@ from sweepkit.launch.ledger import Ledger
 from sweepkit.launch.other_sources import OtherSources
 from sweepkit.launch.slurm.retries import ClusterError
 from sweepkit.plan import text
+from sweepkit.plan.command_plan import Plan
 from sweepkit.plan.run_plan import RunPlan
+from sweepkit.plan.run_spec import RunSpec
 from sweepkit.printable import counted
 from sweepkit.results import answer, asked
 from sweepkit.results.record import RunDir, RunState
@@ -106,16 +108,11 @@ def place(sweep: str) -> tuple[str, Path]:
     return folder.name, folder.parent
 
 
-def launcher_of(plan: RunPlan) -> LauncherConfig:
-    """The launcher settings that a plan was made with."""
-    return plan.config.launcher
-
-
-def how(args: argparse.Namespace, results_dir: Path, plan: RunPlan) -> How:
+def how(args: argparse.Namespace, results_dir: Path, plan: RunSpec) -> How:
     """From a command's arguments; the launcher is the one that ``plan`` was made with."""
     return How(
         results_dir,
-        launcher_of(plan),
+        plan.launcher,
         tuple(item for item in args.overrides if set_fields.block(item) == "launcher"),
         args.retry_failed,
         args.wait,
@@ -140,8 +137,7 @@ def run_cells(sweep: Frozen, cells: Sequence[Cell], how: How, title: str) -> Sub
 
 def note_limits(sweep: Frozen, cells: Sequence[Cell], how: How) -> None:
     """Keep with the sweep, and say, that runs are now started with other limits than it was frozen with."""
-    now = replace(cells[0].plan.config, launcher=how.launcher)
-    if not (found := limits.changed(sweep.sweep_dir, now)):
+    if not (found := limits.changed(sweep.sweep_dir, how.launcher, cells[0].plan)):
         return
 
     def is_started(cell: Cell) -> bool:
@@ -156,7 +152,7 @@ def note_limits(sweep: Frozen, cells: Sequence[Cell], how: How) -> None:
 
 
 def run_plans(
-    plans: Sequence[RunPlan],
+    plans: Sequence[Plan],
     how: How,
     title: str,
     labels: Mapping[str, str],
@@ -193,9 +189,9 @@ def run_plans(
     return None
 
 
-def _say_of_wandb(plans: Sequence[RunPlan], is_slurm: bool) -> None:
+def _say_of_wandb(plans: Sequence[RunSpec], is_slurm: bool) -> None:
     """Say where runs ask for wandb online, and will fall back to offline; a node may have a way out."""
-    is_asked = any(plan.config.logging.wandb is WandbMode.online for plan in plans)
+    is_asked = any(plan.config and plan.config.logging.wandb is WandbMode.online for plan in plans)
     if is_asked and not (is_slurm and wandb_log.has_key()) and (reason := wandb_log.why_offline()):
         print(f"wandb is offline: {reason}; sweepkit wandb push SWEEP (or RUN) sends what has ended")
 

@@ -11,6 +11,7 @@ from rich.markup import escape
 
 from sweepkit.cli import command_line
 from sweepkit.config import paths, typed
+from sweepkit.launch import display
 from sweepkit.launch.sweep_status import CLIMB, STATES, RunStatus, SweepStatus, status
 from sweepkit.report import drawing, numbers, terminal
 from sweepkit.report.sheet import Mark, Sheet
@@ -116,7 +117,7 @@ def _runs(runs: list[RunStatus]) -> Sheet:
             run.variant,
             str(run.seed),
             Mark(state, run.state),
-            f"{run.step}/{run.num_steps}",
+            display.steps_in_words(run.step, run.num_steps),
             "" if run.epochs is None else f"{run.epochs:.3g}",
             numbers.duration(run.age_s, decimals=0),
             numbers.duration(run.eta_s, decimals=0),

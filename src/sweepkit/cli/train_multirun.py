@@ -19,9 +19,9 @@ def run(arguments: Sequence[str], other_sources: str = "refuse", name: str | Non
     frozen = running.knowing_text(
         lambda: multirun.freeze(arguments, results_dir, name=name, check=check, with_code=with_code)
     )
-    no_effect.say(arguments, (cell.plan for cell in frozen.cells))
+    no_effect.say(arguments, (cell.own for cell in frozen.cells))
     freezing.introduce(frozen)
-    launcher = running.launcher_of(frozen.cells[0].plan)
+    launcher = frozen.cells[0].plan.launcher
     how = running.How(results_dir, launcher, _launcher(arguments), other_sources=other_sources)
     if frozen.search:
         return searching.run(frozen, how, [item for item in arguments if set_fields.is_execution(item)])

@@ -59,7 +59,9 @@ def run(args: argparse.Namespace) -> int:
             f"wandb cannot be reached: {reason}, but must be, to send runs; set WANDB_API_KEY or run `wandb "
             f"login`, or write files with sweepkit wandb push {args.name} --offline"
         )
-    ended, num_open = _ended(results_dir, named.plans(results_dir, args.name))
+    ended, num_open = _ended(
+        results_dir, [plan for plan in named.plans(results_dir, args.name) if isinstance(plan, RunPlan)]
+    )
     wanted = [item for item in ended if args.again or not _is_shown(*item[1:], args.offline)]
     where = None
     for plan, run_dir, record in track(wanted, "wandb", console=terminal.console(stderr=True)):

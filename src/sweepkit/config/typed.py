@@ -108,6 +108,17 @@ def dump(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
+def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
+    """A dataclass, or nested mappings, as dotted name → plain value; lists stay whole."""
+    flat: dict[str, Any] = {}
+    for name, item in (value if isinstance(value, Mapping) else dump(value)).items():
+        if isinstance(item, Mapping):
+            flat |= flatten(item, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = item
+    return flat
+
+
 def _key(key: Any) -> str:
     return key.name if isinstance(key, Enum) else str(key)
 

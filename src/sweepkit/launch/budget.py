@@ -24,6 +24,7 @@ from sweepkit.launch import cpu_peak, machine
 from sweepkit.launch.ledger import Run
 from sweepkit.launch.pace import Pace
 from sweepkit.plan import cost, disk, epochs, text, world
+from sweepkit.plan.command_plan import Plan
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.printable import counted
 from sweepkit.results.record import RunState
@@ -44,7 +45,8 @@ class Estimate:
     Attributes:
         num_runs: with those ``to_come``: trials of a search that are not proposed yet.
         hours: by the clock; None where no peak of the device is known.
-        memory_gib: of all processes at a time: main memory, or that of the GPU with most of them.
+        memory_gib: of all processes at a time: main memory, or that of the GPU with most of them; None for
+            commands, of which nobody knows it.
         there_gib: how much there is of it; None where that is not known.
         is_main: it is main memory, whose end stalls a machine; a GPU's ends the run alone.
         workers, ranks: runs at a time, and processes of each.
@@ -55,7 +57,7 @@ class Estimate:
 
     num_runs: int
     hours: float | None
-    memory_gib: float
+    memory_gib: float | None
     there_gib: float | None
     is_main: bool
     device: str
@@ -70,11 +72,14 @@ class Estimate:
 
     def __str__(self) -> str:
         before = f"; before that, and not in it: {', '.join(self.to_prepare)}" if self.to_prepare else ""
-        return f"{self.without_disk}; disk: {self.disk}{before}"
+        return f"{self.without_disk}{f'; disk: {self.disk}' if self.disk else ''}{before}"
 
     @property
     def without_disk(self) -> str:
         """Runs, device, time and memory."""
+        if self.memory_gib is None:
+            time = "" if self.hours is None else f": about {in_words(self.hours)}, by those that are done"
+            return f"{counted(self.num_runs, 'run')} of a command on {self.device} ({self.processes}){time}"
         time = "unknown hours (no peak known)" if self.hours is None else f"about {in_words(self.hours)}"
         time += f" after {_START_S} s to start"
         if self.shapes:
@@ -127,28 +132,36 @@ def of(
     like = [seconds(run) for run in known] if to_come else []
     is_known = None not in each and None not in like
     mean = sum(item or 0 for item in like) / max(1, len(like))
-    peak_gib = max(run.plan.estimated_peak_memory_gib for run in runs or known)
-    to_compile = [
-        run.plan for run in runs if run.plan.config.trainer.compile and run.state != RunState.trained
-    ]
+    peaks = [run.plan.estimated_peak_memory_gib for run in runs or known]
+    peak_gib = None if None in peaks else max(item or 0.0 for item in peaks)
     main = not gpus
+    own = [run.plan for run in runs or known if isinstance(run.plan, RunPlan)]
+    trained = {run.run_id for run in runs if run.state == RunState.trained}
+    to_compile = [plan for plan in own if runs and plan.config.trainer.compile and plan.run_id not in trained]
     there_gib = machine.memory_gib() if main else gpus[0].memory_gib
     return Estimate(
         len(runs) + to_come,
         (sum(item or 0 for item in each) + to_come * mean) / 3600 if is_known else None,
-        (peak_gib + machine.PROCESS_GIB) * processes if main else peak_gib * math.ceil(processes / len(gpus)),
+        None if peak_gib is None else _memory_gib(peak_gib, processes, len(gpus)),
         there_gib,
         main,
         counted(machine.num_cores(), "core") if main else f"{devices} × {gpus[0].name}",
         workers,
         ranks,
-        max(run.plan.device_batch_size for run in runs or known),
-        f"{disk.in_words([run.plan for run in runs] or plans[:1])} ({disk.size(_free(results_dir))} free)",
+        max((plan.device_batch_size for plan in own), default=0),
+        f"{disk.in_words(own if runs else own[:1])} ({disk.size(_free(results_dir))} free)" if own else "",
         len(pace.shapes_to_compile(to_compile)),
         pace.longest_compile_s if pace.longest_compile_s > _CACHED_S else _COMPILE_S,
-        _to_prepare(run.plan for run in runs),
+        _to_prepare(own if runs else ()),
         to_come,
     )
+
+
+def _memory_gib(peak_gib: float, processes: int, num_gpus: int) -> float:
+    """Of main memory, or of the GPU with most of the processes."""
+    if num_gpus == 0:
+        return (peak_gib + machine.PROCESS_GIB) * processes
+    return peak_gib * math.ceil(processes / num_gpus)
 
 
 def _to_prepare(plans: Iterable[RunPlan]) -> tuple[str, ...]:
@@ -166,7 +179,12 @@ def refuse(found: Estimate, launcher: LauncherConfig) -> None:
         return
     frac, hours = launcher.max_memory_frac, launcher.max_hours
     there_gib = found.there_gib if found.is_main else None
-    if frac is not None and there_gib is not None and found.memory_gib > frac * there_gib:
+    if (
+        frac is not None
+        and there_gib is not None
+        and found.memory_gib is not None
+        and found.memory_gib > frac * there_gib
+    ):
         raise invalid(
             "launcher.max_memory_frac",
             frac,
@@ -202,7 +220,10 @@ def _step(run: Run) -> int:
 
 def _device_hours(run: Run, launcher: LauncherConfig, gpu: str | None, is_measured: bool) -> float | None:
     """Of one device, from FLOPs alone."""
-    plan, config = run.plan, run.plan.config
+    plan = run.plan
+    if not isinstance(plan, RunPlan):
+        return None
+    config = plan.config
     every, is_trained = config.evaluation.every_steps, run.state == RunState.trained
     evaluations = 1 + ((plan.num_steps - 1) // every if every and not is_trained else 0)
     left = 0.0 if is_trained else 1 - min(1.0, _step(run) / plan.num_steps)
@@ -226,7 +247,7 @@ def _free(folder: Path) -> int:
     return shutil.disk_usage(there).free
 
 
-def check(plans: Sequence[RunPlan], launcher: LauncherConfig, results_dir: Path) -> None:
+def check(plans: Sequence[Plan], launcher: LauncherConfig, results_dir: Path) -> None:
     """Refuse runs before they are frozen or asked for. Raises what ``refuse`` does."""
     runs = [Run.of(plan, results_dir) for plan in {plan.run_id: plan for plan in plans}.values()]
     if to_do := [run for run in runs if not run.is_final]:

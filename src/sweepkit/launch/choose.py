@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from sweepkit.plan.run_plan import RunSpec, Spec
+from sweepkit.plan.run_spec import RunSpec, Spec
 
 _LONG_GPU_HOURS = 0.1  # six minutes on one GPU; compiling takes about one
 
@@ -32,14 +32,16 @@ def next_run(
         candidates = [plan for plan in candidates if plan.seed == candidates[0].seed]
     work: dict[str, float] = {}
     for plan in candidates:
-        work[plan.compile_key] = work.get(plan.compile_key, 0.0) + plan.total_flops
+        work[plan.compile_key] = work.get(plan.compile_key, 0.0) + (plan.total_flops or 0)
 
     def preference(key: str) -> tuple[bool, bool, bool, float]:
         others = busy.get(key, 0)
         return key == last_key, key in compiled, others == 0, work[key] / (1 + others)
 
     best = max(work, key=preference)  # the first asked for among equals
-    return max((plan for plan in candidates if plan.compile_key == best), key=lambda plan: plan.total_flops)
+    return max(
+        (plan for plan in candidates if plan.compile_key == best), key=lambda plan: plan.total_flops or 0
+    )
 
 
 def outlast_compiling(plans: Sequence[RunSpec]) -> bool:

@@ -44,6 +44,8 @@ def resolved(sweep: SweepFile, results_dir: Path, trees: Path | None = None) -> 
         ConfigError: something named is not there, does not apply, or is no code that could be run here.
         FrozenPlanError: the sweep was frozen without one of them.
     """
+    if sweep.command:
+        return sweep
     written = _written(sweep)
     names = (sweep.name, tuning.name_of(sweep.name)) if sweep.tune else (sweep.name,)
     name = next((name for name in names if frozen_head.found(results_dir / name)), sweep.name)

@@ -80,11 +80,11 @@ class LiveDisplay:
             f"{duration(view.elapsed_s)}, {duration(view.eta_s)} left" if view.eta_s else "",
         )
         for run in view.live[:_MAX_LINES]:
-            frac = run.step / max(1, run.num_steps)
+            frac = run.step / run.num_steps if run.num_steps else 0.0
             grid.add_row(
                 Text(f"  {run.label}"),
                 ProgressBar(total=1.0, completed=frac, width=30),
-                f"{run.step}/{run.num_steps}",
+                steps_in_words(run.step, run.num_steps),
                 _details(run),
             )
         hidden = len(view.live) - _MAX_LINES
@@ -98,6 +98,13 @@ def display(title: str) -> PlainDisplay | LiveDisplay:
     return LiveDisplay(title) if sys.stderr.isatty() else PlainDisplay(title)
 
 
+def steps_in_words(step: int, num_steps: int | None) -> str:
+    """``120/400``; ``step 120`` where nobody knows how many there are, and nothing before the first."""
+    if num_steps:
+        return f"{step}/{num_steps}"
+    return f"step {step}" if step else ""
+
+
 def _summary(view: View) -> str:
     words = [f"{view.done}/{view.total} done"]
     ended = ("failed", "diverged", "pruned")
@@ -109,7 +116,7 @@ def _summary(view: View) -> str:
 
 
 def _one_line(run: LiveRun) -> str:
-    return f"{run.label} {run.step}/{run.num_steps} {_details(run)}"
+    return f"{run.label} {steps_in_words(run.step, run.num_steps)} {_details(run)}"
 
 
 def _details(run: LiveRun) -> str:

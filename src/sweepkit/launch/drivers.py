@@ -19,7 +19,7 @@ from sweepkit.launch import claim_files, claims, process, worker
 from sweepkit.launch.claim_files import ClaimInfo
 from sweepkit.launch.process import Liveness
 from sweepkit.launch.worker import Head
-from sweepkit.plan.run_plan import RunSpec
+from sweepkit.plan.run_spec import RunSpec
 
 _KEEP_S = 14 * 86_400
 _CLAIM, _LIST = "claim.json", "list.json"

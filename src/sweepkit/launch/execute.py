@@ -34,7 +34,8 @@ from sweepkit.launch.reopen import reopen
 from sweepkit.launch.stopping import Stopping, on_signals
 from sweepkit.launch.view import Viewer
 from sweepkit.launch.worker import SessionFactory, Work
-from sweepkit.plan import epochs, text, world
+from sweepkit.plan import command_files, epochs, text, world
+from sweepkit.plan.command_plan import CommandPlan, Plan
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.results.record import FailureClass, RunState
 
@@ -70,7 +71,7 @@ class LaunchCancelledError(SweepkitError):
 
 
 def execute(
-    plans: Sequence[RunPlan],
+    plans: Sequence[Plan],
     launcher: LauncherConfig,
     *,
     results_dir: Path,
@@ -170,7 +171,7 @@ def look_after(
         is_one = launcher.kind is LauncherKind.inline
         size = 1 if is_one else machine.num_workers(launcher, plans, gpus, ledger.to_come)
         concurrency = machine.side_by_side(size)
-        make_session = session_factory or (lambda: worker.real_session(num_ranks, concurrency))
+        make_session = session_factory or (lambda: worker.real_session(plans, num_ranks, concurrency))
         with driver_dir(ledger.results_dir, plans, launcher.max_attempts, num_ranks, concurrency) as folder:
             shown = make_ledger() if is_inline else ledger  # looked at from another thread
             screen = _Screen(shown, folder, title, labels or {}, stop, is_inline)
@@ -267,17 +268,28 @@ def _check_ranks(ledger: Ledger, launcher: LauncherConfig, num_ranks: int, unatt
             "leave it out, or start sweepkit alone with launcher.processes_per_run",
         )  # fmt: skip
     for run in () if unattended else ledger.open():
-        world.check(run.plan, num_ranks)
+        if isinstance(run.plan, RunPlan):
+            world.check(run.plan, num_ranks)
 
 
-def _data_problems(runs: Sequence[Run], prepare: Prepare) -> Iterator[tuple[list[RunPlan], SweepkitError]]:
+def _data_problems(runs: Sequence[Run], prepare: Prepare) -> Iterator[tuple[list[Plan], SweepkitError]]:
     """Call ``prepare`` once per distinct recipe; gives the plans of each recipe that cannot be prepared, and
-    those that would see their text too often: how much there is of it is known then.
+    those that would see their text too often: how much there is of it is known then. Of commands, those whose
+    files are not those that they were planned with.
     """
     to_train = {run.run_id for run in runs if run.state != RunState.trained}
+    programs: dict[str, list[CommandPlan]] = {}
     recipes: dict[str, list[RunPlan]] = {}
     for plan in (run.plan for run in runs):
-        recipes.setdefault(f"{text.recipe(plan)} {plan.tree}", []).append(plan)
+        if isinstance(plan, CommandPlan):
+            programs.setdefault(plan.compile_key, []).append(plan)
+        else:
+            recipes.setdefault(f"{text.recipe(plan)} {plan.tree}", []).append(plan)
+    for same in programs.values():
+        try:
+            command_files.check(same[0].program)
+        except (ConfigError, DataError) as error:
+            yield [*same], error
     for alike in recipes.values():
         try:
             if alike[0].texts:
@@ -285,14 +297,14 @@ def _data_problems(runs: Sequence[Run], prepare: Prepare) -> Iterator[tuple[list
             if alike[0].tree in (None, tree.here()):  # else its own code prepares it
                 prepare(alike[0].config)
         except (ConfigError, DataError) as error:
-            yield alike, error
+            yield [*alike], error
             continue
-        for plan in alike:
+        for planned in alike:
             try:
-                if plan.run_id in to_train:
-                    epochs.check(plan)
+                if planned.run_id in to_train:
+                    epochs.check(planned)
             except ConfigError as error:
-                yield [plan], error
+                yield [planned], error
 
 
 def _real_prepare(config: RunConfig) -> object:

@@ -22,7 +22,7 @@ from typing import Any, Protocol
 
 from sweepkit.errors import DiskFullError, StorageError
 from sweepkit.launch import claims
-from sweepkit.plan.run_plan import RunSpec
+from sweepkit.plan.run_spec import RunSpec
 from sweepkit.results import asked
 from sweepkit.results.pruned import Pruner
 from sweepkit.results.record import FINAL_STATES, Attempt, FailureClass, RunDir, RunRecord, RunState

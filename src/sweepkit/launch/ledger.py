@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from sweepkit.launch import claims
 from sweepkit.launch.claims import Holder
-from sweepkit.plan.run_plan import RunPlan
+from sweepkit.plan.command_plan import Plan
 from sweepkit.results import asked
 from sweepkit.results.columns import LOST, PLANNED
 from sweepkit.results.pruned import Pruner
@@ -32,7 +32,7 @@ class Run:
         pruner: for whom it is looked at, where that is a search: what it has pruned has ended.
     """
 
-    plan: RunPlan
+    plan: Plan
     run_dir: RunDir
     record: RunRecord | None = None
     holder: Holder | None = None
@@ -41,7 +41,7 @@ class Run:
     is_pruned: bool = False
 
     @classmethod
-    def of(cls, plan: RunPlan, results_dir: Path) -> Run:
+    def of(cls, plan: Plan, results_dir: Path) -> Run:
         """A run as its folder is now."""
         run = cls(plan, RunDir.of(results_dir, plan.run_id))
         run.refresh()
@@ -117,13 +117,13 @@ class Ledger:
 
     to_come = 0
 
-    def __init__(self, plans: Sequence[RunPlan], results_dir: Path) -> None:
+    def __init__(self, plans: Sequence[Plan], results_dir: Path) -> None:
         self.results_dir = results_dir
         self.runs: dict[str, Run] = {}
         self.add(plans)
         self.refresh(everything=True)
 
-    def add(self, plans: Iterable[RunPlan]) -> None:
+    def add(self, plans: Iterable[Plan]) -> None:
         """Take further runs into the list."""
         for plan in plans:
             if plan.run_id not in self.runs:

@@ -199,7 +199,8 @@ class Pool:
 
     def _refuse(self, name: str | None) -> bool:
         """End the runs of a level whose code starts no worker, and go on with others; whether it is one."""
-        runs = [run for run in self._ledger.startable() if run.plan.tree == name and run.plan.config.code]
+        alike = [run for run in self._ledger.startable() if run.plan.tree == name]
+        runs = [run for run in alike if run.plan.config and run.plan.config.code]
         for run in runs:
             job.refuse(
                 run.plan, self._ledger.results_dir, SweepkitError(self._why_workers_do_not_start(name))

@@ -19,7 +19,7 @@ from sweepkit.config.choices import Device
 from sweepkit.config.schema import LauncherConfig
 from sweepkit.errors import invalid
 from sweepkit.launch import cgroup
-from sweepkit.plan.run_plan import RunSpec
+from sweepkit.plan.run_spec import RunSpec
 
 #: Of a process besides its model: torch, the compiler.
 PROCESS_GIB = 1.0
@@ -56,7 +56,8 @@ def num_workers(
 ) -> int:
     """Workers for a list of runs, done ones and those that a search will propose included.
 
-    "auto" is one a GPU; without GPUs one a core, as far as memory goes; fewer where a run takes several.
+    "auto" is one a GPU; without GPUs one a core, as far as memory goes, and one in all where that is not
+    known; fewer where a run takes several.
     It does not depend on how many runs are left, so that a resumed launch gives each worker the same
     number of threads, and with that the same rounding.
 
@@ -73,7 +74,11 @@ def num_workers(
     if wanted == "auto":
         if gpus:
             return min(len(gpus) // processes, num_runs)
-        largest = max((plan.estimated_peak_memory_gib for plan in plans), default=0.0) + PROCESS_GIB
+        estimates = [plan.estimated_peak_memory_gib for plan in plans]
+        known = [item for item in estimates if item is not None]
+        if len(known) < len(estimates):
+            return 1  # nobody knows what two of them would take
+        largest = max(known, default=0.0) + PROCESS_GIB
         at_once = min(num_cores(), int(_MEMORY_SHARE * memory_gib() / largest)) // processes
         return max(1, min(at_once, num_runs))
     if not isinstance(wanted, int) or wanted < 1:

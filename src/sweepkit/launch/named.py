@@ -7,7 +7,7 @@ from pathlib import Path
 from sweepkit.errors import ConfigError, DamagedError, invalid
 from sweepkit.launch.drivers import live_drivers
 from sweepkit.launch.slurm import submissions
-from sweepkit.plan.run_plan import RunPlan
+from sweepkit.plan.command_plan import Plan
 from sweepkit.results.record import RunDir
 from sweepkit.sweep import file, frozen
 
@@ -20,7 +20,7 @@ def is_asked(results_dir: Path, sweep: str) -> bool:
     return any(item.title.split()[:1] == [sweep] for item in submissions.read_all(results_dir))
 
 
-def plans(results_dir: Path, name: str) -> list[RunPlan]:
+def plans(results_dir: Path, name: str) -> list[Plan]:
     """Each run once, as it was planned.
 
     Args:

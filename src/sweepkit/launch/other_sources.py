@@ -20,6 +20,7 @@ from sweepkit.config import sources
 from sweepkit.errors import SweepkitError
 from sweepkit.launch import claims, job, probe
 from sweepkit.launch.ledger import Run
+from sweepkit.plan.command_plan import CommandPlan
 from sweepkit.results import diagnosed
 from sweepkit.results.conditions import Accepted
 from sweepkit.results.record import RunDir, RunRecord, RunState
@@ -71,7 +72,9 @@ def is_of_other(run: Run) -> bool:
 
 
 def _digest_for(run: Run) -> str:
-    """The sources that a run is to be made by: those of its frozen tree, or those that are here."""
+    """The sources that a run is to be made by: of its command, of its frozen tree, or those that are here."""
+    if isinstance(run.plan, CommandPlan):
+        return run.plan.program.code
     if run.plan.tree in (None, tree.here()):
         return sources.digest()
     results_dir = run.run_dir.path.parents[1]

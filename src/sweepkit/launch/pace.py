@@ -7,7 +7,7 @@ from datetime import datetime
 from statistics import median
 
 from sweepkit.launch.ledger import Run
-from sweepkit.plan.run_plan import RunSpec
+from sweepkit.plan.run_spec import RunSpec
 from sweepkit.results.record import RunState
 
 #: Parts of a run during which it holds its device, as the record measured them.
@@ -25,12 +25,12 @@ class Pace:
         self._compiled = {run.plan.compile_key for run in done}
         self.longest_compile_s = max((_compiling(run) for run in done), default=0.0)
         self._all: list[float] = []
-        self._of_depth: dict[int, list[float]] = {}
+        self._of_depth: dict[int | None, list[float]] = {}
         known = [(run, seconds) for run in runs if (seconds := _seconds_taken(run))]
         known = known or [(run, seconds) for run in runs if (seconds := _seconds_expected(run))]
         for run, seconds in known:
-            self._all.append(seconds / run.plan.total_flops)
-            self._of_depth.setdefault(run.plan.depth, []).append(seconds / run.plan.total_flops)
+            self._all.append(seconds / work(run.plan))
+            self._of_depth.setdefault(run.plan.depth, []).append(seconds / work(run.plan))
 
     @property
     def is_known(self) -> bool:
@@ -50,7 +50,17 @@ class Pace:
         known = self._of_depth.get(plan.depth) or self._all
         if not known:
             return None
-        return median(known) * plan.total_flops * (1 - min(1.0, step / max(1, plan.num_steps)))
+        return median(known) * work(plan) * (1 - frac_done(plan.num_steps, step))
+
+
+def work(plan: RunSpec) -> float:
+    """FLOPs of a run; where they are not known every run counts as one."""
+    return plan.total_flops or 1.0
+
+
+def frac_done(num_steps: int | None, step: int) -> float:
+    """How much of a run is done at a step; 0 where it is not known how many there are."""
+    return min(1.0, step / num_steps) if num_steps else 0.0
 
 
 def _seconds_taken(run: Run) -> float | None:
@@ -69,8 +79,11 @@ def _compiling(run: Run) -> float:
 def _seconds_expected(run: Run) -> float | None:
     """Of a run going on, by its own estimate, from its first step to its last."""
     progress = run.progress()
-    eta, left = progress.eta_s, run.plan.num_steps - (progress.step or 0)
-    return eta / left * run.plan.num_steps if eta and left > 0 else None
+    num_steps = run.plan.num_steps or progress.num_steps
+    if num_steps is None or not progress.eta_s:
+        return None
+    left = num_steps - (progress.step or 0)
+    return progress.eta_s / left * num_steps if left > 0 else None
 
 
 def _moment(moment: str | None) -> float:

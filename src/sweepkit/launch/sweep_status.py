@@ -24,7 +24,8 @@ from sweepkit.launch.slurm.cluster import QueuedTask
 from sweepkit.launch.slurm.retries import ClusterError
 from sweepkit.launch.slurm.submissions import Place, Submission
 from sweepkit.plan import epochs
-from sweepkit.plan.run_plan import RunSpec
+from sweepkit.plan.run_plan import RunPlan
+from sweepkit.plan.run_spec import RunSpec
 from sweepkit.results.columns import DELETED, LOST, PLANNED
 from sweepkit.results.pruned import Pruner
 from sweepkit.results.record import FINAL_STATES, Progress, RunDir, RunState
@@ -58,7 +59,7 @@ class RunStatus:
     state: str
     phase: str | None  # of a running one: starting, preparing data, compiling, training, evaluating
     step: int
-    num_steps: int
+    num_steps: int | None
     age_s: float | None  # since it ended, was claimed (running), or was last heard of (lost)
     eta_s: float | None
     tokens_per_s: float | None
@@ -236,7 +237,7 @@ def _run(run: Run, cell: Cell, pace: Pace, now: float, place: Place | None) -> R
         state=QUEUED if place is not None and not (run.is_final or run.is_held) else run.state,
         phase=phase,
         step=step,
-        num_steps=run.plan.num_steps,
+        num_steps=run.plan.num_steps or progress.num_steps or (record.num_steps if record else None),
         age_s=_age(run, now),
         eta_s=eta,
         tokens_per_s=progress.tokens_per_s,
@@ -254,7 +255,7 @@ def _run(run: Run, cell: Cell, pace: Pace, now: float, place: Place | None) -> R
 def _epochs(run: Run) -> float | None:
     """As planned; None where the text is not known, or not here any more."""
     with contextlib.suppress(SweepkitError):
-        found = epochs.of(run.plan)
+        found = epochs.of(run.plan) if isinstance(run.plan, RunPlan) else None
         return None if found is None else found.number
     return None
 

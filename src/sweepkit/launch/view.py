@@ -6,8 +6,10 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from sweepkit.launch import pace
 from sweepkit.launch.ledger import Ledger, Run
 from sweepkit.launch.pace import Pace
+from sweepkit.plan.command_plan import CommandPlan
 from sweepkit.results.duration import duration
 from sweepkit.results.record import Progress, RunState
 
@@ -23,7 +25,7 @@ class LiveRun:
     label: str
     phase: str
     step: int
-    num_steps: int
+    num_steps: int | None
     tokens_per_s: float | None
     loss: float | None
     eta_s: float | None
@@ -66,11 +68,11 @@ class Viewer:
         self._shown.update(run.run_id for run in finished)
         held = {run.run_id: run.progress() for run in self.ledger.held()}
         # runs to come are taken to be like those there are
-        left = self.ledger.to_come * sum(run.plan.total_flops for run in runs) / max(1, len(runs))
-        work = left + sum(run.plan.total_flops for run in runs if run.run_id not in self._before)
+        left = self.ledger.to_come * sum(pace.work(run.plan) for run in runs) / max(1, len(runs))
+        work = left + sum(pace.work(run.plan) for run in runs if run.run_id not in self._before)
         for run in runs:
             if not run.is_final:
-                left += run.plan.total_flops * (1 - _frac(run, held))
+                left += pace.work(run.plan) * (1 - _frac(run, held))
         work_frac = 1 - left / work if work else 1.0
         if self._work_before is None:
             self._work_before = work_frac  # checkpoints of an earlier launch took it this far
@@ -115,7 +117,7 @@ class Viewer:
             label=self.label(run),
             phase=progress.phase,
             step=progress.step or 0,
-            num_steps=run.plan.num_steps,
+            num_steps=run.plan.num_steps or progress.num_steps,
             tokens_per_s=progress.tokens_per_s,
             loss=progress.loss,
             eta_s=progress.eta_s,
@@ -130,7 +132,8 @@ def _step(run: Run, held: Mapping[str, Progress]) -> int:
 
 def _frac(run: Run, held: Mapping[str, Progress]) -> float:
     """How much of a run that is not done is done."""
-    return min(1.0, _step(run, held) / max(1, run.plan.num_steps))
+    num_steps = run.plan.num_steps or held.get(run.run_id, Progress()).num_steps
+    return pace.frac_done(num_steps, _step(run, held))
 
 
 def outcome(run: Run) -> str:
@@ -140,8 +143,9 @@ def outcome(run: Run) -> str:
         return run.state
     words = [record.state.value]
     if record.state is RunState.complete:
-        bpb, seconds = record.results.get("val_bpb"), record.results.get("train_time_s")
-        words += [f"val_bpb {bpb:.4f}"] if bpb is not None else []
+        name = run.plan.program.metric.name if isinstance(run.plan, CommandPlan) else "val_bpb"
+        value, seconds = record.results.get(name), record.results.get("train_time_s")
+        words += [f"{name} {value:.4f}"] if value is not None else []
         words += [duration(seconds)] if seconds is not None else []
     elif record.failure_message:
         line = record.failure_message.splitlines()[0]

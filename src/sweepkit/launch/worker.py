@@ -34,7 +34,8 @@ from sweepkit.launch.ledger import Ledger, Run
 from sweepkit.launch.process import Liveness, ProcessId
 from sweepkit.launch.stopping import Stopping, on_signals
 from sweepkit.plan import world
-from sweepkit.plan.run_plan import RunPlan, RunSpec
+from sweepkit.plan.command_plan import CommandPlan, Plan
+from sweepkit.plan.run_spec import RunSpec
 
 _PARENT_CHECK_S = 0.5
 _AGAIN_S = 0.02
@@ -61,19 +62,29 @@ def write_list(path: Path, head: Head, plans: Sequence[RunSpec]) -> None:
     fsio.write_json(path, {"head": typed.dump(head), "plans": typed.dump(plans)})
 
 
-def read_list(path: Path) -> tuple[Head, list[RunPlan]]:
+def read_list(path: Path) -> tuple[Head, list[Plan]]:
     """Read a list file back."""
     content = fsio.read_json(path)
-    return typed.load(Head, content["head"]), typed.load(list[RunPlan], content["plans"])
+    return typed.load(Head, content["head"]), typed.load(list[Plan], content["plans"])
 
 
-def real_session(processes_per_run: int = 1, concurrency: int | None = None) -> Runs:
-    """The trainer; imports torch, and starts the other ranks of its runs unless something else has.
+def real_session(
+    plans: Sequence[RunSpec] = (), processes_per_run: int = 1, concurrency: int | None = None
+) -> Runs:
+    """What carries out runs of the kind of these plans: a command's, or this package's trainer.
+
+    The trainer imports torch, and starts the other ranks of its runs unless something else has; a command is
+    given the devices of so many processes, and starts them itself.
 
     Args:
+        plans: runs of one kind; none: they are to come, and are the trainer's.
         processes_per_run: ranks that train a run together.
         concurrency: runs that this machine may train at a time, for the record.
     """
+    if plans and isinstance(plans[0], CommandPlan):
+        from sweepkit.launch.command_session import CommandSession
+
+        return CommandSession(concurrency)
     machine.spin_briefly()
     from sweepkit.distributed import team
     from sweepkit.training.session import Session
@@ -88,7 +99,7 @@ def main(argv: Sequence[str] | None = None, session_factory: SessionFactory | No
     """Take runs until none is left; returns what ``work_off`` does."""
     (list_file,) = sys.argv[1:] if argv is None else argv
 
-    def take(head: Head, plans: list[RunPlan], make_session: SessionFactory, stop: Stopping) -> None:
+    def take(head: Head, plans: list[Plan], make_session: SessionFactory, stop: Stopping) -> None:
         ledger = Ledger(plans, head.results_dir)
         work(ledger, make_session, stop, driver=head.driver, max_attempts=head.max_attempts)
 
@@ -97,7 +108,7 @@ def main(argv: Sequence[str] | None = None, session_factory: SessionFactory | No
 
 def work_off(
     list_file: Path,
-    take: Callable[[Head, list[RunPlan], SessionFactory, Stopping], None],
+    take: Callable[[Head, list[Plan], SessionFactory, Stopping], None],
     session_factory: SessionFactory | None = None,
 ) -> int:
     """Have ``take`` do what a list file asks for, until asked to stop or the driver is gone.
@@ -109,7 +120,7 @@ def work_off(
     if os.environ.get(tree.NAME, tree.here()) != tree.here():  # it would take nothing, and be started again
         print(f"this process is of {sweepkit.__file__}, and not of {os.environ[tree.NAME]}", file=sys.stderr)
         return OTHER_CODE
-    make_session = session_factory or (lambda: real_session(head.processes_per_run, head.concurrency))
+    make_session = session_factory or (lambda: real_session(plans, head.processes_per_run, head.concurrency))
     with on_signals() as stop:
         end_with_parent(head.driver_process, stop)
         try:

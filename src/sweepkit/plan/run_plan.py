@@ -1,59 +1,20 @@
 """RunPlan: one run with nothing left to decide but what only the node can tell.
 
 A frozen value that survives JSON unchanged: it is what a worker reads, what a claim names and what a
-frozen sweep lists. ``plan/build.py`` makes it from a RunConfig; nothing else does.
+frozen sweep lists. ``plan/build.py`` makes it from a RunConfig; nothing else does. It is one of the RunSpecs
+(``plan/run_spec.py``); a run of any other trainer is a ``CommandPlan``.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Protocol, Self, TypeVar
+from typing import Any
 
+from sweepkit.config import typed
 from sweepkit.config.choices import Device
-from sweepkit.config.schema import RunConfig
+from sweepkit.config.schema import LauncherConfig, RunConfig
 
 SCHEMA_VERSION = 1
-
-
-class RunSpec(Protocol):
-    """What it takes to claim, order, run, time and record a run, whatever trains it; see ``RunPlan``."""
-
-    @property
-    def run_id(self) -> str: ...
-    @property
-    def variant_id(self) -> str: ...
-    @property
-    def seed(self) -> int: ...
-    @property
-    def pair_key(self) -> str: ...
-    @property
-    def compile_key(self) -> str: ...
-    @property
-    def training_id(self) -> str: ...
-    @property
-    def evaluation_key(self) -> str: ...
-    @property
-    def depth(self) -> int: ...
-    @property
-    def num_steps(self) -> int: ...
-    @property
-    def total_tokens(self) -> int: ...
-    @property
-    def total_flops(self) -> int: ...
-    @property
-    def estimated_peak_memory_gib(self) -> float: ...
-    @property
-    def estimated_gpu_hours(self) -> float | None: ...
-    @property
-    def device(self) -> Device: ...
-    @property
-    def keep_checkpoints(self) -> bool: ...
-    @property
-    def tree(self) -> str | None: ...
-    def evaluated_as(self, other: Self) -> Self: ...
-
-
-Spec = TypeVar("Spec", bound=RunSpec)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,6 +86,16 @@ class RunPlan:
     def keep_checkpoints(self) -> bool:
         """Whether its checkpoints stay when it has ended."""
         return self.config.trainer.keep_checkpoints
+
+    @property
+    def launcher(self) -> LauncherConfig:
+        """How it is carried out, as it was planned."""
+        return self.config.launcher
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All that was configured: dotted name → plain value."""
+        return typed.flatten(self.config)
 
     def evaluated_as(self, other: RunPlan) -> RunPlan:
         """This run, evaluated as another plan of the same training asks for."""

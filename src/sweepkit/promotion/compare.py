@@ -18,7 +18,7 @@ from sweepkit.analysis import comparable, transfer
 from sweepkit.analysis.transfer import TransferRow
 from sweepkit.config import typed
 from sweepkit.printable import counted
-from sweepkit.promotion import gate, pairing, shared_seeds, table, verdicts_table
+from sweepkit.promotion import gate, measured_axes, pairing, shared_seeds, table, verdicts_table
 from sweepkit.promotion.verdict_record import Outcome, Verdict
 from sweepkit.results.columns import PLANNED, REFERENCE, is_reference
 from sweepkit.results.record import RunState
@@ -117,7 +117,7 @@ def compare(
     rule = decision or DecisionRule()
     rows = table.read(frame, reference, rule, seeds)
     num_planned = int((frame["state"] == PLANNED).sum()) if "state" in frame else 0
-    rule, notes = _measured(rows, rule)
+    rule, notes = measured_axes.judged(rows, rule, "the table")
     notes += table.lookalikes([str(name) for name in rows["variant"]]) + table.copied(rows, rule.metric)
     notes += (
         [f"{counted(num_planned, 'row')} of runs that were planned and never run left out"]
@@ -176,18 +176,6 @@ def _last(rows: pd.DataFrame, rule: DecisionRule, depths: Sequence[str]) -> tupl
     said = f", {what}" if metrics.is_stream(metric) else ""
     notes = [f"{depths[-1]} is decided by {metric}{said}"] if len(depths) > 1 else []
     return replace(rule, metric=metric, last_metric=metric), notes
-
-
-def _measured(rows: pd.DataFrame, rule: DecisionRule) -> tuple[DecisionRule, list[str]]:
-    """The rule without cost axes that the table does not have."""
-    columns = {"wall_clock": "median_step_time_s", "flops": "total_flops"}
-    needed = {"wall_clock": "train_time_s, or median_step_time_s and num_steps", "flops": "total_flops"}
-    absent = [axis for axis, name in columns.items() if name not in rows or rows[name].isna().all()]
-    if "wall_clock" not in absent and "num_steps" not in rows:
-        absent.append("wall_clock")
-    judged = rule.axes.judged
-    notes = [f"{axis} is not judged: the table has no {needed[axis]}" for axis in judged if axis in absent]
-    return replace(rule, axes=rule.axes.without(absent)), notes
 
 
 def _transfer(rows: pd.DataFrame, verdicts: Sequence[Verdict]) -> list[TransferRow]:

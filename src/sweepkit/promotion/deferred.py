@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from sweepkit.promotion.verdict_record import Outcome, Verdict
-from sweepkit.sweep import conflicts
 from sweepkit.sweep.cell import REFERENCE, VARIANT, Cell
 from sweepkit.sweep.decision import DecisionRule
 
@@ -24,17 +23,18 @@ def deferred(cells: Sequence[Cell], rule: DecisionRule) -> Deferred:
     reference = next((cell for cell in cells if cell.role == REFERENCE), None)
     if reference is None or not rule.scale_sensitive:
         return {}
-    base = conflicts.flatten(reference.plan.config)
+    base = reference.plan.settings
     found: Deferred = {}
     for cell in cells:
         if cell.role != VARIANT or cell.variant in found:
             continue
-        mine = conflicts.flatten(cell.plan.config)
+        mine = cell.plan.settings
         changed = [name for name in mine.keys() | base.keys() if mine.get(name) != base.get(name)]
         hits = [
             (depth, field)
             for field, depth in rule.scale_sensitive.items()
-            if cell.plan.depth < depth and any(f"{name}.".startswith(f"{field}.") for name in changed)
+            if (cell.plan.depth or depth) < depth
+            and any(f"{name}.".startswith(f"{field}.") for name in changed)
         ]
         if hits:
             depth, field = max(hits)

@@ -21,6 +21,7 @@ from sweepkit.analysis.calibration import LEVELS, PAIRS, Calibration
 from sweepkit.config import sources
 from sweepkit.config.schema import RungConfig
 from sweepkit.plan import text
+from sweepkit.plan.run_plan import RunPlan
 from sweepkit.printable import counted
 from sweepkit.results.columns import REFERENCE, is_reference
 from sweepkit.sweep import expand, frozen, last_rung, reference_runs
@@ -158,6 +159,8 @@ def _serving(
 ) -> Calibration | None:
     """The measurement that fits the reference's plan; hardware and dtype are the runs' to find out."""
     plan = next(cell.plan for cell in here if cell.variant == REFERENCE)
+    if not isinstance(plan, RunPlan):
+        return None  # nothing is calibrated for a command
     metric = last_rung.metric(decision, rungs, plan.config)
     wanted = (metric, plan.depth, text.label(plan), plan.total_tokens)
     known = [item for item in known if item.sources in ("", sources.digest())]
@@ -177,6 +180,8 @@ def _unused(
 ) -> str:
     """Why none of the measurements serves; nothing where there are none."""
     plan = next(cell.plan for cell in here if cell.variant == REFERENCE)
+    if not isinstance(plan, RunPlan):
+        return ""
     wanted = {
         "metric": last_rung.metric(decision, rungs, plan.config),
         "depth": plan.depth,

@@ -73,8 +73,8 @@ def write_once(
         frame: the sweep's runs table.
     """
     below = [result for result in decided if not result.amendment]
-    if not below or not cells:
-        return
+    if not below or not cells or cells[0].plan.total_flops is None:
+        return  # what nobody knows the FLOPs of is not extrapolated over them
     rung = cells[0].rung
     path = frozen.sweep_dir / f"forecast-{_place(frozen, rung)}.json"
     if path.exists():
@@ -150,7 +150,11 @@ def _predictions(
 
 def _flops(cells: Sequence[Cell]) -> dict[str, float]:
     """Rung → training FLOPs of one run of the reference."""
-    return {cell.rung: float(cell.plan.total_flops) for cell in cells if cell.variant == REFERENCE}
+    return {
+        cell.rung: float(cell.plan.total_flops)
+        for cell in cells
+        if cell.variant == REFERENCE and cell.plan.total_flops is not None
+    }
 
 
 def _below(

@@ -21,6 +21,7 @@ from sweepkit.analysis import calibration, calibration_file, replicates, roundin
 from sweepkit.analysis.calibration import Calibration
 from sweepkit.config.schema import RungConfig
 from sweepkit.errors import FrozenPlanError
+from sweepkit.plan.command_plan import CommandPlan
 from sweepkit.promotion import (
     conclusion,
     deferred,
@@ -28,6 +29,7 @@ from sweepkit.promotion import (
     gate,
     hindsight,
     looks,
+    measured_axes,
     unselected,
     verdict_file,
     wording,
@@ -243,9 +245,12 @@ class _Judge:
         frozen, rung, is_last = self.frozen, self.stage.rung, self.stage.is_last
         here = [cell for cell in frozen.cells if cell.rung == rung.name]
         waiting = deferred.deferred(here, self.rule)
+        rule, unmeasured = self.rule, list[str]()
+        if isinstance(here[0].plan, CommandPlan):
+            rule, unmeasured = measured_axes.judged(rows, rule, "what the command tells")
         found = gate.decide(
             rows,
-            self.rule,
+            rule,
             rung,
             is_last,
             self.allow_mixed_environments,
@@ -265,7 +270,7 @@ class _Judge:
             num = frozen.decision.num_unselected_of(num_variants)
             verdicts = unselected.choose(verdicts, self.carried, num=num, identity=frozen.identity)
         verdicts += [unselected.only_measured(verdict, self.rule) for verdict in measured]
-        said = self._said(here)
+        said = [*unmeasured, *self._said(here)]
         return [replace(verdict, notes=[*verdict.notes, *said]) for verdict in verdicts]
 
     def _said(self, here: Sequence[Cell]) -> list[str]:

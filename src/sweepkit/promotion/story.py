@@ -14,7 +14,6 @@ from sweepkit.analysis.cliffs import Cliff, cliffs
 from sweepkit.analysis.effects import Effect
 from sweepkit.analysis.retention import Climber, Retention, retention
 from sweepkit.promotion.verdict_record import RungResult
-from sweepkit.sweep import conflicts
 from sweepkit.sweep.cell import REFERENCE, VARIANT, Cell
 from sweepkit.sweep.decision import DecisionRule
 
@@ -61,13 +60,13 @@ def numeric_axes(cells: Sequence[Cell]) -> dict[str, dict[str, tuple[str, float]
     reference = next((cell for cell in cells if cell.role == REFERENCE), None)
     if reference is None:
         return {}
-    base = conflicts.flatten(reference.plan.config)
+    base = reference.plan.settings
     found: dict[str, dict[str, tuple[str, float, str]]] = {}
     for cell in cells:
         axis, _, level = cell.variant.partition("=")
         if cell.role != VARIANT or "," in cell.variant or axis not in cell.levels:
             continue
-        mine = conflicts.flatten(cell.plan.config)
+        mine = cell.plan.settings
         changed = [
             name for name in mine if name not in ("seed", "init_seed") and mine[name] != base.get(name)
         ]

@@ -27,6 +27,7 @@ FROM_OUTSIDE = frozenset(
         *(FailureClass.bad_config, FailureClass.bad_data, FailureClass.disk_full, FailureClass.storage),
         *(FailureClass.preempted, FailureClass.node_failure, FailureClass.lost, FailureClass.cancelled),
         FailureClass.evaluation,  # what was trained stands
+        FailureClass.no_result,  # how it is read may be wrong, and is read again
     }
 )
 #: ``pruned`` is what the table calls a run for the search that stopped it, and for nobody else.

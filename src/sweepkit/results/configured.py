@@ -18,7 +18,6 @@ from sweepkit.config.schema import RunConfig
 from sweepkit.results import columns
 from sweepkit.results.record import RunDir
 from sweepkit.sweep import frozen
-from sweepkit.sweep.conflicts import flatten
 
 _DTYPES = {frozenset({int}): columns.INT, frozenset({float}): columns.FLOAT, frozenset({bool}): columns.BOOL}
 
@@ -54,7 +53,7 @@ def column(name: str, values: list[Any]) -> pd.Series[Any]:
 
 def _of_sweep(results_dir: Path, sweep: str) -> dict[str, Mapping[str, Any]]:
     cells = frozen.load_frozen(results_dir, sweep).cells
-    return {cell.plan.run_id: flatten(cell.plan.config) for cell in cells}
+    return {cell.plan.run_id: cell.plan.settings for cell in cells}
 
 
 def _of_runs(run_ids: pd.Series[str], results_dir: Path) -> dict[str, Mapping[str, Any]]:
@@ -62,7 +61,7 @@ def _of_runs(run_ids: pd.Series[str], results_dir: Path) -> dict[str, Mapping[st
     for run_id in run_ids:
         path = RunDir.of(results_dir, run_id)
         try:
-            found[run_id] = flatten(path.read_plan().config)
+            found[run_id] = path.read_plan().settings
         except (ValueError, OSError, KeyError, TypeError) as error:
             warnings.warn(
                 f"{path.plan_path} cannot be read, so its fields are missing ({error})", stacklevel=4

@@ -13,11 +13,11 @@ from sweepkit.config import typed
 from sweepkit.config.measured import MeasuredOn
 from sweepkit.errors import DamagedError, SweepkitError
 from sweepkit.plan import text
-from sweepkit.plan.run_plan import RunPlan
+from sweepkit.plan.command_plan import CommandPlan, Plan
 from sweepkit.results import asked, columns, planned_epochs
 from sweepkit.results.columns import CORRUPT, Row
 from sweepkit.results.record import SCHEMA_VERSION, FailureClass, RunDir, RunRecord, RunState
-from sweepkit.sweep import amendments, conflicts, frozen, labels, trials
+from sweepkit.sweep import amendments, frozen, labels, trials
 from sweepkit.sweep.cell import Cell
 
 _PLAN_COLUMNS = (
@@ -45,8 +45,11 @@ _NO_FIELD = object()
 _RESOURCES = (FailureClass.oom, FailureClass.timeout)
 
 
-def plan_row(plan: RunPlan) -> Row:
-    """Columns of a RunPlan."""
+def plan_row(plan: Plan) -> Row:
+    """Columns of a plan. Nobody knows what a command compiles, so it has no compile_key."""
+    if isinstance(plan, CommandPlan):
+        own = ("run_id", "variant_id", "seed", "pair_key", "evaluation_key", "depth")
+        return {name: value for name in own if (value := getattr(plan, name)) is not None}
     row = {name: value for name in _PLAN_COLUMNS if (value := getattr(plan, name)) is not None}
     for name in ("learning_rates", "weight_decays"):
         row |= {f"{name}_{group}": value for group, value in getattr(plan, name).items()}
@@ -63,7 +66,10 @@ def record_row(record: RunRecord) -> Row:
     row |= {
         name: value
         for name, value in record.results.items()
-        if name in _RESULT_COLUMNS or asked.is_loss(name)
+        if name in _RESULT_COLUMNS
+        or asked.is_loss(name)
+        or name.startswith("score_")
+        or columns.find(name) is None  # what a command calls its metric
     }
     fingerprints = record.evaluation_fingerprints
     row |= {f"evaluation_fingerprint_{stream}": value for stream, value in fingerprints.items()}
@@ -110,7 +116,7 @@ def cell_row(cell: Cell, axes: Iterable[str] = ()) -> Row:
         axes: of the sweep; the value of those that are fields is told of cells that name no level of theirs.
     """
     row = plan_row(cell.plan) | {name: getattr(cell, name) for name in _CELL_COLUMNS}
-    fields = conflicts.flatten(cell.plan.config)  # an axis may also be named after a group, or at will
+    fields = cell.plan.settings  # an axis may also be named after a group, or at will
     for axis in dict.fromkeys([*axes, *cell.levels]):
         value = fields.get(axis, _NO_FIELD)
         if axis in cell.levels:

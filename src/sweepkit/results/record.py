@@ -1,9 +1,8 @@
 """RunRecord and RunDir: what a run leaves behind, and where.
 
 ``results/runs/<run_id>/``
-    plan.json         the RunPlan, written when the run is first claimed
-    metrics.jsonl     one row a logged step, append only; rows carry attempt and step, the last wins, and a
-                      checksum of themselves
+    plan.json         the plan, written when the run is first claimed
+    metrics.jsonl     a row a logged step, append only, with attempt, step and a checksum; the last wins
     attempts/N.json   start, end, host and outcome of every attempt
     record.json       replaced atomically; ``state`` tells how the run ended
                       (plan, record and attempts are sealed: ``sealed.py``)
@@ -36,7 +35,8 @@ from sweepkit.errors import (
     StorageError,
     SweepkitError,
 )
-from sweepkit.plan.run_plan import RunPlan, Spec
+from sweepkit.plan.command_plan import Plan
+from sweepkit.plan.run_spec import Spec
 from sweepkit.results import columns
 from sweepkit.results.conditions import Accepted, Environment, KeptWeights, Resolved, Shown
 
@@ -72,6 +72,7 @@ class FailureClass(StrEnum):
     storage = "storage"  # it failed for longer than patience lasts, or is not ours to use
     impossible = "impossible"  # its configuration and its text, both in its name, do not go together
     crash = "crash"
+    no_result = "no_result"  # of a command that ended in order
     preempted = "preempted"  # and not started again within launcher.max_attempts; so are the next three
     timeout = "timeout"
     node_failure = "node_failure"
@@ -114,7 +115,7 @@ class RunRecord:
     started_at: str | None = None  # ISO 8601, UTC
     ended_at: str | None = None
     step: int = 0  # last finished step
-    num_steps: int = 0
+    num_steps: int | None = None
     resolved: Resolved = field(default_factory=Resolved)
     environment: Environment = field(default_factory=Environment)
     environment_fingerprint: str | None = None
@@ -266,8 +267,8 @@ class RunDir:
         fsio.write_json(self.plan_path, typed.dump(plan))
         return plan
 
-    def read_plan(self) -> RunPlan:
-        return typed.load(RunPlan, fsio.read_json(self.plan_path))
+    def read_plan(self) -> Plan:
+        return typed.load(tuple[Plan], (fsio.read_json(self.plan_path),))[0]
 
     def write_record(self, record: RunRecord) -> None:
         fsio.write_json(self.record_path, typed.dump(record))

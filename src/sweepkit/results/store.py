@@ -21,7 +21,7 @@ import pandas as pd
 from sweepkit import fsio
 from sweepkit.config import paths
 from sweepkit.errors import SweepkitError, did_you_mean, invalid
-from sweepkit.plan.run_plan import RunPlan
+from sweepkit.plan.command_plan import Plan
 from sweepkit.results import (
     asked,
     columns,
@@ -121,7 +121,7 @@ def _of_sweep(sweep: str, results: Path, evaluation: str | None) -> pd.DataFrame
     return _with_numbers(_frame([_feasible(row, head) for row in joined]), rows)
 
 
-def of_plans(plans: Iterable[RunPlan], results_dir: Path) -> pd.DataFrame:
+def of_plans(plans: Iterable[Plan], results_dir: Path) -> pd.DataFrame:
     """The runs of these plans, each once and evaluated as its plan asks."""
     wanted = {plan.run_id: plan for plan in plans}
     records = _records(results_dir, {run_id: plan.evaluation_key for run_id, plan in wanted.items()})
@@ -165,8 +165,14 @@ def typed(frame: pd.DataFrame, known: tuple[Column, ...]) -> pd.DataFrame:
             frame[column.name] = None
     frame = frame[columns.order(list(frame.columns), known)]
     found = {name: columns.find(name, known) for name in frame.columns}
-    dtypes = {name: column.dtype if column else columns.TEXT for name, column in found.items()}
+    dtypes = {name: column.dtype if column else _unknown(frame[name]) for name, column in found.items()}
     return pd.DataFrame({name: _cast(frame[name], dtype) for name, dtype in dtypes.items()})
+
+
+def _unknown(values: pd.Series[Any]) -> str:
+    """The dtype of a column that is not documented: a number's where it holds nothing else."""
+    kinds = {type(value) for value in values if pd.notna(value)}
+    return columns.FLOAT if kinds and kinds <= {int, float} else columns.TEXT
 
 
 def _frame(rows: list[Row]) -> pd.DataFrame:

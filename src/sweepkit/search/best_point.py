@@ -89,7 +89,7 @@ def of(results_dir: Path, name: str, number: int | None = None) -> BestPoint:
         remedy = f"sweepkit results {name} --trials lists them"
         raise invalid("--trial", number, "be the number of a complete trial", remedy)
     trial = ledger.trials[number]
-    config = trial.cells[0].plan.config
+    config = trial.cells[0].own.config
     asked = [
         *sweep.stacks[0].below,
         *(points.spell(key, value) for key, value in trial.params.items()),

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from sweepkit import fsio
+from sweepkit.config.typed import flatten
 from sweepkit.errors import ConfigError
 from sweepkit.results.record import FINAL_STATES
 from sweepkit.sweep import expand, points
-from sweepkit.sweep.conflicts import flatten
 from sweepkit.sweep.frozen import Frozen
 from sweepkit.sweep.points import Params
 from sweepkit.sweep.search_space import Choices, Parameter, Value

@@ -62,7 +62,7 @@ class Proposals:
         self._study: Study | None = None  # importing Optuna takes a moment; not every process asks
         points.check_unchanged(sweep.stacks, self._overrides, sweep.fixed)
         given = [*sweep.stacks[0].below, *expand.above(self._overrides)]
-        reference = points.reference(self._spec, given, sweep.fixed[0].plan.config)
+        reference = points.reference(self._spec, given, sweep.fixed[0].own.config)
         self._named = points.named(self._spec, reference)
         self._warm = warm_notes.read(sweep.sweep_dir)
 

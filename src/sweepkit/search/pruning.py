@@ -17,6 +17,7 @@ import statistics
 from collections.abc import Callable, Sequence
 
 from sweepkit.launch.ledger import Run
+from sweepkit.plan.command_plan import own
 from sweepkit.results.record import RunState
 from sweepkit.search.curve import Curve
 from sweepkit.sweep.pruning_rule import HALVING, SIGMA, PruningRule
@@ -49,7 +50,7 @@ class Judge:
         self._number_of = number_of
         self._judged: list[float] = []
         self._left = rule.fractions
-        self._curve = Curve(run.run_dir.metrics_path, run.plan.num_steps)
+        self._curve = Curve(run.run_dir.metrics_path, own(run.plan).num_steps)
 
     def __call__(self) -> str | None:
         """Why the run is hopeless; None while it is not."""
@@ -69,13 +70,13 @@ class Judge:
             return None
         peers = self._peers()
         if self._rule.kind == HALVING:
-            curves = [Curve(run.run_dir.metrics_path, run.plan.num_steps) for run in peers]
+            curves = [Curve(run.run_dir.metrics_path, own(run.plan).num_steps) for run in peers]
             losses = [other for curve in curves if (other := curve.loss_at(frac)) is not None]
             return halving(loss, losses, self._rule.reduction, frac)
         if self._rule.kind != SIGMA:
             return self._optunas_reason(loss, peers, frac)
         done = [run for run in peers if run.record is not None and run.record.state is RunState.complete]
-        curves = [Curve(run.run_dir.metrics_path, run.plan.num_steps) for run in done]
+        curves = [Curve(run.run_dir.metrics_path, own(run.plan).num_steps) for run in done]
         pairs = [(curve.loss_at(frac), curve.loss_at(1.0)) for curve in curves]
         known = [(here, end) for here, end in pairs if here is not None and end is not None]
         return sigma(loss, known, self._rule, frac)
@@ -87,17 +88,17 @@ class Judge:
         runs: dict[int, Losses] = {}
         for run in peers:
             number = self._number_of(run.run_id)
-            curve = Curve(run.run_dir.metrics_path, run.plan.num_steps)
+            curve = Curve(run.run_dir.metrics_path, own(run.plan).num_steps)
             known = [curve.loss_at(item) for item in self._judged]
             is_done = run.record is not None and run.record.state is RunState.complete
             if number is not None:
                 at = tuple(item for item in known if item is not None)
                 runs[number] = Losses(at, curve.loss_at(1.0) if is_done else None)
-        own = self._number_of(self._run_id)
-        assert own is not None, "variants of fixed axes are not judged"
+        judged = self._number_of(self._run_id)
+        assert judged is not None, "variants of fixed axes are not judged"
         mine = [self._curve.loss_at(item) for item in self._judged]
-        runs[own] = Losses(tuple(item for item in mine if item is not None))
-        if not optuna_pruners.stops(self._rule, self._name, own, runs):
+        runs[judged] = Losses(tuple(item for item in mine if item is not None))
+        if not optuna_pruners.stops(self._rule, self._name, judged, runs):
             return None
         there = sum(len(item.at) == len(self._judged) for item in runs.values())
         return (

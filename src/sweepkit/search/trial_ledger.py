@@ -12,7 +12,7 @@ from pathlib import Path
 from sweepkit.config import typed
 from sweepkit.errors import FrozenPlanError
 from sweepkit.launch.ledger import Ledger, Run
-from sweepkit.plan.run_plan import RunPlan
+from sweepkit.plan.command_plan import Plan
 from sweepkit.results.pruned import Pruner
 from sweepkit.results.record import RunDir
 from sweepkit.search import enough, trial_outcome
@@ -109,7 +109,7 @@ class TrialLedger(Ledger):
             return self.outcomes.get(trial.same_as)
         return trial_outcome.decide(trial, runs, self.rule, self.spec)
 
-    def add(self, plans: Iterable[RunPlan]) -> None:
+    def add(self, plans: Iterable[Plan]) -> None:
         """Take further runs into the list."""
         for plan in plans:
             super().add([plan])

@@ -17,6 +17,7 @@ from enum import StrEnum
 from typing import Any
 
 from sweepkit.launch.ledger import Run
+from sweepkit.plan.command_plan import own
 from sweepkit.results import answer, flatten
 from sweepkit.results.record import FailureClass, RunState
 from sweepkit.search.curve import Curve
@@ -114,8 +115,8 @@ def _worst(rows: Sequence[Mapping[str, Any]], spec: SearchSpec) -> dict[str, flo
 
 def _loss_when_pruned(run: Run) -> tuple[int, float] | None:
     """Whoever has gone on with the run since has logged more."""
-    curve = Curve(run.run_dir.metrics_path, run.plan.num_steps)
+    curve = Curve(run.run_dir.metrics_path, own(run.plan).num_steps)
     entry = run.pruner.entry(run.run_dir) if run.pruner else None
-    frac = (entry or {}).get("step", curve.last_step) / run.plan.num_steps
+    frac = (entry or {}).get("step", curve.last_step) / own(run.plan).num_steps
     loss = curve.loss_at(frac)
     return None if loss is None else (int(100 * frac), loss)

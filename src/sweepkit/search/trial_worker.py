@@ -19,7 +19,7 @@ from sweepkit.launch.ledger import Run
 from sweepkit.launch.other_sources import OtherSources
 from sweepkit.launch.stopping import Stopping
 from sweepkit.launch.worker import Head, SessionFactory
-from sweepkit.plan.run_plan import RunPlan
+from sweepkit.plan.command_plan import Plan
 from sweepkit.search.proposals import Proposals
 from sweepkit.search.pruning import Judge
 from sweepkit.search.trial_ledger import TrialLedger
@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None, session_factory: SessionFactory | No
     """Run trials until none is left; returns what ``launch.worker.work_off`` does."""
     name, other_sources, *overrides, list_file = sys.argv[1:] if argv is None else argv
 
-    def take(head: Head, _: list[RunPlan], make_session: SessionFactory, stop: Stopping) -> None:
+    def take(head: Head, _: list[Plan], make_session: SessionFactory, stop: Stopping) -> None:
         sweep = frozen.load_frozen(head.results_dir, name)
         ledger = TrialLedger(sweep, head.results_dir)
         proposals = Proposals(sweep, overrides, ledger, OtherSources(other_sources))

@@ -20,7 +20,6 @@ from sweepkit.search.earlier import Around
 from sweepkit.search.trial_ledger import TrialLedger
 from sweepkit.search.trial_outcome import TrialState
 from sweepkit.sweep import frozen, points
-from sweepkit.sweep.conflicts import flatten
 from sweepkit.sweep.frozen import Frozen
 from sweepkit.sweep.points import Params
 from sweepkit.sweep.search_spec import SearchSpec
@@ -87,7 +86,7 @@ def _sorted(
         if outcome is None or outcome.state not in (TrialState.complete, TrialState.infeasible):
             found.dropped[_OPEN if outcome is None else f"they ended as {outcome.state.value}"] += 1
             continue
-        flat = flatten(trial.cells[0].plan.config)
+        flat = trial.cells[0].plan.settings
         point = around.point(flat)
         fits = point if point is not None else _of_values(spec, trial.params, flat)
         if fits is None:

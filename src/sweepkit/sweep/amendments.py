@@ -25,8 +25,8 @@ from sweepkit.code import planner
 from sweepkit.code.planner import Trees
 from sweepkit.config import typed
 from sweepkit.errors import ConfigError, DamagedError, FrozenPlanError
-from sweepkit.plan.run_plan import RunPlan
-from sweepkit.sweep import horizons, reference_runs
+from sweepkit.plan.command_plan import CommandPlan, Plan
+from sweepkit.sweep import command_runs, horizons, reference_runs
 from sweepkit.sweep.cell import VARIANT, Cell
 from sweepkit.sweep.seen import Past
 
@@ -176,7 +176,7 @@ def propose(
     )
 
 
-def with_seed(plan: RunPlan, seed: int, number: int, trees: Trees | None = None) -> RunPlan:
+def with_seed(plan: Plan, seed: int, number: int, trees: Trees | None = None) -> Plan:
     """The plan of another replicate; ``number`` counts the reference's runs of one seed.
 
     Args:
@@ -185,6 +185,8 @@ def with_seed(plan: RunPlan, seed: int, number: int, trees: Trees | None = None)
     Raises:
         FrozenPlanError: its text, or what this version computes, is no longer what was frozen.
     """
+    if isinstance(plan, CommandPlan):
+        return command_runs.with_seed(plan, seed)
     config = plan.config
     own_weights = config.init_seed is not None
     build = trees.of(plan.tree).build if trees and plan.tree else planner.Here().build

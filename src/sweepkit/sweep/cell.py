@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from sweepkit.plan.command_plan import Plan, own
 from sweepkit.plan.run_plan import RunPlan
 
 #: Roles of a cell.
@@ -21,9 +22,14 @@ class Cell:
     variant_key: str
     role: str  # REFERENCE, VARIANT or HORIZON
     rung: str
-    plan: RunPlan
+    plan: Plan
     levels: dict[str, str] = field(default_factory=dict)  # axis → level, for the axes that have one
     number: int = 0
+
+    @property
+    def own(self) -> RunPlan:
+        """The plan, where it is known to be of this package's trainer."""
+        return own(self.plan)
 
     @property
     def label(self) -> str:

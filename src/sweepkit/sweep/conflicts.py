@@ -7,11 +7,10 @@ compared with themselves. Both are refused with the two places that disagree.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from sweepkit import errors
 from sweepkit.config import compose, measured, typed
-from sweepkit.config.schema import LadderConfig, LauncherConfig, RunConfig, RungConfig
+from sweepkit.config.schema import LadderConfig, RungConfig
 from sweepkit.plan import text
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.sweep import last_rung, set_fields
@@ -117,10 +116,10 @@ def check_one_launcher(cells: Sequence[Cell]) -> None:
     first: dict[str, Cell] = {}
     for cell in cells:
         here = first.setdefault(cell.rung, cell)
-        wanted, found = here.plan.config.launcher, cell.plan.config.launcher
+        wanted, found = here.plan.launcher, cell.plan.launcher
         if wanted == found:
             continue
-        flat, other = flatten(wanted), flatten(found)
+        flat, other = typed.flatten(wanted), typed.flatten(found)
         name = next(name for name in flat if flat[name] != other[name])
         raise errors.invalid(
             f"variant {cell.variant}: launcher.{name}",
@@ -166,8 +165,8 @@ def check_metric(metric: str, cells: Sequence[Cell]) -> None:
             errors.did_you_mean(metric, metrics.names()),
         )
     for cell in cells if metrics.is_stream(metric) else ():
-        streams = cell.plan.config.evaluation.streams
-        if metric.startswith(metrics.EMA) and cell.plan.config.optimizer.ema_decay is None:
+        streams = cell.own.config.evaluation.streams
+        if metric.startswith(metrics.EMA) and cell.own.config.optimizer.ema_decay is None:
             raise errors.invalid(
                 "decision.metric",
                 metric,
@@ -191,10 +190,10 @@ def check_comparable(metric: str, cells: Sequence[Cell]) -> None:
     first: dict[str, Cell] = {}
     for cell in cells:
         base = first.setdefault(cell.rung, cell)
-        if (found := apart(base.plan, cell.plan, stream)) is None:
+        if (found := apart(base.own, cell.own, stream)) is None:
             continue
         name, theirs, mine = found
-        shared = apart(base.plan, cell.plan, "probe") is None
+        shared = apart(base.own, cell.own, "probe") is None
         probe = "decision: {metric: bpb_probe}, a text of the package, or " if shared else ""
         raise errors.invalid(
             "decision.metric",
@@ -224,7 +223,7 @@ def _measured_on(plan: RunPlan, stream: str) -> dict[str, object]:
 
 def check_scale_sensitive(names: Sequence[str], cells: Sequence[Cell]) -> None:
     """Every name is a field or a block of the configuration: a typo would protect nothing."""
-    fields = flatten(cells[0].plan.config)
+    fields = cells[0].plan.settings
     blocks = {".".join(name.split(".")[:depth]) for name in fields for depth in range(1, name.count(".") + 1)}
     for name in names:
         if name not in fields and name not in blocks:
@@ -241,9 +240,9 @@ def check_owned_fields(cells: Sequence[Cell], ladder: LadderConfig | None, rung:
     if ladder is None:
         return
     owned = _owned_fields(ladder)
-    reference = {name: value for name, value in flatten(cells[0].plan.config).items() if name in owned}
+    reference = {name: value for name, value in cells[0].plan.settings.items() if name in owned}
     for cell in cells:
-        config = flatten(cell.plan.config)
+        config = cell.plan.settings
         for name, value in reference.items():
             if config.get(name) != value:
                 raise errors.invalid(
@@ -257,16 +256,5 @@ def check_owned_fields(cells: Sequence[Cell], ladder: LadderConfig | None, rung:
 def _owned_fields(ladder: LadderConfig) -> set[str]:
     """Fields in which the ladder's rungs differ from one another."""
     stacks = [[*ladder.base, *rung.overrides] for rung in ladder.rungs]
-    first, *others = [flatten(compose.compose(stack)) for stack in stacks]
+    first, *others = [typed.flatten(compose.compose(stack)) for stack in stacks]
     return {name for config in others for name, value in config.items() if first.get(name) != value}
-
-
-def flatten(config: RunConfig | LauncherConfig | Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """A configuration as dotted name → plain value; lists stay whole."""
-    flat: dict[str, Any] = {}
-    for name, value in (config if isinstance(config, Mapping) else typed.dump(config)).items():
-        if isinstance(value, Mapping):
-            flat |= flatten(value, f"{prefix}{name}.")
-        else:
-            flat[prefix + name] = value
-    return flat

@@ -19,7 +19,7 @@ from sweepkit.code.planner import Planner, Trees
 from sweepkit.config import compose
 from sweepkit.config.schema import LadderConfig, RunConfig, RungConfig
 from sweepkit.plan.run_plan import RunPlan
-from sweepkit.sweep import conflicts, horizons, last_rung, reference_runs, set_fields
+from sweepkit.sweep import command_runs, conflicts, horizons, last_rung, reference_runs, set_fields
 from sweepkit.sweep.cell import REFERENCE, VARIANT, Cell
 from sweepkit.sweep.decision import DecisionRule
 from sweepkit.sweep.file import ALL, SweepFile
@@ -109,7 +109,10 @@ def pile(
 
 
 def stacks(sweep: SweepFile, extra: Sequence[str] = ()) -> list[Stack]:
-    """Of every rung of a sweep file."""
+    """Of every rung of a sweep file. Raises ConfigError for one of a command, which has no configuration."""
+    if sweep.command:
+        contract = "be of this package's trainer, whose configuration this needs"
+        raise errors.invalid("sweep", sweep.name, contract, "name another sweep")
     ladder = ladder_of(sweep, extra)
     return _stacks(sweep, ladder, rungs_of(ladder))
 
@@ -149,6 +152,8 @@ def variants(sweep: SweepFile) -> list[Variant]:
 
 def ladder_of(sweep: SweepFile, extra: Sequence[str] = ()) -> LadderConfig | None:
     """The ladder to climb: ``ladder=NAME`` of the command line, else the file's; None for a single rung."""
+    if sweep.command:
+        return command_runs.ladder(sweep)
     from_command_line = [item for item in extra if set_fields.block(item) == "ladder"]
     from_file = [f"ladder={sweep.ladder}"] if sweep.ladder else []
     chosen = [*from_file, *from_command_line]
@@ -175,6 +180,9 @@ def expand(sweep: SweepFile, rung: RungConfig | None, extra: Sequence[str] = ())
         ConfigError: an override is unknown or breaks a contract, a level sets what the rung owns, or two
             variants come out as the same run.
     """
+    if sweep.command:
+        return _of_command(sweep, rung, extra)
+    command_runs.check_none(sweep)
     ladder = ladder_of(sweep, extra)
     conflicts.check_levels(sweep, ladder, extra)
     _check_tuned(sweep, ladder)
@@ -212,14 +220,38 @@ def expand_all(sweep: SweepFile, extra: Sequence[str] = ()) -> list[Cell]:
     rungs = rungs_of(ladder_of(sweep, extra))
     cells = [cell for rung in rungs for cell in expand(sweep, rung, extra)]
     conflicts.check_distinct_rungs(cells)
+    if sweep.command:
+        return cells
     conflicts.check_one_launcher(cells)
     conflicts.check_metric(sweep.decision.metric, cells)
     if not sweep.is_typed:  # a multirun asks for runs: where no metric compares them, its verdicts say so
         conflicts.check_comparable(sweep.decision.metric, cells)
     conflicts.check_scale_sensitive(list(sweep.decision.scale_sensitive), cells)
-    at_top = {cell.variant: cell.plan.config for cell in cells if cell.rung == rungs[-1].name}
+    at_top = {cell.variant: cell.own.config for cell in cells if cell.rung == rungs[-1].name}
     last_rung.check(sweep.decision, rungs, at_top)
     return cells
+
+
+def _of_command(sweep: SweepFile, rung: RungConfig | None, extra: Sequence[str]) -> list[Cell]:
+    """``expand`` for a sweep of a command."""
+    command_runs.check(sweep, extra)
+    rungs = rungs_of(command_runs.ladder(sweep))
+    rung = rung or rungs[0]
+    seeds = on_rung(sweep.seeds, rungs, rung, sweep.decision.looks, sweep.replaced_seeds)
+    cells = [
+        Cell(
+            variant=variant.label,
+            variant_key=variant.key,
+            role=REFERENCE if variant.is_reference else VARIANT,
+            rung=rung.name,
+            plan=plan,
+            levels=variant.levels,
+        )
+        for variant in variants(sweep)
+        for plan in command_runs.plans(sweep, rung, variant.overrides, extra, seeds)
+    ]
+    conflicts.check_distinct_variants(sweep, cells)
+    return horizons.interleaved(cells)
 
 
 def _check_tuned(sweep: SweepFile, ladder: LadderConfig | None) -> None:

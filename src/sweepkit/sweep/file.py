@@ -17,6 +17,12 @@
     tune: {optimizer.matrix.lr: [0.5x, 2x]}  # every variant takes its best first (tuning.py)
     search: {space: {...}}       # instead of axes or beside them: Optuna proposes points (search_spec.py)
 
+With ``command`` its runs are those of any trainer, and axes and rungs set its parameters (command_runs.py):
+
+    command: [python, train.py, --lr, "{lr}", --seed, "{seed}", --out, "{run_dir}"]
+    params: {lr: 0.02}                       # the reference
+    metric: {name: val_bpb, read: result.json}
+
 A level may be a multiple of what the reference has (``optimizer.matrix.lr: [0.5x, 2x]``, relative.py). A
 round of a campaign also says ``after:`` and may take its axes from rounds before it (``moved:``, campaign/).
 
@@ -37,8 +43,9 @@ from sweepkit.code.planner import Trees
 from sweepkit.config import paths, typed, yaml_words
 from sweepkit.config.facts import REQUIRED, block, fact, spelled
 from sweepkit.config.ranges import Range, at_least
+from sweepkit.plan.command_plan import MetricRead, Value
+from sweepkit.sweep import command_keys, labels, set_fields
 from sweepkit.sweep import decision as deciding
-from sweepkit.sweep import labels, set_fields
 from sweepkit.sweep.decision import DecisionRule
 from sweepkit.sweep.search_spec import SearchSpec
 
@@ -169,9 +176,10 @@ class SweepFile:
         read=_seeds,
     )
     decision: DecisionRule = block(DecisionRule, "how it is decided", read=deciding.as_written)
-    ladder: str | None = fact(
+    ladder: str | dict[str, dict[str, Value]] | None = fact(
         None,
-        "a choice of the ladder group; left out: every run at the depth that base sets",
+        "a choice of the ladder group; left out: every run at the depth that base sets. Of command: rung → "
+        "its parameters, lowest first",
         example="gpt2",
         read=lambda value: None if value == "none" else value,
     )
@@ -183,6 +191,21 @@ class SweepFile:
         None,
         "runs of the reference a seed; auto: about the root of the variants; null: the ladder's",
         REPLICATES,
+    )
+    command: tuple[str, ...] = fact(
+        (),
+        "any trainer instead of this package's: its words, with parameters, {seed} and {run_dir} in braces",
+        example="[python, train.py, --lr, '{lr}', --seed, '{seed}', --out, '{run_dir}']",
+    )
+    params: dict[str, Value] = fact({}, "of command: its parameters, as the reference has them")
+    metric: MetricRead | None = fact(None, "of command: what its runs are compared by, and where it says it")
+    folder: str = fact(".", "of command: where it is started; the files of its program are digested")
+    inputs: tuple[str, ...] = fact((), "of command: files and folders that decide a number too; digested")
+    resume: bool = fact(False, "of command: started again, it goes on from what it left in {run_dir}")
+    seeds_mean: Literal["shared", "independent"] = fact(
+        "shared",
+        "of command: whether a seed is one data order for all variants; written as seeds: shared or "
+        "independent, or seeds: {independent: [1, 2, 3]}",
     )
     tune: dict[str, tuple[str, ...]] = fact(
         {},
@@ -218,6 +241,7 @@ class SweepFile:
         Raises:
             ConfigError: names the key, what it is, what it must be and what to do.
         """
+        value = command_keys.as_written(value)
         is_empty = not value.get("axes") and not value.get("search") and value.get("moved") is None
         if is_empty and set(value) <= set(cls.__dataclass_fields__):  # else a key that is no key says more
             raise errors.invalid(

@@ -25,6 +25,7 @@ from sweepkit.config import typed
 from sweepkit.config.schema import RungConfig
 from sweepkit.errors import FrozenPlanError
 from sweepkit.plan import text
+from sweepkit.plan.run_plan import RunPlan
 from sweepkit.sweep import (
     amendments,
     expand,
@@ -213,7 +214,8 @@ def freeze_cells(
     if is_new := not frozen_folder.exists(sweep_dir):
         check(cells)  # what this machine will not run needs no hub
     for cell in cells:
-        text.known(cell.plan)
+        if isinstance(cell.plan, RunPlan):
+            text.known(cell.plan)
     if is_new:
         seen = fresh.look(cells, sweep.replaced_seeds, Past(results_dir, sweep.name))
         frozen_folder.write(sweep_dir, dataclasses.replace(head, seen=seen), cells)

@@ -64,7 +64,7 @@ def interleaved(cells: Sequence[Cell]) -> list[Cell]:
 
 
 def _at(cell: Cell, multiple: float, build: Callable[[RunConfig], RunPlan]) -> Cell:
-    steps = round(multiple * cell.plan.num_steps)
+    steps = round(multiple * cell.own.num_steps)
     if steps < 1 or steps == cell.plan.num_steps:
         raise invalid(
             "reference_horizons",
@@ -72,7 +72,7 @@ def _at(cell: Cell, multiple: float, build: Callable[[RunConfig], RunPlan]) -> C
             f"give another number of steps than the {cell.plan.num_steps} of rung {cell.rung}, at least 1",
             "leave it out, or make the runs longer",
         )
-    config = cell.plan.config
+    config = cell.own.config
     horizon = dataclasses.replace(config.horizon, num_steps=steps, target_flops=None)
     longer = dataclasses.replace(config, horizon=horizon)
     plan = reference_runs.plan(

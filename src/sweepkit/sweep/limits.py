@@ -18,7 +18,8 @@ from typing import Any
 from sweepkit import fsio
 from sweepkit.config import typed
 from sweepkit.config.facts import fields_of
-from sweepkit.config.schema import RunConfig
+from sweepkit.config.schema import LauncherConfig, RunConfig
+from sweepkit.plan.run_spec import RunSpec, execution
 from sweepkit.sweep import frozen_lines
 from sweepkit.sweep.cell import Cell
 
@@ -38,13 +39,18 @@ def fields() -> list[str]:
     return [key for key, field in fields_of(RunConfig).items() if field.facts.limit]
 
 
-def changed(sweep_dir: Path, now: RunConfig) -> Changes:
-    """Field → its value when a sweep was frozen and in a configuration, as JSON, of the limits that differ.
+def changed(sweep_dir: Path, launcher: LauncherConfig, plan: RunSpec) -> Changes:
+    """Field → its value when a sweep was frozen and now, as JSON, of the limits that differ.
+
+    Args:
+        launcher: as it is now.
+        plan: a run's, as it is now.
 
     Raises:
         FrozenPlanError: a frozen file was edited or is missing.
     """
-    before = typed.load(Cell, json.loads(frozen_lines.read(sweep_dir)[0])).plan.config
+    now = execution(plan, launcher)
+    before = execution(typed.load(Cell, json.loads(frozen_lines.read(sweep_dir)[0])).plan)
     pairs = {name: typed.dump([attrgetter(name)(before), attrgetter(name)(now)]) for name in fields()}
     return {name: values for name, values in pairs.items() if values[0] != values[1]}
 

@@ -18,6 +18,7 @@ from sweepkit.config import compose
 from sweepkit.config import override as overriding
 from sweepkit.config.facts import spelled
 from sweepkit.config.schema import RunConfig
+from sweepkit.config.typed import flatten
 from sweepkit.errors import ConfigError, FrozenPlanError
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.sweep import conflicts, constraint, expand, last_rung, reference_runs, search_space, set_fields
@@ -65,17 +66,17 @@ def check(spec: SearchSpec, stacks: Sequence[Stack], fixed: Sequence[Cell], extr
                 "leave what is searched alone",
                 "drop it, or change the sweep file",
             )
-    references = {cell.rung: conflicts.flatten(cell.plan.config) for cell in reversed(fixed)}
-    plans = {cell.rung: cell.plan for cell in reversed(fixed)}
+    references = {cell.rung: cell.plan.settings for cell in reversed(fixed)}
+    plans = {cell.rung: cell.own for cell in reversed(fixed)}
     for own in spec.parsed:  # of kinds that do not compare, or of runs that measure it
         if not own.is_measured:
-            constraint.before_a_run(own, references[fixed[0].rung], fixed[0].plan)
+            constraint.before_a_run(own, references[fixed[0].rung], fixed[0].own)
     configs = list(references.values())
     if spec.second_objective == stacks[0].decision.metric:
         contract = "be another than decision.metric, which it is weighed against"
         remedy = "leave it out, or name train_time_s or peak_memory_gib"
         raise errors.invalid("search.second_objective", spec.second_objective, contract, remedy)
-    _check_all_tried(spec, [*stacks[0].below, *expand.above(extra)], fixed[0].plan.config)
+    _check_all_tried(spec, [*stacks[0].below, *expand.above(extra)], fixed[0].own.config)
     owned = {name for name in configs[0] if any(it.get(name) != configs[0][name] for it in configs)}
     owned -= {"seed", "init_seed"}
     for key, parameter in spec.space.items():
@@ -91,7 +92,7 @@ def check(spec: SearchSpec, stacks: Sequence[Stack], fixed: Sequence[Cell], extr
                 except ConfigError as error:
                     raise ConfigError(f"search.space.{key}: {error}") from error
                 _check_comparable(key, item, plan, plans[stack.rung], stack.decision.metric)
-                _check_not_owned(key, item, conflicts.flatten(plan.config), references[stack.rung], owned)
+                _check_not_owned(key, item, plan.settings, references[stack.rung], owned)
 
 
 def _check_all_tried(spec: SearchSpec, base: Sequence[str], config: RunConfig) -> None:
@@ -159,7 +160,7 @@ def reference(spec: SearchSpec, base: Sequence[str], config: RunConfig) -> dict[
         base: the sweep's overrides and the command line's.
         config: of the reference's plan.
     """
-    flat = conflicts.flatten(config)
+    flat = flatten(config)
     chosen = dict(set_fields.split(item, "base") for item in base)
     return {key: chosen.get(key) if is_group(key) else flat.get(key) for key in spec.space}
 
@@ -246,7 +247,7 @@ def cells(
 
 def _keep(constraints: Sequence[Constraint], plan: RunPlan) -> None:
     """Raises ConfigError where a point breaks a constraint that is known before anything runs."""
-    config = conflicts.flatten(plan.config) if constraints else {}
+    config = plan.settings if constraints else {}
     for item in constraints:
         if not item.is_measured and (broken := constraint.before_a_run(item, config, plan)):
             raise ConfigError(broken)

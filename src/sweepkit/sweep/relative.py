@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sweepkit import errors
-from sweepkit.sweep import conflicts, expand
+from sweepkit.config import typed
+from sweepkit.sweep import expand
 from sweepkit.sweep.file import SweepFile
 
 _MULTIPLE = re.compile(r"([^=]+)=((?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?)x")
@@ -31,7 +32,9 @@ def resolved(sweep: SweepFile, extra: Sequence[str] = ()) -> SweepFile:
     written = [item for levels in sweep.axes.values() for level in levels.values() for item in level]
     if not any(map(_MULTIPLE.fullmatch, written)):
         return sweep
-    reference = conflicts.flatten(expand.stacks(sweep, extra)[0].config(expand.above(extra)))
+    reference: Mapping[str, Any] = sweep.params or typed.flatten(
+        expand.stacks(sweep, extra)[0].config(expand.above(extra))
+    )
     axes = {
         axis: {
             level: tuple(number(f"axes.{axis}.{level}", item, reference) for item in overrides)

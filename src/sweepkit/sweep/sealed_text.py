@@ -17,6 +17,7 @@ from sweepkit import errors, fsio
 from sweepkit.config import holdout
 from sweepkit.config.schema import RungConfig
 from sweepkit.plan.run_plan import RunPlan
+from sweepkit.plan.run_spec import RunSpec
 from sweepkit.sweep import last_rung
 from sweepkit.sweep.cell import Cell
 from sweepkit.sweep.file import SweepFile
@@ -24,9 +25,10 @@ from sweepkit.sweep.file import SweepFile
 FILE = "holdout_refused.jsonl"
 
 
-def streams(plan: RunPlan) -> list[str]:
-    """The holdout streams that a plan asks for."""
-    return [stream for stream in plan.config.evaluation.streams if holdout.base(stream) is not None]
+def streams(plan: RunSpec) -> list[str]:
+    """The holdout streams that a plan asks for; a command is given none."""
+    asked = plan.config.evaluation.streams if plan.config else ()
+    return [stream for stream in asked if holdout.base(stream) is not None]
 
 
 def check_cells(
@@ -46,7 +48,7 @@ def check_cells(
     decided = last_rung.holdout_of(rule, rungs) if rule.last_metric and not sweep.search else None
     _refuse(
         [
-            cell.plan
+            cell.own
             for cell in cells
             if (asked := streams(cell.plan))
             and (cell.rung != rungs[-1].name or not (may or asked == [decided]))
@@ -69,7 +71,7 @@ def check_runs(plans: Sequence[RunPlan], sweeps: Iterable[Sequence[Cell]], note_
     limits: dict[tuple[str, str], int] = {}  # run and stream → its bytes that nothing holds back
     for cells in sweeps:
         held = {
-            of: min(cell.plan.config.evaluation.max_bytes for cell in cells if of in streams(cell.plan))
+            of: min(cell.own.config.evaluation.max_bytes for cell in cells if of in streams(cell.plan))
             for of in {stream for cell in cells for stream in streams(cell.plan)}
         }
         for cell in cells:

@@ -21,11 +21,11 @@ from typing import Any
 from sweepkit import fsio
 from sweepkit.config import typed
 from sweepkit.errors import DamagedError, SweepkitError
-from sweepkit.plan.run_plan import RunSpec
+from sweepkit.plan.run_spec import RunSpec
 
 #: States and failures by which a run tells what became of its variant, without having logged a step.
 _ANSWERS = frozenset({"complete", "diverged", "pruned", "oom", "timeout", "crash", "impossible"})
-_RUN_ID = re.compile(r"d(\d+)-(.+)-s(\d+)(?:-i\d+)?")
+_RUN_ID = re.compile(r"(?:d(\d+)|c)-(.+)-s(\d+)(?:-i\d+)?")
 _FIRST_JUDGED = "first_judged.json"
 #: In this order: the second tells as much, where the first was deleted or is damaged.
 _DECISIONS = ("verdicts.json", "promotion.json")
@@ -97,10 +97,11 @@ class Past:
         self._runs_dir = results_dir / "runs"
         self.judged = list(judgements(results_dir, but_for=sweep))
         self._judged_ids = frozenset[str]().union(*(item.run_ids for item in self.judged))
-        self._by_place: dict[tuple[int, int], list[str]] = {}  # depth and seed → run ids
+        self._by_place: dict[tuple[int | None, int], list[str]] = {}  # depth and seed → run ids
         for run_id in {*fsio.folders(self._runs_dir), *self._judged_ids}:
             if match := _RUN_ID.fullmatch(run_id):
-                self._by_place.setdefault((int(match[1]), int(match[3])), []).append(run_id)
+                depth = int(match[1]) if match[1] else None
+                self._by_place.setdefault((depth, int(match[3])), []).append(run_id)
         self._told: dict[str, bool] = {}
         self._training: dict[str, str] = {}
 

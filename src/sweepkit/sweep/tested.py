@@ -12,9 +12,8 @@ from sweepkit.code.planner import FIELD
 from sweepkit.config import facts
 from sweepkit.config.facts import Identity
 from sweepkit.config.schema import RunConfig
-from sweepkit.plan.run_plan import RunPlan
+from sweepkit.plan.run_spec import RunSpec
 from sweepkit.sweep.cell import REFERENCE, VARIANT
-from sweepkit.sweep.conflicts import flatten
 from sweepkit.sweep.search_spec import SearchSpec
 
 #: In place of a variant: what a search proposes values of.
@@ -32,7 +31,7 @@ class Place(Protocol):
     @property
     def rung(self) -> str: ...
     @property
-    def plan(self) -> RunPlan: ...
+    def plan(self) -> RunSpec: ...
 
 
 @dataclass(frozen=True)
@@ -62,13 +61,12 @@ def changes(
         code: what trees were frozen of, in whose words they are named.
     """
     cells = list(cells)
-    of_rung = {cell.rung: cell.plan.config for cell in cells if cell.role == REFERENCE}
-    reference = {rung: flatten(config) for rung, config in of_rung.items()}
-    variants = {(cell.variant, cell.rung): cell.plan.config for cell in cells if cell.role == VARIANT}
+    reference = {cell.rung: cell.plan.settings for cell in cells if cell.role == REFERENCE}
+    variants = {(cell.variant, cell.rung): cell.plan.settings for cell in cells if cell.role == VARIANT}
     planned = Counter(variant for variant, _ in variants)
     where: dict[tuple[str, str, str, str], list[str]] = {}
-    for (variant, rung), config in variants.items():
-        for name, *values in _between(reference.get(rung, {}), flatten(config)):
+    for (variant, rung), settings in variants.items():
+        for name, *values in _between(reference.get(rung, {}), settings):
             before, after = (_in_words(value, code) if name == FIELD else value for value in values)
             where.setdefault((variant, name, before, after), []).append(rung)
     found = [

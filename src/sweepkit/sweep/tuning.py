@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sweepkit import errors, fsio
-from sweepkit.config import compose
+from sweepkit.config import compose, typed
 from sweepkit.config.facts import fields_of
 from sweepkit.config.schema import RunConfig, RungConfig
 from sweepkit.sweep import conflicts, expand, frozen, frozen_head, reference_runs, relative, set_fields
@@ -69,7 +69,7 @@ def points(sweep: SweepFile, extra: Sequence[str] = ()) -> list[Point]:
 
 
 def _points(sweep: SweepFile, variant: Variant, here: Stack, extra: Sequence[str]) -> Iterator[Point]:
-    own = conflicts.flatten(here.config([*variant.overrides, *expand.above(extra)]))
+    own = typed.flatten(here.config([*variant.overrides, *expand.above(extra)]))
     seen: list[Mapping[str, object]] = []
     for chosen in itertools.product(*([OWN, *listed] for listed in sweep.tune.values())):
         values = dict(zip(sweep.tune, chosen, strict=True))
@@ -134,10 +134,10 @@ def _check_tokens(made: Sequence[Cell]) -> None:
     own: dict[str, int] = {}
     for cell in made:
         variant = cell.variant.partition(_WITH)[0]
-        tokens = own.setdefault(variant, cell.plan.total_tokens)  # its own point comes first
-        if abs(cell.plan.total_tokens - tokens) > _SLACK * tokens:
+        tokens = own.setdefault(variant, cell.own.total_tokens)  # its own point comes first
+        if abs(cell.own.total_tokens - tokens) > _SLACK * tokens:
             contract = (
-                f"leave the tokens of a run alone ({tokens:,} without it, {cell.plan.total_tokens:,} with it)"
+                f"leave the tokens of a run alone ({tokens:,} without it, {cell.own.total_tokens:,} with it)"
             )
             raise errors.invalid(
                 "tune", cell.variant, contract, "make it an axis, which is judged at equal cost"

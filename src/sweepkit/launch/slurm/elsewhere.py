@@ -14,7 +14,7 @@ from pathlib import Path
 
 from sweepkit.config.schema import LauncherConfig
 from sweepkit.launch import job
-from sweepkit.plan.run_plan import RunSpec, Spec
+from sweepkit.plan.run_spec import RunSpec, Spec
 from sweepkit.results import asked
 from sweepkit.results.record import FINAL_STATES, FailureClass, Retry, RunDir
 

@@ -17,7 +17,8 @@ from sweepkit.config import typed
 from sweepkit.config.schema import LauncherConfig
 from sweepkit.errors import DamagedError
 from sweepkit.launch.choose import grouped, outlast_compiling
-from sweepkit.plan.run_plan import RunPlan, RunSpec
+from sweepkit.plan.command_plan import Plan
+from sweepkit.plan.run_spec import RunSpec
 
 _START_MIN = 10.0  # importing, preparing data, compiling
 _UNKNOWN_MIN = 240  # of a run whose time cannot be estimated
@@ -28,7 +29,7 @@ _WORKER_GIB = 4.0  # of host memory besides what the plan estimates
 class Shard:
     """The runs of one array task, in order."""
 
-    plans: tuple[RunPlan, ...]
+    plans: tuple[Plan, ...]
 
     @property
     def name(self) -> str:
@@ -53,7 +54,7 @@ class Resources:
 
 
 def pack(
-    plans: Sequence[RunPlan],
+    plans: Sequence[Plan],
     launcher: LauncherConfig,
     together: Mapping[str, str] = MappingProxyType({}),
     max_min: int | None = None,
@@ -72,7 +73,7 @@ def pack(
     slurm = launcher.slurm
     is_counted = isinstance(slurm.runs_per_task, int)
     are_mixed = outlast_compiling(plans) or bool(together and not is_counted)
-    shards: list[list[RunPlan]] = []
+    shards: list[list[Plan]] = []
     minutes = 0.0
     ordered = list(plans) if are_mixed else grouped(plans)
     for unit in _units(ordered, {} if is_counted else together, launcher, _room_min(launcher, max_min)):
@@ -105,15 +106,15 @@ def split_groups(shards: Sequence[Shard], together: Mapping[str, str]) -> set[st
 
 
 def _units(
-    plans: Sequence[RunPlan], together: Mapping[str, str], launcher: LauncherConfig, room_min: float
-) -> list[list[RunPlan]]:
+    plans: Sequence[Plan], together: Mapping[str, str], launcher: LauncherConfig, room_min: float
+) -> list[list[Plan]]:
     """What is not to be taken apart: groups, or as much of one as fits into a time limit, and single runs."""
-    groups: dict[str, list[RunPlan]] = {}
+    groups: dict[str, list[Plan]] = {}
     for plan in plans:
         groups.setdefault(together.get(plan.run_id, plan.run_id), []).append(plan)
-    units: list[list[RunPlan]] = []
+    units: list[list[Plan]] = []
     for group in groups.values():
-        unit: list[RunPlan] = []
+        unit: list[Plan] = []
         for plan in group:
             minutes = _minutes([*unit, plan], launcher)
             if unit and math.isfinite(minutes) and minutes > room_min:
@@ -158,7 +159,7 @@ def resources(shard: Shard, launcher: LauncherConfig, max_min: int | None = None
         time_min = time_min if max_min is None else min(time_min, max_min)
     mem_gib = slurm.mem_gib
     if not isinstance(mem_gib, int):
-        largest = max(plan.estimated_peak_memory_gib for plan in shard.plans)
+        largest = max(plan.estimated_peak_memory_gib or 0.0 for plan in shard.plans)
         mem_gib = math.ceil(slurm.workers_per_task * processes_per_node * (largest + _WORKER_GIB))
     return Resources(slurm.gpus, slurm.cpus, mem_gib, time_min, slurm.nodes, processes_per_node)
 
@@ -175,4 +176,4 @@ def write(shard: Shard, folder: Path) -> str:
 
 def read(path: Path) -> Shard:
     """The shard of a file. Raises DamagedError where it is not what was written."""
-    return Shard(typed.load(tuple[RunPlan, ...], fsio.read_json(path)["plans"]))
+    return Shard(typed.load(tuple[Plan, ...], fsio.read_json(path)["plans"]))

@@ -28,6 +28,7 @@ from sweepkit.launch.slurm.retries import ClusterError
 from sweepkit.launch.slurm.shards import Resources, Shard
 from sweepkit.launch.slurm.submissions import Submission
 from sweepkit.plan import cost
+from sweepkit.plan.command_plan import Plan
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.results.record import RunState
 
@@ -67,7 +68,7 @@ class Submitted:
 
 
 def submit(
-    plans: Sequence[RunPlan],
+    plans: Sequence[Plan],
     launcher: LauncherConfig,
     *,
     results_dir: Path,
@@ -153,25 +154,25 @@ def submit_gate(
         return place(gate, values, results_dir).job_id
 
 
-def _by_package(plans: Sequence[RunPlan], launcher: LauncherConfig) -> dict[str | None, list[RunPlan]]:
+def _by_package(plans: Sequence[Plan], launcher: LauncherConfig) -> dict[str | None, list[Plan]]:
     """Frozen code → the runs whose tasks have it as their package, where ranks start with their task.
 
     Other tasks start workers of any tree by themselves, so that runs of a seed stay together.
     """
-    found: dict[str | None, list[RunPlan]] = {}
+    found: dict[str | None, list[Plan]] = {}
     for plan in plans:
         found.setdefault(plan.tree if launcher.processes_per_run > 1 else None, []).append(plan)
     return found
 
 
-def _left(run: Run) -> RunPlan:
+def _left(run: Run) -> Plan:
     """The plan of what is still to be done, by which its task is sized."""
     is_trained = run.record is not None and run.record.state is RunState.trained
-    return cost.evaluated_alone(run.plan) if is_trained else run.plan
+    return cost.evaluated_alone(run.plan) if is_trained and isinstance(run.plan, RunPlan) else run.plan
 
 
 def _arrays(
-    plans: Sequence[RunPlan],
+    plans: Sequence[Plan],
     launcher: LauncherConfig,
     result: Submitted,
     together: Mapping[str, str],

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -29,6 +30,8 @@ from sweepkit.launch import execute
 from sweepkit.launch.execute import LaunchCancelledError
 from sweepkit.launch.slurm import cluster, elsewhere, shards
 from sweepkit.plan import world
+from sweepkit.plan.command_plan import CommandPlan
+from sweepkit.plan.run_spec import RunSpec
 from sweepkit.results.record import FailureClass
 
 CHECKPOINT_SIGNAL = "SIGUSR2"  # what submitit has Slurm send
@@ -52,9 +55,9 @@ class Task:
 
     def __call__(self) -> dict[str, int]:
         """Counts by state. Raises SystemExit where something failed, and after a requeue."""
-        if self.processes_per_run > 1 and not self._leads():
-            return {}
         plans = shards.read(self.shard_path).plans
+        if self.processes_per_run > 1 and not self._leads(plans):
+            return {}
         launcher = LauncherConfig(
             kind=LauncherKind.local if self.processes_per_run == 1 else LauncherKind.inline,
             num_workers=self.num_workers,
@@ -87,8 +90,13 @@ class Task:
             sys.exit("\n".join([f"{len(words)} of {len(plans)} runs failed", *words]))
         return summary.counts
 
-    def _leads(self) -> bool:
-        """Join the ranks that Slurm has started, one a task of this step; False after having followed."""
+    def _leads(self, plans: Sequence[RunSpec]) -> bool:
+        """Join the ranks that Slurm has started, one a task of this step; False after having followed.
+
+        A command starts its processes itself, so that the first has it alone.
+        """
+        if isinstance(plans[0], CommandPlan):
+            return os.environ["SLURM_PROCID"] == "0"
         rendezvous()
         from sweepkit.distributed import team
         from sweepkit.training import follow

@@ -15,7 +15,7 @@ from sweepkit.launch.slurm.retries import ClusterError
 from sweepkit.launch.slurm.shards import Shard
 from sweepkit.launch.slurm.submissions import Submission
 from sweepkit.launch.slurm.submit import Submitted
-from sweepkit.plan.run_plan import RunPlan
+from sweepkit.plan.command_plan import Plan
 
 
 def submit_workers(
@@ -23,7 +23,7 @@ def submit_workers(
     command: Sequence[str],
     num_workers: int,
     num_done: int,
-    plan: RunPlan,
+    plan: Plan,
     launcher: LauncherConfig,
     *,
     results_dir: Path,

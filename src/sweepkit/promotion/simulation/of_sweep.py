@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from sweepkit.analysis.calibration import Calibration
 from sweepkit.config.schema import RungConfig
+from sweepkit.plan.run_spec import RunSpec
 from sweepkit.promotion.simulation import design, play, policies
 from sweepkit.promotion.simulation.design import Design, Stage
 from sweepkit.promotion.simulation.play import Score
@@ -81,9 +82,14 @@ def worlds_of(
             scale=tuple(kind.scale[place] for place in places),
             noise_sd=noise,
             luck_sd=noise,
-            cost=tuple(plan.total_flops / plans[0].total_flops for plan in plans),
+            cost=tuple(_work(plan) / _work(plans[0]) for plan in plans),
         )
     return found
+
+
+def _work(plan: RunSpec) -> int:
+    """FLOPs of a run; all alike where they are not known."""
+    return plan.total_flops or 1
 
 
 @dataclass(frozen=True)

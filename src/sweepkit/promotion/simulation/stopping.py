@@ -189,7 +189,7 @@ def at_equal_losses(table: pd.DataFrame, lost: float) -> pd.DataFrame:
     for name, settings in table.groupby("rule", sort=False):
         fine = settings[settings["lost"] <= lost]
         none = {"rule": name, "setting": None, "saved": 0.0, "lost": 0.0, "best_lost": 0.0}
-        rows.append(none if fine.empty else fine.loc[fine["saved"].idxmax()].to_dict())
+        rows.append(none if fine.empty else fine.iloc[int(fine["saved"].argmax())].to_dict())
     return pd.DataFrame(rows)
 
 

@@ -1,0 +1,55 @@
+"""What ``sweepkit plan`` says of a command's sweep: how many runs, what each is started with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from sweepkit.cli import running
+from sweepkit.plan import command_words
+from sweepkit.plan.command_plan import CommandPlan, Program
+from sweepkit.printable import counted
+from sweepkit.report import drawing, terminal
+from sweepkit.report.sheet import Sheet
+from sweepkit.sweep.cell import Cell
+from sweepkit.sweep.file import SweepFile
+
+
+def show(sweep: SweepFile, cells: Sequence[Cell]) -> None:
+    """A line a rung, the command of the first run, and what decides a number besides."""
+    console = terminal.console()
+    sheet = Sheet(("rung", ">variants", ">seeds", ">runs", "sets"))
+    for rung in dict.fromkeys(cell.rung for cell in cells):
+        here = [cell for cell in cells if cell.rung == rung]
+        num_seeds = len({cell.plan.seed for cell in here})
+        values = (sweep.ladder or {}).get(rung, {}) if not isinstance(sweep.ladder, str) else {}
+        sets = ", ".join(f"{name}={value}" for name, value in values.items())
+        sheet.add(rung, str(len({cell.variant for cell in here})), str(num_seeds), str(len(here)), sets)
+    console.print(drawing.draw(sheet))
+    plan = cells[0].plan
+    assert isinstance(plan, CommandPlan)
+    program = plan.program
+    started = command_words.shown(command_words.words(plan, Path("RUN_DIR")))
+    several = f"{counted(len(cells), 'run')} in all, if every variant climbs to the top"
+    for line in (
+        several if len({cell.rung for cell in cells}) > 1 else f"{counted(len(cells), 'run')} in all",
+        f"the first: {started}",
+        f"in {running.shown(Path(program.folder))}; program {program.code}{_inputs(program)}",
+        f"{program.metric.name} from {_where(program)}; {_goes_on(program)}; seeds are {sweep.seeds_mean}",
+        "nobody knows before what a command takes: no hours, memory or disk are estimated",
+    ):
+        console.print(line, markup=False)
+
+
+def _inputs(program: Program) -> str:
+    found = "".join(f", {name} {digest}" for name, digest in program.inputs.items())
+    return found or ", no inputs"
+
+
+def _where(program: Program) -> str:
+    how = program.metric
+    return f"what {how.regex!r} matches last in the log" if how.regex else str(how.read)
+
+
+def _goes_on(program: Program) -> str:
+    return "stopped, it goes on where it was" if program.resume else "stopped, it starts from the beginning"

@@ -1,0 +1,41 @@
+"""How a sweep file of a command is written: ``seeds: shared``, and one metric that is told and decided by."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sweepkit import errors
+from sweepkit.errors import did_you_mean
+
+SHARED, INDEPENDENT = "shared", "independent"
+_SEEDS = [1, 2, 3]
+
+
+def as_written(value: Mapping[str, Any]) -> dict[str, Any]:
+    """A sweep file's content with these two written out; without ``command`` as it is.
+
+    Raises:
+        ConfigError: seeds mean neither.
+    """
+    found = dict(value)
+    if not found.get("command"):
+        return found
+    seeds, metric, decision = found.get("seeds", SHARED), found.get("metric"), found.get("decision", {})
+    if isinstance(seeds, str):
+        seeds = {seeds: _SEEDS}
+    if isinstance(seeds, Mapping):
+        meant = list(seeds)
+        if len(meant) != 1 or meant[0] not in (SHARED, INDEPENDENT):
+            raise errors.invalid(
+                "seeds",
+                " and ".join(map(str, meant)),
+                f"be {SHARED}, {INDEPENDENT} or a list of whole numbers",
+                f"{did_you_mean(str(meant[0]), [SHARED, INDEPENDENT])}; or write {{{INDEPENDENT}: [1, 2, 3]}}"
+                if meant
+                else "write [1, 2, 3]",
+            )
+        found["seeds"], found["seeds_mean"] = seeds[meant[0]], meant[0]
+    if isinstance(metric, Mapping) and isinstance(decision, Mapping) and "name" in metric:
+        found["decision"] = {"metric": metric["name"], **decision}
+    return found
