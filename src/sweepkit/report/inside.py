@@ -60,13 +60,16 @@ def of_run(run_dir: RunDir, plan: RunPlan) -> list[Block]:
 
 
 def of_sweep(content: Content) -> list[Block]:
-    """What looks wrong in any run; plots of those and of a run of every variant, as far as there is room."""
-    if content.frozen is None:
+    """What looks wrong in any run; plots of those and of a run of every variant, as far as there is room.
+
+    Nothing of commands, whose insides nobody measures.
+    """
+    if content.frozen is None or not isinstance(content.frozen.cells[0].plan, RunPlan):
         return []
     results_dir = content.sweep_dir.parent
     cells = {cell.plan.run_id: cell for cell in content.frozen.cells}
     found = {
-        run_id: diagnosis.of(RunDir.of(results_dir, run_id), cell.plan)
+        run_id: diagnosis.of(RunDir.of(results_dir, run_id), cell.own)
         for run_id, cell in cells.items()
         if RunDir.of(results_dir, run_id).record_path.exists()
     }
@@ -78,7 +81,7 @@ def of_sweep(content: Content) -> list[Block]:
     pictured = [
         (run_id, blocks)
         for run_id in list(dict.fromkeys([*wrong, *reversed(first.values())]))[:_PICTURED]
-        if (blocks := pictures(RunDir.of(results_dir, run_id), cells[run_id].plan))
+        if (blocks := pictures(RunDir.of(results_dir, run_id), cells[run_id].own))
     ]
     if not wrong and not pictured:
         return []
