@@ -167,6 +167,8 @@ def test_a_promotion_that_was_killed_is_resumed_and_decides(
 
     assert main(["plan", f"sweep={name}"]) == 0
     assert "--lr 0.1" in capsys.readouterr().out
+    assert main(["sweep", name, "--cfg", "job"]) == 0
+    assert "lr: 0.1" in capsys.readouterr().out
     assert main(["promote", name]) == 0
     out = capsys.readouterr().out
     assert re.search(r"adopted\s+lr=0.3", out) and re.search(r"rejected\s+lr=0.03", out)

@@ -93,5 +93,6 @@ def _show(sweep: SweepFile, overrides: Sequence[str]) -> int:
     print(f"# {sweep.name}: the reference on rung {rung.name}, seed {reference.seed}")
     for variant in expand.variants(sweep)[1:]:
         print(f"# {variant.label}: {' '.join(variant.overrides)}")
-    print(yaml.safe_dump(typed.dump(reference.config), sort_keys=False, allow_unicode=True), end="")
+    asked = reference.settings if reference.config is None else typed.dump(reference.config)
+    print(yaml.safe_dump(asked, sort_keys=False, allow_unicode=True), end="")
     return running.DONE
