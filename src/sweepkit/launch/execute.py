@@ -282,7 +282,7 @@ def _data_problems(runs: Sequence[Run], prepare: Prepare) -> Iterator[tuple[list
     recipes: dict[str, list[RunPlan]] = {}
     for plan in (run.plan for run in runs):
         if isinstance(plan, CommandPlan):
-            programs.setdefault(plan.compile_key, []).append(plan)
+            programs.setdefault(plan.program.folder, []).append(plan)
         else:
             recipes.setdefault(f"{text.recipe(plan)} {plan.tree}", []).append(plan)
     for same in programs.values():

@@ -30,8 +30,17 @@ def code(folder: Path) -> str:
     """16 hex digits of the program's files in a folder. Raises ConfigError where there is no such folder."""
     if not folder.is_dir():
         raise errors.invalid("folder", str(folder), "be a folder", "name the one that the command starts in")
-    files = (path for path in _walk(folder, _is_apart) if path.suffix.lower() in _SUFFIXES)
-    return _digest(folder, files)
+    return _digest(folder, (path for path in files(folder) if path.suffix.lower() in _SUFFIXES))
+
+
+def files(folder: Path) -> Iterator[Path]:
+    """All files of a program's folder, in the order of their paths."""
+    return _walk(folder, _is_apart)
+
+
+def digest(folder: Path) -> str:
+    """16 hex digits of all files in a folder."""
+    return _digest(folder, _walk(folder, lambda _: False))
 
 
 def inputs(folder: Path, names: Sequence[str]) -> dict[str, str]:

@@ -17,6 +17,8 @@ from sweepkit.plan.run_plan import RunPlan
 
 #: ``metric.read`` of a result that is a JSON line on standard output.
 STDOUT = "stdout"
+#: In the place of a parameter: the program of a level.
+CODE = "code"
 Value = bool | int | float | str
 SCHEMA_VERSION = 1
 
@@ -52,6 +54,7 @@ class Program:
         inputs: path as written → digest of what is there.
         metric: how its result is read.
         resume: whether it goes on by itself from what it has left in its folder.
+        of: what its code was frozen of (a git ref, a patch, a folder); empty: it is the reference's.
     """
 
     command: tuple[str, ...]
@@ -60,6 +63,7 @@ class Program:
     metric: MetricRead
     inputs: dict[str, str] = field(default_factory=dict)
     resume: bool = False
+    of: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,8 +89,8 @@ class CommandPlan:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The parameters by name."""
-        return dict(self.params)
+        """The parameters by name, and the code where it is a level's."""
+        return dict(self.params) | ({CODE: self.program.of} if self.program.of else {})
 
     @property
     def device(self) -> Device:

@@ -9,8 +9,7 @@
     evaluations/KEY.json  a record of what was measured on those weights apart from training (``asked.py``)
     items/KEY.json    which items of an evaluation bundle they got right (``core_outcomes.py``)
     weights.safetensors  what a complete run ended with (trainer.keep_weights)
-    checkpoints/      step_NNNNNN folders, the last two while the run lives
-    log.txt           what the run printed
+    checkpoints/      step_NNNNNN folders, the last two while it lives; log.txt: what it printed
     pruned.json       the searches that stopped it as hopeless, if any
 """
 

@@ -1,12 +1,14 @@
 """From a sweep file with a command to its cells: variants × rungs × seeds, each a CommandPlan.
 
-Levels and rungs set parameters, and nothing else: what all runs have in common is the program. Everything is
-checked here, before anything is frozen or started.
+Levels and rungs set parameters; a level may also be code, a program of its own (``code/program.py``) that is
+looked up once: a sweep that is frozen knows it. Everything is checked before anything is frozen or started.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import json
 import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,11 +16,14 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from sweepkit import errors, fsio
-from sweepkit.config import compose, typed
+from sweepkit.code import program as frozen_program
+from sweepkit.code import tree
+from sweepkit.config import compose, paths, typed
 from sweepkit.config.schema import LadderConfig, LauncherConfig, RungConfig
+from sweepkit.errors import FrozenPlanError
 from sweepkit.plan import command_files, command_words
-from sweepkit.plan.command_plan import CommandPlan, MetricRead, Program, Value
-from sweepkit.sweep import set_fields
+from sweepkit.plan.command_plan import CODE, CommandPlan, MetricRead, Program, Value
+from sweepkit.sweep import frozen_lines, set_fields
 from sweepkit.sweep.command_keys import SHARED
 from sweepkit.sweep.file import SweepFile
 
@@ -90,11 +95,14 @@ def plans(
     Args:
         overrides: what the variant's levels set.
     """
-    program = _program(sweep)
     here = [*rung.overrides, *overrides, *_beside_launcher(extra)]
-    params = dict(sweep.params)
+    params, of = dict(sweep.params), ""
     for name, value in set_fields.settings(here, rung.name).items():
-        params[name] = _value(sweep.params, rung.name, name, value)
+        if name == CODE and CODE not in sweep.params:
+            of = str(value)
+        else:
+            params[name] = _value(sweep.params, rung.name, name, value)
+    program = _program(sweep, of)
     launcher = launcher_of(extra)
     return [_plan(program, params, seed, launcher, sweep.seeds_mean == SHARED) for seed in seeds]
 
@@ -122,7 +130,7 @@ def _plan(
         variant_id=variant_id,
         seed=seed,
         pair_key=_pair_key(program, variant_id, seed, is_shared),
-        compile_key=fsio.digest(_content(program))[:_DIGITS],
+        compile_key=fsio.digest(list(program.command))[:_DIGITS],
         training_id=fsio.digest(content | {"program": _content(program, how_read=False)})[:_DIGITS],
         depth=depth,
         params=dict(params),
@@ -143,17 +151,32 @@ def _pair_key(program: Program, variant_id: str, seed: int, is_shared: bool) -> 
     return fsio.digest(["data", of, seed])[:_DIGITS]
 
 
-def _program(sweep: SweepFile) -> Program:
+def _program(sweep: SweepFile, of: str) -> Program:
     assert sweep.metric is not None
     folder = Path(sweep.folder).expanduser().resolve()
+    inputs = command_files.inputs(folder, sweep.inputs)
+    if of:
+        trees = tree.root(paths.results_dir())
+        folder = _known(sweep, of) or frozen_program.frozen(CODE, of, folder, sweep.inputs, trees)
     return Program(
         command=sweep.command,
         folder=str(folder),
         code=command_files.code(folder),
         metric=sweep.metric,
-        inputs=command_files.inputs(folder, sweep.inputs),
+        inputs=inputs,
         resume=sweep.resume,
+        of=of,
     )
+
+
+def _known(sweep: SweepFile, of: str) -> Path | None:
+    """The folder of a level's program as the sweep was frozen with it; None where it was not."""
+    with contextlib.suppress(FrozenPlanError):
+        for line in frozen_lines.read(paths.results_dir() / sweep.name):
+            program = json.loads(line)["plan"].get("program") or {}
+            if program.get("of") == of:
+                return Path(program["folder"])
+    return None
 
 
 def _of_rungs(sweep: SweepFile) -> Iterator[_Set]:
@@ -168,6 +191,8 @@ def _of_levels(sweep: SweepFile) -> Iterator[_Set]:
         for level, overrides in levels.items():
             where = f"axes.{axis}.{level}"
             for name, value in set_fields.settings(overrides, where).items():
+                if name == CODE and CODE not in sweep.params:
+                    continue
                 if name in owned:
                     contract = f"leave {name} to the ladder, whose rungs set it"
                     raise errors.invalid(where, f"{name}={value}", contract, "drop that level")
