@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Sequence
 
@@ -12,12 +13,13 @@ from scipy import stats
 from sample import is_full
 from sweepkit.analysis import next_rung, shrinkage
 from sweepkit.analysis.effects import Effect
+from sweepkit.analysis.laws import size_forecast
 from sweepkit.analysis.next_rung import EFFECT, LAW, LOSS, NO_CHANGE, RETENTION, SAME_EFFECT, Below
 from sweepkit.analysis.retention import Retention
 
 WORLDS = 2000 if is_full() else 100
 V, SEEDS, NOISE, LUCK, DF = 8, 3, 0.001, 0.004, 16
-FLOPS = (1.0, 8.0, 64.0, 512.0)
+PARAMS = (1e6, 4e6, 16e6, 64e6)
 
 
 def measured(rng: np.random.Generator, true_v: np.ndarray) -> dict[str, Effect]:
@@ -25,7 +27,7 @@ def measured(rng: np.random.Generator, true_v: np.ndarray) -> dict[str, Effect]:
     error = NOISE * math.sqrt(2 / SEEDS)
     shared = rng.normal(0, NOISE / math.sqrt(SEEDS))
     seen_v = true_v + rng.normal(0, NOISE / math.sqrt(SEEDS), len(true_v)) - shared
-    shrunk_v = shrinkage.shrink(seen_v[None], np.full((1, len(true_v)), error))[0]
+    shrunk_v = shrinkage.shrink(seen_v[None], np.full((1, len(true_v)), error))[0] if len(true_v) else []
     half = error * stats.t.ppf(0.95, DF)
     return {
         f"v{i}": Effect(
@@ -44,12 +46,13 @@ def play(
 ) -> dict[tuple[str, str], list[bool]]:
     """(kind, method) → whether each forecast of the last rung held what it measured."""
     below = []
-    for true_v, loss, flops in zip(true_rv[:-1], loss_r[:-1], FLOPS, strict=False):
+    for true_v, loss, params in zip(true_rv[:-1], loss_r[:-1], PARAMS, strict=False):
         seen = loss + rng.normal(0, LUCK, SEEDS)
         effects = measured(rng, true_v)
-        below.append(Below(flops, float(seen.mean()), float(seen.std(ddof=1)), SEEDS, effects))
-    names = [f"v{i}" for i in range(V)]
-    told = next_rung.predict(below, FLOPS[len(below)], names, SEEDS, 1, retentions, is_loss=True)
+        below.append(Below((params, 10 * params), tuple(map(float, seen)), effects))
+    names = list(below[-1].effects)
+    to = PARAMS[len(below)]
+    told = next_rung.predict(below, (to, 10 * to), names, SEEDS, 1, retentions, is_loss=True)
     came = {name: item.effect for name, item in measured(rng, true_rv[-1]).items()}
     came["reference"] = float(loss_r[-1] + rng.normal(0, LUCK, SEEDS).mean())
     hits: dict[tuple[str, str], list[bool]] = {}
@@ -74,8 +77,8 @@ def coverage(
 
 def power(rng: np.random.Generator, rungs: int) -> list[float]:
     """Losses of a law whose floor is anywhere below the lowest measured loss."""
-    exponent, floor = rng.uniform(0.03, 0.2), rng.uniform(0.0, 0.9)
-    reducible = [flops**-exponent for flops in FLOPS[:rungs]]
+    exponent, floor = rng.uniform(0.05, 0.35), rng.uniform(0.0, 0.9)
+    reducible = [params**-exponent for params in PARAMS[:rungs]]
     scale = 2.0 * (1.0 - floor)
     return [2.0 * floor + scale * item / reducible[-2] for item in reducible]
 
@@ -107,29 +110,26 @@ def test_intervals_cover_where_they_should(
 
 
 def test_a_law_covers_what_follows_it_and_says_so_of_what_does_not() -> None:
-    true, few = np.zeros(V), WORLDS // 2
+    true, few = np.zeros(0), WORLDS // 10  # of the reference alone
     for rungs in (3, 4):
         held = coverage(lambda rng, rungs=rungs: ([true] * rungs, power(rng, rungs)), few)  # type: ignore[misc]
         print(f"loss by the law of {rungs - 1} rungs: {held[LOSS, LAW]:.1%}")
-        assert held[LOSS, LAW] >= 0.86
+        assert held[LOSS, LAW] >= (0.83 if is_full() else 0.6)
         assert held[LOSS, NO_CHANGE] < 0.5
-    broken = coverage(lambda rng: ([true] * 4, [2.2, 2.0, 1.85, 2.1]), 10)  # another tokenizer, say
+    broken = coverage(lambda rng: ([true] * 4, [2.2, 2.0, 1.85, 2.1]), 3)  # another tokenizer, say
     assert broken[LOSS, LAW] == 0.0
 
 
-def test_effects_by_the_law_cover_where_reducible_losses_are_powers() -> None:
+def test_effects_by_the_law_cover_where_ratios_of_losses_are_powers() -> None:
     def world(rng: np.random.Generator) -> tuple:
-        losses = power(rng, 4)
+        losses = power(rng, 3)
         ratio, trend = rng.normal(0, 0.01, V), rng.normal(0, 0.002, V)
-        floor = 0.45 * min(losses[:-1])
-        return [
-            (loss - floor) * np.expm1(ratio + trend * math.log(flops))
-            for loss, flops in zip(losses, FLOPS, strict=True)
-        ], losses
+        powers = [np.expm1(ratio + trend * math.log(params / PARAMS[0])) for params in PARAMS[:3]]
+        return [loss * item for loss, item in zip(losses, powers, strict=True)], losses
 
-    found = coverage(world)
-    print(f"effects by the law of three rungs: {found[EFFECT, LAW]:.1%}")
-    assert 0.84 <= found[EFFECT, LAW] <= 0.97
+    found = coverage(world, WORLDS // 10)
+    print(f"effects by the law of two rungs: {found[EFFECT, LAW]:.1%}")
+    assert 0.8 <= found[EFFECT, LAW] <= 0.99
 
 
 def test_what_is_retained_is_learned_from_pairs_that_were_measured() -> None:
@@ -148,14 +148,23 @@ def test_what_is_retained_is_learned_from_pairs_that_were_measured() -> None:
     assert sd < before[1]
 
 
-def test_the_law_is_a_line_through_logs_where_the_floor_is_known() -> None:
-    """With exact losses of a power law without a floor, the fit finds its floor and its next loss."""
-    below = [Below(flops, 2.0 * flops**-0.3, 1e-7, 3, {}) for flops in FLOPS[:3]]
-    told = next_rung.predict(below, FLOPS[3], [], 3, 1, [], is_loss=True)
-    law = next(item for item in told if item.method == LAW)
-    assert law.low <= 2.0 * FLOPS[3] ** -0.3 <= law.high
-    assert law.mean == pytest.approx(2.0 * FLOPS[3] ** -0.3, rel=0.1)
-    one = next_rung.predict(below[:1], FLOPS[1], [], 3, 1, [], is_loss=True)
-    assert [item.method for item in one] == [NO_CHANGE]
-    higher = next_rung.predict(below, FLOPS[3], [], 3, 1, [], is_loss=False)
-    assert LAW not in {item.method for item in higher}
+def test_the_law_is_that_of_sizes_and_needs_two_of_them() -> None:
+    rng = np.random.default_rng(3)
+    losses = [tuple(3.0 * params**-0.1 + rng.normal(0, 1e-3, 3)) for params in PARAMS[:3]]
+    below = [Below((params, 10 * params), own, {}) for params, own in zip(PARAMS, losses, strict=False)]
+
+    def told(rungs: Sequence[Below], to: float, is_loss: bool = True) -> dict[str, next_rung.Prediction]:
+        found = next_rung.predict(rungs, (to, 10 * to), [], 3, 1, [], is_loss=is_loss)
+        return {item.method: item for item in found}
+
+    law = told(below, PARAMS[3])[LAW]
+    assert law.low <= 3.0 * PARAMS[3] ** -0.1 <= law.high
+    runs = [(*(item.size or ()), loss) for item in below for loss in item.losses]
+    of_sizes = size_forecast.forecast(*np.asarray(runs).T, 3, [(PARAMS[3], 10 * PARAMS[3])], 0.9)
+    assert law.mean == of_sizes.forecasts[0].expected
+    assert law.interval(1)[1] == pytest.approx(of_sizes.forecasts[0].interval.high, rel=1e-2)
+    assert set(told(below[:1], PARAMS[1])) == {NO_CHANGE}
+    assert LAW not in told(below, PARAMS[3], is_loss=False)
+    assert LAW not in told(below, PARAMS[2]), "no larger size"
+    unknown = [dataclasses.replace(item, size=None) for item in below]  # another trainer's
+    assert set(told(unknown, PARAMS[3])) == {NO_CHANGE, SAME_EFFECT}

@@ -10,7 +10,7 @@ differences are believed most, and they are the ones that turn.
 Stopping what has little chance left would be non-binding: what is stopped is not adopted, so it can only
 take false adoptions away, and the level stays what it was whether or not the rule is obeyed, as long as
 comparisons are corrected for all variants that were planned. Nothing is stopped by it yet;
-``promotion/simulation/stopping.py`` measures what it would save and lose.
+``promotion/simulation/stopped_early.py`` measures what it would save and lose.
 
 A variant with another data order, batch or schedule is not judged: its curve compares at its end alone.
 """

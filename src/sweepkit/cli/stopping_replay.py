@@ -9,7 +9,7 @@ from rich.console import Console
 from sweepkit.cli import running
 from sweepkit.errors import invalid
 from sweepkit.printable import counted
-from sweepkit.promotion.simulation import stopping
+from sweepkit.promotion.simulation import stopped_early
 from sweepkit.report import drawing, numbers, terminal
 from sweepkit.report.sheet import Sheet
 from sweepkit.report.sheets import records
@@ -26,9 +26,9 @@ def run(sweeps: Sequence[str], draws: int, seed: int, form: str) -> int:
     """
     with Console(stderr=True).status("reading curves") as status:
         places = [running.place(name) for name in sweeps]
-        rungs = [curves for name, folder in places for curves in stopping.read(folder / name)]
+        rungs = [curves for name, folder in places for curves in stopped_early.read(folder / name)]
         status.update(f"replaying {counted(draws, 'draw')}")
-        table = stopping.replay(rungs, draws, seed)
+        table = stopped_early.replay(rungs, draws, seed)
     if table.empty or not table["winners"].any():
         contract = "hold ten complete variants with curves, and one that reached min_effect, to learn from"
         raise invalid("--stopping", " ".join(sweeps), contract, "name more sweeps")
@@ -37,7 +37,7 @@ def run(sweeps: Sequence[str], draws: int, seed: int, form: str) -> int:
         return running.DONE
     sheet = Sheet(("winners lost", "rule", ">setting", ">compute saved", ">lost", ">best one lost"))
     for most in LOSSES:
-        found = stopping.at_equal_losses(table, most)
+        found = stopped_early.at_equal_losses(table, most)
         for place, row in enumerate(records(found)):
             sheet.add(
                 "" if place else f"at most {most:.0%}",

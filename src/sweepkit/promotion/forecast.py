@@ -19,9 +19,10 @@ import pandas as pd
 
 from sweepkit import fsio
 from sweepkit.analysis import next_rung
-from sweepkit.analysis.next_rung import Below, Prediction
+from sweepkit.analysis.next_rung import Below, Prediction, Size
 from sweepkit.config import typed
 from sweepkit.errors import ConfigError, DamagedError
+from sweepkit.plan.run_plan import RunPlan
 from sweepkit.promotion import story
 from sweepkit.promotion.verdict_record import RungResult
 from sweepkit.results.columns import PLANNED, REFERENCE
@@ -132,14 +133,14 @@ def _predictions(
     frozen: Frozen, below: Sequence[RungResult], cells: Sequence[Cell], frame: pd.DataFrame
 ) -> list[Prediction]:
     rule = frozen.decision
-    flops = _flops(frozen.cells)
-    known = [_below(result, rule, flops, frame) for result in below]
+    sizes = _sizes(frozen.cells)
+    known = [_below(result, rule, sizes, frame) for result in below]
     if any(item is None for item in known):
         return []
     reference = [cell for cell in cells if cell.variant == REFERENCE]
     return next_rung.predict(
         [item for item in known if item],
-        flops[cells[0].rung],
+        sizes[cells[0].rung],
         list(dict.fromkeys(cell.variant for cell in cells)),
         len({cell.plan.seed for cell in reference}),
         max(cell.number for cell in reference) + 1,
@@ -148,21 +149,23 @@ def _predictions(
     )
 
 
-def _flops(cells: Sequence[Cell]) -> dict[str, float]:
-    """Rung → training FLOPs of one run of the reference."""
+def _sizes(cells: Sequence[Cell]) -> dict[str, Size | None]:
+    """Rung → the reference's parameters, as horizons count them, and the tokens of one run.
+
+    None where another trainer's command does not say.
+    """
+    plans = {cell.rung: cell.plan for cell in cells if cell.variant == REFERENCE}
     return {
-        cell.rung: float(cell.plan.total_flops)
-        for cell in cells
-        if cell.variant == REFERENCE and cell.plan.total_flops is not None
+        rung: (float(plan.scaling_params), float(plan.total_tokens)) if isinstance(plan, RunPlan) else None
+        for rung, plan in plans.items()
     }
 
 
 def _below(
-    result: RungResult, rule: DecisionRule, flops: Mapping[str, float], frame: pd.DataFrame
+    result: RungResult, rule: DecisionRule, sizes: Mapping[str, Size | None], frame: pd.DataFrame
 ) -> Below | None:
     losses = reference_losses(frame, result.rung, rule.metric)
     if losses.empty:
         return None
-    sd = float(losses.std(ddof=1)) if len(losses) > 1 else None
     effects = {verdict.variant: verdict.followed for verdict in result.verdicts}
-    return Below(flops[result.rung], float(losses.mean()), sd, len(losses), effects)
+    return Below(sizes[result.rung], tuple(map(float, losses)), effects)

@@ -13,8 +13,8 @@ from scipy import optimize, stats
 from sweepkit.analysis import futility
 from sweepkit.analysis.futility import LOOKS, WINDOW, Boundary
 from sweepkit.cli.main import main
-from sweepkit.promotion.simulation import stopping
-from sweepkit.promotion.simulation.stopping import FUTILITY, HALVING, MEDIAN, Curves
+from sweepkit.promotion.simulation import stopped_early
+from sweepkit.promotion.simulation.stopped_early import FUTILITY, HALVING, MEDIAN, Curves
 
 ROOT = Path(__file__).parents[2]
 
@@ -71,15 +71,15 @@ def world(turning: float, variants: int = 24, seeds: int = 3) -> Curves:
 
 
 def test_where_curves_tell_their_ends_the_hopeless_stop_at_the_first_look() -> None:
-    table = stopping.replay([world(0.0)], 10, 0)
+    table = stopped_early.replay([world(0.0)], 10, 0)
     row = table[(table["rule"] == FUTILITY) & (table["setting"] == 0.01)].iloc[0]
     assert row["saved"] == pytest.approx(0.5 * (1 - LOOKS[0]), abs=0.12)
     assert (row["lost"], row["best_lost"]) == (0.0, 0.0)
 
 
 def test_where_what_is_behind_may_turn_futility_waits_and_others_lose_winners() -> None:
-    table = stopping.replay([world(0.5)], 20, 0)
-    found = stopping.at_equal_losses(table, 0.05).set_index("rule")
+    table = stopped_early.replay([world(0.5)], 20, 0)
+    found = stopped_early.at_equal_losses(table, 0.05).set_index("rule")
     assert found.loc[FUTILITY, "saved"] > found.loc[[HALVING, MEDIAN], "saved"].max() + 0.05
     usual = table.set_index(["rule", "setting"])["lost"]
     assert usual[MEDIAN, 0.5] > 0.4
@@ -89,15 +89,15 @@ def test_where_what_is_behind_may_turn_futility_waits_and_others_lose_winners() 
 def test_what_does_not_compare_is_never_stopped_for_futility() -> None:
     curves = world(0.0)
     kept = Curves(curves.differences_VSL, curves.final_VS, np.arange(24) % 4 != 1, curves.min_effect)
-    fixed = stopping.learned([kept])
+    fixed = stopped_early.learned([kept])
     assert fixed is not None
-    ran_V = stopping.RULES[FUTILITY](kept, 0.05, fixed)
+    ran_V = stopped_early.RULES[FUTILITY](kept, 0.05, fixed)
     assert (ran_V[~kept.compares_V] == 1.0).all()
     assert (ran_V[kept.compares_V & (kept.final_VS.mean(axis=1) > 0)] < 1.0).all()
 
 
 def test_batch_and_schedule_are_left_alone_in_what_was_committed() -> None:
-    (curves,) = stopping.read(ROOT / "results/published/tune_mini")
+    (curves,) = stopped_early.read(ROOT / "results/published/tune_mini")
     assert len(curves.compares_V) == 23
     assert (~curves.compares_V).sum() == 5, "two of batch, three of warm-up"
 
@@ -117,7 +117,7 @@ def test_the_documented_replay_follows_from_what_is_committed(
     assert len(rows) == 9
     for share, rule, saved, lost in rows:
         most = share or most
-        found = stopping.at_equal_losses(table, int(most) / 100).set_index("rule").loc[rule]
+        found = stopped_early.at_equal_losses(table, int(most) / 100).set_index("rule").loc[rule]
         assert (f"{found['saved']:.1%}", f"{found['lost']:.1%}") == (f"{saved}%", f"{lost}%")
 
 
