@@ -18,7 +18,7 @@ from sweepkit.config.measured import MeasuredOn
 from sweepkit.config.schema import RungConfig
 from sweepkit.promotion import ladder
 from sweepkit.report import content, findings, html, sections, sheets_findings
-from sweepkit.results import store
+from sweepkit.results import core_outcomes, store
 from sweepkit.results.conditions import Environment
 from sweepkit.results.record import RunDir, RunRecord, RunState
 from sweepkit.sweep import expand, frozen
@@ -64,7 +64,9 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Frozen:
 
     def run_cells(rung: str, wanted: list[Cell]) -> None:
         for cell in wanted:
-            RunDir.of(results, cell.plan.run_id).write_record(record(cell))
+            run_dir = RunDir.of(results, cell.plan.run_id)
+            run_dir.write_record(record(cell))
+            core_outcomes.write(run_dir, cell.plan.evaluation_key, asked(cell))
 
     ladder.promote(made, run_cells, lambda: store.load("found", results))
     return made
@@ -88,6 +90,13 @@ def record(cell: Cell) -> RunRecord:
         measured_on={"validation": MeasuredOn("3fa9", [0, 9], "rows of T", 8, "each byte")},
         results={"val_bpb": loss, "bpb_validation": loss, "bpb_probe": 1.1 * loss, "median_step_time_s": 0.1},
     )
+
+
+def asked(cell: Cell) -> core_outcomes.Outcomes:
+    """A task of 20 items; the route gets the first four right, which the reference does not."""
+    right = "1111" if "route" in cell.levels else "0000"
+    task = core_outcomes.TaskOutcome("words", "language_modeling", 0.0, right + "10" * 8)
+    return core_outcomes.Outcomes(False, "b", {"": core_outcomes.ModelOutcome("m", {"words": task})})
 
 
 @pytest.fixture
@@ -162,12 +171,21 @@ def test_every_text_is_reported(gathered: content.Content) -> None:
     assert float(probe["effect"].iloc[0]) == pytest.approx(-0.022, abs=0.002)
 
 
+def test_tasks_are_compared_item_by_item(gathered: content.Content) -> None:
+    table = findings.tasks(gathered).set_index(["rung", "variant"])
+    row = table.loc[("d2", "route=taken")]
+    assert (row["won"], row["lost"], row["items"], row["n"]) == (4, 0, 20, 3)
+    assert row["difference"] == pytest.approx(0.2) and row["se_seeds"] == pytest.approx(0, abs=1e-9)
+    assert pd.isna(table.loc[("d2", "reference")]["difference"])
+
+
 def test_the_page_shows_all_of_it(gathered: content.Content) -> None:
     page = html.render(gathered)
     for part in (
         "At equal cost",
         "Combinations",
         "Evaluation texts",
+        "Tasks",
         "Over all variants",
         "Cliffs",
         "conflict: ",

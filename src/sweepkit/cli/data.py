@@ -16,9 +16,11 @@ from sweepkit.config import groups, own_conf
 from sweepkit.config.choices import PackingAlgorithm
 from sweepkit.config.compose import compose
 from sweepkit.config.schema import RunConfig
+from sweepkit.printable import counted
 from sweepkit.report import terminal
 
 if TYPE_CHECKING:
+    from sweepkit.data.core_items import Core
     from sweepkit.data.prepare import PreparedData
 
 _EPILOG = """\
@@ -27,6 +29,7 @@ examples:
   sweepkit data prepare                                        tokenizer, tokens and packing of the defaults
   sweepkit data prepare dataset=climbmix dataset.num_train_shards=8
   sweepkit data prepare dataset=files dataset.path=/data/text tokenizer.vocab_size=8192  (docs/data.md)
+  sweepkit data prepare evaluation=core evaluation.core.bundle=eval_bundle.zip   tasks to ask (docs/core.md)
   sweepkit data stats horizon.sequence_len=256                 what each packing algorithm loses
   sweepkit data stats dataset=fineweb_edu --format json
 
@@ -112,8 +115,17 @@ def _prepare(args: argparse.Namespace) -> int:
             f"{stream.name:<10} {stream.num_bytes:,} bytes, {stream.num_rows:,} rows, "
             f"fingerprint {stream.fingerprint[:12]}"
         )
+    if prepared.core is not None:
+        print(f"tasks      {_asked(prepared.core)}, SHA-256 {prepared.core.digest}")
     print(f"ready in {seconds:.2f} s")
     return 0
+
+
+def _asked(core: Core) -> str:
+    """How much is asked, and whether it is CORE."""
+    num_items = sum(len(asked.items) for asked in core.tasks)
+    name = "all 22 of CORE" if core.is_whole else "a subset, which is not CORE"
+    return f"{counted(len(core.tasks), 'task')} ({name}), {num_items:,} items"
 
 
 def _summary(prepared: PreparedData) -> dict[str, object]:
@@ -134,6 +146,12 @@ def _summary(prepared: PreparedData) -> dict[str, object]:
                 "fingerprint": stream.fingerprint,
             }
             for stream in prepared.streams
+        },
+        "core": prepared.core
+        and {
+            "sha256": prepared.core.digest,
+            "is_whole": prepared.core.is_whole,
+            "tasks": {asked.task.label: len(asked.items) for asked in prepared.core.tasks},
         },
     }
 

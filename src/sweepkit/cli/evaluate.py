@@ -67,11 +67,13 @@ def run(args: argparse.Namespace) -> int:
     if running.run_plans(complete, how, f"evaluate {args.name}", {}) is not None:
         print("when the jobs have ended, the same command shows what they measured")
         return running.DONE
-    from sweepkit.report import tables  # heavy, as all that reads tables
+    from sweepkit.report import drawing, sheets_findings, tables  # heavy, as all that reads tables
     from sweepkit.results import store
 
     frame = store.of_plans(complete, results_dir)
     terminal.console().print(tables.runs(frame))
+    if (scores := sheets_findings.scores(frame)) is not None:
+        terminal.console().print(drawing.draw(scores))
     # what ``results`` calls the table that has these runs
     table = args.name if args.name in store.sweep_names() else store.ALL
     for key in sorted(set(frame["evaluation_key"])):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
+from dataclasses import replace
 
 import pandas as pd
 
@@ -77,13 +78,16 @@ def _whole(args: argparse.Namespace) -> pd.DataFrame:
         remedy = f"known: {known}; sweepkit sweep NAME starts one"
         raise SweepkitError(f"SWEEP is missing, but must name a sweep in {paths.results_dir()}; {remedy}")
     listed = ("importances", "front", "trials", "curves")
-    other = args.analysis or next((item for item in listed if getattr(args, item)), None)
-    if args.evaluation is not None and other:
+    other = next((item for item in listed if getattr(args, item)), args.analysis)
+    if args.evaluation is not None and other not in (None, "tasks"):
         contract = f"be left out with {other}, which has the losses that the sweep was frozen with"
         raise invalid("--evaluation", args.evaluation, contract, "ask for the table of runs")
     name, results_dir = running.place(args.sweep)
     if args.analysis:
-        return findings.KINDS[args.analysis](content.gather(name, results_dir))
+        gathered = content.gather(name, results_dir)
+        if args.evaluation is not None:
+            gathered = replace(gathered, runs=store.load(name, results_dir, evaluation=args.evaluation))
+        return findings.KINDS[args.analysis](gathered)
     if args.importances:
         return importances.table(results_dir, name)
     if args.front:

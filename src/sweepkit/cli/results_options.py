@@ -62,9 +62,9 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--front", action="store_true", help="of a search with two objectives")
     parser.add_argument(
         "--analysis",
-        choices=("frontier", "combinations", "probes", "retention", "cliffs"),
+        choices=("frontier", "combinations", "probes", "retention", "cliffs", "tasks"),
         help="what the runs say: effects at equal cost and speed-ups, interactions, every evaluation text, "
-        "how effects travel between rungs, catastrophic neighbours",
+        "how effects travel between rungs, catastrophic neighbours, tasks item by item",
     )
     parser.add_argument(
         "--evaluation", metavar="KEY", help="the losses of that evaluation of the kept weights (see evaluate)"

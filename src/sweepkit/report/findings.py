@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from typing import Any
 
 import pandas as pd
 
@@ -17,14 +18,17 @@ from sweepkit.analysis import (
     effects,
     frontier,
     matched,
+    paired_items,
     probes,
 )
 from sweepkit.promotion import story
 from sweepkit.promotion.gate import as_losses
 from sweepkit.report.content import Content
 from sweepkit.report.summary import COMPLETE
+from sweepkit.results import core_outcomes
 from sweepkit.results.columns import REFERENCE, is_reference
-from sweepkit.results.record import RunState
+from sweepkit.results.core_outcomes import TaskOutcome
+from sweepkit.results.record import RunDir, RunState
 
 _FRONTIER = [
     "rung", "variant", "axis", "n", "cost_ratio", "effect", "low", "high", "p", "speedup", "speedup_low",
@@ -140,6 +144,33 @@ def cliffs(content: Content) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["rung", *story.Cliff.__dataclass_fields__])
 
 
+def tasks(content: Content) -> pd.DataFrame:
+    """What the runs were asked: a row a rung, variant and task, beside the reference item by item."""
+    rows: list[dict[str, object]] = []
+    for rung in content.rungs:
+        done = frontier.without_horizons(complete(content, rung))
+        asked = {
+            name: [found for found in map(_tasks_of(content), group.itertuples()) if found]
+            for name, group in done.groupby("variant", sort=False)
+        }
+        for name, runs in asked.items():
+            if runs:
+                found = paired_items.compare(runs, asked.get(REFERENCE, []), name == REFERENCE)
+                rows += [{"rung": rung, "variant": name} | asdict(item) for item in found]
+    return pd.DataFrame(rows, columns=["rung", "variant", *paired_items.PairedScore.__dataclass_fields__])
+
+
+def _tasks_of(content: Content) -> Callable[[Any], dict[str, TaskOutcome]]:
+    """Row of a run → what was kept of its items."""
+    results = content.sweep_dir.parent
+
+    def read(row: Any) -> dict[str, TaskOutcome]:
+        kept = core_outcomes.read(RunDir.of(results, row.run_id), str(row.evaluation_key))
+        return kept.models[""].tasks if kept and "" in kept.models else {}
+
+    return read
+
+
 #: What ``sweepkit results NAME --analysis KIND`` shows.
 KINDS: dict[str, Callable[[Content], pd.DataFrame]] = {
     "frontier": at_equal_cost,
@@ -147,4 +178,5 @@ KINDS: dict[str, Callable[[Content], pd.DataFrame]] = {
     "probes": on_probes,
     "retention": retained,
     "cliffs": cliffs,
+    "tasks": tasks,
 }

@@ -269,6 +269,12 @@ def texts(content: Content) -> list[Block]:
     return [Block("table", sheets_findings.probes(found))] if found["metric"].nunique() > 1 else []
 
 
+def tasks(content: Content) -> list[Block]:
+    """What finished models were asked, where they were."""
+    found = findings.tasks(content)
+    return [] if found.empty else [Block("table", sheets_findings.tasks(found))]
+
+
 def curves(content: Content) -> list[Block]:
     colour, parts = plots.colours(content.variants), []
     for rung in content.rungs:
@@ -314,6 +320,7 @@ SECTIONS: dict[str, Callable[[Content], list[Block]]] = {
     "At equal cost": at_equal_cost,
     "Combinations": combinations,
     "Evaluation texts": texts,
+    "Tasks": tasks,
     "Learning curves": curves,
     "Inside the runs": inside.of_sweep,
     "Runs": runs,

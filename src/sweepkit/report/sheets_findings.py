@@ -10,6 +10,7 @@ import pandas as pd
 from sweepkit.report import numbers
 from sweepkit.report.sheet import Mark, Sheet
 from sweepkit.report.sheets import AXIS_NAMES, records
+from sweepkit.results import core_outcomes
 
 
 def frontier(frame: pd.DataFrame) -> Sheet:
@@ -115,12 +116,64 @@ def cliffs(frame: pd.DataFrame) -> Sheet:
     return sheet
 
 
+def tasks(frame: pd.DataFrame) -> Sheet:
+    """Scores by task, and what a variant's are beside the reference's."""
+    counts, errors_of = (">n", ">items"), (">± items", ">± seeds")
+    heads = ("rung", "variant", "task", *counts, ">score", ">difference", *errors_of, ">won", ">lost")
+    sheet = Sheet(heads, optional=("n", "items"))
+    previous: Any = None
+    for row in records(frame):
+        fresh = (row["rung"], row["variant"]) != previous
+        errors = [row["se_items"], row["se_seeds"]]
+        sheet.add(
+            numbers.plain(row["rung"]) if fresh else "",
+            numbers.plain(row["variant"]) if fresh else "",
+            row["task"],
+            str(row["n"]),
+            numbers.count(row["items"]),
+            f"{row['score']:.4f}",
+            numbers.change(row["difference"], 4),
+            *(numbers.MISSING if numbers.is_missing(error) else f"{error:.4f}" for error in errors),
+            numbers.count(row["won"]),
+            numbers.count(row["lost"]),
+            new_group=fresh,
+        )
+        previous = (row["rung"], row["variant"])
+    if frame.empty:
+        sheet.notes.append("no run was asked anything; evaluation=core asks the tasks of a bundle")
+    else:
+        sheet.notes.append(
+            "score: accuracy, 0 at chance, 1 where all is right; ±: standard errors of the difference (of "
+            "the score, for the reference) over items and between seeds; won, lost: items right more often "
+            "than for the reference, and less often"
+        )
+    return sheet
+
+
+def scores(frame: pd.DataFrame) -> Sheet | None:
+    """One line a run that was asked the tasks of a bundle; None where none was."""
+    means = [name for name in (core_outcomes.CORE, core_outcomes.SUBSET) if name in frame]
+    means = [name for name in means if frame[name].notna().any()]
+    if not means:
+        return None
+    sheet = Sheet(("run id", *(f">{name} ± items" for name in means)))
+    for row in records(frame):
+        cells = []
+        for name in means:
+            error = row.get(core_outcomes.SE[name])
+            spread = "" if numbers.is_missing(error) else f" ± {error:.4f}"
+            cells.append(numbers.MISSING if numbers.is_missing(row[name]) else f"{row[name]:.4f}{spread}")
+        sheet.add(row["run_id"], *cells)
+    return sheet
+
+
 SHEETS: dict[str, Callable[[pd.DataFrame], Sheet]] = {
     "frontier": frontier,
     "combinations": combinations,
     "probes": probes,
     "retention": retention,
     "cliffs": cliffs,
+    "tasks": tasks,
 }
 
 

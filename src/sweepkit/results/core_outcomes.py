@@ -22,7 +22,7 @@ SCHEMA_VERSION = 1
 #: Column of the mean over the 22 tasks of CORE, and over any others.
 CORE, SUBSET = "core", "core_subset"
 #: Column of the mean → that of its standard error.
-_SE = {CORE: "core_se", SUBSET: "core_se_subset"}
+SE = {CORE: "core_se", SUBSET: "core_se_subset"}
 #: Before the label of a task in columns.
 TASK, TASK_SE = "core_", "core_se_"
 
@@ -114,7 +114,7 @@ def scores(tasks: Sequence[TaskOutcome], is_whole: bool) -> dict[str, float]:
     mean = CORE if is_whole else SUBSET
     found = {
         mean: math.fsum(task.centred for task in tasks) / len(tasks),
-        _SE[mean]: math.sqrt(math.fsum(task.se**2 for task in tasks)) / len(tasks),
+        SE[mean]: math.sqrt(math.fsum(task.se**2 for task in tasks)) / len(tasks),
     }
     for task in tasks:
         found |= {f"{TASK}{task.label}": task.centred, f"{TASK_SE}{task.label}": task.se}
