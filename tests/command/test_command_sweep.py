@@ -22,7 +22,7 @@ from sweepkit.launch import command_result
 from sweepkit.plan import command_words
 from sweepkit.plan.command_plan import CommandPlan
 from sweepkit.results import store
-from sweepkit.sweep import expand, file, relative
+from sweepkit.sweep import command_runs, expand, file, relative
 from sweepkit.sweep.cell import Cell
 
 Write = Callable[..., str]
@@ -129,6 +129,17 @@ def test_a_seed_pairs_runs_only_where_it_means_one_data_order(write: Write) -> N
     assert len(set(keys(write()))) == 1
     independent = keys(write("own", seeds={"independent": [1, 2]}))
     assert len(independent) == 3 == len(set(independent))
+
+
+@pytest.mark.parametrize("seeds", [[1, 2], {"independent": [1, 2]}])
+def test_another_seed_of_a_run_is_the_run_that_would_have_been_planned(write: Write, seeds: Any) -> None:
+    """As an amendment asks for them."""
+    found = [
+        cell.plan for cell in cells(write(seeds=seeds)) if (cell.rung, cell.variant) == ("small", "lr=0.3")
+    ]
+    first, second = found
+    assert isinstance(first, CommandPlan)
+    assert command_runs.with_seed(first, 2) == second
 
 
 def test_the_pages_other_example_is_planned_as_it_says(write: Write, tmp_path: Path) -> None:

@@ -37,7 +37,8 @@ def run(name: str, overrides: Sequence[str], gpu_hours: float | None) -> int:
     kinds = of_sweep.worlds_of(worlds.load(), cells, rungs, sweep.decision, known, num_proposed)
     if not known:
         print("the noise was not measured, so it is taken as in worlds.yaml, scaled to this min_effect;")
-        print(f"sweepkit calibrate sweep={name} measures it")
+        if not sweep.command:
+            print(f"sweepkit calibrate sweep={name} measures it")
     if gpu_hours is not None:
         hours = cells[0].plan.estimated_gpu_hours
         if hours is None:
