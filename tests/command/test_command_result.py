@@ -66,13 +66,14 @@ def test_what_cannot_be_read_is_named(
 
 @pytest.mark.parametrize("suffix", ["jsonl", "csv"])
 def test_a_curve_is_followed_as_it_grows(suffix: str, tmp_path: Path) -> None:
-    curve, path = Curve(tmp_path), tmp_path / f"metrics.{suffix}"
-    rows = [{"step": 1, "train_loss": 3.0}, {"step": 2, "train_loss": 2.0}]
-    lines = [json.dumps(row) for row in rows] if suffix == "jsonl" else ["step,train_loss", "1,3.0", "2,2.0"]
+    curve, path = Curve(tmp_path, "val"), tmp_path / f"metrics.{suffix}"
+    rows = [{"step": 1, "train_loss": 3.0, "odd": 1}, {"step": 2, "train_loss": 2.0, "val": 1.5}]
+    table = ["step,train_loss,odd,val", "1,3.0,1,", "2,2.0,,1.5"]
+    lines = [json.dumps(row) for row in rows] if suffix == "jsonl" else table
     assert list(curve.new()) == []
     half = lines[-1][:2]
     path.write_text("\n".join([*lines[:-1], half]))
     assert list(curve.new()) == [{"step": 1, "loss": 3.0}]
     with path.open("a") as file:
         file.write(lines[-1][2:] + "\nbroken\n")
-    assert list(curve.new()) == [{"step": 2, "loss": 2.0}]
+    assert list(curve.new()) == [{"step": 2, "loss": 2.0, "val": 1.5}]

@@ -72,7 +72,8 @@ with (given.out / "metrics.jsonl").open("a") as curve:
         weights = weights - given.lr * speed
         step += 1
         if step % EVERY == 0 or step == given.steps:
-            print(json.dumps({"step": step, "train_loss": loss}), file=curve, flush=True)
+            row = {"step": step, "train_loss": loss, "val_loss": loss_of(*held_out)}
+            print(json.dumps(row), file=curve, flush=True)
             save()
         time.sleep(given.pause_s)
 save()

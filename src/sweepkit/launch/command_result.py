@@ -31,7 +31,7 @@ TOLD = (
 )  # fmt: skip
 RESULT_FILE = "result.json"
 #: Columns of the curves that are not the command's to say.
-_OURS = ("attempt", "seed", "depth", "state")
+_OURS = ("attempt", "seed", "depth", "state", "run_id", "variant", "role", "rung")
 _CURVES = ("metrics.jsonl", "metrics.csv")
 
 
@@ -138,10 +138,14 @@ def _is_number(value: object) -> bool:
 
 
 class Curve:
-    """The rows that a command adds to ``metrics.jsonl`` or ``metrics.csv`` in its folder, as they come."""
+    """The rows that a command adds to ``metrics.jsonl`` or ``metrics.csv`` in its folder, as they come.
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    Args:
+        metric: what its runs are compared by, which is known beside the columns of curves.
+    """
+
+    def __init__(self, folder: Path, metric: str) -> None:
+        self._folder, self._metric = folder, metric
         self._offset, self._header = 0, [""]
         self._path: Path | None = None
 
@@ -167,7 +171,7 @@ class Curve:
             self._header = next(csv.reader(lines[:1]))
             lines = lines[1:]
         for line in lines:
-            if row := _row(_cells(self._header, line) if is_csv else _json(line)):
+            if row := _row(_cells(self._header, line) if is_csv else _json(line), self._metric):
                 yield row
 
 
@@ -189,7 +193,7 @@ def _cells(header: list[str], line: str) -> dict[str, Any]:
     return found
 
 
-def _row(said: Mapping[str, Any]) -> Row:
+def _row(said: Mapping[str, Any], metric: str) -> Row:
     """A row of ours; empty where it has no step, or tells nothing that is known."""
     step = said.get("step")
     if isinstance(step, bool) or not isinstance(step, int | float) or step != int(step):
@@ -198,9 +202,18 @@ def _row(said: Mapping[str, Any]) -> Row:
     known = {
         name: value
         for name, value in named.items()
-        if (column := columns.find(name, columns.CURVE_COLUMNS)) and column.implausible(value) is None
-    }
-    known = {
-        name: value for name, value in known.items() if name not in ("attempt", "seed", "depth", "state")
+        if name not in _OURS and _is_known(name, metric) and _fits(name, value)
     }
     return {"step": int(step)} | known if known else {}
+
+
+def _is_known(name: str, metric: str) -> bool:
+    return name == metric or columns.find(name, columns.CURVE_COLUMNS) is not None
+
+
+def _fits(name: str, value: object) -> bool:
+    """Whether a value is a number that can be."""
+    column = columns.find(name, columns.CURVE_COLUMNS)
+    if column is not None:
+        return column.implausible(value) is None
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

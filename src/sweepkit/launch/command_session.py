@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from sweepkit import exit_status, fsio
-from sweepkit.errors import ConfigError
+from sweepkit.errors import SweepkitError
 from sweepkit.launch import cgroup, command_result, machine
 from sweepkit.launch.command_result import Curve, NoResult
 from sweepkit.plan import command_files, command_words
@@ -84,7 +84,7 @@ class CommandSession:
             record.state = RunState.preempted
         except NoResult as error:
             _failed(record, FailureClass.no_result, str(error))
-        except (ConfigError, OSError) as error:
+        except (SweepkitError, OSError) as error:
             _failed(record, FailureClass.of(error), str(error))
         finally:
             journal.end()
@@ -115,9 +115,10 @@ def _run(
     _end_orphans(output)
     journal.say(f"in {plan.program.folder}: {command_words.shown(words)}")
     begin, kills = _size(run_dir.log_path), cgroup.num_kills()
-    curve, known = Curve(output), {row["step"] for row in run_dir.metrics()} if plan.program.resume else set()
-    child = _start(words, plan.program.folder, output, run_dir.log_path)
+    curve = Curve(output, plan.program.metric.name)
+    known = {row["step"] for row in run_dir.metrics()} if plan.program.resume else set()
     (run_dir.path / _STATE).unlink(missing_ok=True)
+    child = _start(words, plan.program.folder, output, run_dir.log_path)
     is_stopped = False
     try:
         while True:
@@ -208,9 +209,8 @@ def _start(words: list[str], folder: str, output: Path, log: Path) -> subprocess
                 preexec_fn=_end_with_parent,  # noqa: PLW1509  (it takes no lock)
             )
         except (FileNotFoundError, PermissionError) as error:
-            raise ConfigError(
-                f"command is {words[0]!r}, but must be a program that can be started here ({error.strerror})"
-            ) from None
+            contract = f"be a program that can be started here ({error.strerror})"
+            raise invalid("command", words[0], contract, "correct it, or write its whole path") from None
 
 
 def _end_with_parent() -> None:

@@ -34,7 +34,12 @@ def rows(frame: pd.DataFrame, results_dir: Path) -> pd.DataFrame:
 
 
 def _row(metrics: Row, cell: Row) -> Row:
-    row = {name: value for name, value in metrics.items() if columns.find(name, columns.CURVE_COLUMNS)}
+    row = {
+        name: value
+        for name, value in metrics.items()
+        # or what a command calls its metric
+        if columns.find(name, columns.CURVE_COLUMNS) or (name in cell and columns.find(name) is None)
+    }
     if not pd.isna(cell["evaluated_apart"]):  # what was logged on the way is of another text
         row = {name: value for name, value in row.items() if not asked.is_loss(name)}
     # ``step`` counts finished steps, so what was spent follows from it where it was not logged
