@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -162,3 +163,17 @@ def test_it_ends_with_the_process_that_follows_it(tmp_path: Path) -> None:
             break
         time.sleep(0.05)
     assert time.monotonic() < until
+
+
+def test_a_program_that_is_not_on_this_machine_is_no_fault_of_the_variant(
+    carry: Carry, tmp_path: Path
+) -> None:
+    carry("exit 3")
+    plan = RunDir.of(tmp_path, "c-0-s1").read_plan()
+    assert isinstance(plan, CommandPlan)
+    missing = replace(plan, run_id="c-1-s1", program=replace(plan.program, command=("no-such-program",)))
+    found = job.carry_out(
+        missing, tmp_path, CommandSession(), driver="here", max_attempts=3, stop=lambda: False
+    )
+    assert found is not None and found.failure_class is FailureClass.bad_config
+    assert "command is 'no-such-program', but must be a program" in str(found.failure_message)

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from sweepkit import exit_status, fsio
-from sweepkit.errors import SweepkitError
+from sweepkit.errors import SweepkitError, invalid
 from sweepkit.launch import cgroup, command_result, machine
 from sweepkit.launch.command_result import Curve, NoResult
 from sweepkit.plan import command_files, command_words
