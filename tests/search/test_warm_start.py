@@ -85,4 +85,5 @@ def test_of_another_base_only_the_best_points_are_tried_first(first: Frozen, tmp
 @pytest.mark.parametrize(("name", "why"), [("s", "be another search"), ("nothing", "be a search that was")])
 def test_what_is_no_earlier_search_is_refused(name: str, why: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=f"search.warm_start is '{name}', but must {why}"):
-        search(freeze(tmp_path, warm_start=[name]))
+        freeze(tmp_path, warm_start=[name])
+    assert not (tmp_path / "s").exists()

@@ -43,6 +43,7 @@ from sweepkit.sweep import (
     points,
     sealed_text,
     tuning,
+    warm_notes,
 )
 from sweepkit.sweep.cell import Cell
 from sweepkit.sweep.file import SweepFile
@@ -192,6 +193,7 @@ def _of_a_sweep(name: str, others: Sequence[str], reuse_runs: bool) -> Planned:
     cells = expand.expand_all(sweep, others)
     if sweep.search:
         points.check(sweep.search, expand.stacks(sweep, others), cells, others)
+        warm_notes.check(sweep.search.warm_start, sweep.name, results_dir)
     is_frozen = sweep.name in frozen.frozen_names(results_dir)
     seen = (
         frozen.load_frozen(results_dir, sweep.name).seen

@@ -14,12 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sweepkit.errors import SweepkitError, invalid
 from sweepkit.search import untried
 from sweepkit.search.earlier import Around
 from sweepkit.search.trial_ledger import TrialLedger
 from sweepkit.search.trial_outcome import TrialState
-from sweepkit.sweep import frozen, points
+from sweepkit.sweep import frozen, points, warm_notes
 from sweepkit.sweep.frozen import Frozen
 from sweepkit.sweep.points import Params
 from sweepkit.sweep.search_spec import SearchSpec
@@ -120,15 +119,5 @@ def _why(spec: SearchSpec, params: Params, flat: dict[str, Any]) -> str:
 
 
 def _ledger(source: str, sweep: Frozen, results_dir: Path) -> TrialLedger:
-    remedy = f"name searches in {results_dir}, or leave it out"
-    if source == sweep.name:
-        raise invalid("search.warm_start", source, "be another search", remedy)
-    try:
-        found = frozen.load_frozen(results_dir, source)
-    except SweepkitError as error:
-        raise invalid(
-            "search.warm_start", source, f"be a search that was started ({error})", remedy
-        ) from None
-    if found.search is None:
-        raise invalid("search.warm_start", source, "be a sweep that searches", remedy)
-    return TrialLedger(found, results_dir)
+    warm_notes.check([source], sweep.name, results_dir)
+    return TrialLedger(frozen.load_frozen(results_dir, source), results_dir)

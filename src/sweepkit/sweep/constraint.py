@@ -53,6 +53,11 @@ class Constraint:
     tree: ast.expr
     is_measured: bool
 
+    @property
+    def names(self) -> list[str]:
+        """What it compares, each once."""
+        return _check(self.tree, self.text, is_condition=True)
+
     def excess(self, value_of: Callable[[str], Any]) -> float | None:
         """By how much it is broken, above 0; at most 0 where it holds; None where a value is missing, or
         what was measured is divided by 0.

@@ -39,6 +39,7 @@ from sweepkit.sweep import (
     published_seal,
     sealed_text,
     trials,
+    warm_notes,
 )
 from sweepkit.sweep.amendments import Amendment, level
 from sweepkit.sweep.cell import Cell
@@ -209,6 +210,8 @@ def freeze_cells(
     if sweep.search:
         rungs = sweep.search.limited(rungs)
         points.check(sweep.search, expand.stacks(sweep, extra), cells, extra)
+        if not frozen_folder.exists(sweep_dir):
+            warm_notes.check(sweep.search.warm_start, sweep.name, results_dir)
     head = _head(sweep, rungs, cells, extra)
     sealed_text.check_cells(cells, rungs, sweep, results_dir)
     if is_new := not frozen_folder.exists(sweep_dir):

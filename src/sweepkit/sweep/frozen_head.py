@@ -17,6 +17,8 @@ from sweepkit.sweep.seen import Seen
 
 SCHEMA_VERSION = 1
 FROZEN_FILE = "frozen.json"
+#: Behind a sweep's name in that of the sweep that tunes it (``tuning.py``).
+TUNING = "-tune"
 
 
 @dataclass(frozen=True)
@@ -99,10 +101,15 @@ def explain_change(sweep_dir: Path, stored: Head, head: Head) -> str:
         )
     changed = changed or ["the configuration, an override, or what another version of sweepkit computes"]
     return (
-        f"sweep {after.name} is changed ({', '.join(changed)}), but must expand to what was frozen in "
-        f"{sweep_dir} before its first run; restore it, or give the sweep file a new name (finished runs are "
-        "shared by identity, so nothing is run twice)"
+        f"sweep {_typed_name(after)} is changed ({', '.join(changed)}), but must expand to what was frozen "
+        f"in {sweep_dir} before its first run; restore it, or give the sweep file a new name (finished runs "
+        "are shared by identity, so nothing is run twice)"
     )
+
+
+def _typed_name(sweep: SweepFile) -> str:
+    """The name of the file: of the runs that tune a sweep, the sweep's."""
+    return sweep.name.removesuffix(TUNING) if sweep.tune else sweep.name
 
 
 def _only_more_trials(before: SweepFile, after: SweepFile, changed: list[str]) -> int | None:

@@ -21,7 +21,16 @@ from sweepkit.config.schema import RunConfig
 from sweepkit.config.typed import flatten
 from sweepkit.errors import ConfigError, FrozenPlanError
 from sweepkit.plan.run_plan import RunPlan
-from sweepkit.sweep import conflicts, constraint, expand, last_rung, reference_runs, search_space, set_fields
+from sweepkit.sweep import (
+    conflicts,
+    constraint,
+    expand,
+    feasible,
+    last_rung,
+    reference_runs,
+    search_space,
+    set_fields,
+)
 from sweepkit.sweep import labels as names
 from sweepkit.sweep.cell import VARIANT, Cell
 from sweepkit.sweep.constraint import Constraint
@@ -77,6 +86,7 @@ def check(spec: SearchSpec, stacks: Sequence[Stack], fixed: Sequence[Cell], extr
         remedy = "leave it out, or name train_time_s or peak_memory_gib"
         raise errors.invalid("search.second_objective", spec.second_objective, contract, remedy)
     _check_all_tried(spec, [*stacks[0].below, *expand.above(extra)], fixed[0].own.config)
+    _check_constraints(spec, stacks[0], references[fixed[0].rung], extra)
     owned = {name for name in configs[0] if any(it.get(name) != configs[0][name] for it in configs)}
     owned -= {"seed", "init_seed"}
     for key, parameter in spec.space.items():
@@ -93,6 +103,20 @@ def check(spec: SearchSpec, stacks: Sequence[Stack], fixed: Sequence[Cell], extr
                     raise ConfigError(f"search.space.{key}: {error}") from error
                 _check_comparable(key, item, plan, plans[stack.rung], stack.decision.metric)
                 _check_not_owned(key, item, plan.settings, references[stack.rung], owned)
+
+
+def _check_constraints(spec: SearchSpec, stack: Stack, flat: Mapping[str, Any], extra: Sequence[str]) -> None:
+    """Some point of the space keeps the constraints that are known before a run."""
+
+    def keeps(point: Params, item: Constraint) -> bool:
+        try:
+            plan = stack.plan([*(spell(key, value) for key, value in point.items()), *expand.above(extra)])
+            _keep([item], plan)
+        except ConfigError:
+            return False
+        return True
+
+    feasible.check(spec.space, [item for item in spec.parsed if not item.is_measured], flat, keeps)
 
 
 def _check_all_tried(spec: SearchSpec, base: Sequence[str], config: RunConfig) -> None:

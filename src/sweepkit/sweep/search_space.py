@@ -149,6 +149,14 @@ def check_conditions(space: Mapping[str, Parameter]) -> None:
                     "be a field of the space that is listed before",
                     "move it up" if parent in known else errors.did_you_mean(parent, known),
                 )
+            on = space[parent]
+            if isinstance(on, Interval) and not on.is_whole and on.step is None:
+                raise errors.invalid(
+                    f"{where}.{parent}",
+                    list(values),
+                    f"be values that {parent} takes, of which {on} is as good as never one",
+                    f"give {parent} a step, or list its values",
+                )
             outside = [value for value in values if not space[parent].holds(value)]
             if outside or not values:
                 raise errors.invalid(

@@ -53,7 +53,7 @@ _SLACK = 0.05  # steps are whole numbers
 
 def name_of(sweep: str) -> str:
     """Of the sweep that tunes another."""
-    return f"{sweep}-tune"
+    return f"{sweep}{frozen_head.TUNING}"
 
 
 def seeds(sweep: SweepFile, extra: Sequence[str] = ()) -> tuple[int, ...]:
@@ -109,6 +109,15 @@ def cells(sweep: SweepFile, extra: Sequence[str] = ()) -> list[Cell]:
             own = [*point.variant.overrides, *point.overrides, *expand.above(extra)]
             composing, build = functools.partial(here.config, own), here.planner(own).build
             is_reference = point.label == REFERENCE
+            try:
+                plan = reference_runs.plan(composing, seed, own_weights=False, build=build)
+            except errors.ConfigError as error:
+                if not point.overrides:
+                    raise
+                multiples = ", ".join(
+                    f"tune.{name} ({text})" for name, text in point.values.items() if text != OWN
+                )
+                raise errors.ConfigError(f"{multiples}: {error}; a multiple is written 0.5x") from error
             key = fsio.digest([point.variant.key, sorted(point.overrides)])[:12]
             made.append(
                 Cell(
@@ -116,7 +125,7 @@ def cells(sweep: SweepFile, extra: Sequence[str] = ()) -> list[Cell]:
                     variant_key=point.variant.key if not point.overrides else key,
                     role=REFERENCE if is_reference else VARIANT,
                     rung=here.rung,
-                    plan=reference_runs.plan(composing, seed, own_weights=False, build=build),
+                    plan=plan,
                     levels=point.variant.levels | point.values,
                 )
             )

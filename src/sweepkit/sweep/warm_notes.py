@@ -6,13 +6,15 @@ points are tried first. ``sweep/trials.py`` has those that were told.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from sweepkit import fsio
 from sweepkit.config import typed
-from sweepkit.errors import DamagedError, FrozenPlanError
+from sweepkit.errors import DamagedError, FrozenPlanError, SweepkitError, did_you_mean, invalid
 from sweepkit.printable import counted
+from sweepkit.sweep import frozen_head
 from sweepkit.sweep.search_space import Value
 
 FILE = "warm_start.json"
@@ -45,6 +47,32 @@ class WarmStart:
 @dataclass(frozen=True)
 class _Written:
     sources: tuple[WarmStart, ...]
+
+
+def check(sources: Sequence[str], sweep: str, results_dir: Path) -> None:
+    """Before anything is frozen: every search that one starts from is there.
+
+    Raises:
+        ConfigError: names the one that is not.
+    """
+    for source in sources:
+        remedy = f"name searches in {results_dir}, or leave it out"
+        if source == sweep:
+            raise invalid("search.warm_start", source, "be another search", remedy)
+        try:
+            head = frozen_head.read(results_dir / source)
+        except SweepkitError as error:
+            is_there = (results_dir / source).is_dir()
+            near = did_you_mean(source, _searches(results_dir))
+            contract = f"be a search that was started ({error if is_there else near})"
+            raise invalid("search.warm_start", source, contract, remedy) from None
+        if head.sweep.search is None:
+            raise invalid("search.warm_start", source, "be a sweep that searches", remedy)
+
+
+def _searches(results_dir: Path) -> list[str]:
+    heads = ((name, frozen_head.found(results_dir / name)) for name in fsio.folders(results_dir))
+    return [name for name, head in heads if head is not None and head.sweep.search is not None]
 
 
 def read(sweep_dir: Path) -> tuple[WarmStart, ...] | None:
