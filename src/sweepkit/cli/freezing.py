@@ -12,7 +12,7 @@ from sweepkit.launch import budget, named
 from sweepkit.plan import epochs, text
 from sweepkit.plan.command_plan import Plan
 from sweepkit.plan.run_plan import RunPlan
-from sweepkit.printable import counted
+from sweepkit.printable import counted, printable
 from sweepkit.sweep import frozen, frozen_head, sealed_text, tested
 from sweepkit.sweep.cell import REFERENCE, Cell
 from sweepkit.sweep.file import SweepFile
@@ -119,7 +119,7 @@ def show_tested(
     if found := tested.changes(cells, search, code):  # seeds alone change no field
         console.print(drawing.draw(sheets.tested(found, _MOST_CHANGES)))
     for level in code.levels if code else ():
-        console.print(f"code: {level}", markup=False)
+        console.print(printable(f"code: {level}"), markup=False)
 
 
 def describe(cells: Sequence[Cell]) -> str:

@@ -14,6 +14,13 @@ _TIMEOUT_S = 120
 _ENVIRONMENT = {"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
 
 
+#: Of the user's that would change what is read or applied.
+_SETTINGS = (
+    "core.quotePath=false", "core.autocrlf=false", "color.ui=false", "log.showSignature=false",
+    "apply.ignoreWhitespace=no",
+)  # fmt: skip
+
+
 class GitError(SweepkitError):
     """Git is missing, or said no; its words are the message."""
 
@@ -33,16 +40,8 @@ def run(folder: Path, *arguments: str, given: bytes = b"", ceiling: bool = False
     environment |= _ENVIRONMENT
     if ceiling:
         environment["GIT_CEILING_DIRECTORIES"] = str(folder.resolve().parent)
-    command = [
-        "git",
-        "-c",
-        "core.quotePath=false",
-        "-c",
-        "core.autocrlf=false",
-        "-C",
-        str(folder),
-        *arguments,
-    ]
+    settings = [word for setting in _SETTINGS for word in ("-c", setting)]
+    command = ["git", *settings, "-C", str(folder), *arguments]
     try:
         done = subprocess.run(
             command, input=given, capture_output=True, check=False, timeout=_TIMEOUT_S, env=environment

@@ -165,6 +165,8 @@ def _keep(made: Made, folder: Path, scratch: Path) -> Level:
     commit, dirty = commits.git_state()
     if made.level.commit:
         commit, dirty = made.level.commit, made.level.base is not None  # on another base it is no commit
+    elif made.level.kind != "here":
+        dirty = True
     note: dict[str, object] = {"text": made.level.text, "python": made.python}
-    name = tree.keep(scratch, folder, note, {"commit": commit, "dirty": dirty or made.level.kind != "ref"})
+    name = tree.keep(scratch, folder, note, {"commit": commit, "dirty": dirty})
     return dataclasses.replace(made.level, tree=name)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from sweepkit import errors
+from sweepkit.code import planner
 from sweepkit.config import compose, measured, typed
 from sweepkit.config.schema import LadderConfig, RungConfig
 from sweepkit.plan import text
@@ -62,6 +63,9 @@ def _check_not_sweep_level(where: str, item: str, is_level: bool) -> None:
             f"leave the {key} alone, seeds are replicates of one variant",
             "list seeds under seeds:; a single init_seed in base gives all runs the same initial weights",
         )
+    if key == planner.FIELD and where == "command line":
+        contract = "leave the code alone, which is frozen with what the file names"
+        raise errors.invalid(where, item, contract, "write it under base: for all runs, or as a level")
     if set_fields.block(item) == "ladder" and where != "command line":
         raise errors.invalid(where, item, "leave the ladder alone", "name it with ladder: in the sweep file")
 

@@ -48,7 +48,7 @@ def freeze(
         FrozenPlanError: a frozen file of this multirun was edited, or there is another of that name.
     """
     sweep, extra = parse(arguments, search)
-    sweep = with_code(sweep)
+    sweep = with_code(dataclasses.replace(sweep, name=name) if name else sweep)
     rungs = expand.rungs_of(expand.ladder_of(sweep, extra))
     cells = expand.expand_all(sweep, extra)
     content: list[Any] = [[cell.rung, cell.variant, cell.role, cell.plan.run_id] for cell in cells]
