@@ -10,7 +10,7 @@ import pytest
 
 from sweepkit.code import making, refs, tree
 from sweepkit.code.making import Made, Making
-from sweepkit.errors import ConfigError
+from sweepkit.errors import ConfigError, SweepkitError
 
 _PROJECT = '[project]\nname = "x"\ndependencies = ["torch>=2"]\n'
 _MODEL = "src/sweepkit/model.py"
@@ -195,3 +195,16 @@ def test_a_binary_file_in_a_folder_is_named(repository: Repository, level: Calla
     (other / "src/sweepkit/table.bin").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ConfigError, match=r"src/sweepkit/table\.bin.*UTF-8"):
         level("other")
+
+
+def test_a_tree_that_is_kept_may_be_named(repository: Repository, tmp_path: Path) -> None:
+    trees, scratch = tmp_path / "trees", tmp_path / "scratch"
+    scratch.mkdir()
+    repository.write(_MODEL, repository.changed(5, "then"))
+    name = tree.keep(Making(scratch, None).here().work, trees, {}, {})
+    repository.git("checkout", "-q", ".")
+    made = Making(scratch, Making(scratch, None).here(), trees).level("axes.idea.x", name)
+    assert made.level.files == {_MODEL: (1, 1)}
+    assert tree.keep(made.work, trees, {}, {}) == name
+    with pytest.raises(SweepkitError, match="is missing"):
+        Making(scratch, made, trees).level("axes.idea.x", "tree_0123456789abcdef")

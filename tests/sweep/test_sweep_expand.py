@@ -225,3 +225,21 @@ def test_the_ladder_says_whether_there_are_other_horizons() -> None:
     assert labels() == set(), "the mini ladder leaves them out"
     assert labels(ladder="gpt2") == {"reference@0.5x", "reference@2x"}
     assert labels(ladder="gpt2", reference_horizons=[]) == set()
+
+
+def test_a_variant_has_one_code() -> None:
+    """Two axes of code are tried one at a time; trees are put on the reference, not on each other."""
+    one, two = ({"code": f"tree_{digit * 16}"} for digit in "12")
+    written = {"name": "codes", "axes": {"norm": {"a": one}, "mlp": {"b": two}}, "combine": 2}
+    with pytest.raises(
+        ConfigError, match=r"axes\.mlp\.b is 'code=tree_2+', but must be the only code of variant"
+    ):
+        expand.variants(SweepFile.from_json(written))
+    labels = [item.label for item in expand.variants(SweepFile.from_json(written | {"combine": 1}))]
+    assert labels == ["reference", "norm=a", "mlp=b"]
+
+
+@pytest.mark.parametrize("given", [{"code": 3}, {"overrides": []}, {"code": "a.patch", "more": 1}])
+def test_a_level_of_code_says_what_it_may_hold(given: dict[str, object]) -> None:
+    with pytest.raises(ConfigError, match=r"axes\.norm\.a.*name code with what it sets beside"):
+        SweepFile.from_json({"name": "codes", "axes": {"norm": {"a": given}}})

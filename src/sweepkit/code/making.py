@@ -38,10 +38,16 @@ class Made:
 
 
 class Making:
-    """Makes trees in the layout of a checkout, on top of one."""
+    """Makes trees in the layout of a checkout, on top of one.
 
-    def __init__(self, scratch: Path, base: Made | None) -> None:
-        self._scratch, self._base = scratch, base
+    Args:
+        scratch: where to.
+        base: the one; None for what is one itself.
+        trees: those that are kept, which may be named too.
+    """
+
+    def __init__(self, scratch: Path, base: Made | None, trees: Path | None = None) -> None:
+        self._scratch, self._base, self._trees = scratch, base, trees
 
     def here(self) -> Made:
         """The package that runs, with the configuration that is composed from."""
@@ -60,8 +66,8 @@ class Making:
     def alone(self, where: str, text: str) -> Made:
         """What the reference names."""
         if (ref := self._commit(where, text)) is not None:
-            return dataclasses.replace(self._exported(text, ref))
-        on = Making(self._scratch, self.last_commit() if text == WORKTREE else self.here())
+            return self._exported(text, ref)
+        on = Making(self._scratch, self.last_commit() if text == WORKTREE else self.here(), self._trees)
         return on.level(where, text)
 
     def level(self, where: str, text: str) -> Made:
@@ -73,6 +79,7 @@ class Making:
         assert self._base is not None
         kinds: list[tuple[bool, Callable[[str, str], Made]]] = [
             (text == WORKTREE, self._of_worktree),
+            (tree.is_id(text) and self._trees is not None, self._of_tree),
             (Path(text).is_dir(), self._of_folder),
             (_patch_file(text) is not None, self._of_patch),
         ]
@@ -86,6 +93,14 @@ class Making:
         work = self._new()
         tree.copy_here(work)
         return self._compared(Made(work, Level(text, "", "worktree")))
+
+    def _of_tree(self, where: str, text: str) -> Made:
+        assert self._trees is not None
+        source, work = tree.find(self._trees, text), self._new()
+        for place, name in tree.CHECKOUT.items():
+            tree.copy_package(source / name, work / place, is_package=name == tree.PACKAGE)
+        python = tree.note(source).get("python")
+        return self._compared(Made(work, Level(text, "", "tree"), str(python) if python else None))
 
     def _of_folder(self, where: str, text: str) -> Made:
         source = Path(text)
@@ -176,7 +191,7 @@ class Making:
         return Made(work, Level(text, "", "ref", commit))
 
     def _commit(self, where: str, text: str) -> str | None:
-        if text == WORKTREE or _patch_file(text) or Path(text).is_dir():
+        if text == WORKTREE or tree.is_id(text) or _patch_file(text) or Path(text).is_dir():
             return None
         return git.commit(refs.checkout_of(where, text), text)
 

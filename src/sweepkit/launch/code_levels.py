@@ -34,11 +34,8 @@ from sweepkit.sweep.file import SweepFile
 SINGLE = ".single"
 
 
-def resolved(sweep: SweepFile, results_dir: Path, trees: Path | None = None) -> SweepFile:
+def resolved(sweep: SweepFile, results_dir: Path) -> SweepFile:
     """The sweep with trees in the place of what ``code`` names, as they were frozen or as they are now.
-
-    Args:
-        trees: the folder to put them in; None: that of the results folder, from which runs are carried out.
 
     Raises:
         ConfigError: something named is not there, does not apply, or is no code that could be run here.
@@ -63,7 +60,7 @@ def resolved(sweep: SweepFile, results_dir: Path, trees: Path | None = None) -> 
         return _with(sweep, known, Trees(tree.root(results_dir), stored.code))
     if not written:
         return sweep
-    folder = trees or tree.root(results_dir)
+    folder = tree.root(results_dir)
     code = _frozen(sweep, written, folder)
     return _with(sweep, {level.text: level.tree for level in code.levels}, Trees(folder, code))
 
@@ -110,26 +107,24 @@ def _with(sweep: SweepFile, known: dict[str, str], trees: Trees) -> SweepFile:
 def _frozen(sweep: SweepFile, written: dict[str, str], folder: Path) -> Code:
     """All trees, exported and asked."""
     own = [written.get(f"axes.{axis}.{name}") for axis, name in sweep.reference.items()]
-    named = [text for text in own if text is not None] or [
-        written[key] for key in ("base",) if key in written
-    ]
-    if len(named) > 1:
-        contract = "be code on one axis alone: the reference is one tree"
-        raise invalid("reference", named, contract, "put those levels on one axis")
+    named = [text for text in own if text is not None]
+    if len(named) + ("base" in written and bool(named)) > 1:
+        contract = "have one code, for the reference is one tree"
+        raise invalid("reference", named, contract, "name it under base, or by a level of one axis alone")
     places = {text: where for where, text in reversed(written.items())}  # each once
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
-        made = Making(scratch, None)
+        made = Making(scratch, None, folder)
         if named:
             base = made.alone(places[named[0]], named[0])
         elif "base" in written:  # on top of what runs here, as a level would be
             named = [written["base"]]
-            base = Making(scratch, made.here()).level("base", named[0])
+            base = Making(scratch, made.here(), folder).level("base", named[0])
         elif WORKTREE in written.values():
             base = made.last_commit()
         else:
             base = made.here()
-        on = Making(scratch, base)
+        on = Making(scratch, base, folder)
         everything = [base]
         everything += [on.level(where, text) for text, where in places.items() if [text] != named]
         kept = [_keep(item, folder, scratch / f"keep-{place}") for place, item in enumerate(everything)]

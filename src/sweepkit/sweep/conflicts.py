@@ -89,7 +89,11 @@ def check_disjoint(sweep: SweepFile, levels: Mapping[str, str], label: str) -> N
     for axis, level in levels.items():
         where = _place(sweep, axis, level)
         for key, value in set_fields.settings(sweep.axes[axis][level], where).items():
-            if owner.setdefault(key, axis) != axis:
+            if owner.setdefault(key, axis) != axis and key == planner.FIELD:
+                contract = f"be the only code of variant {label} (axis {owner[key]} has one too)"
+                remedy = "write combine: 1, or one patch of both as a level of its own"
+                raise errors.invalid(where, f"{key}={value}", contract, remedy)
+            if owner[key] != axis:
                 raise errors.invalid(
                     where,
                     f"{key}={value}",
