@@ -21,7 +21,7 @@ from sweepkit.results.record import RunDir, RunState
 
 SLURM = ["launcher=slurm", "launcher.slurm.gpus=0"]
 COUNT = """n=$(cat "$0/n" 2>/dev/null || echo 0); echo from $n >> "$0/begun"
-while [ $n -lt {steps} ]; do n=$((n+1)); echo $n > "$0/n"; sleep 0.05; done
+while [ $n -lt {steps} ]; do n=$((n+1)); echo $n > "$0/part"; mv "$0/part" "$0/n"; sleep 0.05; done
 echo "{{\\"loss\\": {rate}.$1, \\"steps\\": $n}}" > "$0/result.json\""""
 
 
