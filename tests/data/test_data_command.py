@@ -34,7 +34,7 @@ def test_prepare_says_what_was_prepared(run) -> None:  # type: ignore[no-untyped
 
 
 def test_stats_compares_the_algorithms(run) -> None:  # type: ignore[no-untyped-def]
-    rows = {row["algorithm"]: row for row in json.loads(run("stats", "--format", "json"))}
+    rows = {row["algorithm"]: row for row in json.loads(run("stats", "--format", "json"))["packing"]}
     assert rows.keys() == {"best_fit", "greedy_crop", "stream"}
     assert rows["best_fit"]["cropped_frac"] <= rows["greedy_crop"]["cropped_frac"]
     assert rows["best_fit"]["cropped_floor_frac"] == rows["greedy_crop"]["cropped_floor_frac"]
@@ -47,3 +47,11 @@ def test_list_names_every_dataset(run) -> None:  # type: ignore[no-untyped-def]
         "embedded", "files", "fineweb_edu", "climbmix", "fineweb", "finepdfs_mix", "dolma3",
     }  # fmt: skip
     assert all(rows.values()), "a dataset says nothing about itself"
+
+
+def test_stats_tell_what_the_tokenizer_makes_of_text(run) -> None:  # type: ignore[no-untyped-def]
+    found = json.loads(run("stats", "--format", "json"))["tokenizer"]
+    texts = found["bytes_per_token"]
+    assert {"train", "validation", "probe", "code", "numbers", "other scripts"} == set(texts)
+    assert all(value >= 1 for value in texts.values()) and texts["train"] > texts["other scripts"]
+    assert 1 <= found["unused"] < found["vocab_size"], "some of the 256 bytes never stand alone"

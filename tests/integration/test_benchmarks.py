@@ -77,6 +77,7 @@ SMOKES = [
     ("bench_training.py --smoke", "| loss: peak memory over all logits in fp32, V 512 |"),
     ("bench_runs.py --smoke", "| sweep: time after its first run over the time of the steps in it |"),
     ("bench_launch.py --runs 2", "local, one worker"),
+    ("bench_core.py --items 2", "schema, 11 items: "),
     ("bench_search.py 4 random", "4 trials, random, 8 workers: "),
     ("bench_results.py --runs 20", "load('all'), third time: "),
 ]

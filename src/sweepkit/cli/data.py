@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 import time
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
@@ -30,7 +31,7 @@ examples:
   sweepkit data prepare dataset=climbmix dataset.num_train_shards=8
   sweepkit data prepare dataset=files dataset.path=/data/text tokenizer.vocab_size=8192  (docs/data.md)
   sweepkit data prepare evaluation=core evaluation.core.bundle=eval_bundle.zip   tasks to ask (docs/core.md)
-  sweepkit data stats horizon.sequence_len=256                 what each packing algorithm loses
+  sweepkit data stats horizon.sequence_len=256                 what packing loses, how dense tokens are
   sweepkit data stats dataset=fineweb_edu --format json
 
 Caches go to ~/.cache/sweepkit, or to $SWEEPKIT_CACHE_DIR; all runs share them. A run prepares what it needs
@@ -59,7 +60,7 @@ def add_parser(subparsers: Any) -> None:
     )
     stats = actions.add_parser(
         "stats",
-        help="utilisation, cropped share and its floor by packing algorithm",
+        help="what packing algorithms lose; bytes a token by kind of text, unused rows of the vocabulary",
         epilog="example: sweepkit data stats experiment=mini --format json",
     )
     stats.add_argument("overrides", nargs="*", metavar="OVERRIDE", help=overrides)
@@ -157,14 +158,16 @@ def _summary(prepared: PreparedData) -> dict[str, object]:
 
 
 def _stats(args: argparse.Namespace) -> int:
+    from sweepkit.data import tokenizer_stats
     from sweepkit.data.prepare import prepare
 
     config = _compose(args.overrides)
     prepared = prepare(config)
     length = config.horizon.sequence_len
     rows = [{"algorithm": kind.name} | prepared.packed(length, kind)[1] for kind in PackingAlgorithm]
+    tokenizer = tokenizer_stats.stats(prepared)
     if args.format == "json":
-        print(json.dumps(rows, indent=1))
+        print(json.dumps({"packing": rows, "tokenizer": asdict(tokenizer)}, indent=1))
         return 0
     title = f"{config.dataset.name}, rows of {length:,} tokens, vocabulary {prepared.tokenizer.vocab_size:,}"
     _print_table(
@@ -187,6 +190,15 @@ def _stats(args: argparse.Namespace) -> int:
         "cropped: share of all tokens that no row holds; floor: share in documents beyond the length of a "
         "row, which no packing with BOS at the start of every row can hold",
         file=sys.stderr,
+    )
+    _print_table(
+        "tokenizer",
+        ("text", "bytes a token"),
+        [(name, f"{value:.2f}") for name, value in tokenizer.bytes_per_token.items()],
+    )
+    print(
+        f"{tokenizer.unused:,} of {tokenizer.vocab_size:,} rows of the vocabulary "
+        f"({tokenizer.unused / tokenizer.vocab_size:.1%}) are no token of the training text"
     )
     return 0
 
