@@ -12,7 +12,7 @@ import pytest
 from sweepkit.analysis import combinations
 from sweepkit.config import compose, typed
 from sweepkit.plan import epochs
-from sweepkit.results import export, query, store
+from sweepkit.results import columns, export, query, store
 from sweepkit.results.record import RunDir
 from sweepkit.sweep import frozen, trials
 from sweepkit.sweep.file import SweepFile
@@ -131,7 +131,7 @@ def test_every_configured_field_is_a_typed_column(name: str | None, tmp_path: Pa
 
 def _added(table: pd.DataFrame) -> int:
     """How many columns are fields' alone."""
-    return len([name for name in typed.flatten(compose.compose(BASE)) if name not in ("seed", "init_seed")])
+    return len([name for name in typed.flatten(compose.compose(BASE)) if not columns.find(name)])
 
 
 def test_levels_that_are_names_of_their_own_stay_text(tmp_path: Path) -> None:
