@@ -92,6 +92,7 @@ pytest: $(VENV)/.test-setup
 bench: $(VENV)/.setup
 	$(BIN)/python scripts/bench_training.py $(BENCH_ARGS)
 	$(BIN)/python scripts/bench_runs.py $(BENCH_ARGS)
+	$(BIN)/python scripts/bench_diagnostics.py $(BENCH_ARGS)
 
 SLURM_PACKAGES := slurmctld slurmd slurm-client munge slurmdbd mariadb-server-core mariadb-client-core procps
 slurm-packages:

@@ -19,7 +19,7 @@ from sweepkit.data.prepare import prepare
 from sweepkit.training.diagnostics import StepProbe
 from sweepkit.training.prefetch import Prefetcher
 
-NUM_ROUNDS, NUM_WARM_UP = 25, 3
+NUM_ROUNDS, NUM_WARM_UP = 10, 2
 MINI = [
     *("model.depth=2", "model.aspect_ratio=32", "model.head_dim=32", "model.window_pattern=SSSL"),
     *("horizon.sequence_len=128", "horizon.device_batch_size=16", "horizon.total_batch_size=2048"),

@@ -76,6 +76,7 @@ def test_what_is_not_watched_is_held_to_its_bound_alone(bench: ModuleType) -> No
 SMOKES = [
     ("bench_training.py --smoke", "| loss: peak memory over all logits in fp32, V 512 |"),
     ("bench_runs.py --smoke", "| sweep: time after its first run over the time of the steps in it |"),
+    ("bench_diagnostics.py --smoke", "| diagnostics over the steps between, mini at d2 |"),
     ("bench_launch.py --runs 2", "local, one worker"),
     ("bench_core.py --items 2", "schema, 11 items: "),
     ("bench_search.py 4 random", "4 trials, random, 8 workers: "),

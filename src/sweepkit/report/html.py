@@ -76,6 +76,7 @@ def page(
         cards=cards,
         sections=[part for part in parts if part[2]],
         style=Markup(_HERE.joinpath("page.css").read_text()),
+        script=Markup(_HERE.joinpath("page.js").read_text()),
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         folder=folder,
     )

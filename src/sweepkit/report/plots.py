@@ -23,6 +23,7 @@ from sweepkit.sweep.decision import DecisionRule
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
 _INK = "#010203"  # stands for currentColor until the SVG is written
 GREY = "#8a8a8a"
@@ -93,6 +94,7 @@ def learning_curves(curves: pd.DataFrame, colour: dict[str, str]) -> str:
             axes.set_ylabel(label)
             axes.set_xlabel(_AXIS_NAMES[x])
             axes.xaxis.set_major_formatter(lambda value, _: numbers.scaled(value, fixed=False))
+            answering(axes)
         for axes in grid[len(panels) :]:
             axes.set_visible(False)
         legend(figure, grid[0])
@@ -189,6 +191,19 @@ def svg_of(draw: Any, name: str, size: tuple[float, float]) -> str:
     )
 
 
+def named(axes: Axes, line: Line2D, label: str, detail: str = "") -> None:
+    """Give a line the words that the page says where it is pointed at; lines of one label hide together."""
+    number = axes.figure.axes.index(axes)
+    line.set_gid("|".join(("l", str(number), label.replace("|", "/"), detail)))
+
+
+def answering(axes: Axes) -> None:
+    """Note where a panel with named lines is and what its axes span, both linear; after all is plotted."""
+    number = axes.figure.axes.index(axes)
+    ends = (f"{end:.9g}" for end in (*axes.get_xlim(), *axes.get_ylim()))
+    axes.patch.set_gid("|".join(("a", str(number), *ends)))
+
+
 def _lines(axes: Axes, rows: pd.DataFrame, x: str, y: str, colour: dict[str, str]) -> None:
     """Every run thin, and the mean over the seeds of a variant thick where all of them have a value."""
     rows = rows.dropna(subset=[x, y])
@@ -198,11 +213,13 @@ def _lines(axes: Axes, rows: pd.DataFrame, x: str, y: str, colour: dict[str, str
         marker = "o" if y == "val_bpb" and cells["step"].nunique() <= 25 else ""
         for _, run in cells.groupby("run_id", sort=False):
             thin = _thinned(run)
-            axes.plot(_floats(thin[x]), _floats(thin[y]), color=shade, lw=0.7, alpha=0.4)
+            (line,) = axes.plot(_floats(thin[x]), _floats(thin[y]), color=shade, lw=0.7, alpha=0.4)
+            named(axes, line, str(variant), f"seed {run['seed'].iloc[0]}")
         by_step = cells.groupby("step").agg(x=(x, "mean"), y=(y, "mean"), n=(y, "size"))
         mean = _thinned(by_step[by_step["n"] == by_step["n"].max()])
-        axes.plot(_floats(mean["x"]), _floats(mean["y"]), color=shade, lw=1.8, marker=marker, ms=3,
-                  label=str(variant), zorder=2 if variant == REFERENCE else 3)  # fmt: skip
+        (line,) = axes.plot(_floats(mean["x"]), _floats(mean["y"]), color=shade, lw=1.8, marker=marker, ms=3,
+                            label=str(variant), zorder=2 if variant == REFERENCE else 3)  # fmt: skip
+        named(axes, line, str(variant), "mean")
 
 
 def _thinned(rows: pd.DataFrame) -> pd.DataFrame:

@@ -8,7 +8,7 @@ import numpy as np
 
 from sweepkit.analysis.diagnosis_case import Case
 from sweepkit.analysis.diagnosis_limits import LIMITS
-from sweepkit.report.plots import GREY, PALETTE, legend, svg_of
+from sweepkit.report.plots import GREY, PALETTE, answering, legend, named, svg_of
 from sweepkit.results.diagnosed import LAYER_MEASURES, Diagnosed, Histogram, log10, ratio_log10
 
 if TYPE_CHECKING:
@@ -31,12 +31,14 @@ def ratios(case: Case) -> str:
         for axes, (what, name) in zip(grid, _RATIOS.items(), strict=True):
             for place, role in enumerate(roles):
                 values = [_or_nan(case.ratio(row, role, what)) for row in case.rows]
-                axes.plot(
+                (line,) = axes.plot(
                     [row.step for row in case.rows], values, color=PALETTE[place % len(PALETTE)], lw=1.5,
                     marker="o", ms=2.5, label=role,
                 )  # fmt: skip
+                named(axes, line, role)
             axes.set_title(f"{name}, log10")
             axes.set_xlabel("optimizer step")
+            answering(axes)
         grid[0].axhline(LIMITS["update_data_log10"].value, color=GREY, lw=1, ls="--")
         legend(figure, grid[0])
 

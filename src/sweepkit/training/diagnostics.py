@@ -33,7 +33,7 @@ from sweepkit.training.engine import Engine
 
 _MAX_ELEMENTS = 1 << 22
 #: Elements of a parameter's gradient that its group's histogram counts, at the most.
-_MAX_COUNTED = 1 << 16
+_MAX_COUNTED = 1 << 14
 
 
 class StepProbe:
