@@ -18,8 +18,8 @@ from sweepkit import fsio
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.promotion.verdict_record import Final
 from sweepkit.report import inside, numbers, sections, stamp
-from sweepkit.report.block import Block
 from sweepkit.report.content import Content, gather
+from sweepkit.report.page_block import Block
 from sweepkit.results.record import RunDir
 
 _HERE = Path(__file__).parent

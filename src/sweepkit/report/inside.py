@@ -13,8 +13,8 @@ from sweepkit.analysis.diagnosis_case import Case, Finding
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.printable import counted
 from sweepkit.report import plots_inside
-from sweepkit.report.block import Block
 from sweepkit.report.content import Content
+from sweepkit.report.page_block import Block
 from sweepkit.report.sheet import Sheet
 from sweepkit.results.record import RunDir
 

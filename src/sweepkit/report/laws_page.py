@@ -10,7 +10,7 @@ from markupsafe import Markup
 from sweepkit import fsio
 from sweepkit.analysis.laws.fitting import Fit
 from sweepkit.report import html, plots_laws, sheets_laws
-from sweepkit.report.block import Block
+from sweepkit.report.page_block import Block
 
 
 def write(found: Fit, source: str, path: Path) -> Path:

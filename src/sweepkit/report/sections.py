@@ -24,8 +24,8 @@ from sweepkit.report import (
     sheets,
     sheets_findings,
 )
-from sweepkit.report.block import Block
 from sweepkit.report.content import NOT_RUN, Content
+from sweepkit.report.page_block import Block
 from sweepkit.report.sheet import Mark
 from sweepkit.sweep import last_rung, tested
 from sweepkit.sweep.decision import AXES, DecisionRule
