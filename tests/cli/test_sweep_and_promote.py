@@ -136,6 +136,9 @@ def test_promote_climbs_and_tells(launcher: FakeLauncher, a_sweep: Path, capsys:
     assert "adopted      rate=up" in out
     assert "rejected     rate=tenth" in out
     assert "to the next rung: rate=up" in out
+    assert "forecast: effects at d4 as expected:" in out
+    assert "forecast: the reference's loss at d6 is" in out
+    assert out.index("forecast: effects at d4") < out.index("d6: "), "before it is paid for"
     assert "report.html" in out
 
 

@@ -19,7 +19,7 @@ from sweepkit.sweep.decision import STEPS_ALONE
 @pytest.fixture
 def sweep_dir(own_results_dir: Path) -> Path:
     rule = dataclasses.replace(RULE, axes=STEPS_ALONE)
-    frozen = freeze(own_results_dir, ["holds", "nothing"], (2, 4), seeds=3, rule=rule, name="mine")
+    frozen = freeze(own_results_dir, ["holds", "nothing"], (2, 4), seeds=3, rule=rule, name="rounds-mine")
     climb(World(frozen, EFFECTS, on_disk=True))
     return frozen.sweep_dir
 
@@ -28,8 +28,8 @@ def test_forecasts_are_shown_and_scored_once(
     sweep_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    shutil.copytree(sweep_dir, tmp_path / "results" / "published" / "mine")  # is not counted twice
-    assert main(["forecasts", "mine"]) == 0
+    shutil.copytree(sweep_dir, tmp_path / "results" / "published" / sweep_dir.name)  # is not counted twice
+    assert main(["forecasts", "rounds"]) == 0
     shown = capsys.readouterr().out
     assert "reference's loss" in shown
     assert "Score over 1 sweep so far" in shown
@@ -40,7 +40,7 @@ def test_forecasts_are_shown_and_scored_once(
     read = pd.read_csv(tmp_path / "table.csv")
     assert read["measured"].tolist() == pytest.approx(table["measured"].tolist())
     assert set(read["kind"]) == {"loss", "effect"}
-    blocks = sections.forecasts(gather("mine"))
+    blocks = sections.forecasts(gather(sweep_dir.name))
     assert [block.kind for block in blocks] == ["soft", "table", "title", "table"]
     assert blocks[-1].value.rows == forecast_record.score_sheet(table).rows
 

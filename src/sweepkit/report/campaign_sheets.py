@@ -8,14 +8,27 @@ from dataclasses import dataclass
 from sweepkit.campaign.course import Course
 from sweepkit.campaign.walk import Step
 from sweepkit.promotion.verdict_record import Final, Outcome, Verdict
-from sweepkit.report import numbers
+from sweepkit.report import forecast_record, numbers
 from sweepkit.report.sheet import Mark, Sheet
 
 
 def sheets(course: Course, steps: Sequence[Step]) -> list[Sheet]:
     """All that there is to tell by now."""
-    found = [rounds(course, steps), against_the_first(course, steps), ablation(course, steps)]
+    found = [
+        rounds(course, steps),
+        against_the_first(course, steps),
+        ablation(course, steps),
+        foretold(steps),
+    ]
     return [sheet for sheet in found if sheet.rows]
+
+
+def foretold(steps: Sequence[Step]) -> Sheet:
+    """How what the rounds' rungs were expected to show has come out."""
+    folders = [step.standing.folder for step in steps if step.standing]
+    sheet = forecast_record.score_sheet(forecast_record.of_all(folders)[0])
+    sheet.notes[:0] = ["forecasts that were written down before each rung was run"] if sheet.rows else []
+    return sheet
 
 
 def rounds(course: Course, steps: Sequence[Step]) -> Sheet:
