@@ -119,7 +119,8 @@ def _frozen(sweep: SweepFile, written: dict[str, str], folder: Path) -> Code:
             base = made.alone(places[named[0]], named[0])
         elif "base" in written:  # on top of what runs here, as a level would be
             named = [written["base"]]
-            base = Making(scratch, made.here(), folder).level("base", named[0])
+            where = FIELD if sweep.name == SINGLE else "base"
+            base = Making(scratch, made.here(), folder).level(where, named[0])
         elif WORKTREE in written.values():
             base = made.last_commit()
         else:
