@@ -13,6 +13,8 @@ import yaml  # type: ignore[import-untyped]
 
 from sweepkit import exit_status
 from sweepkit.cli.main import main
+from sweepkit.config.schema import LauncherConfig, SlurmConfig
+from sweepkit.errors import ConfigError
 from sweepkit.launch.slurm import cluster, shards, submissions
 from sweepkit.launch.slurm.task import CHECKPOINT_SIGNAL, Task
 from sweepkit.plan.command_plan import CommandPlan
@@ -110,6 +112,12 @@ def test_a_command_is_started_by_one_process_however_many_it_has(
     assert main(["sweep", write(1), *SLURM, "launcher.slurm.runs_per_task=1"]) == 0
     array = next(item for item in submissions.read_all(results) if item.tasks)
     path = submissions.folder(results) / "shards" / array.shards[0]
+    launcher = LauncherConfig(processes_per_run=8, slurm=SlurmConfig(gpus=8, cpus=4))
+    needed = shards.resources(shards.read(path), launcher)
+    assert (needed.gpus, needed.cpus, needed.mem_gib, needed.processes_per_node) == (8, 32, 32, 1)
+    launcher.slurm.nodes = 2
+    with pytest.raises(ConfigError, match="nodes is 2, but must be 1 for a command"):
+        shards.resources(shards.read(path), launcher)
     monkeypatch.setenv("SLURM_PROCID", "1")
     task = Task(path, results, num_workers=1, max_attempts=3, max_requeues=3, processes_per_run=2)
     assert task() == {}

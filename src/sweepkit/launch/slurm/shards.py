@@ -15,9 +15,9 @@ from types import MappingProxyType
 from sweepkit import fsio
 from sweepkit.config import typed
 from sweepkit.config.schema import LauncherConfig
-from sweepkit.errors import DamagedError
+from sweepkit.errors import DamagedError, invalid
 from sweepkit.launch.choose import grouped, outlast_compiling
-from sweepkit.plan.command_plan import Plan
+from sweepkit.plan.command_plan import CommandPlan, Plan
 from sweepkit.plan.run_spec import RunSpec
 
 _START_MIN = 10.0  # importing, preparing data, compiling
@@ -161,6 +161,11 @@ def resources(shard: Shard, launcher: LauncherConfig, max_min: int | None = None
     if not isinstance(mem_gib, int):
         largest = max(plan.estimated_peak_memory_gib or 0.0 for plan in shard.plans)
         mem_gib = math.ceil(slurm.workers_per_task * processes_per_node * (largest + _WORKER_GIB))
+    if isinstance(shard.plans[0], CommandPlan):  # one task, which starts its processes itself
+        if slurm.nodes > 1:
+            contract = "be 1 for a command, which stays on one node"
+            raise invalid("launcher.slurm.nodes", slurm.nodes, contract, "leave it out")
+        return Resources(slurm.gpus, slurm.cpus * processes_per_node, mem_gib, time_min)
     return Resources(slurm.gpus, slurm.cpus, mem_gib, time_min, slurm.nodes, processes_per_node)
 
 

@@ -96,7 +96,7 @@ class Task:
         A command starts its processes itself, so that the first has it alone.
         """
         if isinstance(plans[0], CommandPlan):
-            return os.environ["SLURM_PROCID"] == "0"
+            return os.environ.get("SLURM_PROCID", "0") == "0"
         rendezvous()
         from sweepkit.distributed import team
         from sweepkit.training import follow
