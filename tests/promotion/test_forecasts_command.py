@@ -40,6 +40,13 @@ def test_forecasts_are_shown_and_scored_once(
     read = pd.read_csv(tmp_path / "table.csv")
     assert read["measured"].tolist() == pytest.approx(table["measured"].tolist())
     assert set(read["kind"]) == {"loss", "effect"}
+    shutil.copytree(sweep_dir, sweep_dir.with_name("torn"))
+    (sweep_dir.with_name("torn") / "plan.jsonl").unlink()
+    (sweep_dir.with_name("torn") / "forecast-2.json").write_text("{}")
+    assert main(["forecasts"]) == 0
+    told = capsys.readouterr()
+    assert "Score over 1 sweep so far" in told.out
+    assert "torn" in told.err
     blocks = sections.forecasts(gather(sweep_dir.name))
     assert [block.kind for block in blocks] == ["soft", "table", "title", "table"]
     assert blocks[-1].value.rows == forecast_record.score_sheet(table).rows

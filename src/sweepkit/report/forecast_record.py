@@ -11,7 +11,7 @@ import pandas as pd
 from sweepkit import fsio
 from sweepkit.analysis.next_rung import CONFIDENCE, EFFECT
 from sweepkit.config import typed
-from sweepkit.errors import ConfigError, DamagedError
+from sweepkit.errors import ConfigError, DamagedError, SweepkitError
 from sweepkit.promotion import forecast, forecast_scores
 from sweepkit.promotion.forecast_scores import HIT, MISS
 from sweepkit.promotion.verdict_record import Promotion
@@ -52,10 +52,14 @@ def compared(sweep_dir: Path) -> tuple[pd.DataFrame, list[str]]:
 
 
 def of_all(sweep_dirs: Iterable[Path]) -> tuple[pd.DataFrame, list[str]]:
-    """``compared`` of several sweeps under each other."""
+    """``compared`` of several sweeps under each other; one that cannot be read is a problem named."""
     tables, problems = [], []
     for sweep_dir in sweep_dirs:
-        table, wrong = compared(sweep_dir)
+        try:
+            table, wrong = compared(sweep_dir)
+        except SweepkitError as error:  # of one sweep: the others' forecasts are as good as before
+            problems.append(str(error))
+            continue
         tables.append(table)
         problems += wrong
     filled = [table for table in tables if len(table)]
