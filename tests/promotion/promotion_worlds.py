@@ -139,7 +139,7 @@ def with_holdout(variant: str, depth: int, seed: int, last: int = 6) -> dict[str
     return {"config": RunConfig(seed=seed, evaluation=EvaluationConfig(streams=streams))}
 
 
-def with_seed(made_up: RunPlan, seed: int, number: int) -> RunPlan:
+def with_seed(made_up: RunPlan, seed: int, number: int, trees: object = None) -> RunPlan:
     """Another replicate of a made-up plan, in place of ``amendments.with_seed``."""
     return replace(
         made_up,

@@ -6,8 +6,7 @@ k-th one at the level α / 2^k. Since the plan itself has spent α, the chance o
 then at most α × (2 − 2^−k), below 2α however often somebody amends; every verdict and message says the sum.
 
 ``results/<sweep>/amendment-K.json`` holds one amendment: its variants, seeds and runs, the decision that it
-amends, a hash of itself and of what came before. It is created at once or not at all, and never replaced, so
-that drivers that start together agree; a silent edit is refused.
+amends and a hash of what came before (``chain.py``).
 """
 
 from __future__ import annotations
@@ -15,25 +14,24 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sweepkit import errors, fsio
+from sweepkit import errors
 from sweepkit.code import planner
 from sweepkit.code.planner import Trees
 from sweepkit.config import typed
-from sweepkit.errors import ConfigError, DamagedError, FrozenPlanError
+from sweepkit.errors import FrozenPlanError
 from sweepkit.plan.command_plan import CommandPlan, Plan
-from sweepkit.sweep import command_runs, horizons, reference_runs
+from sweepkit.sweep import chain, command_runs, horizons, reference_runs
 from sweepkit.sweep.cell import VARIANT, Cell
 from sweepkit.sweep.seen import Past
 
 SCHEMA_VERSION = 1
 #: Fewer seeds decide nothing.
 MIN_SEEDS = 2
-_FILE = re.compile(r"amendment-([1-9][0-9]*)\.json")
+_STEM = "amendment"
 
 
 @dataclass(frozen=True)
@@ -78,49 +76,18 @@ def total(alpha: float, number: int) -> float:
 
 
 def load(sweep_dir: Path, frozen_sha256: str) -> tuple[Amendment, ...]:
-    """All amendments of a sweep, in order.
-
-    Raises:
-        FrozenPlanError: one was edited, is missing, or belongs to another plan.
-        SweepkitError: a newer version wrote one.
-    """
-    found: list[Amendment] = []
-    previous = frozen_sha256
-    for place, there in enumerate(files(sweep_dir), start=1):
-        path = sweep_dir / f"amendment-{place}.json"
-        try:
-            amendment = read(path)
-            is_intact = amendment.previous == previous and path == there
-        except (FileNotFoundError, DamagedError, ConfigError):
-            is_intact = False
-        if not is_intact:
-            raise FrozenPlanError(
-                f"{path} is missing, edited or of another plan, but must be what was recorded before its "
-                f"first run; restore it, or delete {path.parent} and start the sweep again (finished runs "
-                "are kept)"
-            )
-        found.append(amendment)
-        previous = amendment.sha256
-    return tuple(found)
+    """All amendments of a sweep, in order. Raises what ``chain.load`` does."""
+    return chain.load(sweep_dir, _STEM, Amendment, SCHEMA_VERSION, frozen_sha256)
 
 
 def files(sweep_dir: Path) -> list[Path]:
     """The files of amendments, in order."""
-    found = {int(match[1]): path for path in sweep_dir.iterdir() if (match := _FILE.fullmatch(path.name))}
-    return [found[number] for number in sorted(found)]
+    return chain.files(sweep_dir, _STEM)
 
 
 def read(path: Path) -> Amendment:
-    """An amendment, without looking at those before it.
-
-    Raises:
-        FileNotFoundError: there is none.
-        DamagedError, ConfigError: it was edited.
-        SweepkitError: a newer version wrote it.
-    """
-    content = fsio.read_json(path)
-    fsio.check_version(path, content, SCHEMA_VERSION)
-    return dataclasses.replace(typed.load(Amendment, content), sha256=fsio.digest(content))
+    """An amendment, without looking at those before it. Raises what ``chain.read`` does."""
+    return chain.read(path, Amendment, SCHEMA_VERSION)
 
 
 def propose(
@@ -201,18 +168,8 @@ def with_seed(plan: Plan, seed: int, number: int, trees: Trees | None = None) ->
 
 
 def record(sweep_dir: Path, amendment: Amendment) -> None:
-    """Write an amendment; another driver that was first with the very same is fine.
-
-    Raises:
-        FrozenPlanError: another amendment of that number was recorded meanwhile.
-    """
-    content = fsio.finite(typed.dump(amendment))
-    path = sweep_dir / f"amendment-{amendment.number}.json"
-    if not fsio.create_json(path, content) and fsio.read_json(path) != content:
-        raise FrozenPlanError(
-            f"{path} was recorded by another command meanwhile and asks for something else; look at it with "
-            "sweepkit status, and go on with what it asks for"
-        )
+    """Write an amendment. Raises what ``chain.record`` does."""
+    chain.record(sweep_dir / f"{_STEM}-{amendment.number}.json", amendment)
 
 
 def check_count(asked: int, there: int) -> None:
