@@ -17,7 +17,9 @@ MAX_SEEDS = 200
 def power(effect: float, standard_error: float, df: float, alpha: float) -> float:
     """Chance that a true improvement of size ``effect`` > 0 gives a one-sided p of at most ``alpha``."""
     critical = -float(special.stdtrit(df, alpha))
-    return 1.0 - float(special.nctdtr(df, effect / standard_error, critical))
+    chance = 1.0 - float(special.nctdtr(df, effect / standard_error, critical))
+    # far out scipy knows no number; there the noise's own error hardly matters
+    return float(special.ndtr(effect / standard_error - critical)) if math.isnan(chance) else chance
 
 
 def minimum_detectable_effect(standard_error: float, df: float, alpha: float, chance: float = POWER) -> float:

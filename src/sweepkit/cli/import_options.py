@@ -51,7 +51,12 @@ def add_parser(subparsers: Any) -> None:
         "--name", metavar="NAME", help="of the folder in the results folder (default: the file's)"
     )
     parser.add_argument(
-        "--map", metavar="THEIRS=OURS", nargs="+", action="extend", default=[], help="names of columns"
+        "--map",
+        metavar="THEIRS=OURS",
+        nargs="+",
+        action="extend",
+        default=[],
+        help="names of columns, any number of them",
     )
     parser.add_argument(
         "--parse",

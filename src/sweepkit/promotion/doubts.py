@@ -22,6 +22,8 @@ from sweepkit.sweep.decision import DecisionRule
 
 #: Two seeds cannot tell which of the reference's runs is off, nor whether it is noisier than its variants.
 MIN_SEEDS = 3
+#: Of more seeds no single one carries a verdict, and leaving each out takes its time.
+_MOST_SEEDS = 64
 
 
 @dataclass(frozen=True)
@@ -79,14 +81,14 @@ def without_each(
     apart: Sequence[str],
     judged: Callable[[pd.DataFrame], tuple[list[Effect], Mapping[str, float]]],
 ) -> dict[str, list[LeftOut]]:
-    """Variant → the verdict on all axes that count without each of the reference's seeds.
+    """Variant → the verdict on all axes that count without each of the reference's seeds, where few are.
 
     Args:
         judged: gives the effects of some of the rows, and each variant's largest p over its axes.
     """
     seeds = sorted(set(rows.loc[(rows["variant"] == REFERENCE) & rows[decision.metric].notna(), "seed"]))
     told: dict[str, list[LeftOut]] = {}
-    for seed in seeds if len(seeds) >= MIN_SEEDS else ():
+    for seed in seeds if MIN_SEEDS <= len(seeds) <= _MOST_SEEDS else ():
         rest = rows[rows["seed"] != seed]
         found, p_of = judged(rest)
         for are_apart in (False, True):

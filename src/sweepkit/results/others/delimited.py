@@ -10,6 +10,7 @@ import csv
 import gzip
 import hashlib
 import io
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from sweepkit.errors import ConfigError, invalid
 from sweepkit.results.others import wandb_chart
 from sweepkit.results.others.source import Source
 
-_MARKS = ",;\t|"
+_MARKS, _RARE = ",;\t|", "~^:\x1f\x01"
 _NAMES = {"\t": "tab", " ": "blank"}
 _WORDS = {"tab": "\t", "\\t": "\t", "blank": " ", "space": " "}
 _BYTE_ORDER = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
@@ -52,7 +53,7 @@ def read(path: Path, kind: str, delimiter: str | None = None) -> Source:
         cells,
         [f"line {line}" for line, _ in body],
         hashlib.sha256(data).hexdigest(),
-        "," if mark == ";" else ".",  # who separates by semicolons writes 0,91
+        _decimal(body, mark),
     )
     if unnamed:  # what pandas writes in front of every row
         found.notes.append("the first column has no name and is left out: it numbers the rows")
@@ -75,15 +76,40 @@ def _text(path: Path, data: bytes) -> str:
 
 
 def _mark(text: str) -> str:
-    """What separates the columns: of commas, semicolons, tabs and bars what the header has most of."""
-    header = next((line for line in text.splitlines() if line.strip()), "")
-    outside = "".join(header.split('"')[::2])  # a quoted name may hold a comma
-    return max(_MARKS, key=outside.count)
+    """What separates the columns: of commas, semicolons, tabs and bars what the header has most of.
+
+    Where it has none of them, a rarer mark, or blanks, that every line has as many of.
+    """
+    lines = [line for line in text.splitlines() if line.strip()]
+    header = "".join(lines[0].split('"')[::2]) if lines else ""  # a quoted name may hold a comma
+    mark = max(_MARKS, key=header.count)
+    if header.count(mark):
+        return mark
+    for rare in _RARE:
+        if header.count(rare) and all(line.count(rare) == header.count(rare) for line in lines):
+            return rare
+    num = len(header.split())
+    return " " if num > 1 and all(len(line.split()) == num for line in lines) else mark
+
+
+def _decimal(body: Sequence[tuple[int, list[str]]], mark: str) -> str:
+    """The decimal mark: who separates by semicolons writes 0,91; of others a cell has to tell.
+
+    A comma before three digits may also be one of thousands, and tells nothing.
+    """
+    if mark in (",", ";"):
+        return "," if mark == ";" else "."
+    cells = [cell.strip() for _, row in body for cell in row]
+    has_points = any(re.fullmatch(r"[+-]?\d+\.\d+", cell) for cell in cells)
+    has_commas = any(re.fullmatch(r"[+-]?\d+,(?!\d{3}$)\d+", cell) for cell in cells)
+    return "," if has_commas and not has_points else "."
 
 
 def _rows(path: Path, text: str, mark: str) -> list[tuple[int, list[str]]]:
     """Line and cells of every row that is not blank."""
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=mark, skipinitialspace=True, strict=True)
+    reader = csv.reader(
+        io.StringIO(text, newline=""), delimiter=mark, skipinitialspace=mark != "\t", strict=True
+    )
     found = []
     try:
         start = 1

@@ -89,6 +89,10 @@ def _renamed(cells: pd.DataFrame, source: Source, how: Mapping, notes: list[str]
     """With our names, and the variant's made of several columns where that was asked for."""
     for theirs, ours in how.names.items():
         _check_there(cells, theirs, "--map", source)
+        if theirs == "run_id" and source.curves is not None:
+            raise invalid(
+                "--map", theirs, "keep its name, by which curves find their run", "say --variant run_id"
+            )
         if ours != theirs and ours in cells and ours not in how.names:
             remedy = f"give that one another name too (--map {ours}=their_{ours})"
             raise invalid(f"--map {theirs}", ours, f"be no other column of {source.name}", remedy)
@@ -165,8 +169,9 @@ def _typed(
             nans = sum(values.is_nan(cell) for cell in here)
             if nans:
                 notes.append(
-                    f"{counted(nans, 'cell')} of {name} say NaN, taken as missing; a run that diverged has "
-                    "inf there, or diverged in a column state"
+                    f"NaN in {counted(nans, 'cell')} of {name}: taken as missing; a run that diverged has "
+                    "inf "
+                    "there, or diverged in a column state"
                 )
     return pd.DataFrame(found), own
 

@@ -14,13 +14,22 @@ from sweepkit.results.others.source import Source
 #: What a row is measured by, beside its metrics: where all of it is equal, two rows are one run.
 _MEASURED = ("train_time_s", "median_step_time_s", "tokens_per_s", "mfu", "final_train_loss")
 
+_DIGITS = 8
+
 
 def once(frame: pd.DataFrame, source: Source, how: Mapping, notes: list[str]) -> pd.DataFrame:
-    """Every run once: rows that agree in all cells, or in name and in all that was measured, are one."""
-    named = [name for name in ("variant", "depth", "num_steps") if name in frame]
+    """Every run once.
+
+    Rows are one run that agree in all cells, or in name, seed and all that was measured. Where a row tells a
+    name and a short number alone, two runs may have ended alike: that is said.
+    """
+    named = [name for name in ("variant", "depth", "num_steps", "seed") if name in frame]
     measured = [name for name in (*how.compared, *_MEASURED) if name in frame]
-    whole = frame.drop(columns="_row")
-    is_copy = whole.duplicated()
+    whole = frame.drop(columns=["_row", "state"])
+    is_alike = whole.duplicated() & whole.drop(columns=named).notna().any(axis=1)
+    is_copy = is_alike.copy()
+    if set(whole) <= {*named, *how.compared, *how.variant}:
+        is_copy &= frame[measured].map(_is_long).any(axis=1)
     if "variant" in frame and len(measured) > 1:
         has_all = frame[measured].notna().all(axis=1)
         is_copy |= has_all & frame.duplicated([*named, *measured])
@@ -28,6 +37,11 @@ def once(frame: pd.DataFrame, source: Source, how: Mapping, notes: list[str]) ->
         again = frame["run_id"].notna() & frame.duplicated("run_id")
         _check_ids(frame, again & ~is_copy, source)
         is_copy |= again
+    if how.duplicates == DROP:
+        is_copy |= is_alike
+    elif (is_alike & ~is_copy).any():
+        rows = source.listed(frame["_row"][is_alike & ~is_copy])
+        notes.append(f"rows that tell what others tell ({rows}) are taken for runs that ended alike")
     if not is_copy.any() or how.duplicates == KEEP:
         return frame
     row = frame[is_copy].iloc[0]
@@ -45,6 +59,11 @@ def once(frame: pd.DataFrame, source: Source, how: Mapping, notes: list[str]) ->
         f"be a run of its own ({what}; {counted(int(is_copy.sum()), 'such row')})",
         remedy,
     )
+
+
+def _is_long(value: object) -> bool:
+    """Whether two runs would hardly have a number in common by chance."""
+    return len(str(value).replace(".", "").lstrip("0")) >= _DIGITS and not pd.isna(value)
 
 
 def _first_like(frame: pd.DataFrame, row: pd.Series[Any], names: list[str]) -> int:

@@ -24,7 +24,8 @@ def as_runs(chart: Source) -> Source:
     """A row a run: ``run_id``, ``step`` and a column a metric."""
     names = [str(name) for name in chart.cells.columns]
     logged = [name for name in names if _BETWEEN in name and not name.endswith(_ENDS)]
-    steps = list(chart.cells[names[0]])
+    # a chart over time has no steps
+    steps = list(chart.cells[names[0]]) if names[0].lower() in ("step", "_step") else [""] * len(chart.cells)
     rows: dict[str, dict[str, object]] = {}
     curves: dict[tuple[str, str], dict[str, object]] = {}
     for name in logged:
@@ -38,7 +39,7 @@ def as_runs(chart: Source) -> Source:
     metrics = dict.fromkeys(name.rpartition(_BETWEEN)[2] for name in logged)
     columns = ["run_id", "step", *metrics]
     cells = pd.DataFrame([{name: row.get(name, "") for name in columns} for row in rows.values()])
-    found = pd.DataFrame(list(curves.values()), columns=columns, dtype=object)
+    found = pd.DataFrame(list(curves.values()), columns=columns, dtype=object) if any(steps) else None
     places = [f"columns of {run_id}" for run_id in rows]
     note = "a chart's export: every run has the last value that the chart shows of it"
     return Source(
