@@ -63,7 +63,7 @@ def once(frame: pd.DataFrame, source: Source, how: Mapping, notes: list[str]) ->
 
 def _is_long(value: object) -> bool:
     """Whether two runs would hardly have a number in common by chance."""
-    return len(str(value).replace(".", "").lstrip("0")) >= _DIGITS and not pd.isna(value)
+    return isinstance(value, float) and len(str(value).replace(".", "").lstrip("0")) >= _DIGITS
 
 
 def _first_like(frame: pd.DataFrame, row: pd.Series[Any], names: list[str]) -> int:
