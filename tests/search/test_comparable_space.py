@@ -31,6 +31,7 @@ CASES: dict[str, tuple[list[str], list[Any]]] = {
     "dataset.revision": (["dataset=climbmix"], ["1" * 40, "2" * 40]),
     "dataset.shard_pattern": (["dataset=climbmix"], ["a_{index:05d}.parquet", "b_{index:05d}.parquet"]),
     "evaluation.max_bytes": ([], [65536, 131072]),
+    "evaluation.rows": ([], ["stream", "best_fit"]),
     "horizon.sequence_len": ([], [128, 256]),
 }
 OWN = {name for name in CASES if name.startswith("dataset.")}
