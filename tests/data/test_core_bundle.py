@@ -80,6 +80,15 @@ def test_a_pin_holds(bundle: Path, tmp_path: Path) -> None:
         core_items.load(config(path, sha256="0" * 64))
 
 
+def test_numbers_are_asked_as_text(bundle: Path) -> None:
+    path = bundle / "eval_data" / "endings.jsonl"
+    path.write_text('{"query": 12, "choices": [3, 4.5, "x"], "gold": 1}\n')
+    core = core_items.load(config(bundle, tasks=["endings"]))
+    assert core is not None and core.tasks[0].items == [
+        {"query": "12", "choices": ["3", "4.5", "x"], "gold": 1}
+    ]
+
+
 def missing(bundle: Path) -> None:
     (bundle / "eval_data" / "beginnings.jsonl").unlink()
 

@@ -106,6 +106,7 @@ def _items(bundle: Bundle, task: Task) -> list[Item]:
         except (ValueError, RecursionError) as error:
             why = f"line {number} of {task.items} is no JSON ({error})"
             raise core_bundle.refused(bundle, task.label, why) from error
+        item = _in_words(item)
         if wrong := _wrong(item, task.kind):
             why = f"line {number} of {task.items} has {wrong}"
             raise core_bundle.refused(bundle, task.label, why)
@@ -113,6 +114,24 @@ def _items(bundle: Bundle, task: Task) -> list[Item]:
     if not items:
         raise core_bundle.refused(bundle, task.label, f"{task.items} has no item")
     return items
+
+
+def _in_words(item: Any) -> Any:
+    """An item with its numbers as text, but for ``gold``: a template would write them so."""
+
+    def said(value: Any) -> Any:
+        return str(value) if isinstance(value, int | float) else value
+
+    if not isinstance(item, dict):
+        return item
+    return {
+        name: value
+        if name == "gold"
+        else [said(each) for each in value]
+        if isinstance(value, list)
+        else said(value)
+        for name, value in item.items()
+    }
 
 
 def _wrong(item: object, kind: TaskKind) -> str | None:
