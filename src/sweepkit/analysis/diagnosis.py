@@ -7,6 +7,7 @@ and is as it should be.
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -75,7 +76,10 @@ def _missing(case: Case) -> Iterator[str]:
 
 
 def _notes(case: Case) -> Iterable[str]:
-    """The gradient noise scale, beside the batch (arXiv 1812.06162)."""
+    """What cautious decay spares; the gradient noise scale, beside the batch (arXiv 1812.06162)."""
+    shares = [share for row in case.later if (share := case.decay_masked(row)) is not None]
+    if shares:
+        yield f"weight decay spares {statistics.median(shares):.0%} of the matrices in a step (median)"
     found = [row.whole for row in case.later[len(case.later) // 2 :]]
     pairs = [(it["noise_trace"], it["gradient_square"]) for it in found if "noise_trace" in it]
     known = [(trace, square) for trace, square in pairs if trace is not None and square is not None]

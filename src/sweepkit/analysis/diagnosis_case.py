@@ -100,3 +100,10 @@ class Case:
         over = diagnosed.together((getattr(row.parameters[name], what), n) for name, n in sizes.items())
         under = diagnosed.together((row.parameters[name].weight, n) for name, n in sizes.items())
         return ratio_log10(over, under)
+
+    def decay_masked(self, row: Diagnosed) -> float | None:
+        """Share of the matrices' elements that cautious weight decay left alone."""
+        sizes = {name: math.prod(weight.shape) for name, weight in self.members("matrix").items()}
+        found = [(row.parameters[name].decay_masked, size) for name, size in sizes.items()]
+        known = [(share, size) for share, size in found if share is not None]
+        return sum(share * size for share, size in known) / sum(size for _, size in known) if known else None

@@ -139,18 +139,6 @@ def growth(case: Case) -> Iterator[Finding]:
             said = f"{name} has grown to {most:.0f}× what it began as"
             cause = f"its learning rate is too high ({case.rate(role)}), or its weight decay too low"
             yield Finding("weights_run_away", name, last.step, most, limit, said, cause)
-    masked = LIMITS["decay_masked"].value
-    shares = []
-    for row in case.later:
-        sizes = {name: math.prod(weight.shape) for name, weight in case.members("matrix").items()}
-        found = [(row.parameters[name].decay_masked, size) for name, size in sizes.items()]
-        known = [(share, size) for share, size in found if share is not None]
-        if known:
-            shares.append(sum(share * size for share, size in known) / sum(size for _, size in known))
-    if shares and (share := statistics.median(shares)) > masked:
-        said = f"{share:.0%} of the matrices moves away from 0 in each step, so that weight decay spares it"
-        cause = f"weights run away under a learning rate that is too high ({case.rate('matrix')})"
-        yield Finding("decay_masked", "group matrix", case.later[0].step, share, masked, said, cause)
 
 
 def _is_drawn(weight: Weight) -> bool:
