@@ -13,6 +13,7 @@ from sweepkit.cli import main
 from sweepkit.config.schema import LauncherConfig
 from sweepkit.errors import ConfigError
 from sweepkit.plan.run_plan import RunPlan
+from sweepkit.report import content, numbers, search_front
 from sweepkit.results.record import RunDir, RunState
 from sweepkit.search import best_point, drive, study
 from sweepkit.sweep import trials
@@ -68,6 +69,10 @@ def test_the_front_is_what_brute_force_finds(
     assert [row["trial"] for row in rows] == sorted(on_it, key=values.__getitem__)
     for row in rows:
         assert (row["val_bpb"], -row["tokens_per_s"]) == pytest.approx(values[row["trial"]])
+    _, picture, table = search_front.front(content.gather("s", tmp_path))
+    shown = [tuple(row[1:]) for row in table.value.rows]
+    assert shown == [(numbers.plain(row["val_bpb"]), numbers.plain(row["tokens_per_s"])) for row in rows]
+    assert "<svg" in picture.value
     told = study.load(sweep.sweep_dir)
     assert sorted(item.user_attrs[study.NUMBER] for item in told.best_trials) == sorted(on_it)
     for item in told.get_trials():

@@ -21,6 +21,7 @@ from sweepkit.report import (
     numbers,
     plot_frontier,
     plots,
+    search_front,
     sheets,
     sheets_findings,
 )
@@ -318,6 +319,7 @@ SECTIONS: dict[str, Callable[[Content], list[Block]]] = {
     "Transfer between depths": transfer,
     "Forecasts": forecasts,
     "At equal cost": at_equal_cost,
+    "Two objectives": search_front.front,
     "Combinations": combinations,
     "Evaluation texts": texts,
     "Tasks": tasks,
