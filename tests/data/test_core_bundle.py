@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import zipfile
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from sweepkit.data import core_items
 from sweepkit.errors import SweepkitError
 from sweepkit.plan import core_bundle
 from sweepkit.plan.build import build
+from sweepkit.report import findings
 
 OWN = Path(sweepkit.__file__).parent / "data" / "core"
 
@@ -193,3 +195,13 @@ def test_only_all_22_tasks_are_core() -> None:
     every = [core_items.AskedTask(replace(task, label=label), [{}]) for label in core_items.CORE_TASKS]
     assert len(every) == 22 and core_items.Core("", every, None).is_whole
     assert not core_items.Core("", every[1:], None).is_whole
+
+
+def test_the_commands_of_the_page_say_what_can_be_asked() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "core.md").read_text()
+    commands = re.findall(r"^    sweepkit (.+?)(?:  +#.*)?$", page, re.MULTILINE)
+    assert len(commands) == 6
+    for line in commands:
+        if overrides := [item for item in line.split() if "=" in item]:
+            assert compose(overrides).evaluation.core.bundle is not None, line
+    assert "results x0_beta1 --analysis tasks" in commands and "tasks" in findings.KINDS
