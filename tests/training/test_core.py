@@ -164,7 +164,7 @@ def outcomes_of(engine: Engine, core: core_items.Core, tokenizer: Tokenizer, pla
             ("model.short_window=16", "model.window_pattern=SL", "model.num_kv_heads=1"),
             (*MANY_PARTS, "schedule.batch_ramp=[1]", "horizon.device_batch_size=8"),
         ],
-        2,
+        1,
     ),
 )
 def test_every_item_comes_out_as_in_a_plain_loop(overrides: tuple[str, ...], tmp_path: Path) -> None:
