@@ -52,7 +52,7 @@ _FEW = 3
 EMPTY = '""'
 _OF_A_RUN, _OF_A_SWEEP = "run", "sweep file"
 _SWEEP = "sweep"  # all of these together
-_BLOCKS_OF_A_SWEEP = ("decision", "search")
+_BLOCKS_OF_A_SWEEP = ("decision", "isoflop", "search")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,7 +14,7 @@ from sweepkit.analysis.laws.fitting import Question
 from sweepkit.cli import running
 from sweepkit.errors import invalid
 from sweepkit.report import drawing, laws_page, sheets_laws, terminal
-from sweepkit.results import any_table, imported, query, store
+from sweepkit.results import any_table, imported, param_counts, query, store
 from sweepkit.sweep import frozen_head
 
 
@@ -51,6 +51,8 @@ def _table(args: argparse.Namespace) -> tuple[pd.DataFrame, str]:
     frame = store.load(name, results_dir)
     if (others := imported.find(results_dir / name)) is not None:
         return frame, next(iter(others.metrics), "val_bpb")
+    if any(item.startswith(param_counts.PREFIX) for item in _words(args.params)):
+        frame = param_counts.joined(frame, results_dir, name)
     head = frozen_head.found(results_dir / name)
     return frame, head.sweep.decision.metric if head else "val_bpb"
 

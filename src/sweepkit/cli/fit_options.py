@@ -23,7 +23,8 @@ what is fitted: --axis the best value of a field (a parabola in its logarithm, s
   E + A/N^alpha + B/D^beta; with --forecast what larger sizes will reach; --batch the critical batch;
   --optimum a law of optima that somebody found. Every interval may have no end, and then says so.
 the table: a sweep, a published folder, or a file (csv, tsv, parquet, jsonl, json). Where only one of --tokens
-  and --flops is named, the other is C = 6ND. docs/laws.md says how each is estimated.
+  and --flops is named, the other is C = 6ND. A sweep of ours also has params_kaplan, params_chinchilla and
+  params_transformer_only, three ways of counting. docs/laws.md says how each law is estimated.
 """
 
 

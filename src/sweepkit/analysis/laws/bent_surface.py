@@ -1,11 +1,12 @@
-"""The surface with a weak prior and one bend, for few sizes: its mode, its noise, and draws.
+"""The surface with a weak prior, straight and with a bend, for few sizes: modes, noise, and draws.
 
 Three sizes say little of the loss that no size removes, and a fit without a prior is free to put the floor
 just below the last point. The prior is about shares and exponents, not about any loss: in the middle of the
 data each removable term is about a quarter of the floor (within a factor of two, one SD) and falls with an
-exponent of about 0.35 (within a factor of 1.5), as published surfaces do in nats and in bits per byte.
-Published ladders bend otherwise along tokens a parameter than a sum of power laws does (OLMo's: 0.5 and 10
-times Chinchilla both lie above it, at every size), so both terms share a factor exp(bend · log²(D/N)).
+exponent of about 0.35 (within a factor of 1.5), as published surfaces do in nats and in bits per byte. Some
+published ladders bend otherwise along tokens a parameter than a sum of power laws does (OLMo's: 0.5 and 10
+times Chinchilla both lie above it, at every size), others do not. So both are fitted, the second with a
+factor exp(bend · log²(D/N)) on both terms, and weighed by how likely they make the runs (BIC).
 
 Runs of one size may lie off the surface together (their learning rate suits them more or less): a size has an
 effect of its own. Draws are made by perturbing data and prior and fitting again, which gives the posterior
@@ -27,8 +28,8 @@ from sweepkit.analysis.laws.surface import Prior
 SHARE, EXPONENT, BEND = (math.log(0.27), 0.7), (math.log(0.35), 0.4), (0.0, 0.03)
 #: No run is known to better than this share of its loss.
 _LEAST_SD = 5e-4
-#: How far sizes lie off a surface before any were seen (worth two of them).
-SIZE_SD = 3e-3
+#: How far sizes lie off a surface before any were seen, and so many sizes that this is worth.
+SIZE_SD, _SIZES_KNOWN = 3e-3, 4
 DRAWS = 200
 #: Guesses of the noise that the fit starts from, and residuals that count in full.
 _NOISES, _HUBER_SDS = (2e-2, 2e-3), 2.5
@@ -63,14 +64,18 @@ class Bent:
 
     Attributes:
         theta_P: as ``surface.terms`` takes it, at the middle of its data (``u``, ``v``).
+        offset_K: of every size from the surface, in log loss.
         noise_sd, size_sd: of log loss, of a run and of a size.
+        cost: minus the log likelihood, with the prior's share and BIC's for parameters.
     """
 
     theta_P: Floats
+    offset_K: Floats
     u: float
     v: float
     noise_sd: float
     size_sd: float
+    cost: float
 
     def log_at(self, params: Floats, tokens: Floats, theta_SP: Floats | None = None) -> Floats:
         """log L, (N,); of draws, (S, N)."""
@@ -79,55 +84,98 @@ class Bent:
         return found_SN[0] if theta_SP is None else found_SN
 
 
-def fit(runs: Runs) -> Bent:
+def fits(runs: Runs) -> list[tuple[float, Bent]]:
+    """The straight surface and the bent with their weights; the first alone where tokens do not vary."""
+    found = [fit(runs, is_bent) for is_bent in ((False, True) if runs.has_tokens else (False,))]
+    best = min(item.cost for item in found)
+    weights = [math.exp(best - item.cost) for item in found]
+    return [(weight / sum(weights), item) for weight, item in zip(weights, found, strict=True)]
+
+
+def fit(runs: Runs, is_bent: bool) -> Bent:
     """The mode, with the noise found along; from a guess of much noise and of little, the likelier one."""
     u_N, v_N, u, v = surfaces.design(runs.params_N, runs.tokens_N)
-    y_N, ones_1N = runs.y_N, np.ones((1, len(runs.y_N)))
+    y_N, ones_1N, num_shape = runs.y_N, np.ones((1, len(runs.y_N))), 5 + is_bent
+    of_size_NK = _of_size(runs)
     # the prior holds some of the parameters: half of them count
-    spare = max(len(y_N) - (3.0 if runs.has_tokens else 1.5), 1.0)
+    spare = max(len(y_N) - (2.5 + 0.5 * is_bent if runs.has_tokens else 1.5), 1.0)
     found = []
     for guess in _NOISES:
-        noise_sd, theta_SP = guess, _first(y_N)
+        noise_sd, size_sd = guess, SIZE_SD
+        theta_SP = np.pad(_first(y_N)[:, :num_shape], ((0, 0), (0, of_size_NK.shape[1])))
         for _ in range(_ROUNDS):
             delta = _HUBER_SDS * noise_sd
-            prior = _prior(noise_sd, runs.has_tokens)
-            theta_SP, value_S = surfaces.minimise(theta_SP, u_N, v_N, y_N[None], ones_1N, delta, prior)
+            prior = _prior(noise_sd, size_sd, runs.has_tokens, is_bent, of_size_NK.shape[1])
+            theta_SP, value_S = surfaces.minimise(
+                theta_SP, u_N, v_N, y_N[None], ones_1N, delta, prior, offset_NK=of_size_NK
+            )
             theta_SP = theta_SP[[int(np.argmin(value_S))]]
-            residual_N = y_N - surfaces.terms(theta_SP, u_N, v_N)[0][0]
+            shape_P, offset_K = theta_SP[0, :num_shape], theta_SP[0, num_shape:]
+            residual_N = y_N - surfaces.terms(shape_P[None], u_N, v_N)[0][0] - of_size_NK @ offset_K
             clipped_N = np.clip(residual_N, -delta, delta)
+            size_sd = _size_sd(offset_K)
             last, noise_sd = noise_sd, max(math.sqrt(float(clipped_N @ clipped_N) / spare), _LEAST_SD)
             if abs(noise_sd / last - 1) < 0.02:
                 break
         cost = float(value_S.min()) / noise_sd**2 + len(y_N) * math.log(noise_sd)
-        found.append((cost, noise_sd, theta_SP[0], residual_N))
-    _, noise_sd, theta_P, residual_N = min(found, key=lambda item: item[0])
-    sizes = np.unique(runs.size_N)
-    shared = sum(float(residual_N[runs.size_N == size].mean()) ** 2 for size in sizes)
-    size_sd = math.sqrt((2 * SIZE_SD**2 + shared) / (2 + max(len(sizes) - 2, 0)))
-    return Bent(theta_P, u, v, noise_sd, size_sd)
+        found.append((cost, noise_sd, theta_SP[0]))
+    cost, noise_sd, theta_P = min(found, key=lambda item: item[0])
+    offset_K = theta_P[num_shape:]
+    cost += 0.5 * is_bent * math.log(len(y_N))
+    return Bent(theta_P[:num_shape], offset_K, u, v, noise_sd, size_sd, cost)
+
+
+def _size_sd(offset_K: Floats) -> float:
+    """The spread of sizes about the surface: what was known before, or more where their offsets show it."""
+    total = _SIZES_KNOWN * SIZE_SD**2 + float(offset_K @ offset_K)
+    return max(SIZE_SD, math.sqrt(total / (_SIZES_KNOWN + len(offset_K))))
 
 
 def draws(bent: Bent, runs: Runs, seed: int) -> Floats:
     """Parameters from perturbed data and prior (S, P)."""
     rng = np.random.default_rng(seed)
     u_N, v_N = np.log(runs.params_N) - bent.u, np.log(runs.tokens_N) - bent.v
-    sizes, place_N = np.unique(runs.size_N, return_inverse=True)
+    of_size_NK, num_shape = _of_size(runs), len(bent.theta_P)
     y_SN = runs.y_N[None] + bent.noise_sd * rng.standard_normal((DRAWS, len(runs.y_N)))
-    y_SN += bent.size_sd * rng.standard_normal((DRAWS, len(sizes)))[:, place_N]
-    prior = _prior(bent.noise_sd, runs.has_tokens, rng.standard_normal((5, DRAWS)))
-    first_SP = np.repeat(bent.theta_P[None], DRAWS, axis=0)
-    ones_1N = np.ones((1, len(runs.y_N)))
-    delta = _HUBER_SDS * bent.noise_sd
-    return surfaces.minimise(first_SP, u_N, v_N, y_SN, ones_1N, delta, prior, is_rough=True)[0]
+    drawn_KS = rng.standard_normal((num_shape - 1 + of_size_NK.shape[1], DRAWS))
+    prior = _prior(bent.noise_sd, bent.size_sd, runs.has_tokens, num_shape > 5, of_size_NK.shape[1], drawn_KS)
+    first_SP = np.repeat(np.concatenate([bent.theta_P, bent.offset_K])[None], DRAWS, axis=0)
+    found_SP, _ = surfaces.minimise(
+        first_SP,
+        u_N,
+        v_N,
+        y_SN,
+        np.ones((1, len(runs.y_N))),
+        _HUBER_SDS * bent.noise_sd,
+        prior,
+        True,
+        of_size_NK,
+    )
+    return found_SP[:, :num_shape]
 
 
-def _prior(noise_sd: float, has_tokens: bool, drawn_KS: Floats | None = None) -> Prior:
+def _of_size(runs: Runs) -> Floats:
+    """1 where a run is of a size, (N, K)."""
+    found: Floats = (runs.size_N[:, None] == np.unique(runs.size_N)[None]).astype(float)
+    return found
+
+
+def _prior(
+    noise_sd: float,
+    size_sd: float,
+    has_tokens: bool,
+    is_bent: bool,
+    num_sizes: int,
+    drawn_KS: Floats | None = None,
+) -> Prior:
     """The prior in units of the data's objective, which is not divided by the noise's variance."""
-    rows_KP = np.eye(6)[[0, 1, 3, 4, 5]]
+    rows_KP = np.eye(5 + is_bent + num_sizes)
     rows_KP[:2, 2] = -1
-    mean_K, sd_K = np.array([SHARE, SHARE, EXPONENT, EXPONENT, BEND]).T.copy()
+    rows_KP = np.delete(rows_KP, 2, axis=0)
+    shape = [SHARE, SHARE, EXPONENT, EXPONENT, BEND][: 4 + is_bent]
+    mean_K, sd_K = np.array([*shape, *[(0.0, size_sd)] * num_sizes]).T.copy()
     if not has_tokens:  # the term of tokens is one with the floor
-        mean_K[[1, 4]], sd_K[[1, 4]] = (-12.0, 0.0), (0.1, 1e-6)
+        mean_K[1], sd_K[1] = -12.0, 0.1
     mean_KS = mean_K[:, None] + (0.0 if drawn_KS is None else sd_K[:, None] * drawn_KS)
     return Prior(rows_KP, mean_KS, sd_K / noise_sd)
 

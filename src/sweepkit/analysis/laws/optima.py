@@ -1,10 +1,10 @@
 """The best value along an axis: loss as a parabola in the logarithm, near the best level of every group.
 
 Only levels near the best one are fitted (the trust region: two on either side, or a factor of 4 where levels
-lie closer, up to a cliff), since no valley is a parabola far out. Seeds are blocks: what a seed does to all
-levels alike is taken out. Groups (depths, budgets) have a minimum of their own each; the curvature is their
-own or shared. The interval is Fieller's and may have no end. An optimum beyond the levels that were tried is
-*censored*: known to lie at least there.
+lie closer, up to a cliff, and fewer while a cubic term shows that the valley is crooked). Seeds are blocks:
+what a seed does to all levels alike is taken out. Groups (depths, budgets) have a minimum of their own each;
+the curvature is their own or shared. The interval is Fieller's and may have no end. An optimum beyond the
+levels that were tried is *censored*: known to lie at least there.
 """
 
 from __future__ import annotations
@@ -138,6 +138,7 @@ def optima(
         if [group.region for group in moved] == [group.region for group in found]:
             break
         found = moved
+    found = [parabolas.straightened(group, confidence) for group in found]
     fits, notes = parabolas.fit_all(found, curvature)
     made = [_optimum(group, fits[group.name], measure, axis, tolerance, confidence) for group in found]
     return [replace(item, notes=notes[item.group]) for item in made]

@@ -108,6 +108,24 @@ def recentred(group: Group, fit: Parabola) -> Group:
     return replace(group, region=_region(group.z_L, group.mean_L, centre, group.reach))
 
 
+def straightened(group: Group, confidence: float) -> Group:
+    """The group with a smaller region where its valley is shown to be no parabola.
+
+    While a cubic term differs from 0 the outermost level on either side is left out; three levels stay.
+    """
+    while group.region[1] - group.region[0] >= 4:
+        x_NP, y_N, _, num_blocks, _ = _within(group, 3)
+        try:
+            fitted = least_squares(x_NP, y_N, num_blocks)
+        except np.linalg.LinAlgError:
+            return group
+        limit = t_limit(fitted.df, confidence) if fitted.df > 0 else math.inf
+        if abs(fitted.beta_P[2]) <= limit * math.sqrt(float(fitted.cov_PP[2, 2])) or fitted.df < 1:
+            return group
+        group = replace(group, region=(group.region[0] + 1, group.region[1] - 1))
+    return group
+
+
 @dataclass(frozen=True)
 class Parabola:
     """y = a + b(z − zero) + c(z − zero)², with the joint covariance of b and c."""
@@ -175,12 +193,12 @@ def fit_all(
 _Part = tuple[Floats, Floats, float, int, tuple[float, Floats]]
 
 
-def _within(group: Group) -> _Part:
-    """Centred columns (z, z²) and loss with every block's mean taken out; zero, blocks, and the means."""
+def _within(group: Group, degree: int = 2) -> _Part:
+    """Columns (z, z², to the degree) and loss, every block's mean taken out; zero, blocks, and the means."""
     rows_N = group.rows_N
     z_N, y_N = group.z_N[rows_N], group.y_N[rows_N]
     zero = float(group.z_L[group.region[0] : group.region[1] + 1].mean())
-    x_NP = np.stack([z_N - zero, (z_N - zero) ** 2], axis=1)
+    x_NP = np.stack([(z_N - zero) ** power for power in range(1, degree + 1)], axis=1)
     names, place_N = np.unique([group.block_N[row] for row in np.flatnonzero(rows_N)], return_inverse=True)
     count_B = np.bincount(place_N)
     means_BP = np.stack([np.bincount(place_N, weights=column) / count_B for column in x_NP.T], axis=1)

@@ -213,7 +213,7 @@ def _likelihood(
 
     def negative(theta: Floats) -> float:
         beta = theta[1] if fixed is None else fixed
-        sd_K = np.sqrt(error_K**2 + math.exp(2 * min(theta[-1], 20.0)) + 1e-12)
+        sd_K = np.sqrt(error_K**2 + math.exp(2 * min(max(theta[-1], -12.0), 20.0)) + 1e-12)
         off_K = (v_K - theta[0] - beta * (u_K - zero)) / sd_K
         seen = -np.log(sd_K[inside]) - 0.5 * off_K[inside] ** 2
         beyond = special.log_ndtr(-off_K[~inside] * side_K[~inside])
@@ -226,8 +226,7 @@ def _likelihood(
             optimize.minimize(
                 negative,
                 np.array([first[0], *([first[1]] if fixed is None else []), first[2] + shift]),
-                method="Nelder-Mead",
-                options={"xatol": 1e-7, "fatol": 1e-9, "maxiter": 2000},
+                method="BFGS",
             )
             for shift in (0.0, 1.0)
         ),

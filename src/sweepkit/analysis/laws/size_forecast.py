@@ -137,14 +137,15 @@ def forecast(
         raise errors.invalid("sizes", num_sizes, "leave something to forecast", remedy)
     y_N = np.log(np.where(ran_N, loss_N, 1.0))
     runs = Runs(params_N, token_N, y_N, size_N, has_tokens).where(fitted_N)
-    bent = bent_surface.fit(runs)
-    draws_SP = bent_surface.draws(bent, runs, seed)
-    backtest, slack = _backtest(runs)
     to_H, tokens_H, loss_H = np.array(held, dtype=float).T
-    mean_H = bent.log_at(to_H, tokens_H)
-    spread_H = bent.log_at(to_H, tokens_H, draws_SP).std(axis=0)
+    weighed = [
+        (weight, bent, bent_surface.draws(bent, runs, seed)) for weight, bent in bent_surface.fits(runs)
+    ]
+    mean_H, sd_H = _mixed(weighed, to_H, tokens_H)
+    backtest, slack = _backtest(runs)
     distance_H = np.maximum(np.log(to_H / runs.params_N.max()), 0.0)
-    sd_H = np.sqrt(spread_H**2 + bent.noise_sd**2 + bent.size_sd**2 + (slack * distance_H) ** 2)
+    sd_H = np.hypot(sd_H, slack * distance_H)
+    _, bent, draws_SP = max(weighed, key=lambda item: item[0])
     limit = t_limit(max(num_sizes + 1, 3), confidence)
     nearest_H = _no_change(runs, to_H, tokens_H)
     forecasts = [
@@ -172,14 +173,31 @@ def forecast(
     )
 
 
+def _mixed(
+    weighed: Sequence[tuple[float, Bent, Floats]], to_H: Floats, tokens_H: Floats
+) -> tuple[Floats, Floats]:
+    """Mean and SD of one run's log loss: what each surface does not know, and what they differ by."""
+    weight_M = np.array([weight for weight, _, _ in weighed])[:, None]
+    mean_MH = np.stack([bent.log_at(to_H, tokens_H) for _, bent, _ in weighed])
+    spread_MH = np.stack([bent.log_at(to_H, tokens_H, draws_SP).std(axis=0) for _, bent, draws_SP in weighed])
+    own_M = np.array([np.hypot(bent.noise_sd, bent.size_sd) for _, bent, _ in weighed])[:, None]
+    mean_H = (weight_M * mean_MH).sum(axis=0)
+    variance_H = (weight_M * (spread_MH**2 + own_M**2 + (mean_MH - mean_H) ** 2)).sum(axis=0)
+    return mean_H, np.sqrt(variance_H)
+
+
 def _backtest(runs: Runs) -> tuple[float | None, float]:
     """The largest size from the others: mean relative error, and what it adds to an SD per unit of log N."""
     sizes = np.unique(runs.size_N)
     if len(sizes) < 3:
         return None, 0.0
     is_below = runs.size_N < sizes[-1]
-    bent, last = bent_surface.fit(runs.where(is_below)), runs.where(~is_below)
-    error = float(np.mean(last.y_N - bent.log_at(last.params_N, last.tokens_N)))
+    last = runs.where(~is_below)
+    expected_N = sum(
+        weight * bent.log_at(last.params_N, last.tokens_N)
+        for weight, bent in bent_surface.fits(runs.where(is_below))
+    )
+    error = float(np.mean(last.y_N - expected_N))
     return error, abs(error) / max(math.log(sizes[-1] / sizes[-2]), 0.3)
 
 
@@ -247,7 +265,7 @@ def _constants(
         name: (math.exp(bent.theta_P[place]), Interval.of_draws(np.exp(draws_SP[:, place]), confidence))
         for name, place in logs.items()
     }
-    if has_tokens:
+    if len(bent.theta_P) > 5:
         found["bend"] = (float(bent.theta_P[5]), Interval.of_draws(draws_SP[:, 5], confidence))
     return found
 

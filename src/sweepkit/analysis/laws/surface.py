@@ -106,6 +106,7 @@ def minimise(
     delta: float = HUBER_DELTA,
     prior: Prior | None = None,
     is_rough: bool = False,
+    offset_NK: Floats | None = None,
 ) -> tuple[Floats, Floats]:
     """Parameters and objective of every row, each from its own start, data and weights.
 
@@ -114,9 +115,12 @@ def minimise(
             the bend.
         y_SN: log losses, (1, N) or (S, N).
         weight_SN: of each run, (1, N) or (S, N); a bootstrap's counts.
+        offset_NK: what the last K columns of theta are added by: 1 where a run belongs to a size, say.
         is_rough: stop where another step gains less than 1e-5 of the objective; else 1e-9.
     """
-    limits = _LIMITS[:, : theta_SP.shape[1]]
+    num_offsets = 0 if offset_NK is None else offset_NK.shape[1]
+    shape = _LIMITS[:, : theta_SP.shape[1] - num_offsets]
+    limits = np.hstack([shape, np.outer([-1.0, 1.0], np.ones(num_offsets))])
     least, patience = (1e-5, 4) if is_rough else (1e-9, 12)
     rows = max(1, _CHUNK // max(1, len(u_N) * 5))
     if len(theta_SP) > rows:
@@ -125,19 +129,21 @@ def minimise(
             here = slice(start, start + rows)
             y_now, weight_now = (item if len(item) == 1 else item[here] for item in (y_SN, weight_SN))
             prior_now = None if prior is None else prior.at(here)
-            parts.append(minimise(theta_SP[here], u_N, v_N, y_now, weight_now, delta, prior_now, is_rough))
+            parts.append(
+                minimise(theta_SP[here], u_N, v_N, y_now, weight_now, delta, prior_now, is_rough, offset_NK)
+            )
         return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
     y_SN, weight_SN = (np.broadcast_to(item, (len(theta_SP), len(u_N))) for item in (y_SN, weight_SN))
     theta_SP = np.clip(theta_SP, *limits)
     damping_S, live_S = np.full(len(theta_SP), 1e-2), np.ones(len(theta_SP), dtype=bool)
-    value_S = _objective(theta_SP, u_N, v_N, y_SN, weight_SN, delta, prior, slice(None))
+    value_S = _objective(theta_SP, u_N, v_N, y_SN, weight_SN, delta, prior, slice(None), offset_NK)
     quiet_S = np.zeros(len(theta_SP), dtype=int)
     for _ in range(_STEPS):
         at = np.flatnonzero(live_S)
         if len(at) == 0:
             break
         gradient_SP, hessian_SPP = _curvature(
-            theta_SP[at], u_N, v_N, y_SN[at], weight_SN[at], delta, prior, at
+            theta_SP[at], u_N, v_N, y_SN[at], weight_SN[at], delta, prior, at, offset_NK
         )
         diagonal_SP = np.einsum("spp->sp", hessian_SPP)
         damped = hessian_SPP + (damping_S[at, None] * (diagonal_SP + 1e-12))[:, :, None] * np.eye(
@@ -146,7 +152,7 @@ def minimise(
         step_SP = np.linalg.solve(damped, -gradient_SP[:, :, None])[:, :, 0]
         step_SP *= np.minimum(1.0, 2.0 / np.maximum(np.abs(step_SP).max(axis=1), 1e-300))[:, None]
         tried_SP = np.clip(theta_SP[at] + step_SP, *limits)
-        tried_S = _objective(tried_SP, u_N, v_N, y_SN[at], weight_SN[at], delta, prior, at)
+        tried_S = _objective(tried_SP, u_N, v_N, y_SN[at], weight_SN[at], delta, prior, at, offset_NK)
         better = tried_S < value_S[at]
         gain = np.where(better, value_S[at] - tried_S, 0.0) / np.maximum(value_S[at], 1e-300)
         quiet_S[at] = np.where(better & (gain > least), 0, quiet_S[at] + 1)
@@ -162,6 +168,15 @@ def _pulls(theta_SP: Floats, prior: Prior, at: Any) -> Floats:
     return found
 
 
+def _logs(theta_SP: Floats, u_N: Floats, v_N: Floats, offset_NK: Floats | None) -> tuple[Floats, Floats]:
+    """``terms``, the last columns of theta added to log L."""
+    if offset_NK is None:
+        return terms(theta_SP, u_N, v_N)
+    split = theta_SP.shape[1] - offset_NK.shape[1]
+    log_SN, share_SN3 = terms(theta_SP[:, :split], u_N, v_N)
+    return log_SN + theta_SP[:, split:] @ offset_NK.T, share_SN3
+
+
 def _objective(
     theta_SP: Floats,
     u_N: Floats,
@@ -171,8 +186,9 @@ def _objective(
     delta: float,
     prior: Prior | None,
     at: Any,
+    offset_NK: Floats | None,
 ) -> Floats:
-    off_SN = np.abs(y_SN - terms(theta_SP, u_N, v_N)[0])
+    off_SN = np.abs(y_SN - _logs(theta_SP, u_N, v_N, offset_NK)[0])
     huber_SN = np.where(off_SN <= delta, 0.5 * off_SN**2, delta * (off_SN - 0.5 * delta))
     total_S = (weight_SN * huber_SN).sum(axis=1)
     if prior is not None:
@@ -190,9 +206,10 @@ def _curvature(
     delta: float,
     prior: Prior | None,
     at: Any,
+    offset_NK: Floats | None,
 ) -> tuple[Floats, Floats]:
     """Gradient, and Gauss-Newton's Hessian with Huber's weights, which bounds the true one from above."""
-    log_SN, share_SN3 = terms(theta_SP, u_N, v_N)
+    log_SN, share_SN3 = _logs(theta_SP, u_N, v_N, offset_NK)
     off_SN = y_SN - log_SN
     w_SN = weight_SN * np.minimum(1.0, delta / np.maximum(np.abs(off_SN), 1e-300))
     columns = [
@@ -201,7 +218,11 @@ def _curvature(
         -share_SN3[:, :, 1:2] * np.exp(theta_SP[:, 4])[:, None, None] * v_N[:, None],
         share_SN3[:, :, :2].sum(axis=2, keepdims=True) * ((v_N - u_N) ** 2)[:, None],
     ]
-    jacobian_SNP = np.concatenate(columns, axis=2)[:, :, : theta_SP.shape[1]]
+    num_offsets = 0 if offset_NK is None else offset_NK.shape[1]
+    jacobian_SNP = np.concatenate(columns, axis=2)[:, :, : theta_SP.shape[1] - num_offsets]
+    if offset_NK is not None:
+        whole = np.broadcast_to(offset_NK, (len(theta_SP), *offset_NK.shape))
+        jacobian_SNP = np.concatenate([jacobian_SNP, whole], axis=2)
     weighted_SNP = jacobian_SNP * w_SN[:, :, None]
     gradient_SP = -np.einsum("snp,sn->sp", weighted_SNP, off_SN)
     hessian_SPP = np.swapaxes(weighted_SNP, 1, 2) @ jacobian_SNP
