@@ -27,6 +27,8 @@ def joined(frame: pd.DataFrame, results_dir: Path, sweep: str) -> pd.DataFrame:
     of_run: dict[str, tuple[int, ...]] = {}
     for cell in frozen.load_frozen(results_dir, sweep).cells:
         plan = cell.plan
+        if plan.config is None:  # another trainer's, whose sizes nobody knows here
+            continue
         if plan.variant_id not in counted:
             sized = sizing.size(plan.config)
             counted[plan.variant_id] = tuple(sized.scaling_params(count) for count in _COUNTS)

@@ -15,7 +15,6 @@
     reference_horizons: [0.5, 2] # the reference at these multiples too; left out: as the ladder says
     reference_replicates: auto   # its runs a seed: a number, or √variants; left out: as the ladder says
     tune: {optimizer.matrix.lr: [0.5x, 2x]}  # every variant takes its best first (tuning.py)
-    isoflop: {flops: [1e17, 1e19], depths: [...]}   # budgets × sizes (sizes_of_budgets.py)
     search: {space: {...}}       # instead of axes or beside them: Optuna proposes points (search_spec.py)
 
 With ``command`` its runs are those of any trainer, and axes and rungs set its parameters (command_runs.py):
@@ -49,7 +48,6 @@ from sweepkit.sweep import command_keys, labels, set_fields, sizes_of_budgets
 from sweepkit.sweep import decision as deciding
 from sweepkit.sweep.decision import DecisionRule
 from sweepkit.sweep.search_spec import SearchSpec
-from sweepkit.sweep.sizes_of_budgets import IsoflopSpec
 
 #: ``combine: all``, the full product.
 ALL: Literal["all"] = "all"
@@ -185,7 +183,9 @@ class SweepFile:
         example="gpt2",
         read=lambda value: None if value == "none" else value,
     )
-    isoflop: IsoflopSpec | None = fact(None, "budgets × sizes, instead of axes or beside them")
+    isoflop: sizes_of_budgets.IsoflopSpec | None = fact(
+        None, "budgets × sizes, instead of axes or beside them"
+    )
     search: SearchSpec | None = fact(None, "what Optuna searches, instead of axes or beside them")
     reference_horizons: tuple[float, ...] | None = fact(
         None, "the reference runs at these multiples of a rung's horizon too; null: the ladder's", MULTIPLES
@@ -307,8 +307,7 @@ def load(name_or_path: str | Path) -> SweepFile:
     if content.get("tune") and content.get("tuned"):
         contract = "be left out beside tune, which finds it"
         raise errors.invalid("tuned", content["tuned"], contract, "put it into the levels, or leave out tune")
-    content = sizes_of_budgets.expanded({str(key): item for key, item in content.items()})
-    return SweepFile.from_json(content | {"name": path.stem})
+    return SweepFile.from_json(sizes_of_budgets.expanded(content) | {"name": path.stem})
 
 
 def find(name_or_path: str) -> Path:

@@ -76,9 +76,10 @@ def expanded(content: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ConfigError: the block breaks its contract, an axis of that name is there, or there are too few sizes.
     """
+    content = {str(key): item for key, item in content.items()}
     given = content.get(KEY)
     if given is None:
-        return dict(content)
+        return content
     if AXIS in (content.get("axes") or {}):
         raise errors.invalid(
             f"axes.{AXIS}", "an axis", f"be left out beside {KEY}, which makes it", "rename it"

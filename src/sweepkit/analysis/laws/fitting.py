@@ -258,6 +258,8 @@ def _sizes(frame: pd.DataFrame, whole: pd.DataFrame, question: Question, notes: 
 
 
 def _forecast(frame: pd.DataFrame, question: Question, notes: list[str]) -> Fit:
+    if "state" in frame:  # a table without states may have points that are to be run
+        frame = frame[np.isfinite(run_columns.losses(frame, question.loss))]
     params_N = run_columns.positive(frame, question.params[0], "--params")
     found = size_forecast.forecast(
         params_N,

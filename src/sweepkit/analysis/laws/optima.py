@@ -219,7 +219,7 @@ def _edge(group: Group, fit: Parabola, best: float, cliff: Step | None) -> tuple
 
 def _extension(group: Group, vertex: float | None, last: float, side: int) -> float:
     """How far to extend: two steps of the grid, or one past the parabola's minimum where that is farther."""
-    step = float(np.median(np.diff(group.z_L)))
+    step = max(float(np.median(np.diff(group.z_L))), float(np.ptp(group.z_L)) / 8)
     past = 0.0 if vertex is None else side * (vertex - last) + step
     return float(min(max(2 * step, past), _FARTHEST * step))
 
