@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -123,3 +124,30 @@ def test_valleys_of_the_warm_up_have_cliffs_and_edges() -> None:
     assert cliff is not None and (cliff.edge, cliff.beyond) == (200.0, 100.0) and (cliff.drop or 0) > 2
     assert found["16"].extend_to is not None and found["16"].extend_to > 2000
     assert not found["16"].interval.is_bounded, "the data do not say where the valley ends"
+
+
+def test_findings_9_and_12_quote_what_the_committed_tables_give() -> None:
+    page = (REFERENCE.parent / "findings.md").read_text()
+
+    def quoted(value: float) -> str:
+        return f"{value:.2f}".replace("-", "−")
+
+    decay = pd.read_csv(REFERENCE / "weight_decay_optimum.csv")
+    batch = pd.read_csv(REFERENCE / "auto_batch.csv")
+    batch["tokens"] = np.sqrt(batch["target_tokens_min"] * batch["target_tokens_max"])
+    sizes = pd.read_csv(REFERENCE / "compute_optimal.csv")
+    asked = [
+        (decay, "optimal_weight_decay", "width", -2.0),
+        (batch, "total_batch_size", "tokens", 0.383),
+        *(
+            (sizes[sizes["counting"] == counting], column, "flops", None)
+            for counting in ("kaplan", "chinchilla")
+            for column in ("params", "tokens")
+        ),
+    ]
+    for frame, optimum, scale, rule in asked:
+        law = fit(frame, optimum=optimum, scale=scale, rule=rule).law
+        assert law is not None and law.interval.low is not None and law.interval.high is not None
+        ends = f"{quoted(law.interval.low)} to {quoted(law.interval.high)}"
+        assert re.search(rf"\^{quoted(law.exponent)} \((95% )?{ends}", page), (optimum, ends)
+        assert rule is None or f"(p = {law.rule_p:.2f})" in page

@@ -10,7 +10,7 @@ the likelihood ratio, scaled so that it is the t interval where nothing is censo
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -237,6 +237,14 @@ def _likelihood(
     return -float(best.fun), _Line(float(best.x[0]) - beta * zero, beta, start.error, scatter2)
 
 
+def _crossing(surplus: Callable[[float], float], inside: float, outside: float) -> float:
+    """Where the surplus turns positive, by halving: an infinite one does no harm."""
+    while abs(outside - inside) > 1e-4:
+        middle = (inside + outside) / 2
+        inside, outside = (inside, middle) if surplus(middle) > 0 else (middle, outside)
+    return outside
+
+
 def _censored(
     u_K: Floats, v_K: Floats, error_K: Floats, side_K: Floats, df: int, rule: float | None, confidence: float
 ) -> tuple[_Line, Interval, float | None]:
@@ -245,8 +253,8 @@ def _censored(
 
     def t_of(beta: float) -> float:
         """The t statistic that the drop in likelihood is worth; exact where nothing is censored."""
-        drop = max(top - _likelihood(u_K, v_K, error_K, side_K, beta)[0], 0.0)
-        return math.sqrt(df * math.expm1(2 * drop / seen))
+        drop = top - _likelihood(u_K, v_K, error_K, side_K, beta)[0]
+        return math.sqrt(df * math.expm1(min(2 * max(drop, 0.0) / seen, 100.0))) if drop == drop else math.inf
 
     limit, step = t_limit(df, confidence), max(line.error, 1e-3)
     ends: list[float | None] = []
@@ -257,7 +265,7 @@ def _censored(
         if t_of(far) < limit:
             ends.append(None)
             continue
-        ends.append(float(optimize.brentq(lambda beta: t_of(beta) - limit, line.beta, far, xtol=1e-4)))
+        ends.append(_crossing(lambda beta: t_of(beta) - limit, line.beta, far))
     p = None if rule is None else float(2 * special.stdtr(df, -t_of(rule)))
     half = [abs(end - line.beta) for end in ends if end is not None]
     error = max(half) / limit if half else math.inf
