@@ -123,7 +123,7 @@ def compute_optimal(
             [isoflop.exponent_of(parabolas, params_N, loss_N, budget_N, w_N) for w_N in weights_SN]
         )
         exponent = Estimate(value, Interval.of_draws(resampled, confidence), _sd(resampled))
-        bias = isoflop.bias_of_exponent(parabolas, found)
+        bias = isoflop.bias_of_exponent(parabolas)
     num = len(set(trunks)) if trunks is not None else len(params_N)
     return ComputeOptimal(
         counting,

@@ -119,13 +119,17 @@ def _bias(
     return None if c <= 0 else float(z.mean() - b / (2 * c) - math.log(surface_best))
 
 
-def bias_of_exponent(budgets: Sequence[Budget], found: Surface) -> float | None:
-    there = [
-        (math.log(item.flops), item.bias) for item in budgets if item.bias is not None and item.best.has_value
-    ]
+def bias_of_exponent(budgets: Sequence[Budget]) -> float | None:
+    """What biases add to the exponent, each by its optimum's weight; None for fewer than three."""
+    there = [(item, item.bias) for item in budgets if item.bias is not None and item.best.has_value]
     if len(there) < 3:
         return None
-    return _slope(there)
+    law = power_law(
+        np.array([item.flops for item, _ in there]),
+        np.exp([bias for _, bias in there]),
+        np.array([item.best.error or math.nan for item, _ in there]),
+    )
+    return law.exponent
 
 
 def exponent_of(

@@ -254,7 +254,9 @@ def _censored(
     def t_of(beta: float) -> float:
         """The t statistic that the drop in likelihood is worth; exact where nothing is censored."""
         drop = top - _likelihood(u_K, v_K, error_K, side_K, beta)[0]
-        return math.sqrt(df * math.expm1(min(2 * max(drop, 0.0) / seen, 100.0))) if drop == drop else math.inf
+        if math.isnan(drop):
+            return math.inf
+        return math.sqrt(df * math.expm1(min(2 * max(drop, 0.0) / seen, 100.0)))
 
     limit, step = t_limit(df, confidence), max(line.error, 1e-3)
     ends: list[float | None] = []
