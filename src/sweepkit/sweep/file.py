@@ -183,9 +183,7 @@ class SweepFile:
         example="gpt2",
         read=lambda value: None if value == "none" else value,
     )
-    isoflop: sizes_of_budgets.IsoflopSpec | None = fact(
-        None, "budgets × sizes, instead of axes or beside them"
-    )
+    isoflop: sizes_of_budgets.IsoflopSpec | None = fact(None, "budgets × sizes, as the levels of an axis")
     search: SearchSpec | None = fact(None, "what Optuna searches, instead of axes or beside them")
     reference_horizons: tuple[float, ...] | None = fact(
         None, "the reference runs at these multiples of a rung's horizon too; null: the ladder's", MULTIPLES
