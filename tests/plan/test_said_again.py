@@ -58,6 +58,8 @@ LENGTHS = ("horizon.num_steps", "horizon.target_tokens", "horizon.target_flops")
 LEFT_OPEN = {
     "dataset.path", "dataset.validation_path", "dataset.repo", "dataset.revision", "dataset.shard_pattern",
     "dataset.num_train_shards", "optimizer.grad_clip", "optimizer.ema_decay",
+    "evaluation.core.bundle", "evaluation.core.url", "evaluation.core.sha256", "evaluation.core.tasks",
+    "evaluation.core.max_per_task",
 }  # fmt: skip
 
 
