@@ -70,7 +70,7 @@ def against(groups: Mapping[str, Sequence[float]], bar: float, sigma: Variance |
 
 def _one(name: str, values: Sequence[float], bar: float, noise: Variance | None, is_given: bool) -> Barred:
     n, mean = len(values), math.fsum(values) / len(values)
-    sd = float(np.std(values, ddof=1)) if n > 1 else None
+    sd = math.sqrt(_variance(values)) if n > 1 else None
     margin = (bar - mean) * math.sqrt(n)
     if noise is None:
         return Barred(name, n, mean, sd, margin, None, 0.0, None, None, None, False)
@@ -90,10 +90,15 @@ def _one(name: str, values: Sequence[float], bar: float, noise: Variance | None,
     return Barred(name, n, mean, sd, margin, math.sqrt(noise.value), noise.df, p, None, p_above, is_noisier)
 
 
+def _variance(values: Sequence[float]) -> float:
+    """Of two values or more; 0 where all are equal, which a rounded mean would not leave."""
+    return float(np.var(values, ddof=1)) if min(values) < max(values) else 0.0
+
+
 def _own(groups: Mapping[str, Sequence[float]]) -> dict[str, Variance]:
     """The groups' own spread: pooled where they are equally noisy; a single run has that of the pool."""
     own = {
-        name: Variance(float(np.var(values, ddof=1)), len(values) - 1.0)
+        name: Variance(_variance(values), len(values) - 1.0)
         for name, values in groups.items()
         if len(values) > 1
     }

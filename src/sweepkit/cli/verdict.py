@@ -76,6 +76,13 @@ def _read(where: str) -> pd.DataFrame:
 
 def _against_target(args: argparse.Namespace, runs: pd.DataFrame, said: Imported | None) -> int:
     """A bar asks for no smallest effect, and for no reference; α is a speedrun's where none is given."""
+    if not math.isfinite(args.target):
+        raise invalid("--target", args.target, "be a finite number", "write the bar in the metric's unit")
+    if args.noise is not None or args.reference is not None:
+        option, remedy = ("--noise", "say --sigma") if args.noise else ("--reference", "leave it out")
+        raise invalid(
+            option, args.noise or args.reference, "not come with --target, which asks for none", remedy
+        )
     given = said.settings(args.overrides) if said else args.overrides
     rule = DecisionRule.amended(["decision.min_effect=0", f"decision.alpha={target.ALPHA}", *given])
     if said is None:
@@ -127,10 +134,11 @@ def _noise(option: str, text: str) -> Variance:
     """``SD`` or ``SD,DF`` as a variance."""
     sd, comma, df = text.partition(",")
     try:
-        found = Variance(float(sd) ** 2, float(df) if comma else math.inf)
+        known = float(sd)
+        found = Variance(known**2, float(df) if comma else math.inf)
     except ValueError:
         raise invalid(option, text, "be SD or SD,DF", f"write {option} 0.0013,9") from None
-    if not (0.0 < found.value < math.inf) or not found.df > 0.0:
+    if not (known > 0.0 and 0.0 < found.value < math.inf) or not found.df > 0.0:
         raise invalid(
             option, text, "be an SD above 0, with degrees of freedom above 0", f"write {option} 0.0013,9"
         )

@@ -104,7 +104,7 @@ def judge(
         if name not in names:
             raise invalid("--variant", name, "be a variant of the table", did_you_mean(name, names))
     rows = runs[runs["variant"].isin(only or names)]
-    rows = rows.assign(_group=_groups(rows))
+    rows = rows.assign(_group=_groups(rows), state=_states(rows, rule.metric))
     ended = rows[rows["state"] == RunState.complete]
     values = {
         str(name): [rule.sign * float(value) for value in group[rule.metric].dropna()]
@@ -126,6 +126,12 @@ def judge(
             f"is {rule.alpha:g}"
         )
     return AgainstTarget(target, rule, groups, notes)
+
+
+def _states(rows: pd.DataFrame, metric: str) -> pd.Series[Any]:
+    """How runs ended: one that never reached what is judged, as a time that is infinite, diverged."""
+    never = (rows[metric].abs() == math.inf).fillna(False)
+    return rows["state"].mask(never & (rows["state"] == RunState.complete), RunState.diverged.value)
 
 
 def _groups(rows: pd.DataFrame) -> list[str]:

@@ -1,7 +1,8 @@
 """From a table and the names of its columns to a fit: what is asked decides which estimator answers.
 
-``fit`` takes a frame whose rows are runs, whoever made them, and says which columns are what. A row without a
-loss, or whose state says that it diverged, has diverged; runs that have not ended are left out.
+``fit`` takes a frame whose rows are runs, whoever made them, and says which columns are what. A row whose
+loss is infinite, or whose state says so, has diverged; rows without a loss (but for forecasts, which are asked
+of them) and runs that have not ended are left out.
 """
 
 from __future__ import annotations
@@ -107,6 +108,7 @@ def fit(frame: pd.DataFrame, question: Question) -> Fit:
     Raises:
         ConfigError: a column is missing or holds no numbers, or there are too few runs for what is asked.
     """
+    _check(question)
     whole = frame.reset_index(drop=True)
     if unknown := [row for row in question.dropped if not 0 <= row < len(whole)]:
         raise errors.invalid(
@@ -117,6 +119,8 @@ def fit(frame: pd.DataFrame, question: Question) -> Fit:
         return _law_of_known(rows, question, notes)
     if question.params and question.is_forecast:
         return _forecast(rows, question, notes)
+    rows, said = run_columns.measured(rows, question.loss)
+    notes = [*notes, *said]
     if question.batch is not None and question.axis is None:
         return _batches(rows, question, notes)
     if question.params:
@@ -125,6 +129,21 @@ def fit(frame: pd.DataFrame, question: Question) -> Fit:
         remedy = "--axis FIELD, --params COLUMN, --batch COLUMN or --optimum COLUMN say what"
         raise errors.invalid("what to fit", None, "be an axis, sizes, batches or known optima", remedy)
     return _optima(rows, question, notes)
+
+
+def _check(question: Question) -> None:
+    """Refuse numbers that no fit can be asked with."""
+    above_0 = {
+        "--tolerance": question.tolerance,
+        "--huber-delta": question.huber_delta,
+        "--replicates": question.replicates,
+        "--sizes": question.num_sizes,
+    }
+    for option, value in above_0.items():
+        if value is not None and not 0 < value < math.inf:
+            raise errors.invalid(option, value, "be above 0", "leave it out for the default")
+    if not 0 < question.confidence < 1:
+        raise errors.invalid("--confidence", question.confidence, "lie between 0 and 1", "write 0.95")
 
 
 def _seeds(frame: pd.DataFrame, question: Question) -> list[str] | None:

@@ -207,8 +207,10 @@ def _edge(group: Group, fit: Parabola, best: float, cliff: Step | None) -> tuple
         first, last = (first, cliff.edge) if side > 0 else (cliff.edge, last)
     vertex = fit.vertex
     if vertex is None:
-        goes_up = fit.b < 0 if math.isfinite(fit.b) else best == last
-        side = 1 if goes_up else -1
+        if math.isfinite(fit.b):
+            side = 1 if fit.b < 0 else -1
+        else:  # no parabola: only a best level at the end of the grid says where to look
+            side = 1 if best == last else -1 if best == first else 0
     else:
         side = 1 if vertex > last else -1 if vertex < first else 0
     if side:
@@ -225,7 +227,7 @@ def _extension(group: Group, vertex: float | None, last: float, side: int) -> fl
 
 
 def _cliff(group: Group, fit: Parabola, centre: float) -> Step | None:
-    """The nearest step on either side that rises far more than the parabola does."""
+    """The nearest step on either side that diverges, or rises far more than the parabola does."""
     best = int(np.argmin(group.mean_L))
     low, sd = float(group.mean_L[best]), fit.sd if math.isfinite(fit.sd) else 0.0
     found = []
@@ -236,7 +238,9 @@ def _cliff(group: Group, fit: Parabola, centre: float) -> Step | None:
                 break
             expected = fit.at(float(group.z_L[level + side])) - fit.at(float(group.z_L[level]))
             surplus = there - here - max(expected if math.isfinite(expected) else 0.0, 0.0)
-            if not math.isfinite(there) or surplus > max(CLIFF_FRAC * abs(low), _CLIFF_SDS * sd):
+            if not math.isfinite(there) or (
+                math.isfinite(fit.c) and surplus > max(CLIFF_FRAC * abs(low), _CLIFF_SDS * sd)
+            ):
                 drop = there - here if math.isfinite(there) else None
                 edge, beyond = float(group.z_L[level]), float(group.z_L[level + side])
                 found.append(Step(edge, beyond, drop, edge - centre))

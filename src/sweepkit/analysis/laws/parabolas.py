@@ -168,7 +168,10 @@ def fit_all(
         try:
             own[group.name] = least_squares(x_NP, y_N, absorbed)
         except np.linalg.LinAlgError:
-            notes[group.name].append("too few levels stand for a parabola of its own")
+            notes[group.name].append(
+                "too few levels stand for a parabola of its own: losses more than "
+                f"{5 * CLIFF_FRAC:.0%} above the best do not (differences of losses are none)"
+            )
     df = sum(item.df for item in own.values() if item.df > 0)
     total = sum(float(item.residual_N @ item.residual_N) for item in own.values())
     fits = {}

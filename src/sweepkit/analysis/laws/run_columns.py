@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from sweepkit import errors
@@ -21,6 +22,23 @@ def ended(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     answered = frame["state"].astype("string").str.lower().isin(_ANSWERED).fillna(False).astype(bool)
     left = int((~answered).sum())
     return frame[answered], [f"{left} rows that have not ended with an answer left out"] if left else []
+
+
+def measured(frame: pd.DataFrame, name: str) -> tuple[pd.DataFrame, list[str]]:
+    """Runs with a loss, and those that diverged; and a sentence about the others, which say nothing.
+
+    Raises:
+        ConfigError: as ``numbers``.
+    """
+    is_missing = np.isnan(numbers(frame, name, "--loss")) & ~_has_diverged(frame)
+    left = int(is_missing.sum())
+    return frame[~is_missing], [f"{left} rows without a loss left out: missing, not diverged"] if left else []
+
+
+def _has_diverged(frame: pd.DataFrame) -> npt.NDArray[np.bool_]:
+    if "state" not in frame:
+        return np.zeros(len(frame), dtype=bool)
+    return frame["state"].astype("string").str.lower().eq(_DIVERGED).fillna(False).to_numpy(dtype=bool)
 
 
 def column(frame: pd.DataFrame, name: str, option: str) -> str:
@@ -67,15 +85,12 @@ def positive(frame: pd.DataFrame, name: str, option: str) -> Floats:
 
 
 def losses(frame: pd.DataFrame, name: str) -> Floats:
-    """Losses, NaN where a run diverged.
+    """Losses, infinite where a run diverged.
 
     Raises:
         ConfigError: no run has one, or as ``numbers``.
     """
-    loss_N = numbers(frame, name, "--loss")
-    if "state" in frame:
-        has_diverged = (frame["state"] == _DIVERGED).fillna(False).to_numpy(dtype=bool)
-        loss_N = np.where(has_diverged, np.nan, loss_N)
+    loss_N: Floats = np.where(_has_diverged(frame), np.inf, numbers(frame, name, "--loss"))
     if not np.isfinite(loss_N).any():
         raise errors.invalid("--loss", name, "be there for some run", "name the column with losses")
     return loss_N

@@ -21,7 +21,7 @@ def with_states(frame: pd.DataFrame, source: Source, how: Mapping, notes: list[s
     """How every run ended: as the table says, else by whether it has what it is compared by."""
     compared = [name for name in how.compared if name in frame]
     if "state" in frame:
-        words = frame["state"].map(state_words.ours, na_action="ignore")
+        words = frame["state"].map(state_words.ours, na_action="ignore").astype("string")
         for row, word, cell in zip(frame["_row"], words, frame["state"], strict=True):
             if not pd.isna(word) and word not in _STATES:
                 remedy = "give the column another name (--map state=their_state)"

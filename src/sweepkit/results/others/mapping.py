@@ -65,6 +65,9 @@ def pairs(option: str, items: Sequence[str], example: str) -> dict[str, str]:
     found: dict[str, str] = {}
     for item in items:
         key, equals, value = item.partition("=")
+        if key.startswith("decision."):
+            remedy = f"a setting of the rule stands before {option}, or behind another option"
+            raise invalid(option, item, "be two names with = between", remedy)
         if not (key.strip() and equals and value.strip()):
             raise invalid(option, item, "be two names with = between", f"write {option} {example}")
         if key in found:

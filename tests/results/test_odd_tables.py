@@ -1,0 +1,106 @@
+"""Tables that broke import, fit and verdict: each with the answer that is right."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from sweepkit.analysis import bar, fit
+from sweepkit.cli.main import main
+
+
+def imported(path: Path, text: str, *more: str) -> int:
+    path.write_text(text)
+    return main(["import", str(path), "--name", path.stem, *more])
+
+
+def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, object]:
+    capsys.readouterr()
+    main(["verdict", *arguments, "--format", "json"])
+    found: dict[str, object] = json.loads(capsys.readouterr().out)
+    return found
+
+
+def test_a_ledger_needs_no_crash(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = "val_bpb,status\n1.0,keep\n0.9,keep\n0.91,discard\n"
+    assert imported(tmp_path / "calm.csv", text, "--ledger", "status") == 0
+    assert told(capsys, "--runs", "calm", "--noise", "0.001,9")["more_than_noise"] == ["run-2"]
+
+
+def test_a_time_that_was_never_reached_is_below_no_bar(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = "variant,loss,hours\n" + "a,3.0,10\na,3.1,inf\nb,3.0,8.9\nb,3.1,9.1\nb,3.2,9\n"
+    metrics = ["--metric", "loss=lower,nats", "hours=lower,h"]
+    assert imported(tmp_path / "late.csv", text, *metrics) == 0
+    found = told(capsys, "--runs", "late", "--target", "12", "decision.metric=hours", "decision.alpha=0.01")
+    groups = found["groups"]
+    assert isinstance(groups, list)
+    assert [(item["lost"], item["outcome"]) for item in groups] == [
+        ("1 diverged", "reject"),
+        ("", "promote"),
+    ]
+
+
+def test_runs_that_ended_alike_have_no_spread() -> None:
+    alone = bar.against({"a": [3.2, 3.2, 3.2], "b": [3.1, 3.1]}, 3.28, None)
+    assert [item.p for item in alone] == [None, None] and alone[0].sd == 0.0
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ["--target", "inf"],
+        ["--target", "3", "--sigma=-1"],
+        ["--target", "3", "--noise", "1,2"],
+        ["--target", "3", "--reference", "a"],
+    ],
+)
+def test_a_bar_is_a_number_and_has_no_other_noise(
+    wrong: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "runs.csv"
+    path.write_text("variant,val_bpb\na,2.9\na,2.8\n")
+    assert main(["verdict", "--runs", str(path), *wrong]) == 2
+    assert capsys.readouterr().err.startswith("sweepkit: --")
+
+
+def test_a_setting_of_the_rule_behind_a_metric_is_pointed_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    more = ["--metric", "loss=lower,nats", "decision.min_effect=0.1"]
+    assert imported(tmp_path / "t.csv", "variant,loss\na,3\n", *more) == 2
+    assert "a setting of the rule stands before --metric" in capsys.readouterr().err
+
+
+LEVELS = [0.001 * 2.0**k for k in range(7)]
+
+
+def test_a_missing_loss_has_not_diverged() -> None:
+    valley = [3.0, 2.98, 2.97, 2.98, 3.0]
+    frame = pd.DataFrame({"lr": LEVELS, "loss": [*valley, float("nan"), float("inf")]})
+    found = fit(frame, loss="loss", axis="lr")
+    assert [(level.value, level.loss) for level in found.optima[0].levels[-2:]] == [
+        (LEVELS[4], 3.0),
+        (LEVELS[6], None),
+    ]
+    assert found.notes == ["1 rows without a loss left out: missing, not diverged"]
+    assert found.optima[0].value == pytest.approx(LEVELS[2])
+
+
+def test_without_a_parabola_no_optimum_lies_beyond_an_inner_level() -> None:
+    differences = [3.0, 2.0, 1.0, 0.0, 1.0, 2.0, 3.0]
+    (inner,) = fit(pd.DataFrame({"lr": LEVELS, "loss": differences}), loss="loss", axis="lr").optima
+    assert (inner.value, inner.censored, inner.cliff) == (None, "", None)
+    (first,) = fit(pd.DataFrame({"lr": LEVELS, "loss": sorted(differences)}), loss="loss", axis="lr").optima
+    assert (first.censored, first.value) == ("below", LEVELS[0]) and first.extend_to is not None
+
+
+@pytest.mark.parametrize("wrong", [{"confidence": 2.0}, {"tolerance": -1.0}, {"replicates": 0}])
+def test_numbers_that_no_fit_can_be_asked_with(wrong: dict[str, float]) -> None:
+    frame = pd.DataFrame({"lr": LEVELS, "loss": [3.0, 2.9, 2.8, 2.7, 2.8, 2.9, 3.0]})
+    with pytest.raises(Exception, match=f"--{next(iter(wrong))}"):
+        fit(frame, loss="loss", axis="lr", **wrong)
