@@ -1,8 +1,8 @@
 """From a table and the names of its columns to a fit: what is asked decides which estimator answers.
 
 ``fit`` takes a frame whose rows are runs, whoever made them, and says which columns are what. A row whose
-loss is infinite, or whose state says so, has diverged; rows without a loss (but for forecasts, which are asked
-of them) and runs that have not ended are left out.
+loss is infinite, or whose state says so, has diverged; rows without a loss (but for forecasts, which are
+asked of them) and runs that have not ended are left out.
 """
 
 from __future__ import annotations
