@@ -1,4 +1,4 @@
-"""Every ``sweepkit`` line of README and docs is one that the program knows, and README's lines run as written."""
+"""Every ``sweepkit`` line of README and docs is one that the program knows; README's lines run as written."""
 
 from __future__ import annotations
 
@@ -33,7 +33,9 @@ def test_there_are_lines_on_most_pages() -> None:
     assert len(LINES) > 100 and len({page for page, _ in LINES}) >= 15
 
 
-@pytest.mark.parametrize(("page", "words"), LINES, ids=[f"{page}: {' '.join(words)}" for page, words in LINES])
+@pytest.mark.parametrize(
+    ("page", "words"), LINES, ids=[f"{page}-{place}" for place, (page, _) in enumerate(LINES)]
+)
 def test_a_written_command_is_known(page: str, words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Its command, options and number of arguments; what it names may be the reader's own."""
     if words[0] in COMMANDS:
@@ -54,7 +56,9 @@ def test_readme_runs_as_written(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SWEEPKIT_CACHE_DIR", str(tmp_path / "cache"))
-    Path("notes.jsonl").write_text("".join(f'{{"text": "note {n} {"of words " * 40}"}}\n' for n in range(900)))
+    Path("notes.jsonl").write_text(
+        "".join(f'{{"text": "note {n} {"of words " * 40}"}}\n' for n in range(900))
+    )
     before, _, after = (ROOT / "README.md").read_text().partition(REFUSED_FROM)
     assert main(["promote", "demo"]) == 0  # what ``make demo`` does
     for words in commands(before):

@@ -11,13 +11,12 @@ fit`` reads what they say.
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-
-import numpy as np
 
 from sweepkit import errors
 from sweepkit.config import compose, typed
@@ -105,8 +104,8 @@ def _levels(spec: IsoflopSpec, base: Sequence[str]) -> dict[str, list[str]]:
     """Level → overrides, budget by budget, the smallest size first."""
     sizes = _candidates(spec, base)
     found: dict[str, list[str]] = {}
-    for flops in np.geomspace(spec.flops[0], spec.flops[1], spec.budgets):
-        budget = float(f"{flops:.3g}")
+    for log_flops in _evenly(*map(math.log, spec.flops), spec.budgets):
+        budget = float(f"{math.exp(log_flops):.3g}")
         for size in _chosen(spec, sizes, budget):
             found[f"{budget:.3g}-d{size.depth}-a{size.aspect_ratio}".replace("e+", "e")] = [
                 f"horizon.target_flops={budget:.3g}",
@@ -131,18 +130,20 @@ def _candidates(spec: IsoflopSpec, base: Sequence[str]) -> list[_Size]:
 
 def _chosen(spec: IsoflopSpec, sizes: Sequence[_Size], budget: float) -> list[_Size]:
     """Sizes about evenly in log N about the one that is expected to be best."""
-    log_N = np.log([size.params for size in sizes])
-    log_ratio = np.log([budget / size.flops_per_token / size.params for size in sizes])  # falls with the size
+    log_N = [math.log(size.params) for size in sizes]
+    log_ratio = [
+        math.log(budget / size.flops_per_token / size.params) for size in sizes
+    ]  # falls with the size
     wanted, half = math.log(spec.tokens_per_param), math.log(spec.spread)
     slope = (log_ratio[-1] - log_ratio[0]) / (log_N[-1] - log_N[0]) if len(sizes) > 1 else -2.0
     if log_ratio[-1] <= wanted <= log_ratio[0]:
-        centre = float(np.interp(wanted, log_ratio[::-1], log_N[::-1]))
+        centre = _interpolated(wanted, log_ratio[::-1], log_N[::-1])
     else:
         end = 0 if wanted > log_ratio[0] else -1
-        centre = float(log_N[end] + (wanted - log_ratio[end]) / slope)
+        centre = log_N[end] + (wanted - log_ratio[end]) / slope
     places = {
-        int(np.argmin(np.abs(log_N - target)))
-        for target in np.linspace(centre - half, centre + half, spec.sizes)
+        min(range(len(log_N)), key=lambda place: abs(log_N[place] - target))
+        for target in _evenly(centre - half, centre + half, spec.sizes)
     }
     inside = sorted(place for place in places if abs(log_N[place] - centre) <= half + _SLACK)
     below, above = (sum(side * (log_N[place] - centre) > 0 for place in inside) for side in (-1, 1))
@@ -157,3 +158,16 @@ def _chosen(spec: IsoflopSpec, sizes: Sequence[_Size], budget: float) -> list[_S
             "add depths or aspect_ratios, raise spread, or move flops",
         )
     return [sizes[place] for place in inside]
+
+
+def _evenly(first: float, last: float, count: int) -> list[float]:
+    """From first to last; without numpy, which a plan does not wait for."""
+    return [first + (last - first) * place / max(1, count - 1) for place in range(count)]
+
+
+def _interpolated(x: float, xs: Sequence[float], ys: Sequence[float]) -> float:
+    """At x between the points (xs, ys), xs ascending and around x."""
+    right = max(1, min(bisect.bisect_left(xs, x), len(xs) - 1)) if len(xs) > 1 else 0
+    left = max(0, right - 1)
+    share = (x - xs[left]) / (xs[right] - xs[left]) if xs[right] > xs[left] else 0.0
+    return ys[left] + share * (ys[right] - ys[left])
