@@ -104,7 +104,7 @@ def _levels(spec: IsoflopSpec, base: Sequence[str]) -> dict[str, list[str]]:
     """Level → overrides, budget by budget, the smallest size first."""
     sizes = _candidates(spec, base)
     found: dict[str, list[str]] = {}
-    for log_flops in _evenly(*map(math.log, spec.flops), spec.budgets):
+    for log_flops in _evenly(math.log(spec.flops[0]), math.log(spec.flops[1]), spec.budgets):
         budget = float(f"{math.exp(log_flops):.3g}")
         for size in _chosen(spec, sizes, budget):
             found[f"{budget:.3g}-d{size.depth}-a{size.aspect_ratio}".replace("e+", "e")] = [
