@@ -160,3 +160,33 @@ def test_a_folder_without_manifest_is_sealed_by_command_and_a_damaged_one_is_not
     assert main(["publish", str(mine), "--seal"]) == 2
     assert main(["publish", str(tmp_path), "--seal"]) == 2
     assert "folder of a published sweep" in capsys.readouterr().err
+
+
+def test_what_is_published_again_takes_the_place_of_what_was_there_or_leaves_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def filled(name: str) -> Path:
+        made = tmp_path / name
+        made.mkdir()
+        (made / "runs.csv.gz").write_text(name)
+        return made
+
+    folder = tmp_path / "published"
+    for name in ("first", "second"):
+        published_seal.put(filled(name), folder)
+        published_seal.check(folder)
+        assert (folder / "runs.csv.gz").read_text() == name
+    refused = filled("third")
+    rename = Path.rename
+
+    def fails(path: Path, target: Path) -> Path:
+        if path == refused:
+            raise OSError("no")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", fails)
+    with pytest.raises(OSError, match="no"):
+        published_seal.put(refused, folder)
+    published_seal.check(folder)
+    assert (folder / "runs.csv.gz").read_text() == "second"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["published", "third"]

@@ -58,15 +58,14 @@ def publish(sweep: str, results_dir: Path, into: Path, commands: str = "") -> Pa
     made = fsio.make_temporary(folder)
     try:
         _fill(made, content, promotion, results_dir, commands)
-        shutil.rmtree(folder, ignore_errors=True)
-        made.rename(folder)
+        published_seal.put(made, folder)
     finally:
         shutil.rmtree(made, ignore_errors=True)
     return folder
 
 
 def _fill(folder: Path, content: Content, promotion: Promotion, results_dir: Path, commands: str) -> None:
-    """All files, and their seal."""
+    """All files but their seal."""
     sweep = content.name
     for pattern in published_seal.COPIED:
         for path in content.sweep_dir.glob(pattern):
@@ -85,7 +84,6 @@ def _fill(folder: Path, content: Content, promotion: Promotion, results_dir: Pat
     fsio.write_text(folder / "commands.txt", f"{commands}\n")
     fsio.write_text(folder / _FIGURE, _figure(content).replace("currentColor", "#333"))
     fsio.write_text(folder / "README.md", _page(content, promotion, environment, commands))
-    published_seal.write(folder)
 
 
 def environments(runs: pd.DataFrame) -> pd.DataFrame:

@@ -136,9 +136,7 @@ def write(folder: Path, runs: pd.DataFrame, curves: pd.DataFrame | None, said: I
         if curves is not None:
             export.write(curves, made / published_seal.CURVES, "parquet")
         fsio.write_json(made / FILE, typed.dump(said))
-        published_seal.write(made)
-        shutil.rmtree(folder, ignore_errors=True)
-        made.rename(folder)
+        published_seal.put(made, folder)
     finally:
         shutil.rmtree(made, ignore_errors=True)
 

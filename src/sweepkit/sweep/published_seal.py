@@ -6,6 +6,8 @@ theirs, and is sealed itself: what was edited, cut, exchanged, taken away or put
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 from pathlib import Path
 
 from sweepkit import fsio
@@ -28,6 +30,27 @@ def write(folder: Path) -> None:
     """Seal a folder with all that is in it."""
     files = {path.name: fsio.sha256(path) for path in sorted(folder.iterdir()) if path.name != FILE}
     fsio.write_json(folder / FILE, {"schema_version": SCHEMA_VERSION, "files": files})
+
+
+def put(made: Path, folder: Path) -> None:
+    """Seal a filled folder and give it its place; what was there before goes when the new one is in it.
+
+    A kill between the two renames leaves the old folder whole in a temporary one beside it.
+    """
+    write(made)
+    aside = fsio.make_temporary(folder)
+    before = aside / folder.name
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            folder.rename(before)
+        made.rename(folder)
+    except OSError:
+        if before.exists() and not folder.exists():
+            before.rename(folder)
+        raise
+    finally:
+        if folder.exists():
+            shutil.rmtree(aside, ignore_errors=True)
 
 
 def check(folder: Path) -> None:
