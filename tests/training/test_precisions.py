@@ -78,7 +78,7 @@ def test_the_projection_alone_is_the_matrices_of_bf16_and_a_head_in_fp8() -> Non
             one.model.lm_head.weight.normal_(0, 0.05, generator=torch.Generator().manual_seed(1))
             for block in one.model.layers():
                 block.mlp.down.weight.normal_(0, 0.05, generator=torch.Generator().manual_seed(2))
-        inputs.append(one.model._stream(tokens)[0].detach())
+        inputs.append(one.model.stream(tokens)[0].detach())
         losses.append(one.backward(tokens, tokens, 1.0).item())
     assert torch.equal(inputs[0], inputs[1]) and not torch.equal(inputs[0], inputs[2])
     assert losses[1] != losses[0] != losses[2] and losses[1:] == pytest.approx([losses[0]] * 2, rel=0.01)
