@@ -18,6 +18,7 @@ from sweepkit.code import planner
 from sweepkit.code.planner import Planner, Trees
 from sweepkit.config import compose
 from sweepkit.config.schema import LadderConfig, RunConfig, RungConfig
+from sweepkit.plan.command_plan import Plan
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.sweep import command_runs, conflicts, horizons, last_rung, reference_runs, set_fields
 from sweepkit.sweep.cell import REFERENCE, VARIANT, Cell
@@ -195,15 +196,7 @@ def expand(sweep: SweepFile, rung: RungConfig | None, extra: Sequence[str] = ())
         own = [*variant.overrides, *above(extra)]
         composing, build = functools.partial(here.config, own), here.planner(own).build
         cells += [
-            Cell(
-                variant=variant.label,
-                variant_key=variant.key,
-                role=REFERENCE if variant.is_reference else VARIANT,
-                rung=rung.name,
-                plan=plan,
-                levels=variant.levels,
-                number=number,
-            )
+            _cell(variant, rung, plan, number)
             for number in range(here.reference_replicates if variant.is_reference else 1)
             for seed in here.seeds
             for plan in [reference_runs.plan(composing, seed, here.own_weights, number, build)]
@@ -239,14 +232,7 @@ def _of_command(sweep: SweepFile, rung: RungConfig | None, extra: Sequence[str])
     rung = rung or rungs[0]
     seeds = on_rung(sweep.seeds, rungs, rung, sweep.decision.looks, sweep.replaced_seeds)
     cells = [
-        Cell(
-            variant=variant.label,
-            variant_key=variant.key,
-            role=REFERENCE if variant.is_reference else VARIANT,
-            rung=rung.name,
-            plan=plan,
-            levels=variant.levels,
-        )
+        _cell(variant, rung, plan)
         for variant in variants(sweep)
         for plan in command_runs.plans(sweep, rung, variant.overrides, extra, seeds)
     ]
@@ -305,3 +291,15 @@ def variant_key(overrides: Sequence[str]) -> str:
     """Hash of a difference: neither the order of axes nor the spelling of values matters."""
     values = set_fields.settings(overrides, "level")
     return fsio.digest(sorted([key, fsio.canonical_json(value)] for key, value in values.items()))[:12]
+
+
+def _cell(variant: Variant, rung: RungConfig, plan: Plan, number: int = 0) -> Cell:
+    return Cell(
+        variant=variant.label,
+        variant_key=variant.key,
+        role=REFERENCE if variant.is_reference else VARIANT,
+        rung=rung.name,
+        plan=plan,
+        levels=variant.levels,
+        number=number,
+    )
