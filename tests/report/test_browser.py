@@ -1,110 +1,145 @@
-"""The page in a real browser: columns sort, rows filter, plots answer, nothing is fetched, nothing is cut."""
+"""The page in a real browser: what a person does with it, at a desk and on a phone; nothing is fetched."""
 
 from __future__ import annotations
 
-import html as markup
-import json
 import re
-import shutil
-import subprocess
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
+import browser as browsers
 import made_up_runs as made_up
 import pytest
+from browser import Browser
 
 from sweepkit.report import html
 
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+WIDTHS = (1280, 390)
+RUNS = "[...document.querySelectorAll('#runs table')].find(t => t.tBodies[0].rows.length > 8)"
+CHART = "document.querySelector('#curves figure').chart"
+TICKS = f"[...{CHART}.svg.querySelectorAll('.grid text[text-anchor=middle]')].map(t => t.textContent)"
+TIP = "(tip => tip.hidden ? null : tip.textContent)(document.querySelector('.tip'))"
 
-#: What a person does, and what they see; runs in the page, behind its own script.
-ACTIONS = """
-const found = {errors: window.errors};
-const seen = document.documentElement;
-const runs = [...document.querySelectorAll("table")].find(t => t.tBodies[0].rows.length > 8);
-runs.closest("details").open = true;
-const header = [...runs.tHead.rows[0].cells].find(cell => cell.textContent === "val_bpb");
-const column = () => [...runs.tBodies[0].rows].map(row => row.cells[header.cellIndex].textContent);
-found.before = column();
-header.click();
-found.ascending = column();
-header.dispatchEvent(new KeyboardEvent("keydown", {key: "Enter"}));
-found.descending = column();
-header.click();
-found.again = column();
-const box = runs.closest("details").querySelector("input[type=search]");
-box.value = "diverged";
-box.dispatchEvent(new Event("input"));
-found.filtered = [...runs.tBodies[0].rows].filter(row => row.offsetHeight).map(row => row.textContent);
-const svg = document.querySelector("#curves svg");
-const line = [...svg.querySelectorAll("g[id^='l|0|']")].find(group => !group.id.endsWith("mean"));
-const path = line.querySelector("path"), half = path.getTotalLength() / 2;
-svg.scrollIntoView();
-const at = path.getPointAtLength(half).matrixTransform(path.getScreenCTM());
-svg.dispatchEvent(new PointerEvent("pointermove", {clientX: at.x, clientY: at.y, bubbles: true}));
-const tip = document.querySelector(".tip");
-found.tip = tip.hidden ? null : tip.textContent;
-found.line = line.id;
-const button = document.querySelector("#curves .filter button");
-button.click();
-found.hidden = [...svg.querySelectorAll("g[id^='l|']")]
-  .filter(group => group.style.display === "none").map(group => group.id.split("|")[2]);
-found.button = button.textContent;
-found.requests = performance.getEntriesByType("resource").length;
-found.width = [seen.scrollWidth, innerWidth];
-seen.setAttribute("data-found", JSON.stringify(found));
-"""
+pytestmark = [
+    pytest.mark.skipif(
+        browsers.PROGRAM is None, reason="no chromium here: the page is not looked at in a browser"
+    ),
+    pytest.mark.slow,
+]
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory) -> str:
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("page")
-    made_up.sweep(folder, depths=(2,), seeds=3)
-    text = html.write("demo", folder).read_text()
-    assert len(text) < 5e6
-    watch = (
-        "<script>window.errors = []; onerror = (message, _, line) => { errors.push(`${message} (${line})`);"
-        'document.documentElement.setAttribute("data-found", JSON.stringify({errors})); };</script>'
-    )
-    acted = text.replace("<body>", f"<body>{watch}", 1)
-    return acted.replace("</body>", f"<script>{{{ACTIONS}}}</script></body>", 1)
+    made_up.sweep(folder, depths=(2, 4), seeds=3)
+    path = html.write("demo", folder)
+    assert path.stat().st_size < 5e6
+    return path
 
 
-@pytest.mark.skipif(BROWSER is None, reason="no chromium here: the page is not looked at in a browser")
-@pytest.mark.slow
-@pytest.mark.parametrize("width", [1100, 390])
-def test_a_person_sorts_filters_and_points(page: str, width: int, tmp_path: Path) -> None:
-    """In a frame, since a window without a head is never narrower than 500 pixels."""
-    path = tmp_path / "page.html"
-    path.write_text(
-        f'<iframe style="width: {width}px; height: 900px" srcdoc="{markup.escape(page)}"></iframe>'
-        "<script>onload = () => document.documentElement.setAttribute('data-found', document"
-        ".querySelector('iframe').contentDocument.documentElement.getAttribute('data-found'))</script>"
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    with browsers.browser(tmp_path_factory.mktemp("profile")) as found:
+        yield found
+
+
+@pytest.fixture(params=WIDTHS)
+def seen(page: Path, chromium: Browser, request: pytest.FixtureRequest) -> Iterator[Browser]:
+    """The page as it is opened; whatever is done, no script fails, nothing is fetched, nothing is cut."""
+    chromium.open(page, request.param, scheme="light" if request.param > 500 else "dark")
+    yield chromium
+    assert chromium.errors == [] and chromium.requests == []
+    inside, window = chromium.do("[document.documentElement.scrollWidth, innerWidth]")
+    assert inside <= window == request.param, "the page is wider than its window"
+
+
+def test_tables_sort_and_filter(seen: Browser) -> None:
+    seen.do("document.querySelectorAll('#runs > details').forEach(d => { d.open = true; })")
+    header = f"[...{RUNS}.tHead.rows[0].cells].find(cell => cell.textContent === 'val_bpb')"
+    column = f"[...{RUNS}.tBodies[0].rows].map(row => row.cells[{header}.cellIndex].textContent)"
+    before = seen.do(column)
+    seen.click(header)
+    up = seen.do(column)
+    seen.press("Enter")
+    down = seen.do(column)
+    seen.press("Enter")
+    assert seen.do(column) == before
+    values = [float(text) for text in before if re.match(r"[\d.]+$", text)]
+    assert len(values) < len(before), "the made-up runs have one that diverged, and some that were not run"
+    assert [float(text) for text in up[: len(values)]] == sorted(values) != values
+    assert [float(text) for text in down[: len(values)]] == sorted(values, reverse=True)
+    seen.click(f"{RUNS}.parentElement.previousElementSibling.querySelector('input')")
+    seen.press(*"diverged")
+    shown = seen.do(f"[...{RUNS}.tBodies[0].rows].filter(r => r.offsetHeight).map(r => r.textContent)")
+    assert len(shown) == 1 and "diverged" in shown[0]
+
+
+def test_a_chart_answers_to_the_pointer(seen: Browser) -> None:
+    """A value, its run and seed; a closer look, and back; a click opens the run's panel."""
+    line = seen.do(
+        f"(l => ({{...l, path: null}}))({CHART}.visible.find(l => l.label === 'lr=high' && l.run))"
     )
-    done = subprocess.run(
-        [
-            *(str(BROWSER), "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"),
-            *(f"--user-data-dir={tmp_path / 'profile'}", "--window-size=1300,1000", path.as_uri()),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=180,
-        check=False,
-    )
-    said = re.search(r'data-found="([^"]*)"', done.stdout)
-    assert said, done.stderr[-2000:]
-    found: dict[str, Any] = json.loads(markup.unescape(said[1]))
-    assert found["errors"] == [] and found["requests"] == 0
-    values = [float(text) for text in found["before"] if re.match(r"[\d.]+$", text)]
-    missing = len(found["before"]) - len(values)
-    up = [float(text) for text in found["ascending"][: len(values)]]
-    assert up == sorted(values) and up != values and missing, "the made-up runs have one that diverged"
-    assert [float(text) for text in found["descending"][: len(values)]] == sorted(values, reverse=True)
-    assert found["again"] == found["before"]
-    assert found["filtered"] and all("diverged" in text for text in found["filtered"])
-    _, _, variant, seed = found["line"].split("|")
-    assert found["tip"] and re.match(r".+ · (seed \d+|mean): [\d.]+ at [\d.]+$", found["tip"]), found["tip"]
-    assert variant and seed.startswith("seed ")
-    assert set(found["hidden"]) == {found["button"]}
-    assert width - 10 <= found["width"][1] <= width
-    assert found["width"][0] <= found["width"][1], "the page is wider than its window"
+    middle = len(line["points"]) // 2
+    step, value = line["points"][middle]
+
+    def place() -> tuple[float, float]:
+        seen.place(f"{CHART}.svg")
+        left, top = seen.do(f"(b => [b.left, b.top])({CHART}.svg.getBoundingClientRect())")
+        return left + line["places"][middle][0], top + line["places"][middle][1]
+
+    seen.move(*place())
+    who, _, said = seen.do(TIP).partition(": ")
+    assert who == f"lr=high · {line['detail']} · {line['run']}"
+    assert [float(number) for number in said.split(" at ")] == pytest.approx([value, step], rel=1e-4)
+    before = seen.do(TICKS)
+    x, y = place()
+    seen.drag((x - 60, y - 60), (x + 30, y + 30))
+    assert seen.do(TICKS) != before
+    seen.click(f"{CHART}.figure.querySelector('button[title=\"as it was\"]')")
+    assert seen.do(TICKS) == before
+    seen.drag(place())
+    assert seen.do(f"document.getElementById('run-{line['run']}').open")
+    seen.settle()
+    own = f"document.querySelector('[id=\"run-{line['run']}\"] figure').chart"
+    assert set(seen.do(f"{own}.visible.map(l => l.label)")) == {"lr=high", "reference"}
+
+
+def test_axes_and_lines_are_chosen(seen: Browser) -> None:
+    chosen = "[...document.querySelectorAll('#curves select')].find(s => s.options[0].value === 'step')"
+    seen.do(f"(s => {{ s.value = 'flops'; s.dispatchEvent(new Event('change')); }})({chosen})")
+    charts = "[...document.querySelectorAll('#curves figure')].map(f => f.chart)"
+    assert seen.do(f"{charts}.map(c => c.x)") == ["flops", "flops"], "one choice for the page"
+    linear = seen.do(f"{CHART}.visible[0].places")
+    seen.click(f"{CHART}.figure.querySelector('input[type=checkbox]')")
+    assert seen.do(f"{CHART}.visible[0].places") != linear
+    button = f"{CHART}.buttons.querySelector('[data-label=\"mlp=8\"]')"
+    seen.click(button)
+    assert seen.do(f"{button}.getAttribute('aria-pressed')") == "false"
+    assert not seen.do(f"{charts}.some(c => c.visible.some(l => l.label === 'mlp=8'))")
+    assert seen.do(f"{CHART}.visible.length")
+    seen.press(" ")
+    assert seen.do(f"{CHART}.visible.some(l => l.label === 'mlp=8')")
+
+
+def test_a_chart_answers_to_the_keyboard(seen: Browser) -> None:
+    seen.do(f"{CHART}.svg.focus()")
+    seen.press("ArrowRight")
+    last = seen.do(TIP)
+    seen.press("ArrowLeft")
+    assert last and seen.do(TIP) not in (None, last)
+    seen.press("ArrowDown")
+    other = seen.do(TIP)
+    assert other.split(" at ")[1] != last.split(" at ")[1] and other.split(":")[0] != last.split(":")[0]
+    before = seen.do(TICKS)
+    seen.press("+")
+    assert seen.do(TICKS) != before
+    seen.press("Escape")
+    assert seen.do(TICKS) == before and seen.do(TIP) is None
+    seen.press("ArrowLeft", "Enter")
+    run = seen.do("document.activeElement.closest('details.run')?.id")
+    assert run and seen.do("document.activeElement.parentElement.open")
+
+
+def test_it_prints(page: Path, chromium: Browser) -> None:
+    chromium.open(page, 1280)
+    assert chromium.printed().startswith(b"%PDF")
+    assert chromium.errors == []

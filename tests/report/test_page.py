@@ -22,7 +22,7 @@ from sweepkit.config import typed
 from sweepkit.errors import SweepkitError
 from sweepkit.promotion.simulation.play import Score
 from sweepkit.promotion.verdict_record import Promotion
-from sweepkit.report import content, drawing, html, plots, policy_plot, sheets, tables, terminal
+from sweepkit.report import chart_data, content, drawing, html, plots, policy_plot, sheets, tables, terminal
 from sweepkit.results import store
 from sweepkit.sweep.decision import DecisionRule
 from sweepkit.sweep.frozen import Frozen
@@ -51,7 +51,10 @@ def test_a_promoted_sweep_tells_everything(promotion: Promotion, frozen: Frozen,
     for cell in frozen.cells:
         assert cell.plan.run_id in checker.text
     assert "<dl></dl>" not in page  # no runs missing is said as "none"
-    assert page.count("<svg") == 2 + 1 + 2  # effects a rung, transfer, curves a rung
+    assert page.count("<svg") == 2 + 1  # effects a rung, transfer
+    assert page.count('data-of="curves-d2" data-run=""') == page.count('id="curves-d2"') == 1
+    done = [cell.plan.run_id for cell in frozen.cells if cell.rung == "d2" or cell.variant != "lr=high"]
+    assert sorted(re.findall(r'<details class="run" id="run-(.*?)"', page)) == sorted(done)
 
 
 def test_text_is_escaped(tmp_path: Path) -> None:
@@ -62,7 +65,7 @@ def test_text_is_escaped(tmp_path: Path) -> None:
     made_up.freeze(tmp_path, "x", [made_up.cell(base), made_up.cell(run, f"a={nasty}")])
     page = html.write("x", tmp_path).read_text()
     check(page)
-    assert page.count("<script") == 1, "the one of the page itself"
+    assert page.count("<script") == page.count("</script") == 2, "that of the page itself, and its data"
     assert "&lt;script&gt;" in page
     assert "$a_1$" in page
 
@@ -137,9 +140,7 @@ def test_a_picture_of_no_known_format_is_refused_before_anything_is_played(
 def test_runs_evaluated_only_once_show_their_training_loss(frozen: Frozen, tmp_path: Path) -> None:
     curves = store.curves("demo", tmp_path)
     curves["val_bpb"] = curves["val_bpb"].where(curves["step"] == made_up.STEPS - 1)
-    svg = plots.learning_curves(curves[curves["rung"] == "d2"], plots.colours(["reference"]))
-    assert "Training loss against FLOPs" in svg
-    assert "Validation" not in svg
+    assert list(chart_data.learning(curves[curves["rung"] == "d2"], {})["y"]) == ["loss"]
 
 
 def test_tampering_is_said_at_the_top(promotion: Promotion, frozen: Frozen, tmp_path: Path) -> None:
@@ -172,13 +173,11 @@ def test_a_promotion_by_another_plan_is_said(promotion: Promotion, frozen: Froze
 
 
 def test_plots_are_valid_svg_that_follows_the_page_and_never_changes(frozen: Frozen, tmp_path: Path) -> None:
-    curves = store.curves("demo", tmp_path)
     effects = content.gather("demo", tmp_path).effects()
     colour = plots.colours(["reference", *made_up.EFFECTS])
 
     def draw() -> list[str]:
         return [
-            plots.learning_curves(curves[curves["rung"] == "d2"], colour),
             plots.forest(effects[effects["rung"] == "d2"], DecisionRule(), {"lr=high": "reject"}),
             plots.transfer(effects, colour, DecisionRule()),
         ]

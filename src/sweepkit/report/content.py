@@ -7,17 +7,21 @@ less to say: effects are then estimated here, with the same functions and no ver
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
 
 from sweepkit import fsio
+from sweepkit.analysis import diagnosis
 from sweepkit.analysis import effects as analysis
+from sweepkit.analysis.diagnosis import Diagnosis
 from sweepkit.analysis.frontier import without_horizons
 from sweepkit.analysis.transfer import TransferRow
 from sweepkit.config import paths, typed
 from sweepkit.errors import DamagedError, SweepkitError, invalid
 from sweepkit.launch import ledger
+from sweepkit.plan.run_plan import RunPlan
 from sweepkit.promotion import selected
 from sweepkit.promotion.selected import Tried
 from sweepkit.promotion.verdict_record import Promotion, Verdict
@@ -26,6 +30,7 @@ from sweepkit.report.summary import COMPLETE
 from sweepkit.results import imported, store
 from sweepkit.results.columns import PLANNED
 from sweepkit.results.imported import Imported
+from sweepkit.results.record import RunDir
 from sweepkit.sweep import frozen as freezing
 from sweepkit.sweep import frozen_head, frozen_lines, tuning
 from sweepkit.sweep.decision import DecisionRule
@@ -89,6 +94,17 @@ class Content:
         """All verdicts, rung by rung."""
         rungs = self.promotion.rungs if self.promotion else []
         return [verdict for rung in rungs for verdict in rung.verdicts]
+
+    @cached_property
+    def diagnoses(self) -> dict[str, Diagnosis]:
+        """What every run that has started says of its inside; nothing of commands."""
+        if self.frozen is None or not isinstance(self.frozen.cells[0].plan, RunPlan):
+            return {}
+        found = {
+            cell.plan.run_id: (RunDir.of(self.sweep_dir.parent, cell.plan.run_id), cell.own)
+            for cell in self.frozen.cells
+        }
+        return {run_id: diagnosis.of(*it) for run_id, it in found.items() if it[0].record_path.exists()}
 
     def rule_on(self, rung: str) -> DecisionRule:
         """The rule as a rung or an amendment goes by it."""

@@ -16,6 +16,7 @@ from markupsafe import Markup, escape
 
 from sweepkit import fsio
 from sweepkit.plan.run_plan import RunPlan
+from sweepkit.printable import printable
 from sweepkit.promotion.verdict_record import Final
 from sweepkit.report import inside, numbers, sections, stamp
 from sweepkit.report.content import Content, gather
@@ -23,6 +24,7 @@ from sweepkit.report.page_block import Block
 from sweepkit.results.record import RunDir
 
 _HERE = Path(__file__).parent
+_SCRIPTS = ("page.js", "scales.js", "chart.js")
 
 
 def write(sweep: str, results_dir: Path | None = None, output: Path | None = None) -> Path:
@@ -68,18 +70,20 @@ def page(
         loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True
     )
     environment.globals["plain"] = numbers.plain
+    environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
     environment.filters["options_whole"] = _options_whole
-    return environment.get_template("page.html.jinja").render(
+    text = environment.get_template("page.html.jinja").render(
         name=name,
         question=question,
         problems=problems,
         cards=cards,
         sections=[part for part in parts if part[2]],
         style=Markup(_HERE.joinpath("page.css").read_text()),
-        script=Markup(_HERE.joinpath("page.js").read_text()),
+        script=Markup("\n".join(_HERE.joinpath(name).read_text() for name in _SCRIPTS)),
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         folder=folder,
     )
+    return printable(text)  # a log's escape sequences are no HTML
 
 
 def _options_whole(text: str) -> Markup:

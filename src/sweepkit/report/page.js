@@ -1,4 +1,5 @@
-// Tables that sort and filter, plots that answer to the pointer. Without it the page says the same.
+// Tables that sort and filter, panels that are found, and what the pointer is on. Without it the page says the same
+// but for learning curves, which chart.js draws.
 "use strict";
 
 const UNITS = {d: 86400, h: 3600, min: 60, s: 1};
@@ -53,107 +54,64 @@ function sortable(table) {
   });
 }
 
-function filterable(table) {
-  const rows = [...table.tBodies[0].rows], all = rows.length;
-  const box = make("input", {type: "search", placeholder: `filter ${all} rows`});
+// A box above `place` that hides all rows without its words; what they are is said where there is none yet.
+function filterable(rows, place, noun) {
+  const box = make("input", {type: "search", placeholder: `filter ${rows.length} ${noun}`});
   const count = make("span", {});
-  box.setAttribute("aria-label", "filter rows");
+  box.setAttribute("aria-label", `filter ${noun}`);
   box.addEventListener("input", () => {
     const words = box.value.toLowerCase().split(/\s+/);
     let shown = 0;
     for (const row of rows) {
-      const text = row.textContent.toLowerCase();
+      const text = (row.querySelector("summary") || row).textContent.toLowerCase();
       row.hidden = !words.every(word => text.includes(word));
       shown += !row.hidden;
     }
-    count.textContent = shown < all ? ` ${shown} of ${all}` : "";
+    count.textContent = shown < rows.length ? ` ${shown} of ${rows.length}` : "";
   });
   const bar = make("p", {className: "filter"});
   bar.append(box, count);
-  table.parentElement.before(bar);
-}
-
-// The panels of a plot: its area and axes (ids a|…), its lines (ids l|…), in the units of the drawing.
-function panelsOf(svg) {
-  const panels = new Map();
-  for (const group of svg.querySelectorAll("g[id]")) {
-    const [kind, number, ...rest] = group.id.split("|");
-    if (kind !== "a" && kind !== "l") continue;
-    const path = group.querySelector("path");
-    if (!path) continue;
-    const points = [...path.getAttribute("d").matchAll(/(-?[\d.]+(?:e-?\d+)?) (-?[\d.]+(?:e-?\d+)?)/g)]
-      .map(([, x, y]) => [Number(x), Number(y)]);
-    if (!panels.has(number)) panels.set(number, {lines: []});
-    if (kind === "l") panels.get(number).lines.push({label: rest[0], detail: rest[1], group, points});
-    else {
-      const [xs, ys] = [points.map(p => p[0]), points.map(p => p[1])];
-      Object.assign(panels.get(number), {
-        left: Math.min(...xs), right: Math.max(...xs), top: Math.min(...ys), bottom: Math.max(...ys),
-        range: rest.map(Number),
-      });
-    }
-  }
-  return [...panels.values()].filter(panel => panel.range && panel.lines.length);
-}
-
-function nearest(panel, x, y) {
-  let best = null;
-  for (const line of panel.lines) {
-    if (line.group.style.display === "none") continue;
-    for (const [px, py] of line.points) {
-      const far = Math.hypot(px - x, py - y);
-      const isInside = py >= panel.top - 1 && py <= panel.bottom + 1;
-      if (isInside && (!best || far < best.far)) best = {far, line, px, py};
-    }
-  }
-  return best && best.far < 40 ? best : null;
-}
-
-function answering(svg, tip) {
-  const panels = panelsOf(svg);
-  if (!panels.length) return;
-  const labels = [...new Set(panels.flatMap(panel => panel.lines.map(line => line.label)))];
-  if (labels.length > 1) {
-    const bar = make("p", {className: "filter"});
-    for (const label of labels) {
-      const button = make("button", {type: "button"}, label);
-      button.setAttribute("aria-pressed", "true");
-      button.addEventListener("click", () => {
-        const isShown = button.getAttribute("aria-pressed") !== "true";
-        button.setAttribute("aria-pressed", String(isShown));
-        for (const line of panels.flatMap(panel => panel.lines))
-          if (line.label === label) line.group.style.display = isShown ? "" : "none";
-      });
-      bar.append(button);
-    }
-    svg.before(bar);
-  }
-  const show = event => {
-    const at = new DOMPoint(event.clientX, event.clientY).matrixTransform(svg.getScreenCTM().inverse());
-    const panel = panels.find(p => at.x >= p.left && at.x <= p.right && at.y >= p.top && at.y <= p.bottom);
-    const found = panel && nearest(panel, at.x, at.y);
-    for (const line of panels.flatMap(p => p.lines)) line.group.classList.toggle("near", line === found?.line);
-    tip.hidden = !found;
-    if (!found) return;
-    const [x0, x1, y0, y1] = panel.range;
-    const x = x0 + (x1 - x0) * (found.px - panel.left) / (panel.right - panel.left);
-    const y = y0 + (y1 - y0) * (panel.bottom - found.py) / (panel.bottom - panel.top);
-    const detail = found.line.detail ? ` · ${found.line.detail}` : "";
-    tip.textContent = `${found.line.label}${detail}: ${Number(y.toPrecision(5))} at ${Number(x.toPrecision(4))}`;
-    tip.style.left = `${Math.min(event.clientX + 14, innerWidth - tip.offsetWidth - 8)}px`;
-    tip.style.top = `${event.clientY + 14}px`;
-  };
-  svg.addEventListener("pointermove", show);
-  svg.addEventListener("pointerdown", show);
-  svg.addEventListener("pointerleave", () => { tip.hidden = true; });
+  place.before(bar);
 }
 
 const tip = make("div", {className: "tip", hidden: true});
 tip.setAttribute("role", "status");
 document.body.append(tip);
+
+// Say something beside a place of the window.
+function say(text, x, y) {
+  tip.textContent = text;
+  tip.hidden = false;
+  tip.style.left = `${Math.max(8, Math.min(x + 14, innerWidth - tip.offsetWidth - 8))}px`;
+  tip.style.top = `${y + 14}px`;
+}
+
+// Parts of a picture that say what they are when pointed at.
+for (const part of document.querySelectorAll("svg [data-says]")) {
+  part.addEventListener("pointermove", event => say(part.dataset.says, event.clientX, event.clientY));
+  part.addEventListener("pointerleave", () => { tip.hidden = true; });
+}
+
+// The panel of a run, with all that it is folded into.
+function openPanel(run) {
+  const panel = document.getElementById(`run-${run}`);
+  for (let part = panel; part; part = part.parentElement) if (part.tagName === "DETAILS") part.open = true;
+  panel?.scrollIntoView({block: "start"});
+  panel?.querySelector("summary").focus({preventScroll: true});
+}
+addEventListener("hashchange", () => {
+  if (location.hash.startsWith("#run-")) openPanel(decodeURIComponent(location.hash.slice(5)));
+});
+
 for (const table of document.querySelectorAll("section table")) {
+  for (const cell of table.querySelectorAll("td")) {
+    const run = cell.textContent.trim();
+    if (!cell.children.length && document.getElementById(`run-${run}`)) cell.replaceChildren(make("a", {href: `#run-${run}`}, run));
+  }
   if (!table.tHead || table.tBodies[0].rows.length < 3) continue;
   sortable(table);
-  if (table.tBodies[0].rows.length > 8) filterable(table);
+  const rows = [...table.tBodies[0].rows];
+  if (rows.length > 8) filterable(rows, table.parentElement, "rows");
 }
-for (const svg of document.querySelectorAll("figure svg")) answering(svg, tip);
+const panels = [...document.querySelectorAll("details.run")];
+if (panels.length > 8) filterable(panels, panels[0], "runs");

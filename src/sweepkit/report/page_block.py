@@ -9,10 +9,34 @@ class Block(NamedTuple):
     """A part of a section.
 
     Attributes:
-        kind: table, facts, figure, fold, tree, list, html or title; another is a paragraph of that class.
-        more: a figure's caption, or the blocks that are folded.
+        kind: table, facts, figure, chart, fold, run, tree, list, html, pre or title; another is a paragraph
+            of that class.
+        value: of a chart ``Drawn``, of a run ``Panel``.
+        more: a figure's or a chart's caption, or the blocks that are folded.
     """
 
     kind: str
     value: Any
     more: Any = None
+
+
+class Drawn(NamedTuple):
+    """A chart of embedded data (``chart_data.py``).
+
+    Attributes:
+        of: name of the data, once on a page.
+        data: embedded here; None where another chart has it.
+        run: shown alone, beside the reference with its seed.
+    """
+
+    of: str
+    data: dict[str, Any] | None = None
+    run: str = ""
+
+
+class Panel(NamedTuple):
+    """The panel of a run: what it is called, and how it went."""
+
+    run: str
+    title: str
+    state: str

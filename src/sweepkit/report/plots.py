@@ -16,14 +16,13 @@ import numpy as np
 import pandas as pd
 
 from sweepkit.report import numbers
-from sweepkit.report.summary import COMPLETE
 from sweepkit.results.columns import REFERENCE
 from sweepkit.sweep.decision import DecisionRule
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from matplotlib.lines import Line2D
 
 _INK = "#010203"  # stands for currentColor until the SVG is written
 GREY = "#8a8a8a"
@@ -59,49 +58,6 @@ def colours(variants: Sequence[str]) -> dict[str, str]:
     return {REFERENCE: GREY} | {name: PALETTE[place % len(PALETTE)] for place, name in enumerate(others)}
 
 
-def learning_curves(curves: pd.DataFrame, colour: dict[str, str]) -> str:
-    """One rung on all three axes: loss against steps, time and FLOPs.
-
-    Thin lines are seeds, thick lines the mean of a variant. Where runs were evaluated only once, at
-    their end, the smoothed training loss stands in for the validation loss.
-
-    Args:
-        curves: rows of one rung of the curves table.
-        colour: variant -> colour.
-    """
-    evaluated = curves[curves["val_bpb"].notna()]
-    smooth = _smoothed(curves)
-    validated = bool(evaluated.groupby("run_id")["step"].nunique().gt(1).any())
-    rows, y, unit = (
-        (evaluated, "val_bpb", "bits per byte") if validated else (smooth, "loss", "nats per token")
-    )
-    kind = "Validation" if validated else "Training loss"
-    panels = [
-        (f"{kind} against {what}", rows, x, y, unit)
-        for x, what in (("step", "steps"), ("train_time_s", "time"), ("flops", "FLOPs"))
-        if rows[x].notna().any() and (validated or x != "step")
-    ]
-    panels.insert(0, ("Training loss against steps", smooth, "step", "loss", "nats per token"))
-    width = 3 if len(panels) == 3 else 2
-    height = -(-len(panels) // width)
-
-    def draw(figure: Figure) -> None:
-        grid = figure.subplots(height, width, squeeze=False).flatten()
-        for axes, (title, data, x, column, label) in zip(grid, panels, strict=False):
-            _lines(axes, data, x, column, colour)
-            _zoom(axes, data, column)
-            axes.set_title(title)
-            axes.set_ylabel(label)
-            axes.set_xlabel(_AXIS_NAMES[x])
-            axes.xaxis.set_major_formatter(lambda value, _: numbers.scaled(value, fixed=False))
-            answering(axes)
-        for axes in grid[len(panels) :]:
-            axes.set_visible(False)
-        legend(figure, grid[0])
-
-    return svg_of(draw, "learning", (9.6, 0.4 + 2.9 * height))
-
-
 def forest(effects: pd.DataFrame, rule: DecisionRule, outcomes: dict[str, str]) -> str:
     """The effect of every variant on one rung with its interval; the band is the smallest effect that counts.
 
@@ -119,6 +75,7 @@ def forest(effects: pd.DataFrame, rule: DecisionRule, outcomes: dict[str, str]) 
         for place, row in enumerate(effects.to_dict("records")):
             colour = OUTCOME_COLOURS.get(outcomes.get(str(row["variant"]), ""), PALETTE[0])
             _interval(axes, row, place, colour, horizontal=True)
+        _bounded(axes, effects, list(range(len(effects))), horizontal=True)
         axes.set_yticks(range(len(effects)), [str(name) for name in effects["variant"]])
         axes.set_ylim(len(effects) - 0.5, -0.5)
         side = "right" if rule.is_higher_better else "left"
@@ -147,6 +104,7 @@ def transfer(effects: pd.DataFrame, colour: dict[str, str], rule: DecisionRule) 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
         axes.axhline(0, color=_INK, lw=0.8)
+        places: dict[Any, float] = {}
         for place, variant in enumerate(variants):
             rows = (
                 effects[effects["variant"] == variant].dropna(subset=["depth", "effect"]).sort_values("depth")
@@ -156,8 +114,10 @@ def transfer(effects: pd.DataFrame, colour: dict[str, str], rule: DecisionRule) 
             axes.plot(
                 at, _floats(rows["effect"]), color=colour.get(variant, PALETTE[0]), lw=1.6, label=str(variant)
             )
+            places |= dict(zip(rows.index, at, strict=True))
             for x, row in zip(at, rows.to_dict("records"), strict=True):
                 _interval(axes, row, x, colour.get(variant, PALETTE[0]), horizontal=False)
+        _bounded(axes, effects.loc[list(places)], list(places.values()), horizontal=False)
         axes.set_xticks(range(len(depths)), [f"d{depth}" for depth in depths])
         axes.set_xlim(-0.5, len(depths) - 0.5)
         side = "above" if rule.is_higher_better else "below"
@@ -168,9 +128,10 @@ def transfer(effects: pd.DataFrame, colour: dict[str, str], rule: DecisionRule) 
     return svg_of(draw, "transfer", (9.6, 3.8))
 
 
-_POINTS = 200
 _NAMED = 16  # names in a legend
-_AXIS_NAMES = {"step": "optimizer step", "train_time_s": "training time, s", "flops": "training FLOPs"}
+_OUTLYING = 8
+#: Begins the id of a part of a picture that has words; the page has them as an attribute of their own.
+_SAYS = "says:"
 
 
 def svg_of(draw: Any, name: str, size: tuple[float, float]) -> str:
@@ -185,80 +146,68 @@ def svg_of(draw: Any, name: str, size: tuple[float, float]) -> str:
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :].replace(_INK, "currentColor")
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = svg.replace(f'id="{_SAYS}', 'data-says="')
     # scale with the page instead of a fixed size in points
     return re.sub(
         r'<svg([^>]*?) width="[^"]*pt"', r"<svg\1", re.sub(r' height="[\d.]+pt"', "", svg, count=1), count=1
     )
 
 
-def named(axes: Axes, line: Line2D, label: str, detail: str = "") -> None:
-    """Give a line the words that the page says where it is pointed at; lines of one label hide together."""
-    number = axes.figure.axes.index(axes)
-    line.set_gid("|".join(("l", str(number), label.replace("|", "/"), detail)))
-
-
-def answering(axes: Axes) -> None:
-    """Note where a panel with named lines is and what its axes span, both linear; after all is plotted."""
-    number = axes.figure.axes.index(axes)
-    ends = (f"{end:.9g}" for end in (*axes.get_xlim(), *axes.get_ylim()))
-    axes.patch.set_gid("|".join(("a", str(number), *ends)))
-
-
-def _lines(axes: Axes, rows: pd.DataFrame, x: str, y: str, colour: dict[str, str]) -> None:
-    """Every run thin, and the mean over the seeds of a variant thick where all of them have a value."""
-    rows = rows.dropna(subset=[x, y])
-    rows = rows[rows[x] > 0]  # the clock of training starts after the first steps
-    for variant, cells in rows.groupby("variant", sort=False):
-        shade = colour.get(str(variant), PALETTE[0])
-        marker = "o" if y == "val_bpb" and cells["step"].nunique() <= 25 else ""
-        for _, run in cells.groupby("run_id", sort=False):
-            thin = _thinned(run)
-            (line,) = axes.plot(_floats(thin[x]), _floats(thin[y]), color=shade, lw=0.7, alpha=0.4)
-            named(axes, line, str(variant), f"seed {run['seed'].iloc[0]}")
-        by_step = cells.groupby("step").agg(x=(x, "mean"), y=(y, "mean"), n=(y, "size"))
-        mean = _thinned(by_step[by_step["n"] == by_step["n"].max()])
-        (line,) = axes.plot(_floats(mean["x"]), _floats(mean["y"]), color=shade, lw=1.8, marker=marker, ms=3,
-                            label=str(variant), zorder=2 if variant == REFERENCE else 3)  # fmt: skip
-        named(axes, line, str(variant), "mean")
-
-
-def _thinned(rows: pd.DataFrame) -> pd.DataFrame:
-    """At most about ``_POINTS`` rows, the last one included: more cannot be seen and make the page heavy."""
-    stride = max(1, len(rows) // _POINTS)
-    return rows.iloc[::-stride][::-1]
-
-
-def _zoom(axes: Axes, rows: pd.DataFrame, y: str) -> None:
-    """Limit the y axis to what happens after the first fifth of the runs, where variants differ."""
-    complete = rows[rows["state"] == COMPLETE]
-    shown = complete if len(complete) else rows  # a run that diverged would flatten the others
-    late = shown[shown["step"] >= 0.2 * shown["step"].max()][y].dropna()
-    if len(late):
-        bottom, top = float(late.min()), float(late.max())
-        margin = 0.06 * (top - bottom) or 0.01
-        axes.set_ylim(bottom - margin, top + margin)
-
-
-def _smoothed(curves: pd.DataFrame) -> pd.DataFrame:
-    """The training loss as a running mean over 1/20 of each run, so that seeds can be told apart."""
-    parts = []
-    for _, run in curves[curves["loss"].notna()].groupby("run_id", sort=False):
-        window = max(1, len(run) // 20)
-        parts.append(run.assign(loss=run["loss"].astype(float).rolling(window, min_periods=1).mean()))
-    return pd.concat(parts) if parts else curves.iloc[:0]
+def says(drawn: Artist, text: str) -> None:
+    """Give a part of a picture the words that the page says where it is pointed at."""
+    drawn.set_gid(f"{_SAYS}{text}")
 
 
 def _interval(axes: Axes, row: dict[Any, Any], place: float, colour: str, *, horizontal: bool) -> None:
     """A dot with its interval; the dot alone where there is no interval."""
     if numbers.is_missing(row["effect"]):
         return
-    points = [(float(row["effect"]), place)]
-    if not (numbers.is_missing(row["low"]) or numbers.is_missing(row["high"])):
+    has_ends = not (numbers.is_missing(row["low"]) or numbers.is_missing(row["high"]))
+    words = f"{row['variant']}: {numbers.change(row['effect'])}"
+    words += f" [{numbers.change(row['low'])}, {numbers.change(row['high'])}]" if has_ends else ""
+    if has_ends:
         ends = [(float(row["low"]), place), (float(row["high"]), place)]
         xs, ys = zip(*(ends if horizontal else [end[::-1] for end in ends]), strict=True)
-        axes.plot(xs, ys, color=colour, lw=2.2, alpha=0.75, solid_capstyle="round")
-    x, y = points[0] if horizontal else points[0][::-1]
-    axes.plot([x], [y], color=colour, marker="o", ms=6)
+        (line,) = axes.plot(xs, ys, color=colour, lw=2.2, alpha=0.75, solid_capstyle="round")
+        says(line, words)
+    x, y = (float(row["effect"]), place) if horizontal else (place, float(row["effect"]))
+    (dot,) = axes.plot([x], [y], color=colour, marker="o", ms=6)
+    says(dot, words)
+
+
+def _bounded(axes: Axes, effects: pd.DataFrame, places: list[float], *, horizontal: bool) -> None:
+    """End the axis where an outlier would flatten all others, and mark with an arrow what lies beyond.
+
+    An outlier reaches more than ``_OUTLYING`` times as far from zero as half of the effects do.
+    """
+    ends = effects[["effect", "low", "high"]].to_numpy(dtype=float, na_value=np.nan)
+    reach = np.nanmax(np.abs(ends), axis=1, initial=0.0)
+    if not reach.size or reach.max() <= (limit := _OUTLYING * np.quantile(reach, 0.5, method="lower")):
+        return
+    inside = ends[reach <= limit]
+    low, high = min(0.0, float(np.nanmin(inside))), max(0.0, float(np.nanmax(inside)))
+    margin = 0.12 * (high - low)
+    low, high = low - margin, high + margin
+    (axes.set_xlim if horizontal else axes.set_ylim)(low, high)
+    for row, place in zip(effects.to_dict("records"), places, strict=True):
+        known = [float(row[name]) for name in ("low", "effect", "high") if not numbers.is_missing(row[name])]
+        effect = float(row["effect"])
+        for edge, is_beyond, arrow in (
+            (low, min(known) < low, "<" if horizontal else "v"),
+            (high, max(known) > high, ">" if horizontal else "^"),
+        ):
+            if not is_beyond:
+                continue
+            x, y = (edge, place) if horizontal else (place, edge)
+            (mark,) = axes.plot([x], [y], color=_INK, marker=arrow, ms=7, clip_on=False, zorder=5)
+            says(mark, f"{row['variant']}: {numbers.change(effect)}, beyond this axis")
+            if not low <= effect <= high and abs(effect - edge) <= abs(effect - (low + high - edge)):
+                inwards = -10 if edge == high else 10
+                axes.annotate(
+                    numbers.change(effect), (x, y), textcoords="offset points",
+                    xytext=(inwards, 0) if horizontal else (0, inwards), va="center",
+                    ha=("right" if edge == high else "left") if horizontal else "center",
+                )  # fmt: skip
 
 
 def _floats(values: pd.Series[Any]) -> np.ndarray[Any, np.dtype[np.float64]]:

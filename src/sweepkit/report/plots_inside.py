@@ -1,4 +1,4 @@
-"""Plots of what goes on inside one run: ratios over time by group, layer × step heat maps, histograms."""
+"""Plots of what goes on inside one run: layer × step heat maps, histograms of gradients."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sweepkit.analysis.diagnosis_case import Case
-from sweepkit.analysis.diagnosis_limits import LIMITS
-from sweepkit.report.plots import GREY, PALETTE, answering, legend, named, svg_of
+from sweepkit.report.plots import PALETTE, legend, svg_of
 from sweepkit.results.diagnosed import LAYER_MEASURES, Diagnosed, Histogram, log10, ratio_log10
 
 if TYPE_CHECKING:
@@ -17,32 +16,8 @@ if TYPE_CHECKING:
 
 #: Looks that a heat map has room for.
 _COLUMNS = 60
-_RATIOS = {"update": "update:data", "grad": "gradient:data"}
 #: Measures of layers whose logarithm is shown.
 _LOGARITHMIC = {"residual_rms", "expert_load_max"}
-
-
-def ratios(case: Case) -> str:
-    """log10 of update:data and grad:data over the steps, a line a group, and where a long run settles."""
-
-    def draw(figure: Figure) -> None:
-        grid = figure.subplots(1, 2, squeeze=False).flatten()
-        roles = [role for role in case.plan.learning_rates if case.members(role)]
-        for axes, (what, name) in zip(grid, _RATIOS.items(), strict=True):
-            for place, role in enumerate(roles):
-                values = [_or_nan(case.ratio(row, role, what)) for row in case.rows]
-                (line,) = axes.plot(
-                    [row.step for row in case.rows], values, color=PALETTE[place % len(PALETTE)], lw=1.5,
-                    marker="o", ms=2.5, label=role,
-                )  # fmt: skip
-                named(axes, line, role)
-            axes.set_title(f"{name}, log10")
-            axes.set_xlabel("optimizer step")
-            answering(axes)
-        grid[0].axhline(LIMITS["update_data_log10"].value, color=GREY, lw=1, ls="--")
-        legend(figure, grid[0])
-
-    return svg_of(draw, "ratios", (9.6, 3.4))
 
 
 def heat_maps(case: Case) -> str:

@@ -13,6 +13,7 @@ from sweepkit.config import typed
 from sweepkit.printable import counted
 from sweepkit.promotion import next_steps
 from sweepkit.report import (
+    chart_data,
     code_diffs,
     findings,
     forecast_record,
@@ -21,12 +22,13 @@ from sweepkit.report import (
     numbers,
     plot_frontier,
     plots,
+    run_panels,
     search_front,
     sheets,
     sheets_findings,
 )
 from sweepkit.report.content import NOT_RUN, Content
-from sweepkit.report.page_block import Block
+from sweepkit.report.page_block import Block, Drawn
 from sweepkit.report.sheet import Mark
 from sweepkit.sweep import last_rung, tested
 from sweepkit.sweep.decision import AXES, DecisionRule
@@ -279,15 +281,23 @@ def tasks(content: Content) -> list[Block]:
 def curves(content: Content) -> list[Block]:
     colour, parts = plots.colours(content.variants), []
     for rung in content.rungs:
-        rows = content.curves[content.curves["rung"] == rung]
-        if rows["loss"].notna().any():
-            parts += _pictured(rung, plots.learning_curves(rows, colour))
-    return [Block("soft", "Thin lines are single seeds, thick lines their mean."), *parts] if parts else []
+        data = chart_data.learning(content.curves[content.curves["rung"] == rung], colour)
+        if data["lines"]:
+            parts += [Block("title", rung), Block("chart", Drawn(f"curves-{rung}", data))]
+    intro = (
+        "Thin lines are single seeds, thick lines their mean. Drag to look closer, double-click to go back; "
+        "a click on a line opens its run. With the keyboard: arrows read values, + and − zoom, 0 goes back."
+    )
+    return [Block("soft", intro), *parts] if parts else []
 
 
 def runs(content: Content) -> list[Block]:
     title = counted(content.runs["run_id"].nunique(), "run")
-    return [Block("fold", title, [Block("table", sheets.runs(content.runs, content.decision.metric))])]
+    table = Block(
+        "fold", f"{title} as a table", [Block("table", sheets.runs(content.runs, content.decision.metric))]
+    )
+    panels = run_panels.of(content, NOT_RUN)
+    return [table, *([Block("fold", f"{counted(len(panels), 'run')}, one by one", panels)] if panels else [])]
 
 
 def environment(content: Content) -> list[Block]:
