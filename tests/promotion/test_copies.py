@@ -37,8 +37,13 @@ def test_copies_change_nobody_elses_noise(of: str) -> None:
         )
 
 
-def test_a_copy_of_the_reference_changed_nothing() -> None:
-    found = compare(with_copies(table({"better": -0.02}), "baseline", 1), "baseline")
+@pytest.mark.parametrize("data", ["same", "own"])
+def test_a_copy_of_the_reference_changed_nothing(data: str) -> None:
+    """Also where its rows of data have another name: packing that comes out as the same rows."""
+    frame = with_copies(table({"better": -0.02}), "baseline", 1)
+    frame["pair_key"] = frame["seed"].astype(str)
+    frame.loc[(frame["variant"] == "copy0") & (data == "own"), "pair_key"] += " of its own"
+    found = compare(frame, "baseline")
     copy = found.final["copy0"]
     assert copy.outcome is Outcome.reject
     assert copy.reasons[0].startswith("changed nothing")

@@ -27,12 +27,15 @@ def merged(values: Sequence[float]) -> list[float]:
 
 
 def copies_of(
-    labels: Sequence[str], blocks: Sequence[str], values: Sequence[float], reference: str
+    labels: Sequence[str], seeds: Sequence[str], values: Sequence[float], reference: str
 ) -> dict[str, str]:
-    """Variant → the one that it equals in two runs or more; the reference first."""
+    """Variant → the one that it equals in two runs or more; the reference first.
+
+    By seed: a level that reads its text in another way has blocks of its own, and may still read the same.
+    """
     runs: dict[str, list[tuple[str, float]]] = {reference: []}
-    for label, block, value in zip(labels, blocks, merged(values), strict=True):
-        runs.setdefault(label, []).append((block, value))
+    for label, seed, value in zip(labels, seeds, merged(values), strict=True):
+        runs.setdefault(label, []).append((seed, value))
     firsts: dict[tuple[tuple[str, float], ...], str] = {}
     found = {}
     for label, own in runs.items():

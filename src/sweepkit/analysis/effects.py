@@ -131,7 +131,7 @@ def effects(
     labels = [str(name) for name in rows["variant"]]
     blocks = block_names(rows)
     values = [float(value) for value in rows[column]]
-    copies = copies_of(labels, blocks, values, reference)
+    copies = copies_of(labels, [str(seed) for seed in rows["seed"]], values, reference)
     # a copy has no noise of its own, and would thin the pool's
     near = near_copies_of(labels, blocks, values, reference) - copies.keys()
     own = [i for i, label in enumerate(labels) if label not in copies and label not in near]
@@ -183,8 +183,8 @@ def effects(
 
 
 def _same(name: str, groups: Mapping[str, Mapping[str, float]], reference: str, confidence: float) -> Effect:
-    mine, base = groups[name], groups[reference]
-    off = math.fsum(value - base[block] for block, value in mine.items()) / len(mine)
+    mine, base = (groups[key].values() for key in (name, reference))  # other rows of data, maybe, read alike
+    off = math.fsum(mine) / len(mine) - math.fsum(base) / len(base)
     return Effect(name, len(mine), off, None, 0.0, None, None, confidence, None, None, SAME, shrunk=0.0)
 
 
