@@ -22,8 +22,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 TORCH := torch==2.13.0
-# Four workers for two cores: each starts a Slurm cluster when it first needs one, and often waits for it.
-# Tests are handed out one by one, long ones first (tests/conftest.py).
+# Four workers for two cores: those with a Slurm cluster often wait for it. Tests that share something dear, a
+# cluster or what a module trains once, stay on one worker (xdist_group); others go one by one, long ones first.
 JOBS ?= 4
 
 help:
@@ -70,7 +70,7 @@ NEXT := hydra-core==1.4.0rc3 omegaconf==2.4.1rc1
 NEXT_TESTS := tests/config tests/sweep tests/cli/test_train.py tests/cli/test_main.py
 test-versions: $(VENV)/.test-setup
 	$(PIP) install --quiet --upgrade --no-deps --target build/next $(NEXT)
-	PYTHONPATH=build/next $(BIN)/pytest -n $(JOBS) --maxschedchunk 1 $(NEXT_TESTS) $(PYTEST_ARGS)
+	PYTHONPATH=build/next $(BIN)/pytest -n $(JOBS) --dist loadgroup $(NEXT_TESTS) $(PYTEST_ARGS)
 
 test-full: export SWEEPKIT_TEST_FULL := 1
 test-full: test
@@ -86,7 +86,7 @@ imports: $(VENV)/.test-setup
 	$(BIN)/lint-imports --no-cache
 
 pytest: $(VENV)/.test-setup
-	$(BIN)/pytest -n $(JOBS) --maxschedchunk 1 --durations 15 $(PYTEST_ARGS)
+	$(BIN)/pytest -n $(JOBS) --dist loadgroup --durations 15 $(PYTEST_ARGS)
 
 # BENCH_ARGS=--save makes the figures the baseline, BENCH_ARGS=--smoke only shows that both run.
 bench: $(VENV)/.setup

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from pathlib import Path
 
@@ -28,6 +29,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Long tests first: what is left for the end is short, and all workers share it."""
     long = {"slow", "compile"}
     items.sort(key=lambda item: long.isdisjoint(mark.name for mark in item.iter_markers()))
+
+
+def pytest_collection_finish() -> None:
+    """All tests and what they import stay: no collection of garbage, two a training run, walks them again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,8 @@ from sweepkit.analysis.laws import surface
 from sweepkit.analysis.laws.fitting import Fit
 from sweepkit.results import any_table
 
+pytestmark = pytest.mark.xdist_group("published laws")
+
 TABLES = Path(__file__).parent / "laws_tables"
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
 OLMO = ("loss_c4_en", "loss_pile", "loss_wikitext_103", "loss_dolma_wiki", "loss_m2d2_s2orc")

@@ -75,15 +75,16 @@ class FakeLauncher:
         return record
 
 
+def higher_rate_is_better(plan: RunPlan) -> float:
+    """A matrix LR of 0.002 is much worse, seeds add noise."""
+    rate = plan.config.optimizer.matrix.lr
+    noise = 1e-3 * random.Random(plan.run_id).random()
+    return float(3.0 / plan.depth + (0.5 if rate < 0.005 else -2.0 * rate) + noise)
+
+
 @pytest.fixture
 def launcher(monkeypatch: pytest.MonkeyPatch) -> FakeLauncher:
     """Replaces ``launch.execute``; a higher matrix LR is better, 0.002 much worse, seeds add noise."""
-
-    def loss(plan: RunPlan) -> float | None:
-        rate = plan.config.optimizer.matrix.lr
-        noise = 1e-3 * random.Random(plan.run_id).random()
-        return float(3.0 / plan.depth + (0.5 if rate < 0.005 else -2.0 * rate) + noise)
-
-    fake = FakeLauncher(loss)
+    fake = FakeLauncher(higher_rate_is_better)
     monkeypatch.setattr(execute, "execute", fake)
     return fake

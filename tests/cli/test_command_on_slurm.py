@@ -87,7 +87,7 @@ def test_a_task_that_is_told_to_stop_is_requeued_and_goes_on(
     monkeypatch.setattr(cluster, "requeue", requeued.append)
 
     def tell() -> None:
-        for _ in range(600):
+        for _ in range(12_000):
             if (run_dir.path / "output" / "n").exists():
                 os.kill(os.getpid(), getattr(signal, CHECKPOINT_SIGNAL))
                 return

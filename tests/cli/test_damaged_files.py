@@ -8,17 +8,19 @@ from pathlib import Path
 from types import FrameType
 
 import pytest
-from cli_fakes import FakeLauncher
+from cli_fakes import FakeLauncher, higher_rate_is_better
 
 from damages import DAMAGES, damage
 from sample import sample
 from sweepkit import fsio
 from sweepkit.cli.main import main
 from sweepkit.config import typed
-from sweepkit.launch import claim_files, process
+from sweepkit.launch import claim_files, execute, process
 from sweepkit.launch.claim_files import ClaimInfo
 from sweepkit.launch.slurm import submissions
 from sweepkit.results.record import RunDir
+
+pytestmark = pytest.mark.xdist_group("damaged files")
 
 Captured = pytest.CaptureFixture[str]
 SWEEP = """\
@@ -42,24 +44,38 @@ CASES = [(file, damage, command) for file in FILES for damage in DAMAGES for com
 LIMIT_S = 120
 
 
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the sweep file and, in ``kept``, what ``undisturbed`` has."""
+    folder = tmp_path_factory.mktemp("promoted")
+    (folder / "sweeps").mkdir()
+    (folder / "sweeps" / "mine.yaml").write_text(SWEEP)
+    results = folder / "kept"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("SWEEPKIT_RESULTS_DIR", str(results))
+        patch.setattr(execute, "execute", FakeLauncher(higher_rate_is_better))
+        assert main(["promote", "mine"]) == 0
+        run_dir = RunDir(sorted((results / "runs").iterdir())[0])
+        info = ClaimInfo("t", process.current(), "d", 1, 0, "now", released=True)
+        for path in (run_dir.claim_path, results / ".workers" / "old" / "claim.json"):
+            fsio.write_json(path, typed.dump(info))
+        fsio.write_json(run_dir.attempts_path / "1.json", {"attempt": 1})
+        fsio.append_line(run_dir.metrics_path, {"step": 1, "loss": 2.0})
+        for name in ("progress.json", "scores.json"):
+            (run_dir.path / name).write_text("{}")
+        fsio.write_json(results / "calibration.json", {"schema_version": 1, "calibrations": []})
+        submissions.folder_id(results)
+        submissions.write(results, submissions.Submission("old", "mine", 10))
+        assert main(COMMANDS[2]) == 0  # what it caches is there
+    return results
+
+
 @pytest.fixture
-def undisturbed(tmp_path: Path, own_results_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def undisturbed(kept: Path, own_results_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The results of a finished promotion, with every small file that there is."""
-    (tmp_path / "sweeps").mkdir()
-    (tmp_path / "sweeps" / "mine.yaml").write_text(SWEEP)
-    monkeypatch.chdir(tmp_path)
-    assert main(["promote", "mine"]) == 0
-    run_dir = RunDir(sorted((own_results_dir / "runs").iterdir())[0])
-    info = ClaimInfo("t", process.current(), "d", 1, 0, "now", released=True)
-    for path in (run_dir.claim_path, own_results_dir / ".workers" / "old" / "claim.json"):
-        fsio.write_json(path, typed.dump(info))
-    fsio.write_json(run_dir.attempts_path / "1.json", {"attempt": 1})
-    fsio.append_line(run_dir.metrics_path, {"step": 1, "loss": 2.0})
-    for name in ("progress.json", "scores.json"):
-        (run_dir.path / name).write_text("{}")
-    fsio.write_json(own_results_dir / "calibration.json", {"schema_version": 1, "calibrations": []})
-    submissions.folder_id(own_results_dir)
-    submissions.write(own_results_dir, submissions.Submission("old", "mine", 10))
+    monkeypatch.chdir(kept.parent)
+    shutil.copytree(kept, own_results_dir)
     return own_results_dir
 
 
@@ -83,11 +99,8 @@ def says(arguments: list[str], capsys: Captured) -> tuple[int, str, str]:
 
 @pytest.mark.parametrize("chunk", range(4))
 def test_a_damaged_file_is_made_again_or_named(
-    launcher: FakeLauncher, undisturbed: Path, capsys: Captured, chunk: int
+    launcher: FakeLauncher, kept: Path, undisturbed: Path, capsys: Captured, chunk: int
 ) -> None:
-    kept = undisturbed.with_name("kept")
-    says(COMMANDS[2], capsys)  # what it caches is there
-    shutil.copytree(undisturbed, kept)
     answers = {}
     for file, how, command in sample(CASES, 16)[chunk::4]:
         run_id = sorted((kept / "runs").iterdir())[0].name

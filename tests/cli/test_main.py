@@ -84,7 +84,7 @@ def test_an_interrupt_says_how_to_go_on(
 def run(*arguments: str, cwd: Path, **given: Any) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "sweepkit", *arguments],
-        cwd=cwd, capture_output=True, text=True, check=False, timeout=120, **given,
+        cwd=cwd, capture_output=True, text=True, check=False, timeout=600, **given,
     )  # fmt: skip
 
 
@@ -139,7 +139,7 @@ def test_info_is_hydras(tmp_path: Path) -> None:
 def test_a_reader_that_leaves_ends_a_command_as_it_ends_any_other(arguments: str, tmp_path: Path) -> None:
     command = f"{sys.executable} -m sweepkit {arguments} | sleep 0; echo ${{PIPESTATUS[0]}}"
     done = subprocess.run(
-        ["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120
+        ["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=600
     )
     assert (done.stdout, done.stderr) == ("141\n", "")
 

@@ -29,6 +29,8 @@ from sweepkit.report import html
 from sweepkit.results import answer
 from sweepkit.results.record import FailureClass, RunDir, RunState
 
+pytestmark = pytest.mark.xdist_group("no answer")
+
 SWEEP = """\
 question: Which rate?
 axes:

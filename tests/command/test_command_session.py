@@ -132,11 +132,11 @@ def test_files_that_changed_since_it_was_planned_are_refused(carry: Carry, tmp_p
 
 def test_what_a_killed_attempt_left_running_is_ended_first(carry: Carry, tmp_path: Path) -> None:
     output = RunDir.of(tmp_path, "c-0-s1").path / OUTPUT
-    orphan = subprocess.Popen(["sleep", "60"], env=os.environ | {VARIABLE: str(output)})
-    other = subprocess.Popen(["sleep", "60"], env=os.environ | {VARIABLE: f"{output}-2"})
+    orphan = subprocess.Popen(["sleep", "1000"], env=os.environ | {VARIABLE: str(output)})
+    other = subprocess.Popen(["sleep", "1000"], env=os.environ | {VARIABLE: f"{output}-2"})
     try:
         assert carry(TOLD).state is RunState.complete
-        assert orphan.wait(10) == -signal.SIGKILL and other.poll() is None
+        assert orphan.wait(600) == -signal.SIGKILL and other.poll() is None
     finally:
         orphan.kill()
         other.kill()
@@ -145,13 +145,13 @@ def test_what_a_killed_attempt_left_running_is_ended_first(carry: Carry, tmp_pat
 
 def test_it_ends_with_the_process_that_follows_it(tmp_path: Path) -> None:
     mark = tmp_path / "pid"
-    line = f"echo $$ > {mark}.part; mv {mark}.part {mark}; exec sleep 60"
+    line = f"echo $$ > {mark}.part; mv {mark}.part {mark}; exec sleep 1000"
     code = (
         "import sys; from pathlib import Path; from sweepkit.launch.command_session import _start\n"
         "_start(['sh', '-c', sys.argv[1]], '/', Path('/'), Path(sys.argv[2])).wait()"
     )
     parent = subprocess.Popen([sys.executable, "-c", code, line, f"{mark}.log"])
-    until = time.monotonic() + 60
+    until = time.monotonic() + 600
     while not mark.exists() and time.monotonic() < until:
         time.sleep(0.05)
     parent.kill()

@@ -170,7 +170,7 @@ def test_a_promotion_that_was_killed_is_resumed_and_decides(
     name, results = write(), tmp_path / "results"
     command = [sys.executable, "-m", "sweepkit", "promote", name]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    until = time.monotonic() + 120
+    until = time.monotonic() + 600
     while not list(results.glob("runs/*/output/metrics.jsonl")) and time.monotonic() < until:
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)

@@ -27,7 +27,7 @@ from sweepkit.training import engine, failure, follow
 from sweepkit.training.session import Session
 
 STEP = 3
-SLOWER_S = 0.05  # a micro-batch
+SLOWER_S = 0.15  # a micro-batch: more than it takes itself, also on a busy machine
 LATER_S = 3.0  # for torchrun to stop who is left
 
 

@@ -23,6 +23,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
 import leader_process
 from training_runs import MANY_PARTS, TINY, losses, tiny
 
+pytestmark = pytest.mark.xdist_group("ranks")
+
 SCRIPT = Path(__file__).with_name("leader_process.py")
 NUM_STEPS = 20
 NEVER = 10_000
@@ -63,7 +65,7 @@ def train(
         env=os.environ | {"SWEEPKIT_CACHE_DIR": str(cache), "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=150,
+        timeout=600,
         check=False,
     )
 
@@ -195,7 +197,7 @@ def torchrun(folder: Path, cache: Path, *program: str) -> tuple[subprocess.Compl
         env=os.environ | {"SWEEPKIT_CACHE_DIR": str(cache), "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=150,
+        timeout=600,
         check=False,
     )
     (record,) = [json.loads(path.read_text()) for path in folder.glob("results/runs/*/record.json")]

@@ -25,7 +25,7 @@ def test_who_is_early_waits_in_every_exchange_and_who_is_late_does_not() -> None
         subprocess.Popen([sys.executable, str(SCRIPT), str(port), str(rank)], stdout=subprocess.PIPE)
         for rank in range(2)
     ]
-    waited = [json.loads(process.communicate(timeout=100)[0]) for process in processes]
+    waited = [json.loads(process.communicate(timeout=600)[0]) for process in processes]
     assert len(waited[0]) == 9
     for name in waited[0]:
         late = int(name[-1])

@@ -34,7 +34,7 @@ def exchanges(ranks: Ranks, late: int) -> dict[str, Callable[[], object]]:
 
 def main() -> None:
     port, rank = int(sys.argv[1]), int(sys.argv[2])
-    store = TCPStore("127.0.0.1", port, 2, is_master=rank == 0, timeout=timedelta(seconds=60))
+    store = TCPStore("127.0.0.1", port, 2, is_master=rank == 0, timeout=timedelta(seconds=600))
     ranks = Ranks(rank, 2, store)
     ranks.form_group(rank)
     waited = {}

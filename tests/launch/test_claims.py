@@ -189,12 +189,14 @@ def test_a_holder_learns_that_it_was_taken_over_and_leaves_the_new_claim(
     old = claims.claim(run_dir)
     assert old is not None
     beaten = run_dir.claim_path.stat().st_mtime_ns
-    time.sleep(0.1)
-    assert run_dir.claim_path.stat().st_mtime_ns > beaten
+    until = time.monotonic() + 300.0
+    while run_dir.claim_path.stat().st_mtime_ns <= beaten:
+        assert time.monotonic() < until, "no heartbeat"
+        time.sleep(0.01)
     monkeypatch.setattr(process, "liveness", lambda _: Liveness.gone)
     new = claims.claim(run_dir)
     assert new is not None
-    assert old.lost.wait(5)
+    assert old.lost.wait(300)
     old.release()
     holder = claims.holder(run_dir.claim_path)
     assert holder is not None
@@ -234,13 +236,12 @@ def test_what_a_claim_says_survives_json(
     assert typed.load(ClaimInfo, json.loads(json.dumps(typed.dump(info)))) == info
 
 
-def _contend(path: Path, seconds: float, seed: int, results: Path) -> None:
-    """Claim, hold, release, again and again; a file lock, which the kernel frees, is the witness."""
+def _contend(path: Path, times: int, seed: int, results: Path) -> None:
+    """Claim, hold, release, so many times; a file lock, which the kernel frees, is the witness."""
     chance = random.Random(seed)
-    until = time.monotonic() + seconds
     held = 0
     with (results / "witness").open("w") as witness:
-        while time.monotonic() < until:
+        while held < times:
             claim = claims.acquire(path)
             if claim is None:
                 continue
@@ -252,21 +253,18 @@ def _contend(path: Path, seconds: float, seed: int, results: Path) -> None:
             fcntl.flock(witness, fcntl.LOCK_UN)
             held += 1
             claim.release()
-    (results / f"held-{os.getpid()}").write_text(str(held))
 
 
 def test_racing_processes_never_both_hold_a_claim(tmp_path: Path) -> None:
     path = tmp_path / "claims" / "claim.json"
     path.parent.mkdir()
-    racers = [FORK.Process(target=_contend, args=(path, 2.0, seed, tmp_path)) for seed in range(6)]
+    racers = [FORK.Process(target=_contend, args=(path, 40, seed, tmp_path)) for seed in range(6)]
     for racer in racers:
         racer.start()
     for racer in racers:
-        racer.join(30)
+        racer.join(600)
         assert racer.exitcode == 0
     assert not (tmp_path / "violation").exists()
-    held = [int(file.read_text()) for file in tmp_path.glob("held-*")]
-    assert sum(held) > 50
     assert list(path.parent.iterdir()) == []
 
 
@@ -303,7 +301,7 @@ def test_killed_racers_leave_a_run_that_can_be_had(tmp_path: Path) -> None:
     while time.monotonic() < until:
         racers = [racer for racer in racers if racer.is_alive()]
         while len(racers) < 4:
-            racer = FORK.Process(target=_contend, args=(path, 60.0, chance.randrange(10**6), tmp_path))
+            racer = FORK.Process(target=_contend, args=(path, 10**9, chance.randrange(10**6), tmp_path))
             racer.start()
             racers.append(racer)
         time.sleep(chance.random() * 0.02)

@@ -14,7 +14,7 @@ from test_execute import INLINE, launch, local
 
 from sweepkit.config.schema import LauncherConfig
 from sweepkit.errors import SweepkitError
-from sweepkit.launch import job
+from sweepkit.launch import claims, job
 from sweepkit.launch.execute import LaunchCancelledError
 from sweepkit.launch.other_sources import OtherSources
 from sweepkit.plan.run_plan import RunPlan
@@ -87,7 +87,10 @@ def test_killed_while_evaluating_it_is_tried_again_and_the_training_stands(
         assert launch([mended], own_results_dir).counts == {"complete": 1}, "the next launch tries again"
 
 
-def test_cancelled_while_evaluating_it_goes_on_with_the_next_launch(own_results_dir: Path) -> None:
+def test_cancelled_while_evaluating_it_goes_on_with_the_next_launch(
+    own_results_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(claims, "WATCH_S", 0.01)
     plan = make_plan("r", evaluation_s=0.7)
     record = trained(own_results_dir, plan)
     run_dir = RunDir.of(own_results_dir, plan.run_id)

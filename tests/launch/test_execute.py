@@ -178,14 +178,14 @@ def test_a_driver_waits_for_a_run_another_holds_and_takes_over_when_that_dies(ow
         "import sys, time; from pathlib import Path; from sweepkit.launch import claims;"
         "from sweepkit.results.record import RunDir;"
         f"claims.claim(RunDir.of(Path({str(own_results_dir)!r}), 'a'));"
-        "print('held', flush=True); time.sleep(60)"
+        "print('held', flush=True); time.sleep(600)"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as other:
         assert other.stdout is not None
         other.stdout.readline()
 
         def kill_once_b_has_begun() -> None:
-            wait_for(lambda: bool(ran(own_results_dir)), 50)
+            wait_for(lambda: bool(ran(own_results_dir)))
             other.kill()
 
         killer = threading.Thread(target=kill_once_b_has_begun)
@@ -196,8 +196,8 @@ def test_a_driver_waits_for_a_run_another_holds_and_takes_over_when_that_dies(ow
     assert [row["run_id"] for row in ran(own_results_dir)] == ["b", "a"]
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 20.0) -> None:
-    until = time.monotonic() + seconds
+def wait_for(condition: Callable[[], bool]) -> None:
+    until = time.monotonic() + 500.0  # for what hangs; a busy machine may take a minute for anything
     while not condition():
         assert time.monotonic() < until, "waited in vain"
         time.sleep(0.02)
@@ -208,7 +208,7 @@ def wait_for(condition: Callable[[], bool], seconds: float = 20.0) -> None:
 def test_a_signal_stops_with_a_checkpoint_and_the_next_launch_goes_on(
     launcher: LauncherConfig, how: signal.Signals, own_results_dir: Path
 ) -> None:
-    plans = [make_plan("a", num_steps=100, step_s=0.02), make_plan("b", num_steps=100, step_s=0.02)]
+    plans = [make_plan("a", num_steps=500, step_s=0.02), make_plan("b", num_steps=500, step_s=0.02)]
     run_dir = RunDir.of(own_results_dir, "a")
 
     def interrupt() -> None:
@@ -223,12 +223,12 @@ def test_a_signal_stops_with_a_checkpoint_and_the_next_launch_goes_on(
     record = run_dir.read_record()
     assert record is not None
     assert record.state is RunState.preempted
-    assert 0 < record.step < 100
+    assert 0 < record.step < 500
     assert claims.holder(run_dir.claim_path) is None
 
     plans = [told(plan) for plan in plans]
     assert launch(plans, own_results_dir, launcher).counts == {"complete": 2}
-    assert [row["step"] for row in run_dir.metrics()] == list(range(1, 101))
+    assert [row["step"] for row in run_dir.metrics()] == list(range(1, 501))
 
 
 def test_workers_end_after_a_checkpoint_when_their_driver_is_killed(own_results_dir: Path) -> None:
@@ -240,7 +240,7 @@ def test_workers_end_after_a_checkpoint_when_their_driver_is_killed(own_results_
     assert driver.pid is not None
     os.kill(driver.pid, signal.SIGKILL)
     driver.join()
-    wait_for(lambda: all(claims.holder(run_dir.claim_path) is None for run_dir in run_dirs), 10)
+    wait_for(lambda: all(claims.holder(run_dir.claim_path) is None for run_dir in run_dirs))
     states = [record.state for run_dir in run_dirs if (record := run_dir.read_record())]
     assert states == [RunState.preempted, RunState.preempted]
     plans = [make_plan(name, num_steps=500) for name in ("a", "b")]
@@ -252,7 +252,8 @@ def _drive_slowly(results: Path) -> None:
     from sweepkit.launch import execute as module
 
     module._config = lambda plan: RunConfig()
-    launch([make_plan(name, num_steps=500, step_s=0.02) for name in ("a", "b")], results, local())
+    # the first goes on until the second has begun, which may be long on a busy machine
+    launch([make_plan(name, num_steps=500, step_s=0.5) for name in ("a", "b")], results, local())
 
 
 def test_a_finished_launch_imports_no_torch(own_results_dir: Path) -> None:
@@ -285,12 +286,12 @@ def test_a_second_interrupt_does_not_wait_for_the_checkpoint(own_results_dir: Pa
         def run(self, *args: Any, **more: Any) -> Any:
             os.kill(os.getpid(), signal.SIGINT)
             os.kill(os.getpid(), signal.SIGINT)
-            time.sleep(30)
+            time.sleep(600)
 
     started = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         launch([make_plan("a")], own_results_dir, session_factory=Stubborn)
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 500
     assert claims.holder(RunDir.of(own_results_dir, "a").claim_path) is None
 
 

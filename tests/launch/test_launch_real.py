@@ -26,7 +26,7 @@ TINY = [
     "horizon.sequence_len=64",
     "horizon.device_batch_size=4",
     "horizon.total_batch_size=256",
-    "horizon.num_steps=12",
+    "horizon.num_steps=30",
     "evaluation.max_bytes=4000",
     "evaluation.sample_tokens=0",
     "launcher=local",
@@ -60,13 +60,13 @@ def test_a_launch_whose_worker_is_killed_ends_with_the_same_numbers(
 ) -> None:
     monkeypatch.setenv("SWEEPKIT_CACHE_DIR", str(shared_cache))
     undisturbed = launch(plans, tmp_path / "one")
-    assert all(len(losses) == 12 for losses, _ in undisturbed.values())
+    assert all(len(losses) == 30 for losses, _ in undisturbed.values())
 
     killed: list[str] = []
 
     def kill() -> None:
         run_dirs = [RunDir.of(tmp_path / "two", plan.run_id) for plan in plans]
-        until = time.monotonic() + 120
+        until = time.monotonic() + 600
         while time.monotonic() < until:
             for run_dir in run_dirs:
                 holder = claims.holder(run_dir.claim_path)

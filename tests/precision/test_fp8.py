@@ -14,6 +14,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from sweepkit.precision import fp8
 
+pytestmark = pytest.mark.xdist_group("fp8")
+
 TOKENS, INPUTS, OUTPUTS = 64, 256, 384
 Triple = tuple[Tensor, Tensor, Tensor]
 Linear = Callable[[Tensor, Tensor], Tensor]

@@ -22,6 +22,8 @@ from sweepkit.promotion.verdict_record import Promotion
 from sweepkit.sweep.cell import Cell
 from sweepkit.sweep.decision import STEPS_ALONE
 
+pytestmark = pytest.mark.xdist_group("forecast")
+
 
 @dataclasses.dataclass
 class Watched(World):

@@ -17,6 +17,8 @@ from sweepkit.promotion import gate
 from sweepkit.promotion.verdict_record import Final, Outcome, Promotion
 from sweepkit.sweep.decision import DecisionRule
 
+pytestmark = pytest.mark.xdist_group("looks on frontier")
+
 HORIZONS = (0.5, 2.0)
 EFFECTS = {"great": -0.05, "slight": -0.002, "fp8": -0.05}
 LOOKS = (3, 5, 8)

@@ -26,6 +26,8 @@ from sweepkit.sweep.cell import Cell
 from sweepkit.sweep.file import SweepFile
 from sweepkit.sweep.frozen import Frozen
 
+pytestmark = pytest.mark.xdist_group("found")
+
 AXES = {
     "optimizer.x0.beta1": [0.9, 0.97, 0.98],
     "route": {"taken": ["optimizer.embedding.lr=0.4"]},

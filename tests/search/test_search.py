@@ -16,7 +16,7 @@ from search_fakes import BASE, BETA, LR, FormulaSession, freeze, loss_of, ran
 from sweepkit.cli import searching
 from sweepkit.config.schema import LauncherConfig
 from sweepkit.errors import ConfigError, FrozenPlanError
-from sweepkit.launch import job
+from sweepkit.launch import claims, job
 from sweepkit.launch.execute import LaunchCancelledError, LaunchSummary
 from sweepkit.launch.sweep_status import status
 from sweepkit.plan.run_plan import RunPlan
@@ -250,7 +250,10 @@ def test_finished_runs_of_others_cost_nothing(results: Path) -> None:
     assert sorted(item.value for item in told(first)) == sorted(item.value for item in told(second))
 
 
-def test_a_cancelled_search_asks_for_no_more_and_goes_on_when_launched(results: Path) -> None:
+def test_a_cancelled_search_asks_for_no_more_and_goes_on_when_launched(
+    results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(claims, "WATCH_S", 0.01)
     sweep = freeze(results, n_trials=6)
 
     class Cancelling(FormulaSession):
@@ -270,7 +273,7 @@ def test_a_cancelled_search_asks_for_no_more_and_goes_on_when_launched(results: 
 
 
 def _watched(session: Any) -> Any:
-    """The claim looks for the marker twice a second; a run that ends sooner must wait for it."""
+    """The claim looks for the marker now and then; a run that ends sooner must wait for it."""
     import time
 
     inner = session.run

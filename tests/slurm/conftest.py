@@ -1,4 +1,4 @@
-"""One cluster a test worker, cleaned before each test."""
+"""One cluster a test worker, cleaned before each test; the files are two groups, so that two are started."""
 
 from __future__ import annotations
 

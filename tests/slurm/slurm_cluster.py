@@ -56,7 +56,7 @@ class Cluster:
     def run(self, *args: str, check: bool = True) -> str:
         """What a command of Slurm's printed."""
         environment = os.environ | self.environment
-        done = subprocess.run(args, env=environment, capture_output=True, text=True, check=False, timeout=60)
+        done = subprocess.run(args, env=environment, capture_output=True, text=True, check=False, timeout=600)
         assert not check or done.returncode == 0, f"{' '.join(args)}: {done.stderr}{done.stdout}"
         return done.stdout.strip()
 
@@ -81,7 +81,7 @@ class Cluster:
         finally:
             self.run("scontrol", "update", "PartitionName=main", "State=UP")
 
-    def wait_for(self, what: str, holds: Callable[[], bool] | None = None, timeout_s: float = 300.0) -> None:
+    def wait_for(self, what: str, holds: Callable[[], bool] | None = None, timeout_s: float = 900.0) -> None:
         """Until ``holds``; left out: until the queue is empty."""
         until = time.monotonic() + timeout_s
         while True:
@@ -129,7 +129,7 @@ class User:
             env=environment,
             capture_output=True,
             text=True,
-            timeout=600,
+            timeout=6000,
             check=False,
         )
         assert not check or done.returncode == 0, done.stderr + done.stdout
@@ -146,7 +146,7 @@ class User:
     def python(self, code: str) -> str:
         """What a line of Python prints where sweepkit can be imported."""
         command = [sys.executable, "-c", code]
-        return subprocess.check_output(command, env=self.environment, text=True, timeout=60).strip()
+        return subprocess.check_output(command, env=self.environment, text=True, timeout=600).strip()
 
     def table(self, sweep: str, results: Path | None = None) -> list[dict[str, Any]]:
         """The runs table without clocks, by run id."""

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from slurm_cluster import LAUNCHER, Cluster, User
 
 from tiny_sweep import write_sweep
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("slurm 2")]
 
 # The scalars' usual rate is too much for thousands of steps of 256 tokens: whether such a run ends is luck.
 ONE = "{run: {base: [optimizer.smear.lr=0.02]}}"
@@ -50,9 +51,15 @@ def test_a_preempted_run_goes_on_and_loses_nothing(cluster: Cluster, user: User)
     assert losses(user.results) == losses(here)
     assert list(user.attempts().values()) == [2]
     (record,) = [json.loads(path.read_text()) for path in user.results.glob("runs/*/record.json")]
-    (other,) = [json.loads(path.read_text()) for path in here.glob("runs/*/record.json")]
+    attempts = [json.loads(path.read_text()) for path in user.results.glob("runs/*/attempts/*.json")]
     # its clock knows nothing of the queue: neither of 3 s of another's job nor of starting anew
-    assert record["results"]["train_time_s"] < 3 * other["results"]["train_time_s"]
+    attempts_s = [
+        (
+            datetime.fromisoformat(item["ended_at"]) - datetime.fromisoformat(item["started_at"])
+        ).total_seconds()
+        for item in attempts
+    ]
+    assert record["results"]["train_time_s"] < sum(attempts_s)
 
 
 def test_a_killed_task_keeps_its_siblings_and_its_own_runs_are_taken_up(cluster: Cluster, user: User) -> None:
@@ -207,7 +214,7 @@ def test_without_slurm_one_line_says_what_to_do(tmp_path: Path, shared_cache: Pa
     }
     command = [sys.executable, "-m", "sweepkit", "sweep", name, "launcher=slurm"]
     done = subprocess.run(
-        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600, check=False
     )
     assert done.returncode == 2
     (line,) = done.stderr.strip().splitlines()

@@ -35,6 +35,7 @@ def process_of_rank(job_id: str, rank: int) -> int:
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("slurm 2")
 def test_two_nodes_train_one_run_through_a_preemption_and_a_dead_rank(cluster: Cluster, user: User) -> None:
     name = write_sweep(user.folder, seeds=1, num_steps=300, axes=ONE, reference="{run: base}", ladder="none")
     user.sweepkit("sweep", name, *LAUNCHER, *TWO_NODES, "launcher.slurm.partition=low")

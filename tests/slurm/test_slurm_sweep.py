@@ -13,15 +13,15 @@ from slurm_cluster import LAUNCHER, Cluster, User
 from sweepkit import fsio
 from tiny_sweep import write_sweep
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("slurm 1")]
 
 
-def test_forty_runs_go_as_arrays_and_each_runs_once(cluster: Cluster, user: User) -> None:
-    name = write_sweep(user.folder, seeds=20, ladder="none")
+def test_sixteen_runs_go_as_arrays_and_each_runs_once(cluster: Cluster, user: User) -> None:
+    name = write_sweep(user.folder, seeds=8, ladder="none")
     with cluster.held():
-        said = user.sweepkit("sweep", name, *LAUNCHER, "launcher.slurm.runs_per_task=10").stdout
-        again = user.sweepkit("sweep", name, *LAUNCHER, "launcher.slurm.runs_per_task=10").stdout
-    assert "40 submitted" in said
+        said = user.sweepkit("sweep", name, *LAUNCHER, "launcher.slurm.runs_per_task=4").stdout
+        again = user.sweepkit("sweep", name, *LAUNCHER, "launcher.slurm.runs_per_task=4").stdout
+    assert "16 submitted" in said
     assert "submitted in" not in again and "queued before" in again
     here = user.folder / "here"
     seeds = write_sweep(user.folder, "few", seeds=2, ladder="none")
@@ -29,12 +29,12 @@ def test_forty_runs_go_as_arrays_and_each_runs_once(cluster: Cluster, user: User
     cluster.wait_until_idle()
 
     rows = user.table(name)
-    assert Counter(row["state"] for row in rows) == {"complete": 40}
+    assert Counter(row["state"] for row in rows) == {"complete": 16}
     assert set(user.attempts().values()) == {1}
     (array,) = [item for item in user.submissions() if item["tasks"]]
-    assert [len(task) for task in array["tasks"]] == [10] * 4
+    assert [len(task) for task in array["tasks"]] == [4] * 4
     done = user.sweepkit("sweep", name, *LAUNCHER).stdout
-    assert "40 done" in done and "gate" not in done
+    assert "16 done" in done and "gate" not in done
 
     few.result()
     by_id = {row["run_id"]: row for row in rows}
@@ -67,7 +67,7 @@ def test_a_promotion_climbs_by_itself_and_decides_as_one_process_would(cluster: 
     one_process = user.meanwhile(
         "promote", str(user.folder / f"{name}.yaml"), "launcher=inline", results=here
     )
-    cluster.wait_for("the promotion", (user.results / name / "report.html").exists, 600)
+    cluster.wait_for("the promotion", (user.results / name / "report.html").exists)
     cluster.wait_until_idle()
 
     one_process.result()
@@ -148,7 +148,7 @@ def test_a_search_is_carried_out_by_array_tasks_and_its_best_climb(cluster: Clus
         again = user.sweepkit("promote", "small", *packed).stdout
     assert "2 workers submitted" in said and "gate: job" in said
     assert "queued already" in again and "one is waiting already" in again
-    cluster.wait_for("the promotion", (user.results / "small" / "report.html").exists, 600)
+    cluster.wait_for("the promotion", (user.results / "small" / "report.html").exists)
     cluster.wait_until_idle()
     trials = (user.results / "small" / "trials.jsonl").read_text().splitlines()
     assert len(trials) == 5

@@ -11,7 +11,7 @@ from slurm_cluster import LAUNCHER, Cluster, User
 
 from tiny_sweep import write_sweep
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("slurm 1")]
 EACH_ALONE = "launcher.slurm.runs_per_task=1"
 
 
@@ -59,7 +59,7 @@ def test_a_promotion_survives_a_failed_answer_and_misses_its_gate(cluster: Clust
 
     cluster.wait_for("the next rung", has_climbed)
     assert all((user.folder / f"{command}-failed").is_dir() for command in ("squeue", "sacct", "sbatch"))
-    until = time.monotonic() + 120
+    until = time.monotonic() + 900
     while sum(not item["tasks"] and item["job_id"] is not None for item in user.submissions()) < 2:
         assert time.monotonic() < until
         time.sleep(0.3)

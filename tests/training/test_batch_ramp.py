@@ -124,6 +124,6 @@ def test_two_ranks_grow_the_batch_as_one_does(session: Session, tmp_path: Path) 
         [sys.executable, str(LEADER), str(tmp_path), str(tmp_path / "plan.json"), "2", "none", "10000"],
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         check=True,
-        timeout=300,
+        timeout=600,
     )
     assert losses(plan, tmp_path) == pytest.approx(losses(plan, tmp_path / "alone"), abs=1e-4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -14,17 +15,34 @@ from sweepkit.plan.run_plan import RunPlan
 from sweepkit.results.record import RunState
 from sweepkit.training.session import Session
 
+pytestmark = pytest.mark.xdist_group("unusable checkpoints")
+
 EVERY_FOUR = "trainer.checkpoint_every_steps=4"
 FILES = ("state.safetensors", "meta.json")
 CASES = [*((name, how) for name in FILES for how in [*DAMAGES, "gone"]), ("meta.json", "another step")]
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Results folders of two runs of a plan: ``cut`` was stopped after step 8, ``whole`` was not."""
+    return tmp_path_factory.mktemp("made")
+
+
 @pytest.fixture
-def cut(session: Session, tmp_path: Path) -> tuple[RunPlan, list[Path]]:
+def whole(session: Session, made: Path) -> Path:
+    """The results of the run that nobody stopped."""
+    if not (made / "whole").exists():
+        assert run(session, tiny(EVERY_FOUR), made / "whole").state is RunState.complete
+    return made / "whole"
+
+
+@pytest.fixture
+def cut(session: Session, made: Path, tmp_path: Path) -> tuple[RunPlan, list[Path]]:
     """A run stopped after its checkpoints of steps 4 and 8; newest first."""
     plan = tiny(EVERY_FOUR)
-    record = run(session, plan, tmp_path, should_stop=stop_after(9))
-    assert record.step == 8
+    if not (made / "cut").exists():
+        assert run(session, plan, made / "cut", should_stop=stop_after(9)).step == 8
+    shutil.copytree(made / "cut", tmp_path, dirs_exist_ok=True)
     found = sorted(folder(plan, tmp_path).checkpoints_path.iterdir(), reverse=True)
     assert [path.name for path in found] == ["step_000008", "step_000004"]
     return plan, found
@@ -32,7 +50,7 @@ def cut(session: Session, tmp_path: Path) -> tuple[RunPlan, list[Path]]:
 
 @pytest.mark.parametrize(("name", "how"), sample(CASES, 3))
 def test_a_corrupt_checkpoint_is_passed_over(
-    session: Session, tmp_path: Path, cut: tuple[RunPlan, list[Path]], name: str, how: str
+    session: Session, tmp_path: Path, cut: tuple[RunPlan, list[Path]], whole: Path, name: str, how: str
 ) -> None:
     plan, (newest, _) = cut
     if how == "another step":
@@ -44,13 +62,13 @@ def test_a_corrupt_checkpoint_is_passed_over(
     assert record.state is RunState.complete
     assert read(folder(plan, tmp_path).attempts_path / "2.json")["first_step"] == 4
     assert "step_000008" in record.resolved.notes[0]
-    uncut = run(session, plan, tmp_path / "uncut")
-    assert losses(plan, tmp_path) == losses(plan, tmp_path / "uncut")
-    assert record.results["val_bpb"] == uncut.results["val_bpb"]
+    assert losses(plan, tmp_path) == losses(plan, whole)
+    uncut = folder(plan, whole).read_record()
+    assert uncut is not None and record.results["val_bpb"] == uncut.results["val_bpb"]
 
 
 def test_with_all_checkpoints_corrupt_the_run_starts_again_and_says_so(
-    session: Session, tmp_path: Path, cut: tuple[RunPlan, list[Path]]
+    session: Session, tmp_path: Path, cut: tuple[RunPlan, list[Path]], whole: Path
 ) -> None:
     plan, found = cut
     for path in found:
@@ -58,8 +76,7 @@ def test_with_all_checkpoints_corrupt_the_run_starts_again_and_says_so(
     record = run(session, plan, tmp_path, attempt=2)
     assert record.state is RunState.complete
     assert "starting again from step 0" in record.resolved.notes[-1]
-    run(session, plan, tmp_path / "uncut")
-    assert losses(plan, tmp_path) == losses(plan, tmp_path / "uncut")
+    assert losses(plan, tmp_path) == losses(plan, whole)
 
 
 def test_a_checkpoint_in_another_dtype_is_not_used(

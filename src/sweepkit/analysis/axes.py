@@ -36,6 +36,9 @@ from sweepkit.analysis.step_time import StepTime
 from sweepkit.results.columns import REFERENCE, is_reference
 from sweepkit.sweep.decision import SUPERIOR
 
+#: The columns that the axes are judged by, beside the metric.
+READ = (*step_time.READ, "num_steps", "total_flops")
+
 
 class Status(StrEnum):
     met = "met"
@@ -93,6 +96,7 @@ def wall_clock(
         alpha: one-sided level of "met" and of "failed".
         names: the variants; by default all in ``rows``.
     """
+    rows = rows[rows.columns.intersection(list(READ), sort=False)]
     labels = rows["variant"].astype(str)
     if names is None:
         names = [name for name in dict.fromkeys(labels) if not is_reference(name, reference)]
@@ -282,7 +286,7 @@ def _same_work(rows: pd.DataFrame, reference: str) -> set[str]:
     if any(name not in rows for name in needed) or rows[list(needed)].isna().any(axis=None):
         return set()
     works: dict[str, dict[Any, tuple[Any, ...]]] = {}
-    for row in rows.to_dict("records"):
+    for row in rows[["variant", "seed", *needed]].to_dict("records"):
         works.setdefault(str(row["variant"]), {})[row["seed"]] = tuple(row[name] for name in needed)
     return {name for name, mine in works.items() if _agree(mine, works.get(reference, {}))}
 

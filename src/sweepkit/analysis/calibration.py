@@ -145,7 +145,7 @@ def _of_group(group: pd.DataFrame, key: Sequence[object], metric: str, sd: float
 
 def fitting(known: Sequence[Calibration], rows: pd.DataFrame, metric: str) -> Calibration | None:
     """The measurement that serves all of ``rows``: of pairs first, then by degrees of freedom and date."""
-    if rows.empty or any(name not in rows for name in KEY):
+    if not known or rows.empty or any(name not in rows for name in KEY):
         return None
     code = comparable.shared_sources(rows)
     keys = rows[list(KEY)].drop_duplicates()

@@ -23,6 +23,7 @@ _UNFINISHED = frozenset({PLANNED, RunState.running.value, RunState.preempted.val
 _NAMED = 5
 _DIVERGED = FailureClass.diverged.value
 _RESOURCES = frozenset({FailureClass.oom.value, FailureClass.timeout.value})
+_FATE = ("run_id", "state", "failure_class", "failed_attempts", "failed_hosts")
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def sort_runs(rows: pd.DataFrame, metric: str, num_hosts: int = 1) -> Replicates
         num_hosts: machines that the sweep's runs were on.
     """
     found = Replicates([], {}, {}, [])
-    for row in rows.to_dict("records"):
+    for row in _records(rows, *_FATE, metric):
         run_id, state, value = str(row["run_id"]), row["state"], row[metric]
         why = _failure(row)
         if state == RunState.complete and not pd.isna(value):
@@ -93,7 +94,7 @@ def unanswered(rows: pd.DataFrame) -> dict[str, str]:
     """Run id → what there is instead of an answer: a state, or a failure that is not the run's own."""
     return {
         str(row["run_id"]): _failure(row) or str(row["state"])
-        for row in rows.to_dict("records")
+        for row in _records(rows, *_FATE)
         if not answer.is_answer(row["state"], _failure(row))
     }
 
@@ -112,9 +113,14 @@ def to_retry(rows: pd.DataFrame) -> dict[str, str]:
     hosts = num_hosts(rows)
     return {
         str(row["run_id"]): str(row["failure_class"])
-        for row in failed.to_dict("records")
+        for row in _records(failed, *_FATE)
         if not _is_confirmed(row, hosts)
     }
+
+
+def _records(rows: pd.DataFrame, *names: str) -> list[dict[Any, Any]]:
+    """The rows with the columns that are read, as far as there are such: a runs table has a hundred more."""
+    return rows[rows.columns.intersection(list(names), sort=False)].to_dict("records")
 
 
 def _failure(row: dict[Any, Any]) -> str | None:

@@ -42,6 +42,18 @@ ON_HOST = (0.0, 1.0, 10.0)
 DRIFT = (0.0, 0.1, 1.0, 10.0, 100.0)
 #: What must be equal for clocks to be compared.
 SETUP = ("hardware", "concurrency", "num_threads", "num_ranks", "torch")
+#: The columns that are read. A runs table has a hundred more, and every selection of rows would copy them.
+READ = (
+    "variant",
+    "seed",
+    "pair_key",
+    "median_step_time_s",
+    "host",
+    "started_at",
+    "ended_at",
+    "compile_key",
+    *SETUP,
+)
 CLOCK = "clock"
 #: Standard deviation of a log ratio by drift that no times show. It holds 90% intervals up to a host that
 #: slows by 5% meanwhile (docs/comparisons.md); whom it hits depends on an order that no table tells.
@@ -74,6 +86,7 @@ def compare(rows: pd.DataFrame, variant: str, alpha: float, reference: str = REF
         alpha: one-sided level; the interval has confidence ``1 - 2 alpha``.
     """
     confidence = 1.0 - 2.0 * alpha
+    rows = rows[rows.columns.intersection(list(READ), sort=False)]
     rows, notes, refused = _of_one_setup(_timed(rows, variant, reference))
     rows = _thinned(rows, notes)
     is_variant = rows["is_variant"].to_numpy(dtype=bool)
@@ -129,24 +142,24 @@ def _widened(effect: Effect, alpha: float) -> Effect:
 def _timed(rows: pd.DataFrame, variant: str, reference: str) -> pd.DataFrame:
     """Runs of the two that were timed, with is_variant, log_time, host, block and moment."""
     seconds = rows["median_step_time_s"].to_numpy(dtype=float, na_value=np.nan)
-    rows = rows.assign(log_time=np.log(np.where(seconds > 0, seconds, np.nan)))
-    names = rows["variant"].astype(str)
-    of_reference = (names == reference) | (
-        pd.Series([is_horizon(name, reference) for name in names], rows.index) & _has_program(rows, reference)
-    )
-    mine = names == variant
-    rows = rows.assign(is_variant=mine)[(of_reference | mine) & rows["log_time"].notna()]
-    rows = rows.assign(block=block_names(rows))
+    names = [str(name) for name in rows["variant"]]
+    programs = list(rows["compile_key"]) if "compile_key" in rows else [pd.NA] * len(rows)
+    # the reference's compiled program: its steps do the same work at another horizon
+    own = {program for name, program in zip(names, programs, strict=True) if name == reference}
+    wanted = [
+        name in (variant, reference)
+        or (is_horizon(name, reference) and not pd.isna(program) and program in own)
+        for name, program in zip(names, programs, strict=True)
+    ]
+    rows = rows[np.asarray(wanted, dtype=bool) & (seconds > 0)]
     host = rows["host"] if "host" in rows else pd.Series(pd.NA, rows.index)
-    return rows.assign(host=host.astype("string").fillna("one unknown host"), moment=_moments(rows))
-
-
-def _has_program(rows: pd.DataFrame, reference: str) -> pd.Series:
-    """Rows that ran the reference's compiled program, whose steps do the same work."""
-    if "compile_key" not in rows:
-        return pd.Series(False, rows.index)
-    programs = set(rows.loc[rows["variant"] == reference, "compile_key"].dropna())
-    return rows["compile_key"].isin(programs)
+    return rows.assign(
+        is_variant=rows["variant"].astype(str) == variant,
+        log_time=np.log(rows["median_step_time_s"].to_numpy(dtype=float)),
+        block=block_names(rows),
+        host=host.astype("string").fillna("one unknown host"),
+        moment=_moments(rows),
+    )
 
 
 def _moments(rows: pd.DataFrame) -> pd.Series:

@@ -92,13 +92,15 @@ def cases(
 
     def judged(part: pd.DataFrame) -> tuple[list[Effect], dict[str, float]]:
         there = effects.effects(part, decision.metric, decision.alpha, known=known, apart=apart)
-        done = complete[complete["seed"].isin(part["seed"])]
-        return there, _p_values(there, _axes(part, done, there, decision, known), is_last)
+        done = complete.loc[complete["seed"].isin(part["seed"]), read.columns]
+        clock = is_last or decision.axes.judged.get("wall_clock") == SUPERIOR  # else it is in no p
+        return there, _p_values(there, _axes(part, done, there, decision, known, clock), is_last)
 
+    read = rows[rows.columns.intersection([*axes.READ, decision.metric], sort=False)]
     if is_last and decision.looks:
-        p_of |= looks.sequential(rows, decision.looks, lambda part: judged(part)[1])
+        p_of |= looks.sequential(read, decision.looks, lambda part: judged(part)[1])
     suspect = suspicion.suspect(rows, decision.metric)
-    left_out = doubts.without_each(rows, decision, apart, judged)
+    left_out = doubts.without_each(read, decision, apart, judged)
     scored = [
         scoring.scores(rows, name, margin, decision.alpha)
         for name, margin in (decision.scores.items() if is_last else ())
@@ -136,6 +138,7 @@ def _axes(
     found: list[Effect],
     decision: DecisionRule,
     known: Calibration | None,
+    clock: bool = True,
 ) -> dict[str, dict[str, Axis]]:
     """Axis → variant → how it did; on the frontier where ``complete`` has the reference's other horizons."""
     margin = decision.margins.given
@@ -143,7 +146,7 @@ def _axes(
     mean = float(base.mean()) if base.notna().any() else None
     demand = decision.axes.judged
     judged = {"steps": axes.steps(found, demand["steps"], margin.get("steps", 0.0), decision.alpha, mean)}
-    if "wall_clock" in demand:
+    if clock and "wall_clock" in demand:
         judged["wall_clock"] = axes.wall_clock(
             complete, demand["wall_clock"], margin.get("wall_clock", 0.0), decision.alpha,
             names=[item.variant for item in found],

@@ -228,17 +228,17 @@ class _Judge:
 
     def _calibrations(self, rows: pd.DataFrame) -> tuple[list[Calibration], list[str]]:
         """The noise that was measured in time under this rung's conditions, and what came too late."""
-        mine = (rows["variant"] == REFERENCE) & (rows["state"] == RunState.complete)
+        mine = rows[(rows["variant"] == REFERENCE) & (rows["state"] == RunState.complete)]
         known = calibration_file.read(self.frozen.sweep_dir.parent)
         metrics = dict.fromkeys([self.rule.metric, self.frozen.decision.metric])
 
         def serving(items: Sequence[Calibration]) -> list[Calibration]:
-            found = (calibration.fitting(items, rows[mine], metric) for metric in metrics)
+            found = (calibration.fitting(items, mine, metric) for metric in metrics)
             return [item for item in found if item]
 
         in_time = hindsight.in_time(known, rows)
         used, late = serving(in_time), serving([item for item in known if item not in in_time])
-        chaotic = rounding.said(known, rows[mine], self.rule.metric, self.rule.min_effect)
+        chaotic = rounding.said(known, mine, self.rule.metric, self.rule.min_effect)
         return used, [*chaotic, *hindsight.too_late(late)]
 
     def _verdicts(self, rows: pd.DataFrame, known: Sequence[Calibration]) -> list[Verdict]:

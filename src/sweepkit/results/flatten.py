@@ -116,8 +116,9 @@ def cell_row(cell: Cell, axes: Iterable[str] = ()) -> Row:
         axes: of the sweep; the value of those that are fields is told of cells that name no level of theirs.
     """
     row = plan_row(cell.plan) | {name: getattr(cell, name) for name in _CELL_COLUMNS}
-    fields = cell.plan.settings  # an axis may also be named after a group, or at will
-    for axis in dict.fromkeys([*axes, *cell.levels]):
+    wanted = dict.fromkeys([*axes, *cell.levels])
+    fields = cell.plan.settings if wanted else {}  # an axis may also be named after a group, or at will
+    for axis in wanted:
         value = fields.get(axis, _NO_FIELD)
         if axis in cell.levels:
             row[f"level_{axis}"] = _level(cell.levels[axis], value)

@@ -2,7 +2,8 @@
 
 A collection walks every object torch has ever made: pauses of half a second (methodology §6). So after
 the first step everything is collected and frozen and the collector switched off; the loop collects by
-hand now and then. Several runs share a process, so leaving puts back what was there.
+hand now and then. Several runs share a process, so leaving puts back what was there; what somebody else has
+frozen could not be put back, and is walked by no collection already: then nothing more is frozen.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ class FrozenGarbage:
         """``every_steps``: collect by hand that often; 0 for never."""
         self._every_steps = every_steps
         self._was_enabled = gc.isenabled()
+        self._was_frozen = gc.get_freeze_count() > 0
         self._steps = 0
 
     def __enter__(self) -> FrozenGarbage:
@@ -27,13 +29,14 @@ class FrozenGarbage:
         self._steps += 1
         if self._steps == 1:
             gc.collect()
-            gc.freeze()
+            if not self._was_frozen:
+                gc.freeze()
             gc.disable()
         elif self._every_steps and self._steps % self._every_steps == 0:
             gc.collect()
 
     def __exit__(self, *error: object) -> None:
-        if self._steps:
+        if self._steps and not self._was_frozen:
             gc.unfreeze()
         if self._was_enabled:
             gc.enable()
