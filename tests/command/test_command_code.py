@@ -115,3 +115,30 @@ def test_levels_run_their_own_program_and_are_looked_up_once(
     assert main(["sweep", name, "launcher=inline"]) == 0
     for plan in plans(name).values():
         command_files.check(plan.program)
+
+
+def test_a_promotion_decides_on_code_whose_program_tells_no_steps(
+    write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    program = "import sys\nseed = int(sys.argv[1])\nprint('loss:', 0.5 + seed % 7 / 1000)\n"
+    Path("trainer.py").write_text(program)
+    Path("better").mkdir()
+    Path("better/trainer.py").write_text(program.replace("0.5", "0.4").replace("% 7", "% 3"))
+    name = write(
+        command=["python3", "trainer.py", "{seed}"],
+        params=None,
+        metric={"name": "loss", "regex": r"loss: (\S+)"},
+        axes={"idea": {"better": {"code": "better"}}},
+        ladder=None,
+        resume=None,
+        seeds=[1, 2, 3, 4, 5],
+    )
+    Path("results").mkdir()
+    assert main(["promote", name, "launcher=inline"]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "the program as it is → better" in out and "adopted idea=better" in out
+    assert "next: idea=better: take better into the program" in out
+    table = store.load(name, tmp_path / "results")
+    assert table["num_steps"].isna().all() and table["code"].notna().sum() == 5
+    for line in (["results", name], ["report", name], ["status", name]):
+        assert main(line) == 0, line

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Sequence
 
 from sweepkit.analysis import power
+from sweepkit.plan.command_plan import CODE, CommandPlan
 from sweepkit.promotion import amend
 from sweepkit.promotion.verdict_record import Final, Promotion, Verdict
 from sweepkit.sweep import amendments, tested
@@ -51,9 +52,8 @@ def _adopted(frozen: Frozen, promotion: Promotion) -> list[str]:
     changed = {name: [item for item in tested.changes(cells) if item.variant == name] for name in adopted}
     steps = []
     for name, items in changed.items():
-        is_short = 0 < len(items) <= _MANY
-        what = " ".join(f"{item.field}={item.new}" for item in items) if is_short else "its level's overrides"
-        steps.append(f"{name}: put {what} into the base of your next runs")
+        of_command = any(isinstance(cell.plan, CommandPlan) for cell in cells)
+        steps.append(f"{name}: " + (_into_program(items) if of_command else _into_base(items)))
     fields = [item.field for items in changed.values() for item in items]
     if len(set(fields)) < len(fields):
         steps.append(
@@ -64,6 +64,21 @@ def _adopted(frozen: Frozen, promotion: Promotion) -> list[str]:
             "each was held against the reference alone: a new sweep with combine: 2 tells whether they add up"
         )
     return steps
+
+
+def _into_base(items: Sequence[tested.Change]) -> str:
+    is_short = 0 < len(items) <= _MANY
+    what = " ".join(f"{item.field}={item.new}" for item in items) if is_short else "its level's overrides"
+    return f"put {what} into the base of your next runs"
+
+
+def _into_program(items: Sequence[tested.Change]) -> str:
+    """A command has no base: parameters stand in params, and code is what its folder holds."""
+    values = " ".join(f"{item.field}={item.new}" for item in items if item.field != CODE)
+    codes = [item.new for item in items if item.field == CODE]
+    what = [f"take {' and '.join(codes)} into the program"] if codes else []
+    what += [f"put {values} into params of your next sweeps"] if values else []
+    return ", and ".join(what)
 
 
 def _amendment(frozen: Frozen, promotion: Promotion, variants: Sequence[str]) -> str:

@@ -93,15 +93,12 @@ def runs(frame: pd.DataFrame, metric: str = "val_bpb") -> Sheet:
     optional = ("MFU", "tokens/s", "steps", "train time", "run id")
     sheet = Sheet((*which, ">seed", "state", f">{metric}", *costs, "run id"), optional=optional)
     for cell in records(frame):
-        steps = numbers.count(cell["num_steps"])
-        if not numbers.is_missing(cell["step"]) and cell["step"] != cell["num_steps"]:
-            steps = f"{numbers.count(cell['step'])}/{steps}"
         sheet.add(
             *(numbers.plain(cell[name]) for name in which),
             numbers.plain(cell["seed"]),
             tone(cell["state"]),
             numbers.bpb(cell.get(metric)),
-            steps,
+            _steps(cell["step"], cell["num_steps"]),
             numbers.duration(cell["train_time_s"]),
             numbers.scaled(cell["tokens_per_s"]),
             numbers.percent(cell["mfu"]),
@@ -114,6 +111,15 @@ def runs(frame: pd.DataFrame, metric: str = "val_bpb") -> Sheet:
         ]
         sheet.notes.append(f"{cell['run_id']} {cell['state']}: " + ": ".join(dict.fromkeys(map(str, why))))
     return sheet
+
+
+def _steps(step: Any, num_steps: Any) -> str:
+    """Steps of a run, with how far it is where that differs (7/48); a command may tell neither."""
+    if numbers.is_missing(num_steps):
+        return numbers.count(step or None) if not numbers.is_missing(step) else numbers.MISSING
+    if numbers.is_missing(step) or step == num_steps:
+        return numbers.count(num_steps)
+    return f"{numbers.count(step)}/{numbers.count(num_steps)}"
 
 
 def summary(frame: pd.DataFrame, metric: str = "val_bpb") -> Sheet:

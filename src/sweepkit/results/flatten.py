@@ -49,7 +49,8 @@ def plan_row(plan: Plan) -> Row:
     """Columns of a plan. Nobody knows what a command compiles, so it has no compile_key."""
     if isinstance(plan, CommandPlan):
         own = ("run_id", "variant_id", "seed", "pair_key", "evaluation_key", "depth")
-        return {name: value for name in own if (value := getattr(plan, name)) is not None}
+        row = {name: value for name in own if (value := getattr(plan, name)) is not None}
+        return row | ({"code": Path(plan.program.folder).name} if plan.program.of else {})
     row = {name: value for name in _PLAN_COLUMNS if (value := getattr(plan, name)) is not None}
     for name in ("learning_rates", "weight_decays"):
         row |= {f"{name}_{group}": value for group, value in getattr(plan, name).items()}

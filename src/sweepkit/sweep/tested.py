@@ -19,6 +19,7 @@ from sweepkit.sweep.search_spec import SearchSpec
 #: In place of a variant: what a search proposes values of.
 SEARCH = "(search)"
 _MISSING = "as base says"
+_NO_CODE = "the program as it is"
 
 
 class Place(Protocol):
@@ -66,7 +67,9 @@ def changes(
     planned = Counter(variant for variant, _ in variants)
     where: dict[tuple[str, str, str, str], list[str]] = {}
     for (variant, rung), settings in variants.items():
-        for name, *values in _between(reference.get(rung, {}), settings):
+        if rung not in reference:
+            continue
+        for name, *values in _between(reference[rung], settings):
             before, after = (_in_words(value, code) if name == FIELD else value for value in values)
             where.setdefault((variant, name, before, after), []).append(rung)
     found = [
@@ -92,12 +95,13 @@ def _between(base: Mapping[str, Any], mine: Mapping[str, Any]) -> list[tuple[str
     """Field, the reference's value and the other's, of fields that decide what is computed; seeds apart."""
 
     def said(side: Mapping[str, Any], name: str) -> str:
-        return facts.spelled(side[name]) if name in side else _MISSING
+        missing = _NO_CODE if name == FIELD else _MISSING
+        return facts.spelled(side[name]) if name in side else missing
 
     known = facts.fields_of(RunConfig)
     return [
         (name, said(base, name), said(mine, name))
-        for name in (dict.fromkeys([*base, *mine]) if base else ())
+        for name in dict.fromkeys([*base, *mine])
         if base.get(name) != mine.get(name)
         and (name not in known or known[name].facts.identity not in (Identity.replicate, Identity.none))
     ]
