@@ -94,7 +94,12 @@ def write_atomic(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     """
     make_folder(path.parent)
     with explain_full_disk(path):
-        patience.patiently(lambda: _put(path, write, _replace))
+        try:
+            patience.patiently(lambda: _put(path, write, _replace))
+        except FileNotFoundError as error:
+            if not path.parent.is_dir():
+                raise
+            raise StorageError(_unusable(error)) from error  # a folder where no file can be made: /proc
 
 
 def write_by_name(path: Path, write: Callable[[Path], Result]) -> Result:

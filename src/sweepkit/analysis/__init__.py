@@ -48,7 +48,7 @@ def fit(frame: pd.DataFrame, **asked: Any) -> Fit:
 
     Args:
         frame: one row a run, columns as they are.
-        **asked: what is asked, in names of columns: the fields of ``laws.fitting.Question``. ``axis`` (and
+        **asked: what is asked, in names of columns: the fields of ``laws.question.Question``. ``axis`` (and
             ``by``, ``scale``) for optima, ``params`` with ``tokens`` or ``flops`` for sizes, with
             ``is_forecast`` for forecasts, ``batch`` and ``tokens`` for critical batches, ``optimum`` and
             ``scale`` for a law of known optima. A single name stands for a list of one.
@@ -59,11 +59,11 @@ def fit(frame: pd.DataFrame, **asked: Any) -> Fit:
     Raises:
         SweepkitError: a column is missing or holds no numbers, or there are too few runs for what is asked.
     """
-    from sweepkit.analysis.laws import fitting
+    from sweepkit.analysis.laws import fitting, question
 
     lists = {
         key: (value,) if isinstance(value, str) or not isinstance(value, Iterable) else tuple(value)
         for key, value in asked.items()
-        if key in fitting.LISTS
+        if key in question.LISTS
     }
-    return fitting.fit(frame, fitting.Question(**(asked | lists)))
+    return fitting.fit(frame, question.Question(**(asked | lists)))

@@ -4,27 +4,37 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from sweepkit import fsio
 from sweepkit.analysis.laws import fitting
-from sweepkit.analysis.laws.fitting import Question
+from sweepkit.analysis.laws.question import OPTIONS, Question
 from sweepkit.cli import running
 from sweepkit.errors import invalid
 from sweepkit.report import drawing, laws_page, sheets_laws, terminal
 from sweepkit.results import any_table, imported, param_counts, query, store
 from sweepkit.sweep import frozen_head
 
+#: No table of runs has as many rows.
+_MOST_ROWS = 10_000_000
+
 
 def run(args: argparse.Namespace) -> int:
     """Print or write the fit; 0 on success. User errors raise ``SweepkitError``."""
+    kind = _question(args, {}).checked(_given(args))
+    if args.propose and kind not in ("optima", "known optima", "batches"):
+        raise invalid("--propose", kind, "follow from optima or batches", "leave it out")
     frame, metric = _table(args)
-    if args.where:
+    if args.where is not None:
         frame = query.keep(frame, args.where)
     found = fitting.fit(frame, _question(args, metric))
-    plain = json.dumps(fitting.to_json(found), indent=2, allow_nan=False)
+    proposed = sheets_laws.proposal(found) if args.propose else []
+    content = fitting.to_json(found) | ({"proposal": proposed} if args.propose else {})
+    plain = json.dumps(content, indent=2, allow_nan=False)
     if args.output is not None:
         fsio.write_text(args.output, f"{plain}\n")
     if args.format == "json":
@@ -36,54 +46,51 @@ def run(args: argparse.Namespace) -> int:
             console.print(drawing.draw(sheet))
         for note in found.notes:
             console.print(note, style="dim")
-        for line in sheets_laws.proposal(found) if args.propose else []:
+        for line in proposed:
             console.print(line)
     if args.report is not None:
         print(running.shown(laws_page.write(found, args.source, args.report)))
     return 0
 
 
-def _table(args: argparse.Namespace) -> tuple[pd.DataFrame, str]:
-    """The rows, and the metric that a sweep of ours decides by."""
+def _table(args: argparse.Namespace) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """The rows, and what the metric is that a sweep or an import is decided by."""
     if Path(args.source).suffix.lower() in any_table.SUFFIXES:
-        return any_table.read(Path(args.source), args.key), "val_bpb"
+        return any_table.read(Path(args.source), args.key), {}
+    if args.key is not None:
+        raise invalid("--key", args.key, "go with a JSON whose keys are configurations", "leave it out")
     name, results_dir = running.place(args.source)
     frame = store.load(name, results_dir)
     if (others := imported.find(results_dir / name)) is not None:
-        return frame, next(iter(others.metrics), "val_bpb")
+        is_higher = "decision.direction=higher" in others.settings()
+        return frame, {"loss": next(iter(others.metrics), "val_bpb"), "is_higher_better": is_higher}
     if any(item.startswith(param_counts.PREFIX) for item in _words(args.params)):
         frame = param_counts.joined(frame, results_dir, name)
     head = frozen_head.found(results_dir / name)
-    return frame, head.sweep.decision.metric if head else "val_bpb"
+    if head is None:
+        return frame, {}
+    rule = head.sweep.decision
+    return frame, {"loss": rule.metric, "is_higher_better": rule.is_higher_better}
 
 
-def _question(args: argparse.Namespace, metric: str) -> Question:
-    return Question(
-        loss=args.loss or metric,
-        axis=args.axis,
-        second_axis=args.axis2,
-        axis_scale=args.axis_scale,
-        by=args.by,
-        scale=args.scale,
-        seed=args.seed,
-        curvature=args.curvature,
-        tolerance=args.tolerance,
-        optimum=args.optimum,
-        params=tuple(_words(args.params)),
-        tokens=args.tokens,
-        flops=args.flops,
-        trunk=args.trunk,
-        batch=args.batch,
-        targets=tuple(_number("--target", item) for item in _words(args.target)),
-        rule=args.rule,
-        is_forecast=args.forecast,
-        num_sizes=args.sizes,
-        points=tuple(_point(item) for item in args.at),
-        dropped=tuple(_rows(args.drop)),
-        huber_delta=args.huber_delta,
-        replicates=args.replicates,
-        confidence=args.confidence,
-    )
+def _given(args: argparse.Namespace) -> list[str]:
+    """Fields of the question that the command line names."""
+    return [name for name in OPTIONS if getattr(args, name, None) is not None]
+
+
+def _question(args: argparse.Namespace, metric: Mapping[str, Any]) -> Question:
+    """What is asked: ``metric`` where no other column of losses is named."""
+    read: dict[str, Callable[[Any], Any]] = {
+        "params": lambda text: tuple(_words(text)),
+        "targets": lambda text: tuple(_number("--target", item) for item in _words(text)),
+        "points": lambda texts: tuple(_point(item) for item in texts),
+        "dropped": lambda text: tuple(_rows(text)),
+    }
+    known = {} if args.loss is not None else dict(metric)
+    for name in _given(args):
+        value = getattr(args, name)
+        known[name] = read[name](value) if name in read else value
+    return Question(**known)
 
 
 def _words(text: str | None) -> list[str]:
@@ -112,5 +119,7 @@ def _rows(text: str | None) -> list[int]:
         first, _, last = part.partition("-")
         if not first.isdecimal() or not (last or first).isdecimal():
             raise invalid("--drop", part, "be rows counted from 0", "write 0-4,17")
+        if int(last or first) > _MOST_ROWS:
+            raise invalid("--drop", part, "be a row of the table", "count rows from 0")
         found += range(int(first), int(last or first) + 1)
     return found

@@ -43,10 +43,20 @@ def add_parser(subparsers: Any) -> None:
         help="the losses, lower is better (default: the sweep's metric, else val_bpb)",
     )
     table.add_argument(
+        "--higher-is-better",
+        dest="is_higher_better",
+        action="store_true",
+        default=None,
+        help="the metric is no loss (default: as the sweep or the import says)",
+    )
+    table.add_argument(
         "--where", metavar="EXPR", help="only the rows that satisfy EXPR (see sweepkit results --help)"
     )
     table.add_argument(
-        "--drop", metavar="ROWS", help="leave rows out, as 0-4,17, counted from 0; what they change is shown"
+        "--drop",
+        metavar="ROWS",
+        dest="dropped",
+        help="leave rows out, as 0-4,17, counted from 0; what they change is shown",
     )
     table.add_argument(
         "--key", metavar="TEMPLATE", help="of a JSON whose keys are configurations: d={width}-{lr}"
@@ -56,23 +66,26 @@ def add_parser(subparsers: Any) -> None:
     )
     optimum = parser.add_argument_group("optima and laws")
     optimum.add_argument("--axis", metavar="COL", help="the field whose best value is sought")
-    optimum.add_argument("--axis2", metavar="COL", help="a second one, together with the first")
+    optimum.add_argument(
+        "--axis2", metavar="COL", dest="second_axis", help="a second one, together with the first"
+    )
     optimum.add_argument(
         "--axis-scale",
         choices=("log", "one_minus", "linear"),
-        default="log",
         help="its coordinate (default: log)",
     )
     optimum.add_argument("--by", metavar="COL", help="an optimum for each value of it")
     optimum.add_argument(
-        "--scale", metavar="COL", help="the one scale that the law is stated in (default: --by)"
+        "--scale",
+        metavar="COL",
+        help="the one scale that the law is stated in (default: --by, and the other way round)",
     )
     optimum.add_argument(
         "--optimum", metavar="COL", help="optima that somebody found; --scale names their scale"
     )
     optimum.add_argument("--rule", metavar="EXP", type=float, help="an exponent that the law is held against")
     optimum.add_argument(
-        "--curvature", choices=("auto", "shared", "separate"), default="auto", help="of the groups' parabolas"
+        "--curvature", choices=("auto", "shared", "separate"), help="of the groups' parabolas (default: auto)"
     )
     optimum.add_argument(
         "--tolerance",
@@ -92,31 +105,34 @@ def add_parser(subparsers: Any) -> None:
     sizes.add_argument(
         "--trunk", metavar="COL", help="what rows were warmed down from; the bootstrap draws trunks"
     )
-    sizes.add_argument(
-        "--replicates", metavar="N", type=int, default=200, help="of the bootstrap (default: 200)"
-    )
-    sizes.add_argument(
-        "--huber-delta", metavar="D", type=float, default=1e-3, help="of log losses (default: 0.001)"
-    )
+    sizes.add_argument("--replicates", metavar="N", type=int, help="of the bootstrap (default: 200)")
+    sizes.add_argument("--huber-delta", metavar="D", type=float, help="of log losses (default: 0.001)")
     sizes.add_argument("--batch", metavar="COL", help="tokens a step")
     sizes.add_argument(
-        "--target", metavar="LOSS[,LOSS]", help="of the critical batch (default: three that most reach)"
+        "--target",
+        metavar="LOSS[,LOSS]",
+        dest="targets",
+        help="of the critical batch (default: three that most reach)",
     )
     sizes.add_argument(
-        "--forecast", action="store_true", help="fit the smallest sizes, forecast and score the others"
+        "--forecast",
+        dest="is_forecast",
+        action="store_true",
+        default=None,
+        help="fit the smallest sizes, forecast and score the others",
     )
-    sizes.add_argument("--sizes", metavar="N", type=int, default=3, help="how many are fitted (default: 3)")
+    sizes.add_argument(
+        "--sizes", metavar="N", dest="num_sizes", type=int, help="how many are fitted (default: 3)"
+    )
     sizes.add_argument(
         "--at",
         metavar="N,D",
+        dest="points",
         action="append",
-        default=[],
         help="forecast this size and tokens too; may be repeated",
     )
     out = parser.add_argument_group("output")
-    out.add_argument(
-        "--confidence", metavar="C", type=float, default=0.95, help="of intervals (default: 0.95)"
-    )
+    out.add_argument("--confidence", metavar="C", type=float, help="of intervals (default: 0.95)")
     out.add_argument("--format", choices=("table", "json"), default="table", help="default: table")
     out.add_argument("--output", metavar="FILE", type=Path, help="write the JSON there too")
     out.add_argument("--report", metavar="FILE", type=Path, help="write a page with tables and plots (.html)")

@@ -1,7 +1,8 @@
 """Which size is best for a budget: parabolas through each budget's runs beside a surface through all runs.
 
 Approach 2 is ``isoflop.py``, approach 3 the surface itself (``surface.py``). Intervals are of bootstraps over
-runs, or over trunks where several runs share one. Every way of counting parameters is fitted by itself.
+runs, or over trunks where several runs share one: the surface's draws runs, the parabolas' the signs of their
+residuals. Every way of counting parameters is fitted by itself.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from sweepkit import errors
 from sweepkit.analysis.laws import isoflop, surface
@@ -119,10 +121,9 @@ def compute_optimal(
     exponent, bias = None, None
     if laws is not None:
         value = laws["params"].exponent
-        resampled = np.array(
-            [isoflop.exponent_of(parabolas, params_N, loss_N, budget_N, w_N) for w_N in weights_SN]
-        )
-        exponent = Estimate(value, Interval.of_draws(resampled, confidence), _sd(resampled))
+        signs_SN = _signs(len(params_N), trunks, replicates, seed)
+        draws_S = isoflop.exponents(parabolas, laws["params"], params_N, loss_N, budget_N, signs_SN)
+        exponent = _estimate(value, draws_S, confidence)
         bias = isoflop.bias_of_exponent(parabolas)
     num = len(set(trunks)) if trunks is not None else len(params_N)
     return ComputeOptimal(
@@ -144,10 +145,22 @@ def compute_optimal(
     )
 
 
+def _places(num_runs: int, trunks: Sequence[str] | None) -> npt.NDArray[np.intp]:
+    """What each run is drawn with: its trunk, or itself."""
+    return np.arange(num_runs) if trunks is None else np.unique(list(trunks), return_inverse=True)[1]
+
+
+def _signs(num_runs: int, trunks: Sequence[str] | None, replicates: int, seed: int) -> Floats:
+    """1 or −1 for each run in each replicate, one for all runs of a trunk, (S, N)."""
+    place_N = _places(num_runs, trunks)
+    drawn = np.random.default_rng(seed).integers(0, 2, (replicates, int(place_N.max()) + 1))
+    return (2.0 * drawn - 1)[:, place_N]
+
+
 def _resampled(num_runs: int, trunks: Sequence[str] | None, replicates: int, seed: int) -> Floats:
     """How often each run counts in each replicate, (S, N)."""
     rng = np.random.default_rng(seed)
-    labels = np.arange(num_runs) if trunks is None else np.unique(list(trunks), return_inverse=True)[1]
+    labels = _places(num_runs, trunks)
     num = int(labels.max()) + 1
     return rng.multinomial(num, np.full(num, 1 / num), size=replicates)[:, labels].astype(float)
 

@@ -24,61 +24,12 @@ from sweepkit.analysis.laws import (
     ridge,
     run_columns,
     size_forecast,
-    surface,
 )
-from sweepkit.analysis.laws.intervals import CONFIDENCE, Floats
-from sweepkit.analysis.laws.parabolas import Curvature
+from sweepkit.analysis.laws.intervals import Floats
+from sweepkit.analysis.laws.question import Question
 from sweepkit.config import typed
 
 SEED = "seed"
-#: Fields of a question that hold several.
-LISTS = ("params", "targets", "points", "dropped")
-
-
-@dataclass(frozen=True)
-class Question:
-    """What a fit is asked, in columns of the table.
-
-    Attributes:
-        loss: lower is better.
-        axis, second_axis: fields whose best value is sought.
-        by: one optimum for each value of it; ``scale`` (by default the same) is what laws are stated in.
-        seed: blocks.
-        optimum: a column of optima that somebody found, and its scale; no losses are read then.
-        params, tokens, flops: of each run, for sizes; several columns of parameters are ways of counting.
-        trunk: what several rows were warmed down from, each on its own.
-        batch, targets: for critical batches.
-        rule: the exponent that a law is held against.
-        num_sizes, points: for forecasts: how many of the smallest sizes are fitted; (parameters, tokens) of
-            more points.
-        dropped: rows of the table to leave out, counted from 0; their influence is shown.
-    """
-
-    loss: str = "val_bpb"
-    axis: str | None = None
-    second_axis: str | None = None
-    axis_scale: str = "log"
-    by: str | None = None
-    scale: str | None = None
-    seed: str | None = None
-    curvature: Curvature = "auto"
-    tolerance: float | None = None
-    optimum: str | None = None
-    params: tuple[str, ...] = ()
-    tokens: str | None = None
-    flops: str | None = None
-    trunk: str | None = None
-    batch: str | None = None
-    targets: tuple[float, ...] = ()
-    rule: float | None = None
-    is_forecast: bool = False
-    num_sizes: int = size_forecast.NUM_SIZES
-    points: tuple[tuple[float, float | None], ...] = ()
-    dropped: tuple[int, ...] = ()
-    huber_delta: float = surface.HUBER_DELTA
-    replicates: int = compute_optimal.REPLICATES
-    confidence: float = CONFIDENCE
-    random_seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -108,42 +59,24 @@ def fit(frame: pd.DataFrame, question: Question) -> Fit:
     Raises:
         ConfigError: a column is missing or holds no numbers, or there are too few runs for what is asked.
     """
-    _check(question)
+    kind = question.checked()
     whole = frame.reset_index(drop=True)
     if unknown := [row for row in question.dropped if not 0 <= row < len(whole)]:
         raise errors.invalid(
             "--drop", unknown[0], f"be a row from 0 to {len(whole) - 1}", "count rows as the table has them"
         )
     rows, notes = run_columns.ended(whole.drop(index=list(question.dropped)))
-    if question.optimum is not None:
+    if kind == "known optima":
         return _law_of_known(rows, question, notes)
-    if question.params and question.is_forecast:
+    if kind == "forecast":
         return _forecast(rows, question, notes)
     rows, said = run_columns.measured(rows, question.loss)
     notes = [*notes, *said]
-    if question.batch is not None and question.axis is None:
+    if kind == "batches":
         return _batches(rows, question, notes)
-    if question.params:
+    if kind == "sizes":
         return _sizes(rows, whole, question, notes)
-    if question.axis is None:
-        remedy = "--axis FIELD, --params COLUMN, --batch COLUMN or --optimum COLUMN say what"
-        raise errors.invalid("what to fit", None, "be an axis, sizes, batches or known optima", remedy)
     return _optima(rows, question, notes)
-
-
-def _check(question: Question) -> None:
-    """Refuse numbers that no fit can be asked with."""
-    above_0 = {
-        "--tolerance": question.tolerance,
-        "--huber-delta": question.huber_delta,
-        "--replicates": question.replicates,
-        "--sizes": question.num_sizes,
-    }
-    for option, value in above_0.items():
-        if value is not None and not 0 < value < math.inf:
-            raise errors.invalid(option, value, "be above 0", "leave it out for the default")
-    if not 0 < question.confidence < 1:
-        raise errors.invalid("--confidence", question.confidence, "lie between 0 and 1", "write 0.95")
 
 
 def _seeds(frame: pd.DataFrame, question: Question) -> list[str] | None:
@@ -156,16 +89,19 @@ def _seeds(frame: pd.DataFrame, question: Question) -> list[str] | None:
 
 def _optima(frame: pd.DataFrame, question: Question, notes: list[str]) -> Fit:
     assert question.axis is not None
-    if question.by is not None:  # numbers in their order, whatever the rows' is
-        frame = frame.sort_values(run_columns.column(frame, question.by, "--by"), kind="stable")
+    by = question.by or question.scale
+    if by is not None:  # numbers in their order, whatever the rows' is
+        frame = frame.sort_values(run_columns.column(frame, by, "--by"), kind="stable")
     frame = frame[np.isfinite(run_columns.numbers(frame, question.axis, "--axis"))]
-    x_N, y_N = run_columns.numbers(frame, question.axis, "--axis"), run_columns.losses(frame, question.loss)
-    groups = None if question.by is None else run_columns.labels(frame, question.by, "--by")
+    x_N, y_N = run_columns.numbers(frame, question.axis, "--axis"), _losses(frame, question)
+    groups = None if by is None else run_columns.labels(frame, by, "--by")
     seeds = _seeds(frame, question)
     if question.second_axis is not None:
         x1_N = run_columns.positive(frame, question.axis, "--axis")
         x2_N = run_columns.positive(frame, question.second_axis, "--axis2")
         found_ridges = ridge.ridges(x1_N, x2_N, y_N, groups, seeds, question.confidence)
+        if question.is_higher_better:
+            found_ridges = [ridge.turned(item) for item in found_ridges]
         return Fit(question, len(frame), ridges=found_ridges, notes=notes)
     found = optima.optima(
         x_N,
@@ -178,10 +114,16 @@ def _optima(frame: pd.DataFrame, question: Question, notes: list[str]) -> Fit:
         question.confidence,
     )
     law = None
-    if groups is not None and len(found) >= 2:
+    if groups is not None:
         law, said = _law(found, frame, groups, question)
         notes = [*notes, *said]
+    if question.is_higher_better:
+        found = [optima.turned(item) for item in found]
     return Fit(question, len(frame), found, law=law, notes=notes)
+
+
+def _losses(frame: pd.DataFrame, question: Question) -> Floats:
+    return run_columns.losses(frame, question.loss, question.is_higher_better)
 
 
 def _law(
@@ -191,6 +133,8 @@ def _law(
     if question.axis_scale != "log":
         return None, ["no law: the axis is not logarithmic"]
     name = question.scale or question.by or ""
+    if question.scale is None and not run_columns.is_scale(frame, name):
+        return None, [f"no law: {name} is not a number above 0; --scale names one to state it in"]
     scale_N = run_columns.positive(frame, name, "--scale")
     mean_of = {
         group: float(np.exp(np.mean(np.log(scale_N[[item == group for item in groups]]))))

@@ -88,14 +88,15 @@ def least_squares(x_NP: Floats, y_N: Floats, num_absorbed: int = 0) -> Fitted:
     Raises:
         np.linalg.LinAlgError: columns that depend on each other.
     """
-    if np.linalg.matrix_rank(x_NP) < x_NP.shape[1]:
+    unit_P = np.linalg.norm(x_NP, axis=0)  # units of x must not decide what depends on what
+    scaled_NP = x_NP / np.where(unit_P > 0, unit_P, 1.0)
+    if np.linalg.matrix_rank(scaled_NP) < x_NP.shape[1]:
         raise np.linalg.LinAlgError("columns depend on each other")
-    beta_P: Floats
-    beta_P, *_ = np.linalg.lstsq(x_NP, y_N, rcond=None)
+    beta_P: Floats = np.linalg.lstsq(scaled_NP, y_N, rcond=None)[0] / unit_P
     residual_N = y_N - x_NP @ beta_P
     df = len(y_N) - x_NP.shape[1] - num_absorbed
     variance = float(residual_N @ residual_N) / df if df > 0 else math.nan
-    cov_PP = np.linalg.inv(x_NP.T @ x_NP) * variance
+    cov_PP = np.linalg.inv(scaled_NP.T @ scaled_NP) * variance / np.outer(unit_P, unit_P)
     return Fitted(beta_P, cov_PP, math.sqrt(variance), df, residual_N)
 
 

@@ -11,18 +11,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.cluster import hierarchy
 
 from sweepkit import errors
 from sweepkit.analysis.laws import optima
-from sweepkit.analysis.laws.intervals import Floats
+from sweepkit.analysis.laws.intervals import Floats, t_limit
 from sweepkit.analysis.laws.optima import Optimum
 from sweepkit.analysis.laws.power_law import Law, power_law
 from sweepkit.analysis.laws.surface import Surface
 
-#: Runs within this factor of each other in FLOPs are of one budget.
-SAME_BUDGET = 1.12
+#: All runs of one budget lie within this factor in FLOPs.
+SAME_BUDGET = 1.25
 #: Sizes that a budget's parabola needs.
 LEAST_SIZES = 4
+#: How far off a minimum that a draw has lost counts, in spans of its sizes.
+_FAR = 3.0
 
 
 @dataclass(frozen=True)
@@ -48,13 +51,15 @@ class Budget:
 
 
 def budgets_of(flops_N: Floats) -> Floats:
-    """The budget of each run: the geometric mean of a chain of runs within 12% of each other."""
-    order = np.argsort(flops_N)
-    steps = np.concatenate([[False], np.diff(np.log(flops_N[order])) > math.log(SAME_BUDGET)])
-    label = np.empty(len(flops_N), dtype=int)
-    label[order] = np.cumsum(steps)
-    means = np.exp(np.bincount(label, weights=np.log(flops_N)) / np.bincount(label))
-    return means[label]
+    """The budget of each run: the geometric mean of runs that all lie within a quarter of each other."""
+    if len(flops_N) < 2:
+        return np.asarray(flops_N, dtype=float)
+    log_N = np.log(flops_N)
+    tree = hierarchy.linkage(log_N[:, None], "complete")
+    label = hierarchy.fcluster(tree, math.log(SAME_BUDGET), "distance") - 1
+    means = np.exp(np.bincount(label, weights=log_N) / np.bincount(label))
+    found: Floats = means[label]
+    return found
 
 
 def by_parabolas(
@@ -81,11 +86,12 @@ def by_parabolas(
                 _bias(found, params_N[mine], float(flops), factor, best, surface_best),
             )
         )  # fmt: skip
-    inside = [item for item in budgets if item.best.has_value]
-    if len(inside) < 3:
+    known = [item for item in budgets if _counts(item)]
+    if endless := [f"{item.flops:.3g}" for item in budgets if item.best.has_value and not _counts(item)]:
+        notes.append(f"no end of an interval, so no part of approach 2's law: {', '.join(endless)}")
+    if sum(item.best.has_value for item in known) < 3:
         notes.append("fewer than three budgets with a minimum among their sizes: no law by approach 2")
         return budgets, None, notes
-    known = [item for item in budgets if item.best.value is not None]
     flops_K = np.array([item.flops for item in known])
     laws = {}
     for name, sign in (("params", 1), ("tokens", -1)):
@@ -105,6 +111,13 @@ def by_parabolas(
     return budgets, laws, notes
 
 
+def _counts(item: Budget) -> bool:
+    """Whether a budget enters the law: its optimum has an interval, or is censored."""
+    best = item.best
+    is_known = bool(best.censored) or best.df == 0 or best.interval.is_bounded
+    return best.value is not None and is_known
+
+
 def _bias(
     found: Surface, params_N: Floats, flops: float, factor: float, best: Optimum, surface_best: float
 ) -> float | None:
@@ -121,7 +134,11 @@ def _bias(
 
 def bias_of_exponent(budgets: Sequence[Budget]) -> float | None:
     """What biases add to the exponent, each by its optimum's weight; None for fewer than three."""
-    there = [(item, item.bias) for item in budgets if item.bias is not None and item.best.has_value]
+    there = [
+        (item, item.bias)
+        for item in budgets
+        if item.bias is not None and item.best.has_value and _counts(item)
+    ]
     if len(there) < 3:
         return None
     law = power_law(
@@ -132,32 +149,52 @@ def bias_of_exponent(budgets: Sequence[Budget]) -> float | None:
     return law.exponent
 
 
-def exponent_of(
-    budgets: Sequence[Budget], params_N: Floats, loss_N: Floats, budget_N: Floats, weight_N: Floats
-) -> float:
-    """The exponent of weighted runs, for the bootstrap: the trust regions as they are, no intervals."""
-    points = []
-    for item in budgets:
-        low, high = _region(item.best)
-        mine = (budget_N == item.flops) & (params_N >= low) & (params_N <= high) & (weight_N > 0)
-        z = np.log(params_N[mine])
-        if len(np.unique(z)) < 3:
-            continue
-        zero = z.mean()
-        c, b, _ = np.polyfit(z - zero, loss_N[mine], 2, w=np.sqrt(weight_N[mine]))
-        if c > 0 and z.min() <= (vertex := zero - b / (2 * c)) <= z.max():
-            points.append((math.log(item.flops), vertex))
-    if len(points) < 3:
-        return math.nan
-    return _slope(points)
+def exponents(
+    budgets: Sequence[Budget], law: Law, params_N: Floats, loss_N: Floats, budget_N: Floats, signs_SN: Floats
+) -> Floats:
+    """The law's exponent in made-up losses, (S,): a wild bootstrap.
+
+    A drawn loss is the parabola's plus the run's own residual by its sign, over what the fit leaves of it
+    (1 − leverage). Every draw has every size, so that it is the estimator that the law is, on the same sizes;
+    drawing runs instead leaves budgets with three sizes, or with none on one side. Optima count by the law's
+    weights, and draws are as much wider as Student's t is for so few residuals. Censored optima stay what
+    they are; a minimum that a draw loses counts as lying far off on its side.
+
+    Args:
+        law: of parameters.
+        signs_SN: 1 or −1 for every run in every draw.
+    """
+    known = [item for item in budgets if item.best.has_value and _counts(item)]
+    flops_K = np.log([item.flops for item in known])
+    error_K = np.array([item.best.error or 0.0 for item in known])
+    weight_K = 1 / np.maximum(error_K**2 + law.scatter**2, 1e-18)
+    off_K = weight_K * (flops_K - weight_K @ flops_K / weight_K.sum())
+    moved_SK = np.stack([_moved(item, params_N, loss_N, budget_N, signs_SN) for item in known], axis=1)
+    df = max(sum(item.best.df for item in known), 1)
+    wider = t_limit(df, law.interval.confidence) / t_limit(math.inf, law.interval.confidence)
+    found: Floats = law.exponent + wider * moved_SK @ off_K / float(off_K @ flops_K)
+    return found
+
+
+def _moved(item: Budget, params_N: Floats, loss_N: Floats, budget_N: Floats, signs_SN: Floats) -> Floats:
+    """By how much the log of a budget's best size moves in every draw, (S,)."""
+    low, high = _region(item.best)
+    mine = (budget_N == item.flops) & (params_N >= low) & (params_N <= high)
+    z_M, y_M = np.log(params_N[mine]), loss_N[mine]
+    z_M = z_M - z_M.mean()
+    x_M3 = np.stack([np.ones_like(z_M), z_M, z_M**2], axis=1)
+    to_3M = np.linalg.pinv(x_M3)
+    fitted_M = x_M3 @ (to_3M @ y_M)
+    left_M = np.maximum(1 - np.einsum("mp,pm->m", x_M3, to_3M), 0.05)
+    y_SM = fitted_M + signs_SN[:, mine] * (y_M - fitted_M) / left_M
+    (_, b, c), (_, b_S, c_S) = to_3M @ y_M, to_3M @ y_SM.T
+    far = _FAR * float(np.ptp(z_M))
+    vertex_S = np.where(c_S > 0, -b_S / (2 * np.where(c_S > 0, c_S, 1.0)), -np.sign(b_S) * far)
+    found: Floats = np.clip(vertex_S, -far, far) + b / (2 * c)
+    return found
 
 
 def _region(best: Optimum) -> tuple[float, float]:
     """The smallest and the largest size that a budget's parabola was fitted to."""
     fitted = [level.value for level in best.levels if level.fitted is not None]
     return min(fitted, default=0.0) * (1 - 1e-6), max(fitted, default=0.0) * (1 + 1e-6)
-
-
-def _slope(points: Sequence[tuple[float, float]]) -> float:
-    x, y = np.array(points).T
-    return float(np.polyfit(x, y, 1)[0])

@@ -18,9 +18,9 @@ import numpy as np
 from sweepkit import errors
 from sweepkit.analysis.laws import parabolas
 from sweepkit.analysis.laws.intervals import CONFIDENCE, Floats, Interval, ratio
-from sweepkit.analysis.laws.parabolas import AXES, CLIFF_FRAC, Axis, Curvature, Group, Parabola
+from sweepkit.analysis.laws.parabolas import AXES, TOWERS, Axis, Curvature, Group, Parabola, depth_of
 
-#: A step that rises by more than the parabola says is a cliff: a share of the loss, and so many SDs.
+#: A step that rises by so many SDs more than the parabola says, and towers, is a cliff.
 _CLIFF_SDS = 5.0
 #: No extension beyond so many steps of the grid.
 _FARTHEST = 3.0
@@ -128,10 +128,12 @@ def optima(
     z_N = np.asarray(measure.forward(np.asarray(x_N, dtype=float)), dtype=float)
     reach = 0.0 if axis == "linear" else parabolas.REACH_LOG
     loss_N, is_blocked = np.asarray(y_N, dtype=float), seeds is not None
-    found = [
-        parabolas.group_of(name, z_N, loss_N, names, blocks, is_blocked, reach)
-        for name in dict.fromkeys(names)
-    ]
+    found = parabolas.placed(
+        [
+            parabolas.group_of(name, z_N, loss_N, names, blocks, is_blocked, reach)
+            for name in dict.fromkeys(names)
+        ]
+    )
     for _ in range(4):  # the region follows the parabola's minimum, not the luckiest level
         fits, _ = parabolas.fit_all(found, curvature)
         moved = [parabolas.recentred(group, fits[group.name]) for group in found]
@@ -142,6 +144,19 @@ def optima(
     fits, notes = parabolas.fit_all(found, curvature)
     made = [_optimum(group, fits[group.name], measure, axis, tolerance, confidence) for group in found]
     return [replace(item, notes=notes[item.group]) for item in made]
+
+
+def turned(item: Optimum) -> Optimum:
+    """An optimum of minus a metric as one of the metric: the highest is the best."""
+
+    def minus(value: float | None) -> float | None:
+        return None if value is None else -value
+
+    levels = [
+        replace(level, loss=minus(level.loss), fitted=minus(level.fitted), residual=minus(level.residual))
+        for level in item.levels
+    ]
+    return replace(item, loss=minus(item.loss), curvature=minus(item.curvature), levels=levels)
 
 
 def _optimum(
@@ -229,7 +244,8 @@ def _extension(group: Group, vertex: float | None, last: float, side: int) -> fl
 def _cliff(group: Group, fit: Parabola, centre: float) -> Step | None:
     """The nearest step on either side that diverges, or rises far more than the parabola does."""
     best = int(np.argmin(group.mean_L))
-    low, sd = float(group.mean_L[best]), fit.sd if math.isfinite(fit.sd) else 0.0
+    sd = fit.sd if math.isfinite(fit.sd) else 0.0
+    towers = TOWERS * depth_of(group.mean_L[group.region[0] : group.region[1] + 1])
     found = []
     for side in (1, -1):
         for level in range(best, len(group.z_L) - 1) if side > 0 else range(best, 0, -1):
@@ -238,9 +254,7 @@ def _cliff(group: Group, fit: Parabola, centre: float) -> Step | None:
                 break
             expected = fit.at(float(group.z_L[level + side])) - fit.at(float(group.z_L[level]))
             surplus = there - here - max(expected if math.isfinite(expected) else 0.0, 0.0)
-            if not math.isfinite(there) or (
-                math.isfinite(fit.c) and surplus > max(CLIFF_FRAC * abs(low), _CLIFF_SDS * sd)
-            ):
+            if not math.isfinite(there) or (math.isfinite(fit.c) and surplus > max(towers, _CLIFF_SDS * sd)):
                 drop = there - here if math.isfinite(there) else None
                 edge, beyond = float(group.z_L[level]), float(group.z_L[level + side])
                 found.append(Step(edge, beyond, drop, edge - centre))

@@ -8,14 +8,16 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from sweepkit import errors
 from sweepkit.analysis.laws.intervals import Fitted, Floats, Interval, least_squares, t_limit
 
 #: Levels on either side of the best one that are fitted, and how far beyond them in the logarithm.
 REACH, REACH_LOG = 2, math.log(4.0) + 1e-9
-#: A step that rises by more than the parabola says: a share of the loss.
-CLIFF_FRAC = 0.02
+#: How far above the best level one may lie, over what the middle one of those near it does: four times in a
+#: parabola seen from its minimum; more is another slope, or a cliff.
+TOWERS = 10.0
 Curvature = Literal["auto", "shared", "separate"]
 
 
@@ -40,7 +42,12 @@ AXES = {
 
 @dataclass(frozen=True)
 class Group:
-    """Runs of one group: coordinate, loss (inf: diverged) and seed of each; its levels and what is fitted."""
+    """Runs of one group: coordinate, loss (inf: diverged) and seed of each; its levels and what is fitted.
+
+    Attributes:
+        usual: how deep valleys of these groups are; ``depth_of`` in the middle one of them.
+        region: first and last level that is fitted.
+    """
 
     name: str
     z_N: Floats
@@ -50,7 +57,8 @@ class Group:
     mean_L: Floats
     count_L: Floats
     reach: float
-    region: tuple[int, int]  # first and last level that is fitted
+    usual: float
+    region: tuple[int, int]
 
     @property
     def rows_N(self) -> Floats:
@@ -75,37 +83,65 @@ def group_of(
         raise errors.invalid(
             f"runs of {name}", "diverged", "not all have diverged", "leave the group out with --where"
         )
-    region = _region(z_L, mean_L, int(np.argmin(mean_L)), reach)
-    return Group(name, z_L[place_N], y, block, z_L, mean_L, count_L, reach, region)
+    return Group(name, z_L[place_N], y, block, z_L, mean_L, count_L, reach, math.inf, (0, len(z_L) - 1))
 
 
-def _region(z_L: Floats, mean_L: Floats, centre: int, reach: float) -> tuple[int, int]:
-    """Levels around one of them, not past what diverged or towers over the rest; three where there are."""
-    low = float(np.min(mean_L))
+def placed(groups: Sequence[Group]) -> list[Group]:
+    """The groups with the regions about their best levels."""
+    centres = [int(np.argmin(group.mean_L)) for group in groups]
+    depths = [
+        depth_of(group.mean_L[_near(group, centre)]) for group, centre in zip(groups, centres, strict=True)
+    ]
+    known = [replace(group, usual=float(np.median(depths))) for group in groups]
+    return [
+        replace(group, region=_region(group, centre)) for group, centre in zip(known, centres, strict=True)
+    ]
 
-    def stands(level: int) -> bool:
-        return bool(mean_L[level] <= low + 5 * CLIFF_FRAC * abs(low))
 
-    def is_near(level: int) -> bool:
-        return abs(level - centre) <= REACH or abs(float(z_L[level] - z_L[centre])) <= reach
+def _near(group: Group, centre: int) -> npt.NDArray[np.bool_]:
+    """Two levels on either side of one of them, and what lies within its reach."""
+    steps_L = np.abs(np.arange(len(group.z_L)) - centre)
+    found: npt.NDArray[np.bool_] = (steps_L <= REACH) | (np.abs(group.z_L - group.z_L[centre]) <= group.reach)
+    return found
 
+
+def _region(group: Group, centre: int) -> tuple[int, int]:
+    """Levels around one of them, not past what diverged or towers over the rest; three where there are.
+
+    A valley that is ten times as deep as those of the other groups starts with a cliff: theirs counts then.
+    """
+    mean_L, near_L = group.mean_L, _near(group, centre)
+    depth = depth_of(mean_L[near_L])
+    depth = depth if depth <= TOWERS * group.usual else group.usual
+    stands_L = mean_L - np.min(mean_L) <= TOWERS * depth
     first = last = centre
-    while first > 0 and is_near(first - 1) and stands(first - 1):
+    while first > 0 and near_L[first - 1] and stands_L[first - 1]:
         first -= 1
-    while last < len(mean_L) - 1 and is_near(last + 1) and stands(last + 1):
+    while last < len(mean_L) - 1 and near_L[last + 1] and stands_L[last + 1]:
         last += 1
-    while last - first < 2 and last < len(mean_L) - 1 and stands(last + 1):
+    while last - first < 2 and last < len(mean_L) - 1 and stands_L[last + 1]:
         last += 1
-    while last - first < 2 and first > 0 and stands(first - 1):
+    while last - first < 2 and first > 0 and stands_L[first - 1]:
         first -= 1
     return first, last
+
+
+def depth_of(near_K: Floats) -> float:
+    """How far the middle one of some levels lies above the best of them, in the metric's unit.
+
+    What is high is measured by it, so that neither the metric's zero nor its unit matters. Of four beside
+    the best one it is the third: a tie does not make it nothing, nor a cliff on one side everything.
+    """
+    stands_K = np.sort(near_K[np.isfinite(near_K)])
+    above_K = stands_K[1:] - stands_K[:1]
+    return float(above_K[len(above_K) // 2]) if len(above_K) else 0.0
 
 
 def recentred(group: Group, fit: Parabola) -> Group:
     if fit.vertex is None:
         return group
     centre = int(np.argmin(np.abs(group.z_L - fit.vertex) + np.where(np.isfinite(group.mean_L), 0, np.inf)))
-    return replace(group, region=_region(group.z_L, group.mean_L, centre, group.reach))
+    return replace(group, region=_region(group, centre))
 
 
 def straightened(group: Group, confidence: float) -> Group:
@@ -169,8 +205,7 @@ def fit_all(
             own[group.name] = least_squares(x_NP, y_N, absorbed)
         except np.linalg.LinAlgError:
             notes[group.name].append(
-                "too few levels stand for a parabola of its own: losses more than "
-                f"{5 * CLIFF_FRAC:.0%} above the best do not (differences of losses are none)"
+                "too few levels stand for a parabola of its own: the others diverged, or tower over them"
             )
     df = sum(item.df for item in own.values() if item.df > 0)
     total = sum(float(item.residual_N @ item.residual_N) for item in own.values())

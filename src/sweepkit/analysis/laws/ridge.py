@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from sweepkit import errors
 from sweepkit.analysis.laws.intervals import CONFIDENCE, Fitted, Floats, Interval, least_squares, ratio
+from sweepkit.analysis.laws.parabolas import TOWERS, depth_of
 
-#: What is fitted: pairs within this factor of the best one on either axis, and within this share of its loss.
-_FACTOR, _LOSS_FRAC = 8.0 + 1e-9, 0.1
+#: What is fitted: pairs within this factor of the best one on either axis that do not tower over it.
+_FACTOR = 8.0 + 1e-9
 _DRAWS = 2000
 
 
@@ -70,16 +71,21 @@ def ridges(
     return found
 
 
+def turned(item: Ridge) -> Ridge:
+    """A ridge of minus a metric as one of the metric: the highest is the best."""
+    rows = [(x1, x2, -mean, -fitted) for x1, x2, mean, fitted in item.residuals]
+    return replace(item, loss=None if item.loss is None else -item.loss, residuals=rows)
+
+
 def _ridge(
     name: str, u_N: Floats, v_N: Floats, y_N: Floats, block_N: Floats | None, confidence: float
 ) -> Ridge:
     pairs, place_N = np.unique(np.round(np.stack([u_N, v_N], axis=1), 12), axis=0, return_inverse=True)
     place_N = place_N.ravel()
     mean_K = np.bincount(place_N, weights=y_N) / np.bincount(place_N)
-    centre, low = pairs[int(mean_K.argmin())], float(mean_K.min())
-    near_K = (np.abs(pairs - centre) <= math.log(_FACTOR)).all(axis=1) & (
-        mean_K <= low + _LOSS_FRAC * abs(low)
-    )
+    centre = pairs[int(mean_K.argmin())]
+    near_K = (np.abs(pairs - centre) <= math.log(_FACTOR)).all(axis=1)
+    near_K &= mean_K - mean_K.min() <= TOWERS * depth_of(mean_K[near_K])
     if len(np.unique(pairs[near_K][:, 0])) < 3 or len(np.unique(pairs[near_K][:, 1])) < 3 or near_K.sum() < 6:
         contract = "have three values of either axis and six pairs near the best one"
         raise errors.invalid(

@@ -84,13 +84,20 @@ def positive(frame: pd.DataFrame, name: str, option: str) -> Floats:
     return values
 
 
-def losses(frame: pd.DataFrame, name: str) -> Floats:
-    """Losses, infinite where a run diverged.
+def is_scale(frame: pd.DataFrame, name: str) -> bool:
+    """Whether a column holds numbers above 0 alone, so that a law can be stated in it."""
+    values = pd.to_numeric(frame[column(frame, name, "--by")], errors="coerce")
+    return bool((values > 0).all())
+
+
+def losses(frame: pd.DataFrame, name: str, is_higher_better: bool = False) -> Floats:
+    """Losses, infinite where a run diverged; minus the metric where higher is better.
 
     Raises:
         ConfigError: no run has one, or as ``numbers``.
     """
-    loss_N: Floats = np.where(_has_diverged(frame), np.inf, numbers(frame, name, "--loss"))
+    values_N = numbers(frame, name, "--loss")
+    loss_N: Floats = np.where(_has_diverged(frame), np.inf, -values_N if is_higher_better else values_N)
     if not np.isfinite(loss_N).any():
         raise errors.invalid("--loss", name, "be there for some run", "name the column with losses")
     return loss_N
