@@ -12,13 +12,14 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from made_up_losses import by_document
 
 from sweepkit.cli.main import main
 from sweepkit.config.measured import MeasuredOn
 from sweepkit.config.schema import RungConfig
 from sweepkit.promotion import ladder
 from sweepkit.report import content, findings, html, sections, sheets_findings
-from sweepkit.results import core_outcomes, store
+from sweepkit.results import core_outcomes, document_losses, store
 from sweepkit.results.conditions import Environment
 from sweepkit.results.record import RunDir, RunRecord, RunState
 from sweepkit.sweep import expand, frozen
@@ -33,6 +34,8 @@ AXES = {
     "route": {"taken": ["optimizer.embedding.lr=0.4"]},
 }
 BETA = {"0.9": -0.02, "0.97": -0.01, "0.98": 0.2}
+#: Variants that differ from the reference on one document alone.
+ON = {"route=taken": 7}
 
 
 def true_loss(cell: Cell) -> float:
@@ -69,6 +72,8 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Frozen:
             run_dir = RunDir.of(results, cell.plan.run_id)
             run_dir.write_record(record(cell))
             core_outcomes.write(run_dir, cell.plan.evaluation_key, asked(cell))
+            losses = by_document(record(cell).results["val_bpb"] or 0.0, 2.0, ON.get(cell.variant))
+            document_losses.write(run_dir, cell.plan.evaluation_key, losses)
 
     ladder.promote(made, run_cells, lambda: store.load("found", results))
     return made

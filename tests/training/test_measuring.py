@@ -51,7 +51,7 @@ def test_bits_per_byte_equal_a_direct_computation_over_the_text() -> None:
             for position, target in enumerate(row[1:].tolist()):
                 if target != data.tokenizer.bos_id:
                     nats -= log_p[position, target].item()
-                    num_bytes += len(data.tokenizer._tokens[target])
+                    num_bytes += len(data.tokenizer.tokens[target])
     assert num_bytes == stream.num_bytes
     direct = nats / (math.log(2) * num_bytes)
     for rows in (1, 3, 8):

@@ -16,7 +16,7 @@ from sweepkit.launch.slurm.submit import Submitted
 from sweepkit.printable import counted
 from sweepkit.promotion import amend, forecast, forecast_scores, foresight, ladder, next_steps
 from sweepkit.promotion.verdict_record import Final, Promotion, RungResult
-from sweepkit.report import drawing, html, stamp, tables, terminal
+from sweepkit.report import content, drawing, gains, html, stamp, tables, terminal
 from sweepkit.results.columns import PLANNED
 from sweepkit.sweep import frozen
 from sweepkit.sweep.cell import Cell
@@ -159,6 +159,8 @@ def _show(sweep: Frozen, promotion: Promotion, results_dir: Path) -> None:
     console.rule("Verdicts", align="left")
     console.print(tables.verdicts(verdicts))
     console.print(tables.axes(verdicts, sweep.decision))
+    for sentence in gains.leaning(gains.documents(content.gather(sweep.name, results_dir)), verdicts):
+        console.print(sentence, markup=False)
     if len(promotion.rungs) > 1:
         console.rule("Transfer between depths", align="left")
         console.print(tables.transfer(told, sweep.decision.metric))

@@ -22,6 +22,8 @@ from sweepkit.sweep import seen
 
 #: Columns of the curves table that fit a terminal.
 _CURVES_SHOWN = ["run_id", "variant", "step", "loss", "val_bpb", "lr", "train_time_s", "tokens_per_s"]
+#: Analyses of what was kept under an evaluation's key.
+_BY_EVALUATION = ("tasks", "documents", "breakdown")
 _SUFFIXES = {".csv": "csv", ".json": "json", ".md": "markdown", ".parquet": "parquet"}
 
 
@@ -79,7 +81,7 @@ def _whole(args: argparse.Namespace) -> pd.DataFrame:
         raise SweepkitError(f"SWEEP is missing, but must name a sweep in {paths.results_dir()}; {remedy}")
     listed = ("importances", "front", "trials", "curves")
     other = next((item for item in listed if getattr(args, item)), args.analysis)
-    if args.evaluation is not None and other not in (None, "tasks"):
+    if args.evaluation is not None and other not in (None, *_BY_EVALUATION):
         contract = f"be left out with {other}, which has the losses that the sweep was frozen with"
         raise invalid("--evaluation", args.evaluation, contract, "ask for the table of runs")
     name, results_dir = running.place(args.sweep)

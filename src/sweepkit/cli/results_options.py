@@ -25,6 +25,7 @@ examples:
   sweepkit results lr_search --best yaml > conf/experiment/found.yaml   and as an experiment's file
   sweepkit results lr_search --trials --format csv           every proposal and what became of it
   sweepkit results x0_beta1 --analysis frontier              against the reference at equal time and FLOPs
+  sweepkit results x0_beta1 --analysis documents             effects over text; which rest on a few documents
   sweepkit results results/published/x0_beta1                a published folder, without the runs
   sweepkit results --columns                                 every column: dtype, unit, direction, meaning
 
@@ -62,9 +63,19 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--front", action="store_true", help="of a search with two objectives")
     parser.add_argument(
         "--analysis",
-        choices=("frontier", "combinations", "probes", "retention", "cliffs", "tasks"),
+        choices=(
+            "frontier",
+            "combinations",
+            "probes",
+            "retention",
+            "cliffs",
+            "tasks",
+            "documents",
+            "breakdown",
+        ),
         help="what the runs say: effects at equal cost and speed-ups, interactions, every evaluation text, "
-        "how effects travel between rungs, catastrophic neighbours, tasks item by item",
+        "how effects travel between rungs, catastrophic neighbours, tasks item by item, "
+        "effects over documents, and by source, length, position and kind of token",
     )
     parser.add_argument(
         "--evaluation", metavar="KEY", help="the losses of that evaluation of the kept weights (see evaluate)"

@@ -26,10 +26,13 @@ def behind(source: Documents, num_docs: int, stream: str, max_bytes: int) -> Doc
         stream, max_bytes: name and ``evaluation.max_bytes``, for the error.
     """
 
+    read: list[TextFile] = []  # the last is the one that the batch at hand is of
+
     def batches() -> Iterator[list[str]]:
         scored: set[bytes] = set()
         left, scored_bytes, kept_bytes = num_docs, 0, 0
         for file in source.files():
+            read.append(file)
             for batch in file.batches():
                 texts = [text for text in batch if text]
                 scored.update(map(_digest, texts[:left]))
@@ -42,7 +45,11 @@ def behind(source: Documents, num_docs: int, stream: str, max_bytes: int) -> Doc
             raise _too_short(stream, max_bytes, kept_bytes, scored_bytes)
 
     recipe = source.recipe | {"behind_docs": num_docs}
-    return Documents(recipe, lambda: [TextFile(stream, batches)])
+
+    def source_of(text: str) -> str:
+        return read[-1].source(text)
+
+    return Documents(recipe, lambda: [TextFile(stream, batches, source_of=source_of)])
 
 
 def _too_short(stream: str, max_bytes: int, kept_bytes: int, scored_bytes: int) -> DataError:

@@ -40,12 +40,14 @@ def recipe(split: str, sources: tuple[str, ...]) -> dict[str, Any]:
 
 def files(split: str, sources: tuple[str, ...]) -> list[TextFile]:
     """All documents of a split as one file."""
+    source_of: dict[str, str] = {}
 
     def batches() -> Iterator[list[str]]:
-        texts = [text for name in _names(split, sources) for text in _read(name, split)]
-        yield sorted(texts, key=lambda text: hashlib.sha256(text.encode()).digest())
+        names = _names(split, sources)
+        source_of.update((text, name) for name in names for text in _read(name, split))
+        yield sorted(source_of, key=lambda text: hashlib.sha256(text.encode()).digest())
 
-    return [TextFile(f"embedded/{split}", batches)]
+    return [TextFile(f"embedded/{split}", batches, source_of=source_of.__getitem__)]
 
 
 def _names(split: str, sources: tuple[str, ...]) -> list[str]:

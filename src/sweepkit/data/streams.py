@@ -119,6 +119,28 @@ class EvalStream:
             shape = (rows, self.sequence_len)
             yield inputs.reshape(shape), targets.reshape(shape)
 
+    def places(self, rows: int) -> Iterator[npt.NDArray[np.int64]]:
+        """Where in the token array each target of ``batches(rows)`` stands, int64 [rows, T].
+
+        -1 where a batch is only filled up; a BOS has its place although it scores nothing.
+        """
+        size, index = rows * self.sequence_len, self._aligned
+        if index is None:
+            for start in range(1, self.tokens.num_tokens, size):
+                place = np.arange(start, start + size, dtype=np.int64)
+                place[place >= self.tokens.num_tokens] = -1
+                yield place.reshape(rows, self.sequence_len)
+            return
+        for start in range(0, index.num_rows, rows):
+            batch = np.full((rows, self.sequence_len + 1), -1, dtype=np.int64)
+            for slot, row in enumerate(range(start, min(start + rows, index.num_rows))):
+                segments = slice(index.row_first[row], index.row_first[row + 1])
+                starts, lengths = index.segment_start[segments], index.segment_len[segments]
+                batch[slot] = np.concatenate(
+                    [np.arange(first, first + length) for first, length in zip(starts, lengths, strict=True)]
+                )
+            yield batch[:, 1:]
+
     def _aligned_batches(
         self, index: PackingIndex, rows: int
     ) -> Iterator[tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]]:

@@ -1,8 +1,9 @@
 """A dataset's tokens on disk: tokenized once, memory-mapped by every run that needs them.
 
 An entry (see ``cache.py``) holds ``tokens.bin``, all documents end to end with BOS in front of each,
-uint16 where the vocabulary fits, else uint32, and ``doc_lengths.bin``, int64 tokens of each document
-with its BOS. A long build commits every few seconds: it syncs both files and notes in ``progress.json``
+uint16 where the vocabulary fits, else uint32, ``doc_lengths.bin``, int64 tokens of each document
+with its BOS, and ``doc_sources.bin``, uint8 number of the source (a file, or what a file says) that each
+document is of. A long build commits every few seconds: it syncs the files and notes in ``progress.json``
 how long they are and which batch of which file comes next. A killed build is cut back to the last
 commit and goes on from there.
 """
@@ -35,6 +36,8 @@ from sweepkit.plan.text_file import TextFile
 COMMIT_EVERY_S = 5.0
 _PROGRESS = "progress.json"
 _TOKENS = "tokens.bin"
+#: Of more sources than a byte can number all others are one.
+_MOST_SOURCES, OTHERS = 255, "others"
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,7 @@ class TokenCache:
         num_tokens, num_docs: BOS tokens included.
         text_digest: SHA-256 over the documents, independent of the tokenizer.
         commit: of the hub repository that they were read from; None for others, and where it was not kept.
+        sources: names of what the documents are of, by number.
     """
 
     folder: Path
@@ -55,6 +59,7 @@ class TokenCache:
     text_digest: str
     commit: str | None = None
     blocks: str = field(default="", repr=False)  # checksums of the blocks of the tokens
+    sources: tuple[str, ...] = ()
 
     @cached_property
     def tokens(self) -> npt.NDArray[Any] | CheckedArray:
@@ -69,6 +74,19 @@ class TokenCache:
     def doc_lengths(self) -> npt.NDArray[np.int64]:
         """int64 [num_docs], tokens of each document, its BOS included."""
         return np.fromfile(self.folder / "doc_lengths.bin", dtype=np.int64)
+
+    @cached_property
+    def doc_sources(self) -> npt.NDArray[np.uint8]:
+        """uint8 [num_docs], which of ``sources`` each document is of."""
+        return np.fromfile(self.folder / "doc_sources.bin", dtype=np.uint8)
+
+    def spans(self, num_tokens: int = 1 << 22) -> Iterator[tuple[slice, slice]]:
+        """Documents, and where their tokens stand, as many at a time as have about ``num_tokens``."""
+        ends, first, start = np.cumsum(self.doc_lengths), 0, 0
+        while start < self.num_tokens:
+            last = min(int(np.searchsorted(ends, start + num_tokens)), len(ends) - 1)
+            yield slice(first, last + 1), slice(start, int(ends[last]))
+            first, start = last + 1, int(ends[last])
 
 
 def ensure(
@@ -107,6 +125,7 @@ def ensure(
         meta["text_digest"],
         meta.get("commit"),
         meta["files"][_TOKENS]["blocks"],
+        tuple(meta["sources"]),
     )
 
 
@@ -122,6 +141,14 @@ class _Progress:
     num_tokens: int = 0
     num_bytes: int = 0
     text_digest: str = ""
+    sources: list[str] = field(default_factory=list)
+
+    def source(self, name: str) -> int:
+        """The number of a source."""
+        name = name if len(self.sources) < _MOST_SOURCES or name in self.sources else OTHERS
+        if name not in self.sources:
+            self.sources.append(name)
+        return self.sources.index(name)
 
 
 class _Writer:
@@ -139,22 +166,24 @@ class _Writer:
         with (
             (self._working / "tokens.bin").open("ab") as tokens,
             (self._working / "doc_lengths.bin").open("ab") as lengths,
+            (self._working / "doc_sources.bin").open("ab") as numbers,
         ):
             for file, batch, texts in _batches(files, state.file, state.batch):
                 try:
-                    whole = self._append(texts, tokens, lengths, state, max_bytes)
+                    kept, whole = self._append(texts, tokens, lengths, state, max_bytes)
                 except DataError as error:
                     row = next((row for row, text in enumerate(texts) if not self._takes(text)), 0)
                     raise DataError(
                         f"{files[file].name}, row {row + 1} of batch {batch + 1}: {error}"
                     ) from None
+                numbers.write(bytes(state.source(files[file].source(text)) for text in kept))
                 state.file, state.batch = file, batch + 1
                 share = file / len(files) if len(files) > 1 else None
                 report(share, state.num_docs, state.num_tokens)
                 if not whole:
                     break
                 if time.monotonic() - committed > COMMIT_EVERY_S:
-                    for handle in (tokens, lengths):
+                    for handle in (tokens, lengths, numbers):
                         handle.flush()
                         os.fsync(handle.fileno())
                     fsio.write_json(self._working / _PROGRESS, typed.dump(state))
@@ -174,6 +203,7 @@ class _Writer:
         for name, size in (
             ("tokens.bin", state.num_tokens * self._dtype.itemsize),
             ("doc_lengths.bin", state.num_docs * 8),
+            ("doc_sources.bin", state.num_docs),
         ):
             path = self._working / name
             path.touch()
@@ -192,8 +222,8 @@ class _Writer:
 
     def _append(
         self, texts: list[str], tokens: Any, lengths: Any, state: _Progress, limit: int | None
-    ) -> bool:
-        """Write one batch; False once ``limit`` is reached."""
+    ) -> tuple[list[str], bool]:
+        """Write one batch; returns what it took, and False once ``limit`` is reached."""
         kept: list[str] = []
         whole = True
         for text in texts:
@@ -220,7 +250,7 @@ class _Writer:
         lengths.write(doc_lengths.tobytes())
         state.num_docs += len(kept)
         state.num_tokens += len(flat)
-        return whole
+        return kept, whole
 
 
 def _batches(

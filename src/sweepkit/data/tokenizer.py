@@ -47,24 +47,25 @@ class Tokenizer:
     Attributes:
         vocab_size: ids, ``<|bos|>`` included.
         bos_id: the last id.
+        tokens: the bytes of every id but that one.
         token_bytes: int32 [vocab_size], bytes of text each id stands for; 0 for ``<|bos|>``.
     """
 
     def __init__(self, tokens: Sequence[bytes], pattern: str) -> None:
         """Args: ``tokens`` in the order of their ids, which is the order of the merges."""
-        self._tokens = list(tokens)
+        self.tokens = list(tokens)
         self.pattern = pattern
-        self.bos_id = len(self._tokens)
+        self.bos_id = len(self.tokens)
         self.vocab_size = self.bos_id + 1
         self.token_bytes: npt.NDArray[np.int32] = np.array(
-            [len(token) for token in self._tokens] + [0], dtype=np.int32
+            [len(token) for token in self.tokens] + [0], dtype=np.int32
         )
 
     @cached_property
     def _encoding(self) -> tiktoken.Encoding:
         import tiktoken
 
-        ranks = {token: index for index, token in enumerate(self._tokens)}
+        ranks = {token: index for index, token in enumerate(self.tokens)}
         return tiktoken.Encoding(
             "sweepkit", pat_str=self.pattern, mergeable_ranks=ranks, special_tokens={BOS: self.bos_id}
         )
@@ -73,7 +74,7 @@ class Tokenizer:
     def digest(self) -> str:
         """SHA-256 of merges and pattern: equal digests encode alike."""
         state = hashlib.sha256(self.pattern.encode())
-        for token in self._tokens:
+        for token in self.tokens:
             state.update(len(token).to_bytes(4, "big") + token)
         return state.hexdigest()
 
@@ -99,7 +100,7 @@ class Tokenizer:
 
     def save(self, path: Path) -> None:
         """Write JSON, atomically."""
-        tokens = [base64.b64encode(token).decode() for token in self._tokens]
+        tokens = [base64.b64encode(token).decode() for token in self.tokens]
         fsio.write_json(
             path, {"format": FORMAT, "pattern": self.pattern, "digest": self.digest, "tokens": tokens}
         )

@@ -49,12 +49,18 @@ def format_of(path: Path) -> Format | None:
 class TextFile:
     """``batches`` yields lists of texts; it may be called again and yields the same.
 
-    ``commit`` is of the hub repository that the file is read from, if it is.
+    ``commit`` is of the hub repository that the file is read from, if it is. ``source_of`` tells which source
+    a text of the batch that was read last is of, where the file mixes several.
     """
 
     name: str
     batches: Callable[[], Iterator[list[str]]]
     commit: str | None = None
+    source_of: Callable[[str], str] | None = None
+
+    def source(self, text: str) -> str:
+        """The name of the source that ``text`` is of: the file's own, unless it mixes several."""
+        return self.name if self.source_of is None else self.source_of(text)
 
 
 def open_text(

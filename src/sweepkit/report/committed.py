@@ -10,6 +10,7 @@ from __future__ import annotations
 import gzip
 import shlex
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
@@ -19,7 +20,7 @@ from sweepkit import fsio
 from sweepkit.analysis import calibration_file
 from sweepkit.errors import invalid
 from sweepkit.promotion.verdict_record import Final, Promotion
-from sweepkit.report import markdown, plots, sheets
+from sweepkit.report import gains, markdown, plots, sheets
 from sweepkit.report.content import Content, gather
 from sweepkit.results import export, store
 from sweepkit.sweep import frozen_head, frozen_lines, published_seal
@@ -77,13 +78,18 @@ def _fill(folder: Path, content: Content, promotion: Promotion, results_dir: Pat
     _write_packed(folder / published_seal.PACKED_PLAN, plan)
     _write_packed(folder / published_seal.RUNS, export.csv(store.load(sweep, results_dir)))
     export.write(_curves(content.curves), folder / published_seal.CURVES, "parquet")
+    by_document = gains.documents(content)
+    if by_document["effect"].notna().any():
+        fsio.write_text(folder / gains.DOCUMENTS, export.csv(by_document))
+        fsio.write_text(folder / gains.BREAKDOWN, export.csv(gains.breakdown(content)))
     environment = environments(content.runs)
     fsio.write_text(folder / "environment.csv", export.csv(environment))
     line = ["sweepkit", "promote", sweep, *frozen_head.read(content.sweep_dir).overrides]
     commands = commands or shlex.join(line)
     fsio.write_text(folder / "commands.txt", f"{commands}\n")
     fsio.write_text(folder / _FIGURE, _figure(content).replace("currentColor", "#333"))
-    fsio.write_text(folder / "README.md", _page(content, promotion, environment, commands))
+    few = gains.leaning(by_document, content.verdicts)
+    fsio.write_text(folder / "README.md", _page(content, promotion, environment, commands, few))
 
 
 def environments(runs: pd.DataFrame) -> pd.DataFrame:
@@ -142,8 +148,10 @@ def _tuned(content: Content) -> list[str]:
     return ["## Tuning", "\n".join(taken)] if taken else []
 
 
-def _page(content: Content, promotion: Promotion, environment: pd.DataFrame, commands: str) -> str:
-    """The question, what came out, a table and a figure, and the verdicts in words."""
+def _page(
+    content: Content, promotion: Promotion, environment: pd.DataFrame, commands: str, few: Sequence[str]
+) -> str:
+    """The question, what came out, a table and a figure, and the verdicts in words with ``gains.leaning``."""
     rule = content.decision
     states = content.runs.drop_duplicates("run_id")["state"].value_counts()
     counts = ", ".join(f"{number} {state}" for state, number in states.items())
@@ -165,6 +173,7 @@ def _page(content: Content, promotion: Promotion, environment: pd.DataFrame, com
         finals = [final for final in promotion.finals if final.outcome is outcome]
         lines = [f"- {final.variant} ({final.rung}): {'; '.join(final.reasons)}" for final in finals]
         parts += ["\n".join([f"{outcome.value}:", "", *lines])] if lines else []
+    parts += ["\n".join(f"- {sentence}" for sentence in few)]
     parts += [
         "## How it was run",
         "\n".join(f"    {line}" for line in commands.splitlines()),

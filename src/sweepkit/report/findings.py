@@ -23,6 +23,7 @@ from sweepkit.analysis import (
 )
 from sweepkit.promotion import story
 from sweepkit.promotion.gate import as_losses
+from sweepkit.report import gains
 from sweepkit.report.content import Content
 from sweepkit.report.summary import COMPLETE
 from sweepkit.results import core_outcomes
@@ -179,4 +180,6 @@ KINDS: dict[str, Callable[[Content], pd.DataFrame]] = {
     "retention": retained,
     "cliffs": cliffs,
     "tasks": tasks,
+    "documents": gains.documents,
+    "breakdown": gains.breakdown,
 }

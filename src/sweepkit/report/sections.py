@@ -17,6 +17,7 @@ from sweepkit.report import (
     code_diffs,
     findings,
     forecast_record,
+    gains,
     imported_content,
     inside,
     numbers,
@@ -26,6 +27,7 @@ from sweepkit.report import (
     search_front,
     sheets,
     sheets_findings,
+    sheets_gains,
 )
 from sweepkit.report.content import NOT_RUN, Content
 from sweepkit.report.page_block import Block, Drawn
@@ -111,9 +113,11 @@ def verdicts(content: Content) -> list[Block]:
         "How sure: of sweeps like this in which nothing truly helps, at most "
         f"{100 * content.decision.alpha:.3g}% adopt anything, however many variants they try."
     )
+    few = gains.leaning(gains.documents(content), content.verdicts)
     return [
         Block("", content.promotion.message),
         Block("table", sheets.finals(content.promotion)),
+        *([Block("list", few)] if few else []),
         *([] if content.imported else [Block("soft", sure)]),
         *after,
         _reading(),
@@ -333,6 +337,7 @@ SECTIONS: dict[str, Callable[[Content], list[Block]]] = {
     "Combinations": combinations,
     "Evaluation texts": texts,
     "Tasks": tasks,
+    "Where a gain comes from": sheets_gains.section,
     "Learning curves": curves,
     "Inside the runs": inside.of_sweep,
     "Runs": runs,

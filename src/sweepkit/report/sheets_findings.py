@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from sweepkit.report import numbers
+from sweepkit.report import numbers, sheets_gains
 from sweepkit.report.sheet import Mark, Sheet
 from sweepkit.report.sheets import AXIS_NAMES, records
 from sweepkit.results import core_outcomes
@@ -174,6 +174,8 @@ SHEETS: dict[str, Callable[[pd.DataFrame], Sheet]] = {
     "retention": retention,
     "cliffs": cliffs,
     "tasks": tasks,
+    "documents": sheets_gains.documents,
+    "breakdown": sheets_gains.breakdown,
 }
 
 

@@ -7,7 +7,7 @@
     record.json       replaced atomically; ``state`` tells how the run ended
                       (plan, record and attempts are sealed: ``sealed.py``)
     evaluations/KEY.json  a record of what was measured on those weights apart from training (``asked.py``)
-    items/KEY.json    which items of an evaluation bundle they got right (``core_outcomes.py``)
+    items/KEY.json, documents/KEY.npz  the same by item (``core_outcomes.py``) and document
     weights.safetensors  what a complete run ended with (trainer.keep_weights)
     checkpoints/      step_NNNNNN folders, the last two while it lives; log.txt: what it printed
     pruned.json       the searches that stopped it as hopeless, if any

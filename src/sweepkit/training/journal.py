@@ -12,15 +12,17 @@ import json
 import os
 import platform
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
 from sweepkit import fsio, patience
 from sweepkit.config import sources, typed
 from sweepkit.plan.run_plan import RunPlan
-from sweepkit.results import diagnosed
+from sweepkit.results import diagnosed, document_losses
 from sweepkit.results.conditions import Environment
 from sweepkit.results.diagnosed import Diagnosed
+from sweepkit.results.document_losses import DocumentLosses
 from sweepkit.results.record import (
     FINAL_STATES,
     Attempt,
@@ -131,6 +133,11 @@ class Journal:
         if self._leads and self.attempt is not None:
             row = dataclasses.replace(row, attempt=self.attempt)
             fsio.append_line(self.run_dir.path / diagnosed.FILE, typed.dump(row))
+
+    def by_document(self, kept: Mapping[str, DocumentLosses]) -> None:
+        """Keep a final evaluation's losses by document; nothing of one on the way."""
+        if kept and self._leads and (self.attempt is None or self.is_current()):
+            document_losses.write(self.run_dir, self.plan.evaluation_key, kept)
 
     def elapsed_s(self) -> float:
         """Since this attempt began."""

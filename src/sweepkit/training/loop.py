@@ -24,6 +24,7 @@ from sweepkit.data.streams import EvalStream
 from sweepkit.optim import schedule
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.results import core_outcomes
+from sweepkit.results.document_losses import Kept
 from sweepkit.results.record import Measured
 from sweepkit.sweep.metric import EMA
 from sweepkit.training import core_run
@@ -253,17 +254,24 @@ class Loop:
         at_end = state.step == self.plan.num_steps
         streams = [stream for stream in self.data.streams if at_end or not stream.is_holdout]
         before = state.clock.eval_time_s
+        kept: Kept = {}
         with state.clock.measure("eval"):
-            bpb = self._evaluate(streams, None if at_end else eta_s)
-            if at_end:
+            if not at_end:
+                bpb = self._evaluate(streams, eta_s)
+            else:
+                bpb = self._evaluate(streams, None, kept)
                 bpb |= self._asked(bpb, "")
             if at_end and self.engine.optimizer.averages_weights:
+                averaged: Kept = {}
                 with self.engine.optimizer.averaged():
-                    bpb |= {f"{EMA}{name}": value for name, value in self._evaluate(streams).items()}
+                    found = self._evaluate(streams, None, averaged)
+                    bpb |= {f"{EMA}{name}": value for name, value in found.items()}
                     bpb |= self._asked(bpb, EMA)
+                kept |= {f"{EMA}{name}": item for name, item in averaged.items()}
         bad = [name for name, value in bpb.items() if not math.isfinite(value)]
         if bad:
             raise Diverged(f"{bad[0]} is {bpb[bad[0]]} at step {state.step}; {self._remedy()}")
+        self.journal.by_document(kept)
         state.bpb, state.evaluated_step = bpb, state.step
         self.time_left.evaluated(state.clock.eval_time_s - before, at_end)
         losses = {name: value for name, value in bpb.items() if not core_outcomes.is_score(name)}
@@ -275,11 +283,14 @@ class Loop:
         )
         self.journal.say(f"step {state.step}: loss {state.last_loss:.4f}, {shown}")
 
-    def _evaluate(self, streams: Sequence[EvalStream], eta_s: float | None = None) -> dict[str, float]:
+    def _evaluate(
+        self, streams: Sequence[EvalStream], eta_s: float | None, kept: Kept | None = None
+    ) -> dict[str, float]:
         """Losses of these streams.
 
         Args:
             eta_s: of the run; None: at the end, where the pace of this evaluation tells.
+            kept: is given them by document too.
         """
         rows, loss, started = self.plan.device_batch_size, self.state.last_loss, time.perf_counter()
 
@@ -287,7 +298,7 @@ class Loop:
             left = (time.perf_counter() - started) * (1 - frac) / frac if frac else None
             self.journal.progress(f"evaluating {frac:.0%}", loss=loss, eta_s=left if eta_s is None else eta_s)
 
-        return evaluate(self.engine, streams, self.data.tokenizer, rows, self._stop_agreed, report)
+        return evaluate(self.engine, streams, self.data.tokenizer, rows, self._stop_agreed, report, kept)
 
     def _asked(self, bpb: dict[str, float], ema: str) -> dict[str, float]:
         """Scores of the tasks that are asked of the finished model, if any are and its losses are numbers."""

@@ -23,6 +23,7 @@ from sweepkit.distributed.team import Order, Report, Team
 from sweepkit.errors import ConfigError, StorageError
 from sweepkit.plan import cost, world
 from sweepkit.plan.run_plan import RunPlan
+from sweepkit.results.document_losses import Kept
 from sweepkit.results.record import FailureClass, RunDir, RunRecord, RunState
 from sweepkit.training import (
     core_run,
@@ -209,8 +210,10 @@ class Session:
             recording.note_data(record, data)
             clock = Clock(plan.num_steps)
             bpb: dict[str, float] = {}
+            by_document: Kept = {}
             for ema, weights in kept.items():
                 final_weights.put(weights, engine, run_dir)
+                mine: Kept = {}
                 with clock.measure("eval"):
                     found = evaluate(
                         engine,
@@ -219,7 +222,9 @@ class Session:
                         plan.device_batch_size,
                         lambda: ranks.agreed(should_stop()),
                         lambda frac: journal.progress(f"evaluating {frac:.0%}"),
+                        mine,
                     )
+                    by_document |= {f"{ema}{name}": item for name, item in mine.items()}
                     bpb |= {f"{ema}{name}": value for name, value in found.items()}
                     if data.core is not None and all(map(math.isfinite, bpb.values())):
                         bpb |= core_run.evaluate(
@@ -235,6 +240,7 @@ class Session:
                         )
             if bad := [name for name, value in bpb.items() if not math.isfinite(value)]:
                 raise failure.Diverged(f"{bad[0]} of its kept weights is {bpb[bad[0]]}")
+            journal.by_document(by_document)
             record.results = {**bpb, "eval_time_s": clock.eval_time_s}
 
     def _train(
