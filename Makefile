@@ -27,7 +27,7 @@ TORCH := torch==2.13.0
 JOBS ?= 4
 
 help:
-	@sed -n 's/^# //p' Makefile | head -13
+	@sed -n '/^\.DEFAULT/q; s/^# //p' Makefile
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \

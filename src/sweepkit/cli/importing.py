@@ -70,9 +70,11 @@ def _how(args: argparse.Namespace) -> Mapping:
 
 
 def _name_of(where: str) -> str:
-    """The folder's name of a file's, or of a project's."""
+    """The folder's name of a file's, or of a project's: runs (1).csv becomes runs_1."""
     last = re.split(r"[/:]", where.rstrip("/"))[-1]
-    return re.sub(r"(\.(csv|tsv|txt|json|jsonl|ndjson|parquet|wandb))?(\.gz)?$", "", last)
+    stem = re.sub(r"(\.(csv|tsv|txt|json|jsonl|ndjson|parquet|wandb))?(\.gz)?$", "", last)
+    name = re.sub(r"[^A-Za-z0-9_.+-]+", "_", stem).strip("_.") or stem
+    return name if file.NAME.holds(name) else f"imported_{name}"
 
 
 def _words() -> list[str]:
@@ -103,3 +105,5 @@ def _print(name: str, folder: Path, said: Imported) -> None:
     if frame["variant"].notna().any():
         reference = "" if said.reference or said.ledger else " --reference VARIANT"
         console.print(f"judge them: sweepkit verdict --runs {name}{reference}")
+    else:
+        console.print("nothing to compare yet: --variant COLUMN[,COLUMN] --replace says what variants are")

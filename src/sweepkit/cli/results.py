@@ -6,6 +6,7 @@ import argparse
 import shlex
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pandas as pd
 
@@ -18,7 +19,7 @@ from sweepkit.report import content, drawing, findings, sheets_findings, tables,
 from sweepkit.results import columns, export, imported, query, store
 from sweepkit.results.columns import PLANNED
 from sweepkit.search import best_point, importances, pareto_front, trials_table
-from sweepkit.sweep import seen
+from sweepkit.sweep import frozen_head, seen
 
 #: Columns of the curves table that fit a terminal.
 _CURVES_SHOWN = ["run_id", "variant", "step", "loss", "val_bpb", "lr", "train_time_s", "tokens_per_s"]
@@ -112,8 +113,13 @@ def _print_table(frame: pd.DataFrame, args: argparse.Namespace) -> None:
         return
     name, results_dir = running.place(args.sweep)
     others = imported.find(results_dir / name)
-    metric = next(iter(others.metrics), "val_bpb") if others else "val_bpb"
-    console.print(tables.plain(frame[_CURVES_SHOWN]) if args.curves else tables.runs(frame, metric))
+    if args.curves:
+        console.print(tables.plain(frame[_CURVES_SHOWN]))
+    elif others and not others.metrics and frame["variant"].isna().all():
+        # no column of ours says what its runs are
+        console.print(tables.plain(frame[["run_id", "state", *(item.name for item in others.own)]]))
+    else:
+        console.print(tables.runs(frame, _metric(results_dir / name, others)))
     rows = counted(len(frame), "row")
     more = f"all {len(frame.columns)} columns with --format csv, meanings with --columns"
     console.print(f"{rows}; {more}", style="dim")
@@ -132,3 +138,11 @@ def _explained(curves: bool) -> pd.DataFrame:
         ],
         columns=["name", "dtype", "unit", "better", "meaning"],
     )
+
+
+def _metric(sweep_dir: Path, others: imported.Imported | None) -> str:
+    """What runs are compared by: of an import its first metric, of a sweep its rule's."""
+    if others:
+        return next(iter(others.metrics), "val_bpb")
+    head = frozen_head.found(sweep_dir)
+    return head.sweep.decision.metric if head else "val_bpb"

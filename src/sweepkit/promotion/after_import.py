@@ -41,8 +41,10 @@ def judged(
     """
     reference = reference or said.reference
     if reference is None:
-        names = ", ".join(map(str, dict.fromkeys(runs["variant"].dropna()))) or "there are none"
+        names = ", ".join(map(str, dict.fromkeys(runs["variant"].dropna())))
         remedy = "say --reference VARIANT, or --target NUMBER for a bar"
+        if not names:
+            names, remedy = "there are none", "import it again with --variant COLUMN[,COLUMN] --replace"
         raise invalid("--reference", None, f"be a variant of the import ({names})", remedy)
     rule = DecisionRule.amended(said.settings(overrides))
     seeds = said.seeds if said.seeds in (SHARED, None) else INDEPENDENT

@@ -18,7 +18,7 @@ from sweepkit.analysis import comparable, transfer
 from sweepkit.analysis.transfer import TransferRow
 from sweepkit.config import typed
 from sweepkit.printable import counted
-from sweepkit.promotion import gate, measured_axes, pairing, shared_seeds, table, verdicts_table
+from sweepkit.promotion import gate, measured_axes, pairing, shared_seeds, table, verdicts_table, wording
 from sweepkit.promotion.verdict_record import Outcome, Verdict
 from sweepkit.results.columns import PLANNED, REFERENCE, is_reference
 from sweepkit.results.record import RunState
@@ -131,7 +131,7 @@ def compare(
     last, said = _last(rows, rule, depths)
     _check_looks(rows[rows["rung"] == depths[-1]], rule)
     verdicts = [
-        replace(verdict, outcome=Outcome.promote) if verdict.outcome is Outcome.adopt else verdict
+        _of_a_table(verdict)
         for depth in depths
         for verdict in gate.decide(
             rows,
@@ -148,6 +148,13 @@ def compare(
     mixed = (verdict.evidence.mixed_environments for verdict in verdicts)
     notes += dict.fromkeys(filter(None, mixed))
     return Comparison(reference, rule, verdicts, _transfer(rows, verdicts), notes)
+
+
+def _of_a_table(verdict: Verdict) -> Verdict:
+    """Nothing is adopted by a table, and no sweep is there to be amended."""
+    outcome = Outcome.promote if verdict.outcome is Outcome.adopt else verdict.outcome
+    reasons = [reason.replace(wording.MORE_SEEDS, wording.MORE_RUNS) for reason in verdict.reasons]
+    return replace(verdict, outcome=outcome, reasons=reasons)
 
 
 def _check_looks(rows: pd.DataFrame, rule: DecisionRule) -> None:

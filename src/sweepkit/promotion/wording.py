@@ -31,10 +31,12 @@ _SOURCES = {
     calibration.CALIBRATED: ", of the calibration alone",
 }
 #: What measures the noise. A plan is frozen and its runs are seen, so that its last rung gets fresh seeds.
-_MORE_SEEDS = (
+MORE_SEEDS = (
     "fresh seeds do (of a last rung that is decided: sweepkit promote NAME --amend-to SEEDS, which says how "
     "many it takes; fewer where sweepkit calibrate sweep=NAME has measured the noise by then)"
 )
+#: The same of a table: no plan was frozen, and nothing here runs it.
+MORE_RUNS = "runs of more seeds do"
 
 
 class Judged(Protocol):
@@ -168,19 +170,19 @@ def undecided(case: Judged, decision: DecisionRule, min_pairs: int) -> list[str]
         return [
             start
             + "no verdict, because the noise cannot be measured from these runs (no degrees of freedom, or "
-            f"no difference between seeds); {_MORE_SEEDS}"
+            f"no difference between seeds); {MORE_SEEDS}"
         ]
     if not case.is_measured:
         return [
             start + f"no verdict, because {effect.df:.3g} degrees of freedom do not measure "
-            f"the noise (at least {calibration.MIN_DF}); {_MORE_SEEDS}"
+            f"the noise (at least {calibration.MIN_DF}); {MORE_SEEDS}"
         ]
     if effect.n < min_pairs:
         return [start + f"fewer than {min_pairs} complete pairs; run the missing seeds again"]
     if case.p_corrected <= decision.alpha and not case.is_reference_seen:
         return [
             start + f"no verdict, because {effect.seeds} seeds cannot tell whether a run of the reference is "
-            f"off, or it is noisier than its variants (at least {doubts.MIN_SEEDS}); {_MORE_SEEDS}"
+            f"off, or it is noisier than its variants (at least {doubts.MIN_SEEDS}); {MORE_SEEDS}"
         ]
     if case.doubts.lost_more and case.p_corrected <= decision.alpha:
         return [*unstable, doubts.lost_more(case.doubts), start.removesuffix(": ")]

@@ -319,12 +319,11 @@ def find(name_or_path: str) -> Path:
             path = folder / f"{name_or_path}.yaml"
             if path.is_file():
                 return path
-    raise errors.invalid(
-        "sweep",
-        name_or_path,
-        f"be a file or a sweep in {' or '.join(str(folder) for folder in _folders())}",
-        errors.did_you_mean(name_or_path, available()) if available() else "write one first",
-    )
+    remedy = errors.did_you_mean(name_or_path, available()) if available() else "write one first"
+    if (paths.results_dir() / name_or_path / "frozen.json").is_file():  # of train -m, or its file is gone
+        remedy = f"sweepkit resume {name_or_path} goes on with the one in {paths.results_dir()}"
+    where = " or ".join(str(folder) for folder in _folders())
+    raise errors.invalid("sweep", name_or_path, f"be a file or a sweep in {where}", remedy)
 
 
 def available() -> list[str]:
