@@ -70,7 +70,8 @@ def _table(args: argparse.Namespace) -> tuple[pd.DataFrame, dict[str, Any]]:
     if head is None:
         return frame, {}
     rule = head.sweep.decision
-    return frame, {"loss": rule.metric, "is_higher_better": rule.is_higher_better}
+    known = {"loss": rule.metric, "is_higher_better": rule.is_higher_better}
+    return frame, known | {"base": tuple(head.sweep.base)}
 
 
 def _given(args: argparse.Namespace) -> list[str]:
@@ -86,7 +87,7 @@ def _question(args: argparse.Namespace, metric: Mapping[str, Any]) -> Question:
         "points": lambda texts: tuple(_point(item) for item in texts),
         "dropped": lambda text: tuple(_rows(text)),
     }
-    known = {} if args.loss is not None else dict(metric)
+    known = {name: value for name, value in metric.items() if args.loss is None or name == "base"}
     for name in _given(args):
         value = getattr(args, name)
         known[name] = read[name](value) if name in read else value

@@ -83,7 +83,12 @@ def add_parser(subparsers: Any) -> None:
     optimum.add_argument(
         "--optimum", metavar="COL", help="optima that somebody found; --scale names their scale"
     )
-    optimum.add_argument("--rule", metavar="EXP", type=float, help="an exponent that the law is held against")
+    optimum.add_argument(
+        "--rule",
+        metavar="EXP",
+        type=float,
+        help="an exponent that the law is held against (default: the schema's own, where it has a rule)",
+    )
     optimum.add_argument(
         "--curvature", choices=("auto", "shared", "separate"), help="of the groups' parabolas (default: auto)"
     )

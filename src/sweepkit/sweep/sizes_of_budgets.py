@@ -21,7 +21,7 @@ from typing import Any
 from sweepkit import errors
 from sweepkit.config import compose, typed
 from sweepkit.config.facts import REQUIRED, fact
-from sweepkit.config.ranges import Range, at_least, each, more_than_zero
+from sweepkit.config.ranges import Range, at_least, more_than_zero
 from sweepkit.plan import sizing
 
 #: Its axis, and the fewest sizes that a parabola should stand on.
@@ -31,6 +31,11 @@ _ASCENDING = Range(
     lambda pair: len(pair) == 2 and 0 < pair[0] <= pair[1] and math.isfinite(pair[1]),
     "be the least and the most of it, above 0",
     "write [1e17, 1e19]",
+)
+_SOME = Range(
+    lambda values: len(values) > 0 and all(item >= 1 for item in values),
+    "be a list of whole numbers from 1 up",
+    "write [6, 8, 10, 12, 16]",
 )
 #: A chosen size may lie so far beyond the range asked for, in the logarithm.
 _SLACK = 0.2
@@ -44,10 +49,10 @@ class IsoflopSpec:
         REQUIRED, "the smallest and the largest budget", _ASCENDING, unit="FLOPs", example="[1e17, 1e19]"
     )
     depths: tuple[int, ...] = fact(
-        REQUIRED, "depths that sizes may have", each(at_least(1)), example="[6, 8, 10, 12, 16]"
+        REQUIRED, "depths that sizes may have", _SOME, example="[6, 8, 10, 12, 16]"
     )
     aspect_ratios: tuple[int, ...] = fact(
-        (64,), "aspect ratios that they may have", each(at_least(1)), example="[48, 64, 80]"
+        (64,), "aspect ratios that they may have", _SOME, example="[48, 64, 80]"
     )
     budgets: int = fact(4, "how many budgets, evenly in the logarithm", at_least(1))
     sizes: int = fact(7, "how many sizes each", at_least(LEAST_SIZES))

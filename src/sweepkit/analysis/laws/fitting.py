@@ -23,6 +23,7 @@ from sweepkit.analysis.laws import (
     power_law,
     ridge,
     run_columns,
+    schema_rule,
     size_forecast,
 )
 from sweepkit.analysis.laws.intervals import Floats
@@ -102,7 +103,8 @@ def _optima(frame: pd.DataFrame, question: Question, notes: list[str]) -> Fit:
         found_ridges = ridge.ridges(x1_N, x2_N, y_N, groups, seeds, question.confidence)
         if question.is_higher_better:
             found_ridges = [ridge.turned(item) for item in found_ridges]
-        return Fit(question, len(frame), ridges=found_ridges, notes=notes)
+        said = _ridge_rule(question, found_ridges, x2_N)
+        return Fit(question, len(frame), ridges=found_ridges, notes=[*notes, *said])
     found = optima.optima(
         x_N,
         y_N,
@@ -120,6 +122,16 @@ def _optima(frame: pd.DataFrame, question: Question, notes: list[str]) -> Fit:
     if question.is_higher_better:
         found = [optima.turned(item) for item in found]
     return Fit(question, len(frame), found, law=law, notes=notes)
+
+
+def _ridge_rule(question: Question, found: Sequence[ridge.Ridge], scale_N: Floats) -> list[str]:
+    """The schema's exponent of the first axis in the second, beside the ridges'."""
+    first, second = question.axis or "", question.second_axis or ""
+    rule, words = _rule(question, first, second, scale_N)
+    if rule is None:
+        return []
+    against = [item.group for item in found if not item.slope_interval.holds(rule)]
+    return [*words, f"contradicted by the ridge of {', '.join(against)}" if against else "not contradicted"]
 
 
 def _losses(frame: pd.DataFrame, question: Question) -> Floats:
@@ -146,17 +158,27 @@ def _law(
             for item in found if item not in known]  # fmt: skip
     if len([item for item in known if not item.censored]) < 3:
         return None, [*said, "no law: it needs three sizes with an optimum inside their grid"]
+    scale_K = np.array([mean_of[item.group] for item in known])
+    rule, words = _rule(question, question.axis or "", name, scale_K)
     law = power_law.power_law(
-        np.array([mean_of[item.group] for item in known]),
+        scale_K,
         np.array([item.value for item in known], dtype=float),
         np.array([item.error if item.error is not None else math.nan for item in known]),
         [item.censored for item in known],
         [item.group for item in known],
         name,
-        question.rule,
+        rule,
         question.confidence,
     )
-    return law, said
+    return law, [*said, *words]
+
+
+def _rule(question: Question, value: str, scale: str, scale_K: Floats) -> tuple[float | None, list[str]]:
+    """The exponent that a law is held against, and whose it is."""
+    if question.rule is not None:
+        return question.rule, []
+    rule = schema_rule.found(value, scale, scale_K, question.base)
+    return (None, []) if rule is None else (rule.exponent, [f"rule {scale}^{rule.exponent:g}: {rule.source}"])
 
 
 def _law_of_known(frame: pd.DataFrame, question: Question, notes: list[str]) -> Fit:
@@ -168,9 +190,9 @@ def _law_of_known(frame: pd.DataFrame, question: Question, notes: list[str]) -> 
     value_K = run_columns.positive(frame, question.optimum, "--optimum")
     scale_K = run_columns.positive(frame, name, "--scale")
     labels = run_columns.labels(frame, question.by, "--by") if question.by else None
-    rule, confidence = question.rule, question.confidence
-    law = power_law.power_law(scale_K, value_K, None, None, labels, name, rule, confidence)
-    return Fit(question, len(frame), law=law, notes=notes)
+    rule, words = _rule(question, question.optimum, name, scale_K)
+    law = power_law.power_law(scale_K, value_K, None, None, labels, name, rule, question.confidence)
+    return Fit(question, len(frame), law=law, notes=[*notes, *words])
 
 
 def _tokens(frame: pd.DataFrame, params_N: Floats, question: Question) -> Floats | None:
@@ -249,8 +271,10 @@ def _batches(frame: pd.DataFrame, question: Question, notes: list[str]) -> Fit:
         question.targets,
         question.confidence,
     )
-    law = critical_batch.law_of(found, question.rule, question.confidence)
-    return Fit(question, len(frame), batches=found, law=law, notes=notes)
+    least_K = np.array([item.least_tokens for item in found])
+    rule, words = _rule(question, "total_batch_size", "tokens", least_K)
+    law = critical_batch.law_of(found, rule, question.confidence)
+    return Fit(question, len(frame), batches=found, law=law, notes=[*notes, *(words if law else [])])
 
 
 def to_json(found: Fit) -> dict[str, Any]:

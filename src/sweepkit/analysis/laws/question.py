@@ -18,7 +18,7 @@ from sweepkit.analysis.laws.parabolas import Curvature
 
 Kind = Literal["optima", "ridges", "known optima", "sizes", "forecast", "batches"]
 #: Fields of a question that hold several.
-LISTS = ("params", "targets", "points", "dropped")
+LISTS = ("params", "targets", "points", "dropped", "base")
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,8 @@ class Question:
         params, tokens, flops: of each run, for sizes; several columns of parameters are ways of counting.
         trunk: what several rows were warmed down from, each on its own.
         batch, targets: for critical batches.
-        rule: the exponent that a law is held against.
+        rule: the exponent that a law is held against; None: the schema's, where there is one.
+        base: overrides of the sweep whose schema that is.
         num_sizes, points: for forecasts: how many of the smallest sizes are fitted; (parameters, tokens) of
             more points.
         dropped: rows of the table to leave out, counted from 0; their influence is shown.
@@ -58,6 +59,7 @@ class Question:
     batch: str | None = None
     targets: tuple[float, ...] = ()
     rule: float | None = None
+    base: tuple[str, ...] = ()
     is_forecast: bool = False
     num_sizes: int = size_forecast.NUM_SIZES
     points: tuple[tuple[float, float | None], ...] = ()
