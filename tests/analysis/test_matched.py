@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from scipy import special
 
+from sample import is_full
 from sweepkit.analysis import frontier, gaps, noise
 from sweepkit.analysis.calibration import Calibration
 from sweepkit.analysis.effects import effects
@@ -103,7 +104,7 @@ def test_without_noise_the_closed_form_comes_out() -> None:
 @pytest.mark.parametrize("paired", [True, False])
 def test_held_out_seeds_of_the_reference_come_out_at_one(paired: bool) -> None:
     """With an irreducible loss, so that the curve is no power law; unpaired: seeds that nobody else has."""
-    logs, hits, total = [], 0, 150
+    logs, hits, total = [], 0, 150 if is_full() else 60
     for world in range(total):
         rng = np.random.default_rng([2, world])
         table = runs(rng, {"again": (1000.0, 1.0)}, floor=0.6, paired=paired)
@@ -119,7 +120,7 @@ def test_held_out_seeds_of_the_reference_come_out_at_one(paired: bool) -> None:
 
 @pytest.mark.parametrize(("worth", "time"), [(1000.0, 1.0), (1150.0, 1.2), (900.0, 0.85)])
 def test_intervals_cover_the_truth(worth: float, time: float) -> None:
-    hits, total = np.zeros(2), 200
+    hits, total = np.zeros(2), 200 if is_full() else 80
     for world in range(total):
         table = runs(np.random.default_rng([3, world]), {"it": (worth, time)}, seeds=3, floor=0.4)
         item = of(matched(table, "val_bpb", 0.05), "it")["wall_clock"]
@@ -133,7 +134,7 @@ def test_intervals_cover_the_truth(worth: float, time: float) -> None:
 
 def test_the_two_intervals_agree() -> None:
     """A speed-up's interval excludes 1 exactly when the equal-cost effect's excludes 0, as p says."""
-    for world in range(60):
+    for world in range(60 if is_full() else 25):
         rng = np.random.default_rng([4, world])
         table = runs(rng, {"it": (1000 * math.exp(rng.normal(0, 0.01)), 1.0)})
         for item in matched(table, "val_bpb", 0.05):

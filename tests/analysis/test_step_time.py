@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from sample import is_full
 from sweepkit.analysis import step_time
 
 START = pd.Timestamp("2026-01-01", tz="UTC")
@@ -117,7 +118,7 @@ def test_intervals_hold_node_effects_and_drift(
     order: list[tuple[str, int, str]], how: dict[str, Any]
 ) -> None:
     """A nominal 90%: at least that within binomial error, less 3% for the handful of runs they come from."""
-    total = 120
+    total = 120 if is_full() else 50
     covered, below = coverage(order, total, **how)
     assert covered > 0.87 - 3 * math.sqrt(0.9 * 0.1 / total)
     assert below < 0.06 + 3 * math.sqrt(0.05 * 0.95 / total)
@@ -131,7 +132,7 @@ def test_without_times_drift_is_allowed_for(drift: Drift, by_variant: bool) -> N
     """Whatever the order was, which such a table does not tell: 90% intervals hold the ratio."""
     order = blocks(5, horizons=False)
     order = sorted(order, key=lambda item: item[0]) if by_variant else order
-    hits, worlds = 0, 150
+    hits, worlds = 0, 150 if is_full() else 60
     for world in range(worlds):
         table = runs(np.random.default_rng([9, world]), order, ratio=1.05, drift=drift)
         found = step_time.compare(table.drop(columns=["started_at", "ended_at"]), "a", 0.05)

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from sweepkit.cli.main import main
+
 
 @pytest.fixture
 def environment(shared_cache: Path, tmp_path: Path) -> dict[str, str]:
@@ -37,5 +39,26 @@ def sweepkit(environment: dict[str, str], tmp_path: Path) -> Callable[..., subpr
             timeout=600,
             check=False,
         )
+
+    return run
+
+
+@pytest.fixture
+def here(
+    environment: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """The same in this process, which need not import torch each time: where commands are what is tested."""
+    monkeypatch.chdir(tmp_path)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+
+    def run(*args: str) -> subprocess.CompletedProcess[str]:
+        capsys.readouterr()
+        status = main(list(args))
+        said = capsys.readouterr()
+        return subprocess.CompletedProcess(args, status, said.out, said.err)
 
     return run

@@ -78,7 +78,7 @@ def test_edited_code_does_not_hand_out_old_results(sweepkit: Cli, tmp_path: Path
 
 
 @pytest.mark.slow
-def test_own_text_is_what_is_in_it(sweepkit: Cli, tmp_path: Path) -> None:
+def test_own_text_is_what_is_in_it(here: Cli, tmp_path: Path) -> None:
     """Two folders of one name, then one edited in place: three runs, and no average over texts."""
     results = tmp_path / "results"
 
@@ -92,7 +92,7 @@ def test_own_text_is_what_is_in_it(sweepkit: Cli, tmp_path: Path) -> None:
 
     def train(folder: Path, *more: str) -> CompletedProcess[str]:
         own = ["dataset=files", f"dataset.path={folder}", "evaluation.streams=[validation]"]
-        done = sweepkit("train", *more, *TINY, *own)
+        done = here("train", *more, *TINY, *own)
         assert done.returncode == 0, done.stderr
         return done
 
@@ -104,10 +104,10 @@ def test_own_text_is_what_is_in_it(sweepkit: Cli, tmp_path: Path) -> None:
     write("wiki", "12 45")  # as many bytes; not as many tokens
     train(wiki, "-m", "seed=1,2")
     assert len(set(bpb(results))) == 4, "both seeds of the multirun are of the text as it is now"
-    here = {path.name for path in results.glob("runs/*")}
+    before = {path.name for path in results.glob("runs/*")}
     shutil.move(wiki, tmp_path / "elsewhere")
     assert "already complete" in train(tmp_path / "elsewhere").stdout
-    assert {path.name for path in results.glob("runs/*")} == here
+    assert {path.name for path in results.glob("runs/*")} == before
 
 
 @pytest.mark.slow

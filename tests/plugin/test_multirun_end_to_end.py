@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from sweepkit.cli.main import main
 
 RUN = [
     "experiment=mini",
@@ -25,22 +24,20 @@ RUN = [
 
 
 @pytest.mark.slow
-def test_multirun_trains_every_combination_once(tmp_path: Path, shared_cache: Path) -> None:
+def test_multirun_trains_every_combination_once(
+    tmp_path: Path, shared_cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     here = tmp_path / "here"
     here.mkdir()
-    environment = os.environ | {
-        "SWEEPKIT_RESULTS_DIR": str(tmp_path / "results"),
-        "SWEEPKIT_CACHE_DIR": str(shared_cache),
-        "OMP_NUM_THREADS": "1",
-    }
+    monkeypatch.chdir(here)
+    monkeypatch.setenv("SWEEPKIT_CACHE_DIR", str(shared_cache))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
 
     def sweepkit(*arguments: str) -> str:
-        done = subprocess.run(
-            [sys.executable, "-m", "sweepkit", *arguments],
-            cwd=here, env=environment, capture_output=True, text=True, check=False, timeout=600,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr + done.stdout
-        return done.stdout
+        capsys.readouterr()
+        status, said = main(list(arguments)), capsys.readouterr()
+        assert status == 0, said.err + said.out
+        return said.out
 
     multirun = ["train", "-m", *RUN, "optimizer.matrix.lr=0.02,0.03", "seed=choice(1,2)"]
     name = next(word for word in sweepkit(*multirun).split() if word.startswith("multirun-")).rstrip(":")

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from sample import is_full
 from sweepkit.promotion import gate
 from sweepkit.promotion.verdict_record import Outcome
 from sweepkit.sweep.decision import DecisionRule
@@ -63,14 +64,14 @@ def adopted(
 def test_the_gate_rarely_adopts_what_does_not_help(
     effects: Mapping[str, float], noise: Mapping[str, float]
 ) -> None:
-    worlds = 60
+    worlds = 60 if is_full() else 24
     rng = np.random.default_rng(10)
     wrong = sum(bool(adopted(effects, rng, noise)) for _ in range(worlds))
     assert stats.binomtest(wrong, worlds, RULE.alpha, alternative="greater").pvalue > 0.001
 
 
 def test_a_real_gain_is_found_beside_an_awful_variant() -> None:
-    worlds = 30
+    worlds = 30 if is_full() else 12
     rng = np.random.default_rng(12)
     effects = {"gain": -0.01, "none": 0.0, "loss": 0.01, "awful": 0.3}
     ends = [adopted(effects, rng, {"awful": 0.05}) for _ in range(worlds)]

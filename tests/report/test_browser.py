@@ -24,6 +24,7 @@ pytestmark = [
         browsers.PROGRAM is None, reason="no chromium here: the page is not looked at in a browser"
     ),
     pytest.mark.slow,
+    pytest.mark.xdist_group("browser"),
 ]
 
 

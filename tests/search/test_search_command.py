@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -174,20 +171,18 @@ def test_hydras_sweep_syntax_is_a_space(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_search_on_the_command_line_with_real_training(tmp_path: Path, shared_cache: Path) -> None:
-    environment = os.environ | {
-        "SWEEPKIT_RESULTS_DIR": str(tmp_path / "results"),
-        "SWEEPKIT_CACHE_DIR": str(shared_cache),
-        "OMP_NUM_THREADS": "1",
-    }
+def test_a_search_on_the_command_line_with_real_training(
+    tmp_path: Path, shared_cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SWEEPKIT_CACHE_DIR", str(shared_cache))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
 
     def sweepkit(*arguments: str) -> str:
-        done = subprocess.run(
-            [sys.executable, "-m", "sweepkit", *arguments],
-            cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=600,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr + done.stdout
-        return done.stdout
+        capsys.readouterr()
+        status, said = main.main(list(arguments)), capsys.readouterr()
+        assert status == 0, said.err + said.out
+        return said.out
 
     command = [
         "train", "-m", *TINY, f"{LR}=tag(log,interval(0.01,0.05))", "model.window_pattern=L,SL",

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 import children
+from sweepkit.results import store
 
 SCRIPT = Path(__file__).with_name("slurmtest")
 #: What a CPU task of the tests asks for: two of the machine's cores at a time in all.
@@ -150,10 +151,9 @@ class User:
 
     def table(self, sweep: str, results: Path | None = None) -> list[dict[str, Any]]:
         """The runs table without clocks, by run id."""
-        shown = self.sweepkit("results", sweep, "--format", "json", results=results).stdout
-        names = ("run_id", "variant", "rung", "seed", "state", "failure_class", "step", "val_bpb")
-        rows = [{name: row[name] for name in names} for row in json.loads(shown)]
-        return sorted(rows, key=lambda row: row["run_id"])
+        names = ["run_id", "variant", "rung", "seed", "state", "failure_class", "step", "val_bpb"]
+        rows = store.load(sweep, results or self.results)[names].astype(object)
+        return rows.where(rows.notna(), None).sort_values("run_id").to_dict("records")
 
     def status(self, sweep: str) -> dict[str, Any]:
         (found,) = json.loads(self.sweepkit("status", sweep, "--format", "json").stdout)

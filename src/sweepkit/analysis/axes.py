@@ -85,6 +85,7 @@ def wall_clock(
     alpha: float,
     reference: str = REFERENCE,
     names: Sequence[str] | None = None,
+    told: bool = True,
 ) -> dict[str, Axis]:
     """Every variant's wall-clock time against the reference's.
 
@@ -95,6 +96,7 @@ def wall_clock(
         demand, margin: the decision rule's.
         alpha: one-sided level of "met" and of "failed".
         names: the variants; by default all in ``rows``.
+        told: False: the ratio is left out where equal work settles the axis whatever it is.
     """
     rows = rows[rows.columns.intersection(list(READ), sort=False)]
     labels = rows["variant"].astype(str)
@@ -103,7 +105,8 @@ def wall_clock(
     same_work = _same_work(rows, reference)
     found = {}
     for name in names:
-        timed = step_time.compare(rows, name, alpha, reference) if "median_step_time_s" in rows else None
+        is_read = "median_step_time_s" in rows and (told or name not in same_work)
+        timed = step_time.compare(rows, name, alpha, reference) if is_read else None
         timed = timed or StepTime(Effect.unknown(name, 1.0 - 2.0 * alpha))
         longer = _log_mean(rows[labels == name]) - _log_mean(rows[labels == reference])
         effect = timed.effect if math.isnan(longer) else timed.effect.shifted(longer)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import os
 import signal
 import sys
@@ -89,6 +90,7 @@ def real_session(
     from sweepkit.distributed import team
     from sweepkit.training.session import Session
 
+    gc.freeze()  # what is imported stays; each run collects garbage twice, and would walk all of it
     if world.is_started():
         return Session(team.join(), concurrency, machine.memory_gib())
     threads = None if "OMP_NUM_THREADS" in os.environ else max(1, machine.num_cores() // processes_per_run)

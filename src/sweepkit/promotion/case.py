@@ -87,14 +87,14 @@ def cases(
         name: replicates.sort_runs(group, decision.metric, hosts) for name, group in rows.groupby("variant")
     }
     base = runs.get(REFERENCE, Replicates([], {}, {}, []))
-    by_axis = _axes(rows, complete, found, decision, known)
+    by_axis = _axes(rows, complete, found, decision, known, is_last)
     p_of = _p_values(found, by_axis, is_last)
 
     def judged(part: pd.DataFrame) -> tuple[list[Effect], dict[str, float]]:
         there = effects.effects(part, decision.metric, decision.alpha, known=known, apart=apart)
         done = complete.loc[complete["seed"].isin(part["seed"]), read.columns]
-        clock = is_last or decision.axes.judged.get("wall_clock") == SUPERIOR  # else it is in no p
-        return there, _p_values(there, _axes(part, done, there, decision, known, clock), is_last)
+        by_axis = _axes(part, done, there, decision, known, is_last, told=False)
+        return there, _p_values(there, by_axis, is_last)
 
     read = rows[rows.columns.intersection([*axes.READ, decision.metric], sort=False)]
     if is_last and decision.looks:
@@ -138,18 +138,22 @@ def _axes(
     found: list[Effect],
     decision: DecisionRule,
     known: Calibration | None,
-    clock: bool = True,
+    is_last: bool,
+    told: bool = True,
 ) -> dict[str, dict[str, Axis]]:
-    """Axis → variant → how it did; on the frontier where ``complete`` has the reference's other horizons."""
+    """Axis → variant → how it did; on the frontier where ``complete`` has the reference's other horizons.
+
+    Not ``told``: for the p that counts alone; clocks that enter none are not compared.
+    """
     margin = decision.margins.given
     base = rows.loc[rows["variant"] == REFERENCE, decision.metric]
     mean = float(base.mean()) if base.notna().any() else None
     demand = decision.axes.judged
     judged = {"steps": axes.steps(found, demand["steps"], margin.get("steps", 0.0), decision.alpha, mean)}
-    if clock and "wall_clock" in demand:
+    if "wall_clock" in demand and (told or is_last or demand["wall_clock"] == SUPERIOR):
         judged["wall_clock"] = axes.wall_clock(
             complete, demand["wall_clock"], margin.get("wall_clock", 0.0), decision.alpha,
-            names=[item.variant for item in found],
+            names=[item.variant for item in found], told=told,
         )  # fmt: skip
     if "flops" in demand:
         judged["flops"] = axes.flops(rows, demand["flops"], margin.get("flops", 0.0))
