@@ -11,6 +11,7 @@ from typing import IO
 from xml.etree import ElementTree
 
 import made_up_runs as made_up
+import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 from page_checker import check
@@ -189,6 +190,14 @@ def test_plots_are_valid_svg_that_follows_the_page_and_never_changes(frozen: Fro
         assert "currentColor" in svg
         assert "width=" not in svg[: svg.index(">")]
         assert "<text" in svg
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(("effects", "is_beyond"), [([0.0, 0.0, 0.005], False), ([0.0, 0.1, 0.005], True)])
+def test_what_changed_nothing_makes_no_outlier_of_the_rest(effects: list[float], is_beyond: bool) -> None:
+    rows = [{"variant": f"v{place}", "effect": at, "low": at, "high": at} for place, at in enumerate(effects)]
+    svg = plots.forest(pd.DataFrame(rows), DecisionRule(), {})
+    assert ("beyond this axis" in svg) is is_beyond
 
 
 def test_transfer_shows_what_climbed_and_nothing_else(

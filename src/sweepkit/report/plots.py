@@ -178,11 +178,13 @@ def _interval(axes: Axes, row: dict[Any, Any], place: float, colour: str, *, hor
 def _bounded(axes: Axes, effects: pd.DataFrame, places: list[float], *, horizontal: bool) -> None:
     """End the axis where an outlier would flatten all others, and mark with an arrow what lies beyond.
 
-    An outlier reaches more than ``_OUTLYING`` times as far from zero as half of the effects do.
+    An outlier reaches more than ``_OUTLYING`` times as far from zero as half of the effects do; what
+    changed nothing is none of these.
     """
     ends = effects[["effect", "low", "high"]].to_numpy(dtype=float, na_value=np.nan)
     reach = np.nanmax(np.abs(ends), axis=1, initial=0.0)
-    if not reach.size or reach.max() <= (limit := _OUTLYING * np.quantile(reach, 0.5, method="lower")):
+    some = reach[reach > 0.0]
+    if not some.size or some.max() <= (limit := _OUTLYING * np.quantile(some, 0.5, method="lower")):
         return
     inside = ends[reach <= limit]
     low, high = min(0.0, float(np.nanmin(inside))), max(0.0, float(np.nanmax(inside)))
