@@ -16,7 +16,7 @@ import pytest
 from sweepkit import exit_status
 from sweepkit.config import typed
 from sweepkit.plan.run_plan import RunPlan
-from sweepkit.results import diagnosed
+from sweepkit.results import diagnosed, document_losses
 from sweepkit.results.record import RunDir
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
@@ -155,6 +155,13 @@ def test_a_run_of_two_ranks_says_so_and_that_they_wait_for_the_slower_one(
     # The leader waits for four micro-batches' sleep in nearly all of its time, the other hardly ever.
     assert 0.1 < record.results["communication_frac"] < 0.6
     assert "communication_frac" not in single.results
+    key = eight_micro_batches().evaluation_key
+    both = [
+        document_losses.read(run_dir(path), key, it.results)["validation"]
+        for path, it in ((tmp_path, record), (alone, single))
+    ]
+    assert both[0].nats_N == pytest.approx(both[1].nats_N, rel=1e-3)
+    assert both[0].text.bytes_N.tolist() == both[1].text.bytes_N.tolist()
     assert record.resolved.num_ranks == 2 and len(record.resolved.hosts) == 1
     assert record.environment_fingerprint != single.environment_fingerprint
     assert [row["step"] for row in run_dir(tmp_path).metrics() if "loss" in row] == [*range(1, NUM_STEPS + 1)]

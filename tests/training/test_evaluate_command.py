@@ -17,7 +17,7 @@ from sweepkit.config.facts import Identity, fields_of
 from sweepkit.config.schema import RunConfig
 from sweepkit.plan.build import build
 from sweepkit.plan.run_plan import RunPlan
-from sweepkit.results import store
+from sweepkit.results import document_losses, store
 from sweepkit.results.record import RunDir, RunState
 from sweepkit.sweep import sealed_text
 from sweepkit.training.engine import Engine
@@ -121,6 +121,33 @@ def test_train_evaluates_the_kept_weights_or_asks_for_rerun(
         )
     else:  # what was made again was evaluated as asked, and not as before
         assert again["state"] == RunState.trained and again.isna()["val_bpb"]
+
+
+def test_evaluate_makes_losses_by_document_again_and_changes_nothing_else(
+    own_results_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own, other = plan(), plan(OTHERS["evaluation.max_bytes"])
+    run_dir = RunDir.of(own_results_dir, own.run_id)
+    assert main(["train", *RUN]) == 0
+    assert main(["evaluate", own.run_id, "evaluation.max_bytes=20000"]) == 0
+    paths = [document_losses.path(run_dir, key) for key in (own.evaluation_key, other.evaluation_key)]
+    whole = [path.read_bytes() for path in paths]
+    records = {
+        path: path.read_bytes() for path in run_dir.path.rglob("*.json") if path.name != "progress.json"
+    }
+    paths[0].unlink()
+    paths[1].write_bytes(whole[1][:100])
+    for words in ((), ("evaluation.max_bytes=20000",)):
+        status, said = say(capsys, "evaluate", own.run_id, *words)
+        assert status == 0 and f"[1/1] {own.run_id}: kept" in said
+        assert "by document" not in say(capsys, "evaluate", own.run_id, *words)[1], "once"
+    assert [path.read_bytes() for path in paths] == whole
+    assert {path: path.read_bytes() for path in run_dir.path.rglob("*.json") if path in records} == records
+    assert len(list(run_dir.evaluations_path.iterdir())) == 1
+    paths[0].unlink()
+    monkeypatch.setattr(document_losses, "SAME_SUM", 0.0)  # as where other hardware sums otherwise
+    monkeypatch.setattr(document_losses.DocumentLosses, "bits_per_byte", 1.0)
+    assert "its losses are others here" in say(capsys, "evaluate", own.run_id)[1]
 
 
 def test_evaluate_keeps_refuses_and_shows_what_was_measured(

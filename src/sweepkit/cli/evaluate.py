@@ -8,7 +8,7 @@ from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sweepkit.cli import command_line, running
+from sweepkit.cli import command_line, remaking, running
 from sweepkit.config import compose, paths
 from sweepkit.config.schema import EvaluationConfig
 from sweepkit.errors import invalid
@@ -31,9 +31,9 @@ examples:
 
 Overrides are of evaluation.* and launcher.*; an option, as evaluation=core, is put over what a run has.
 Results are kept beside each run, under a key of what they were measured on; the same command again measures
-only what is missing. Text that is held back for a last rung is evaluated for runs of that rung alone; asking
-for it elsewhere, by name or as more bytes of the text that a ladder's lower rungs are evaluated on, is
-refused, and kept on record.
+only what is missing, losses by document too. Text that is held back for a last rung is evaluated for runs of
+that rung alone; asking for it elsewhere, by name or as more bytes of the text that a ladder's lower rungs are
+evaluated on, is refused, and kept on record.
 """
 _BLOCKS = ("evaluation", "launcher")
 
@@ -67,6 +67,7 @@ def run(args: argparse.Namespace) -> int:
     if running.run_plans(complete, how, f"evaluate {args.name}", {}) is not None:
         print("when the jobs have ended, the same command shows what they measured")
         return running.DONE
+    remaking.by_document(complete, results_dir)
     from sweepkit.report import drawing, sheets_findings, tables  # heavy, as all that reads tables
     from sweepkit.results import store
 

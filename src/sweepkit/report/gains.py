@@ -36,10 +36,7 @@ _WHOLE = [
 _PARTS = ["rung", "variant", "metric", *Part.__dataclass_fields__]
 _OPEN = (Outcome.inconclusive, Outcome.unselected)
 _NONE_KEPT = "no losses by document were kept"
-_REMEDY = (
-    "missing; what is evaluated now keeps them: sweepkit evaluate NAME evaluation.streams=[validation], then "
-    "results with --evaluation KEY"
-)
+_REMEDY = "missing; `sweepkit evaluate NAME` makes them of kept weights"
 
 
 @dataclass
