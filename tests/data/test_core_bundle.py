@@ -195,6 +195,10 @@ def test_only_all_22_tasks_are_core() -> None:
     every = [core_items.AskedTask(replace(task, label=label), [{}]) for label in core_items.CORE_TASKS]
     assert len(every) == 22 and core_items.Core("", every, None).is_whole
     assert not core_items.Core("", every[1:], None).is_whole
+    assert not core_items.Core("", [*every[1:], replace(every[0], left_out=1)], 5).is_whole
+    cut, whole = (core_items.load(CoreConfig(bundle="embedded", max_per_task=most)) for most in (9, 1_000))
+    assert cut is not None and {asked.left_out for asked in cut.tasks} == {71}
+    assert whole is not None and not any(asked.left_out for asked in whole.tasks)
 
 
 def test_the_commands_of_the_page_say_what_can_be_asked() -> None:

@@ -16,7 +16,7 @@ import pytest
 from sweepkit import exit_status
 from sweepkit.config import typed
 from sweepkit.plan.run_plan import RunPlan
-from sweepkit.results import diagnosed, document_losses
+from sweepkit.results import core_outcomes, diagnosed, document_losses
 from sweepkit.results.record import RunDir
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
@@ -40,6 +40,8 @@ def eight_micro_batches() -> RunPlan:
         "logging.diagnostics_every_steps=10",
         "evaluation.max_bytes=20000",
         "evaluation.every_steps=10",
+        "evaluation=core",
+        "evaluation.core.max_per_task=6",
     )
 
 
@@ -160,6 +162,9 @@ def test_a_run_of_two_ranks_says_so_and_that_they_wait_for_the_slower_one(
         document_losses.read(run_dir(path), key, it.results)["validation"]
         for path, it in ((tmp_path, record), (alone, single))
     ]
+    items = [core_outcomes.read(run_dir(path), key) for path in (tmp_path, alone)]
+    assert items[0] is not None and items[1] is not None
+    assert items[0].models[""].tasks == items[1].models[""].tasks and len(items[0].models[""].tasks) == 3
     assert both[0].nats_N == pytest.approx(both[1].nats_N, rel=1e-3)
     assert both[0].text.bytes_N.tolist() == both[1].text.bytes_N.tolist()
     assert record.resolved.num_ranks == 2 and len(record.resolved.hosts) == 1

@@ -46,6 +46,9 @@ def test_hours_by_hand(tmp_path: Path) -> None:
     flops = plan.total_flops + evaluations * cost.evaluation_flops(plan)
     alone = estimate(tmp_path, *words)
     assert alone.hours == pytest.approx(flops / (0.4 * PEAK) / 3600)
+    asked = build(compose([*words, "evaluation=core"]))  # at the end alone
+    with_tasks = (flops + cost.core_flops(asked)) / (0.4 * PEAK) / 3600
+    assert estimate(tmp_path, *words, "evaluation=core").hours == pytest.approx(with_tasks)
     four = estimate(tmp_path, *words, num_runs=4)
     assert four.hours == pytest.approx(4 * (alone.hours or 0))
     assert estimate(tmp_path, *words, "launcher=local", num_runs=4).hours == pytest.approx(four.hours)

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from sweepkit.config.compose import compose
 from sweepkit.plan.build import build
-from sweepkit.plan.cost import PEAK_FLOPS, bytes_a_token, device_key, evaluated_alone, peak_flops
+from sweepkit.plan.cost import (
+    PEAK_FLOPS,
+    bytes_a_token,
+    core_flops,
+    device_key,
+    evaluated_alone,
+    peak_flops,
+)
 from sweepkit.plan.run_plan import RunPlan
 
 
@@ -98,6 +107,28 @@ def test_memory_grows_with_what_takes_memory() -> None:
     no_tables = plan("model=d4", "model.value_embeddings=false").estimated_peak_memory_gib
     tables = plan("model=d4").param_groups["value_embeds"]
     assert here - no_tables == pytest.approx(8 * tables / 2**30, rel=1e-3)
+
+
+def test_tasks_cost_a_forward_pass_over_their_items_and_what_stands_before_them(tmp_path: Path) -> None:
+    (tmp_path / "eval_data").mkdir()
+    items = "".join(f'{{"context": "{"a" * size}", "continuation": "b"}}\n' for size in (10, 30, 2_000))
+    (tmp_path / "eval_data/one.jsonl").write_text(items)
+    (tmp_path / "eval_meta_data.csv").write_text("Eval Task,Random baseline\none,0\n")
+    task = "label: one, dataset_uri: one.jsonl, icl_task_type: language_modeling, num_fewshot: 1"
+    (tmp_path / "core.yaml").write_text(f"icl_tasks: [{{{task}}}]\n")
+    bundle = f"evaluation.core.bundle={tmp_path}"
+    asked, plain = plan("model=d4", bundle), plan("model=d4")
+    each = 2 * (len(items) - 3) / 3 / bytes_a_token(asked.config.tokenizer.vocab_size)
+    assert each < asked.sequence_len
+    assert core_flops(asked) == pytest.approx(3 * each * asked.flops_per_token / 3, rel=1e-9)
+    assert core_flops(plan("model=d4", bundle, "evaluation.core.max_per_task=2")) == pytest.approx(
+        core_flops(asked) * 2 / 3, rel=1e-6
+    )
+    cropped = plan("model=d4", bundle, "horizon.sequence_len=128")
+    assert core_flops(cropped) == 128 * cropped.flops_per_token
+    assert core_flops(plain) == 0 and core_flops(plan("model=d4", "evaluation=core")) > 0
+    more = evaluated_alone(asked).total_flops - evaluated_alone(plain).total_flops
+    assert more == core_flops(asked)
 
 
 def test_an_evaluation_alone_is_a_forward_pass_over_its_bytes_and_no_more_than_the_training() -> None:

@@ -42,10 +42,11 @@ RULE = "items shuffled; few-shot by item; blank lines between; BOS in front; cro
 
 @dataclass(frozen=True)
 class AskedTask:
-    """A task and its items, in the order in which they are asked."""
+    """A task and its items, in the order in which they are asked; ``left_out``: how many more it has."""
 
     task: Task
     items: Sequence[Item]
+    left_out: int = 0
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,9 @@ class Core:
 
     @property
     def is_whole(self) -> bool:
-        """Whether these are the 22 tasks of CORE, so that their mean may be called so."""
-        return {asked.task.label for asked in self.tasks} == CORE_TASKS
+        """Whether these are all items of the 22 tasks of CORE, so that their mean may be called so."""
+        is_cut = any(asked.left_out for asked in self.tasks)
+        return not is_cut and {asked.task.label for asked in self.tasks} == CORE_TASKS
 
     def measured_on(self, sequence_len: int) -> MeasuredOn:
         """What the scores are scores on."""
@@ -90,7 +92,8 @@ def load(core: CoreConfig) -> Core | None:
     for task in core_bundle.chosen(bundle, core):
         items = _items(bundle, task)
         random.Random(SHUFFLE_SEED).shuffle(items)
-        asked.append(AskedTask(task, items[: core.max_per_task]))
+        cut = items[: core.max_per_task]
+        asked.append(AskedTask(task, cut, len(items) - len(cut)))
         _check_shots(bundle, asked[-1], core.max_per_task)
     return Core(core_bundle.digest(core), asked, core.max_per_task)
 

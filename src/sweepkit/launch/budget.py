@@ -227,7 +227,7 @@ def _device_hours(run: Run, launcher: LauncherConfig, gpu: str | None, is_measur
     every, is_trained = config.evaluation.every_steps, run.state == RunState.trained
     evaluations = 1 + ((plan.num_steps - 1) // every if every and not is_trained else 0)
     left = 0.0 if is_trained else 1 - min(1.0, _step(run) / plan.num_steps)
-    flops = left * plan.total_flops + evaluations * cost.evaluation_flops(plan)
+    flops = left * plan.total_flops + evaluations * cost.evaluation_flops(plan) + cost.core_flops(plan)
     dtype = config.precision.dtype
     if gpu is not None:
         return cost.gpu_hours(flops, gpu, dtype, launcher.plan_mfu)

@@ -235,6 +235,30 @@ def digest(core: CoreConfig) -> str:
     return fsio.digest({name: found[bundle.place / name] for name in asked})
 
 
+def sizes(core: CoreConfig) -> list[tuple[int, float]]:
+    """How many items are asked of every task, and about how many bytes each has with the solved ones before it.
+
+    Nothing where the bundle is not there: who asks it says so.
+    """
+    try:
+        return _sizes(digest(core), core.bundle, core.url, tuple(core.tasks), core.max_per_task)
+    except DataError:
+        return []
+
+
+@functools.lru_cache(maxsize=64)
+def _sizes(
+    _digest: str, place: str, url: str | None, tasks: tuple[str, ...], most: int | None
+) -> list[tuple[int, float]]:
+    core = CoreConfig(bundle=place, url=url, tasks=list(tasks))
+    bundle, found = opened(core), []
+    for task in chosen(bundle, core):
+        lines = [line for line in bundle.read(task.items, task.label).split(b"\n") if line.strip()]
+        mean = sum(map(len, lines)) / max(1, len(lines))
+        found.append((min(len(lines), most or len(lines)), mean * (task.num_fewshot + 1)))
+    return found
+
+
 @functools.lru_cache(maxsize=64)
 def _own_digest(tasks: tuple[str, ...]) -> str:
     return _content(Bundle(_OWN), CoreConfig(tasks=list(tasks)))

@@ -14,6 +14,7 @@ from dataclasses import replace
 from sweepkit.config import holdout
 from sweepkit.config.choices import Dtype, Fp8Scaling
 from sweepkit.config.schema import RunConfig
+from sweepkit.plan import core_bundle
 from sweepkit.plan.fp8_share import in_fp8
 from sweepkit.plan.part_weights import Weight
 from sweepkit.plan.roles import UpdateRule, update_rule
@@ -136,7 +137,7 @@ def _state_bytes(config: RunConfig, sizing: Sizing, compute: int) -> int:
 
 def evaluated_alone(plan: RunPlan) -> RunPlan:
     """``plan`` with what evaluating its kept weights costs in the place of training."""
-    flops = min(plan.total_flops, evaluation_flops(plan))
+    flops = min(plan.total_flops, evaluation_flops(plan)) + core_flops(plan)
     hours = plan.estimated_gpu_hours
     hours = None if hours is None else hours * flops / plan.total_flops
     return replace(plan, total_flops=flops, estimated_gpu_hours=hours)
@@ -150,6 +151,20 @@ def evaluation_flops(plan: RunPlan) -> int:
         most = config.evaluation.max_bytes
         num_bytes += min(most, holdout.num_bytes(config, holdout.usual(stream)) or most)
     return round(num_bytes / bytes_a_token(config.tokenizer.vocab_size) * plan.flops_per_token / 3)
+
+
+def core_flops(plan: RunPlan) -> int:
+    """What asking a finished model a bundle's tasks takes: a forward pass over items and what is before them.
+
+    What the choices of an item share is computed once; sequences are cropped to T.
+    """
+    core, tokens = plan.config.evaluation.core, 0.0
+    if core.bundle is None:
+        return 0
+    for num_items, bytes_each in core_bundle.sizes(core):
+        each = bytes_each / bytes_a_token(plan.config.tokenizer.vocab_size)
+        tokens += num_items * min(each, plan.sequence_len)
+    return round(tokens * plan.flops_per_token / 3)
 
 
 def bytes_a_token(vocab_size: int) -> float:

@@ -86,7 +86,9 @@ RUN_COLUMNS: tuple[Column, ...] = (
     Column("ema_bpb_<stream>", FLOAT, "bits/byte", LOW, "bpb_<stream> of the averaged weights", above=0),
     Column("core", FLOAT, "centred accuracy", HIGH, "mean over the 22 tasks of CORE (docs/core.md)", most=1),
     Column("core_se", FLOAT, "centred accuracy", LOW, "its standard error over items", least=0),
-    Column("core_subset", FLOAT, "centred accuracy", HIGH, "mean over other tasks than those 22", most=1),
+    Column(
+        "core_subset", FLOAT, "centred accuracy", HIGH, "mean over other tasks, or some items of them", most=1
+    ),
     Column("core_se_<task>", FLOAT, "centred accuracy", LOW, "binomial standard error, by task", least=0),
     Column("core_<task>", FLOAT, "centred accuracy", HIGH, "(accuracy − chance) / (1 − chance)", most=1),
     Column("ema_core", FLOAT, "centred accuracy", HIGH, "core of the averaged weights", most=1),

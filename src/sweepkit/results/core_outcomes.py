@@ -77,7 +77,7 @@ class Outcomes:
     """All that was asked of a run under one ``evaluation_key``.
 
     Attributes:
-        is_whole: whether the tasks are the 22 of CORE.
+        is_whole: whether these are all items of the 22 tasks of CORE.
         bundle: its digest.
         models: of what losses of the weights are called before their own name ("", or ``ema_``).
     """
