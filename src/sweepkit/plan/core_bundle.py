@@ -236,7 +236,7 @@ def digest(core: CoreConfig) -> str:
 
 
 def sizes(core: CoreConfig) -> list[tuple[int, float]]:
-    """How many items are asked of every task, and about how many bytes each has with the solved ones before it.
+    """How many items are asked of every task, and about how many bytes each has with the solved ones before.
 
     Nothing where the bundle is not there: who asks it says so.
     """
