@@ -19,6 +19,26 @@ from sweepkit.promotion import gate, ladder, verdict_file
 from sweepkit.promotion.verdict_record import Final, Promotion, RungResult
 from sweepkit.results.record import FailureClass, RunState
 from sweepkit.sweep.cell import Cell
+from sweepkit.sweep.frozen import load_frozen
+
+pytestmark = pytest.mark.xdist_group("ladder")
+
+
+TAMPERED = [(file, moment) for file in ("plan.jsonl", "frozen.json") for moment in ("d2", "d4", "d6")]
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> World:
+    world = World(freeze(tmp_path_factory.mktemp("shared"), VARIANTS), EFFECTS)
+    climb(world)
+    return world
+
+
+@pytest.fixture
+def climbed(shared: World, tmp_path: Path) -> World:
+    """A ladder that was climbed, in a folder of its own."""
+    results = shutil.copytree(shared.frozen.sweep_dir.parent, tmp_path / "climbed")
+    return replace(shared, frozen=load_frozen(results, shared.frozen.name), done=dict(shared.done))
 
 
 def test_what_holds_is_adopted_and_the_rest_is_told_why(tmp_path: Path) -> None:
@@ -44,8 +64,8 @@ def test_only_the_reference_and_survivors_are_run_where_no_unselected_are_wanted
         assert run == survivors[below] | {"reference"}
 
 
-def test_the_transfer_story_follows_a_variant_up(tmp_path: Path) -> None:
-    promotion = climb(World(freeze(tmp_path, VARIANTS), EFFECTS))
+def test_the_transfer_story_follows_a_variant_up(climbed: World) -> None:
+    promotion = climb(climbed)
     rows = {(row.variant, row.rung): row for row in promotion.transfer}
     assert [row.depth for row in promotion.transfer if row.variant == "holds"] == [2, 4, 6]
     assert rows["holds", "d4"].note.startswith("keeps")
@@ -89,9 +109,9 @@ def test_a_single_rung_adopts_at_once(tmp_path: Path) -> None:
     assert promotion.of(Final.adopted) == ["holds"]
 
 
-def test_a_rerun_decides_and_runs_nothing_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    world = World(freeze(tmp_path, VARIANTS), EFFECTS)
-    first, before = climb(world), files(world.frozen)
+def test_a_rerun_decides_and_runs_nothing_again(climbed: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world, before = climbed, files(climbed.frozen)
+    first = typed.load(Promotion, fsio.read_json(world.frozen.sweep_dir / "promotion.json"))
 
     def never(*_: Any, **__: Any) -> Any:
         raise AssertionError("decided twice")
@@ -104,9 +124,8 @@ def test_a_rerun_decides_and_runs_nothing_again(tmp_path: Path, monkeypatch: pyt
     assert files(world.frozen) == before
 
 
-def test_a_damaged_or_deleted_store_of_decisions_is_rebuilt_the_same(tmp_path: Path) -> None:
-    world = World(freeze(tmp_path, VARIANTS), EFFECTS)
-    climb(world)
+def test_a_damaged_or_deleted_store_of_decisions_is_rebuilt_the_same(climbed: World) -> None:
+    world = climbed
     before = files(world.frozen)
     path = verdict_file.path(world.frozen)
     for damage in ("{", "[]", '{"frozen_sha256": 1}', before["verdicts.json"].replace("verdicts", "x"), None):
@@ -115,9 +134,8 @@ def test_a_damaged_or_deleted_store_of_decisions_is_rebuilt_the_same(tmp_path: P
         assert files(world.frozen) == before
 
 
-def test_decisions_of_a_newer_version_are_not_replaced(tmp_path: Path) -> None:
-    world = World(freeze(tmp_path, VARIANTS), EFFECTS)
-    climb(world)
+def test_decisions_of_a_newer_version_are_not_replaced(climbed: World) -> None:
+    world = climbed
     path = verdict_file.path(world.frozen)
     fsio.write_json(path, fsio.read_json(path) | {"schema_version": 2})
     newer = path.read_text()
@@ -126,9 +144,8 @@ def test_decisions_of_a_newer_version_are_not_replaced(tmp_path: Path) -> None:
     assert path.read_text() == newer
 
 
-def test_a_decision_edited_by_hand_is_not_believed(tmp_path: Path) -> None:
-    world = World(freeze(tmp_path, VARIANTS), EFFECTS)
-    climb(world)
+def test_a_decision_edited_by_hand_is_not_believed(climbed: World) -> None:
+    world = climbed
     before = files(world.frozen)
     edited = (
         before["verdicts.json"].replace('"reject"', '"adopt"').replace('"climbs": false', '"climbs": true')
@@ -139,13 +156,12 @@ def test_a_decision_edited_by_hand_is_not_believed(tmp_path: Path) -> None:
     assert files(world.frozen) == before
 
 
-def test_other_inputs_are_decided_anew(tmp_path: Path) -> None:
-    frozen = freeze(tmp_path, VARIANTS)
-    assert climb(World(frozen, EFFECTS)).of(Final.adopted) == ["holds"]
-    assert "holds" in climb(World(frozen, {**EFFECTS, "holds": 0.08})).of(Final.rejected)
+def test_other_inputs_are_decided_anew(climbed: World) -> None:
+    assert climb(climbed).of(Final.adopted) == ["holds"]
+    assert "holds" in climb(World(climbed.frozen, {**EFFECTS, "holds": 0.08})).of(Final.rejected)
 
 
-def test_runs_that_have_not_ended_are_waited_for(tmp_path: Path) -> None:
+def test_runs_that_have_not_ended_are_waited_for(tmp_path: Path, climbed: World) -> None:
     world = World(freeze(tmp_path, VARIANTS), EFFECTS)
     asked: list[str] = []
     waiting = ladder.promote(world.frozen, lambda rung, cells: asked.append(rung), world.load)
@@ -158,7 +174,7 @@ def test_runs_that_have_not_ended_are_waited_for(tmp_path: Path) -> None:
     assert asked == ["d2", "d4"]
     outcomes = {final.variant: final.outcome for final in waiting.finals}
     assert (outcomes["hurts"], outcomes["holds"]) == (Final.rejected, Final.pending)
-    assert settled(climb(world)) == settled(climb(World(freeze(tmp_path / "b", VARIANTS), EFFECTS)))
+    assert settled(climb(world)) == settled(climb(climbed))
 
 
 def test_failed_runs_may_be_retried(tmp_path: Path) -> None:
@@ -184,8 +200,9 @@ def test_a_preempted_run_is_not_an_end(tmp_path: Path) -> None:
     assert not climb(world).finished
 
 
-@pytest.mark.parametrize("file", ["plan.jsonl", "frozen.json"])
-@pytest.mark.parametrize("moment", ["d2", "d4", "d6"])
+@pytest.mark.parametrize(
+    ("file", "moment"), [("plan.jsonl", "d2"), ("frozen.json", "d4"), ("plan.jsonl", "d6")]
+)
 def test_a_plan_or_rule_edited_on_the_way_is_refused(tmp_path: Path, file: str, moment: str) -> None:
     world = World(freeze(tmp_path, VARIANTS), EFFECTS)
     path = world.frozen.sweep_dir / file

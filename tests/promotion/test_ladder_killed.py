@@ -12,32 +12,45 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from promotion_worlds import EFFECTS, FATES, VARIANTS, Killed, World, climb, files, freeze, settled
 
-from sample import sample
+from sample import is_full, sample
 from sweepkit import fsio
 from sweepkit.promotion.verdict_record import Final, Promotion
 from sweepkit.results.record import FailureClass, RunState
 
+pytestmark = pytest.mark.xdist_group("ladder killed")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], dict[str, str]]:
+    """What a ladder with a failed run comes to, and the files of one without."""
+    end = climb(World(freeze(tmp_path_factory.mktemp("a"), VARIANTS), EFFECTS, FATES))
+    world = World(freeze(tmp_path_factory.mktemp("b"), VARIANTS), EFFECTS)
+    climb(world)
+    return settled(end), files(world.frozen)
+
 
 @pytest.mark.parametrize("kill_after", sample(range(0, 34, 3), 4))
-def test_killed_while_running_it_ends_the_same(tmp_path: Path, kill_after: int) -> None:
-    undisturbed = climb(World(freeze(tmp_path / "a", VARIANTS), EFFECTS, FATES))
-    world = World(freeze(tmp_path / "b", VARIANTS), EFFECTS, FATES, clock=1, kill_after=kill_after)
+def test_killed_while_running_it_ends_the_same(
+    tmp_path: Path, undisturbed: tuple[dict[str, Any], dict[str, str]], kill_after: int
+) -> None:
+    world = World(freeze(tmp_path, VARIANTS), EFFECTS, FATES, clock=1, kill_after=kill_after)
     try:
         climb(world)
     except Killed:
         world.kill_after = None
-    assert settled(climb(world)) == settled(undisturbed)
+    assert settled(climb(world)) == undisturbed[0]
     assert len(world.asked) == len(set(world.asked)), "a run was run twice"
 
 
 @pytest.mark.parametrize("call", sample(range(1, 10), 3))
 def test_killed_while_writing_it_ends_the_same(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: int
+    tmp_path: Path,
+    undisturbed: tuple[dict[str, Any], dict[str, str]],
+    monkeypatch: pytest.MonkeyPatch,
+    call: int,
 ) -> None:
     """A kill before the n-th file that is written: decisions and tables are whole or absent."""
-    undisturbed = World(freeze(tmp_path / "a", VARIANTS), EFFECTS)
-    climb(undisturbed)
-    world = World(freeze(tmp_path / "b", VARIANTS), EFFECTS)
+    world = World(freeze(tmp_path, VARIANTS), EFFECTS)
     calls = 0
     write = fsio.write_text
 
@@ -53,7 +66,7 @@ def test_killed_while_writing_it_ends_the_same(
         with contextlib.suppress(Killed):
             climb(world)
     climb(world)
-    assert files(world.frozen) == files(undisturbed.frozen)
+    assert files(world.frozen) == undisturbed[1]
 
 
 FATE = st.sampled_from(
@@ -80,7 +93,7 @@ FATE = st.sampled_from(
     kills=st.lists(st.integers(0, 12), max_size=4),
     world_seed=st.integers(0, 10_000),
 )
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=15 if is_full() else 6, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_any_ladder_killed_any_number_of_times_keeps_its_promises(
     effects: list[float],
     fates: dict[Any, Any],

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from promotion_worlds import RULE, Killed, World, climb, freeze, settled
 
+from sample import is_full, sample
 from sweepkit.config import typed
 from sweepkit.errors import ConfigError
 from sweepkit.promotion.verdict_record import Final, Promotion
@@ -44,7 +45,7 @@ def test_a_rerun_says_the_same_and_runs_nothing(tmp_path: Path) -> None:
     assert world.asked == asked
 
 
-@pytest.mark.parametrize("kill_after", range(1, 24, 8))
+@pytest.mark.parametrize("kill_after", sample(range(1, 24, 4), 2))
 def test_killed_at_any_look_it_ends_the_same(tmp_path: Path, kill_after: int) -> None:
     _, undisturbed = ended(tmp_path / "a")
     frozen = freeze(tmp_path / "b", list(EFFECTS), depths=(2,), seeds=8, rule=LOOKS)
@@ -59,7 +60,7 @@ def test_killed_at_any_look_it_ends_the_same(tmp_path: Path, kill_after: int) ->
     st.lists(st.sampled_from([-0.02, -0.003, -0.001, 0.0, 0.02]), min_size=1, max_size=3),
     st.integers(0, 999),
 )
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6 if is_full() else 3, deadline=None)
 def test_the_machine_keeps_its_promises(values: list[float], seed: int) -> None:
     import tempfile
 

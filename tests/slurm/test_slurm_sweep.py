@@ -42,17 +42,21 @@ def test_sixteen_runs_go_as_arrays_and_each_runs_once(cluster: Cluster, user: Us
         assert by_id[row["run_id"]] == row
 
 
-def test_runs_of_a_seed_share_a_node_where_time_is_judged(cluster: Cluster, user: User) -> None:
-    name = write_sweep(user.folder, seeds=3, ladder="none")
-    user.sweepkit("sweep", name, *LAUNCHER)
-    cluster.wait_until_idle()
+def test_runs_of_a_seed_share_a_node_where_time_is_judged_and_are_waited_for(
+    cluster: Cluster, user: User
+) -> None:
+    name = write_sweep(user.folder, seeds=2, ladder="none")
+    done = user.sweepkit("sweep", name, "--wait", *LAUNCHER)
+    assert {row["state"] for row in user.table(name)} == {"complete"}, "it returns when they have ended"
+    assert "complete" in done.stderr
     (array,) = [item for item in user.submissions() if item["tasks"]]
-    assert [len(task) for task in array["tasks"]] == [2] * 3
+    assert [len(task) for task in array["tasks"]] == [2] * 2
     nodes: dict[int, set[str]] = {}
     for row in user.table(name):
         attempt = fsio.read_json(user.results / "runs" / row["run_id"] / "attempts" / "1.json")
         nodes.setdefault(row["seed"], set()).add(attempt["node"])
-    assert len(nodes) == 3 and all(len(of_seed) == 1 for of_seed in nodes.values())
+    assert len(nodes) == 2 and all(len(of_seed) == 1 for of_seed in nodes.values())
+    cluster.wait_until_idle()
 
 
 def test_a_promotion_climbs_by_itself_and_decides_as_one_process_would(cluster: Cluster, user: User) -> None:
@@ -83,14 +87,6 @@ def _without_clocks(path: Path) -> object:
         return path.read_text()
     promotion = json.loads(path.read_text())
     return [(final["variant"], final["outcome"], final["rung"]) for final in promotion["finals"]]
-
-
-def test_waiting_shows_the_runs_and_returns_when_they_have_ended(cluster: Cluster, user: User) -> None:
-    name = write_sweep(user.folder, seeds=1, ladder="none")
-    done = user.sweepkit("sweep", name, "--wait", *LAUNCHER)
-    assert {row["state"] for row in user.table(name)} == {"complete"}
-    assert "complete" in done.stderr
-    cluster.wait_until_idle()
 
 
 def test_a_single_run_and_a_multirun_are_submitted_too(cluster: Cluster, user: User) -> None:
