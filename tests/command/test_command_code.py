@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -10,9 +11,13 @@ from typing import Any
 import pytest
 
 from sweepkit.cli.main import main
+from sweepkit.code import tree
+from sweepkit.config import paths
 from sweepkit.errors import ConfigError
+from sweepkit.launch import code_levels
 from sweepkit.plan import command_files
 from sweepkit.plan.command_plan import CommandPlan
+from sweepkit.report import code_diffs, content
 from sweepkit.results import store
 from sweepkit.sweep import expand, file
 
@@ -61,7 +66,10 @@ def repository(write: Write, tmp_path: Path) -> Write:
 
 
 def plans(name: str) -> dict[str, CommandPlan]:
-    found = {cell.variant: cell.plan for cell in expand.expand_all(file.load(name))}
+    found = {
+        cell.variant: cell.plan
+        for cell in expand.expand_all(code_levels.resolved(file.load(name), paths.results_dir()))
+    }
     return {name: plan for name, plan in found.items() if isinstance(plan, CommandPlan)}
 
 
@@ -69,10 +77,10 @@ def test_a_branch_a_patch_and_a_folder_of_one_change_are_one_program(
     repository: Write, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     branch = plans(repository())
-    assert branch["reference"].program.folder == str(Path.cwd())
+    assert Path(branch["reference"].program.folder).parent == tree.root(paths.results_dir())
     half = Path(branch["idea=half"].program.folder)
     assert f"{RATE} / 2" in (half / "trainer.py").read_text()
-    assert (half / "data" / "a.txt").read_text() == "a" and (half / "data").is_symlink()
+    assert (half / "data" / "a.txt").read_text() == "a" and not (half / "data").is_symlink()
     copy = tmp_path_factory.mktemp("copy")
     (copy / "trainer.py").write_text((half / "trainer.py").read_text())
     for code in ("half.patch", str(copy)):
@@ -103,6 +111,7 @@ def test_levels_run_their_own_program_and_are_looked_up_once(
 ) -> None:
     name = repository()
     assert main(["sweep", name, "launcher=inline"]) == 0
+    assert f"a frozen copy of {tmp_path}: edits there change no run" in capsys.readouterr().out
     table = store.load(name, tmp_path / "results").set_index("variant")
     assert table.loc["idea=words", "val_loss"] == table.loc["reference", "val_loss"]
     assert table.loc["idea=half", "val_loss"] > 1.05 * table.loc["reference", "val_loss"]
@@ -115,6 +124,85 @@ def test_levels_run_their_own_program_and_are_looked_up_once(
     assert main(["sweep", name, "launcher=inline"]) == 0
     for plan in plans(name).values():
         command_files.check(plan.program)
+    capsys.readouterr()
+    assert main(["diff", name, "idea=half"]) == 0
+    assert f"+        {RATE} / 2\n" in capsys.readouterr().out
+    said = {
+        level.text: str(patch)
+        for _, level, patch in code_diffs.of(content.gather(name, tmp_path / "results"))
+    }
+    assert said.keys() == {"half", "words"} and 'class="added"' in said["half"] and "# steps" in said["words"]
+
+
+def losses(name: str) -> dict[str, float]:
+    table = store.load(name, paths.results_dir())
+    return {str(run): float(loss) for run, loss in zip(table["run_id"], table["val_loss"], strict=True)}
+
+
+def test_what_is_edited_in_mid_sweep_changes_nothing(repository: Write, tmp_path: Path) -> None:
+    name = repository(seeds=[1, 2])
+    assert main(["sweep", name, "launcher=inline"]) == 0
+    before = losses(name)
+    for run_id in before:
+        shutil.rmtree(tmp_path / "results" / "runs" / run_id)
+    edit(RATE, "raise SystemExit('edited')")
+    Path("data/a.txt").unlink()
+    git("branch", "-D", "half", "words")
+    assert main(["resume", name]) == 0
+    assert losses(name) == before
+    shutil.rmtree(next((tmp_path / "results" / "runs").iterdir()))
+    assert main(["sweep", name, "launcher=inline"]) == 0  # planned again
+    assert losses(name) == before
+
+
+def test_what_is_live_is_said_and_what_leaves_the_copy_is_refused(
+    repository: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path(".gitignore").write_text("data/\nresults/\nsweeps/\nvocabulary.json\n")
+    Path("vocabulary.json").write_text("{}")
+    elsewhere = tmp_path.parent / "corpus.txt"
+    elsewhere.write_text("text")
+    name = repository(inputs=[str(elsewhere)])
+    assert main(["plan", f"sweep={name}"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"live, not frozen: data, sweeps, vocabulary.json, {elsewhere}" in said
+    copy = Path(plans(name)["reference"].program.folder)
+    assert (copy / "vocabulary.json").is_symlink() and not (copy / "results").exists()
+    before = plans(name)["reference"].run_id
+    elsewhere.write_text("edited")
+    assert plans(name)["reference"].run_id != before
+    for wrong in ({"inputs": ["../corpus.txt"]}, {"command": ["python", str(tmp_path / "trainer.py")]}):
+        with pytest.raises(ConfigError, match="write "):
+            plans(repository(**wrong))
+
+
+def test_levels_are_judged_again_and_amended(
+    write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Runs of a shell script, whose code alone says which is better."""
+    (tmp_path / "run.sh").write_text('echo "{\\"val_loss\\": 1.0$2}" > "$1/result.json"\n')
+    better = (tmp_path / "run.sh").read_text().replace("1.0$2", "0.5$((7 - $2))")
+    (tmp_path / "better").mkdir()
+    (tmp_path / "better" / "run.sh").write_text(better)
+    (tmp_path / "same").mkdir()
+    (tmp_path / "same" / "run.sh").write_text("# words\n" + (tmp_path / "run.sh").read_text())
+    name = write(
+        command=["sh", "run.sh", "{run_dir}", "{seed}"], seeds=[1, 2, 3, 4, 5],
+        params=None, resume=None, ladder=None,
+        axes={"idea": {"better": {"code": "better"}, "same": {"code": "same"}}},
+    )  # fmt: skip
+    assert main(["promote", name, "launcher=inline"]) == 0, capsys.readouterr()
+    (tmp_path / "better" / "run.sh").unlink()
+    (tmp_path / "run.sh").unlink()
+    capsys.readouterr()
+    assert main(["promote", name, "--replay", "decision.min_effect=0.9"]) == 0
+    assert "1 of 2 decisions would have been different" in " ".join(capsys.readouterr().out.split())
+    amend = ["--amend-to", "10", "--amend-variant", "idea=same"]
+    assert main(["promote", name, *amend, "launcher=inline"]) == 0
+    table = store.load(name, tmp_path / "results")
+    added = table[table["rung"].str.contains("amendment")]
+    assert len(added) == 10 and set(added["state"]) == {"complete"}
+    assert set(added["variant"]) == {"reference", "idea=same"}
 
 
 def test_a_promotion_decides_on_code_whose_program_tells_no_steps(

@@ -7,9 +7,13 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from sample import is_full
 from sweepkit.analysis import bar, fit
 from sweepkit.cli.main import main
+from sweepkit.results.others import source, values
 
 
 def imported(path: Path, text: str, *more: str) -> int:
@@ -104,3 +108,59 @@ def test_numbers_that_no_fit_can_be_asked_with(wrong: dict[str, float]) -> None:
     frame = pd.DataFrame({"lr": LEVELS, "loss": [3.0, 2.9, 2.8, 2.7, 2.8, 2.9, 3.0]})
     with pytest.raises(Exception, match=f"--{next(iter(wrong))}"):
         fit(frame, loss="loss", axis="lr", **wrong)
+
+
+@pytest.mark.parametrize(
+    ("mark", "cells", "expected"),
+    [
+        (";", ["1.234,56", "987,1", "1.234"], [1234.56, 987.1, 1234.0]),
+        ("\t", ["1.234.567,5", "0,5", "0.912"], [1234567.5, 0.5, 0.912]),
+        (";", ["1.234", "0,5", "2"], [1.234, 0.5, 2.0]),  # nothing tells that points are of thousands
+    ],
+)
+def test_points_of_thousands(mark: str, cells: list[str], expected: list[float], tmp_path: Path) -> None:
+    path = tmp_path / "deutsch.csv"
+    path.write_text(
+        "".join(f"{name}{mark}{cell}\n" for name, cell in zip("nabc", ["loss", *cells], strict=True))
+    )
+    assert values.typed(source.read(str(path)))["loss"].tolist() == expected
+
+
+def test_a_bar_for_a_table_without_groups_says_how_to_name_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "runs.csv"
+    path.write_text("entry,loss\na,2.9\n")
+    assert main(["verdict", "--runs", str(path), "--target", "3"]) == 2
+    assert "--variant COLUMN --map COLUMN=val_bpb" in capsys.readouterr().err
+
+
+CELLS = st.one_of(
+    st.sampled_from(
+        ["", "NaN", "inf", "-", "1e999", "1.234,5", '"', "é", "\x00", "a\nb", "9" * 400, "true", "[]"]
+    ),
+    st.floats().map(str),
+    st.text(max_size=4),
+)
+HEADS = st.sampled_from(
+    ["variant", "seed", "val_bpb", "run_id", "state", "num_steps", "depth", "lr", "", "\ufeff"]
+)
+
+
+@given(st.lists(HEADS, min_size=1, max_size=5), st.data())
+@settings(max_examples=500 if is_full() else 15, deadline=None, suppress_health_check=list(HealthCheck))
+def test_odd_tables_are_read_or_refused_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], heads: list[str], data: st.DataObject
+) -> None:
+    rows = data.draw(st.lists(st.lists(CELLS, min_size=len(heads), max_size=len(heads)), max_size=5))
+    mark, suffix = data.draw(st.sampled_from([(",", "csv"), ("\t", "tsv"), (";", "csv"), ("{", "jsonl")]))
+    text = mark.join(heads) + "\n" + "".join(f"{mark.join(row)}\n" for row in rows)
+    raw = text.encode("utf-8", "surrogatepass")
+    path = tmp_path / f"odd.{suffix}"
+    path.write_bytes(raw[: data.draw(st.integers(0, len(raw)))])
+    for command in (["import", str(path), "--replace"], ["verdict", "--runs", str(path), "--reference", "a"]):
+        capsys.readouterr()
+        code = main(command)
+        err = capsys.readouterr().err
+        assert code in (0, 1, 2, 3) and (code != 2 or err.startswith("sweepkit: ")), err
+        assert err.count("\n") <= 1, err

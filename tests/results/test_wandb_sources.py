@@ -120,3 +120,13 @@ def test_a_charts_export_has_a_row_a_run(tmp_path: Path) -> None:
         ("b - 1", 2.0, 0),
     ]
     assert len(results.curves("t")) == 3
+
+
+def test_a_grouped_chart_has_means_and_no_noise(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "groups.csv"
+    names = [f"{name} - val_bpb{end}" for name in ("lr: 0.1", "lr: 0.2") for end in ("", "__MIN", "__MAX")]
+    path.write_text(",".join(["Step", *names]) + "\n0,3,2,4,3,3,3\n1,1.5,1,2,1.4,1.3,1.5\n")
+    assert main(["import", str(path), "--reference", "lr: 0.1", "decision.min_effect=0"]) == 0
+    assert "nothing tells how many they are" in " ".join(capsys.readouterr().out.split())
+    assert dict(results.load("groups")[["variant", "val_bpb"]].to_numpy()) == {"lr: 0.1": 1.5, "lr: 0.2": 1.4}
+    assert main(["verdict", "--runs", "groups"]) == 3

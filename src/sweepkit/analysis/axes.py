@@ -103,12 +103,19 @@ def wall_clock(
     if names is None:
         names = [name for name in dict.fromkeys(labels) if not is_reference(name, reference)]
     same_work = _same_work(rows, reference)
+    rows = rows[[name for name in READ if name in rows]]  # of many variants rows are taken many times
+    places = labels.groupby(labels, sort=False).indices
+    of_reference = [
+        place for name, own in places.items() if is_reference(str(name), reference) for place in own
+    ]
     found = {}
     for name in names:
+        mine = rows.iloc[places.get(name, [])]
+        both = rows.iloc[np.sort([*of_reference, *places.get(name, [])]).astype(int)]
         is_read = "median_step_time_s" in rows and (told or name not in same_work)
-        timed = step_time.compare(rows, name, alpha, reference) if is_read else None
+        timed = step_time.compare(both, name, alpha, reference) if is_read else None
         timed = timed or StepTime(Effect.unknown(name, 1.0 - 2.0 * alpha))
-        longer = _log_mean(rows[labels == name]) - _log_mean(rows[labels == reference])
+        longer = _log_mean(mine) - _log_mean(rows.iloc[places.get(reference, [])])
         effect = timed.effect if math.isnan(longer) else timed.effect.shifted(longer)
         found[name] = _wall_clock(replace(timed, effect=effect), demand, margin, alpha, name in same_work)
     return found

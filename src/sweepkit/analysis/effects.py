@@ -201,9 +201,7 @@ def _related(found: list[Effect], spread: Spread, reference: str, beside: Groups
     rho: dict[str, float] = {}
     paired = [item.variant for item in found if item.method == POOLED and item.p is not None]
     if len(paired) > 1 and spread.kind is Kind.equal:
-        covariance = spread.fit.covariance(paired, reference)
-        scale = np.sqrt(np.diag(covariance))
-        rho |= dict(zip(paired, (covariance / np.outer(scale, scale)).min(axis=1), strict=True))
+        rho |= spread.fit.smallest_correlations(paired, reference)
     elif len(paired) > 1:
         rho |= spread.correlations(paired, reference)
     unpaired = [item.variant for item in found if item.method == ONE_WAY and item.p is not None]

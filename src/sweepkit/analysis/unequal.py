@@ -19,6 +19,7 @@ The levels were chosen in simulation: they trade power where noise is equal for 
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -68,24 +69,25 @@ class Spread:
         """Variance of the estimate of ``variant - reference``; None where it does not exist."""
         if self.fit.contrast(variant, reference) is None:
             return None
-        weights = self.fit.weights(variant, reference)
-        by_variance: dict[Variance, float] = {}
-        for name, weight_r in weights.items():
-            found = self.variances[name]
-            by_variance[found] = by_variance.get(found, 0.0) + found.value * float(weight_r @ weight_r)
-        total = math.fsum(by_variance.values())
-        return Variance(total, total**2 / sum(part**2 / one.df for one, part in by_variance.items()))
+        place_v, distinct = self._kinds
+        weight_k = np.bincount(place_v, weights=self.fit.squared_weights(variant, reference))
+        parts = [weight * one.value for weight, one in zip(weight_k, distinct, strict=True)]
+        total = math.fsum(parts)
+        return Variance(
+            total, total**2 / sum(part**2 / one.df for part, one in zip(parts, distinct, strict=True))
+        )
+
+    @functools.cached_property
+    def _kinds(self) -> tuple[list[int], list[Variance]]:
+        """The place of every variant's variance among those that differ; and these."""
+        places: dict[Variance, int] = {}
+        place_v = [places.setdefault(self.variances[name], len(places)) for name in self.fit.parts]
+        return place_v, list(places)
 
     def correlations(self, variants: Sequence[str], reference: str) -> dict[str, float]:
         """Variant → the smallest correlation of its comparison with another's."""
-        sd_q = np.concatenate(
-            [np.full(part.n, math.sqrt(self.variances[name].value)) for name, part in self.fit.parts.items()]
-        )
-        weight_vq = [np.concatenate(list(self.fit.weights(name, reference).values())) for name in variants]
-        scaled_vq = np.asarray(weight_vq) * sd_q
-        scaled_vq /= np.linalg.norm(scaled_vq, axis=1, keepdims=True)
-        smallest_v = (scaled_vq @ scaled_vq.T).min(axis=1)
-        return dict(zip(variants, map(float, smallest_v), strict=True))
+        variances = {name: self.variances[name].value for name in self.fit.parts}
+        return self.fit.smallest_correlations(variants, reference, variances)
 
 
 def spread(
@@ -145,11 +147,10 @@ def moderated(variances: Mapping[str, Variance], reference: str) -> dict[str, Va
 def _own_variances(fit: TwoWay, values: Sequence[float]) -> dict[str, Variance]:
     """Variant → the residual variance that goes with it."""
     found = {}
-    for name in fit.parts:
-        rest = noise.without(fit, name, values)
-        df = fit.df - rest.df
+    for name, (rest_sse, rest_df) in fit.without_each(values).items():
+        df = fit.df - rest_df
         if df > 0:
-            found[name] = Variance(max(fit.sse - rest.sse, 0.0) / df, float(df))
+            found[name] = Variance(max(fit.sse - rest_sse, 0.0) / df, float(df))
     return found
 
 

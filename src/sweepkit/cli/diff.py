@@ -22,7 +22,7 @@ examples:
   sweepkit diff ideas idea=dyt                 the patch of one, as it was frozen
   sweepkit diff ideas idea=dyt | git apply     it, on the checkout
 
-A patch is against the reference's tree and has files of src/sweepkit and conf alone.
+A patch is against the reference's code: of src/sweepkit and conf, or of a command's folder.
 """
 
 
@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     found = {
         cell.variant: level
         for cell in sweep.cells
-        if sweep.code and (level := sweep.code.level(cell.own.config.code)) is not None
+        if sweep.code and (level := sweep.code.level(cell.code)) is not None
     }
     if not found:
         raise invalid("sweep", name, "have a level that is code", "see docs/ideas_are_code.md")

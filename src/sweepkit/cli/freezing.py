@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from sweepkit.cli import no_effect, running
+from sweepkit.cli import no_effect, plan_command, running
 from sweepkit.code.levels import Code
 from sweepkit.config.choices import DatasetKind, LauncherKind
 from sweepkit.launch import budget, named
 from sweepkit.plan import epochs, text
-from sweepkit.plan.command_plan import Plan
+from sweepkit.plan.command_plan import CommandPlan, Plan
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.printable import counted, printable
 from sweepkit.sweep import frozen, frozen_head, sealed_text, tested
@@ -99,6 +99,9 @@ def introduce(frozen: Frozen) -> None:
     print(f"{frozen.name}: {describe(frozen.cells)}; frozen in {where}")
     for sentence in frozen.seen.sentences:
         print(sentence)
+    if isinstance(plan := frozen.cells[0].plan, CommandPlan):
+        for line in plan_command.frozen_of(plan.program, frozen.code):
+            print(printable(line))
     if levels := frozen.cells[0].levels:
         print(f"reference: {', '.join(f'{axis}={level}' for axis, level in levels.items())}")
     base = [*frozen.ladder_base, *frozen.base, *frozen.overrides]

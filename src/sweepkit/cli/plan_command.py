@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sweepkit.cli import running
+from sweepkit.code.levels import Code
 from sweepkit.plan import command_words
 from sweepkit.plan.command_plan import CommandPlan, Program
 from sweepkit.printable import counted
@@ -35,10 +36,19 @@ def show(sweep: SweepFile, cells: Sequence[Cell]) -> None:
         several if len({cell.rung for cell in cells}) > 1 else f"{counted(len(cells), 'run')} in all",
         f"the first: {started}",
         f"in {running.shown(Path(program.folder))}; program {program.code}{_inputs(program)}",
+        *frozen_of(program, sweep.trees.code if sweep.trees else None),
         f"{program.metric.name} from {_where(program)}; {_goes_on(program)}; seeds are {sweep.seeds_mean}",
         "nobody knows before what a command takes: no hours, memory or disk are estimated",
     ):
         console.print(line, markup=False)
+
+
+def frozen_of(program: Program, code: Code | None) -> list[str]:
+    """What a program was frozen of, and what of it may still change under a run."""
+    live = [*(code.reference.live if code else ()), *command_words.outside(program)]
+    of = [f"a frozen copy of {code.reference.text}: edits there change no run"] if code else []
+    remedy = "what decides a number belongs under inputs, where an edit is refused"
+    return [*of, *([f"live, not frozen: {', '.join(live)} ({remedy})"] if live else [])]
 
 
 def _inputs(program: Program) -> str:

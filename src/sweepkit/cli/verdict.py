@@ -86,6 +86,7 @@ def _against_target(args: argparse.Namespace, runs: pd.DataFrame, said: Imported
     given = said.settings(args.overrides) if said else args.overrides
     rule = DecisionRule.amended(["decision.min_effect=0", f"decision.alpha={target.ALPHA}", *given])
     if said is None:
+        _check_grouped(args.runs, runs, rule)
         runs = _with_states(runs, rule)
     sigma = _noise("--sigma", args.sigma) if args.sigma else None
     found = target.judge(runs, args.target, sigma, rule, args.variant)
@@ -100,6 +101,18 @@ def _against_target(args: argparse.Namespace, runs: pd.DataFrame, said: Imported
     side = "above" if rule.is_higher_better else "below"
     console.print(f"shown to be {side} {args.target:g}: {', '.join(better) or 'none'}", style="bold")
     return _STATUS[found.outcome.value]
+
+
+def _check_grouped(where: str, runs: pd.DataFrame, rule: DecisionRule) -> None:
+    """Which runs are one group, and what is measured, only an import can be told."""
+    missing = [name for name in ("variant", rule.metric) if name not in runs]
+    if missing:
+        options = {"variant": "--variant COLUMN", rule.metric: f"--map COLUMN={rule.metric}"}
+        told = " ".join(options[name] for name in missing)
+        contract = f"be a column of {Path(where).name} (it has {', '.join(map(str, runs.columns))})"
+        raise invalid(
+            " and ".join(missing), None, contract, f"sweepkit import {where} {told}, and --runs its name"
+        )
 
 
 def _with_states(runs: pd.DataFrame, rule: DecisionRule) -> pd.DataFrame:

@@ -15,7 +15,7 @@ from sweepkit.printable import counted
 #: Where text becomes rows, and losses numbers.
 _MEASURING = ("src/sweepkit/data/", "src/sweepkit/training/evaluation.py", "src/sweepkit/results/")
 #: Files of a sweep's own folder.
-PATCHES = "tree_*.patch"
+PATCHES = "*.patch"
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class Level:
         commits: of a ref, those that it adds, as ``1234567 subject``.
         files: path → lines added and removed.
         left_out: paths that it changes elsewhere, which are not applied.
+        live: of a command's program, paths that are links to where they are, and may change.
     """
 
     text: str
@@ -40,6 +41,7 @@ class Level:
     commits: tuple[str, ...] = ()
     files: dict[str, tuple[int, ...]] | None = None
     left_out: tuple[str, ...] = ()
+    live: tuple[str, ...] = ()
 
     @property
     def in_words(self) -> str:
@@ -59,8 +61,9 @@ class Level:
         """``in_words``, of a ref also its commits, what is left out, and what it should not have touched."""
         commits = f"; {', '.join(self.commits)}" if self.commits else ""
         out = f"; not of the package or conf: {', '.join(self.left_out)}" if self.left_out else ""
+        live = f"; live, not frozen: {', '.join(self.live)}" if self.live else ""
         warning = f"; {self.measuring}" if self.measuring else ""
-        return f"{self.in_words} ({self.tree}{commits}{out}{warning})"
+        return f"{self.in_words} ({self.tree}{commits}{out}{live}{warning})"
 
 
 @dataclass(frozen=True)
@@ -71,15 +74,17 @@ class Code:
     levels: tuple[Level, ...] = ()
 
     def level(self, name: str | None) -> Level | None:
-        """The level of a tree, or of none."""
-        return next((item for item in self.levels if item.tree == name), None)
+        """The level of a tree, or of what it was frozen of; None of the reference's."""
+        return next((item for item in self.levels if name in (item.tree, item.text)), None)
 
 
 def write_patches(code: Code, trees: Path, sweep_dir: Path) -> None:
     """Write what every level changes into a sweep's folder."""
-    base = tree.find(trees, code.reference.tree)
     for level in code.levels:
-        text = patch.between(base, tree.find(trees, level.tree))
+        if tree.is_id(level.tree):
+            text = patch.between(*(tree.find(trees, name) for name in (code.reference.tree, level.tree)))
+        else:  # a command's program
+            text = patch.of_texts(*(patch.texts(trees / name) for name in (code.reference.tree, level.tree)))
         fsio.write_text(patch_path(sweep_dir, level.tree), text)
 
 

@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 from sweepkit.code import git, tree
 from sweepkit.code.git import GitError
 from sweepkit.errors import invalid
+from sweepkit.plan import command_files
 
 #: Files that say what is installed.
 DEPENDENCIES = ("pyproject.toml", "constraints.txt")
@@ -112,12 +113,25 @@ def between(old: Path, new: Path) -> str:
     Args:
         old, new: as they are kept, or laid out as a checkout.
     """
-    before, after = _texts(old), _texts(new)
+    return of_texts(_texts(old), _texts(new))
+
+
+def of_texts(before: Mapping[str, bytes], after: Mapping[str, bytes]) -> str:
+    """``between`` of files by their paths. Raises ConfigError for a change that is no text."""
     parts: list[str] = []
     for path in sorted(before.keys() | after.keys()):
         if before.get(path) != after.get(path):
             parts.append(_one(path, *(_decoded(path, side.get(path)) for side in (before, after))))
     return "".join(parts)
+
+
+def texts(folder: Path) -> dict[str, bytes]:
+    """Path → content of the files of a command's frozen program; links to live ones are none of it."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in command_files.files(folder)
+        if not path.is_symlink()
+    }
 
 
 def counts(text: str) -> dict[str, tuple[int, int]]:

@@ -1,64 +1,128 @@
-"""The program of any command as a level: what a git ref, a patch or a folder makes of the one that is there.
+"""The program of any command, frozen: the reference's, and what a git ref, a patch or a folder makes of it.
 
-A copy of the program's folder, without what git ignores, with the changes on top; inputs are links to where
-they are. It is kept beside the other frozen trees, named by its content, and the runs of the level start in
-it. A ref brings what it changes since its merge base with the last commit.
+A copy of the folder that the command is started in, kept beside the other frozen trees and named by its
+content; runs start in it, so that an edit of the folder changes nothing. Copied are the program's files, what
+git has of the folder (without git, what is small) and inputs that are not large. Everything else is a link to
+where it is, and live: large files, what git ignores, an environment. A ref brings what it changes since its
+merge base with the last commit.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from sweepkit import fsio
-from sweepkit.code import git, refs
+from sweepkit.code import git, patch, refs
 from sweepkit.code.git import GitError
+from sweepkit.code.levels import Level
+from sweepkit.config import paths
 from sweepkit.errors import invalid
 from sweepkit.plan import command_files
 
 _PREFIX = "program_"
 _AS_IT_IS = ("--no-ext-diff", "--no-textconv", "--no-color", "--no-renames", "--full-index", "--binary")
+#: Bytes of a file that is no source, and of an input, up to which they are copied.
+_MOST_OF_A_FILE, _MOST_OF_AN_INPUT = 8 << 20, 256 << 20
+#: What a copy has no use for.
+_LEFT_OUT = (".git", "__pycache__")
 
 
-def frozen(where: str, text: str, folder: Path, inputs: Sequence[str], trees: Path) -> Path:
-    """The folder of a level's program, made if it is not there yet.
+def reference(folder: Path, inputs: Sequence[str], trees: Path) -> Level:
+    """The program that is there, copied.
 
     Args:
-        where: the place it was named in, for errors.
-        text: a git ref, a patch or a folder, seen from the current folder.
         folder: where the command is started.
         inputs: of the command, as written.
         trees: holds all frozen code.
 
     Raises:
+        ConfigError: there is no such folder or input, or an input lies beside it.
+    """
+    command_files.code(folder)  # raises
+    command_files.inputs(folder, inputs)
+    for name in inputs:
+        if not Path(name).is_absolute() and ".." in Path(name).parts:
+            contract = (
+                "lie in the command's folder, or be a whole path, for the program is started from a copy"
+            )
+            raise invalid("inputs", name, contract, f"write {(folder / name).resolve()}")
+    with _scratch(trees) as work:
+        _copy(folder, work, inputs)
+        name, live = _kept(work, trees, _live(folder, work))
+    return Level(str(folder), name, "here", live=live)
+
+
+def level(where: str, text: str, folder: Path, base: Path, inputs: Sequence[str], trees: Path) -> Level:
+    """A level's program.
+
+    Args:
+        where: the place it was named in, for errors.
+        text: a git ref, a patch or a folder, seen from the current folder.
+        folder: where the command is started.
+        base: the reference's copy.
+        inputs, trees: as for ``reference``.
+
+    Raises:
         ConfigError: it is none of these, does not apply, or changes nothing.
     """
-    source, change = folder, b""
-    if Path(text).is_dir():
-        source = Path(text).resolve()
-    elif Path(text).is_file():
-        change = Path(text).read_bytes()
-    else:
-        change = _of_ref(where, text, folder)
+    source = Path(text).resolve() if Path(text).is_dir() else None
+    change = (
+        b"" if source else Path(text).read_bytes() if Path(text).is_file() else _of_ref(where, text, folder)
+    )
+    with _scratch(trees) as work:
+        if source:
+            _copy(source, work, inputs)
+            links = _live(source, work)
+            for name in inputs:  # what it has not is the reference's
+                if not Path(name).is_absolute() and not (work / name).exists() and name not in links:
+                    _bring(base / name, work / name)
+        else:
+            shutil.copytree(
+                base, work, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True
+            )
+            links = {}
+            _apply(where, text, change, work)
+        if _content(work, inputs) == _content(base, inputs):
+            contract = "change a file of the program"
+            raise invalid(where, text, contract, "check which branch or file it is, or leave it out")
+        name, live = _kept(work, trees, links)
+    changed: dict[str, tuple[int, ...]] = {
+        **patch.counts(patch.of_texts(patch.texts(base), patch.texts(trees / name)))
+    }
+    kind = "folder" if source else "patch" if Path(text).is_file() else "ref"
+    return Level(text, name, kind, files=changed, live=live)
+
+
+@contextlib.contextmanager
+def _scratch(trees: Path) -> Iterator[Path]:
     fsio.make_folder(trees)
     scratch = fsio.make_temporary(trees / _PREFIX)
     try:
-        work = scratch / "work"
-        _copy(source, work, [(folder / name).resolve() for name in inputs])
-        if change:
-            _apply(where, text, change, work)
-        if command_files.code(work) == command_files.code(folder):
-            contract = "change a file of the program"
-            raise invalid(where, text, contract, "check which branch or file it is, or leave it out")
-        name = _PREFIX + command_files.digest(work)
-        _link(folder, work, inputs)
-        if not (trees / name).exists():
-            work.rename(trees / name)
-        return trees / name
+        (scratch / "work").mkdir()
+        yield scratch / "work"
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _kept(work: Path, trees: Path, links: dict[str, Path]) -> tuple[str, tuple[str, ...]]:
+    """Move a copy among the trees: its name, and what in it is a link that a run may see change."""
+    for name, target in links.items():
+        (work / name).parent.mkdir(parents=True, exist_ok=True)
+        (work / name).symlink_to(target)
+    found = {
+        path.relative_to(work).as_posix(): str(path.readlink())
+        for place, folders, files in os.walk(work)
+        for path in (Path(place, name) for name in (*folders, *files))
+        if path.is_symlink()
+    }
+    name = _PREFIX + fsio.digest([command_files.digest(work), found])[:16]
+    with contextlib.suppress(OSError):  # it is there, or somebody else was first
+        work.rename(trees / name)
+    return name, tuple(sorted(path for path in found if not any(part[0] == "." for part in Path(path).parts)))
 
 
 def _of_ref(where: str, text: str, folder: Path) -> bytes:
@@ -79,17 +143,57 @@ def _of_ref(where: str, text: str, folder: Path) -> bytes:
     return change
 
 
-def _copy(source: Path, work: Path, inputs: Sequence[Path]) -> None:
-    """What git has of a folder, or all of it where git has nothing; inputs are linked instead."""
-    files = list(command_files.files(source))
+def _copy(source: Path, work: Path, inputs: Sequence[str]) -> None:
+    """The program's files, what git has beside them, and inputs that are not large."""
+    listed = None
     with contextlib.suppress(GitError):
         listed = set(git.lines(source, "ls-files", "--cached", "--others", "--exclude-standard"))
-        files = [path for path in files if path.relative_to(source).as_posix() in listed]
-    for path in files:
-        if not any(path.resolve().is_relative_to(item) for item in inputs):
-            target = work / path.relative_to(source)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(path, target)
+    own = [source / name for name in inputs if not Path(name).is_absolute() and (source / name).exists()]
+    large = [path for path in own if _size(path) > _MOST_OF_AN_INPUT]
+    for path in command_files.files(source):
+        is_kept = command_files.is_source(path) or (
+            (listed is None or path.relative_to(source).as_posix() in listed)
+            and path.stat().st_size <= _MOST_OF_A_FILE
+        )
+        if is_kept and not any(path.is_relative_to(item) for item in large):
+            _bring(path, work / path.relative_to(source))
+    for path in own:
+        if path not in large:
+            _bring(path, work / path.relative_to(source))
+
+
+def _bring(path: Path, target: Path) -> None:
+    """A copy of a file or a folder; of a link what it points to, where that is a file."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_symlink() and path.is_dir():
+        target.symlink_to(path.resolve())
+    elif path.is_dir():
+        shutil.copytree(path, target, dirs_exist_ok=True)
+    else:
+        shutil.copy2(path, target)
+
+
+def _live(source: Path, work: Path) -> dict[str, Path]:
+    """Path → where it is, of what a folder has and its copy has not."""
+    found: dict[str, Path] = {}
+    for path in sorted(source.iterdir()):
+        if path.name in _LEFT_OUT or path.resolve() == paths.results_dir():
+            continue
+        copied = work / path.name
+        if not copied.exists():
+            found[path.name] = path.absolute()
+        elif path.is_dir() and not path.is_symlink() and not copied.is_symlink():
+            found |= {f"{path.name}/{name}": place for name, place in _live(path, copied).items()}
+    return found
+
+
+def _content(folder: Path, inputs: Sequence[str]) -> object:
+    return command_files.code(folder), command_files.inputs(folder, inputs)
+
+
+def _size(path: Path) -> int:
+    every = path.rglob("*") if path.is_dir() else [path]
+    return sum(item.stat().st_size for item in every if item.is_file())
 
 
 def _apply(where: str, text: str, change: bytes, work: Path) -> None:
@@ -99,11 +203,3 @@ def _apply(where: str, text: str, change: bytes, work: Path) -> None:
         said = str(error).replace("error: ", "")
         contract = f"apply to the program that is here ({said})"
         raise invalid(where, text, contract, "rebase the branch, or write the patch anew") from None
-
-
-def _link(folder: Path, work: Path, inputs: Sequence[str]) -> None:
-    for name in inputs:
-        target = work / name
-        if not Path(name).is_absolute() and not target.exists():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.symlink_to((folder / name).resolve())

@@ -25,7 +25,7 @@ from sweepkit.code.planner import FIELD, Trees
 from sweepkit.config import commits
 from sweepkit.config.schema import RunConfig
 from sweepkit.errors import FrozenPlanError, SweepkitError, invalid
-from sweepkit.launch import probe
+from sweepkit.launch import command_code, probe
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.sweep import frozen, frozen_head, set_fields, tuning
 from sweepkit.sweep.file import SweepFile
@@ -42,7 +42,7 @@ def resolved(sweep: SweepFile, results_dir: Path) -> SweepFile:
         FrozenPlanError: the sweep was frozen without one of them.
     """
     if sweep.command:
-        return sweep
+        return command_code.resolved(sweep, results_dir)
     written = _written(sweep)
     names = (sweep.name, tuning.name_of(sweep.name)) if sweep.tune else (sweep.name,)
     name = next((name for name in names if frozen_head.found(results_dir / name)), sweep.name)

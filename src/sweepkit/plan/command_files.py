@@ -30,7 +30,12 @@ def code(folder: Path) -> str:
     """16 hex digits of the program's files in a folder. Raises ConfigError where there is no such folder."""
     if not folder.is_dir():
         raise errors.invalid("folder", str(folder), "be a folder", "name the one that the command starts in")
-    return _digest(folder, (path for path in files(folder) if path.suffix.lower() in _SUFFIXES))
+    return _digest(folder, filter(is_source, files(folder)))
+
+
+def is_source(path: Path) -> bool:
+    """Whether a file is written in a programming language."""
+    return path.suffix.lower() in _SUFFIXES
 
 
 def files(folder: Path) -> Iterator[Path]:

@@ -9,7 +9,7 @@ from string import Formatter
 
 from sweepkit import errors
 from sweepkit.config.facts import spelled
-from sweepkit.plan.command_plan import CommandPlan
+from sweepkit.plan.command_plan import CommandPlan, Program
 
 #: Placeholders that every command has beside its parameters.
 SEED, RUN_DIR, RUN_ID = "seed", "run_dir", "run_id"
@@ -69,6 +69,12 @@ def words(plan: CommandPlan, run_dir: Path) -> list[str]:
     given = {SEED: str(plan.seed), RUN_DIR: str(run_dir), RUN_ID: plan.run_id}
     values = {name: spelled(value) for name, value in plan.params.items()} | given
     return [word.format_map(values) for word in plan.program.command]
+
+
+def outside(program: Program) -> list[str]:
+    """Words of the command, and inputs, that are whole paths of something, which is not frozen."""
+    words = dict.fromkeys([*program.command[1:], *program.inputs])
+    return [word for word in words if Path(word).is_absolute() and Path(word).exists()]
 
 
 def shown(command: Sequence[str]) -> str:

@@ -191,18 +191,16 @@ def _transfer(rows: pd.DataFrame, verdicts: Sequence[Verdict]) -> list[TransferR
         rung: None if "depth" not in group or group["depth"].isna().all() else int(group["depth"].iloc[0])
         for rung, group in rows.groupby("rung")
     }
-    names = dict.fromkeys(verdict.variant for verdict in verdicts)
+    of_variant: dict[str, list[Verdict]] = {}
+    for verdict in verdicts:
+        of_variant.setdefault(verdict.variant, []).append(verdict)
     # who ran the rest of them deeper too has selected nobody
     deepest = max(depths, key=lambda rung: depths[rung] or 0)
-    is_selected = {verdict.variant for verdict in verdicts if verdict.rung == deepest} != set(names)
+    is_selected = {verdict.variant for verdict in verdicts if verdict.rung == deepest} != set(of_variant)
     return [
         row
-        for name in names
+        for own in of_variant.values()
         for row in transfer.story(
-            [
-                (verdict.rung, depths[verdict.rung], verdict.followed, is_selected)
-                for verdict in verdicts
-                if verdict.variant == name
-            ]
+            [(verdict.rung, depths[verdict.rung], verdict.followed, is_selected) for verdict in own]
         )
     ]

@@ -20,7 +20,7 @@ def of(content: Content) -> Iterator[tuple[str, Level, Markup | None]]:
     if (frozen := content.frozen) is None or frozen.code is None:
         return
     outcomes = {verdict.variant: f"{verdict.outcome.value} on {verdict.rung}" for verdict in content.verdicts}
-    of_variant = {cell.variant: cell.own.config.code for cell in frozen.cells}
+    of_variant = {cell.variant: cell.code for cell in frozen.cells}
     for variant, name in of_variant.items():
         if (level := frozen.code.level(name)) is not None:
             said = " · ".join(filter(None, (variant, level.in_words, outcomes.get(variant))))

@@ -6,6 +6,7 @@ terminal and ``html.py`` on the page, so that both always show the same numbers.
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -165,7 +166,7 @@ def groups(frame: pd.DataFrame, metric: str, most: int = 40) -> Sheet:
     """
     sheet = Sheet(("variant", ">runs", ">complete", f">{metric} ± SD", ">steps"), optional=("steps",))
     by_name = frame.groupby("variant", sort=False)
-    for name, group in list(by_name)[:most]:
+    for name, group in itertools.islice(by_name, most):
         done = group[group["state"] == "complete"]
         found = done[metric].dropna()
         spread = f" ± {found.std():.5f}" if len(found) > 1 else ""

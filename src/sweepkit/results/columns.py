@@ -196,7 +196,13 @@ RUN_COLUMNS: tuple[Column, ...] = (
         "runs that the machine could train at a time: the launch's workers, in a Slurm task times how many "
         "tasks of its size the node has cores for; wall clock is compared among equals only",
     ),
-    Column("code", TEXT, "", NO, "the tree that its code was frozen as, where its level is code"),
+    Column(
+        "code",
+        TEXT,
+        "",
+        NO,
+        "what its code was frozen as, where its level is code: a tree, of a command what was named",
+    ),
     Column(
         "sources", TEXT, "", NO, "digest of the code that computed it; compare equals, or what was accepted"
     ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from sweepkit.plan.command_plan import Plan, own
+from sweepkit.plan.command_plan import CommandPlan, Plan, own
 from sweepkit.plan.run_plan import RunPlan
 
 #: Roles of a cell.
@@ -30,6 +30,11 @@ class Cell:
     def own(self) -> RunPlan:
         """The plan, where it is known to be of this package's trainer."""
         return own(self.plan)
+
+    @property
+    def code(self) -> str | None:
+        """What its code was frozen as, of a command what it was frozen of; None: it is the reference's."""
+        return self.plan.program.of or None if isinstance(self.plan, CommandPlan) else self.plan.config.code
 
     @property
     def label(self) -> str:

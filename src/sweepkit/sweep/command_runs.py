@@ -1,14 +1,12 @@
 """From a sweep file with a command to its cells: variants × rungs × seeds, each a CommandPlan.
 
-Levels and rungs set parameters; a level may also be code, a program of its own (``code/program.py``) that is
-looked up once: a sweep that is frozen knows it. Everything is checked before anything is frozen or started.
+Levels and rungs set parameters; a level may also be code, a program of its own. Which folder each starts in
+has been settled before (``launch/command_code.py``). Everything is checked before anything is started.
 """
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import json
 import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,14 +14,11 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from sweepkit import errors, fsio
-from sweepkit.code import program as frozen_program
-from sweepkit.code import tree
-from sweepkit.config import compose, paths, typed
+from sweepkit.config import compose, typed
 from sweepkit.config.schema import LadderConfig, LauncherConfig, RungConfig
-from sweepkit.errors import FrozenPlanError
 from sweepkit.plan import command_files, command_words
 from sweepkit.plan.command_plan import CODE, CommandPlan, MetricRead, Program, Value
-from sweepkit.sweep import frozen_lines, set_fields
+from sweepkit.sweep import set_fields
 from sweepkit.sweep.command_keys import SHARED
 from sweepkit.sweep.file import SweepFile
 
@@ -154,29 +149,18 @@ def _pair_key(program: Program, variant_id: str, seed: int, is_shared: bool) -> 
 def _program(sweep: SweepFile, of: str) -> Program:
     assert sweep.metric is not None
     folder = Path(sweep.folder).expanduser().resolve()
-    inputs = command_files.inputs(folder, sweep.inputs)
-    if of:
-        trees = tree.root(paths.results_dir())
-        folder = _known(sweep, of) or frozen_program.frozen(CODE, of, folder, sweep.inputs, trees)
+    if sweep.trees is not None:
+        code = sweep.trees.code
+        folder = sweep.trees.folder / (code.level(of) or code.reference).tree
     return Program(
         command=sweep.command,
         folder=str(folder),
         code=command_files.code(folder),
         metric=sweep.metric,
-        inputs=inputs,
+        inputs=command_files.inputs(folder, sweep.inputs),
         resume=sweep.resume,
         of=of,
     )
-
-
-def _known(sweep: SweepFile, of: str) -> Path | None:
-    """The folder of a level's program as the sweep was frozen with it; None where it was not."""
-    with contextlib.suppress(FrozenPlanError):
-        for line in frozen_lines.read(paths.results_dir() / sweep.name):
-            program = json.loads(line)["plan"].get("program") or {}
-            if program.get("of") == of:
-                return Path(program["folder"])
-    return None
 
 
 def _of_rungs(sweep: SweepFile) -> Iterator[_Set]:

@@ -20,7 +20,7 @@ RUNS, CURVES, PACKED_PLAN = "runs.csv.gz", "curves.parquet", "plan.jsonl.gz"
 #: What the folder has instead of a plan where others made the runs (``results/imported.py``).
 IMPORTED = "imported.json"
 #: Of a sweep's folder: all that verdicts follow from, and what they came to.
-COPIED = ("*.json", "limits.jsonl", "trials.jsonl", "effects.csv", "costs.csv", "tree_*.patch")
+COPIED = ("*.json", "limits.jsonl", "trials.jsonl", "effects.csv", "costs.csv", "*.patch")
 #: Files that a reader would take for the sweep's own.
 _READ = (*COPIED, "plan.jsonl", RUNS, CURVES, PACKED_PLAN)
 _REMEDY = "restore it (git checkout), or publish the sweep (import the table) again"

@@ -18,7 +18,7 @@ import pandas as pd
 
 from sweepkit import fsio
 from sweepkit.errors import ConfigError, invalid
-from sweepkit.results.others import wandb_chart
+from sweepkit.results.others import values, wandb_chart
 from sweepkit.results.others.source import Source
 
 _MARKS, _RARE = ",;\t|", "~^:\x1f\x01"
@@ -95,11 +95,14 @@ def _mark(text: str) -> str:
 def _decimal(body: Sequence[tuple[int, list[str]]], mark: str) -> str:
     """The decimal mark: who separates by semicolons writes 0,91; of others a cell has to tell.
 
-    A comma before three digits may also be one of thousands, and tells nothing.
+    A comma before three digits may also be one of thousands, and tells nothing. One cell like 1.234,56 tells
+    that points are of thousands (``values.THOUSANDS``).
     """
+    cells = [cell.strip() for _, row in body for cell in row]
+    if any("," in cell and values.WITH_THOUSANDS.fullmatch(cell) for cell in cells):
+        return values.THOUSANDS
     if mark in (",", ";"):
         return "," if mark == ";" else "."
-    cells = [cell.strip() for _, row in body for cell in row]
     has_points = any(re.fullmatch(r"[+-]?\d+\.\d+", cell) for cell in cells)
     has_commas = any(re.fullmatch(r"[+-]?\d+,(?!\d{3}$)\d+", cell) for cell in cells)
     return "," if has_commas and not has_points else "."

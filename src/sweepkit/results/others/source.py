@@ -37,7 +37,7 @@ class Source:
         cells: a row a run, columns as the source calls them; text as it is written, or what JSON has.
         places: of every row, for errors: ``line 7``.
         sha256: of the bytes that were read; None for what has none.
-        decimal: the decimal mark of numbers that are text.
+        decimal: the decimal mark of numbers that are text; ``.,`` where points are of thousands.
         curves: what was logged on the way, with ``run_id`` and ``step``; None where there is nothing.
         notes: what a reader of the table has to know, a sentence each.
     """

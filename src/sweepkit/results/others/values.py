@@ -7,6 +7,7 @@ is there for, or the cell is refused. Nothing is rounded, and no unit is taken o
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -23,6 +24,9 @@ _WORDS = {
     columns.BOOL: ("be true or false", "write one of them"),
     columns.TIME: ("be a moment as ISO 8601", "write 2026-01-31T12:00:00Z"),
 }
+#: The decimal mark of a table that writes 1.234,56; what a number with points of thousands looks like.
+THOUSANDS = ".,"
+WITH_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(\.\d{3})+(,\d+)?")
 #: More digits than any number of a run; what is longer is a name.
 _LONGEST = 40
 
@@ -49,7 +53,9 @@ def number(value: object, decimal: str = ".") -> int | float | None:
     if not isinstance(value, str) or len(value) > _LONGEST or "_" in value:
         return None
     text = value.strip().replace("−", "-")
-    if decimal == "," and text.count(",") == 1 and "." not in text:
+    if decimal == THOUSANDS and WITH_THOUSANDS.fullmatch(text):
+        text = text.replace(".", "")
+    if decimal in (",", THOUSANDS) and text.count(",") == 1 and "." not in text:
         text = text.replace(",", ".")
     try:
         return int(text) if text.lstrip("+-").isdecimal() else float(text.replace("∞", "inf"))
@@ -60,7 +66,7 @@ def number(value: object, decimal: str = ".") -> int | float | None:
 def whole(value: object, decimal: str = ".") -> int | None:
     """A cell as a whole number: ``12``, and ``12.0`` as pandas writes one beside missing cells."""
     found = number(value, decimal)
-    if found is None or not math.isfinite(found) or found != int(found):
+    if found is None or not math.isfinite(found) or found != int(found) or abs(found) >= 2**63:
         return None
     return int(found)
 

@@ -1,0 +1,66 @@
+"""Freezing the program of a command, and those of its levels that are code, before anything of it is planned.
+
+As with this package's own code (``code_levels.py``): what a sweep is frozen with it keeps, and nothing is
+looked up again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from sweepkit.code import program, tree
+from sweepkit.code.levels import Code
+from sweepkit.code.planner import Trees
+from sweepkit.errors import FrozenPlanError, invalid
+from sweepkit.plan.command_plan import CODE
+from sweepkit.sweep import frozen, frozen_head, set_fields
+from sweepkit.sweep.file import SweepFile
+
+
+def resolved(sweep: SweepFile, results_dir: Path) -> SweepFile:
+    """The sweep with the programs that its runs start in, as they were frozen or as they are now.
+
+    Raises:
+        ConfigError: something named is not there, or does not apply.
+        FrozenPlanError: the sweep was frozen without one of them.
+    """
+    written, trees = _written(sweep), tree.root(results_dir)
+    stored = frozen_head.found(results_dir / sweep.name)
+    if stored and stored.code and not frozen.is_untouched(results_dir, sweep.name):
+        known = {level.text for level in stored.code.levels}
+        if new := [text for text in written.values() if text not in known]:
+            raise FrozenPlanError(
+                f"sweep {sweep.name} names code {new[0]}, but must name what was frozen in "
+                f"{results_dir / sweep.name} before its first run; restore it, or give it a new name"
+            )
+        return dataclasses.replace(sweep, trees=Trees(trees, stored.code))
+    folder = Path(sweep.folder).expanduser().resolve()
+    _refuse_live(sweep, folder)
+    reference = program.reference(folder, sweep.inputs, trees)
+    places = {text: where for where, text in reversed(written.items())}  # each once
+    levels = [
+        program.level(where, text, folder, trees / reference.tree, sweep.inputs, trees)
+        for text, where in places.items()
+    ]
+    return dataclasses.replace(sweep, trees=Trees(trees, Code(reference, tuple(levels))))
+
+
+def _written(sweep: SweepFile) -> dict[str, str]:
+    """Where → what is named as code there."""
+    if CODE in sweep.params:
+        return {}
+    every = {f"axes.{axis}.{name}": item for axis, each in sweep.axes.items() for name, item in each.items()}
+    named = {where: set_fields.settings(item, where).get(CODE) for where, item in every.items()}
+    return {where: str(text) for where, text in named.items() if text is not None}
+
+
+def _refuse_live(sweep: SweepFile, folder: Path) -> None:
+    """Refuse words that would leave the copy for a file of the program as it is now."""
+    for word in sweep.command:
+        path = Path(word)
+        is_own = path.is_absolute() and path.is_relative_to(folder) and path.suffix == ".py"
+        if is_own or (".." in path.parts and (folder / path).exists()):
+            contract = "name its files from its folder, for it is started in a frozen copy of that"
+            remedy = f"write {path.relative_to(folder)}" if is_own else f"write {(folder / path).resolve()}"
+            raise invalid("command", word, contract, remedy)

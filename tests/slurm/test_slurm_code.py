@@ -1,0 +1,84 @@
+"""Levels that are code on a real cluster: of this package and of a command, edited and stopped on the way."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from slurm_cluster import LAUNCHER, Cluster, User
+
+from tiny_sweep import write_sweep
+
+pytestmark = pytest.mark.slow
+
+_COMMAND = """\
+command: [sh, run.sh, "{run_dir}", "{seed}"]
+metric: {name: loss, read: result.json}
+resume: true
+axes: {idea: {half: {code: half.patch}}}
+seeds: [1, 2]
+decision: {direction: lower, min_effect: 0.1, alpha: 0.2, axes: {wall_clock: ignore}}
+"""
+_SCRIPT = """\
+n=$(cat "$1/n" 2>/dev/null || echo 0); echo $n >> "$1/begun"
+while [ $n -lt 20 ]; do n=$((n+1)); echo $n > "$1/part"; mv "$1/part" "$1/n"; sleep 0.1; done
+echo "{\\"loss\\": 1.$2}" > "$1/result.json"
+"""
+_HALF = """\
+--- a/run.sh
++++ b/run.sh
+@@ -1,3 +1,3 @@
+ n=$(cat "$1/n" 2>/dev/null || echo 0); echo $n >> "$1/begun"
+ while [ $n -lt 20 ]; do n=$((n+1)); echo $n > "$1/part"; mv "$1/part" "$1/n"; sleep 0.1; done
+-echo "{\\"loss\\": 1.$2}" > "$1/result.json"
++echo "{\\"loss\\": 0.$2}" > "$1/result.json"
+"""
+_WORDS = """\
+--- a/src/sweepkit/model/mlp.py
++++ b/src/sweepkit/model/mlp.py
+@@ -20,7 +20,8 @@
+ 
+ 
+ def _relu2(up_BTF: Tensor) -> Tensor:
++    # words alone
+     return F.relu(up_BTF).square()
+ 
+ 
+ def _swiglu(gate_BTF: Tensor, up_BTF: Tensor) -> Tensor:
+"""
+
+
+def test_code_levels_are_carried_out_by_tasks_and_survive_them(cluster: Cluster, user: User) -> None:
+    (user.folder / "run.sh").write_text(_SCRIPT)
+    (user.folder / "half.patch").write_text(_HALF)
+    (user.folder / "words.patch").write_text(_WORDS)
+    axes = "{idea: {words: {code: words.patch}}}"
+    write_sweep(user.folder, num_steps=5, seeds=1, axes=axes, reference="{}", ladder="none")
+    (user.folder / "sweeps" / "script.yaml").write_text(_COMMAND)
+    user.sweepkit("promote", "script", *LAUNCHER, "launcher.slurm.runs_per_task=2")
+    user.sweepkit("sweep", "small", *LAUNCHER, "launcher.slurm.runs_per_task=2")
+    for name in ("run.sh", "half.patch", "words.patch"):
+        (user.folder / name).write_text("exit 1\n")
+
+    def steps() -> list[int]:
+        return [int(path.read_text()) for path in user.results.glob("runs/c-*/output/n")]
+
+    cluster.wait_for("a command to have begun", lambda: max(steps(), default=0) > 2)
+    array = next(item["job_id"] for item in user.submissions() if item["tasks"] and len(item["tasks"]) == 2)
+    cluster.run("scontrol", "requeue", f"{array}_0")
+    cluster.run("scancel", "-s", "KILL", f"{array}_1", check=False)
+    cluster.wait_until_idle()
+    user.sweepkit("resume", "script", *LAUNCHER)
+    cluster.wait_until_idle()
+
+    begun = [path.read_text().split() for path in user.results.glob("runs/c-*/output/begun")]
+    assert len(begun) == 4 and max(map(len, begun)) > 1 and all(first == "0" for first, *_ in begun)
+    verdicts = json.loads((user.results / "script" / "verdicts.json").read_text())
+    assert "promote" in json.dumps(verdicts) or "adopt" in json.dumps(verdicts)
+    ours = {row["variant"]: row for row in user.table("small")}
+    assert {row["state"] for row in ours.values()} == {"complete"} and len(ours) == 2
+    assert ours["idea=words"]["val_bpb"] == ours["reference"]["val_bpb"]
+    trees = {path.name for path in Path(user.results / ".code").iterdir()}
+    assert sum(name.startswith("program_") for name in trees) == 2
+    assert sum(name.startswith("tree_") for name in trees) == 2
