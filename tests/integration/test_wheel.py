@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -10,6 +11,8 @@ import venv
 from pathlib import Path
 
 import pytest
+
+from tiny_sweep import write_sweep
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -57,3 +60,15 @@ def test_the_wheel_brings_all_that_commands_need_in_an_empty_folder(installed: P
     assert "depth: 4" in run(installed, tmp_path, "train", "model=d4", "--cfg", "job")
     assert '"depth": 12' in run(installed, tmp_path, "plan", "model=d12", "--format", "json")
     assert "d24" in run(installed, tmp_path, "plan", "sweep=x0_beta1")
+    # code: refs are of a checkout, patches and folders of anybody
+    package_copy = tmp_path / "mine" / "sweepkit"
+    shutil.copytree(package, package_copy, ignore=shutil.ignore_patterns("__pycache__", "corpus"))
+    with (package_copy / "model" / "mlp.py").open("a") as source:
+        source.write("\n# mine\n")
+    levels = "{patch: {code: ideas/dyt.patch}, folder: {code: mine}}"
+    write_sweep(tmp_path, "codes", axes=f"{{idea: {levels}}}", reference="{}", ladder="none")
+    planned = run(installed, tmp_path, "plan", "sweep=codes")
+    assert "ideas/dyt.patch, " in planned and "mine, 1 file +2 −0" in planned
+    write_sweep(tmp_path, "refs", axes="{idea: {it: {code: main}}}", reference="{}", ladder="none")
+    with pytest.raises(AssertionError, match="no checkout with refs is around it"):
+        run(installed, tmp_path, "plan", "sweep=refs")

@@ -56,8 +56,9 @@ def test_code_levels_are_carried_out_by_tasks_and_survive_them(cluster: Cluster,
     axes = "{idea: {words: {code: words.patch}}}"
     write_sweep(user.folder, num_steps=5, seeds=1, axes=axes, reference="{}", ladder="none")
     (user.folder / "sweeps" / "script.yaml").write_text(_COMMAND)
-    user.sweepkit("promote", "script", *LAUNCHER, "launcher.slurm.runs_per_task=2")
-    user.sweepkit("sweep", "small", *LAUNCHER, "launcher.slurm.runs_per_task=2")
+    with cluster.held():
+        user.sweepkit("promote", "script", *LAUNCHER, "launcher.slurm.runs_per_task=2")
+        user.sweepkit("sweep", "small", *LAUNCHER, "launcher.slurm.runs_per_task=2")
     for name in ("run.sh", "half.patch", "words.patch"):
         (user.folder / name).write_text("exit 1\n")
 

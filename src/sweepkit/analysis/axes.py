@@ -103,7 +103,6 @@ def wall_clock(
     if names is None:
         names = [name for name in dict.fromkeys(labels) if not is_reference(name, reference)]
     same_work = _same_work(rows, reference)
-    rows = rows[[name for name in READ if name in rows]]  # of many variants rows are taken many times
     places = labels.groupby(labels, sort=False).indices
     of_reference = [
         place for name, own in places.items() if is_reference(str(name), reference) for place in own
