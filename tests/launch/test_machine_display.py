@@ -114,6 +114,7 @@ def test_the_view_counts_work_not_runs(own_results_dir: Path) -> None:
     assert [run.run_id for run in view.finished] == ["later"]
     assert viewer.look().finished == []
     assert view.work_frac == pytest.approx(0.75)
+    assert view.eta_s is not None and view.eta_s >= 61.0  # not less than the run that is at work
 
 
 def test_plain_lines_where_there_is_no_terminal(

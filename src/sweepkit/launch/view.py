@@ -81,6 +81,8 @@ class Viewer:
         eta = self._measured_eta(runs, held)
         if eta is None and gained > _MIN_WORK_FRAC:
             eta = elapsed / gained * (1 - work_frac)
+        if eta is not None:  # a run that evaluates has no work left, but some time
+            eta = max(eta, *(progress.eta_s or 0.0 for progress in held.values()), 0.0)
         return View(
             total=len(runs) + self.ledger.to_come,
             done=len(self._shown),
