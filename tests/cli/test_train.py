@@ -12,6 +12,7 @@ import pytest
 from cli_fakes import FakeLauncher
 from omegaconf import OmegaConf
 
+from sweepkit import fsio
 from sweepkit.cli import command_line, train_flags
 from sweepkit.cli.main import main
 from sweepkit.config import compose, paths, typed
@@ -133,6 +134,12 @@ def test_a_run_is_run_once(
     assert launcher.started[0] in out
     assert "val_bpb 1.4" in out
     assert list(in_an_empty_folder.iterdir()) == [], "Hydra leaves no folders behind"
+    record = RunDir.of(paths.results_dir(), launcher.started[0]).record_path
+    content = fsio.read_json(record)
+    content["results"] |= {"core_subset": 0.1, "core_se_subset": 0.02}
+    fsio.write_json(record, content)
+    assert main(["train", *MINI]) == 0
+    assert "core_subset 0.1000 ± 0.0200" in capsys.readouterr().out
 
 
 def test_a_run_whose_record_cannot_be_read_is_run_again(

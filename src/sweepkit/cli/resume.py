@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     results_dir = paths.results_dir()
     for item in args.overrides:
         if set_fields.block(item) != "launcher":
-            raise invalid("resume", item, "be a launcher override", "a frozen sweep's runs do not change")
+            raise invalid("resume", item, "be a launcher override", "leave it out: runs are what was frozen")
     if args.amend_to is not None:
         searching.amend(args.amend_to, args.name, results_dir)
     sweep = frozen.load_frozen(results_dir, args.name)

@@ -34,7 +34,7 @@ from sweepkit.launch.other_sources import OtherSources, settle
 from sweepkit.plan import epochs, text
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.printable import printable
-from sweepkit.results import answer, asked
+from sweepkit.results import answer, asked, core_outcomes
 from sweepkit.results.record import RunDir, RunRecord, RunState
 from sweepkit.sweep import multirun
 
@@ -157,6 +157,9 @@ def train(
         return running.RUNS_FAILED
     bpb = record.results.get("val_bpb")
     result = "" if bpb is None else f", val_bpb {bpb:.4f}"
+    for name, of_items in core_outcomes.SE.items():
+        if (score := record.results.get(name)) is not None:
+            result += f", {name} {score:.4f} ± {record.results[of_items]:.4f}"
     if why := record.resolved.dtype_reason:
         result += f", in {record.resolved.dtype} ({why})"
     for note in record.resolved.notes:
