@@ -80,7 +80,7 @@ def test_a_chart_answers_to_the_pointer(seen: Browser) -> None:
         f"(l => ({{...l, path: null}}))({CHART}.visible.find(l => l.label === 'lr=high' && l.run))"
     )
     middle = len(line["points"]) // 2
-    step, value = line["points"][middle]
+    step, value, _ = line["points"][middle]
 
     def place() -> tuple[float, float]:
         seen.place(f"{CHART}.svg")

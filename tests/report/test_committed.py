@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from page_checker import check
 
 from sweepkit import fsio
 from sweepkit.campaign import course
@@ -19,7 +20,7 @@ from sweepkit.cli.main import main
 from sweepkit.config import typed
 from sweepkit.errors import SweepkitError
 from sweepkit.promotion import replay
-from sweepkit.report import content
+from sweepkit.report import content, html
 from sweepkit.results import store
 from sweepkit.sweep import frozen, published_seal
 
@@ -106,6 +107,12 @@ def other(path: Path) -> bytes:
     mine = path.read_bytes()
     found = (folder / path.name for folder in FOLDERS)
     return next(data for at in found if at.is_file() and (data := at.read_bytes()) != mine)
+
+
+def test_a_committed_folder_has_a_page() -> None:
+    """Without its runs: their curves, and what is configured in each."""
+    page = html.render(content.gather("tune_mini", PUBLISHED))
+    assert check(page).open == [] and 'id="curves-' in page and "reference → this run" in page
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: str(folder.name))

@@ -141,7 +141,7 @@ def test_a_picture_of_no_known_format_is_refused_before_anything_is_played(
 def test_runs_evaluated_only_once_show_their_training_loss(frozen: Frozen, tmp_path: Path) -> None:
     curves = store.curves("demo", tmp_path)
     curves["val_bpb"] = curves["val_bpb"].where(curves["step"] == made_up.STEPS - 1)
-    assert list(chart_data.learning(curves[curves["rung"] == "d2"], {})["y"]) == ["loss"]
+    assert list(chart_data.learning(curves[curves["rung"] == "d2"], {}, {})["y"]) == ["loss"]
 
 
 def test_tampering_is_said_at_the_top(promotion: Promotion, frozen: Frozen, tmp_path: Path) -> None:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 from search_fakes import BASE, BETA, LR, FormulaSession, freeze
 
+from sweepkit import results
 from sweepkit.cli import main
 from sweepkit.config import typed
 from sweepkit.config.schema import LauncherConfig
 from sweepkit.launch.slurm import workers
 from sweepkit.launch.slurm.submit import Submitted
 from sweepkit.report import html
-from sweepkit.search import drive, study
+from sweepkit.search import best_point, drive, study
 from sweepkit.sweep import multirun
 from sweepkit.sweep.frozen import Frozen
 from sweepkit.sweep.search_space import Choices, Interval
@@ -73,6 +75,20 @@ def test_status_report_and_promote_know_a_search(
     assert "reference" in said
     page = html.write("s", searched.sweep_dir.parent).read_text()
     assert f"{LR}=" in page
+    best = best_point.of(searched.sweep_dir.parent, "s")
+    section = page[page.index('<section id="tried">') :]
+    section = section[: section.index("</section>")]
+    assert f"The best of 30 complete trials: trial {best.trial}" in section
+    assert all(f"<code>{value!r}</code>" in section for value in best.params.values()), "in full"
+    history, slices = (
+        json.loads(text) for text in re.findall(r'"application/json" id=[^>]*>(.*?)</script>', section)
+    )
+    told = results.trials("s", searched.sweep_dir.parent)
+    shown = dict(zip(history["lines"][0]["trial"], history["lines"][0]["value"], strict=True))
+    assert shown == pytest.approx(dict(zip(told["trial"], told["val_bpb"], strict=True)), rel=1e-5)
+    assert history["lines"][1]["value"][-1] == pytest.approx(best.value, rel=1e-5)
+    assert set(slices["x"]) == set(best.params) and slices["log"] == [LR]
+    assert "Importances" in section and "PED-ANOVA" in section
     assert main.main(["resume", "s", "--climb"]) == 2
     monkeypatch.chdir(tmp_path)
     (tmp_path / "sweeps").mkdir()

@@ -2,7 +2,7 @@
 // closely, axes can be logarithmic, one choice of x and of hidden lines holds for the whole page.
 "use strict";
 
-const shared = {x: null, hidden: new Set(), charts: new Set(), data: new Map()};
+const shared = {chosen: [], hidden: new Set(), charts: new Set(), data: new Map()};
 const LEFT = 56, RIGHT = 10, TOP = 8, BOTTOM = 40, REACH = 40;
 
 function drawn(name, attributes, parent) {
@@ -40,8 +40,9 @@ class Chart {
   constructor(figure) {
     const {of, run} = figure.dataset, data = dataOf(of);
     const own = data.lines.find(line => line.run === run);
-    Object.assign(this, {figure, x: Object.keys(data.x)[0], y: Object.keys(data.y)[0], xs: data.x, ys: data.y,
-                         isLog: {x: Boolean(data.log), y: false}, range: null, near: null, width: 0, guides: data.guides});
+    const x = shared.chosen.find(name => name in data.x) || Object.keys(data.x)[0];
+    Object.assign(this, {figure, x, y: Object.keys(data.y)[0], xs: data.x, ys: data.y,
+                         log: data.log || [], isLog: {x: Boolean(data.log?.includes(x)), y: false}, range: null, near: null, width: 0, guides: data.guides});
     // a run's own chart: itself, and the reference with its seed
     this.lines = run ? data.lines.filter(line => line === own || (line.label === data.reference && line.detail === own?.detail)) : data.lines;
     this.hasMeans = data.means && !run;
@@ -65,14 +66,14 @@ class Chart {
     if (Object.keys(this.ys).length > 1)
       choose("y", this.ys, this.y, value => { this.y = value; this.draw({range: null, near: null}); });
     if (Object.keys(this.xs).length > 1) {
-      if (shared.x in this.xs) this.x = shared.x;
       this.select = choose("x", this.xs, this.x, value => {
-        shared.x = value;
+        shared.chosen.unshift(value);
         for (const chart of shared.charts) chart.follow(value);
       });
     }
+    this.boxes = {};
     for (const axis of ["x", "y"]) {
-      const box = make("input", {type: "checkbox", checked: this.isLog[axis]});
+      const box = this.boxes[axis] = make("input", {type: "checkbox", checked: this.isLog[axis]});
       box.addEventListener("change", () => { this.isLog[axis] = box.checked; this.draw({range: null}); });
       const label = make("label", {});
       label.append(box, ` log ${axis} `);
@@ -112,6 +113,7 @@ class Chart {
   follow(x) {
     if (!(x in this.xs) || !this.select) return;
     this.select.value = this.x = x;
+    if (this.log.length) this.boxes.x.checked = this.isLog.x = this.log.includes(x);
     const range = this.range && {...this.range, x: null};
     this.draw({range, near: null});
   }
@@ -125,20 +127,22 @@ class Chart {
       line[x].forEach((at, i) => {
         const value = line[y][i];
         if (at === null || value === null || (isLog.x && at <= 0) || (isLog.y && value <= 0)) return;
-        points.push([at, value]);
+        points.push([at, value, i]);
       });
       return {...line, points};
     }).filter(line => line.points.length);
   }
 
-  // All of x; of y what happens after the first fifth, where lines differ, to those that went well.
+  // All of x; of y what happens after the first fifth, where lines differ, to those that went well and end near others.
   fitting(lines) {
-    const well = lines.some(line => line.done) ? lines.filter(line => line.done) : lines;
-    const xs = lines.flatMap(line => line.isDots ? line.points.map(p => p[0]) : [line.points[0][0], line.points.at(-1)[0]]);
-    const x = [this.isLog.x ? least(xs) : Math.min(least(xs), 0 < least(xs) && least(xs) < 0.1 * most(xs) ? 0 : Infinity), most(xs)];
-    const late = line => line.isDots ? line.points : line.points.filter(p => p[0] >= 0.2 * x[1]);
-    const ys = well.flatMap(line => (late(line).length ? late(line) : line.points).map(p => p[1]));
-    return {x: widened(x, this.isLog.x, well.some(line => line.isDots) ? 0.04 : 0), y: widened([least(ys), most(ys)], this.isLog.y, 0.06)};
+    const done = lines.some(line => line.done) ? lines.filter(line => line.done) : lines, end = line => line.points.at(-1)[1];
+    const [worst, best] = usual(done.map(end));
+    const well = done.filter(line => line.isDots || (end(line) >= worst && end(line) <= best));
+    const xs = lines.flatMap(line => line.points.map(point => point[0])), [low, high] = [least(xs), most(xs)];
+    const x = [!this.isLog.x && low > 0 && low < 0.1 * high ? 0 : low, high], isDots = lines.some(line => line.isDots);
+    const late = line => line.points.filter(point => point[0] >= 0.2 * high);
+    const ys = well.flatMap(line => (isDots || !late(line).length ? line.points : late(line)).map(point => point[1]));
+    return {x: widened(x, this.isLog.x, isDots ? 0.04 : 0), y: widened(isDots ? usual(ys) : [least(ys), most(ys)], this.isLog.y, 0.06)};
   }
 
   zoom(times, [px, py] = this.middle()) {
@@ -179,11 +183,11 @@ class Chart {
     const grid = drawn("g", {class: "grid"}, svg);
     xTicks.forEach(value => {
       drawn("line", {x1: x.at(value), x2: x.at(value), y1: area.top, y2: area.bottom}, grid);
-      drawn("text", {x: x.at(value), y: area.bottom + 16, "text-anchor": "middle"}, grid).textContent = short(value, xTicks[1] - xTicks[0]);
+      drawn("text", {x: x.at(value), y: area.bottom + 16, "text-anchor": "middle"}, grid).textContent = short(value, isLog.x ? undefined : xTicks[1] - xTicks[0]);
     });
     yTicks.forEach(value => {
       drawn("line", {x1: area.left, x2: area.right, y1: y.at(value), y2: y.at(value)}, grid);
-      drawn("text", {x: area.left - 6, y: y.at(value) + 4, "text-anchor": "end"}, grid).textContent = short(value, yTicks[1] - yTicks[0]);
+      drawn("text", {x: area.left - 6, y: y.at(value) + 4, "text-anchor": "end"}, grid).textContent = short(value, isLog.y ? undefined : yTicks[1] - yTicks[0]);
     });
     drawn("text", {x: (area.left + area.right) / 2, y: area.bottom + 34, "text-anchor": "middle"}, grid).textContent = this.xs[this.x];
     const id = `clip-${[...shared.charts].indexOf(this)}`;
@@ -194,12 +198,17 @@ class Chart {
     const isMany = lines.some(line => line.isMean);
     for (const line of lines) {
       line.places = line.points.map(([a, b]) => [x.at(a), y.at(b)]);
-      line.path = line.isDots
-        ? drawn("path", {d: line.places.map(([a, b]) => `M${a.toFixed(1)} ${b.toFixed(1)}h0`).join(""), class: "dots"}, inside)
-        : drawn("path", {d: `M${line.places.map(([a, b]) => `${a.toFixed(1)} ${b.toFixed(1)}`).join("L")}`, class: isMany && !line.isMean ? "thin" : "thick"}, inside);
+      const at = line.places.map(([a, b]) => `${a.toFixed(1)} ${b.toFixed(1)}`);
+      const d = line.isDots ? at.map(place => `M${place}h0`).join("")
+        : line.isSteps ? `M${at[0]}${line.places.slice(1).map(([a, b]) => `H${a.toFixed(1)}V${b.toFixed(1)}`).join("")}` : `M${at.join("L")}`;
+      line.path = drawn("path", {d, class: line.isDots ? "dots" : isMany && !line.isMean ? "thin" : "thick"}, inside);
       line.path.style.stroke = line.colour;
       if (line.points.length === 1) line.path.setAttribute("d", `${line.path.getAttribute("d")}h0`);
     }
+    const isBeyond = place => place[1] < area.top || place[1] > area.bottom;
+    const ends = lines.filter(line => !line.isMean).flatMap(line => line.isDots ? line.places : [line.places.at(-1)]);
+    const beyond = ends.filter(isBeyond).length;
+    if (beyond) drawn("text", {x: area.right, y: area.top + 12, "text-anchor": "end"}, grid).textContent = `${beyond} ${lines.some(line => line.isDots) ? "points" : "lines"} beyond this axis`;
     this.dot = drawn("circle", {r: 4, class: "near", visibility: "hidden"}, inside);
     this.frame = drawn("rect", {class: "frame", visibility: "hidden"}, svg);
   }
@@ -209,14 +218,14 @@ class Chart {
     const line = near && this.visible.find(other => other.label === near.label && other.detail === near.detail);
     const at = line ? line.points.findIndex(point => point[0] === near.point[0]) : -1;
     for (const other of this.visible) other.path?.classList.toggle("near", other === line);
-    this.near = at < 0 ? null : {label: line.label, detail: line.detail, run: line.run, point: line.points[at], index: at};
+    this.near = at < 0 ? null : {label: line.label, detail: line.detail, run: line.run || line.runs?.[line.points[at][2]], point: line.points[at], index: at};
     if (this.dot) this.dot.setAttribute("visibility", at < 0 ? "hidden" : "visible");
     tip.hidden = at < 0;
     if (at < 0) return;
     const [px, py] = line.places[at];
     this.dot.setAttribute("cx", px); this.dot.setAttribute("cy", py); this.dot.style.fill = line.colour;
     const [vx, vy] = line.points[at];
-    const who = [line.label, line.detail, line.run].filter(Boolean).join(" · ");
+    const who = [line.label, line.detail, this.near.run].filter(Boolean).join(" · ");
     const box = this.svg.getBoundingClientRect();
     say(`${who}: ${short(vy, Math.abs(vy) / 1e5)} at ${short(vx)}`, box.left + px, box.top + py);
   }

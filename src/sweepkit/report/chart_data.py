@@ -4,11 +4,12 @@ A chart is a dict:
 
     x, y       column → what the axis says; the first is shown first
     lines      label (lines of one hide together), detail, colour, run (whose panel it opens), done (whether
-               it may set the scale), isDots, and the columns, with None for what is missing
+               it may set the scale), isDots (with runs, one a point), isSteps, and the columns, with None
+               for what is missing
     means      whether the lines of a label get one more, their mean
     guides     y column → where a dashed line is drawn
     reference  the label that stands beside a run in its own panel
-    log        whether x begins logarithmic
+    log        columns of x that begin logarithmic
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from sweepkit.analysis.diagnosis_case import Case
@@ -36,35 +38,40 @@ X_AXES = {"step": "optimizer step", "train_time_s": "training time, s", "flops":
 _RATIOS = {"update": "update:data, log10", "grad": "gradient:data, log10"}
 
 
-def learning(curves: pd.DataFrame, colour: dict[str, str]) -> Chart:
+def learning(curves: pd.DataFrame, colour: dict[str, str], states: dict[str, str]) -> Chart:
     """Losses of one rung against steps, time and FLOPs; the training loss as a running mean.
 
     Args:
         curves: rows of one rung of the curves table.
         colour: variant → colour.
+        states: run_id → state, as the runs table has it: a published curve knows none.
     """
     curves = curves[curves["loss"].notna() | curves["val_bpb"].notna()]
-    runs = [run for _, run in curves.groupby("run_id", sort=False)]
+    known = {
+        name: curves[name].to_numpy(dtype=float, na_value=np.nan) for name in (*X_AXES, "loss", "val_bpb")
+    }
+    runs = list(curves.groupby("run_id", sort=False).indices.values())
     limit = min(_POINTS, max(_FEWEST, _ALL_POINTS // max(1, len(runs))))
     # where runs were evaluated only once, at their end, a curve is the training loss alone
-    validated = any(run["val_bpb"].notna().sum() > 1 for run in runs)
+    validated = any(np.isfinite(known["val_bpb"][run]).sum() > 1 for run in runs)
     y = {"val_bpb": "validation, bits per byte"} if validated else {}
-    y |= {"loss": "training loss, nats per token"} if curves["loss"].notna().any() else {}
-    x = {name: said for name, said in X_AXES.items() if curves[name].notna().any()}
+    y |= {"loss": "training loss, nats per token"} if np.isfinite(known["loss"]).any() else {}
+    x = {name: said for name, said in X_AXES.items() if np.isfinite(known[name]).any()}
     lines = []
     for run in runs:
-        window = max(1, len(run) // 20)  # so that seeds can be told apart
-        smooth = run["loss"].astype("Float64").rolling(window, min_periods=1).mean()
-        kept = _thinned(run.assign(loss=smooth.where(run["loss"].notna())), limit)
-        first = run.iloc[0]
+        first = curves.iloc[run[0]]
+        columns = {name: known[name][run] for name in (*x, *y)}
+        kept = _kept(known["val_bpb"][run], limit)
+        if "loss" in y:
+            columns["loss"] = _smoothed(columns["loss"])
         lines.append(
             {
                 "label": str(first["variant"]),
                 "detail": f"seed {first['seed']}",
                 "colour": colour.get(str(first["variant"]), PALETTE[0]),
                 "run": str(first["run_id"]),
-                "done": first["state"] == COMPLETE,
-                **{name: _column(kept[name]) for name in (*x, *y)},
+                "done": states.get(first["run_id"]) == COMPLETE,
+                **{name: _column(values[kept]) for name, values in columns.items()},
             }
         )
     # what all others are compared with is drawn last, on top
@@ -91,32 +98,46 @@ def ratios(case: Case) -> Chart:
     return {"x": {"step": X_AXES["step"]}, "y": _RATIOS, "lines": lines, "guides": guides}
 
 
-def dots(
-    x: dict[str, str], y: dict[str, str], lines: Iterable[tuple[str, str, pd.DataFrame]], **more: Any
+def points(
+    x: dict[str, str],
+    y: dict[str, str],
+    dots: Iterable[tuple[str, str, pd.DataFrame]],
+    best: tuple[str, str, pd.DataFrame] | None = None,
+    log: Iterable[str] = (),
 ) -> Chart:
-    """Points that no line joins.
+    """Points that no line joins, each of which opens the panel of its run.
 
     Args:
-        lines: label, colour and a frame with the columns of ``x`` and ``y``; a ``run`` column opens panels.
+        dots: label, colour, and a frame with the columns of ``x``, ``y`` and ``run``.
+        best: a line among them, in steps.
+        log: columns of ``x`` that begin logarithmic.
     """
-    found = [
-        {
-            "label": label, "detail": "", "colour": colour, "done": True, "isDots": True,
-            **{name: _column(frame[name]) for name in (*x, *y)},
-        }
-        for label, colour, frame in lines
-    ]  # fmt: skip
-    return {"x": x, "y": y, "lines": found, **more}
+    drawn = [(*it, {"isDots": True, "runs": it[2]["run"].tolist()}) for it in dots]
+    drawn += [(*best, {"isSteps": True})] if best else []
+    lines = [
+        {"label": label, "detail": "", "colour": colour, "done": True, **more}
+        | {name: _column(frame[name]) for name in (*x, *y)}
+        for label, colour, frame, more in drawn
+    ]
+    return {"x": x, "y": y, "lines": lines, "log": list(log)}
 
 
-def _thinned(rows: pd.DataFrame, limit: int) -> pd.DataFrame:
-    """At most about ``limit`` rows: evenly spaced, the last one, and evaluations as far as there is room."""
-    stride = max(1, len(rows) // limit)
-    is_kept = pd.Series(False, rows.index)
-    is_kept.iloc[::-stride] = True
-    evaluated = rows.index[rows["val_bpb"].notna()]
-    is_kept[evaluated[:: -max(1, len(evaluated) // limit)]] = True
-    return rows[is_kept]
+def _kept(
+    evaluated: np.ndarray[Any, np.dtype[np.float64]], limit: int
+) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Which rows are kept: about ``limit`` evenly spaced ones with the last, and as many evaluations."""
+    kept = np.zeros(len(evaluated), dtype=bool)
+    kept[:: -max(1, len(kept) // limit)] = True
+    (places,) = np.nonzero(np.isfinite(evaluated))
+    kept[places[:: -max(1, len(places) // limit)]] = True
+    return kept
+
+
+def _smoothed(losses: np.ndarray[Any, np.dtype[np.float64]]) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """The running mean over 1/20 of the losses there are, so that seeds can be told apart."""
+    known = pd.Series(losses).dropna()
+    mean = known.rolling(max(1, len(known) // 20), min_periods=1).mean()
+    return mean.reindex(range(len(losses))).to_numpy()
 
 
 def _column(values: Iterable[Any]) -> list[float | int | None]:

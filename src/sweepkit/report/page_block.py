@@ -9,9 +9,9 @@ class Block(NamedTuple):
     """A part of a section.
 
     Attributes:
-        kind: table, facts, figure, chart, fold, run, tree, list, html, pre or title; another is a paragraph
-            of that class.
-        value: of a chart ``Drawn``, of a run ``Panel``.
+        kind: table, facts, figure, chart, heat, fold, run, tree, list, html, pre or title; another is a
+            paragraph of that class.
+        value: of a chart ``Drawn``, of a heat map ``Heat``, of a run ``Panel``.
         more: a figure's or a chart's caption, or the blocks that are folded.
     """
 
@@ -32,6 +32,15 @@ class Drawn(NamedTuple):
     of: str
     data: dict[str, Any] | None = None
     run: str = ""
+
+
+class Heat(NamedTuple):
+    """A map of two axes: what goes down and across, and rows of cells (text, rank among all in per cent)."""
+
+    down: str
+    across: str
+    columns: list[str]
+    rows: list[tuple[str, list[tuple[str, int | None]]]]
 
 
 class Panel(NamedTuple):

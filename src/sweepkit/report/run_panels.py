@@ -1,13 +1,13 @@
-"""A panel a run: how it went, what is configured otherwise, its curve, its inside, what it said."""
+"""Single runs: their learning curves, a table, and a panel a run with all that is known of it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-from sweepkit.printable import printable
-from sweepkit.report import inside, numbers
-from sweepkit.report.content import Content
+from sweepkit.printable import counted, printable
+from sweepkit.report import chart_data, inside, numbers, plots, sheets
+from sweepkit.report.content import NOT_RUN, Content
 from sweepkit.report.page_block import Block, Drawn, Panel
 from sweepkit.report.sheet import Mark, Sheet
 from sweepkit.results.columns import PLANNED, REFERENCE
@@ -30,12 +30,33 @@ _TOLD: dict[str, tuple[str, Callable[[Any], str]]] = {
 }
 
 
-def of(content: Content, not_run: str) -> list[Block]:
-    """The panels of all runs that have started; what is folded costs nothing until it is opened.
+def curves(content: Content) -> list[Block]:
+    """A chart each rung."""
+    colour, parts = plots.colours(content.variants), []
+    states = {str(run_id): str(state) for run_id, state in content.runs[["run_id", "state"]].to_numpy()}
+    for rung in content.rungs:
+        data = chart_data.learning(content.curves[content.curves["rung"] == rung], colour, states)
+        if data["lines"]:
+            parts += [Block("title", rung), Block("chart", Drawn(f"curves-{rung}", data))]
+    intro = (
+        "Thin lines are single seeds, thick lines their mean. Drag to look closer, double-click to go back; "
+        "a click on a line opens its run. With the keyboard: arrows read values, + and − zoom, 0 goes back."
+    )
+    return [Block("soft", intro), *parts] if parts else []
 
-    Args:
-        not_run: the state of cells that were not needed.
-    """
+
+def runs(content: Content) -> list[Block]:
+    """All as a table, and those that have started each in a panel of its own."""
+    title = counted(content.runs["run_id"].nunique(), "run")
+    table = Block(
+        "fold", f"{title} as a table", [Block("table", sheets.runs(content.runs, content.decision.metric))]
+    )
+    panels = _panels(content)
+    return [table, *([Block("fold", f"{counted(len(panels), 'run')}, one by one", panels)] if panels else [])]
+
+
+def _panels(content: Content) -> list[Block]:
+    """Of all runs that have started; what is folded costs nothing until it is opened."""
     changes = tested.changes(content.frozen.cells, None, content.frozen.code) if content.frozen else []
     by_variant: dict[str, list[Change]] = {}
     for change in changes:
@@ -44,7 +65,7 @@ def of(content: Content, not_run: str) -> list[Block]:
     plans = {cell.plan.run_id: cell for cell in content.frozen.cells} if content.frozen else {}
     found = []
     for row in content.runs.drop_duplicates("run_id").to_dict("records"):
-        if row["state"] in (PLANNED, not_run):
+        if row["state"] in (PLANNED, NOT_RUN):
             continue
         run_id = str(row["run_id"])
         blocks = [Block("facts", _facts(row, content.decision.metric))]

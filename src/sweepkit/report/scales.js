@@ -34,7 +34,8 @@ function short(value, apart = Math.abs(value) / 1e4) {
   const size = Math.abs(value);
   const [letter, times] = size < 1e4 ? ["", 1] : Object.entries({E: 1e18, P: 1e15, T: 1e12, G: 1e9, M: 1e6, k: 1e3}).find(([, n]) => size >= n);
   if (size && size < 1e-4) return value.toExponential(2).replace(/\.?0+e/, "e");
-  const decimals = Math.min(8, Math.max(0, Math.ceil(-Math.log10(apart / times || 1) - 1e-9)));
+  let decimals = Math.min(8, Math.max(0, Math.ceil(-Math.log10(apart / times || 1) - 1e-9)));
+  if (decimals < 8 && Math.abs(apart / times * 10 ** decimals % 1 - 0.5) < 1e-6) decimals += 1;  // steps of 2.5
   const text = (value / times).toFixed(decimals);
   return (text.includes(".") ? text.replace(/\.?0+$/, "") : text).replace("-", "−") + letter;
 }
@@ -46,4 +47,11 @@ function widened([low, high], isLog, share) {
   if (isLog) return low === high ? [low / 2, high * 2] : [low / (high / low) ** share, high * (high / low) ** share];
   const margin = share * (high - low) || (low === high ? Math.abs(low) / 10 || 1 : 0);
   return [low - margin, high + margin];
+}
+
+// From the least to the most of values, without those that lie far from the others.
+function usual(values) {
+  const sorted = [...values].sort((a, b) => a - b), at = share => sorted[Math.round(share * (sorted.length - 1))];
+  const reach = 4 * (at(0.75) - at(0.25)) || Infinity;
+  return [Math.max(sorted[0], at(0.25) - reach), Math.min(sorted.at(-1), at(0.75) + reach)];
 }

@@ -13,11 +13,11 @@ from sweepkit.config import typed
 from sweepkit.printable import counted
 from sweepkit.promotion import next_steps
 from sweepkit.report import (
-    chart_data,
     code_diffs,
     findings,
     forecast_record,
     gains,
+    grid,
     imported_content,
     inside,
     numbers,
@@ -25,12 +25,13 @@ from sweepkit.report import (
     plots,
     run_panels,
     search_front,
+    search_tried,
     sheets,
     sheets_findings,
     sheets_gains,
 )
 from sweepkit.report.content import NOT_RUN, Content
-from sweepkit.report.page_block import Block, Drawn
+from sweepkit.report.page_block import Block
 from sweepkit.report.sheet import Mark
 from sweepkit.sweep import last_rung, tested
 from sweepkit.sweep.decision import AXES, DecisionRule
@@ -282,28 +283,6 @@ def tasks(content: Content) -> list[Block]:
     return [] if found.empty else [Block("table", sheets_findings.tasks(found))]
 
 
-def curves(content: Content) -> list[Block]:
-    colour, parts = plots.colours(content.variants), []
-    for rung in content.rungs:
-        data = chart_data.learning(content.curves[content.curves["rung"] == rung], colour)
-        if data["lines"]:
-            parts += [Block("title", rung), Block("chart", Drawn(f"curves-{rung}", data))]
-    intro = (
-        "Thin lines are single seeds, thick lines their mean. Drag to look closer, double-click to go back; "
-        "a click on a line opens its run. With the keyboard: arrows read values, + and − zoom, 0 goes back."
-    )
-    return [Block("soft", intro), *parts] if parts else []
-
-
-def runs(content: Content) -> list[Block]:
-    title = counted(content.runs["run_id"].nunique(), "run")
-    table = Block(
-        "fold", f"{title} as a table", [Block("table", sheets.runs(content.runs, content.decision.metric))]
-    )
-    panels = run_panels.of(content, NOT_RUN)
-    return [table, *([Block("fold", f"{counted(len(panels), 'run')}, one by one", panels)] if panels else [])]
-
-
 def environment(content: Content) -> list[Block]:
     runs = content.runs.drop_duplicates("run_id")
     started = runs[runs["environment_fingerprint"].notna() | runs["hardware"].notna()]
@@ -333,14 +312,16 @@ SECTIONS: dict[str, Callable[[Content], list[Block]]] = {
     "Transfer between depths": transfer,
     "Forecasts": forecasts,
     "At equal cost": at_equal_cost,
+    "Search": search_tried.tried,
     "Two objectives": search_front.front,
+    "Both axes": grid.heat_maps,
     "Combinations": combinations,
     "Evaluation texts": texts,
     "Tasks": tasks,
     "Where a gain comes from": sheets_gains.section,
-    "Learning curves": curves,
+    "Learning curves": run_panels.curves,
     "Inside the runs": inside.of_sweep,
-    "Runs": runs,
+    "Runs": run_panels.runs,
     "Environment": environment,
     "Files": files,
 }
