@@ -112,7 +112,8 @@ def test_widths_and_depths_forecast_the_largest_within_their_intervals() -> None
         num_sizes=10,
     ).forecast
     assert found is not None and found.score is not None
-    assert found.score.mean_abs_error < 0.02 and found.score.coverage > 0.7
+    assert found.score.mean_abs_error < 0.012 and found.score.coverage > 0.95
+    assert found.score.sizes_covered == found.score.num_sizes
 
 
 def test_valleys_of_the_warm_up_have_cliffs_and_edges() -> None:

@@ -8,21 +8,22 @@ published ladders bend otherwise along tokens a parameter than a sum of power la
 times Chinchilla both lie above it, at every size), others do not. So both are fitted, the second with a
 factor exp(bend · log²(D/N)) on both terms, and weighed by how likely they make the runs (BIC).
 
-Runs of one size may lie off the surface together (their learning rate suits them more or less): a size has an
-effect of its own. Draws are made by perturbing data and prior and fitting again, which gives the posterior
+Runs of one model may lie off the surface together (their shape or learning rate suits them more or less): a
+number of parameters has an effect of its own. Draws are made by perturbing data and prior and fitting again, which gives the posterior
 where the fit is linear.
 """
 
 from __future__ import annotations
 
 import math
+import statistics
 from dataclasses import dataclass
 
 import numpy as np
 
 from sweepkit.analysis.laws import surface as surfaces
 from sweepkit.analysis.laws.intervals import Floats
-from sweepkit.analysis.laws.surface import Prior
+from sweepkit.analysis.laws.surface import Fitting, Prior
 
 #: Prior: log of a removable term over the floor, log of its exponent, and the bend: mean and SD.
 SHARE, EXPONENT, BEND = (math.log(0.27), 0.7), (math.log(0.35), 0.4), (0.0, 0.03)
@@ -66,7 +67,6 @@ class Bent:
         theta_P: as ``surface.terms`` takes it, at the middle of its data (``u``, ``v``).
         offset_K: of every size from the surface, in log loss.
         noise_sd, size_sd: of log loss, of a run and of a size.
-        cost: minus the log likelihood, with the prior's share and BIC's for parameters.
     """
 
     theta_P: Floats
@@ -75,7 +75,6 @@ class Bent:
     v: float
     noise_sd: float
     size_sd: float
-    cost: float
 
     def log_at(self, params: Floats, tokens: Floats, theta_SP: Floats | None = None) -> Floats:
         """log L, (N,); of draws, (S, N)."""
@@ -87,9 +86,30 @@ class Bent:
 def fits(runs: Runs) -> list[tuple[float, Bent]]:
     """The straight surface and the bent with their weights; the first alone where tokens do not vary."""
     found = [fit(runs, is_bent) for is_bent in ((False, True) if runs.has_tokens else (False,))]
-    best = min(item.cost for item in found)
-    weights = [math.exp(best - item.cost) for item in found]
+    costs = _costs(runs, found)
+    weights = [math.exp(min(costs) - cost) for cost in costs]
     return [(weight / sum(weights), item) for weight, item in zip(weights, found, strict=True)]
+
+
+def _costs(runs: Runs, found: list[Bent]) -> list[float]:
+    """Minus the log likelihood of each, with the prior's share and BIC's for a bend, all at one noise.
+
+    The geometric mean of theirs: at a noise of its own the better surface pays more for a run that fits none.
+    """
+    u_N, v_N, _, _ = surfaces.design(runs.params_N, runs.tokens_N)
+    noise_sd = statistics.geometric_mean(item.noise_sd for item in found)
+    size_sd = max(item.size_sd for item in found)
+    of_size_NK, ones_1N = _of_size(runs), np.ones((1, len(runs.y_N)))
+    costs = []
+    for item in found:
+        is_bent = len(item.theta_P) > 5
+        prior = _prior(noise_sd, size_sd, runs.has_tokens, is_bent, of_size_NK.shape[1])
+        delta = _HUBER_SDS * noise_sd
+        data = Fitting(u_N, v_N, runs.y_N[None], ones_1N, delta, prior, of_size_NK)
+        theta_P = np.concatenate([item.theta_P, item.offset_K])
+        objective = float(data.objective(theta_P[None])[0]) / noise_sd**2
+        costs.append(objective + 0.5 * is_bent * math.log(len(runs.y_N)))
+    return costs
 
 
 def fit(runs: Runs, is_bent: bool) -> Bent:
@@ -106,9 +126,8 @@ def fit(runs: Runs, is_bent: bool) -> Bent:
         for _ in range(_ROUNDS):
             delta = _HUBER_SDS * noise_sd
             prior = _prior(noise_sd, size_sd, runs.has_tokens, is_bent, of_size_NK.shape[1])
-            theta_SP, value_S = surfaces.minimise(
-                theta_SP, u_N, v_N, y_N[None], ones_1N, delta, prior, offset_NK=of_size_NK
-            )
+            data = Fitting(u_N, v_N, y_N[None], ones_1N, delta, prior, of_size_NK)
+            theta_SP, value_S = surfaces.minimise(theta_SP, data)
             theta_SP = theta_SP[[int(np.argmin(value_S))]]
             shape_P, offset_K = theta_SP[0, :num_shape], theta_SP[0, num_shape:]
             residual_N = y_N - surfaces.terms(shape_P[None], u_N, v_N)[0][0] - of_size_NK @ offset_K
@@ -117,12 +136,10 @@ def fit(runs: Runs, is_bent: bool) -> Bent:
             last, noise_sd = noise_sd, max(math.sqrt(float(clipped_N @ clipped_N) / spare), _LEAST_SD)
             if abs(noise_sd / last - 1) < 0.02:
                 break
-        cost = float(value_S.min()) / noise_sd**2 + len(y_N) * math.log(noise_sd)
-        found.append((cost, noise_sd, theta_SP[0]))
-    cost, noise_sd, theta_P = min(found, key=lambda item: item[0])
-    offset_K = theta_P[num_shape:]
-    cost += 0.5 * is_bent * math.log(len(y_N))
-    return Bent(theta_P[:num_shape], offset_K, u, v, noise_sd, size_sd, cost)
+        theta_P = theta_SP[0]
+        found.append(Bent(theta_P[:num_shape], theta_P[num_shape:], u, v, noise_sd, size_sd))
+    costs = _costs(runs, found)
+    return found[costs.index(min(costs))]
 
 
 def _size_sd(offset_K: Floats) -> float:
@@ -140,23 +157,15 @@ def draws(bent: Bent, runs: Runs, seed: int) -> Floats:
     drawn_KS = rng.standard_normal((num_shape - 1 + of_size_NK.shape[1], DRAWS))
     prior = _prior(bent.noise_sd, bent.size_sd, runs.has_tokens, num_shape > 5, of_size_NK.shape[1], drawn_KS)
     first_SP = np.repeat(np.concatenate([bent.theta_P, bent.offset_K])[None], DRAWS, axis=0)
-    found_SP, _ = surfaces.minimise(
-        first_SP,
-        u_N,
-        v_N,
-        y_SN,
-        np.ones((1, len(runs.y_N))),
-        _HUBER_SDS * bent.noise_sd,
-        prior,
-        True,
-        of_size_NK,
-    )
+    ones_1N, delta = np.ones((1, len(runs.y_N))), _HUBER_SDS * bent.noise_sd
+    data = Fitting(u_N, v_N, y_SN, ones_1N, delta, prior, of_size_NK)
+    found_SP, _ = surfaces.minimise(first_SP, data, is_rough=True)
     return found_SP[:, :num_shape]
 
 
 def _of_size(runs: Runs) -> Floats:
-    """1 where a run is of a size, (N, K)."""
-    found: Floats = (runs.size_N[:, None] == np.unique(runs.size_N)[None]).astype(float)
+    """1 where a run is of a model, (N, K): shapes of nearly one size differ in their parameters."""
+    found: Floats = (runs.params_N[:, None] == np.unique(runs.params_N)[None]).astype(float)
     return found
 
 

@@ -10,7 +10,7 @@ that none turns negative.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -73,6 +73,84 @@ class Prior:
         return Prior(self.rows_KP, mean_KS, self.sd_K)
 
 
+@dataclass(frozen=True)
+class Fitting:
+    """What rows of parameters are fitted to; each may have losses, weights and a prior's mean of its own.
+
+    Attributes:
+        u_N, v_N: log N and log D from their middles.
+        y_SN: log losses, (1, N) or (S, N).
+        weight_SN: of each run, (1, N) or (S, N); a bootstrap's counts.
+        delta: of the Huber loss.
+        offset_NK: what the last K columns of theta are added by: 1 where a run belongs to a size, say.
+    """
+
+    u_N: Floats
+    v_N: Floats
+    y_SN: Floats
+    weight_SN: Floats
+    delta: float = HUBER_DELTA
+    prior: Prior | None = None
+    offset_NK: Floats | None = None
+
+    @property
+    def num_offsets(self) -> int:
+        return 0 if self.offset_NK is None else self.offset_NK.shape[1]
+
+    def at(self, rows: Any) -> Fitting:
+        """Of some rows; what is one for all stays so."""
+        y_SN, weight_SN = (item if len(item) == 1 else item[rows] for item in (self.y_SN, self.weight_SN))
+        prior = None if self.prior is None else self.prior.at(rows)
+        return replace(self, y_SN=y_SN, weight_SN=weight_SN, prior=prior)
+
+    def logs(self, theta_SP: Floats) -> tuple[Floats, Floats]:
+        """``terms``, the last columns of theta added to log L."""
+        if self.offset_NK is None:
+            return terms(theta_SP, self.u_N, self.v_N)
+        split = theta_SP.shape[1] - self.num_offsets
+        log_SN, share_SN3 = terms(theta_SP[:, :split], self.u_N, self.v_N)
+        return log_SN + theta_SP[:, split:] @ self.offset_NK.T, share_SN3
+
+    def pulls(self, theta_SP: Floats, prior: Prior) -> Floats:
+        """How far from the prior's mean, in its standard deviations (S, K)."""
+        found: Floats = (theta_SP @ prior.rows_KP.T - prior.mean_KS.T) / prior.sd_K
+        return found
+
+    def objective(self, theta_SP: Floats) -> Floats:
+        """The Huber losses' weighted sum, and the prior's half squares, (S,)."""
+        off_SN = np.abs(self.y_SN - self.logs(theta_SP)[0])
+        huber_SN = np.where(off_SN <= self.delta, 0.5 * off_SN**2, self.delta * (off_SN - 0.5 * self.delta))
+        total_S: Floats = (self.weight_SN * huber_SN).sum(axis=1)
+        if self.prior is not None:
+            total_S = total_S + 0.5 * (self.pulls(theta_SP, self.prior) ** 2).sum(axis=1)
+        return total_S
+
+    def slopes(self, theta_SP: Floats) -> tuple[Floats, Floats]:
+        """Gradient, and Gauss-Newton's Hessian with Huber's weights, which bounds the true one from above."""
+        log_SN, share_SN3 = self.logs(theta_SP)
+        off_SN = self.y_SN - log_SN
+        w_SN = self.weight_SN * np.minimum(1.0, self.delta / np.maximum(np.abs(off_SN), 1e-300))
+        columns = [
+            share_SN3,
+            -share_SN3[:, :, :1] * np.exp(theta_SP[:, 3])[:, None, None] * self.u_N[:, None],
+            -share_SN3[:, :, 1:2] * np.exp(theta_SP[:, 4])[:, None, None] * self.v_N[:, None],
+            share_SN3[:, :, :2].sum(axis=2, keepdims=True) * ((self.v_N - self.u_N) ** 2)[:, None],
+        ]
+        num_shape = theta_SP.shape[1] - self.num_offsets
+        jacobian_SNP = np.concatenate(columns, axis=2)[:, :, :num_shape]
+        if self.offset_NK is not None:
+            whole = np.broadcast_to(self.offset_NK, (len(theta_SP), *self.offset_NK.shape))
+            jacobian_SNP = np.concatenate([jacobian_SNP, whole], axis=2)
+        weighted_SNP = jacobian_SNP * w_SN[:, :, None]
+        gradient_SP = -np.einsum("snp,sn->sp", weighted_SNP, off_SN)
+        hessian_SPP = np.swapaxes(weighted_SNP, 1, 2) @ jacobian_SNP
+        if self.prior is not None:
+            scaled_KP = self.prior.rows_KP / self.prior.sd_K[:, None]
+            gradient_SP = gradient_SP + self.pulls(theta_SP, self.prior) @ scaled_KP
+            hessian_SPP = hessian_SPP + scaled_KP.T @ scaled_KP
+        return gradient_SP, hessian_SPP
+
+
 def design(params_N: Floats, tokens_N: Floats) -> tuple[Floats, Floats, float, float]:
     """log N and log D from their middles, and the middles."""
     u_N, v_N = np.log(np.asarray(params_N, dtype=float)), np.log(np.asarray(tokens_N, dtype=float))
@@ -97,54 +175,32 @@ def terms(theta_SP: Floats, u_N: Floats, v_N: Floats) -> tuple[Floats, Floats]:
     return top_SN + np.log(total_SN), parts_SN3 / total_SN[:, :, None]
 
 
-def minimise(
-    theta_SP: Floats,
-    u_N: Floats,
-    v_N: Floats,
-    y_SN: Floats,
-    weight_SN: Floats,
-    delta: float = HUBER_DELTA,
-    prior: Prior | None = None,
-    is_rough: bool = False,
-    offset_NK: Floats | None = None,
-) -> tuple[Floats, Floats]:
-    """Parameters and objective of every row, each from its own start, data and weights.
+def minimise(theta_SP: Floats, data: Fitting, is_rough: bool = False) -> tuple[Floats, Floats]:
+    """Parameters and objective of every row, each from its own start.
 
     Args:
         theta_SP: starts: a, b, e (logarithms of the terms at the middle), log α, log β; a sixth column is
-            the bend.
-        y_SN: log losses, (1, N) or (S, N).
-        weight_SN: of each run, (1, N) or (S, N); a bootstrap's counts.
-        offset_NK: what the last K columns of theta are added by: 1 where a run belongs to a size, say.
+            the bend; then what ``offset_NK`` is multiplied with.
         is_rough: stop where another step gains less than 1e-5 of the objective; else 1e-9.
     """
-    num_offsets = 0 if offset_NK is None else offset_NK.shape[1]
-    shape = _LIMITS[:, : theta_SP.shape[1] - num_offsets]
-    limits = np.hstack([shape, np.outer([-1.0, 1.0], np.ones(num_offsets))])
+    shape = _LIMITS[:, : theta_SP.shape[1] - data.num_offsets]
+    limits = np.hstack([shape, np.outer([-1.0, 1.0], np.ones(data.num_offsets))])
     least, patience = (1e-5, 4) if is_rough else (1e-9, 12)
-    rows = max(1, _CHUNK // max(1, len(u_N) * 5))
+    rows = max(1, _CHUNK // max(1, len(data.u_N) * 5))
     if len(theta_SP) > rows:
-        parts = []
-        for start in range(0, len(theta_SP), rows):
-            here = slice(start, start + rows)
-            y_now, weight_now = (item if len(item) == 1 else item[here] for item in (y_SN, weight_SN))
-            prior_now = None if prior is None else prior.at(here)
-            parts.append(
-                minimise(theta_SP[here], u_N, v_N, y_now, weight_now, delta, prior_now, is_rough, offset_NK)
-            )
+        chunks = [slice(start, start + rows) for start in range(0, len(theta_SP), rows)]
+        parts = [minimise(theta_SP[here], data.at(here), is_rough) for here in chunks]
         return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
-    y_SN, weight_SN = (np.broadcast_to(item, (len(theta_SP), len(u_N))) for item in (y_SN, weight_SN))
     theta_SP = np.clip(theta_SP, *limits)
     damping_S, live_S = np.full(len(theta_SP), 1e-2), np.ones(len(theta_SP), dtype=bool)
-    value_S = _objective(theta_SP, u_N, v_N, y_SN, weight_SN, delta, prior, slice(None), offset_NK)
+    value_S = data.objective(theta_SP)
     quiet_S = np.zeros(len(theta_SP), dtype=int)
     for _ in range(_STEPS):
         at = np.flatnonzero(live_S)
         if len(at) == 0:
             break
-        gradient_SP, hessian_SPP = _curvature(
-            theta_SP[at], u_N, v_N, y_SN[at], weight_SN[at], delta, prior, at, offset_NK
-        )
+        here = data.at(at)
+        gradient_SP, hessian_SPP = here.slopes(theta_SP[at])
         diagonal_SP = np.einsum("spp->sp", hessian_SPP)
         damped = hessian_SPP + (damping_S[at, None] * (diagonal_SP + 1e-12))[:, :, None] * np.eye(
             theta_SP.shape[1]
@@ -152,7 +208,7 @@ def minimise(
         step_SP = np.linalg.solve(damped, -gradient_SP[:, :, None])[:, :, 0]
         step_SP *= np.minimum(1.0, 2.0 / np.maximum(np.abs(step_SP).max(axis=1), 1e-300))[:, None]
         tried_SP = np.clip(theta_SP[at] + step_SP, *limits)
-        tried_S = _objective(tried_SP, u_N, v_N, y_SN[at], weight_SN[at], delta, prior, at, offset_NK)
+        tried_S = here.objective(tried_SP)
         better = tried_S < value_S[at]
         gain = np.where(better, value_S[at] - tried_S, 0.0) / np.maximum(value_S[at], 1e-300)
         quiet_S[at] = np.where(better & (gain > least), 0, quiet_S[at] + 1)
@@ -160,77 +216,6 @@ def minimise(
         damping_S[at] = np.clip(np.where(better, damping_S[at] / 4, damping_S[at] * 5), 1e-9, 1e9)
         live_S[at] = quiet_S[at] < patience
     return theta_SP, value_S
-
-
-def _pulls(theta_SP: Floats, prior: Prior, at: Any) -> Floats:
-    """How far from the prior's mean, in its standard deviations (S, K)."""
-    found: Floats = (theta_SP @ prior.rows_KP.T - prior.at(at).mean_KS.T) / prior.sd_K
-    return found
-
-
-def _logs(theta_SP: Floats, u_N: Floats, v_N: Floats, offset_NK: Floats | None) -> tuple[Floats, Floats]:
-    """``terms``, the last columns of theta added to log L."""
-    if offset_NK is None:
-        return terms(theta_SP, u_N, v_N)
-    split = theta_SP.shape[1] - offset_NK.shape[1]
-    log_SN, share_SN3 = terms(theta_SP[:, :split], u_N, v_N)
-    return log_SN + theta_SP[:, split:] @ offset_NK.T, share_SN3
-
-
-def _objective(
-    theta_SP: Floats,
-    u_N: Floats,
-    v_N: Floats,
-    y_SN: Floats,
-    weight_SN: Floats,
-    delta: float,
-    prior: Prior | None,
-    at: Any,
-    offset_NK: Floats | None,
-) -> Floats:
-    off_SN = np.abs(y_SN - _logs(theta_SP, u_N, v_N, offset_NK)[0])
-    huber_SN = np.where(off_SN <= delta, 0.5 * off_SN**2, delta * (off_SN - 0.5 * delta))
-    total_S = (weight_SN * huber_SN).sum(axis=1)
-    if prior is not None:
-        total_S = total_S + 0.5 * (_pulls(theta_SP, prior, at) ** 2).sum(axis=1)
-    found: Floats = total_S
-    return found
-
-
-def _curvature(
-    theta_SP: Floats,
-    u_N: Floats,
-    v_N: Floats,
-    y_SN: Floats,
-    weight_SN: Floats,
-    delta: float,
-    prior: Prior | None,
-    at: Any,
-    offset_NK: Floats | None,
-) -> tuple[Floats, Floats]:
-    """Gradient, and Gauss-Newton's Hessian with Huber's weights, which bounds the true one from above."""
-    log_SN, share_SN3 = _logs(theta_SP, u_N, v_N, offset_NK)
-    off_SN = y_SN - log_SN
-    w_SN = weight_SN * np.minimum(1.0, delta / np.maximum(np.abs(off_SN), 1e-300))
-    columns = [
-        share_SN3,
-        -share_SN3[:, :, :1] * np.exp(theta_SP[:, 3])[:, None, None] * u_N[:, None],
-        -share_SN3[:, :, 1:2] * np.exp(theta_SP[:, 4])[:, None, None] * v_N[:, None],
-        share_SN3[:, :, :2].sum(axis=2, keepdims=True) * ((v_N - u_N) ** 2)[:, None],
-    ]
-    num_offsets = 0 if offset_NK is None else offset_NK.shape[1]
-    jacobian_SNP = np.concatenate(columns, axis=2)[:, :, : theta_SP.shape[1] - num_offsets]
-    if offset_NK is not None:
-        whole = np.broadcast_to(offset_NK, (len(theta_SP), *offset_NK.shape))
-        jacobian_SNP = np.concatenate([jacobian_SNP, whole], axis=2)
-    weighted_SNP = jacobian_SNP * w_SN[:, :, None]
-    gradient_SP = -np.einsum("snp,sn->sp", weighted_SNP, off_SN)
-    hessian_SPP = np.swapaxes(weighted_SNP, 1, 2) @ jacobian_SNP
-    if prior is not None:
-        scaled_KP = prior.rows_KP / prior.sd_K[:, None]
-        gradient_SP = gradient_SP + _pulls(theta_SP, prior, at) @ scaled_KP
-        hessian_SPP = hessian_SPP + scaled_KP.T @ scaled_KP
-    return gradient_SP, hessian_SPP
 
 
 def starts(y_N: Floats) -> Floats:
@@ -257,9 +242,9 @@ def fit(
     u_N, v_N, u, v = design(params_N, tokens_N)
     y_N = np.log(np.asarray(loss_N, dtype=float))
     weight_N = np.ones(len(y_N)) if weight_N is None else weight_N
-    theta_SP, value_S = minimise(starts(y_N), u_N, v_N, y_N[None], weight_N[None], delta, is_rough=True)
-    theta_SP = theta_SP[np.argsort(value_S)[:_POLISHED]]
-    theta_SP, value_S = minimise(theta_SP, u_N, v_N, y_N[None], weight_N[None], delta)
+    data = Fitting(u_N, v_N, y_N[None], weight_N[None], delta)
+    theta_SP, value_S = minimise(starts(y_N), data, is_rough=True)
+    theta_SP, value_S = minimise(theta_SP[np.argsort(value_S)[:_POLISHED]], data)
     best = int(np.argmin(value_S))
     residual_N = y_N - terms(theta_SP[[best]], u_N, v_N)[0][0]
     return as_surface(theta_SP[best], u, v, float(value_S[best]), residual_N)
@@ -290,7 +275,8 @@ def refits(
     u_N, v_N, u, v = design(params_N, tokens_N)
     y_N = np.log(np.asarray(loss_N, dtype=float))
     first_SP = np.repeat(as_theta(surface, u, v)[None], len(weight_SN), axis=0)
-    theta_SP, value_S = minimise(first_SP, u_N, v_N, y_N[None], weight_SN, delta, is_rough=True)
+    data = Fitting(u_N, v_N, y_N[None], weight_SN, delta)
+    theta_SP, value_S = minimise(first_SP, data, is_rough=True)
     return [
         as_surface(theta, u, v, float(value), np.empty(0))
         for theta, value in zip(theta_SP, value_S, strict=True)
