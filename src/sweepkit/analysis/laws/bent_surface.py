@@ -9,8 +9,8 @@ times Chinchilla both lie above it, at every size), others do not. So both are f
 factor exp(bend · log²(D/N)) on both terms, and weighed by how likely they make the runs (BIC).
 
 Runs of one model may lie off the surface together (their shape or learning rate suits them more or less): a
-number of parameters has an effect of its own. Draws are made by perturbing data and prior and fitting again, which gives the posterior
-where the fit is linear.
+number of parameters has an effect of its own. Draws are made by perturbing data and prior and fitting again,
+which gives the posterior where the fit is linear.
 """
 
 from __future__ import annotations
