@@ -182,6 +182,7 @@ def test_a_promotion_that_was_killed_is_resumed_and_decides(
     assert "lr: 0.1" in capsys.readouterr().out
     assert main(["promote", name]) == 0
     out = capsys.readouterr().out
+    assert "18 runs, if every variant climbs; frozen in" in out
     assert re.search(r"adopted\s+lr=0.3", out) and re.search(r"rejected\s+lr=0.03", out)
     content = json.loads((results / name / "verdicts.json").read_text())
     last = next(

@@ -96,7 +96,8 @@ def introduce(frozen: Frozen) -> None:
     if frozen.question:
         print(frozen.question)
     where = f"{running.shown(frozen.sweep_dir)} ({frozen.sha256[:12]})"
-    print(f"{frozen.name}: {describe(frozen.cells)}; frozen in {where}")
+    at_most = ", if every variant climbs" if len(frozen.rungs) > 1 else ""
+    print(f"{frozen.name}: {describe(frozen.cells)}{at_most}; frozen in {where}")
     for sentence in frozen.seen.sentences:
         print(sentence)
     if isinstance(plan := frozen.cells[0].plan, CommandPlan):
