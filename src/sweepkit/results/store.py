@@ -160,13 +160,15 @@ def typed(frame: pd.DataFrame, known: tuple[Column, ...]) -> pd.DataFrame:
 
     A value that does not fit its column's dtype (a damaged record) becomes ``<NA>``.
     """
-    for column in known:
-        if not column.is_family and column.name not in frame:
-            frame[column.name] = None
-    frame = frame[columns.order(list(frame.columns), known)]
-    found = {name: columns.find(name, known) for name in frame.columns}
+    names = [*frame.columns, *(column.name for column in known if not column.is_family)]
+    found = {name: columns.find(name, known) for name in columns.order(names, known)}
     dtypes = {name: column.dtype if column else _unknown(frame[name]) for name, column in found.items()}
-    return pd.DataFrame({name: _cast(frame[name], dtype) for name, dtype in dtypes.items()})
+    nothing = pd.Series(None, frame.index, dtype=object)
+    empty = {dtype: _cast(nothing, dtype) for dtype in set(dtypes.values())}  # of columns that it has not
+    cast = {
+        name: _cast(frame[name], dtype) if name in frame else empty[dtype] for name, dtype in dtypes.items()
+    }
+    return pd.DataFrame(cast)
 
 
 def _unknown(values: pd.Series[Any]) -> str:
