@@ -26,13 +26,13 @@ from training_runs import MANY_PARTS, TINY, losses, tiny
 pytestmark = pytest.mark.xdist_group("ranks")
 
 SCRIPT = Path(__file__).with_name("leader_process.py")
-NUM_STEPS = 20
+NUM_STEPS = 12
 NEVER = 10_000
 
 
 @functools.cache
 def eight_micro_batches() -> RunPlan:
-    """20 steps of 8 micro-batches of one row, everything in fp32, with all that the baseline has."""
+    """12 steps of 8 micro-batches of one row, everything in fp32, with all that the baseline has."""
     return tiny(
         "model=d4",
         f"horizon.num_steps={NUM_STEPS}",
@@ -95,13 +95,13 @@ def test_the_losses_are_those_of_one_process_and_a_checkpoint_fits_any_number(
     alone: Path, cache: Path, tmp_path: Path
 ) -> None:
     expected = losses(eight_micro_batches(), alone)
-    assert said(train(tmp_path, cache, 2, stop_after=8))[0] == "preempted"
+    assert said(train(tmp_path, cache, 2, stop_after=5))[0] == "preempted"
     stopped = run_dir(tmp_path).read_record()
     assert stopped is not None and 0 < stopped.step < NUM_STEPS
     assert [path.name for path in run_dir(tmp_path).checkpoints_path.iterdir()] == [
         f"step_{stopped.step:06d}"
     ]
-    assert said(train(tmp_path, cache, 4, stop_after=8))[0] == "preempted"
+    assert said(train(tmp_path, cache, 4, stop_after=4))[0] == "preempted"
     assert said(train(tmp_path, cache, 1))[0] == "complete"
     found = losses(eight_micro_batches(), tmp_path)
     assert len(found) == NUM_STEPS
