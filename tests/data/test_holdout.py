@@ -86,3 +86,11 @@ def test_no_document_is_on_both_sides_by_place_or_content(batches: list[list[str
     except DataError:
         assert sum(map(len, kept)) < holdout.MIN_FRAC * sum(map(len, scored))
     assert kept == [text for text in everything[num_docs:] if text not in scored]
+
+
+def test_a_holdouts_documents_know_their_source() -> None:
+    texts = {"a": ["one", "two"], "b": ["three", "four"]}
+    files = [TextFile(name, lambda own=own: iter([own])) for name, own in texts.items()]  # type: ignore[misc]
+    (file,) = behind(Documents({}, lambda: files), 1, "validation_holdout", 10).files()
+    found = [(text, file.source(text)) for batch in file.batches() for text in batch]
+    assert found == [("two", "a"), ("three", "b"), ("four", "b")]

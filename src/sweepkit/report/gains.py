@@ -36,7 +36,8 @@ _WHOLE = [
 _PARTS = ["rung", "variant", "metric", *Part.__dataclass_fields__]
 _OPEN = (Outcome.inconclusive, Outcome.unselected)
 _NONE_KEPT = "no losses by document were kept"
-_REMEDY = "missing; `sweepkit evaluate NAME` makes them of kept weights"
+_OTHER_TEXT = "the runs were not evaluated on the same text"
+_UNPAIRED = "no seed is shared with the reference"
 
 
 @dataclass
@@ -136,10 +137,10 @@ def _compared(content: Content) -> Iterator[Compared]:
             pairs = [(document_losses.mean(mine[key]), document_losses.mean(base[key])) for key in shared]
             why = found.why.get(variant, []) + found.why.get(REFERENCE, [])
             if len({item.text.fingerprint for pair in pairs for item in pair}) > 1:
-                pairs, why = [], ["the runs were not evaluated on the same text"]
+                pairs, why = [], [_OTHER_TEXT]
             elif not pairs and not why:
-                why = ["no seed is shared with the reference"]
-            yield rung, variant, rule.metric, pairs, of_seeds.get(variant), _said(why)
+                why = [_UNPAIRED]
+            yield rung, variant, rule.metric, pairs, of_seeds.get(variant), _said(why, content.name)
 
 
 def _read(done: pd.DataFrame, name: str, content: Content) -> _Found:
@@ -160,8 +161,9 @@ def _read(done: pd.DataFrame, name: str, content: Content) -> _Found:
     return found
 
 
-def _said(why: Sequence[str]) -> str | None:
+def _said(why: Sequence[str], sweep: str) -> str | None:
     if not why:
         return None
-    told = [reason if n == 1 else f"{reason} ({n} runs)" for reason, n in Counter(why).items()]
-    return f"{'; '.join(told)}: {_REMEDY}"
+    told = "; ".join(reason if n == 1 else f"{reason} ({n} runs)" for reason, n in Counter(why).items())
+    is_kept = not any(reason in (_OTHER_TEXT, _UNPAIRED) for reason in why)
+    return f"{told}: missing; `sweepkit evaluate {sweep}` makes them of kept weights" if is_kept else told
