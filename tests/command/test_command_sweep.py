@@ -159,6 +159,17 @@ def test_the_pages_other_example_is_planned_as_it_says(write: Write, tmp_path: P
     assert command_result.read(first.program.metric, tmp_path, log).metric == 0.854321
 
 
+@pytest.mark.parametrize(("seeds", "is_said"), [([1, 2, 3, 4], True), ([1, 2, 3, 4, 5], False)])
+def test_a_plan_says_where_seeds_decide_nothing(
+    seeds: list[int], is_said: bool, write: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = write(axes={"lr": [0.3]}, ladder=None, params={"depth": 1, "lr": 0.1, "steps": 9}, seeds=seeds)
+    assert main(["plan", f"sweep={name}"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert ("decides nothing for 1 variant, whatever comes out: 4 seeds" in said) is is_said
+    assert "calibrate" not in said
+
+
 def attempts(results: Path) -> dict[str, int]:
     return {run.name: len(list(run.glob("attempts/*.json"))) for run in (results / "runs").glob("*")}
 

@@ -40,6 +40,8 @@ def test_a_plan_foresees_that_one_climber_would_not_be_decided() -> None:
     assert said is not None and "decides nothing for 1 variant or fewer" in said
     assert "takes 5 seeds, or the noise measured first (sweepkit calibrate sweep=mine)" in said
     assert foresight.foreseen(replace(found, seeds=5), RULE, "mine") is None
+    of_command = foresight.foreseen(found, RULE, None)
+    assert of_command is not None and of_command.endswith("it takes 5 seeds")
     assert foresight.foreseen(replace(found, noise=KNOWN), RULE, "mine") is None
 
 

@@ -122,7 +122,7 @@ def run(args: argparse.Namespace) -> int:
         is_command = bool(found.sweep.command)
         has_power = not (found.sweep.is_typed or found.sweep.search or is_command)
         if is_command:
-            plan_command.show(found.sweep, found.cells)
+            plan_command.show(found.sweep, found.cells, found.overrides)
         else:
             _print_sweep(rows, plan_further.num_to_come(found.sweep, found.overrides, found.cells))
             plan_words.explain((*plan_words.OF_A_SWEEP, *(plan_words.OF_POWER if has_power else ())))

@@ -12,11 +12,13 @@ from sweepkit.plan.command_plan import CommandPlan, Program
 from sweepkit.printable import counted
 from sweepkit.report import drawing, terminal
 from sweepkit.report.sheet import Sheet
+from sweepkit.sweep import expand
 from sweepkit.sweep.cell import Cell
+from sweepkit.sweep.command_keys import SHARED
 from sweepkit.sweep.file import SweepFile
 
 
-def show(sweep: SweepFile, cells: Sequence[Cell]) -> None:
+def show(sweep: SweepFile, cells: Sequence[Cell], others: Sequence[str]) -> None:
     """A line a rung, the command of the first run, and what decides a number besides."""
     console = terminal.console()
     sheet = Sheet(("rung", ">variants", ">seeds", ">runs", "sets"))
@@ -39,8 +41,21 @@ def show(sweep: SweepFile, cells: Sequence[Cell]) -> None:
         *frozen_of(program, sweep.trees.code if sweep.trees else None),
         f"{program.metric.name} from {_where(program)}; {_goes_on(program)}; seeds are {sweep.seeds_mean}",
         "nobody knows before what a command takes: no hours, memory or disk are estimated",
+        *_foreseen(sweep, cells, others),
     ):
         console.print(line, markup=False)
+
+
+def _foreseen(sweep: SweepFile, cells: Sequence[Cell], others: Sequence[str]) -> list[str]:
+    """Whether the last rung could decide nothing, whatever came out."""
+    from sweepkit.promotion import expected, foresight
+
+    if sweep.seeds_mean != SHARED:  # groups that share nothing leave more to measure the noise by
+        return []
+    rungs = expand.rungs_of(expand.ladder_of(sweep, others))
+    found = expected.of(cells, rungs, sweep.decision, known=[])
+    sentence = foresight.foreseen(found, sweep.decision, None)
+    return [sentence] if sentence else []
 
 
 def frozen_of(program: Program, code: Code | None) -> list[str]:

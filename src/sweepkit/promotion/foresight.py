@@ -60,8 +60,12 @@ def seeds_to_decide(
     return next((n for n in counts if can_decide(num_variants, n, reference_replicates, rule, noise)), None)
 
 
-def foreseen(found: expected.Power, rule: DecisionRule, name: str) -> str | None:
-    """In a sentence where the last rung could decide nothing, whatever came out; None where it always can."""
+def foreseen(found: expected.Power, rule: DecisionRule, name: str | None) -> str | None:
+    """In a sentence where the last rung could decide nothing, whatever came out; None where it always can.
+
+    Args:
+        name: of a sweep whose noise can be calibrated; None of a command's, which nothing calibrates.
+    """
     replicates = found.reference_replicates
 
     def decides(count: int) -> bool:
@@ -73,11 +77,12 @@ def foreseen(found: expected.Power, rule: DecisionRule, name: str) -> str | None
     few = found.num_variants if enough is None else enough - 1
     needed = seeds_to_decide(few, replicates, rule, found.noise)
     who = f"{counted(few, 'variant')}{'' if enough is None else ' or fewer'}"
-    takes = (f"{counted(needed, 'seed')}, or " if needed else "") + "the noise measured first"
+    takes = [counted(needed, "seed")] if needed else []
+    takes += [f"the noise measured first (sweepkit calibrate sweep={name})"] if name else []
     seeds = f"{counted(found.seeds, 'seed')} {'leaves' if found.seeds == 1 else 'leave'}"
     return (
         f"rung {found.rung} decides nothing for {who}, whatever comes out: {seeds} too "
-        f"little to measure the noise by; it takes {takes} (sweepkit calibrate sweep={name})"
+        f"little to measure the noise by; it takes {', or '.join(takes) or 'more variants'}"
     )
 
 
