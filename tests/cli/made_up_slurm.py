@@ -48,8 +48,14 @@ class MadeUpSlurm:
         while self.waiting:
             job_ = self.waiting.pop(0)
             for name in job_.shards:
-                plans = shards.read(submissions.folder(results_dir) / "shards" / name).plans
-                execute.execute(plans, LauncherConfig(), results_dir=results_dir, unattended=True)
+                shard = shards.read(submissions.folder(results_dir) / "shards" / name)
+                execute.execute(
+                    shard.plans,
+                    LauncherConfig(),
+                    results_dir=results_dir,
+                    unattended=True,
+                    watch=shard.watch,
+                )
             if job_.is_gate:
                 with monkeypatch.context() as patch:
                     patch.setenv(retries.IS_JOB, "1")

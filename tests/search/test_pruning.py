@@ -19,7 +19,7 @@ from sweepkit.launch.sweep_status import status
 from sweepkit.results import store
 from sweepkit.results.record import RunDir, RunState
 from sweepkit.search import drive, optuna_pruners, study
-from sweepkit.search.curve import Curve
+from sweepkit.launch.curve import Curve
 from sweepkit.search.optuna_pruners import Losses
 from sweepkit.search.pruning import halving, sigma
 from sweepkit.sweep import trials

@@ -7,17 +7,18 @@ at a look foretell is learned from sweeps that ran to their ends: the final effe
 difference, with an error that has a floor and a share of the difference. Without the share the largest
 differences are believed most, and they are the ones that turn.
 
-Stopping what has little chance left would be non-binding: what is stopped is not adopted, so it can only
-take false adoptions away, and the level stays what it was whether or not the rule is obeyed, as long as
-comparisons are corrected for all variants that were planned. Nothing is stopped by it yet;
-``promotion/simulation/stopped_early.py`` measures what it would save and lose.
+Stopping what has little chance left is non-binding: what is stopped is not adopted, so it can only take
+false adoptions away, and the level stays what it was whether or not the rule is obeyed, as long as
+comparisons are corrected for all variants that were planned. A sweep's ``decision.futility`` holds the
+numbers, and ``launch/hopeless.py`` goes by them; ``promotion/simulation/stopped_early.py`` measures what that
+saves and loses.
 
 A variant with another data order, batch or schedule is not judged: its curve compares at its end alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,10 +26,10 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import optimize, special
 
+from sweepkit.sweep.futility_rule import LOSS, MIN_PAIRS, WINDOW, FutilityRule
+
 #: Fractions of the schedule at which is looked.
 LOOKS = (0.25, 0.5, 0.75)
-#: Of the schedule, that training losses are averaged over.
-WINDOW = 0.1
 _DF = 4  # of Student's t: what curves still do has heavier tails than a normal distribution
 _MIN_VARIANTS = 5  # to learn from
 _LEAST = 1e-12  # of a floor, where curves foretell their ends exactly
@@ -74,33 +75,103 @@ class Boundary:
             look: its place.
             difference_V, error_V: mean differences there, and their standard errors.
         """
-        slope = self.slopes[look]
-        variance_V = (slope * error_V) ** 2 + (self.shares[look] * difference_V) ** 2
-        scale_V = np.sqrt(variance_V + max(self.floors[look], _LEAST) ** 2)
-        left_V = special.stdtr(_DF, (-min_effect - slope * difference_V) / scale_V)
+        expected_V = self.slopes[look] * difference_V
+        left_V = special.stdtr(_DF, (-min_effect - expected_V) / self.scale(look, difference_V, error_V))
         return np.asarray(left_V, dtype=np.float64)
 
+    def scale(self, look: int, difference_V: Array, error_V: Array) -> Array:
+        """SD of final effects about what is foretold; float64 [V]. Arguments as for ``chance_left``."""
+        variance_V = (self.slopes[look] * error_V) ** 2 + (self.shares[look] * difference_V) ** 2
+        return np.asarray(np.sqrt(variance_V + max(self.floors[look], _LEAST) ** 2), dtype=np.float64)
 
-def differences(curves: pd.DataFrame, reference: str, looks: Sequence[float] = LOOKS) -> pd.DataFrame:
-    """Mean difference of training loss to the reference's run of the same seed, at every look.
+
+def differences(
+    curves: pd.DataFrame, reference: str, looks: Sequence[float] = LOOKS, column: str = LOSS
+) -> pd.DataFrame:
+    """Mean difference of an interim loss to the reference's run of the same seed, at every look.
 
     Args:
-        curves: of one rung: variant, seed, step and loss.
+        curves: of one rung: variant, seed, step and ``column``; num_steps where runs have not ended.
+        column: training loss, or an evaluation's.
 
     Returns:
         A row a variant and seed, a column a look; missing where either run logged nothing there. Runs of the
         reference of one seed are averaged.
     """
-    rows = curves[curves["loss"].notna()].astype({"loss": float, "step": float})
-    last = rows.groupby(["variant", "seed"])["step"].transform("max")
-    rows = rows.assign(frac=rows["step"] / last)
+    steps = curves.astype({"step": float})
+    last = (
+        steps["num_steps"]
+        if "num_steps" in steps
+        else steps.groupby(["variant", "seed"])["step"].transform("max")
+    )
+    rows = steps.assign(frac=steps["step"] / last)[steps[column].notna()].astype({column: float})
     found = {}
     for look in looks:
         inside = rows[(rows["frac"] <= look) & (rows["frac"] > look - WINDOW)]
-        found[look] = inside.groupby(["variant", "seed"])["loss"].mean()
+        found[look] = inside.groupby(["variant", "seed"])[column].mean()
     table = pd.DataFrame(found)
+    if reference not in table.index.get_level_values("variant"):
+        return table.iloc[:0]
     base = table.xs(reference, level="variant")
     return table.drop(index=reference, level="variant").sub(base, level="seed")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a look at a variant found.
+
+    Attributes:
+        look: fraction of the schedule.
+        by_seed: seed → difference there.
+        mean, error: of them, and the standard error.
+        expected, scale: the final effect that they foretell, and its SD.
+        chance: that it is an improvement of min_effect.
+    """
+
+    look: float
+    by_seed: dict[str, float]
+    mean: float
+    error: float
+    expected: float
+    scale: float
+    chance: float
+    is_hopeless: bool
+
+    def __str__(self) -> str:
+        seen = f"{self.mean:+.5f} ± {self.error:.5f} over {len(self.by_seed)} seeds".replace("-", "−")
+        end = f"{self.expected:+.5f} ± {self.scale:.5f}".replace("-", "−")
+        chance = f"{100 * self.chance:.2g}% chance of min_effect"
+        return f"at {self.look:.0%}: {seen}, {end} expected at the end, {chance}"
+
+
+def look_at(
+    rule: FutilityRule, place: int, by_seed: Mapping[int, float], min_effect: float
+) -> Finding | None:
+    """What the differences at one look say; None of fewer pairs than can say anything.
+
+    Args:
+        place: of the look.
+        by_seed: seed → difference there, lower is better.
+    """
+    known = {seed: by_seed[seed] for seed in sorted(by_seed) if np.isfinite(by_seed[seed])}
+    if len(known) < MIN_PAIRS:
+        return None
+    values = np.asarray(list(known.values()))
+    mean, error = float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values)))
+    boundary = Boundary(rule.slopes, rule.floors, rule.shares)
+    difference, spread = np.asarray([mean]), np.asarray([error])
+    chance = float(boundary.chance_left(place, difference, spread, min_effect)[0])
+    scale = float(boundary.scale(place, difference, spread)[0])
+    return Finding(
+        look=rule.looks[place],
+        by_seed={str(seed): value for seed, value in known.items()},
+        mean=mean,
+        error=error,
+        expected=rule.slopes[place] * mean,
+        scale=scale,
+        chance=chance,
+        is_hopeless=chance < rule.chance,
+    )
 
 
 def _least_absolute(x: Array, y: Array) -> float:

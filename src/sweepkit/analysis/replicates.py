@@ -10,7 +10,7 @@ Runs without an answer (``results/answer.py``) are told apart, because nothing i
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
@@ -28,17 +28,21 @@ _FATE = ("run_id", "state", "failure_class", "failed_attempts", "failed_hosts")
 
 @dataclass(frozen=True)
 class Replicates:
-    """Run ids of one variant on one rung; ``missing`` and ``against`` map each to what happened."""
+    """Run ids of one variant on one rung; ``missing``, ``against`` and ``stopped`` map each to what happened.
+
+    What was stopped for futility is neither lost nor against it: its variant had no chance left.
+    """
 
     complete: list[str]
     against: dict[str, str]
     missing: dict[str, str]
     unfinished: list[str]
+    stopped: dict[str, str] = field(default_factory=dict)
 
     @property
     def total(self) -> int:
         """All runs that have ended."""
-        return len(self.complete) + len(self.against) + len(self.missing)
+        return len(self.complete) + len(self.against) + len(self.missing) + len(self.stopped)
 
     @property
     def divergence(self) -> tuple[int, int]:
@@ -78,6 +82,9 @@ def sort_runs(rows: pd.DataFrame, metric: str, num_hosts: int = 1) -> Replicates
                 found.against[run_id] = f"{why}, again after a retry"
             else:
                 found.missing[run_id] = f"{why}, not retried{' elsewhere' if num_hosts > 1 else ''}"
+        elif state == RunState.futile:
+            message = row.get("failure_message")
+            found.stopped[run_id] = "stopped for futility" if pd.isna(message) else str(message)
         elif state in _UNFINISHED:
             found.unfinished.append(run_id)
         else:

@@ -18,6 +18,7 @@ from sweepkit.promotion import amend, forecast, forecast_scores, foresight, ladd
 from sweepkit.promotion.verdict_record import Final, Promotion, RungResult
 from sweepkit.report import content, drawing, gains, html, stamp, tables, terminal
 from sweepkit.results.columns import PLANNED
+from sweepkit.results.record import RunState
 from sweepkit.sweep import frozen
 from sweepkit.sweep.cell import Cell
 from sweepkit.sweep.frozen import Frozen
@@ -153,9 +154,9 @@ def _show(sweep: Frozen, promotion: Promotion, results_dir: Path) -> None:
         told = [row for row in told if row.variant in few]
     console.rule("Results", align="left")
     console.print(tables.summary(frame[frame["state"] != PLANNED], sweep.decision.metric))
-    failed = frame[frame["failure_class"].notna()]
-    if len(failed):
-        console.print(tables.runs(failed))
+    ended = frame[frame["failure_class"].notna() | (frame["state"] == RunState.futile)]
+    if len(ended):
+        console.print(tables.runs(ended))
     console.rule("Verdicts", align="left")
     console.print(tables.verdicts(verdicts))
     console.print(tables.axes(verdicts, sweep.decision))

@@ -12,12 +12,14 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeVar
 
+from sweepkit.cli import watching
 from sweepkit.config import own_conf, paths
 from sweepkit.config.choices import LauncherKind, WandbMode
 from sweepkit.config.dtype_override import dtype_override
 from sweepkit.config.schema import LauncherConfig
 from sweepkit.errors import invalid
 from sweepkit.launch import code_levels, execute
+from sweepkit.launch.hopeless import Stopper, Watch
 from sweepkit.launch.ledger import Ledger
 from sweepkit.launch.other_sources import OtherSources
 from sweepkit.launch.slurm.retries import ClusterError
@@ -132,7 +134,9 @@ def run_cells(sweep: Frozen, cells: Sequence[Cell], how: How, title: str) -> Sub
     labels = {cell.plan.run_id: cell.label for cell in cells}
     is_timed = "wall_clock" in sweep.decision.axes.judged
     together = {cell.plan.run_id: f"{cell.rung} {cell.plan.seed}" for cell in cells if is_timed}
-    return run_plans([cell.plan for cell in cells], how, title, labels, together)
+    return run_plans(
+        [cell.plan for cell in cells], how, title, labels, together, watching.watch(sweep, cells)
+    )
 
 
 def note_limits(sweep: Frozen, cells: Sequence[Cell], how: How) -> None:
@@ -157,6 +161,7 @@ def run_plans(
     title: str,
     labels: Mapping[str, str],
     together: Mapping[str, str] = MappingProxyType({}),
+    watch: Watch | None = None,
 ) -> Submitted | None:
     """``run_cells`` for plans."""
     other_sources = OtherSources(how.other_sources)
@@ -164,20 +169,15 @@ def run_plans(
     _say_of_wandb(plans, how.is_slurm)
     if not how.is_slurm:
         execute.execute(
-            plans,
-            how.launcher,
-            results_dir=how.results_dir,
-            title=title,
-            labels=labels,
-            retry_failed=how.retry_failed,
-            other_sources=other_sources,
-        )
+            plans, how.launcher, results_dir=how.results_dir, title=title, labels=labels, watch=watch,
+            retry_failed=how.retry_failed, other_sources=other_sources,
+        )  # fmt: skip
         return None
     from sweepkit.launch.slurm import retries, wait
     from sweepkit.launch.slurm.submit import submit
 
     asking = functools.partial(
-        submit, plans, how.launcher, results_dir=how.results_dir, title=title, together=together
+        submit, plans, how.launcher, results_dir=how.results_dir, title=title, together=together, watch=watch
     )
     automatic = retries.IS_JOB in os.environ
     submitted = asking(retry_failed=how.retry_failed, automatic=automatic, other_sources=other_sources)
@@ -185,7 +185,8 @@ def run_plans(
     if not how.wait or not submitted.is_pending:
         return submitted if submitted.is_pending else None
     again = functools.partial(asking, automatic=True)
-    wait.wait(Ledger(plans, how.results_dir), again, title=title, labels=labels)
+    ledger = Ledger(plans, how.results_dir, Stopper(watch, how.results_dir).pruner)
+    wait.wait(ledger, again, title=title, labels=labels)
     return None
 
 
@@ -336,11 +337,11 @@ def conclude(frozen: Frozen, results_dir: Path, cells: Sequence[Cell]) -> int:
     console.print(tables.summary(frame, frozen.decision.metric))
     if taken := comparable.accepted(frame):
         console.print(taken)
-    failed = frame[~frame["state"].isin([RunState.complete.value, RunState.diverged.value])]
-    if len(failed):
-        console.print(tables.runs(failed))
+    others = frame[~frame["state"].isin([RunState.complete.value, RunState.diverged.value])]
+    if len(others):
+        console.print(tables.runs(others))
     console.print(tables.files(near({"sweep": frozen.sweep_dir, "runs": results_dir / "runs"})))
     if waiting := replicates.unanswered(frame):
         runs = f"{counted(len(waiting), 'run')} without an answer ({replicates.in_words(waiting)})"
         print(f"{runs}; sweepkit resume {frozen.name} runs them (again)")
-    return RUNS_FAILED if len(failed) else DONE
+    return RUNS_FAILED if (others["state"] != RunState.futile).any() else DONE

@@ -25,7 +25,8 @@ examples:
   sweepkit status x0_beta1 --runs              every run of it
   sweepkit status x0_beta1 --format json       for scripts; ages and ETA in seconds, null where not known
 
-states: planned, queued (Slurm), running, complete, pruned (stopped by a search), diverged, failed, cancelled;
+states: planned, queued (Slurm), running, complete, pruned (stopped by a search), futile (stopped, for its
+variant can no longer reach min_effect: decision.futility), diverged, failed, cancelled;
 preempted (has a checkpoint), lost (its process is gone) and trained (to be evaluated as is asked here) go on
 with the next launch; deleted: judged here, and its folder is gone. ETA is for what living launches still have
 to do. Sweeps are looked for in ./results; from elsewhere set SWEEPKIT_RESULTS_DIR to that folder.
@@ -148,7 +149,7 @@ def _details(run: RunStatus) -> str:
         words.append(f"waits: {run.waits_for}")
     if run.holder:
         words.append(run.holder)
-    if run.message and run.state in ("failed", "diverged", "pruned"):
+    if run.message and run.state in ("failed", "diverged", "pruned", "futile"):
         words.append(run.message.splitlines()[0])
     return ", ".join(words)
 

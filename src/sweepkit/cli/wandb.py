@@ -18,7 +18,7 @@ from sweepkit.plan.run_plan import RunPlan
 from sweepkit.printable import counted
 from sweepkit.report import terminal
 from sweepkit.results import asked, places
-from sweepkit.results.record import FINAL_STATES, RunDir, RunRecord, RunState
+from sweepkit.results.record import FINAL_STATES, STOPPED, RunDir, RunRecord, RunState
 from sweepkit.training import wandb_log
 
 _PUSHED = "wandb_push.json"
@@ -99,7 +99,7 @@ def _ended(results_dir: Any, plans: list[RunPlan]) -> tuple[list[tuple[RunPlan, 
     for plan in plans:
         run_dir = RunDir.of(results_dir, plan.run_id)
         record = asked.read(run_dir, plan.evaluation_key)
-        if record is not None and record.state in {*FINAL_STATES, RunState.pruned, RunState.trained}:
+        if record is not None and record.state in {*FINAL_STATES, *STOPPED, RunState.trained}:
             ended.append((plan, run_dir, record))
     return ended, len(plans) - len(ended)
 

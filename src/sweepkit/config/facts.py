@@ -119,6 +119,7 @@ class Facts:
         holds_overrides: texts that are composed elsewhere, and whose interpolations are resolved there.
         read: from a value as people may write it to the field's own; leaves any other as it is.
         is_written: it stands in files; another is worked out, or filled in, when they are read.
+        is_sparse: where it is null it stands in no file and no hash: those of before it was there stay true.
     """
 
     help: str = ""
@@ -140,6 +141,7 @@ class Facts:
     holds_overrides: bool = False
     read: Callable[[Any], Any] | None = None
     is_written: bool = True
+    is_sparse: bool = False
 
     def __post_init__(self) -> None:
         assert self.why or self.identity is not Identity.none, "say why it changes no number"

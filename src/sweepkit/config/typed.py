@@ -100,7 +100,8 @@ def dump(value: Any) -> Any:
     if dataclasses.is_dataclass(value):
         own = vars(value)
         names = _written(typing.cast(Any, type(value)))
-        return {name: item if type(item := own[name]) in _AS_THEY_ARE else dump(item) for name in names}
+        kept = [name for name, is_sparse in names.items() if not (is_sparse and own[name] is None)]
+        return {name: item if type(item := own[name]) in _AS_THEY_ARE else dump(item) for name in kept}
     if isinstance(value, Mapping):
         return {_key(key): dump(item) for key, item in value.items()}
     if isinstance(value, list | tuple | frozenset):
@@ -124,9 +125,10 @@ def _key(key: Any) -> str:
 
 
 @lru_cache(maxsize=256)
-def _written(kind: type) -> tuple[str, ...]:
-    """Names of the fields that stand in files."""
-    return tuple(item.name for item in dataclasses.fields(kind) if facts.declared(item).is_written)
+def _written(kind: type) -> Mapping[str, bool]:
+    """The fields that stand in files → whether only where they are not null."""
+    found = ((item.name, facts.declared(item)) for item in dataclasses.fields(kind))
+    return {name: said.is_sparse for name, said in found if said.is_written}
 
 
 @lru_cache(maxsize=1024)
@@ -210,7 +212,7 @@ def _union(hint: Any, alternatives: Sequence[Any]) -> Read:
 
 
 def _num_shared_keys(kind: Any, value: Mapping[Any, Any]) -> int:
-    return len(value.keys() & set(_written(kind)))
+    return len(value.keys() & _written(kind).keys())
 
 
 def _optional(read: Read, words: str) -> Read:

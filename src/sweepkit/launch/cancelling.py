@@ -17,7 +17,7 @@ from sweepkit.launch import claims, job, named
 from sweepkit.launch.drivers import live_drivers
 from sweepkit.launch.ledger import Run
 from sweepkit.launch.slurm import cluster, submissions
-from sweepkit.results.record import RunDir, RunState
+from sweepkit.results.record import STOPPED, RunDir
 from sweepkit.sweep import frozen, trials
 
 _TICK_S = 0.2
@@ -51,7 +51,7 @@ def cancel(results_dir: Path, name: str, *, wait_s: float = 60.0) -> Cancelled:
     for plan in named.plans(results_dir, name):
         run = Run(plan, RunDir.of(results_dir, plan.run_id))
         run.refresh()
-        is_open = run.record is not None and run.record.state is not RunState.pruned
+        is_open = run.record is not None and run.record.state not in STOPPED
         if run.is_final or not (run.is_held or run.run_id in asked or is_open):
             result.untouched += 1
         elif _cancel_waiting(run):

@@ -107,7 +107,7 @@ def steps_in_words(step: int, num_steps: int | None) -> str:
 
 def _summary(view: View) -> str:
     words = [f"{view.done}/{view.total} done"]
-    ended = ("failed", "diverged", "pruned")
+    ended = ("failed", "diverged", "pruned", "futile")
     words += [f"{view.counts[state]} {state}" for state in ended if view.counts.get(state)]
     words.append(f"{duration(view.elapsed_s)} so far")
     if view.eta_s is not None:

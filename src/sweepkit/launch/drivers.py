@@ -17,6 +17,7 @@ from sweepkit import fsio
 from sweepkit.errors import DamagedError, SweepkitError
 from sweepkit.launch import claim_files, claims, process, worker
 from sweepkit.launch.claim_files import ClaimInfo
+from sweepkit.launch.hopeless import Watch
 from sweepkit.launch.process import Liveness
 from sweepkit.launch.worker import Head
 from sweepkit.plan.run_spec import RunSpec
@@ -57,6 +58,7 @@ def driver_dir(
     max_attempts: int,
     processes_per_run: int = 1,
     concurrency: int | None = None,
+    watch: Watch | None = None,
 ) -> Iterator[DriverDir]:
     """This process's folder for a launch of ``plans``."""
     driver = claims.driver_id()
@@ -66,7 +68,9 @@ def driver_dir(
     claim = claims.acquire(folder.path / _CLAIM, driver=driver)
     try:
         _prune(root, folder.path)
-        head = Head(driver, process.current(), results_dir, max_attempts, processes_per_run, concurrency)
+        head = Head(
+            driver, process.current(), results_dir, max_attempts, processes_per_run, concurrency, watch
+        )
         worker.write_list(folder.list_path, head, plans)
         yield folder
     except KeyboardInterrupt:

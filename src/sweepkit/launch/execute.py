@@ -13,6 +13,7 @@ launch; one that failed otherwise only with ``retry_failed``.
 
 from __future__ import annotations
 
+import functools
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,6 +28,7 @@ from sweepkit.errors import ConfigError, DataError, SweepkitError, invalid
 from sweepkit.launch import budget, inline, job, machine, worker
 from sweepkit.launch.display import display
 from sweepkit.launch.drivers import DriverDir, driver_dir
+from sweepkit.launch.hopeless import Stopper, Watch
 from sweepkit.launch.ledger import Ledger, Run
 from sweepkit.launch.local import WORKER_COMMAND, Pool
 from sweepkit.launch.other_sources import OtherSources, settle
@@ -83,6 +85,7 @@ def execute(
     prepare: Prepare | None = None,
     unattended: bool = False,
     other_sources: OtherSources = OtherSources.refuse,
+    watch: Watch | None = None,
 ) -> LaunchSummary:
     """Run every plan that has no final record yet.
 
@@ -98,6 +101,7 @@ def execute(
         prepare: builds the data of a configuration; by default ``data.prepare.prepare``.
         unattended: nobody is there to correct anything: runs that have ended stay so.
         other_sources: what is done with finished runs that other code made.
+        watch: which of them a sweep may stop for futility.
 
     Returns:
         Counts by state and failures of all runs of the list.
@@ -109,9 +113,12 @@ def execute(
             runs.
     """
     results_dir = results_dir.absolute()
+    stopper = Stopper(watch, results_dir)
     return look_after(
-        lambda: Ledger(plans, results_dir),
+        lambda: Ledger(plans, results_dir, stopper.pruner),
         launcher,
+        work=functools.partial(worker.work, pruning=stopper.pruning),
+        watch=watch,
         title=title,
         labels=labels,
         retry_failed=retry_failed,
@@ -136,6 +143,7 @@ def look_after(
     prepare: Prepare | None = None,
     unattended: bool = False,
     other_sources: OtherSources = OtherSources.refuse,
+    watch: Watch | None = None,
 ) -> LaunchSummary:
     """``execute`` for runs that a ledger knows, which may be more by and by.
 
@@ -172,7 +180,9 @@ def look_after(
         size = 1 if is_one else machine.num_workers(launcher, plans, gpus, ledger.to_come)
         concurrency = machine.side_by_side(size)
         make_session = session_factory or (lambda: worker.real_session(plans, num_ranks, concurrency))
-        with driver_dir(ledger.results_dir, plans, launcher.max_attempts, num_ranks, concurrency) as folder:
+        with driver_dir(
+            ledger.results_dir, plans, launcher.max_attempts, num_ranks, concurrency, watch
+        ) as folder:
             shown = make_ledger() if is_inline else ledger  # looked at from another thread
             screen = _Screen(shown, folder, title, labels or {}, stop, is_inline)
             for broken, error in problems:

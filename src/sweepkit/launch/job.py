@@ -14,8 +14,8 @@ import shutil
 import threading
 import time
 import traceback
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -25,7 +25,7 @@ from sweepkit.launch import claims
 from sweepkit.plan.run_spec import RunSpec
 from sweepkit.results import asked
 from sweepkit.results.pruned import Pruner
-from sweepkit.results.record import FINAL_STATES, Attempt, FailureClass, RunDir, RunRecord, RunState
+from sweepkit.results.record import FINAL_STATES, STOPPED, Attempt, FailureClass, RunDir, RunRecord, RunState
 
 _KILLED = (
     "out of memory (the kernel killed its process); lower horizon.device_batch_size or launcher.num_workers, "
@@ -41,10 +41,11 @@ Hopeless = Callable[[], str | None]
 
 @dataclass(frozen=True)
 class Pruning:
-    """A search that may stop the run, and what tells it when."""
+    """Who may stop the run, what tells when, and what that went by."""
 
     pruner: Pruner
     hopeless: Hopeless
+    evidence: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Runs(Protocol):
@@ -75,7 +76,7 @@ def carry_out(
         max_attempts: after that many processes died holding it, none of which had got further than those
             before, the run is recorded as lost.
         stop: polled by the training loop; True ends the run with a checkpoint.
-        pruning: polled with it, so after every step; a reason ends the run as ``pruned``.
+        pruning: asked before it starts, and polled with ``stop``, so after every step; a reason ends the run.
 
     Returns:
         The run's record: final, or ``preempted`` when it was stopped.
@@ -116,6 +117,8 @@ def carry_out(
             return bool(reasons) or is_stopped()
 
         if record is None or record.state is not RunState.trained:
+            if pruning is not None and (reason := pruning.hopeless()) is not None:
+                return _mark_stopped(plan, run_dir, record or _fresh(plan), pruning, reason)
 
             def train() -> RunRecord:
                 return session.run(begun, run_dir, next_attempt(run_dir), should_stop)
@@ -131,8 +134,8 @@ def carry_out(
         if cancelled.is_set() and not claim.lost.is_set() and record.state is RunState.preempted:
             return mark_cancelled(plan, run_dir)
         if pruning is not None and reasons and not claim.lost.is_set() and record.state is RunState.preempted:
-            record = _mark_pruned(plan, run_dir, record, pruning.pruner, reasons[0])
-        if record.state in FINAL_STATES or record.state is RunState.pruned:
+            record = _mark_stopped(plan, run_dir, record, pruning, reasons[0])
+        if record.state in FINAL_STATES or record.state in STOPPED:
             cancel_marker(run_dir).unlink(missing_ok=True)  # came too late
         return record
 
@@ -187,11 +190,15 @@ def mark_cancelled(plan: RunSpec, run_dir: RunDir) -> RunRecord:
     return record
 
 
-def _mark_pruned(plan: RunSpec, run_dir: RunDir, record: RunRecord, pruner: Pruner, reason: str) -> RunRecord:
+def _mark_stopped(
+    plan: RunSpec, run_dir: RunDir, record: RunRecord, pruning: Pruning, reason: str
+) -> RunRecord:
     """Record a run that was stopped as hopeless; few are gone on with, so its checkpoints are dropped."""
-    pruner.note(run_dir, record.step, reason)
-    said = f"pruned by {pruner.name} ({pruner.rule['kind']}): {reason}"
-    record = replace(record, state=RunState.pruned, failure_message=said, ended_at=now())
+    pruner = pruning.pruner
+    pruner.note(run_dir, record.step, reason, pruning.evidence)
+    by = f"{pruner.state} by {pruner.name} ({pruner.rule['kind']})" if "kind" in pruner.rule else pruner.name
+    said = f"{by}: {reason}"
+    record = replace(record, state=pruner.state, failure_message=said, ended_at=now())
     run_dir.write_record(record)
     if not plan.keep_checkpoints:
         shutil.rmtree(run_dir.checkpoints_path, ignore_errors=True)

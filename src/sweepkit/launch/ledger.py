@@ -18,7 +18,7 @@ from sweepkit.plan.command_plan import Plan
 from sweepkit.results import asked
 from sweepkit.results.columns import LOST, PLANNED
 from sweepkit.results.pruned import Pruner
-from sweepkit.results.record import FINAL_STATES, Progress, RunDir, RunRecord, RunState
+from sweepkit.results.record import FINAL_STATES, STOPPED, Progress, RunDir, RunRecord, RunState
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,7 +29,8 @@ class Run:
     """One run as last seen by whoever asks for ``plan``, its evaluation included.
 
     Attributes:
-        pruner: for whom it is looked at, where that is a search: what it has pruned has ended.
+        pruner: for whom it is looked at, where that is one who stops the hopeless: what it has stopped has
+            ended.
     """
 
     plan: Plan
@@ -65,16 +66,19 @@ class Run:
 
     @property
     def state(self) -> str:
-        """planned, running, trained, complete, failed, diverged, pruned, preempted, cancelled or lost."""
+        """planned, running, trained, complete, failed, diverged, pruned, futile, preempted, cancelled
+        or lost.
+        """
         if self.is_pruned:
-            return RunState.pruned.value
+            assert self.pruner is not None
+            return self.pruner.state.value
         if self.is_final and self.record is not None:
             return self.record.state.value
         if self.is_held:
             return RunState.running.value
         if self.record is None:
             return PLANNED
-        if self.record.state is RunState.pruned:  # by somebody else
+        if self.record.state in STOPPED:  # by somebody else
             return RunState.preempted.value
         return LOST if self.record.state is RunState.running else self.record.state.value
 
@@ -111,14 +115,18 @@ def with_lost(runs: pd.DataFrame, results_dir: Path) -> pd.DataFrame:
 class Ledger:
     """The runs of a list, each once, in the order asked for.
 
+    Args:
+        pruner: for whom they are looked at, as for ``Run``.
+
     Attributes:
         to_come: how many runs are not in the list yet; a search's workers will propose them.
     """
 
     to_come = 0
 
-    def __init__(self, plans: Sequence[Plan], results_dir: Path) -> None:
+    def __init__(self, plans: Sequence[Plan], results_dir: Path, pruner: Pruner | None = None) -> None:
         self.results_dir = results_dir
+        self._pruner = pruner
         self.runs: dict[str, Run] = {}
         self.add(plans)
         self.refresh(everything=True)
@@ -127,7 +135,8 @@ class Ledger:
         """Take further runs into the list."""
         for plan in plans:
             if plan.run_id not in self.runs:
-                self.runs[plan.run_id] = Run(plan, RunDir.of(self.results_dir, plan.run_id))
+                run_dir = RunDir.of(self.results_dir, plan.run_id)
+                self.runs[plan.run_id] = Run(plan, run_dir, pruner=self._pruner)
 
     def refresh(self, everything: bool = False) -> None:
         """Look again at the runs that are not done, or at all."""

@@ -28,7 +28,7 @@ from sweepkit.plan.run_plan import RunPlan
 from sweepkit.plan.run_spec import RunSpec
 from sweepkit.results.columns import DELETED, LOST, PLANNED
 from sweepkit.results.pruned import Pruner
-from sweepkit.results.record import FINAL_STATES, Progress, RunDir, RunState
+from sweepkit.results.record import FINAL_STATES, STOPPED, Progress, RunDir, RunState
 from sweepkit.sweep import frozen, seen, trials
 from sweepkit.sweep.cell import Cell
 from sweepkit.sweep.frozen import Frozen
@@ -38,9 +38,10 @@ QUEUED = "queued"  # waits in Slurm's queue
 STATES = (
     *(RunState.running.value, LOST, QUEUED, RunState.preempted.value, PLANNED, DELETED),
     *(RunState.trained.value, RunState.complete.value),
-    *(RunState.pruned.value, RunState.diverged.value, RunState.failed.value, RunState.cancelled.value),
+    *(RunState.pruned.value, RunState.futile.value),
+    *(RunState.diverged.value, RunState.failed.value, RunState.cancelled.value),
 )
-_ENDED = frozenset(state.value for state in (*FINAL_STATES, RunState.pruned))
+_ENDED = frozenset(state.value for state in (*FINAL_STATES, *STOPPED))
 ALL = "all"
 #: Of ``resume``: to go on up the ladder.
 CLIMB = "--climb"

@@ -26,10 +26,12 @@ import sweepkit
 from sweepkit import fsio
 from sweepkit.code import tree
 from sweepkit.config import typed
+from sweepkit.config.facts import fact
 from sweepkit.errors import StorageError, SweepkitError
 from sweepkit.exit_status import CANNOT_WRITE, DONE, REFUSED, STOPPED
 from sweepkit.launch import job, machine, process
 from sweepkit.launch.choose import next_run
+from sweepkit.launch.hopeless import Stopper, Watch
 from sweepkit.launch.job import Pruning, Runs
 from sweepkit.launch.ledger import Ledger, Run
 from sweepkit.launch.process import Liveness, ProcessId
@@ -56,6 +58,7 @@ class Head:
     max_attempts: int
     processes_per_run: int = 1
     concurrency: int | None = None  # runs that this machine may train at a time
+    watch: Watch | None = fact(None, "what may be stopped for futility", is_sparse=True)
 
 
 def write_list(path: Path, head: Head, plans: Sequence[RunSpec]) -> None:
@@ -102,8 +105,15 @@ def main(argv: Sequence[str] | None = None, session_factory: SessionFactory | No
     (list_file,) = sys.argv[1:] if argv is None else argv
 
     def take(head: Head, plans: list[Plan], make_session: SessionFactory, stop: Stopping) -> None:
-        ledger = Ledger(plans, head.results_dir)
-        work(ledger, make_session, stop, driver=head.driver, max_attempts=head.max_attempts)
+        stopper = Stopper(head.watch, head.results_dir)
+        work(
+            Ledger(plans, head.results_dir, stopper.pruner),
+            make_session,
+            stop,
+            driver=head.driver,
+            max_attempts=head.max_attempts,
+            pruning=stopper.pruning,
+        )
 
     return work_off(Path(list_file), take, session_factory)
 

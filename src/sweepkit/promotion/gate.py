@@ -197,6 +197,7 @@ def _evidence(
         reference_run_ids=base.complete,
         against=case.runs.against,
         missing=case.runs.missing,
+        stopped=case.runs.stopped,
         divergence=case.divergence,
         divergence_p=case.divergence.p,
         num_variants=case.num_variants,

@@ -19,6 +19,8 @@ def screen(case: Case, decision: DecisionRule, max_promoted: int | None) -> Find
     climbs = _is_large(case.gain, case, decision) and bool(case.runs.complete)
     what_follows = wording.whether_climbs(decision, climbs)
     against = _against(case, decision)
+    if case.runs.stopped:
+        return _stopped(case, decision, against)
     if not against and case.doubts.suspect:
         return Outcome.inconclusive, climbs, [*_waits(case, decision), what_follows]
     against = against or _too_small(case, decision)
@@ -33,6 +35,8 @@ def screen(case: Case, decision: DecisionRule, max_promoted: int | None) -> Find
 
 def adopt(case: Case, decision: DecisionRule) -> Finding:
     against = _against(case, decision)
+    if case.runs.stopped:
+        return _stopped(case, decision, against)
     if not against and case.doubts.suspect:
         return Outcome.inconclusive, False, _waits(case, decision)
     against = against or _too_small(case, decision)
@@ -42,6 +46,14 @@ def adopt(case: Case, decision: DecisionRule) -> Finding:
     if shown(case, decision) and not unrecorded:
         return Outcome.adopt, False, _shown_better(case, decision)
     return Outcome.inconclusive, False, [*unrecorded, *wording.undecided(case, decision, MIN_PAIRS)]
+
+
+def _stopped(case: Case, decision: DecisionRule, against: list[str]) -> Finding:
+    """Of a variant whose runs were stopped for futility: it does not climb, whatever the others show."""
+    said = wording.stopped(case.runs)
+    if not against and case.doubts.suspect:
+        return Outcome.inconclusive, False, [*_waits(case, decision), said]
+    return Outcome.reject, False, [*against, said]
 
 
 def _waits(case: Case, decision: DecisionRule) -> list[str]:

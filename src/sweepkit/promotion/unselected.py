@@ -3,7 +3,8 @@
 What climbs was chosen for looking good, so part of any shrinkage on the next rung is selection alone. A few
 variants that lost, drawn at random, are therefore run on the further rungs beside the winners. They are never
 adopted, and they are judged apart, so that they cost the winners no power; their runs help to measure the
-noise. Once drawn a variant is run up to the top; where nothing climbs, none is.
+noise. Once drawn a variant is run up to the top; where nothing climbs, none is. What was stopped for futility
+is not drawn, for its effect on the rung is not known.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ def choose(verdicts: Sequence[Verdict], carried: Sequence[str], *, num: int, ide
     losers = {
         verdict.variant: effect
         for verdict in verdicts
-        if not (verdict.climbs or verdict.evidence.against) and (effect := verdict.effect.effect) is not None
+        if not (verdict.climbs or verdict.evidence.against or verdict.evidence.stopped)
+        and (effect := verdict.effect.effect) is not None
     }
     drawn = set(draw(losers, num - len(carried), f"{identity} {verdicts[0].rung}"))
     return [

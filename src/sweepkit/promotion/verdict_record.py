@@ -56,7 +56,7 @@ class Evidence:
     Attributes:
         metric: what was compared.
         run_ids, reference_run_ids: the complete runs.
-        against, missing: run → what happened to it.
+        against, missing, stopped: run → what happened to it; stopped for futility.
         effect: what was decided by.
         num_variants: judged together, for which p is corrected.
         p: the largest over the axes that count; 1 where there is none.
@@ -89,11 +89,12 @@ class Evidence:
     usual_metric: str | None = None
     usual_effect: Effect | None = None
     after_the_fact: list[Judgement] = field(default_factory=list)
+    stopped: dict[str, str] = field(default_factory=dict)
 
     @property
     def own_runs(self) -> set[str]:
         """The variant's runs that have ended."""
-        return {*self.run_ids, *self.against, *self.missing}
+        return {*self.run_ids, *self.against, *self.missing, *self.stopped}
 
 
 @dataclass(frozen=True)

@@ -305,6 +305,13 @@ def does_not_fit(runs: Replicates) -> str:
     return f"{counted(len(runs.does_not_fit), 'run')} did not fit: {failures}"
 
 
+def stopped(runs: Replicates) -> str:
+    """That a variant was stopped half way, and at what."""
+    said = next(iter(runs.stopped.values()))
+    many = f"{len(runs.stopped)} of its {runs.total} runs" if runs.total > 1 else "its run"
+    return f"{said} ({many}; non-binding, and counted among the comparisons)"
+
+
 def no_reference(rung: str, base: Replicates) -> str:
     happened = ", ".join(f"{run_id} {what}" for run_id, what in (base.against | base.missing).items())
     return (

@@ -10,7 +10,7 @@ it.
 
 from __future__ import annotations
 
-from sweepkit.results.record import FailureClass, RunState
+from sweepkit.results.record import STOPPED, FailureClass, RunState
 
 #: Failures that count against what was run.
 OWN = frozenset(
@@ -30,8 +30,8 @@ FROM_OUTSIDE = frozenset(
         FailureClass.no_result,  # how it is read may be wrong, and is read again
     }
 )
-#: ``pruned`` is what the table calls a run for the search that stopped it, and for nobody else.
-_ANSWERS = frozenset({RunState.complete, RunState.diverged, RunState.pruned})
+#: ``pruned`` and ``futile`` is what the table calls a run for who stopped it, and for nobody else.
+_ANSWERS = frozenset({RunState.complete, RunState.diverged, *STOPPED})
 
 
 def is_answer(state: str, failure_class: str | None = None) -> bool:

@@ -65,7 +65,8 @@ RUN_COLUMNS: tuple[Column, ...] = (
         NO,
         "planned (no record yet), deleted (judged here, and its folder is gone), running (or lost, where its "
         "process is gone: sweepkit results looks), trained (not evaluated as asked yet), complete, pruned, "
-        "infeasible (complete, over a search's memory limit), diverged, failed, preempted, cancelled, or "
+        "futile (stopped for futility), infeasible (complete, over a search's memory limit), diverged, "
+        "failed, preempted, cancelled, or "
         "corrupt (record.json cannot be read; failure_message says what to do)",
     ),
     Column(
@@ -73,7 +74,11 @@ RUN_COLUMNS: tuple[Column, ...] = (
     ),
     Column("failure_message", TEXT, "", NO, "the failure in words"),
     Column(
-        "pruned_by", TEXT, "", NO, "searches that stopped this run as hopeless; it has ended for those alone"
+        "pruned_by",
+        TEXT,
+        "",
+        NO,
+        "searches and rules of futility that stopped this run; it has ended for those alone",
     ),
     Column("attempt", INT, "", NO, "how many times the run was started", least=1),
     Column("failed_attempts", INT, "", NO, "attempts that ran out of memory or time, where the run did"),

@@ -4,13 +4,12 @@
     plan.json         the plan, written when the run is first claimed
     metrics.jsonl     a row a logged step, append only, with attempt, step and a checksum; the last wins
     attempts/N.json   start, end, host and outcome of every attempt
-    record.json       replaced atomically; ``state`` tells how the run ended
-                      (plan, record and attempts are sealed: ``sealed.py``)
+    record.json       replaced atomically; ``state`` tells how it ended (sealed, as plan and attempts)
     evaluations/KEY.json  a record of what was measured on those weights apart from training (``asked.py``)
     items/KEY.json, documents/KEY.npz  the same by item (``core_outcomes.py``) and document
     weights.safetensors  what a complete run ended with (trainer.keep_weights)
     checkpoints/      step_NNNNNN folders, the last two while it lives; log.txt: what it printed
-    pruned.json       the searches that stopped it as hopeless, if any
+    pruned.json       the sweeps that stopped it as hopeless, if any
 """
 
 from __future__ import annotations
@@ -40,7 +39,6 @@ from sweepkit.results import columns
 from sweepkit.results.conditions import Accepted, Environment, KeptWeights, Resolved, Shown
 
 SCHEMA_VERSION = 1
-
 #: Name → number, of whatever was measured; None where it was to be and was not.
 Measured = dict[str, int | float | None]
 
@@ -56,10 +54,12 @@ class RunState(StrEnum):
     cancelled = "cancelled"
     trained = "trained"  # complete, and not evaluated as is asked here; never written (results/asked.py)
     pruned = "pruned"  # a search stopped it as hopeless: ended for that search alone (results/pruned.py)
+    futile = "futile"  # a sweep's rule of futility did, and it has ended for that sweep alone
 
 
-#: States in which a run is never started again unless asked for.
+#: In which a run is never started again unless asked for; and those that somebody stopped as hopeless.
 FINAL_STATES = frozenset({RunState.complete, RunState.diverged, RunState.failed, RunState.cancelled})
+STOPPED = frozenset({RunState.pruned, RunState.futile})
 
 
 class FailureClass(StrEnum):

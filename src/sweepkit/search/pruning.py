@@ -16,10 +16,10 @@ import math
 import statistics
 from collections.abc import Callable, Sequence
 
+from sweepkit.launch.curve import Curve
 from sweepkit.launch.ledger import Run
 from sweepkit.plan.command_plan import own
 from sweepkit.results.record import RunState
-from sweepkit.search.curve import Curve
 from sweepkit.sweep.pruning_rule import HALVING, SIGMA, PruningRule
 
 #: Gains that are all alike to the last bit still leave room for rounding.

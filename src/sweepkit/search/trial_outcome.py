@@ -16,11 +16,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from sweepkit.launch.curve import Curve
 from sweepkit.launch.ledger import Run
 from sweepkit.plan.command_plan import own
 from sweepkit.results import answer, flatten
 from sweepkit.results.record import FailureClass, RunState
-from sweepkit.search.curve import Curve
 from sweepkit.sweep.decision import DecisionRule
 from sweepkit.sweep.search_spec import SearchSpec
 from sweepkit.sweep.trials import Trial

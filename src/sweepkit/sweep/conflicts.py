@@ -18,6 +18,7 @@ from sweepkit.sweep import last_rung, set_fields
 from sweepkit.sweep import metric as metrics
 from sweepkit.sweep.cell import Cell
 from sweepkit.sweep.file import SweepFile
+from sweepkit.sweep.futility_rule import EVALUATIONS, WINDOW
 
 
 def check_levels(sweep: SweepFile, ladder: LadderConfig | None, extra: Sequence[str]) -> None:
@@ -227,6 +228,30 @@ def _measured_on(plan: RunPlan, stream: str) -> dict[str, object]:
         if found.get(key) is not None and plan.texts.get(name):
             found[key] = f"text {str(plan.texts[name])[:12]}"
     return found
+
+
+def check_futility(sweep: SweepFile, cells: Sequence[Cell]) -> None:
+    """Variants can be stopped by the sweep's rule: nobody else stops them, and curves reach its looks."""
+    rule = sweep.decision.futility
+    if rule is None:
+        return
+    found = "search" if sweep.search else "command" if sweep.command else ""
+    if found:
+        why = "search.pruning stops its trials" if sweep.search else "whether its curves compare is not known"
+        raise errors.invalid(
+            "decision.futility", typed.dump(rule), f"be left out with {found}: {why}", "leave it out"
+        )
+    for cell in cells if rule.curve == EVALUATIONS else ():
+        every, steps = cell.own.config.evaluation.every_steps, cell.own.num_steps
+        for look in rule.looks:
+            if every < 1 or int(look * steps) // every * every <= (look - WINDOW) * steps:
+                raise errors.invalid(
+                    "decision.futility.looks",
+                    look,
+                    f"follow an interim evaluation within {WINDOW:.0%} of the schedule, and {cell.label} "
+                    f"({steps:,} steps) has none there with evaluation.every_steps={every}",
+                    f"set evaluation.every_steps={max(1, int(WINDOW * steps) // 2)}, or write curve: loss",
+                )
 
 
 def check_scale_sensitive(names: Sequence[str], cells: Sequence[Cell]) -> None:

@@ -17,6 +17,7 @@ from sweepkit.config.facts import block, fact
 from sweepkit.config.ranges import Range, at_least, below_one, each
 from sweepkit.sweep import metric as metrics
 from sweepkit.sweep import set_fields
+from sweepkit.sweep.futility_rule import EVALUATIONS, FutilityRule
 
 AXES = ("steps", "wall_clock", "flops")
 SUPERIOR: Literal["superior"] = "superior"
@@ -102,6 +103,11 @@ class DecisionRule:
             "write looks: [3, 5, 8]",
         ),
     )
+    futility: FutilityRule | None = fact(
+        None,
+        "stops variants within a rung that can no longer reach min_effect; null: all run to their ends",
+        is_sparse=True,
+    )
     scale_sensitive: dict[str, int] = fact(
         {},
         "field or block of the configuration → depth below which a variant that changes it is not decided, "
@@ -132,6 +138,7 @@ class DecisionRule:
     def __post_init__(self) -> None:
         facts.check_ranges(self, "decision.")
         self._check_direction()
+        self._check_futility()
 
     def _check_direction(self) -> None:
         """Every metric's direction is known, and one for all rungs."""
@@ -160,6 +167,25 @@ class DecisionRule:
                 self.last_metric,
                 f"be better in the same direction as {self.metric}",
                 "name another column, or leave it out",
+            )
+
+    def _check_futility(self) -> None:
+        """What is stopped for not reaching min_effect is what had to, on a curve that is logged."""
+        if self.futility is None:
+            return
+        if self.axes.steps != SUPERIOR:
+            raise errors.invalid(
+                "decision.futility",
+                typed.dump(self.futility),
+                "be left out where axes.steps is not_worse: nothing has to reach min_effect at equal steps",
+                "leave it out, or write axes: {steps: superior}",
+            )
+        if self.futility.curve == EVALUATIONS and not metrics.is_stream(self.metric):
+            raise errors.invalid(
+                "decision.futility.curve",
+                self.futility.curve,
+                f"be loss for {self.metric}, which is measured at the end alone",
+                "write curve: loss, and learn the boundary from that",
             )
 
     def _direction_of(self, name: str) -> str:

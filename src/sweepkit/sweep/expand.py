@@ -213,6 +213,7 @@ def expand_all(sweep: SweepFile, extra: Sequence[str] = ()) -> list[Cell]:
     rungs = rungs_of(ladder_of(sweep, extra))
     cells = [cell for rung in rungs for cell in expand(sweep, rung, extra)]
     conflicts.check_distinct_rungs(cells)
+    conflicts.check_futility(sweep, cells)
     if sweep.command:
         return cells
     conflicts.check_one_launcher(cells)

@@ -24,7 +24,7 @@ from sweepkit.errors import DamagedError, SweepkitError
 from sweepkit.plan.run_spec import RunSpec
 
 #: States and failures by which a run tells what became of its variant, without having logged a step.
-_ANSWERS = frozenset({"complete", "diverged", "pruned", "oom", "timeout", "crash", "impossible"})
+_ANSWERS = frozenset({"complete", "diverged", "pruned", "futile", "oom", "timeout", "crash", "impossible"})
 _RUN_ID = re.compile(r"(?:d(\d+)|c)-(.+)-s(\d+)(?:-i\d+)?")
 _FIRST_JUDGED = "first_judged.json"
 #: In this order: the second tells as much, where the first was deleted or is damaged.

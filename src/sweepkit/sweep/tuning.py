@@ -166,6 +166,7 @@ def freeze(
         name=name_of(sweep.name),
         seeds=seeds(sweep, extra),
         question=f"Which values are best? ({sweep.name})",
+        decision=dataclasses.replace(sweep.decision, futility=None),
     )
     alone = [RungConfig(name=rung.name, overrides=rung.overrides)]
     return frozen.freeze_cells(asked, alone, cells(sweep, extra), results_dir, extra, check)

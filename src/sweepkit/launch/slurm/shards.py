@@ -17,6 +17,7 @@ from sweepkit.config import typed
 from sweepkit.config.schema import LauncherConfig
 from sweepkit.errors import DamagedError, invalid
 from sweepkit.launch.choose import grouped, outlast_compiling
+from sweepkit.launch.hopeless import Watch
 from sweepkit.plan.command_plan import CommandPlan, Plan
 from sweepkit.plan.run_spec import RunSpec
 
@@ -27,14 +28,16 @@ _WORKER_GIB = 4.0  # of host memory besides what the plan estimates
 
 @dataclass(frozen=True)
 class Shard:
-    """The runs of one array task, in order."""
+    """The runs of one array task, in order, and which of them a sweep may stop for futility."""
 
     plans: tuple[Plan, ...]
+    watch: Watch | None = None
 
     @property
     def name(self) -> str:
         """12 hex digits of its plans: of the runs and of how they are carried out."""
-        return fsio.digest(typed.dump(self.plans))[:12]
+        content = self.plans if self.watch is None else [self.plans, self.watch]
+        return fsio.digest(typed.dump(content))[:12]
 
     @property
     def run_ids(self) -> list[str]:
@@ -175,10 +178,12 @@ def write(shard: Shard, folder: Path) -> str:
     try:
         fsio.read_json(path)
     except (FileNotFoundError, DamagedError):
-        fsio.write_json(path, {"plans": typed.dump(shard.plans)})
+        fsio.write_json(path, {"plans": typed.dump(shard.plans), "watch": typed.dump(shard.watch)})
     return path.name
 
 
 def read(path: Path) -> Shard:
     """The shard of a file. Raises DamagedError where it is not what was written."""
-    return Shard(typed.load(tuple[Plan, ...], fsio.read_json(path)["plans"]))
+    content = fsio.read_json(path)
+    watch = typed.load(tuple[Watch | None], [content.get("watch")])[0]
+    return Shard(typed.load(tuple[Plan, ...], content["plans"]), watch)

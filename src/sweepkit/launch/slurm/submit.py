@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from sweepkit import fsio
 from sweepkit.config.schema import LauncherConfig, SlurmConfig
+from sweepkit.launch.hopeless import Stopper, Watch
 from sweepkit.launch.ledger import Ledger, Run
 from sweepkit.launch.other_sources import OtherSources, settle
 from sweepkit.launch.reopen import reopen
@@ -77,6 +78,7 @@ def submit(
     retry_failed: bool = False,
     automatic: bool = False,
     other_sources: OtherSources = OtherSources.refuse,
+    watch: Watch | None = None,
 ) -> Submitted:
     """Submit every run that is not done and not queued.
 
@@ -87,6 +89,7 @@ def submit(
         retry_failed: start failed runs again too.
         automatic: nobody asked just now: runs that have ended stay so, and lost ones have a limit.
         other_sources: what is done with finished runs that other code made.
+        watch: which of them a sweep may stop for futility.
 
     Raises:
         ClusterError: no Slurm here, no answer, or a refusal; nothing is submitted twice when tried again.
@@ -95,7 +98,7 @@ def submit(
     started = time.monotonic()
     results_dir = results_dir.absolute()
     with submitting(launcher.slurm, results_dir) as longest_min:
-        ledger = Ledger(plans, results_dir)
+        ledger = Ledger(plans, results_dir, Stopper(watch, results_dir).pruner)
         if not automatic:
             reopen(ledger, retry_failed)
             settle(ledger.runs.values(), other_sources)
@@ -112,7 +115,8 @@ def submit(
             packing = elsewhere.alone(launcher) if not_on else launcher
             for name, alike in _by_package(anything, launcher).items():
                 for resources, some in _arrays(alike, packing, result, together, longest_min):
-                    array = _new_array(title, some, resources, launcher, results_dir)
+                    watched = [replace(shard, watch=watch) for shard in some]
+                    array = _new_array(title, watched, resources, launcher, results_dir)
                     told = parameters(launcher.slurm, resources, results_dir, name)
                     _place(array, told, not_on, results_dir)
                     result.submitted += sum(len(shard.plans) for shard in some)

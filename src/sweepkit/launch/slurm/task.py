@@ -55,7 +55,8 @@ class Task:
 
     def __call__(self) -> dict[str, int]:
         """Counts by state. Raises SystemExit where something failed, and after a requeue."""
-        plans = shards.read(self.shard_path).plans
+        shard = shards.read(self.shard_path)
+        plans = shard.plans
         if self.processes_per_run > 1 and not self._leads(plans):
             return {}
         launcher = LauncherConfig(
@@ -70,6 +71,7 @@ class Task:
                 results_dir=self.results_dir,
                 title=self.shard_path.stem,
                 unattended=True,
+                watch=shard.watch,
             )
         except LaunchCancelledError as cancelled:
             return cancelled.summary.counts
