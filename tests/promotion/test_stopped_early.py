@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from scipy import optimize, stats
 
 from sweepkit.analysis import futility
@@ -15,6 +16,7 @@ from sweepkit.analysis.futility import LOOKS, WINDOW, Boundary
 from sweepkit.cli.main import main
 from sweepkit.promotion.simulation import stopped_early
 from sweepkit.promotion.simulation.stopped_early import FUTILITY, HALVING, MEDIAN, Curves
+from sweepkit.sweep.decision import DecisionRule
 
 ROOT = Path(__file__).parents[2]
 
@@ -108,17 +110,36 @@ def test_the_documented_replay_follows_from_what_is_committed(
     monkeypatch.chdir(ROOT)
     page = (ROOT / "docs/statistics.md").read_text()
     section = page[page.index("### Stopping early") :]
-    command = re.search(r"`sweepkit (simulate --stopping[^`]*)`", section)
-    assert command
-    assert main([*command[1].split(), "--format", "csv"]) == 0
-    table = pd.read_csv(pd.io.common.StringIO(capsys.readouterr().out))
-    rows = re.findall(r"^\| (?:at most (\d+)%)? *\| ([a-z ]+) \| ([\d.]+)% \| ([\d.]+)% \|$", section, re.M)
-    most = ""
-    assert len(rows) == 9
-    for share, rule, saved, lost in rows:
-        most = share or most
-        found = stopped_early.at_equal_losses(table, int(most) / 100).set_index("rule").loc[rule]
-        assert (f"{found['saved']:.1%}", f"{found['lost']:.1%}") == (f"{saved}%", f"{lost}%")
+    section = section[: section.index("### Equal tuning")]
+    _, *blocks = re.split(r"`sweepkit (simulate --stopping[^`]*)`", section)
+    assert len(blocks) == 4
+    for command, told in zip(blocks[::2], blocks[1::2], strict=True):
+        assert main([*command.split(), "--format", "csv"]) == 0
+        table = pd.read_csv(pd.io.common.StringIO(capsys.readouterr().out))
+        rows = re.findall(r"^\| (?:at most (\d+)%)? *\| ([a-z ]+) \| ([\d.]+)% \| ([\d.]+)% \|$", told, re.M)
+        most = ""
+        assert len(rows) == 9
+        for share, rule, saved, lost in rows:
+            most = share or most
+            found = stopped_early.at_equal_losses(table, int(most) / 100).set_index("rule").loc[rule]
+            assert (f"{found['saved']:.1%}", f"{found['lost']:.1%}") == (f"{saved}%", f"{lost}%")
+
+
+def test_the_rule_that_is_printed_is_one_that_a_sweep_takes(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "400")
+    folder = str(ROOT / "results/published/rounds/rounds-lr_groups")
+    assert main(["simulate", "--worlds", "2", "--stopping", folder, "--curve", "evaluations"]) == 0
+    said = re.search(r"decision: (\{.*\}\})", capsys.readouterr().out)
+    assert said
+    written = yaml.safe_load(said[1]) | {"min_effect": 0.002}
+    rule = DecisionRule.from_json(written).futility
+    fixed = stopped_early.learned(stopped_early.read(Path(folder), "evaluations"))
+    assert rule is not None and fixed is not None
+    assert rule.slopes == pytest.approx(fixed.slopes, rel=0.01)
+    assert rule.floors == pytest.approx(fixed.floors, rel=0.01, abs=1e-9)
+    assert (rule.looks, rule.curve, rule.chance) == (LOOKS, "evaluations", 0.01)
 
 
 def test_sweeps_that_teach_nothing_are_refused(capsys: pytest.CaptureFixture[str]) -> None:

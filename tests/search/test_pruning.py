@@ -14,12 +14,12 @@ from search_fakes import BETA, LR, FormulaSession, freeze, loss_of
 from sweepkit import fsio
 from sweepkit.analysis.replicates import sort_runs
 from sweepkit.config.schema import LauncherConfig
+from sweepkit.launch.curve import Curve
 from sweepkit.launch.execute import execute
 from sweepkit.launch.sweep_status import status
 from sweepkit.results import store
 from sweepkit.results.record import RunDir, RunState
 from sweepkit.search import drive, optuna_pruners, study
-from sweepkit.launch.curve import Curve
 from sweepkit.search.optuna_pruners import Losses
 from sweepkit.search.pruning import halving, sigma
 from sweepkit.sweep import trials

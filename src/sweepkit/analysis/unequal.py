@@ -104,7 +104,8 @@ def spread(
     if len(own) > 2 and bartlett_p(list(own.values())) < VARIANTS_LEVEL:
         of_reference, _ = _reference_variance(whole, reference, values)
         if of_reference is not None:
-            return Spread(Kind.everybody, whole, moderated(own | {reference: of_reference}, reference))
+            alone = [name for name in whole.parts if name not in own and name != reference]  # of one run
+            return Spread(Kind.everybody, whole, moderated(own | {reference: of_reference}, reference, alone))
     of_reference, of_variants = _reference_variance(pool.fit, reference, values)
     if of_reference is None or of_variants is None:
         return Spread(Kind.equal, pool.fit, {})
@@ -132,8 +133,14 @@ def bartlett_p(variances: Sequence[Variance]) -> float:
     return float(special.chdtrc(k - 1, max(statistic, 0.0)))
 
 
-def moderated(variances: Mapping[str, Variance], reference: str) -> dict[str, Variance]:
-    """Each variance drawn towards what the variants' have in common (Smyth 2004)."""
+def moderated(
+    variances: Mapping[str, Variance], reference: str, alone: Sequence[str] = ()
+) -> dict[str, Variance]:
+    """Each variance drawn towards what the variants' have in common (Smyth 2004).
+
+    Args:
+        alone: variants that have no variance of their own; theirs is what the others have in common.
+    """
     variants = [found for name, found in variances.items() if name != reference]
     value, df = _raised(variants)
     e = np.log(value) - special.digamma(df / 2.0) + np.log(df / 2.0)
@@ -141,7 +148,7 @@ def moderated(variances: Mapping[str, Variance], reference: str) -> dict[str, Va
     prior_df = max(2.0 * _inverse_trigamma(excess), _LEAST_PRIOR_DF) if excess > 1e-4 else 1e4
     centre = float(e.mean() + special.digamma(prior_df / 2.0) - math.log(prior_df / 2.0))
     prior = Variance(math.exp(centre), prior_df)
-    return {name: _averaged(found, prior) for name, found in variances.items()}
+    return {name: _averaged(found, prior) for name, found in variances.items()} | dict.fromkeys(alone, prior)
 
 
 def _own_variances(fit: TwoWay, values: Sequence[float]) -> dict[str, Variance]:

@@ -35,7 +35,8 @@ Variants have true effects at every depth; policies see noisy runs, spend comput
 is a variant that does nothing or harm at the last rung. Gain is the true improvement of what was shipped;
 compute is in runs of the lowest rung. The worlds are written down in promotion/simulation/worlds.yaml
 (docs/statistics.md). --stopping plays no worlds, but recorded curves: rules that stop runs half way, each at
-the setting that saves most of those that lose at most so many winners (variants that reached min_effect).
+the setting that saves most of those that lose at most so many winners (variants that reached min_effect), and
+the boundary for decision.futility that all of them teach (docs/sweeps.md).
 """
 
 
@@ -63,6 +64,12 @@ def add_parser(subparsers: Any) -> None:
         metavar="SWEEP",
         help="replay stopping rules on the curves of these sweeps or published folders; --worlds of draws",
     )
+    parser.add_argument(
+        "--curve",
+        choices=("loss", "evaluations"),
+        default="loss",
+        help="with --stopping: compare training losses (default) or interim evaluations",
+    )
     parser.add_argument("--plot", type=Path, metavar="FILE", help=f"write a picture ({', '.join(_PICTURES)})")
     parser.add_argument("--format", choices=("table", "csv", "json"), default="table", help="default: table")
 
@@ -81,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
     if args.stopping:
         from sweepkit.cli import stopping_replay  # heavy: its tables
 
-        return stopping_replay.run(args.stopping, args.worlds, args.seed, args.format)
+        return stopping_replay.run(args.stopping, args.worlds, args.seed, args.format, args.curve)
     kinds = _chosen(worlds.load(), args.only)
     largest = next(iter(kinds.values()))
     rule = DecisionRule(alpha=args.alpha)

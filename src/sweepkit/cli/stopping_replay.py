@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from sweepkit.cli import running
+from sweepkit.config import facts, typed
 from sweepkit.errors import invalid
 from sweepkit.printable import counted
 from sweepkit.promotion.simulation import stopped_early
@@ -16,17 +17,22 @@ from sweepkit.report.sheets import records
 
 #: Shares of winners that may be lost, at which rules are compared.
 LOSSES = (0.02, 0.05, 0.1)
+#: Of the rule that is printed.
+CHANCE = 0.01
 
 
-def run(sweeps: Sequence[str], draws: int, seed: int, form: str) -> int:
+def run(sweeps: Sequence[str], draws: int, seed: int, form: str, curve: str) -> int:
     """Replay and tell.
+
+    Args:
+        curve: what is compared, as ``decision.futility.curve`` says it.
 
     Raises:
         ConfigError: no variant of the sweeps can be judged half way, or too few to learn from.
     """
     with Console(stderr=True).status("reading curves") as status:
         places = [running.place(name) for name in sweeps]
-        rungs = [curves for name, folder in places for curves in stopped_early.read(folder / name)]
+        rungs = [curves for name, folder in places for curves in stopped_early.read(folder / name, curve)]
         status.update(f"replaying {counted(draws, 'draw')}")
         table = stopped_early.replay(rungs, draws, seed)
     if table.empty or not table["winners"].any():
@@ -46,6 +52,9 @@ def run(sweeps: Sequence[str], draws: int, seed: int, form: str) -> int:
                 *(numbers.percent(row[name]) for name in ("saved", "lost", "best_lost")),
                 new_group=not place,
             )
+    if rule := stopped_early.rule_of(rungs, CHANCE, curve):
+        written = ", ".join(f"{name}: {facts.spelled(value)}" for name, value in typed.dump(rule).items())
+        sheet.notes.append(f"learned from all of them: decision: {{futility: {{{written}}}}}")
     judged = sum(int(curves.compares_V.sum()) for curves in rungs)
     total = sum(len(curves.compares_V) for curves in rungs)
     sheet.notes.append(

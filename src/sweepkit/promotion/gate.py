@@ -197,7 +197,7 @@ def _evidence(
         reference_run_ids=base.complete,
         against=case.runs.against,
         missing=case.runs.missing,
-        stopped=case.runs.stopped,
+        stopped=case.runs.stopped or None,
         divergence=case.divergence,
         divergence_p=case.divergence.p,
         num_variants=case.num_variants,

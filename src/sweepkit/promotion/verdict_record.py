@@ -16,6 +16,7 @@ from sweepkit.analysis.effects import Effect
 from sweepkit.analysis.scores import Score
 from sweepkit.analysis.stability import Divergence
 from sweepkit.analysis.transfer import TransferRow
+from sweepkit.config.facts import fact
 from sweepkit.promotion.doubts import Doubts
 from sweepkit.sweep.decision import DecisionRule
 from sweepkit.sweep.seen import Judgement
@@ -89,12 +90,12 @@ class Evidence:
     usual_metric: str | None = None
     usual_effect: Effect | None = None
     after_the_fact: list[Judgement] = field(default_factory=list)
-    stopped: dict[str, str] = field(default_factory=dict)
+    stopped: dict[str, str] | None = fact(None, "where there are any", is_sparse=True)
 
     @property
     def own_runs(self) -> set[str]:
         """The variant's runs that have ended."""
-        return {*self.run_ids, *self.against, *self.missing, *self.stopped}
+        return {*self.run_ids, *self.against, *self.missing, *(self.stopped or ())}
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,8 @@ from sweepkit.analysis.futility import LOOKS, Boundary
 from sweepkit.results import store
 from sweepkit.results.columns import REFERENCE, is_reference
 from sweepkit.results.record import RunState
-from sweepkit.sweep import frozen, tested
+from sweepkit.sweep import curves_alike, frozen
+from sweepkit.sweep.futility_rule import EVALUATIONS, LOSS, FutilityRule
 
 Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -35,8 +36,6 @@ DIALS: dict[str, tuple[float, ...]] = {
     HALVING: (0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.6, 0.5, 0.333, 0.25),  # share that goes on at each look
     MEDIAN: (0.99, 0.95, 0.9, 0.8, 0.7, 0.6, 0.5),  # quantile of those that came as far
 }
-#: Blocks whose change makes a curve incomparable before its end, beside another data order.
-_SCHEDULES = ("schedule.", "horizon.")
 
 
 @dataclass(frozen=True)
@@ -77,8 +76,11 @@ class Curves:
         )
 
 
-def read(sweep_dir: Path) -> list[Curves]:
+def read(sweep_dir: Path, curve: str = LOSS) -> list[Curves]:
     """The rungs of a sweep, published or not, whose variants ran as many seeds as the reference.
+
+    Args:
+        curve: what is compared before the end, as ``FutilityRule.curve`` says it.
 
     Raises:
         SweepkitError: nothing of that name was frozen.
@@ -87,20 +89,19 @@ def read(sweep_dir: Path) -> list[Curves]:
     rule = head.sweep.decision
     runs = store.load(sweep_dir.name, sweep_dir.parent)
     curves = store.curves(sweep_dir.name, sweep_dir.parent, runs)
+    column = rule.metric if curve == EVALUATIONS else LOSS
+    if column not in curves:
+        return []
     found = []
     for rung in dict.fromkeys(runs["rung"]):
         here = runs[(runs["rung"] == rung) & (runs["state"] == RunState.complete)]
         if rule.metric not in here or not (here["variant"] == REFERENCE).any():
             continue
         finals = here.pivot_table(index="variant", columns="seed", values=rule.metric).astype(float)
-        changed = tested.changes(cell for cell in cells if cell.rung == rung)
-        other = {item.variant for item in changed if item.field.startswith(_SCHEDULES)}
-        orders = set(here.loc[here["variant"] == REFERENCE, "pair_key"])
-        alike = {str(name): set(group["pair_key"]) <= orders for name, group in here.groupby("variant")}
-        compares = {
-            name: alike[name] and name not in other for name in finals.index if not is_reference(name)
-        }
-        made = arranged(curves[curves["rung"] == rung], rule.sign * finals, compares, rule.min_effect)
+        alike = curves_alike.comparable(cell for cell in cells if cell.rung == rung)
+        compares = {name: name in alike for name in finals.index if not is_reference(name)}
+        logged = curves[curves["rung"] == rung]
+        made = arranged(logged.assign(loss=logged[column]), rule.sign * finals, compares, rule.min_effect)
         found += [made] if made else []
     return found
 
@@ -202,6 +203,22 @@ def learned(rungs: Sequence[Curves]) -> Boundary | None:
         np.concatenate([curves.mean_VL for curves in judged]),
         np.concatenate([curves.final_VS.mean(axis=1) for curves in judged]),
     )
+
+
+def rule_of(rungs: Sequence[Curves], chance: float, curve: str) -> FutilityRule | None:
+    """The rule that variants which ran to their ends teach, to three digits; None of too few.
+
+    Args:
+        chance, curve: the rule's own.
+    """
+    found = learned(rungs)
+    if found is None:
+        return None
+    slopes, floors, shares = (
+        tuple(float(f"{value:.3g}") for value in values)
+        for values in (found.slopes, found.floors, found.shares)
+    )
+    return FutilityRule(LOOKS, slopes, floors, shares, chance, "loss" if curve == LOSS else "evaluations")
 
 
 def _draws(
