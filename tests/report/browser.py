@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import select
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from typing import Any
 
 PROGRAM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
+_PATIENCE_S = 120
 _KEYS = {"Enter": ("\r", 13), "Escape": ("", 27), "Tab": ("", 9)} | {
     f"Arrow{side}": ("", code) for code, side in enumerate(("Left", "Up", "Right", "Down"), 37)
 }
@@ -53,6 +55,7 @@ class Browser:
 
     def _next(self) -> dict[str, Any]:
         while b"\0" not in self._rest:
+            assert select.select([self._back], [], [], _PATIENCE_S)[0], "the browser says nothing"
             read = os.read(self._back, 1 << 16)
             assert read, "the browser ended"
             self._rest += read

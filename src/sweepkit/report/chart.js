@@ -72,7 +72,8 @@ class Chart {
       });
     }
     this.boxes = {};
-    for (const axis of ["x", "y"]) {
+    const canLog = this.lines.some(line => Object.keys(this.ys).some(y => line[y]?.some(value => value > 0)));
+    for (const axis of canLog ? ["x", "y"] : ["x"]) {
       const box = this.boxes[axis] = make("input", {type: "checkbox", checked: this.isLog[axis]});
       box.addEventListener("change", () => { this.isLog[axis] = box.checked; this.draw({range: null}); });
       const label = make("label", {});
