@@ -98,6 +98,7 @@ class Browser:
         """The middle of an element (an expression), scrolled to."""
         middle = "(e => { e.scrollIntoView({block: 'center'}); const b = e.getBoundingClientRect(); "
         x, y = self.do(middle + f"return [b.left + b.width / 2, b.top + b.height / 2]; }})({element})")
+        self.settle()  # what is shown at the pointer goes where the page scrolls
         return x, y
 
     def click(self, element: str) -> None:

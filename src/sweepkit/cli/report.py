@@ -15,8 +15,8 @@ example:
   sweepkit report results/published/x0_beta1     of a published folder, without the runs
 
 The page holds the question, the decision rule and its hash, verdicts with reasons and evidence, effects with
-intervals, learning curves, every run and its environment. Tables sort and filter, curves zoom, a run opens its
-panel. It needs no network and can be sent as one file; of a sweep that is at work it says what is known so far.
+intervals, learning curves, every run and its environment. Tables sort and filter, curves zoom, a run opens
+its panel. It needs no network and can be sent as one file; of a sweep that is at work it says what is known.
 """
 
 

@@ -275,7 +275,9 @@ function listen(chart) {
     else if (chart.near?.run) openPanel(chart.near.run);
   });
   svg.addEventListener("pointercancel", () => { from = null; });
-  svg.addEventListener("pointerleave", () => { if (!from && document.activeElement !== svg) chart.mark(null); });
+  svg.addEventListener("pointerleave", event => {  // a finger that has left wants to read
+    if (!from && event.pointerType !== "touch" && document.activeElement !== svg) chart.mark(null);
+  });
   svg.addEventListener("blur", () => chart.mark(null));
   svg.addEventListener("dblclick", () => chart.draw({range: null}));
   svg.addEventListener("keydown", event => {

@@ -86,6 +86,8 @@ function say(text, x, y) {
   tip.style.top = `${y + 14}px`;
 }
 
+addEventListener("scroll", () => { tip.hidden = true; }, {passive: true});
+
 // Parts of a picture that say what they are when pointed at.
 for (const part of document.querySelectorAll("svg [data-says]")) {
   part.addEventListener("pointermove", event => say(part.dataset.says, event.clientX, event.clientY));
