@@ -54,6 +54,7 @@ def test_an_axis_its_law_and_what_follows(grid: Path, capsys: pytest.CaptureFixt
     assert found["law"]["exponent"] == pytest.approx(-0.5, abs=0.05)
     assert found["optima"][0]["value"] == pytest.approx(0.04, rel=0.1)
     html = page.read_text()
+    assert "mathdefault" not in html and ">0.02<" in html, "axes read in plain numbers"
     assert html.count("<svg") == 2 and "Where is the best optimizer.matrix.lr" in html
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,14 +13,16 @@ from sweepkit.analysis.laws.fitting import Fit
 from sweepkit.analysis.laws.optima import Optimum
 from sweepkit.analysis.laws.parabolas import AXES
 from sweepkit.analysis.laws.power_law import Law
+from sweepkit.report import sheets_laws
 from sweepkit.report.plots import GREY, PALETTE, legend, svg_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 Titled = tuple[str, str, str]
-_COLUMNS, _MOST = 3, 9
+_COLUMNS, _MOST, _FEW = 3, 9, 5
 
 
 def figures(found: Fit) -> list[Titled]:
@@ -68,6 +71,23 @@ def figures(found: Fit) -> list[Titled]:
     return made
 
 
+def _logarithmic(axes: Axes, which: str, values: Sequence[float]) -> None:
+    """A logarithmic axis in plain numbers: the values themselves, or a few round ones where they are many."""
+    from matplotlib import ticker
+
+    axes.set(**{f"{which}scale": "log"})
+    axis: Axis = {"x": axes.xaxis, "y": axes.yaxis}[which]
+    own = sorted({float(f"{value:.4g}") for value in values})
+    if len(own) <= _FEW:
+        axis.set_major_locator(ticker.FixedLocator(own))
+    elif own[-1] < 10 * own[0]:
+        axis.set_major_locator(ticker.MaxNLocator(_FEW - 1))
+    else:
+        axis.set_major_locator(ticker.LogLocator(subs=(1.0, 3.0) if own[-1] < 100 * own[0] else (1.0,)))
+    axis.set_minor_locator(ticker.NullLocator())
+    axis.set_major_formatter(ticker.FuncFormatter(lambda value, _: sheets_laws.short(float(f"{value:.4g}"))))
+
+
 def _grid(figure: Figure, count: int) -> list[Axes]:
     columns = min(_COLUMNS, count)
     grid = figure.subplots(-(-count // columns), columns, squeeze=False).flatten()
@@ -99,7 +119,7 @@ def _valley(axes: Axes, item: Optimum, scale: str, colour: str = PALETTE[0]) -> 
     fitted = [(x, y) for x, y, line in there if line is not None]
     others = [(x, y) for x, y, line in there if line is None]
     if scale == "log":
-        axes.set_xscale("log")
+        _logarithmic(axes, "x", [level.value for level in item.levels])
     axes.plot([x for x, _ in fitted], [y for _, y in fitted], "o", color=colour, ms=5)
     axes.plot([x for x, _ in others], [y for _, y in others], "o", color=colour, ms=5, mfc="none")
     if fitted and item.has_value and item.curvature is not None and item.loss is not None:
@@ -125,8 +145,9 @@ def _maps(found: Fit) -> str:
         for axes, item in zip(_grid(figure, len(shown)), shown, strict=True):
             x2, x1, loss = (np.array([row[place] for row in item.residuals]) for place in (1, 0, 2))
             axes.scatter(x2, x1, c=loss, cmap="viridis_r", s=60)
-            axes.set_xscale("log")
-            axes.set_yscale("log")
+            _logarithmic(axes, "x", x2.tolist())
+            _logarithmic(axes, "y", x1.tolist())
+            axes.set_ylim(x1.min() / 1.5, x1.max() * 1.5)
             if item.values is not None:
                 axes.plot([item.values[1]], [item.values[0]], "x", color=PALETTE[3], ms=9)
                 if item.slope is not None:
@@ -144,8 +165,8 @@ def _maps(found: Fit) -> str:
 def _law(law: Law) -> str:
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        axes.set_xscale("log")
-        axes.set_yscale("log")
+        _logarithmic(axes, "x", [point.scale for point in law.points])
+        _logarithmic(axes, "y", [point.optimum for point in law.points])
         for point in law.points:
             marker = {"above": "^", "below": "v"}.get(point.censored, "o")
             ends = [point.optimum * math.exp(side * 1.96 * point.error) for side in (-1, 1)]
@@ -177,7 +198,7 @@ def _law(law: Law) -> str:
 def _isoflop(sizes: ComputeOptimal) -> str:
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        axes.set_xscale("log")
+        _logarithmic(axes, "x", sizes.params_N.tolist())
         tops: list[float] = []
         for place, item in enumerate(sizes.budgets):
             colour = PALETTE[place % len(PALETTE)]
@@ -212,7 +233,7 @@ def _residuals(sizes: ComputeOptimal) -> str:
         ):
             axes.axhline(0, color=GREY, lw=0.8)
             axes.plot(x, off, "o", color=PALETTE[0], ms=3.5, alpha=0.7)
-            axes.set_xscale("log")
+            _logarithmic(axes, "x", x.tolist())
             axes.set_xlabel(name)
         left.set_ylabel("off by, %")
 
@@ -226,7 +247,7 @@ def _forecast(found: Fit) -> str:
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        axes.set_xscale("log")
+        _logarithmic(axes, "x", [*(row[0] for row in rows), *(item.params for item in made)])
         axes.plot([row[0] for row in rows], [row[2] for row in rows], "o", color=GREY, ms=4, label="fitted")
         for item in made:
             if item.interval.low is not None and item.interval.high is not None:
