@@ -122,6 +122,7 @@ def test_axes_and_lines_are_chosen(seen: Browser) -> None:
 
 
 def test_a_chart_answers_to_the_keyboard(seen: Browser) -> None:
+    seen.place(f"{CHART}.svg")
     seen.do(f"{CHART}.svg.focus()")
     seen.press("ArrowRight")
     last = seen.do(TIP)
