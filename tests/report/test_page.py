@@ -23,7 +23,18 @@ from sweepkit.config import typed
 from sweepkit.errors import SweepkitError
 from sweepkit.promotion.simulation.play import Score
 from sweepkit.promotion.verdict_record import Promotion
-from sweepkit.report import chart_data, content, drawing, html, plots, policy_plot, sheets, tables, terminal
+from sweepkit.report import (
+    chart_data,
+    committed,
+    content,
+    drawing,
+    html,
+    plots,
+    policy_plot,
+    sheets,
+    tables,
+    terminal,
+)
 from sweepkit.results import store
 from sweepkit.sweep.decision import DecisionRule
 from sweepkit.sweep.frozen import Frozen
@@ -190,6 +201,20 @@ def test_plots_are_valid_svg_that_follows_the_page_and_never_changes(frozen: Fro
         assert "currentColor" in svg
         assert "width=" not in svg[: svg.index(">")]
         assert "<text" in svg
+
+
+@pytest.mark.filterwarnings("error")
+def test_the_figure_of_a_ladder_that_stopped_is_of_the_rung_it_stopped_at(
+    promotion: Promotion, frozen: Frozen, tmp_path: Path
+) -> None:
+    whole = content.gather("demo", tmp_path)
+    first = whole.rungs[0]
+    stopped = replace(
+        whole,
+        transfer=[row for row in whole.transfer if row.rung == first],
+        promotion=replace(promotion, rungs=[rung for rung in promotion.rungs if rung.rung == first]),
+    )
+    assert len(whole.rungs) > 1 and "lr=high" in committed._figure(stopped)
 
 
 @pytest.mark.filterwarnings("error")

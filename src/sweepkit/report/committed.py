@@ -120,7 +120,7 @@ def _curves(curves: pd.DataFrame) -> pd.DataFrame:
 
 
 def _figure(content: Content) -> str:
-    """Effects from rung to rung; of a single rung, each with its interval."""
+    """Effects from rung to rung; of a single rung, or where no other was reached, each with its interval."""
     rungs = content.rungs
     followed = content.effects()
     if len(rungs) > 1 and followed["depth"].nunique() > 1:
@@ -128,7 +128,8 @@ def _figure(content: Content) -> str:
         shown = followed[followed["variant"].isin(above)] if above else followed
         return plots.transfer(shown, plots.colours(content.variants), content.decision)
     outcomes = {item.variant: item.outcome.value for item in content.verdicts}
-    return plots.forest(content.judged(rungs[-1]), content.rule_on(rungs[-1]), outcomes)
+    last = next((rung for rung in reversed(rungs) if len(content.judged(rung))), rungs[-1])
+    return plots.forest(content.judged(last), content.rule_on(last), outcomes)
 
 
 def _epochs(runs: pd.DataFrame) -> str:
