@@ -17,12 +17,12 @@ command: [sh, run.sh, "{run_dir}", "{seed}"]
 metric: {name: loss, read: result.json}
 resume: true
 axes: {idea: {half: {code: half.patch}}}
-seeds: [1, 2]
+seeds: [1, 2, 3, 4, 5]
 decision: {direction: lower, min_effect: 0.1, alpha: 0.2, axes: {wall_clock: ignore}}
 """
 _SCRIPT = """\
 n=$(cat "$1/n" 2>/dev/null || echo 0); echo $n >> "$1/begun"
-while [ $n -lt 20 ]; do n=$((n+1)); echo $n > "$1/part"; mv "$1/part" "$1/n"; sleep 0.1; done
+while [ $n -lt 10 ]; do n=$((n+1)); echo $n > "$1/part"; mv "$1/part" "$1/n"; sleep 0.1; done
 echo "{\\"loss\\": 1.$2}" > "$1/result.json"
 """
 _HALF = """\
@@ -30,9 +30,9 @@ _HALF = """\
 +++ b/run.sh
 @@ -1,3 +1,3 @@
  n=$(cat "$1/n" 2>/dev/null || echo 0); echo $n >> "$1/begun"
- while [ $n -lt 20 ]; do n=$((n+1)); echo $n > "$1/part"; mv "$1/part" "$1/n"; sleep 0.1; done
+ while [ $n -lt 10 ]; do n=$((n+1)); echo $n > "$1/part"; mv "$1/part" "$1/n"; sleep 0.1; done
 -echo "{\\"loss\\": 1.$2}" > "$1/result.json"
-+echo "{\\"loss\\": 0.$2}" > "$1/result.json"
++echo "{\\"loss\\": 0.$((9 - $2 % 2))}" > "$1/result.json"
 """
 _WORDS = """\
 --- a/src/sweepkit/model/mlp.py
@@ -57,7 +57,7 @@ def test_code_levels_are_carried_out_by_tasks_and_survive_them(cluster: Cluster,
     write_sweep(user.folder, num_steps=5, seeds=1, axes=axes, reference="{}", ladder="none")
     (user.folder / "sweeps" / "script.yaml").write_text(_COMMAND)
     with cluster.held():
-        user.sweepkit("promote", "script", *LAUNCHER, "launcher.slurm.runs_per_task=2")
+        user.sweepkit("promote", "script", *LAUNCHER, "launcher.slurm.runs_per_task=5")
         user.sweepkit("sweep", "small", *LAUNCHER, "launcher.slurm.runs_per_task=2")
     for name in ("run.sh", "half.patch", "words.patch"):
         (user.folder / name).write_text("exit 1\n")
@@ -66,17 +66,18 @@ def test_code_levels_are_carried_out_by_tasks_and_survive_them(cluster: Cluster,
         return [int(path.read_text()) for path in user.results.glob("runs/c-*/output/n")]
 
     cluster.wait_for("a command to have begun", lambda: max(steps(), default=0) > 2)
-    array = next(item["job_id"] for item in user.submissions() if item["tasks"] and len(item["tasks"]) == 2)
-    cluster.run("scontrol", "requeue", f"{array}_0")
-    cluster.run("scancel", "-s", "KILL", f"{array}_1", check=False)
+    arrays = {item["name"].split("-")[0]: item["job_id"] for item in user.submissions() if item["tasks"]}
+    cluster.run("scontrol", "requeue", f"{arrays['script']}_0")
+    cluster.run("scancel", "-s", "KILL", f"{arrays['script']}_1.0", check=False)
+    cluster.run("scontrol", "requeue", f"{arrays['small']}_0", check=False)
     cluster.wait_until_idle()
-    user.sweepkit("resume", "script", *LAUNCHER)
+    user.sweepkit("promote", "script", *LAUNCHER)  # what was killed, and the decision
     cluster.wait_until_idle()
 
     begun = [path.read_text().split() for path in user.results.glob("runs/c-*/output/begun")]
-    assert len(begun) == 4 and max(map(len, begun)) > 1 and all(first == "0" for first, *_ in begun)
-    verdicts = json.loads((user.results / "script" / "verdicts.json").read_text())
-    assert "promote" in json.dumps(verdicts) or "adopt" in json.dumps(verdicts)
+    assert len(begun) == 10 and max(map(len, begun)) > 1 and all(first == "0" for first, *_ in begun)
+    promotion = json.loads((user.results / "script" / "promotion.json").read_text())
+    assert [final["outcome"] for final in promotion["finals"]] == ["adopted"]
     ours = {row["variant"]: row for row in user.table("small")}
     assert {row["state"] for row in ours.values()} == {"complete"} and len(ours) == 2
     assert ours["idea=words"]["val_bpb"] == ours["reference"]["val_bpb"]
