@@ -32,7 +32,7 @@ def blocks(page: str) -> Iterator[str]:
     ("page", "parts"),
     [
         ("hydra.md", {"files": 3, "commands": 12, "python": 2, "started": 2}),
-        ("sweeps.md", {"files": 4, "commands": 5, "python": 0, "started": 0}),
+        ("sweeps.md", {"files": 5, "commands": 6, "python": 0, "started": 0}),
         ("ideas_are_code.md", {"files": 1, "commands": 1, "python": 0, "started": 0}),
     ],
 )

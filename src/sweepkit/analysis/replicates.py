@@ -23,7 +23,7 @@ _UNFINISHED = frozenset({PLANNED, RunState.running.value, RunState.preempted.val
 _NAMED = 5
 _DIVERGED = FailureClass.diverged.value
 _RESOURCES = frozenset({FailureClass.oom.value, FailureClass.timeout.value})
-_FATE = ("run_id", "state", "failure_class", "failed_attempts", "failed_hosts")
+_FATE = ("run_id", "state", "failure_class", "failure_message", "failed_attempts", "failed_hosts")
 
 
 @dataclass(frozen=True)
