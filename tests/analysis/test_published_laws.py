@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ import pytest
 from sweepkit.analysis import fit
 from sweepkit.analysis.laws import surface
 from sweepkit.analysis.laws.fitting import Fit
-from sweepkit.results import any_table
+from sweepkit.results import any_table, store
 
 pytestmark = pytest.mark.xdist_group("published laws")
 
@@ -154,3 +155,22 @@ def test_findings_9_and_12_quote_what_the_committed_tables_give() -> None:
         ends = f"{quoted(law.interval.low)} to {quoted(law.interval.high)}"
         assert re.search(rf"\^{quoted(law.exponent)} \((95% )?{ends}", page), (optimum, ends)
         assert rule is None or f"(p = {law.rule_p:.2f})" in page
+
+
+def test_finding_9_quotes_what_our_own_sweep_gives() -> None:
+    page = (REFERENCE.parent / "findings.md").read_text()
+    frame = store.load(str(REFERENCE.parents[1] / "results" / "published" / "laws_mini"))
+
+    def quoted(value: float | None) -> str:
+        assert value is not None
+        return f"{value:.2f}".replace("-", "−")
+
+    asked: dict[str, Any] = {"axis": "optimizer.matrix.lr", "by": "depth"}
+    small = frame[frame["total_batch_size"] == 1024]
+    law = fit(small, **asked, scale="width", curvature="shared").law
+    assert law is not None and law.rule == 0.0
+    ends = f"{quoted(law.interval.low)} to {quoted(law.interval.high)}"
+    assert f"width^{quoted(law.exponent)} (95% {ends}" in page and f"(p = {law.rule_p:.2f})" in page
+    for item in fit(frame, **asked, second_axis="total_batch_size").ridges:
+        ends = f"{quoted(item.slope_interval.low)} to {quoted(item.slope_interval.high)}"
+        assert f"batch^{quoted(item.slope)} ({ends}) at " in page, item.group
