@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
         raise invalid("--propose", kind, "follow from optima or batches", "leave it out")
     frame, metric = _table(args)
     if args.where is not None:
-        frame = query.keep(frame, args.where)
+        frame = query.keep(frame, args.where, "--where")
     found = fitting.fit(frame, _question(args, metric))
     proposed = sheets_laws.proposal(found) if args.propose else []
     content = fitting.to_json(found) | ({"proposal": proposed} if args.propose else {})

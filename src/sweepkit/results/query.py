@@ -61,13 +61,13 @@ _SHOWN = 20
 _EXAMPLE = "write it like: val_bpb < 0.9 and rung == d2"
 
 
-def keep(frame: pd.DataFrame, expression: str) -> pd.DataFrame:
-    """The rows of ``frame`` that satisfy ``expression``.
+def keep(frame: pd.DataFrame, expression: str, option: str = "--filter") -> pd.DataFrame:
+    """The rows of ``frame`` that satisfy ``expression``, which was given as ``option``.
 
     Raises:
         SweepkitError: unknown column, value of the wrong type, or a filter that does not parse.
     """
-    mask = _Parser(frame, expression).parse()
+    mask = _Parser(frame, expression, option).parse()
     return frame[mask.astype("boolean").fillna(False).astype(bool)]
 
 
@@ -128,9 +128,10 @@ def check_column(frame: pd.DataFrame, name: str, field: str) -> str:
 class _Parser:
     """Recursive descent over the tokens of one expression; each method returns a boolean mask."""
 
-    def __init__(self, frame: pd.DataFrame, expression: str) -> None:
+    def __init__(self, frame: pd.DataFrame, expression: str, option: str) -> None:
         self.frame = frame
         self.expression = expression
+        self.option = option
         self.tokens = self._tokens(expression)
         self.place = 0
 
@@ -172,7 +173,7 @@ class _Parser:
         return self._comparison()
 
     def _comparison(self) -> pd.Series[Any]:
-        column = self.frame[check_column(self.frame, self._next("a column"), "--filter")]
+        column = self.frame[check_column(self.frame, self._next("a column"), self.option)]
         if self._accept("is"):
             wanted = not self._accept("not")
             self._expect("missing")
@@ -259,4 +260,4 @@ class _Parser:
             raise self._error(f"{word!r} should follow, not {self._peek()!r}")
 
     def _error(self, problem: str) -> SweepkitError:
-        return invalid("--filter", self.expression, f"parse ({problem})", _EXAMPLE)
+        return invalid(self.option, self.expression, f"parse ({problem})", _EXAMPLE)
