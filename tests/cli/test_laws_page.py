@@ -31,7 +31,7 @@ def test_the_page_runs_as_written_and_quotes_what_it_prints(
     valley, decay, plan, surface, kaplan, ladder, _ = said
     assert "200 → 100 loses 2.08" in valley
     assert "exponent -2.701 to -0.996" in decay and "p = 0.52" in decay
-    assert "isoflop=1e11-d2-a16" in plan
+    assert "isoflop=8e11-d" in plan
     assert "objective 1.0183e-03" in surface and "1.891 0.3493 0.4530" in surface
     for row in (
         r"E 1\.817 \S+ to \S+ 0\.0239",
