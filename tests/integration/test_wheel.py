@@ -62,7 +62,7 @@ def test_the_wheel_brings_all_that_commands_need_in_an_empty_folder(installed: P
     assert "d24" in run(installed, tmp_path, "plan", "sweep=x0_beta1")
     # code: refs are of a checkout, patches and folders of anybody
     package_copy = tmp_path / "mine" / "sweepkit"
-    shutil.copytree(package, package_copy, ignore=shutil.ignore_patterns("__pycache__", "corpus"))
+    shutil.copytree(package, package_copy, ignore=shutil.ignore_patterns("__pycache__"))
     with (package_copy / "model" / "mlp.py").open("a") as source:
         source.write("\n# mine\n")
     levels = "{patch: {code: ideas/dyt.patch}, folder: {code: mine}}"
