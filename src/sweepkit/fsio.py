@@ -23,10 +23,8 @@ from sweepkit.errors import DamagedError, DiskFullError, StorageError, SweepkitE
 from sweepkit.sealed import canonical_json, digest, finite
 
 Result = TypeVar("Result")
-#: How the system says that a disk, or a quota on it, is full.
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
-#: No small file of ours comes near this.
-_MAX_BYTES = 2**28
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)  # how the system says that a disk, or a quota on it, is full
+_MAX_BYTES = 2**28  # no small file of ours comes near this
 #: How it says that a folder is none, or not ours to use.
 _NOT_OURS = frozenset(
     {

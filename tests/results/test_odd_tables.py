@@ -95,10 +95,10 @@ def test_a_missing_loss_has_not_diverged() -> None:
     assert found.optima[0].value == pytest.approx(LEVELS[2])
 
 
-def test_without_a_parabola_no_optimum_lies_beyond_an_inner_level() -> None:
+def test_an_inner_level_that_is_best_is_no_edge() -> None:
     differences = [3.0, 2.0, 1.0, 0.0, 1.0, 2.0, 3.0]
     (inner,) = fit(pd.DataFrame({"lr": LEVELS, "loss": differences}), loss="loss", axis="lr").optima
-    assert (inner.value, inner.censored, inner.cliff) == (None, "", None)
+    assert (inner.value, inner.censored, inner.cliff) == (pytest.approx(LEVELS[3]), "", None)
     (first,) = fit(pd.DataFrame({"lr": LEVELS, "loss": sorted(differences)}), loss="loss", axis="lr").optima
     assert (first.censored, first.value) == ("below", LEVELS[0]) and first.extend_to is not None
 
