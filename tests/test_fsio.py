@@ -177,3 +177,14 @@ def test_a_file_that_was_replaced_while_it_was_read_is_read_again(
 def test_a_folder_that_cannot_be_made_is_no_missing_file() -> None:
     with pytest.raises(StorageError, match=r"^/proc/nothing cannot be used .*but must be a place to read"):
         fsio.write_text(Path("/proc/nothing/file"), "")
+
+
+def test_a_device_keeps_its_place(tmp_path: Path) -> None:
+    """--report /dev/null as root took the device's place with a page."""
+    link = tmp_path / "link"
+    link.symlink_to("/dev/null")
+    for place in (link, Path("/dev/null")):
+        with pytest.raises(StorageError, match="is a device, but must be a file"):
+            fsio.write_text(place, "a page")
+    assert link.is_symlink() and Path("/dev/null").is_char_device()
+    assert [path.name for path in tmp_path.iterdir()] == ["link"]

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, Any, TypeVar
 
 from sweepkit import patience, sealed
-from sweepkit.errors import DamagedError, DiskFullError, StorageError, SweepkitError
+from sweepkit.errors import DamagedError, DiskFullError, StorageError
 from sweepkit.sealed import canonical_json, digest, finite
 
 Result = TypeVar("Result")
@@ -113,7 +113,7 @@ def write_by_name(path: Path, write: Callable[[Path], Result]) -> Result:
         temporary = _temporary(path)
         try:
             result = write(temporary)
-            temporary.replace(path)
+            _replace(temporary, path)
         finally:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
@@ -141,7 +141,16 @@ def _put(
 
 
 def _replace(temporary: Path, path: Path) -> None:
+    _refuse_device(path)
     temporary.replace(path)
+
+
+def _refuse_device(path: Path) -> None:
+    """A device must not lose its place to a file (/dev/null); a pipe where a file of ours belongs does."""
+    with contextlib.suppress(FileNotFoundError):
+        mode = path.stat().st_mode
+        if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
+            raise StorageError(f"{path} is a device, but must be a file or not there; name another place")
 
 
 def _temporary(path: Path) -> Path:
@@ -273,32 +282,6 @@ def read_open_json(path: Path) -> dict[str, Any]:
         DamagedError: it is no JSON object.
     """
     return sealed.parse(path, read_bytes(path))
-
-
-def too_new(path: Path, content: Any, known: int) -> str | None:
-    """Why a file that a newer sweepkit wrote is not read; None where this one may read it.
-
-    Args:
-        content: of the file; without a ``schema_version`` it is of the first.
-        known: the newest version that this sweepkit reads.
-    """
-    version = content.get("schema_version", 1) if isinstance(content, dict) else 1
-    if not isinstance(version, int) or version <= known:
-        return None
-    return (
-        f"{path} has schema_version {version}, but must have {known} or less for this sweepkit; a newer "
-        "one wrote it: update sweepkit, or choose another folder (SWEEPKIT_RESULTS_DIR)"
-    )
-
-
-def check_version(path: Path, content: Any, known: int) -> None:
-    """Refuse what a newer sweepkit wrote, before anything of it is misread or taken for damage.
-
-    Raises:
-        SweepkitError: what ``too_new`` says.
-    """
-    if reason := too_new(path, content, known):
-        raise SweepkitError(reason)
 
 
 def append_line(path: Path, value: dict[str, Any]) -> None:

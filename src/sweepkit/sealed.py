@@ -14,7 +14,7 @@ import zlib
 from pathlib import Path
 from typing import Any, NoReturn
 
-from sweepkit.errors import DamagedError
+from sweepkit.errors import DamagedError, SweepkitError
 
 KEY = "sha256"
 _LINE_KEY = b',"crc32":"'
@@ -117,3 +117,29 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(content) < len(pairs):
         raise ValueError("a key stands there twice")
     return content
+
+
+def too_new(path: Path, content: Any, known: int) -> str | None:
+    """Why a file that a newer sweepkit wrote is not read; None where this one may read it.
+
+    Args:
+        content: of the file; without a ``schema_version`` it is of the first.
+        known: the newest version that this sweepkit reads.
+    """
+    version = content.get("schema_version", 1) if isinstance(content, dict) else 1
+    if not isinstance(version, int) or version <= known:
+        return None
+    return (
+        f"{path} has schema_version {version}, but must have {known} or less for this sweepkit; a newer "
+        "one wrote it: update sweepkit, or choose another folder (SWEEPKIT_RESULTS_DIR)"
+    )
+
+
+def check_version(path: Path, content: Any, known: int) -> None:
+    """Refuse what a newer sweepkit wrote, before anything of it is misread or taken for damage.
+
+    Raises:
+        SweepkitError: what ``too_new`` says.
+    """
+    if reason := too_new(path, content, known):
+        raise SweepkitError(reason)

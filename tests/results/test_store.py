@@ -62,8 +62,9 @@ def test_a_row_is_kept_whatever_became_of_the_run(tmp_path: Path, state: RunStat
     RunDir.of(tmp_path, run.run_id).write_record(made_up.record(run, state, failure_class=failure))
     frozen(tmp_path, made_up.cell(run))
     row = store.load("x", tmp_path).iloc[0]
-    # without a search of ours that pruned it, it was stopped half way
-    assert row["state"] == ("preempted" if state is RunState.pruned else state.value)
+    # without a sweep of ours that stopped it, it was stopped half way
+    stopped = (RunState.pruned, RunState.futile)
+    assert row["state"] == ("preempted" if state in stopped else state.value)
     assert pd.isna(row["val_bpb"])
     assert (row["failure_class"] == "oom") is True if failure else pd.isna(row["failure_class"])
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import astuple
 from pathlib import Path
 
-from sweepkit import fsio
+from sweepkit import fsio, sealed
 from sweepkit.analysis.calibration import KEY, Calibration
 from sweepkit.config import typed
 from sweepkit.errors import ConfigError, DamagedError
@@ -25,7 +25,7 @@ def read(results_dir: Path) -> list[Calibration]:
     path = results_dir / NAME
     try:
         content = fsio.read_json(path)
-        fsio.check_version(path, content, SCHEMA_VERSION)
+        sealed.check_version(path, content, SCHEMA_VERSION)
         return typed.load(list[Calibration], content["calibrations"])
     except FileNotFoundError:
         return []

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from sweepkit import fsio
+from sweepkit import fsio, sealed
 from sweepkit.analysis import next_rung
 from sweepkit.analysis.next_rung import Below, Prediction, Size
 from sweepkit.config import typed
@@ -106,7 +106,7 @@ def read(sweep_dir: Path) -> tuple[list[Forecast], list[str]]:
     for path in sorted(there, key=lambda item: int(_FILE.fullmatch(item.name)[1])):  # type: ignore[index]
         try:
             content = fsio.read_json(path)
-            fsio.check_version(path, content, SCHEMA_VERSION)
+            sealed.check_version(path, content, SCHEMA_VERSION)
             found.append(typed.load(Forecast, content))
         except (DamagedError, ConfigError) as error:
             why = error.why if isinstance(error, DamagedError) else error

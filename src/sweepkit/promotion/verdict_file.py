@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from sweepkit import fsio
+from sweepkit import fsio, sealed
 from sweepkit.analysis import comparable
 from sweepkit.analysis.calibration import Calibration
 from sweepkit.config import typed
@@ -73,7 +73,7 @@ def read(frozen: Frozen, of_any_rule: bool = False) -> dict[str, RungResult]:
         content = fsio.read_json(path(frozen))
     except (FileNotFoundError, DamagedError):
         return {}
-    fsio.check_version(path(frozen), content, SCHEMA_VERSION)
+    sealed.check_version(path(frozen), content, SCHEMA_VERSION)
     try:
         if content["frozen_sha256"] != frozen.sha256:
             return {}

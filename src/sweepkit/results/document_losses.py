@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sweepkit import fsio
+from sweepkit import fsio, sealed
 from sweepkit.config import typed
 from sweepkit.config.cross_checks import VALIDATION
 from sweepkit.errors import DamagedError
@@ -209,7 +209,7 @@ def _opened(place: Path) -> dict[str, Array]:
 
 def _kept(place: Path, arrays: Mapping[str, Array]) -> Kept:
     about = json.loads(arrays[_ABOUT].tobytes())
-    fsio.check_version(place, about, SCHEMA_VERSION)
+    sealed.check_version(place, about, SCHEMA_VERSION)
     said = typed.load(_About, about)
     texts = {
         name: ScoredText(

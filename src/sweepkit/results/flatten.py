@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from sweepkit import fsio
+from sweepkit import fsio, sealed
 from sweepkit.config import typed
 from sweepkit.config.measured import MeasuredOn
 from sweepkit.errors import DamagedError, SweepkitError
@@ -150,7 +150,7 @@ def read_record(path: Path) -> Row | None:
     except FileNotFoundError:
         return None
     except ValueError as error:
-        newer = fsio.too_new(path, content, SCHEMA_VERSION)
+        newer = sealed.too_new(path, content, SCHEMA_VERSION)
         damaged = error if isinstance(error, DamagedError) else DamagedError(path, str(error))
         return {"state": CORRUPT, "failure_message": newer or str(damaged)}
 

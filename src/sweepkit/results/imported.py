@@ -16,7 +16,7 @@ from typing import IO
 
 import pandas as pd
 
-from sweepkit import fsio
+from sweepkit import fsio, sealed
 from sweepkit.config import typed
 from sweepkit.errors import DamagedError, invalid
 from sweepkit.results import columns, export
@@ -106,7 +106,7 @@ def find(folder: Path) -> Imported | None:
         return None
     except DamagedError as error:
         raise DamagedError(path, error.why, "import the runs again with --replace") from None
-    fsio.check_version(path, content, SCHEMA_VERSION)
+    sealed.check_version(path, content, SCHEMA_VERSION)
     return typed.load(Imported, content)
 
 

@@ -21,7 +21,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from sweepkit import fsio
+from sweepkit import fsio, sealed
 from sweepkit.config import typed
 from sweepkit.config.measured import MeasuredOn, TextRead
 from sweepkit.errors import (
@@ -345,6 +345,6 @@ def _read(path: Path, remedy: str) -> RunRecord | None:
         columns.check_plausible(record.results)
         return record
     except ValueError as error:
-        fsio.check_version(path, content, SCHEMA_VERSION)
+        sealed.check_version(path, content, SCHEMA_VERSION)
         warnings.warn(f"{path}: {error}: {remedy}", stacklevel=3)
         return None

@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from sweepkit import fsio
+from sweepkit import fsio, sealed
 from sweepkit.config import typed
 from sweepkit.errors import ConfigError, DamagedError, FrozenPlanError
 
@@ -49,7 +49,7 @@ def read(path: Path, kind: type[Kind], version: int) -> Kind:
         SweepkitError: a newer version wrote it.
     """
     content = fsio.read_json(path)
-    fsio.check_version(path, content, version)
+    sealed.check_version(path, content, version)
     return dataclasses.replace(typed.load(kind, content), sha256=fsio.digest(content))  # type: ignore[type-var]
 
 

@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sweepkit import fsio
+from sweepkit import fsio, sealed
 from sweepkit.code.levels import Code
 from sweepkit.config import typed
 from sweepkit.config.schema import RungConfig
@@ -73,7 +73,7 @@ def read(sweep_dir: Path) -> Head:
         raise tampered(path, "missing") from None
     except DamagedError as error:
         raise tampered(path, f"damaged, or edited after it was frozen ({error.why})") from None
-    fsio.check_version(path, content, SCHEMA_VERSION)
+    sealed.check_version(path, content, SCHEMA_VERSION)
     try:
         return dataclasses.replace(typed.load(Head, content), sha256=fsio.digest(content))
     except ConfigError as error:

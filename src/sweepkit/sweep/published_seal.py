@@ -10,7 +10,7 @@ import contextlib
 import shutil
 from pathlib import Path
 
-from sweepkit import fsio
+from sweepkit import fsio, sealed
 from sweepkit.errors import DamagedError, invalid
 
 FILE = "manifest.json"
@@ -70,7 +70,7 @@ def check(folder: Path) -> None:
         raise DamagedError(path, "it is missing", remedy) from None
     except DamagedError as error:
         raise DamagedError(path, error.why, _REMEDY) from error
-    fsio.check_version(path, content, SCHEMA_VERSION)
+    sealed.check_version(path, content, SCHEMA_VERSION)
     for name, digest in content["files"].items():
         try:
             is_intact = fsio.sha256(folder / name) == digest
