@@ -13,7 +13,7 @@ import pytest
 from sweepkit.analysis import fit
 from sweepkit.analysis.laws import surface
 from sweepkit.analysis.laws.fitting import Fit
-from sweepkit.results import any_table, store
+from sweepkit.results import any_table, param_counts, store
 
 pytestmark = pytest.mark.xdist_group("published laws")
 
@@ -174,3 +174,18 @@ def test_finding_9_quotes_what_our_own_sweep_gives() -> None:
     for item in fit(frame, **asked, second_axis="total_batch_size").ridges:
         ends = f"{quoted(item.slope_interval.low)} to {quoted(item.slope_interval.high)}"
         assert f"batch^{quoted(item.slope)} ({ends}) at " in page, item.group
+
+
+def test_finding_12_quotes_what_our_own_budgets_give() -> None:
+    page = (REFERENCE.parent / "findings.md").read_text()
+    folder = REFERENCE.parents[1] / "results" / "published" / "isoflop_mini"
+    frame = param_counts.joined(store.load(str(folder)), folder.parent, folder.name)
+    counted = ["params_kaplan", "params_chinchilla"]
+    found = fit(frame, params=counted, tokens="total_tokens", flops="total_flops").sizes
+    assert [item.counting for item in found] == counted
+    for item in found:
+        said = [("C^", item.constants["params_exponent"]), *(("", ratio) for ratio in item.ratios.values())]
+        assert len(said) == 4
+        for before, estimate in said:
+            low, high = estimate.interval.low, estimate.interval.high
+            assert f"{before}{estimate.value:.2f} ({low:.2f} to {high:.2f})" in page, item.counting
