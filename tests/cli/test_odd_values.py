@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,10 @@ import pytest
 from sample import sample
 from sweepkit.cli import running, searching
 from sweepkit.cli.main import USER_ERROR, main
+from sweepkit.config.compose import compose
+from sweepkit.config.facts import fields_of
+from sweepkit.config.schema import RunConfig
+from sweepkit.errors import ConfigError
 
 SECRET = "hf_never_to_be_written"
 VALUES = [
@@ -87,6 +92,21 @@ def test_odd_values(
         assert status == 0, said.err
     written = [path.read_text() for path in (tmp_path / "results").rglob("*") if path.is_file()]
     assert not any(SECRET in text for text in [said.out, said.err, *written])
+
+
+OVERRIDES = [key for key, field in fields_of(RunConfig).items() if field.facts.holds_overrides]
+
+
+@pytest.mark.parametrize("key", OVERRIDES)
+@pytest.mark.parametrize("value", ["${a.b}", "${seed}", "${model.depth}", "${oc.env:TOKEN}"])
+def test_an_interpolation_in_place_of_a_list_of_overrides(
+    key: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What stands inside the list is resolved where it is composed; the list itself must be one."""
+    monkeypatch.setenv("TOKEN", SECRET)
+    with pytest.raises(ConfigError, match=f"^{re.escape(key)} is ") as raised:
+        compose(["ladder=mini", f"{key}={value}"])
+    assert SECRET not in str(raised.value)
 
 
 def test_a_number_with_hundreds_of_digits_is_refused(

@@ -96,7 +96,8 @@ def _resolved(tree: DictConfig, key: str, written: Any) -> Any:
     if written == _MISSING or not are_in(written):
         return written
     field = field_at(key)
-    if field and field.facts.holds_overrides:  # they are composed elsewhere, and resolved there
+    is_whole = isinstance(written, str)  # an interpolation in place of a whole list, and not inside one
+    if field and field.facts.holds_overrides and not is_whole:  # they are composed and resolved elsewhere
         return literally(written)
     if _HYDRAS_OWN.search(str(written)):
         raise errors.invalid(
