@@ -6,6 +6,7 @@ import functools
 import itertools
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from sweepkit.launch import execute
 from sweepkit.launch.sweep_status import status
 from sweepkit.results import pruned, store
 from sweepkit.results.record import RunDir
-from sweepkit.sweep import expand, file, frozen, tuning
+from sweepkit.sweep import curves_alike, expand, file, frozen, seen, tuning
 from sweepkit.sweep.file import SweepFile
 
 RULE: dict[str, Any] = {
@@ -117,10 +118,10 @@ def test_what_was_seen_gives_the_verdict_again(here: Path) -> None:
     entries = [pruned.read(RunDir.of(here / "results", run_id).path / pruned.FILE) for run_id in run_ids]
     evidence = entries[0]["mine"]["evidence"]
     curves = store.curves("mine", here / "results").set_index(["variant", "seed", "step"])["val_bpb"].dropna()
-    for seed, seen in evidence["by_seed"].items():
+    for seed, difference in evidence["by_seed"].items():
         # evaluations at steps 8 and 10 lie in the tenth of the schedule before the look
         mine, base = (curves.loc[(name, int(seed), [8, 10])].mean() for name in ("rate=tenth", "reference"))
-        assert seen == pytest.approx(mine - base)
+        assert difference == pytest.approx(mine - base)
     assert evidence["look"] == 0.25 and evidence["chance"] < 0.01
     assert entries[1]["mine"]["evidence"]["decided_in"] == run_ids[0]
 
@@ -189,10 +190,51 @@ def test_where_the_reference_has_not_come_as_far_the_run_goes_on(
     ({"decision": CONTENT["decision"] | {"futility": RULE | {"floors": [1.0]}}}, "hold a number a look"),
     ({"decision": CONTENT["decision"] | {"futility": RULE | {"looks": [0.5, 0.25]}}}, "be growing fractions"),
     ({"decision": CONTENT["decision"] | {"metric": "mfu"}}, "be loss for mfu"),
+    ({"decision": CONTENT["decision"] | {"metric": "ema_val_bpb"}}, "be loss for ema_val_bpb"),
 ])  # fmt: skip
 def test_what_cannot_be_judged_half_way_is_refused(changes: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         expand.expand_all(SweepFile.from_json(CONTENT | changes | {"name": "mine"}))
+
+
+def test_what_acts_late_or_nobody_knows_when_is_judged_at_its_end_alone() -> None:
+    levels = {
+        "rate": ["optimizer.matrix.lr=0.03"],
+        "rhythm": ["evaluation.every_steps=4"],
+        "warmup": ["schedule.warmup_ratio=0.2"],
+        "warmdown": ["schedule.warmdown_ratio=0.3"],
+        "ramp": ["schedule.batch_ramp=[2,1]"],
+        "average": ["optimizer.ema_decay=0.9"],
+        "momentum": ["optimizer.matrix.momentum_end=0.8"],
+        "steps": ["horizon.num_steps=44"],
+        "words": ["tokenizer.vocab_size=512"],
+        "rows": ["packing.algorithm=best_fit"],
+    }
+    axes = {"of": levels | {"code": ["optimizer.matrix.lr=0.031"]}}
+    base = [*CONTENT["base"], "horizon.device_batch_size=16"]
+    sweep = SweepFile.from_json(CONTENT | {"name": "mine", "base": base, "axes": axes, "seeds": [1]})
+    cells = [
+        replace(cell, plan=replace(cell.plan, config=replace(cell.plan.config, code="0" * 12)))
+        if cell.variant == "of=code"
+        else cell
+        for cell in expand.expand_all(sweep)
+    ]
+    assert curves_alike.comparable(cells) == {"of=rate", "of=rhythm"}
+
+
+def test_another_rhythm_of_evaluations_is_compared_where_both_were_evaluated(here: Path) -> None:
+    """Losses fall: of the last evaluations of each, the rarer ones would be behind."""
+    rare = ["optimizer.matrix.lr=0.0215", "evaluation.every_steps=4"]
+    written(here, axes={"rate": {"tenth": ["optimizer.matrix.lr=0.002"], "rare": rare}})
+    assert main(["sweep", "mine"]) == 0
+    assert states(here)["rate=rare"] == ["complete"] * 3
+    assert states(here)["rate=tenth"] == STOPPED["rate=tenth"]
+
+
+def test_what_was_stopped_was_judged(here: Path) -> None:
+    """Its curve was seen, so that its seeds are not fresh ones although its folder is deleted."""
+    assert main(["promote", "mine"]) == 0
+    assert seen.judged_runs(here / "results/mine") == set(table(here)["run_id"])
 
 
 def test_what_tuning_selects_by_runs_to_its_end(tmp_path: Path) -> None:

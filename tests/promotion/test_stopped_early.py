@@ -17,6 +17,7 @@ from sweepkit.cli.main import main
 from sweepkit.promotion.simulation import stopped_early
 from sweepkit.promotion.simulation.stopped_early import FUTILITY, HALVING, MEDIAN, Curves
 from sweepkit.sweep.decision import DecisionRule
+from sweepkit.sweep.futility_rule import FutilityRule
 
 ROOT = Path(__file__).parents[2]
 
@@ -70,6 +71,13 @@ def world(turning: float, variants: int = 24, seeds: int = 3) -> Curves:
     noise = rng.normal(0, 0.0005, (variants, seeds, len(LOOKS)))
     finals = final[:, None] + rng.normal(0, 0.0005, (variants, seeds))
     return Curves(at[:, None, :] + noise, finals, np.ones(variants, dtype=bool), 0.005)
+
+
+def test_curves_that_are_still_the_same_say_nothing() -> None:
+    rule = FutilityRule(looks=(0.25,), slopes=(1.0,), floors=(0.0,), shares=(0.1,))
+    assert futility.look_at(rule, 0, {1: 0.0, 2: 0.0}, 0.01) is None
+    found = futility.look_at(rule, 0, {1: 0.0, 2: 1e-6}, 0.01)
+    assert found is not None and found.is_hopeless
 
 
 def test_where_curves_tell_their_ends_the_hopeless_stop_at_the_first_look() -> None:

@@ -149,12 +149,14 @@ def look_at(
 ) -> Finding | None:
     """What the differences at one look say; None of fewer pairs than can say anything.
 
+    Curves that are the reference's own to the last bit say nothing yet: what was changed has not acted.
+
     Args:
         place: of the look.
         by_seed: seed → difference there, lower is better.
     """
     known = {seed: by_seed[seed] for seed in sorted(by_seed) if np.isfinite(by_seed[seed])}
-    if len(known) < MIN_PAIRS:
+    if len(known) < MIN_PAIRS or not any(known.values()):
         return None
     values = np.asarray(list(known.values()))
     mean, error = float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values)))

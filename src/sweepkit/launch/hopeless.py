@@ -126,17 +126,18 @@ class _Judge:
         from sweepkit.analysis import futility
 
         look, rows = self._rule.looks[place], list[dict[str, Any]]()
-        logged: dict[tuple[str, int], list[list[dict[str, Any]]]] = {}
+        logged: dict[int, list[tuple[str, dict[int, Any]]]] = {}
         for cell in (*self._mine, *self._reference):
-            logged.setdefault((cell.variant, cell.plan.seed), []).append(self._reached(cell, look))
-        for (variant, seed), runs in logged.items():
-            if all(runs):  # of a reference that runs twice a seed, both
-                named = {"variant": variant, "seed": seed}
-                rows += [
-                    named | {name: row.get(name) for name in ("step", self._column)}
-                    for it in runs
-                    for row in it
-                ]
+            logged.setdefault(cell.plan.seed, []).append((cell.variant, self._reached(cell, look)))
+        for seed, runs in logged.items():
+            # where both are known, and of a reference that runs twice a seed, both: who was trained for
+            # another sweep may have logged other steps, and losses fall from step to step
+            steps = set.intersection(*(set(losses) for _, losses in runs))
+            rows += [
+                {"variant": name, "seed": seed, "step": step, self._column: losses[step]}
+                for name, losses in runs
+                for step in sorted(steps)
+            ]
         if not rows:
             return {}
         curves = pd.DataFrame(rows).assign(num_steps=float(self._steps))
@@ -144,15 +145,17 @@ class _Judge:
         seeds = found.index.get_level_values("seed")
         return {int(seed): float(value) for seed, value in zip(seeds, found, strict=True)}
 
-    def _reached(self, cell: Cell, look: float) -> list[dict[str, Any]]:
-        """What a run has logged, where it has come to a look and all is there that it logs by then.
+    def _reached(self, cell: Cell, look: float) -> dict[int, Any]:
+        """Step → loss of a run that has come to a look, where all is there that it logs by then; else none.
 
         Of another process's run the step of a look itself may be logged and its evaluation not yet.
         """
         rows = self._dir(cell).metrics()
         last = max((row["step"] for row in rows if row.get("loss") is not None), default=0)
         is_own = cell.plan.run_id == self._cell.plan.run_id
-        return rows if (last >= look * self._steps if is_own else last > look * self._steps) else []
+        if not (self._curve.has_reached(look) if is_own else last > look * self._steps):
+            return {}
+        return {row["step"]: row[self._column] for row in rows if row.get(self._column) is not None}
 
     def _dir(self, cell: Cell) -> RunDir:
         return RunDir.of(self._results_dir, cell.plan.run_id)

@@ -2,18 +2,22 @@
 
 At equal fractions of a schedule losses compare where data order and schedule are the same: a run that decays
 its learning rate early is ahead until it is not, and one with another batch has seen other text. What
-changes warm-up, warm-down, batch or horizon is judged at its end alone.
+changes warm-up, warm-down, batch or horizon is judged at its end alone; so is what acts late, and a change of
+the code, of which nobody knows when it acts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
+from sweepkit.code.planner import FIELD as CODE
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.sweep import tested
 from sweepkit.sweep.cell import REFERENCE, VARIANT, Cell
 
 _SCHEDULES = ("schedule.", "horizon.")
+#: Read in the warm-down, at the end alone, or nobody knows when.
+_LATE = frozenset({"optimizer.matrix.momentum_end", "optimizer.ema_decay", CODE})
 
 
 def comparable(cells: Iterable[Cell]) -> set[str]:
@@ -24,7 +28,11 @@ def comparable(cells: Iterable[Cell]) -> set[str]:
     """
     here = [cell for cell in cells if isinstance(cell.plan, RunPlan)]
     orders = {_order(cell) for cell in here if cell.role == REFERENCE}
-    other = {item.variant for item in tested.changes(here) if item.field.startswith(_SCHEDULES)}
+    other = {
+        item.variant
+        for item in tested.changes(here)
+        if item.field.startswith(_SCHEDULES) or item.field in _LATE
+    }
     other |= {cell.variant for cell in here if _order(cell) not in orders}
     return {cell.variant for cell in here if cell.role == VARIANT} - other
 

@@ -180,7 +180,8 @@ class DecisionRule:
                 "be left out where axes.steps is not_worse: nothing has to reach min_effect at equal steps",
                 "leave it out, or write axes: {steps: superior}",
             )
-        if self.futility.curve == EVALUATIONS and not metrics.is_stream(self.metric):
+        is_interim = metrics.is_stream(self.metric) and not self.metric.startswith(metrics.EMA)
+        if self.futility.curve == EVALUATIONS and not is_interim:
             raise errors.invalid(
                 "decision.futility.curve",
                 self.futility.curve,

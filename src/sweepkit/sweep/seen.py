@@ -210,6 +210,7 @@ def _judgements(sweep: str, content: Mapping[str, Any], first: Mapping[str, str]
             for item in here:
                 evidence = item["evidence"]
                 mine = {*evidence["run_ids"], *evidence["against"], *evidence["missing"]}
+                mine |= {*(evidence.get("stopped") or ())}
                 runs[str(item["variant"])] = frozenset(mine)
                 base = runs.get("reference", frozenset())
                 runs["reference"] = base | frozenset(evidence["reference_run_ids"])
