@@ -141,6 +141,15 @@ def test_a_chart_answers_to_the_keyboard(seen: Browser) -> None:
     assert run and seen.do("document.activeElement.parentElement.open")
 
 
+def test_no_zoom_ends_in_numbers_that_are_none(seen: Browser) -> None:
+    """Below the least number and above the largest a logarithmic axis would have ticks without end."""
+    for is_log in ("false", "true"):
+        seen.do(f"(c => {{ c.isLog.y = {is_log}; c.draw({{range: null}}); }})({CHART})")
+        for times in (2, 0.5):
+            seen.do(f"(c => {{ for (let i = 0; i < 1100; i++) c.zoom({times}); }})({CHART})")
+            assert seen.do(f"{CHART}.range.y.every(Number.isFinite)")
+
+
 def test_it_prints(page: Path, chromium: Browser) -> None:
     chromium.open(page, 1280)
     assert chromium.printed().startswith(b"%PDF")

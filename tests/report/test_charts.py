@@ -7,6 +7,7 @@ import json
 import re
 import statistics
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from xml.etree import ElementTree
 
@@ -20,10 +21,11 @@ from page_checker import check
 import sample
 from sweepkit import fsio, sealed
 from sweepkit.config.schema import RunConfig
-from sweepkit.report import chart_data, html, plots
+from sweepkit.report import chart_data, html, plots, search_tried
 from sweepkit.results import store
 from sweepkit.results.record import RunDir, RunState
 from sweepkit.sweep.decision import DecisionRule
+from sweepkit.sweep.search_space import Choices, Interval
 
 NASTY = "</script><script>alert(1)</script>"
 
@@ -134,6 +136,47 @@ def test_a_sweep_at_work_has_a_page(tmp_path: Path) -> None:
     assert line["step"] == [1, 2] and line["loss"] == [4, 3] and not line["done"]
     assert line["val_bpb"] == [None, None] if "val_bpb" in data["y"] else "val_bpb" not in line
     assert page.count('<details class="run"') == 2, "a run that waits has nothing to say"
+
+
+@pytest.mark.parametrize("logged", ["lr", "val_bpb"])
+def test_a_chart_has_its_data_whatever_a_run_has_logged(tmp_path: Path, logged: str) -> None:
+    """Nothing that is drawn, and a single loss at the end."""
+    plan = made_up.freeze_demo(tmp_path, depths=(2,), seeds=1).cells[0].plan
+    made_up.finish(tmp_path, plan)
+    path = RunDir.of(tmp_path, plan.run_id).metrics_path
+    path.write_bytes(sealed.line({"step": 40, "attempt": 1, logged: 1.0}))
+    page = html.write("demo", tmp_path).read_text()
+    asked = set(re.findall(r'data-of="([^"]+)"', page))
+    assert asked == ({"curves-d2"} if logged == "val_bpb" else set())
+    for name in asked:
+        data = embedded(page, name)
+        assert list(data["y"]) == ["val_bpb"] and data["lines"][0]["val_bpb"] == [1]
+
+
+def test_values_of_trials_are_what_was_proposed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A choice of nothing is one, a field whose condition did not hold none, and whole numbers stay whole."""
+    fields = {"a.clip": Choices((None, 1.0)), "a.size": Interval(2, 8, when={"a.clip": (1.0,)})}
+    params = [{"a.clip": None}, {"a.clip": 1.0, "a.size": 4}]
+    tried = [
+        SimpleNamespace(number=place, params=item, cells=[SimpleNamespace(plan=SimpleNamespace(run_id=name))])
+        for place, (name, item) in enumerate(zip("xy", params, strict=True))
+    ]
+    monkeypatch.setattr(search_tried.trials, "load", lambda _: tried)
+    runs = pd.DataFrame({"run_id": ["x", "y"], "rung": "d2", "state": "complete", "val_bpb": [1.0, 2.0]})
+    for rule in (DecisionRule(), DecisionRule(metric="mfu")):
+        content: Any = SimpleNamespace(
+            name="s", decision=rule, rungs=["d2"], sweep_dir=None, runs=runs.assign(mfu=runs["val_bpb"])
+        )
+        spec: Any = SimpleNamespace(space=fields)
+        found = search_tried._trials(content, spec)
+        best = dict(search_tried._best(content, spec, found)[1].value)
+        slices = {block.kind: block.value for block in search_tried._slices(content, spec, found)}
+        if rule.is_higher_better:
+            assert (best["a.clip"].text, best["a.size"].text) == ("1.0", "4")
+        else:
+            assert best["a.clip"].text == "null" and "a.size" not in best
+        assert [row[1] for row in slices["table"].rows] == ["null", "1.0"]
+        assert slices["chart"].data["lines"][0]["a.size"] == [None, 4]
 
 
 def effects(values: dict[str, float]) -> pd.DataFrame:

@@ -158,6 +158,8 @@ class Chart {
   }
 
   draw(change = {}) {
+    for (const [axis, range] of Object.entries(change.range || {}))
+      if (range && !isSpan(range, this.isLog[axis])) return;  // no closer, no wider: numbers end there
     Object.assign(this, change);
     if (!this.width) return;
     for (const button of this.buttons?.querySelectorAll("[data-label]") || [])

@@ -38,6 +38,11 @@ X_AXES = {"step": "optimizer step", "train_time_s": "training time, s", "flops":
 _RATIOS = {"update": "update:data, log10", "grad": "gradient:data, log10"}
 
 
+def drawn(curves: pd.DataFrame) -> set[str]:
+    """The runs of a curves table that ``learning`` has a line of."""
+    return set(curves.loc[curves["loss"].notna() | curves["val_bpb"].notna(), "run_id"])
+
+
 def learning(curves: pd.DataFrame, colour: dict[str, str], states: dict[str, str]) -> Chart:
     """Losses of one rung against steps, time and FLOPs; the training loss as a running mean.
 
@@ -53,9 +58,10 @@ def learning(curves: pd.DataFrame, colour: dict[str, str], states: dict[str, str
     runs = list(curves.groupby("run_id", sort=False).indices.values())
     limit = min(_POINTS, max(_FEWEST, _ALL_POINTS // max(1, len(runs))))
     # where runs were evaluated only once, at their end, a curve is the training loss alone
-    validated = any(np.isfinite(known["val_bpb"][run]).sum() > 1 for run in runs)
+    has_losses = bool(np.isfinite(known["loss"]).any())
+    validated = not has_losses or any(np.isfinite(known["val_bpb"][run]).sum() > 1 for run in runs)
     y = {"val_bpb": "validation, bits per byte"} if validated else {}
-    y |= {"loss": "training loss, nats per token"} if np.isfinite(known["loss"]).any() else {}
+    y |= {"loss": "training loss, nats per token"} if has_losses else {}
     x = {name: said for name, said in X_AXES.items() if np.isfinite(known[name]).any()}
     lines = []
     for run in runs:

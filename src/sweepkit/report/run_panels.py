@@ -61,7 +61,7 @@ def _panels(content: Content) -> list[Block]:
     by_variant: dict[str, list[Change]] = {}
     for change in changes:
         by_variant.setdefault(change.variant, []).append(change)
-    pictured, curves = inside.pictured(content), set(content.curves["run_id"])
+    pictured, curves = inside.pictured(content), chart_data.drawn(content.curves)
     plans = {cell.plan.run_id: cell for cell in content.frozen.cells} if content.frozen else {}
     found = []
     for row in content.runs.drop_duplicates("run_id").to_dict("records"):

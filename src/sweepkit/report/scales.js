@@ -14,6 +14,12 @@ function scaleOf(range, isLog, from, to) {
   };
 }
 
+// Whether floating-point numbers tell the ends of a range and what lies between them apart.
+function isSpan([low, high], isLog) {
+  if (isLog) return low > 1e-300 && high < 1e300 && high / low > 1 + 1e-9;
+  return Number.isFinite(high - low) && high - low > 1e-9 * Math.max(Math.abs(low), Math.abs(high));
+}
+
 function ticksOf([low, high], isLog, wanted) {
   if (isLog && high / low > 8) {
     const digits = high / low > 1e4 ? [1] : high / low > 100 ? [1, 3] : [1, 2, 5], found = [];

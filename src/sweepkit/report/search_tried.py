@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -16,7 +19,7 @@ from sweepkit.report.sheet import Mark, Sheet
 from sweepkit.report.summary import COMPLETE
 from sweepkit.results.columns import PLANNED
 from sweepkit.sweep import trials
-from sweepkit.sweep.search_space import Interval
+from sweepkit.sweep.search_space import Choices, Interval, Parameter
 from sweepkit.sweep.search_spec import SearchSpec
 
 
@@ -59,10 +62,17 @@ def _trials(content: Content, spec: SearchSpec) -> pd.DataFrame:
                 "state": COMPLETE if is_done else next(iter(states), "invalid"),
                 "value": float(runs[metric].mean()) if is_done else np.nan,
                 "run": trial.cells[0].plan.run_id if trial.cells else None,
-                **{name: trial.params.get(name) for name in spec.space},
+                **{name: _proposed(trial.params, name, item) for name, item in spec.space.items()},
             }
         )
-    return pd.DataFrame(rows)
+    # as objects, for a whole number stays one beside what was not proposed
+    return pd.DataFrame(rows, dtype=object).astype({"trial": int, "value": float} if rows else {})
+
+
+def _proposed(params: Mapping[str, Any], name: str, item: Parameter) -> Any:
+    """A field's value, a choice of nothing as it is written; None where its condition did not hold."""
+    is_null = isinstance(item, Choices) and name in params and params[name] is None
+    return "null" if is_null else params.get(name)
 
 
 def _best(content: Content, spec: SearchSpec, done: pd.DataFrame) -> list[Block]:
