@@ -153,6 +153,20 @@ def test_parts_sum_to_the_effect_and_each_is_its_own_ratio() -> None:
     assert other.tokenizer != text.tokenizer
 
 
+def test_noise_of_other_runs_and_documents_that_nobody_scored_count_nothing() -> None:
+    text, hard = made_up(np.random.default_rng(7))
+    seeds = Effect("v", 3, -0.014, 0.001, 2.0, None, None, 0.9, None, None, "pooled")
+    pair = (run_of(text, hard), run_of(text, hard + 0.1))
+    alone = gain_by_document.gain([pair], seeds, 0.9)
+    assert alone.seeds is None and alone.both is None, "two of three runs have no losses by document"
+    none = np.zeros((40, 3), dtype=np.int64)
+    blank = Classes(text.classes["kind"].names, np.concatenate([text.classes["kind"].bytes_GC, none]))
+    sizes, sources = (np.concatenate([column, none[:, 0]]) for column in (text.bytes_N, text.source_N))
+    longer = ScoredText("f", "t", ["a", "b"], sources, sizes, sizes, {"kind": blank})
+    rate = np.concatenate([hard, np.ones(40)])
+    assert gain_by_document.gain([(run_of(longer, rate), run_of(longer, rate + 0.1))], None, 0.9) == alone
+
+
 def test_one_run_has_no_interval_over_seeds_and_one_document_none_over_text() -> None:
     text, hard = made_up(np.random.default_rng(7))
     alone = gain_by_document.gain([(run_of(text, hard), run_of(text, hard + 0.1))], None, 0.9)

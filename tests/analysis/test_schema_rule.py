@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pandas as pd
 import pytest
 
 from sweepkit.analysis import fit
-from sweepkit.analysis.laws import schema_rule
+from sweepkit.analysis.laws import run_columns, schema_rule
 from sweepkit.config import compose
 from sweepkit.plan.build import build
 
@@ -34,9 +35,23 @@ def test_what_is_scaled_by_one_thing_has_its_exponent(value: str, scale: str, ex
     assert found is not None and found.exponent == pytest.approx(exponent)
 
 
-@pytest.mark.parametrize(("value", "scale"), [("warmup", "width"), ("lr", "width"), ("weight_decay", "seed")])
+@pytest.mark.parametrize(
+    ("value", "scale"),
+    [
+        *(("warmup", "width"), ("lr", "width"), ("weight_decay", "seed")),
+        # a word of a scale in the name of something else
+        *(("weight_decay", "horizon.target_param_data_ratio"), ("total_batch_size", "tokens_per_s")),
+        *(("weight_decay", "flops_per_token"), ("device_batch_size", "tokens")),
+    ],
+)
 def test_what_the_schema_does_not_scale_has_no_rule(value: str, scale: str) -> None:
     assert schema_rule.found(value, scale, np.array([8.0, 16.0])) is None
+
+
+def test_numbers_that_are_alike_stay_groups_of_their_own() -> None:
+    frame = pd.DataFrame({"seed": [1234567.0, 1234568.0, 3.0], "budget": [1e15, 2.15443469e15, math.nan]})
+    assert run_columns.labels(frame, "seed", "--seed-column") == ["1234567", "1234568", "3"]
+    assert run_columns.labels(frame, "budget", "--by") == ["1e+15", "2.15443e+15", "nan"]
 
 
 def test_along_the_dial_it_is_what_plans_of_these_depths_do() -> None:

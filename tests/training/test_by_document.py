@@ -146,8 +146,10 @@ def test_every_byte_of_the_file_counts(tmp_path: Path, session: Session) -> None
     run_dir, key = folder(plan, tmp_path), plan.evaluation_key
     path = document_losses.path(run_dir, key)
     content, believed = path.read_bytes(), document_losses.read(run_dir, key, record.results)["validation"]
-    for place in range(0, len(content), 41):
-        path.write_bytes(content[:place] + bytes([content[place] ^ 0x10]) + content[place + 1 :])
+    listed = content.index(b"PK\x01\x02")  # with the version that it needs, and whether it is encrypted
+    flips = [(place, 1 << place % 8) for place in range(0, len(content), 41)]
+    for place, bit in [*flips, (listed + 6, 0x40), (listed + 8, 0x01), (listed + 8, 0x20)]:
+        path.write_bytes(content[:place] + bytes([content[place] ^ bit]) + content[place + 1 :])
         try:
             found = document_losses.read(run_dir, key, record.results)["validation"]
         except DamagedError:

@@ -78,13 +78,15 @@ def gain(pairs: Sequence[Pair], seeds: Effect | None, confidence: float) -> Gain
     Args:
         pairs: at least one.
         seeds: what verdicts make of the same runs, for its noise; None where they make nothing of them.
+            Of more runs than have losses by document it is the noise of another mean, and not used.
     """
-    nats_N = _difference(pairs)
-    text = pairs[0][0].text
-    bytes_N = text.bytes_N.astype(np.float64)
+    is_scored_N = pairs[0][0].text.bytes_N > 0
+    nats_N, bytes_N = _difference(pairs)[is_scored_N], pairs[0][0].text.bytes_N[is_scored_N].astype(float)
     effect_C, se_C = over_text.ratio(nats_N[:, None], bytes_N[:, None])
     effect, of_text = float(effect_C[0]), (float(se_C[0]), len(nats_N) - 1.0)
-    error = None if seeds is None or seeds.standard_error is None else (seeds.standard_error, seeds.df)
+    error = None
+    if seeds is not None and seeds.standard_error is not None and seeds.n == len(pairs):
+        error = (seeds.standard_error, seeds.df)
     return Gain(
         len(pairs),
         len(nats_N),

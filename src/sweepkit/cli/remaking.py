@@ -37,11 +37,13 @@ def by_document(plans: Sequence[RunPlan], results_dir: Path) -> None:
             continue
         with claim:
             before = run_dir.read_evaluation(key)
-            made = session.evaluate(_on_text_alone(plan), run_dir)
-            if before is not None:
-                run_dir.write_evaluation(before)
-            else:
-                run_dir.evaluation_path(key).unlink(missing_ok=True)
+            try:
+                made = session.evaluate(_on_text_alone(plan), run_dir)
+            finally:  # whatever stops it
+                if before is not None:
+                    run_dir.write_evaluation(before)
+                else:
+                    run_dir.evaluation_path(key).unlink(missing_ok=True)
         if made.state is not RunState.complete:
             said = made.failure_message or made.state
         else:

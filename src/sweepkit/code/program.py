@@ -120,8 +120,11 @@ def _kept(work: Path, trees: Path, links: dict[str, Path]) -> tuple[str, tuple[s
         if path.is_symlink()
     }
     name = _PREFIX + fsio.digest([command_files.digest(work), found])[:16]
-    with contextlib.suppress(OSError):  # it is there, or somebody else was first
+    try:
         work.rename(trees / name)
+    except OSError:
+        if not (trees / name).is_dir():  # it is there, or somebody else was first
+            raise
     return name, tuple(sorted(path for path in found if not any(part[0] == "." for part in Path(path).parts)))
 
 

@@ -40,6 +40,12 @@ SAME_SUM = 1e-9
 _SEAL, _ABOUT = "sha256", "about"
 _FACTS = ("source_N", "length_N", "bytes_N")
 
+#: What reading a damaged archive ends in; by a flipped bit it is encrypted, or of a later format.
+_NOT_WRITTEN_SO = (
+    *(OSError, ValueError, LookupError, EOFError, AttributeError, TypeError, RuntimeError),
+    *(zipfile.BadZipFile, zlib.error),
+)
+
 Array = npt.NDArray[Any]
 
 
@@ -200,7 +206,7 @@ def _opened(place: Path) -> dict[str, Array]:
         with np.load(io.BytesIO(data), allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         stated = arrays.pop(_SEAL).tobytes()
-    except (OSError, ValueError, KeyError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
+    except _NOT_WRITTEN_SO as error:
         raise DamagedError(place, f"{type(error).__name__}: {error}") from None
     if stated != _digest(arrays):
         raise DamagedError(place, f"its content does not match its {_SEAL}")

@@ -104,6 +104,10 @@ def losses(frame: pd.DataFrame, name: str, is_higher_better: bool = False) -> Fl
 
 
 def labels(frame: pd.DataFrame, name: str, option: str) -> list[str]:
-    """A column as names of groups."""
-    found = frame[column(frame, name, option)]
-    return [f"{item:.6g}" if isinstance(item, float) else str(item) for item in found]
+    """A column as names of groups; numbers short, where that keeps them apart."""
+    found = list(frame[column(frame, name, option)])
+    short, long = (
+        [f"{item:.{digits}g}" if isinstance(item, float) else str(item) for item in found]
+        for digits in (6, 15)
+    )
+    return short if len(set(short)) == len(set(long)) else long

@@ -27,6 +27,8 @@ from sweepkit.results.columns import LEVEL
 #: Depths that stand for the dial where the table's own are not known.
 _DIAL = range(8, 25, 4)
 _BATCH_EXPONENT = 0.5
+#: Of names that have the word of a scale in them and are none: ratios, rates, a device's share of a batch.
+_OTHERS = re.compile(r"ratio|frac|_per_|exponent|device_batch|bandwidth")
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,8 @@ def found(value: str, scale: str, scale_K: Floats, base: Sequence[str] = ()) -> 
 def _scale_of(name: str) -> str | None:
     known = {"depth": "depth", "width": "width", "flops": "flops", "param": "params", "token": "tokens"}
     lower = name.lower()
+    if _OTHERS.search(lower):
+        return None
     if "batch" in lower:
         return "batch"
     return next((meaning for word, meaning in known.items() if word in lower), None)
@@ -87,6 +91,8 @@ def _scale_of(name: str) -> str | None:
 
 def _powers_of(value: str) -> _Powers | None:
     lower = value.lower()
+    if _OTHERS.search(lower):
+        return None
     if (match := re.fullmatch(r"learning_rates_(\w+)", value)) and match[1] in ROLES:
         role = ROLES[match[1]]
         return _Powers(WIDTH_EXPONENT * role.lr_by_width, _BATCH_EXPONENT * role.lr_by_batch)
