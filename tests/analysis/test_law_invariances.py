@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import sample
 from sweepkit.analysis import fit
+from sweepkit.analysis.laws import optima
 from sweepkit.analysis.laws.intervals import Interval
 from sweepkit.analysis.laws.optima import Optimum
 from sweepkit.analysis.laws.ridge import Ridge
@@ -128,6 +129,12 @@ def test_a_ridge_is_the_same_in_any_units_of_any_sign(seed: int, slope: float, c
         return [*logs, item.slope, *ends(item.slope_interval), item.steepness, float(len(item.residuals))]
 
     same(said(plain, 1.0), said(other, change["unit"]))
+
+
+def test_levels_that_tie_have_none_and_point_nowhere() -> None:
+    x_N = np.tile([0.01, 0.02, 0.04, 0.08], 3)
+    (found,) = optima.optima(x_N, np.full(12, 0.1), None, [str(row // 4) for row in range(12)])
+    assert (found.value, found.censored, found.extend_to) == (None, "", None)
 
 
 def test_effects_around_0_have_an_optimum() -> None:

@@ -214,6 +214,8 @@ def _edge(group: Group, fit: Parabola, best: float, cliff: Step | None) -> tuple
     A side whose next level diverged, or lies behind a cliff, is not extended.
     """
     stands = np.flatnonzero(np.isfinite(group.mean_L))
+    if np.ptp(group.mean_L[stands]) == 0.0:  # a tie of all levels points nowhere
+        return "", best, 0
     first, last = float(group.z_L[stands[0]]), float(group.z_L[stands[-1]])
     is_open = {1: last == group.z_L[-1], -1: first == group.z_L[0]}
     if cliff is not None:
