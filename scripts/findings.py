@@ -211,7 +211,10 @@ def _finding(
         return Finding(claim, f"{word}: equal to the last bit", 0.0, 0.0, 0.0, None, verdict.effect.n)
     if verdict is None or p is None or verdict.effect.effect is None or verdict.effect.standard_error is None:
         return Finding(claim, "not shown")
+    is_higher_better = promotions[claim.sweep].decision.is_higher_better
     effect, error = verdict.effect.effect, verdict.effect.standard_error
+    if is_higher_better:  # judged as a loss, shown as it is
+        effect = -effect
     half = error * float(stats.t.isf(alpha / 2, verdict.effect.df))
     low, high = effect - half, effect + half
     sign, min_effect = SIGNS[claim.published], promotions[claim.sweep].decision.min_effect
@@ -225,7 +228,7 @@ def _finding(
         found = "no gain"  # an effect that is there, and too small to matter
     if found == "no gain" and claim.published == "none":
         found = "agrees"
-    if promotions[claim.sweep].decision.is_higher_better:  # judged as a loss, shown as it is
+    if is_higher_better:
         effect, low, high = -effect, -high, -low
     return Finding(claim, found, effect, low, high, p, verdict.effect.n)
 

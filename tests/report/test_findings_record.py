@@ -51,17 +51,21 @@ def test_every_claim_is_of_a_variant_on_a_rung_of_its_sweep_and_a_published_expe
         assert heading.claims or heading.clock or heading.elsewhere
 
 
-def publish(folder: Path, effects: dict[str, float], min_effect: float, sweep: str) -> None:
-    """A decided sweep of made-up runs: noise of 0.001, five seeds."""
+def publish(
+    folder: Path, effects: dict[str, float], min_effect: float, sweep: str, direction: str = "lower"
+) -> None:
+    """A decided sweep of made-up runs: noise of 0.001, five seeds; ``effects`` as of a loss."""
+    metric, sign = ("val_bpb", 1) if direction == "lower" else ("accuracy", -1)
     rng = np.random.default_rng(3)
     rows = [
         {"variant": variant, "rung": "single", "depth": 2, "seed": seed, "pair_key": f"k{seed}",
-         "state": "complete", "val_bpb": 2.5 + effect + 0.001 * rng.standard_normal(), "train_time_s": 10.0,
+         "state": "complete", metric: 2.5 + sign * effect + 0.001 * rng.standard_normal(), "train_time_s": 10.0,
          "total_flops": 1e9, "num_steps": 100, "step": 100}
         for seed in range(5)
         for variant, effect in {"reference": 0.0, **effects}.items()
     ]  # fmt: skip
-    rule = dataclasses.replace(DecisionRule(min_effect=min_effect), num_unselected=0)
+    rule = DecisionRule(metric=metric, direction=direction, min_effect=min_effect)
+    rule = dataclasses.replace(rule, num_unselected=0)
     found = compare(pd.DataFrame(rows), "reference", rule)
     finals = [FinalVerdict(item.variant, Final.inconclusive, "single", []) for item in found.verdicts]
     promotion = Promotion(
@@ -78,15 +82,17 @@ def publish(folder: Path, effects: dict[str, float], min_effect: float, sweep: s
         (-0.05, "none", "differs"), (0.002, "none", "agrees"),
     ],
 )  # fmt: skip
+@pytest.mark.parametrize("direction", ["lower", "higher"])
 def test_what_came_out_is_worded_as_was_written_down(
-    script: ModuleType, tmp_path: Path, effect: float, published: str, word: str
+    script: ModuleType, tmp_path: Path, effect: float, published: str, word: str, direction: str
 ) -> None:
     claims = [script.Claim("made_up", "v=a", published, "a change")]
     record = script.Record(0.05, [script.Heading("One", "Published.", claims)])
     assert [item.word for item in script.findings(record, tmp_path)] == ["not run yet"]
-    publish(tmp_path, {"v=a": effect, "v=b": 0.03, "v=c": 0.03}, 0.01, "made_up")
+    publish(tmp_path, {"v=a": effect, "v=b": 0.03, "v=c": 0.03}, 0.01, "made_up", direction)
     (found,) = script.findings(record, tmp_path)
     assert found.word == word
+    assert effect == 0.0 or (found.effect < 0) is ((effect < 0) is (direction == "lower"))
     assert found.low < found.effect < found.high
     assert word in script.page(record, tmp_path)
 
