@@ -59,8 +59,8 @@ def publish(
     rng = np.random.default_rng(3)
     rows = [
         {"variant": variant, "rung": "single", "depth": 2, "seed": seed, "pair_key": f"k{seed}",
-         "state": "complete", metric: 2.5 + sign * effect + 0.001 * rng.standard_normal(), "train_time_s": 10.0,
-         "total_flops": 1e9, "num_steps": 100, "step": 100}
+         "state": "complete", metric: 2.5 + sign * effect + 0.001 * rng.standard_normal(),
+         "train_time_s": 10.0, "total_flops": 1e9, "num_steps": 100, "step": 100}
         for seed in range(5)
         for variant, effect in {"reference": 0.0, **effects}.items()
     ]  # fmt: skip
