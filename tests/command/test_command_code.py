@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from sweepkit.cli.main import main
-from sweepkit.code import tree
+from sweepkit.code import program, tree
 from sweepkit.config import paths
 from sweepkit.errors import ConfigError
 from sweepkit.launch import code_levels
@@ -230,3 +231,26 @@ def test_a_promotion_decides_on_code_whose_program_tells_no_steps(
     assert table["num_steps"].isna().all() and table["code"].notna().sum() == 5
     assert main(["results", name]) == 0
     assert "0.50300" in capsys.readouterr().out
+
+
+def test_links_to_nothing_stay_links_and_what_cannot_be_kept_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An editor's lock is such a link, in the program's folder or in an input."""
+    folder, trees = tmp_path / "own", tmp_path / "trees"
+    (folder / "data").mkdir(parents=True)
+    (folder / "data/a.txt").write_text("a")
+    for name, target in (("gone.py", "nowhere"), ("round.py", "round.py"), ("data/lock", "nobody@there")):
+        (folder / name).symlink_to(target)
+    found = program.reference(folder, ["data"], trees)
+    assert found.live == ("data/lock", "gone.py", "round.py")
+    assert (trees / found.tree / "data/a.txt").read_text() == "a"
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "no space left")
+
+    assert program.reference(folder, ["data"], trees).tree == found.tree
+    monkeypatch.setattr(Path, "rename", full)
+    assert program.reference(folder, ["data"], trees).tree == found.tree, "it is there"
+    with pytest.raises(OSError, match="no space left"):
+        program.reference(folder, ["data"], tmp_path / "others")

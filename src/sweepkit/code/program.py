@@ -171,7 +171,7 @@ def _bring(path: Path, target: Path) -> None:
     if path.is_symlink() and path.is_dir():
         target.symlink_to(path.resolve())
     elif path.is_dir():
-        shutil.copytree(path, target, dirs_exist_ok=True)
+        shutil.copytree(path, target, ignore_dangling_symlinks=True, dirs_exist_ok=True)
     else:
         shutil.copy2(path, target)
 
@@ -180,7 +180,7 @@ def _live(source: Path, work: Path) -> dict[str, Path]:
     """Path → where it is, of what a folder has and its copy has not."""
     found: dict[str, Path] = {}
     for path in sorted(source.iterdir()):
-        if path.name in _LEFT_OUT or path.resolve() == paths.results_dir():
+        if path.name in _LEFT_OUT or Path(os.path.realpath(path)) == paths.results_dir():
             continue
         copied = work / path.name
         if not copied.exists():
