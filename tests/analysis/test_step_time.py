@@ -12,7 +12,7 @@ import pytest
 from scipy import stats
 
 from sample import is_full
-from sweepkit.analysis import step_time
+from sweepkit.analysis import clock_mixture, step_time
 
 START = pd.Timestamp("2026-01-01", tz="UTC")
 Drift = Callable[[np.random.Generator, int], np.ndarray]
@@ -152,7 +152,7 @@ def test_slow_waves_are_the_worst_it_can_meet() -> None:
 
 
 def test_without_hosts_and_drift_it_is_the_t_test(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(step_time, "DRIFT", (0.0,))
+    monkeypatch.setattr(clock_mixture, "DRIFT", (0.0,))
     table = runs(np.random.default_rng(2), blocks(4, horizons=False), ratio=1.01)
     found = step_time.compare(table, "a", 0.05).effect
     mine, base = (
@@ -167,7 +167,7 @@ def test_without_hosts_and_drift_it_is_the_t_test(monkeypatch: pytest.MonkeyPatc
 
 def test_where_moments_are_all_there_is_runs_are_paired(monkeypatch: pytest.MonkeyPatch) -> None:
     """The other corner: a table without times whose seeds differ wildly compares differences."""
-    monkeypatch.setattr(step_time, "DRIFT", (1e7,))
+    monkeypatch.setattr(clock_mixture, "DRIFT", (1e7,))
     table = runs(np.random.default_rng(3), blocks(5, horizons=False), drift=walk).drop(columns=["started_at"])
     found = step_time.compare(table, "a", 0.05).effect
     logs = {
@@ -252,3 +252,21 @@ def test_nothing_timed_and_no_spread() -> None:
     still = runs(np.random.default_rng(11), blocks(3), noise=0.0)
     found = step_time.compare(still, "a", 0.05).effect
     assert found.effect == pytest.approx(0.0, abs=1e-12) and found.low is None
+
+
+def test_variants_of_one_layout_are_solved_together_as_alone() -> None:
+    """Whatever the order of rows; one variant lost a run, one ran on another host."""
+    table = runs(np.random.default_rng(12), blocks(4, hosts=2))
+    mine = table[table["variant"] == "a"]
+    slow = mine.assign(variant="b", median_step_time_s=1.1 * mine["median_step_time_s"])
+    other = [slow, mine.assign(variant="c").iloc[1:], mine.assign(variant="d", host="elsewhere")]
+    table = pd.concat([table, *other], ignore_index=True).sample(frac=1, random_state=0)
+    together = step_time.compare_each(table, ["d", "b", "c", "a"], 0.05)
+    assert list(together) == ["d", "b", "c", "a"]
+    for name, found in together.items():
+        others = {"a", "b", "c", "d"} - {name}
+        alone = step_time.compare(table[~table["variant"].isin(others)], name, 0.05)
+        assert found.note == alone.note
+        assert found.effect.effect == pytest.approx(alone.effect.effect, abs=1e-9)
+        assert found.effect.p == pytest.approx(alone.effect.p, abs=1e-7)
+    assert together["b"].effect.effect != pytest.approx(together["a"].effect.effect, abs=1e-3)

@@ -72,7 +72,7 @@ def test_a_command_that_tells_its_result_is_complete(carry: Carry, tmp_path: Pat
         ("echo boom >&2; exit 1", FailureClass.crash, "boom"),
         ("kill -SEGV $$", FailureClass.crash, "SIGSEGV"),
         ("kill -TERM $$", FailureClass.preempted, "SIGTERM"),
-        ("exit 143", FailureClass.preempted, "somebody else stopped it"),
+        ("exit 143", FailureClass.preempted, "the scheduler or somebody else ended it"),
         ("echo torch.OutOfMemoryError: CUDA out of memory; exit 1", FailureClass.oom, "CUDA"),
         ("exec nothing-of-that-name", FailureClass.bad_config, "nothing-of-that-name"),
         ("true", FailureClass.no_result, "result.json is missing"),

@@ -91,8 +91,8 @@ def wall_clock(
 
     Args:
         rows: complete runs of one rung, those of the reference's other horizons among them:
-            median_step_time_s (seconds), num_steps, what ``step_time.compare`` reads and what tells equal
-            work.
+            median_step_time_s (seconds), num_steps, what ``step_time.compare_each`` reads and what tells
+            equal work.
         demand, margin: the decision rule's.
         alpha: one-sided level of "met" and of "failed".
         names: the variants; by default all in ``rows``.
@@ -104,26 +104,18 @@ def wall_clock(
         names = [name for name in dict.fromkeys(labels) if not is_reference(name, reference)]
     same_work = _same_work(rows, reference)
     places = labels.groupby(labels, sort=False).indices
-    of_reference = [
-        place for name, own in places.items() if is_reference(str(name), reference) for place in own
-    ]
+    steps = rows["num_steps"].to_numpy(dtype=float, na_value=np.nan)
+    log_steps = {str(name): math.log(float(steps[own].mean())) for name, own in places.items()}
+    is_read = "median_step_time_s" in rows
+    read = [name for name in names if is_read and (told or name not in same_work)]
+    clocks = step_time.compare_each(rows, read, alpha, reference) if read else {}
     found = {}
     for name in names:
-        mine = rows.iloc[places.get(name, [])]
-        both = rows.iloc[np.sort([*of_reference, *places.get(name, [])]).astype(int)]
-        is_read = "median_step_time_s" in rows and (told or name not in same_work)
-        timed = step_time.compare(both, name, alpha, reference) if is_read else None
-        timed = timed or StepTime(Effect.unknown(name, 1.0 - 2.0 * alpha))
-        longer = _log_mean(mine) - _log_mean(rows.iloc[places.get(reference, [])])
+        timed = clocks.get(name) or StepTime(Effect.unknown(name, 1.0 - 2.0 * alpha))
+        longer = log_steps.get(name, math.nan) - log_steps.get(reference, math.nan)
         effect = timed.effect if math.isnan(longer) else timed.effect.shifted(longer)
         found[name] = _wall_clock(replace(timed, effect=effect), demand, margin, alpha, name in same_work)
     return found
-
-
-def _log_mean(rows: pd.DataFrame) -> float:
-    """Logarithm of the steps; NaN without runs."""
-    steps = rows["num_steps"].to_numpy(dtype=float, na_value=np.nan)
-    return math.log(float(steps.mean())) if len(steps) else math.nan
 
 
 def flops(rows: pd.DataFrame, demand: str, margin: float, reference: str = REFERENCE) -> dict[str, Axis]:

@@ -149,9 +149,9 @@ def effects(
         planned.setdefault(str(name), set()).add(block)
     confidence = 1.0 - 2.0 * alpha
     base = groups.get(reference, {})
-    apart_from_it = [
+    apart_from_it = dict.fromkeys(
         name for name in names if not planned[name] & planned.get(reference, set()) and name not in copies
-    ]
+    )
     unpaired = {name: list(groups[name].values()) for name in [reference, *apart_from_it] if name in groups}
     beside = Groups.of(unpaired, reference, len(base) < labels.count(reference))
     found = []

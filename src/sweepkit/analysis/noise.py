@@ -19,6 +19,7 @@ size of the others, where one variant's share is a subtraction. No matrix is as 
 
 from __future__ import annotations
 
+import functools
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -131,10 +132,16 @@ class TwoWay:
         solved_b = self.blocks.inverse(self.parts[variant].share_b - self.parts[reference].share_b)
         mean_v, share_vb = self.blocks.share_vb @ solved_b, self.blocks.share_vb
         found_v = self.blocks.runs_v * np.maximum(share_vb @ solved_b**2 - mean_v**2, 0.0)
-        own = {variant, reference}
-        return np.asarray(
-            found_v + [1.0 / part.n if name in own else 0.0 for name, part in self.parts.items()]
-        )
+        found_v[[self._places[variant], self._places[reference]]] += [
+            1.0 / self.parts[variant].n,
+            1.0 / self.parts[reference].n,
+        ]
+        return np.asarray(found_v)
+
+    @functools.cached_property
+    def _places(self) -> dict[str, int]:
+        """Variant → its place among the parts."""
+        return {name: place for place, name in enumerate(self.parts)}
 
     def smallest_correlations(
         self, variants: Sequence[str], reference: str, variances: Mapping[str, float] | None = None
@@ -274,9 +281,12 @@ def _without_each(fit: TwoWay, floor: float) -> dict[str, tuple[float, int]]:
     squares = math.fsum(part.squares for part in fit.parts.values())
     runs = int(blocks.runs_v.sum())
     found = {}
+    alike: dict[tuple[int, bytes], tuple[Array, int]] = {}  # most variants ran in the same blocks
     for name, part in fit.parts.items():
-        own_bb = part.n * (np.diag(part.share_b) - np.outer(part.share_b, part.share_b))
-        inverse_bb, rank = block_equations.inverted(gram_bb - own_bb)
+        if (layout := (part.n, part.share_b.tobytes())) not in alike:
+            own_bb = part.n * (np.diag(part.share_b) - np.outer(part.share_b, part.share_b))
+            alike[layout] = block_equations.inverted(gram_bb - own_bb)
+        inverse_bb, rank = alike[layout]
         others_b = cross_b - part.cross_b
         df = runs - part.n - (num_variants - 1) - rank
         sse = squares - part.squares - float(others_b @ inverse_bb @ others_b)

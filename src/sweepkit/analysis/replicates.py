@@ -9,7 +9,7 @@ Runs without an answer (``results/answer.py``) are told apart, because nothing i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -56,6 +56,14 @@ class Replicates:
         return {run_id: what for run_id, what in self.against.items() if what != _DIVERGED}
 
 
+def of_each_variant(rows: pd.DataFrame, metric: str, num_hosts: int) -> dict[str, Replicates]:
+    """Variant → its runs, as ``sort_runs`` sorts them."""
+    of_variant: dict[str, list[dict[Any, Any]]] = {}
+    for row in _records(rows, "variant", *_FATE, metric):
+        of_variant.setdefault(row["variant"], []).append(row)
+    return {name: _sorted(own, metric, num_hosts) for name, own in of_variant.items()}
+
+
 def sort_runs(rows: pd.DataFrame, metric: str, num_hosts: int = 1) -> Replicates:
     """Sort one variant's rows by fate.
 
@@ -65,8 +73,12 @@ def sort_runs(rows: pd.DataFrame, metric: str, num_hosts: int = 1) -> Replicates
         metric: what is compared.
         num_hosts: machines that the sweep's runs were on.
     """
+    return _sorted(_records(rows, *_FATE, metric), metric, num_hosts)
+
+
+def _sorted(rows: Iterable[dict[Any, Any]], metric: str, num_hosts: int) -> Replicates:
     found = Replicates([], {}, {}, [])
-    for row in _records(rows, *_FATE, metric):
+    for row in rows:
         run_id, state, value = str(row["run_id"]), row["state"], row[metric]
         why = _failure(row)
         if state == RunState.complete and not pd.isna(value):

@@ -33,6 +33,8 @@ _IS_ALLOCATED = "SLURM_JOB_ID"
 #: Seconds from the command to the first step where all is compiled, and of compiling one shape, on two cores
 #: (docs/benchmarks.md).
 _START_S, _COMPILE_S = 7, 30
+#: Of a run of next to nothing beside its FLOPs: journal, text, evaluation (docs/benchmarks.md: 0.45 + 0.66).
+RUN_S = 1.1
 #: What takes less was compiled before and only loaded.
 _CACHED_S = 10
 _ELSE = "something smaller (experiment=mini model=d2; of a sweep ladder=mini experiment=mini), or a cluster"
@@ -126,7 +128,7 @@ def of(
         if left is not None:
             return left / workers
         hours = _device_hours(run, launcher, gpus[0].name if gpus else None, is_measured)
-        return None if hours is None else hours * 3600 / devices
+        return None if hours is None else hours * 3600 / devices + RUN_S / workers
 
     each = [seconds(run) for run in runs]
     like = [seconds(run) for run in known] if to_come else []

@@ -167,7 +167,7 @@ def _classify(record: RunRecord, code: int, log: str, kills_before: int | None) 
     said = f"the command {how}" + (f": {last}" if last else "")
     number = -code if code < 0 else code - 128  # as a shell tells of a child's signal
     if number == signal.SIGTERM:
-        _failed(record, FailureClass.preempted, f"{said}; somebody else stopped it")
+        _failed(record, FailureClass.preempted, f"{said}; the scheduler or somebody else ended it")
     elif number == signal.SIGKILL and kills_before is not None and (cgroup.num_kills() or 0) > kills_before:
         _failed(record, FailureClass.oom, "out of memory (the kernel killed the command)")
     elif _OUT_OF_MEMORY.search(log):

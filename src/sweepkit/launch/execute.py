@@ -167,7 +167,7 @@ def look_after(
             num_ranks = world.num_ranks(launcher)
             _check_ranks(ledger, launcher, num_ranks, unattended)
             known = list(ledger.runs.values())
-            estimate = budget.of(ledger.open(), known, launcher, ledger.results_dir, ledger.to_come)
+            estimate = budget.of(ledger.open(), known, launcher, ledger.results_dir, ledger.runs_to_come)
             print(f"estimate: {estimate}", file=sys.stderr)
             budget.refuse(estimate, launcher)
             skipped = len(ledger.runs) - len(ledger.open())

@@ -119,7 +119,7 @@ class Ledger:
         pruner: for whom they are looked at, as for ``Run``.
 
     Attributes:
-        to_come: how many runs are not in the list yet; a search's workers will propose them.
+        to_come: runs of what a search's workers will still propose.
     """
 
     to_come = 0
@@ -130,6 +130,11 @@ class Ledger:
         self.runs: dict[str, Run] = {}
         self.add(plans)
         self.refresh(everything=True)
+
+    @property
+    def runs_to_come(self) -> int:
+        """How many will be in the list that are not in it yet."""
+        return self.to_come
 
     def add(self, plans: Iterable[Plan]) -> None:
         """Take further runs into the list."""

@@ -84,7 +84,7 @@ class Viewer:
         if eta is not None:  # a run that evaluates has no work left, but some time
             eta = max(eta, *(progress.eta_s or 0.0 for progress in held.values()), 0.0)
         return View(
-            total=len(runs) + self.ledger.to_come,
+            total=len(runs) + self.ledger.runs_to_come,
             done=len(self._shown),
             skipped=self.skipped,
             counts=self.ledger.counts(),

@@ -82,10 +82,7 @@ def cases(
         known: the noise measurement that serves this rung.
     """
     found = effects.effects(rows, decision.metric, decision.alpha, known=known, apart=apart)
-    hosts = replicates.num_hosts(rows)
-    runs = {
-        name: replicates.sort_runs(group, decision.metric, hosts) for name, group in rows.groupby("variant")
-    }
+    runs = replicates.of_each_variant(rows, decision.metric, replicates.num_hosts(rows))
     base = runs.get(REFERENCE, Replicates([], {}, {}, []))
     by_axis = _axes(rows, complete, found, decision, known, is_last)
     p_of = _p_values(found, by_axis, is_last)

@@ -8,6 +8,7 @@ a ladder's last rung would adopt is called ``promote``.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -47,7 +48,7 @@ class Comparison:
     notes: list[str]
     shown: list[str] = field(default_factory=list)
 
-    @property
+    @functools.cached_property
     def final(self) -> dict[str, Verdict]:
         """Every variant's verdict at the largest depth it was run at."""
         return {verdict.variant: verdict for verdict in self.verdicts}

@@ -22,8 +22,8 @@ from sweepkit.sweep.decision import DecisionRule
 
 #: Two seeds cannot tell which of the reference's runs is off, nor whether it is noisier than its variants.
 MIN_SEEDS = 3
-#: Of more seeds no single one carries a verdict, and leaving each out takes its time.
-_MOST_SEEDS = 64
+#: Of more seeds no single one carries a verdict, and leaving each out takes its time: that of so many rows.
+_MOST_SEEDS, _MOST_ROWS = 64, 500_000
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,8 @@ def without_each(
     """
     seeds = sorted(set(rows.loc[(rows["variant"] == REFERENCE) & rows[decision.metric].notna(), "seed"]))
     told: dict[str, list[LeftOut]] = {}
-    for seed in seeds if MIN_SEEDS <= len(seeds) <= _MOST_SEEDS else ():
+    is_told = MIN_SEEDS <= len(seeds) <= _MOST_SEEDS and len(seeds) * len(rows) <= _MOST_ROWS
+    for seed in seeds if is_told else ():
         rest = rows[rows["seed"] != seed]
         found, p_of = judged(rest)
         for are_apart in (False, True):

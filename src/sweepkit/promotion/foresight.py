@@ -16,6 +16,7 @@ import pandas as pd
 from sweepkit import errors
 from sweepkit.analysis import power
 from sweepkit.analysis.calibration import KEY, Calibration
+from sweepkit.plan.command_plan import CommandPlan
 from sweepkit.printable import counted
 from sweepkit.promotion import amend, expected, gate, table, verdict_file
 from sweepkit.promotion.verdict_record import Outcome
@@ -115,13 +116,15 @@ def check_amendment(
     who = counted(num_variants, "variant")
     if not can_decide(num_variants, fresh, replicates, rule, noise):
         needed = seeds_to_decide(num_variants, replicates, rule, noise)
+        takes = [f"write --amend-to {there + needed}"] if needed else []
+        if not isinstance(frozen.cells[0].plan, CommandPlan):  # whose noise nothing calibrates
+            takes += [f"measure the noise first (sweepkit calibrate sweep={frozen.name})"]
         raise errors.invalid(
             "--amend-to",
             to_seeds,
             f"leave enough to measure the noise by: {fresh} fresh seeds of {who} decide nothing, whatever "
             "comes out",
-            (f"write --amend-to {there + needed}, or " if needed else "")
-            + f"measure the noise first (sweepkit calibrate sweep={frozen.name})",
+            ", or ".join(takes) or "give it more variants",
         )
     spread = noise or _own_noise(frozen, variants)
     if is_accepted or spread is None or rule.min_effect == 0.0:

@@ -258,6 +258,8 @@ class _Judge:
             apart=[*self.carried, *waiting],
             usual=frozen.decision.metric,
         )
+        if isinstance(here[0].plan, CommandPlan):
+            found = [_of_a_command(verdict) for verdict in found]
         found = [deferred.undecided(verdict, waiting, is_last) for verdict in found]
         if frozen.search and rung.name == frozen.rungs[0].name:
             found = [gate.only_if_better(verdict, self.rule) for verdict in found]
@@ -282,6 +284,12 @@ class _Judge:
             return []
         found = last_rung.said(self.frozen.decision, self.frozen.rungs, here[0].plan.config)
         return [found] if found else []
+
+
+def _of_a_command(verdict: Verdict) -> Verdict:
+    """Nothing calibrates the noise of a command."""
+    more = wording.MORE_SEEDS, wording.MORE_SEEDS_OF_A_COMMAND
+    return replace(verdict, reasons=[reason.replace(*more) for reason in verdict.reasons])
 
 
 def _with_left_out(verdict: Verdict, known: Sequence[Calibration]) -> Verdict:

@@ -35,6 +35,8 @@ MORE_SEEDS = (
     "fresh seeds do (of a last rung that is decided: sweepkit promote NAME --amend-to SEEDS, which says how "
     "many it takes; fewer where sweepkit calibrate sweep=NAME has measured the noise by then)"
 )
+#: The same of a command's sweep, whose noise nothing calibrates.
+MORE_SEEDS_OF_A_COMMAND = MORE_SEEDS.partition("; fewer")[0] + ")"
 #: The same of a table: no plan was frozen, and nothing here runs it.
 MORE_RUNS = "runs of more seeds do"
 

@@ -17,7 +17,7 @@ from sweepkit.results.pruned import Pruner
 from sweepkit.results.record import RunDir
 from sweepkit.search import enough, trial_outcome
 from sweepkit.search.trial_outcome import Outcome, TrialState
-from sweepkit.sweep import trials
+from sweepkit.sweep import expand, points, trials
 from sweepkit.sweep.cell import HORIZON, Cell
 from sweepkit.sweep.frozen import Frozen
 from sweepkit.sweep.search_spec import SearchSpec
@@ -56,6 +56,9 @@ class TrialLedger(Ledger):
         self._reopened_at = 0
         self._number_of: dict[tuple[str, ...], int] = {}
         self._num_seeds = max(1, len(sweep.stacks[0].seeds))
+        below = [*sweep.stacks[0].below, *expand.above(sweep.overrides)]
+        reference = points.reference(self.spec, below, sweep.fixed[0].own.config)
+        self._has_reference = points.holds(self.spec, reference)
         self._live: dict[str, Run] = {}
         self._undecided: dict[int, list[Run]] = {}
         self._reader = trials.Reader(sweep.sweep_dir)
@@ -103,6 +106,12 @@ class TrialLedger(Ledger):
                 self._drop(runs)
         self.num_to_ask = self._num_to_ask()
         self.to_come = self.num_to_ask * self._num_seeds
+
+    @property
+    def runs_to_come(self) -> int:
+        """The reference's are in the list from the start, also where it will be the first trial."""
+        known = self._num_seeds if self.to_come and not self.trials and self._has_reference else 0
+        return max(0, self.to_come - known)
 
     def _outcome(self, trial: Trial, runs: Sequence[Run]) -> Outcome | None:
         if trial.same_as is not None:
