@@ -100,8 +100,8 @@ def compare_each(
         else:
             alike.setdefault(pair.layout, []).append(pair)
     for pairs in alike.values():
-        for pair, effect in zip(pairs, _solved(pairs, alpha), strict=True):
-            if effect is None:
+        for pair, solved in zip(pairs, _solved(pairs, alpha), strict=True):
+            if solved is None:
                 continue
             notes = [pair.where, *pair.notes]
             if not pair.is_timed:
@@ -109,7 +109,7 @@ def compare_each(
                     "without started_at and ended_at drift cannot be told from the variant: "
                     f"±{UNTIMED_SD:.0%} (SD) is allowed for it; give the times, or judge without this axis"
                 )
-            allowed = effect if pair.is_timed else _widened(effect, alpha)
+            allowed = solved if pair.is_timed else _widened(solved, alpha)
             found[pair.variant] = StepTime(allowed, "; ".join(notes))
     return {name: found[name] for name in variants}
 
@@ -284,7 +284,8 @@ def _times(rows: pd.DataFrame) -> tuple[Codes, Codes, Array] | None:
         moment.dt.tz_localize(None).to_numpy(dtype="datetime64[ns]").astype(np.int64)
         for moment in (start, start + (end - start) / 2)
     )
-    return start_N, middle_N, (end - start).dt.total_seconds().to_numpy(dtype=float)
+    length_N: Array = (end - start).dt.total_seconds().to_numpy(dtype=np.float64)
+    return start_N, middle_N, length_N
 
 
 def _thinned(is_variant_n: NDArray[np.bool_], notes: list[str]) -> Codes:
