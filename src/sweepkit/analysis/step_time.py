@@ -284,7 +284,7 @@ def _times(rows: pd.DataFrame) -> tuple[Codes, Codes, Array] | None:
         moment.dt.tz_localize(None).to_numpy(dtype="datetime64[ns]").astype(np.int64)
         for moment in (start, start + (end - start) / 2)
     )
-    length_N: Array = (end - start).dt.total_seconds().to_numpy(dtype=np.float64)
+    length_N = np.asarray((end - start).dt.total_seconds(), dtype=np.float64)
     return start_N, middle_N, length_N
 
 
