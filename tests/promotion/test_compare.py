@@ -19,7 +19,7 @@ import sweepkit.analysis
 from sweepkit.cli.main import main
 from sweepkit.config import typed
 from sweepkit.errors import SweepkitError
-from sweepkit.promotion import gate
+from sweepkit.promotion import doubts, gate
 from sweepkit.promotion.compare import compare
 from sweepkit.promotion.verdict_record import Final, Outcome
 from sweepkit.report import drawing, sheets
@@ -283,3 +283,12 @@ def test_a_seed_is_left_out_of_all_axes_that_count(factor: float) -> None:
     assert (found.outcome is Outcome.promote) is (factor == 1.0)
     assert len(found.evidence.doubts.left_out) == 5
     assert {item.shown for item in found.evidence.doubts.left_out} == {factor == 1.0}
+
+
+def test_seeds_that_were_not_left_out_for_their_number_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    frame = table({"better": -0.05, "other": 0.0}, seeds=4)
+    (holds,) = compare(frame, "baseline").final["better"].reasons[1:]
+    assert holds == "holds without any one of its seeds"
+    monkeypatch.setattr(doubts, "_MOST_ROWS", 3 * len(frame))
+    (untried,) = compare(frame, "baseline").final["better"].reasons[1:]
+    assert untried == "not tried without each of its seeds: so many runs would take too long"

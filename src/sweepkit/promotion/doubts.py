@@ -139,10 +139,13 @@ def lost_more(doubts: Doubts) -> str:
     )
 
 
-def leaning(doubts: Doubts, shown: bool) -> list[str]:
-    """On which seeds the verdict leans."""
+def leaning(doubts: Doubts, shown: bool, num_seeds: int) -> list[str]:
+    """On which of its seeds the verdict leans."""
+    if not doubts.left_out:
+        untried = "not tried without each of its seeds: so many runs would take too long"
+        return [untried] if shown and num_seeds >= MIN_SEEDS else []
     other = [item.seed for item in doubts.left_out if item.shown is not shown]
-    if not doubts.left_out or (not other and not shown):
+    if not other and not shown:
         return []
     if not other:
         return ["holds without any one of its seeds"]

@@ -65,7 +65,7 @@ def _waits(case: Case, decision: DecisionRule) -> list[str]:
 
 
 def _shown_better(case: Case, decision: DecisionRule) -> list[str]:
-    return [wording.shown_better(case, decision), *doubts.leaning(case.doubts, True)]
+    return [wording.shown_better(case, decision), *doubts.leaning(case.doubts, True, case.effect.seeds)]
 
 
 def _against(case: Case, decision: DecisionRule) -> list[str]:

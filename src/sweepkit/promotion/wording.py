@@ -203,7 +203,7 @@ def undecided(case: Judged, decision: DecisionRule, min_pairs: int) -> list[str]
     ]
     is_shown = case.metric_p_corrected <= decision.alpha < case.p_corrected
     what_helps = _other_axes(case) if is_shown else _power(case, decision)
-    return [*reasons, *doubts.leaning(case.doubts, False), what_helps]
+    return [*reasons, *doubts.leaning(case.doubts, False, case.effect.seeds), what_helps]
 
 
 def _other_axes(case: Judged) -> str:
