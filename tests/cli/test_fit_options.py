@@ -120,6 +120,8 @@ def test_an_option_changes_the_answer_or_is_refused(
     for option in options:
         if option in QUESTIONS[question] and not OPTIONS[option]:
             continue  # said twice
+        if (question, option) == ("known optima", "--by"):
+            continue  # they are named by their scale unasked, which is the width too
         without = [word for other in options if other != option for word in worded(other)]
         before, plain = asked(table, capsys, *QUESTIONS[question], *without)
         assert before or found != plain, f"{option} is ignored beside {question} {without}"
