@@ -11,6 +11,7 @@ from subprocess import CompletedProcess
 import pytest
 
 import sweepkit as package
+from comment_patch import COMMENT_ALONE
 from sweepkit.cli import main
 from sweepkit.code import tree
 from sweepkit.config import paths, sources
@@ -22,21 +23,7 @@ from sweepkit.sweep import file, frozen
 from tiny_sweep import write_sweep
 
 Cli = Callable[..., CompletedProcess[str]]
-_MLP = "src/sweepkit/model/mlp.py"
-_WORDS = f"""\
---- a/{_MLP}
-+++ b/{_MLP}
-@@ -20,7 +20,8 @@
- 
- 
- def _relu2(up_BTF: Tensor) -> Tensor:
-+    # words alone
-     return F.relu(up_BTF).square()
- 
- 
- def _swiglu(gate_BTF: Tensor, up_BTF: Tensor) -> Tensor:
-"""
-_CRASH = _WORDS.replace("# words alone", 'raise ValueError("this idea does not train")')
+_CRASH = COMMENT_ALONE.replace("# words alone", 'raise ValueError("this idea does not train")')
 
 
 @pytest.mark.slow
@@ -46,7 +33,7 @@ def test_a_comment_changes_nothing_and_a_crash_is_the_variants(
     """The package is edited between freezing and running, and no run is of what it became."""
     results = tmp_path / "results"
     monkeypatch.chdir(tmp_path)
-    Path("words.patch").write_text(_WORDS)
+    Path("words.patch").write_text(COMMENT_ALONE)
     Path("crash.patch").write_text(_CRASH)
     axes = "{idea: {words: {code: words.patch}, crash: {code: crash.patch}}}"
     write_sweep(tmp_path, "codes", num_steps=3, seeds=1, axes=axes, reference="{}", ladder="none")

@@ -7,24 +7,11 @@ from pathlib import Path
 import pytest
 from search_fakes import BASE, LR
 
+from comment_patch import COMMENT_ALONE
 from sweepkit.code import tree
 from sweepkit.launch import code_levels
 from sweepkit.sweep import frozen, points
 from sweepkit.sweep.file import SweepFile
-
-_WORDS = """\
---- a/src/sweepkit/model/mlp.py
-+++ b/src/sweepkit/model/mlp.py
-@@ -20,7 +20,8 @@
- 
- 
- def _relu2(up_BTF: Tensor) -> Tensor:
-+    # words alone
-     return F.relu(up_BTF).square()
- 
- 
- def _swiglu(gate_BTF: Tensor, up_BTF: Tensor) -> Tensor:
-"""
 
 
 def test_trials_are_planned_by_the_code_that_was_frozen(
@@ -32,7 +19,7 @@ def test_trials_are_planned_by_the_code_that_was_frozen(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(code_levels.probe, "check", lambda *given: None)  # it imports torch
-    Path("words.patch").write_text(_WORDS)
+    Path("words.patch").write_text(COMMENT_ALONE)
     search = {"space": {LR: {"low": 0.005, "high": 0.2, "log": True}}, "n_trials": 2}
     asked = SweepFile.from_json(
         {"name": "s", "base": [*BASE, "code=words.patch"], "seeds": [1], "search": search}

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from slurm_cluster import LAUNCHER, Cluster, User
 
+from comment_patch import COMMENT_ALONE
 from tiny_sweep import write_sweep
 
 pytestmark = pytest.mark.slow
@@ -34,25 +35,12 @@ _HALF = """\
 -echo "{\\"loss\\": 1.$2}" > "$1/result.json"
 +echo "{\\"loss\\": 0.$((9 - $2 % 2))}" > "$1/result.json"
 """
-_WORDS = """\
---- a/src/sweepkit/model/mlp.py
-+++ b/src/sweepkit/model/mlp.py
-@@ -20,7 +20,8 @@
- 
- 
- def _relu2(up_BTF: Tensor) -> Tensor:
-+    # words alone
-     return F.relu(up_BTF).square()
- 
- 
- def _swiglu(gate_BTF: Tensor, up_BTF: Tensor) -> Tensor:
-"""
 
 
 def test_code_levels_are_carried_out_by_tasks_and_survive_them(cluster: Cluster, user: User) -> None:
     (user.folder / "run.sh").write_text(_SCRIPT)
     (user.folder / "half.patch").write_text(_HALF)
-    (user.folder / "words.patch").write_text(_WORDS)
+    (user.folder / "words.patch").write_text(COMMENT_ALONE)
     axes = "{idea: {words: {code: words.patch}}}"
     write_sweep(user.folder, num_steps=5, seeds=1, axes=axes, reference="{}", ladder="none")
     (user.folder / "sweeps" / "script.yaml").write_text(_COMMAND)
