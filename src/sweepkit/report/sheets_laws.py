@@ -74,7 +74,7 @@ def _optima(found: Fit) -> Sheet:
     for item in found.optima:
         sheet.add(
             Mark(item.group, "strong"),
-            f"beyond {short(item.value)}" if item.censored else short(item.value),
+            _best(item),
             between(item.interval),
             between(item.width),
             *([between(item.tolerated)] if tolerance else []),
@@ -91,6 +91,12 @@ def _optima(found: Fit) -> Sheet:
         groups = [item.group for item in found.optima if note in item.notes]
         sheet.notes.append(note if len(groups) == len(found.optima) else f"{', '.join(groups)}: {note}")
     return sheet
+
+
+def _best(item: Optimum) -> str:
+    if item.value is None:
+        return "not found"
+    return f"beyond {short(item.value)}" if item.censored else short(item.value)
 
 
 def _cliff(item: Optimum) -> str:
@@ -215,7 +221,7 @@ def _budgets(sizes: ComputeOptimal) -> Sheet:
         sheet.add(
             short(item.flops),
             str(item.num_sizes),
-            f"beyond {short(best.value)}" if best.censored else short(best.value),
+            _best(best),
             between(best.interval),
             numbers.MISSING if best.censored else short(item.ratio),
             short(item.surface_params),

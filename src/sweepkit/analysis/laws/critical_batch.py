@@ -173,8 +173,8 @@ def _critical(
 
 
 def law_of(found: Sequence[CriticalBatch], rule: float | None, confidence: float = CONFIDENCE) -> Law | None:
-    """How the critical batch grows with its target's tokens; None with fewer than three targets."""
-    known = [item for item in found if item.batch is not None]
+    """How the critical batch grows with its target's tokens; None with fewer than three bounded targets."""
+    known = [item for item in found if item.batch is not None and item.interval.is_bounded]
     if len({item.least_tokens for item in known}) < 3:
         return None
     law = power_law(
@@ -187,6 +187,8 @@ def law_of(found: Sequence[CriticalBatch], rule: float | None, confidence: float
         rule,
         confidence,
     )
+    if endless := [f"{item.group} at {item.target:.4g}" for item in found if item not in known]:
+        law.notes.append(f"no end of an interval, so no part of the law: {', '.join(endless)}")
     if len({item.group for item in known}) < len(known):
         law.notes.append("targets of the same runs depend on each other: the interval is too short")
     return law

@@ -152,10 +152,13 @@ def _law(
         group: float(np.exp(np.mean(np.log(scale_N[[item == group for item in groups]]))))
         for group in dict.fromkeys(groups)
     }
-    known = [item for item in found if item.censored or item.df == 0 or item.interval.is_bounded]
-    known = [item for item in known if item.value is not None]
-    said = [f"{item.group}: its interval has no end, so it is no part of the law"
-            for item in found if item not in known]  # fmt: skip
+    known = [item for item in found if item.is_known]
+    said = [
+        f"{item.group}: {'not found' if item.value is None else 'its interval has no end'}, so it is no part "
+        "of the law"
+        for item in found
+        if item not in known
+    ]
     if len([item for item in known if not item.censored]) < 3:
         return None, [*said, "no law: it needs three sizes with an optimum inside their grid"]
     scale_K = np.array([mean_of[item.group] for item in known])

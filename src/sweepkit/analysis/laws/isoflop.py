@@ -86,9 +86,14 @@ def by_parabolas(
                 _bias(found, params_N[mine], float(flops), factor, best, surface_best),
             )
         )  # fmt: skip
-    known = [item for item in budgets if _counts(item)]
-    if endless := [f"{item.flops:.3g}" for item in budgets if item.best.has_value and not _counts(item)]:
-        notes.append(f"no end of an interval, so no part of approach 2's law: {', '.join(endless)}")
+    known = [item for item in budgets if item.best.is_known]
+    for is_found, why in ((True, "no end of an interval"), (False, "no best size found")):
+        gone = [
+            item for item in budgets if not item.best.is_known and is_found == (item.best.value is not None)
+        ]
+        if gone:
+            listed = ", ".join(f"{item.flops:.3g}" for item in gone)
+            notes.append(f"{why}, so no part of approach 2's law: {listed}")
     if sum(item.best.has_value for item in known) < 3:
         notes.append("fewer than three budgets with a minimum among their sizes: no law by approach 2")
         return budgets, None, notes
@@ -111,13 +116,6 @@ def by_parabolas(
     return budgets, laws, notes
 
 
-def _counts(item: Budget) -> bool:
-    """Whether a budget enters the law: its optimum has an interval, or is censored."""
-    best = item.best
-    is_known = bool(best.censored) or best.df == 0 or best.interval.is_bounded
-    return best.value is not None and is_known
-
-
 def _bias(
     found: Surface, params_N: Floats, flops: float, factor: float, best: Optimum, surface_best: float
 ) -> float | None:
@@ -137,7 +135,7 @@ def bias_of_exponent(budgets: Sequence[Budget]) -> float | None:
     there = [
         (item, item.bias)
         for item in budgets
-        if item.bias is not None and item.best.has_value and _counts(item)
+        if item.bias is not None and item.best.has_value and item.best.is_known
     ]
     if len(there) < 3:
         return None
@@ -164,7 +162,7 @@ def exponents(
         law: of parameters.
         signs_SN: 1 or −1 for every run in every draw.
     """
-    known = [item for item in budgets if item.best.has_value and _counts(item)]
+    known = [item for item in budgets if item.best.has_value and item.best.is_known]
     flops_K = np.log([item.flops for item in known])
     error_K = np.array([item.best.error or 0.0 for item in known])
     weight_K = 1 / np.maximum(error_K**2 + law.scatter**2, 1e-18)

@@ -4,7 +4,8 @@ Only levels near the best one are fitted (the trust region: two on either side, 
 lie closer, up to a cliff, and fewer while a cubic term shows that the valley is crooked). Seeds are blocks:
 what a seed does to all levels alike is taken out. Groups (depths, budgets) have a minimum of their own each;
 the curvature is their own or shared. The interval is Fieller's and may have no end. An optimum beyond the
-levels that were tried is *censored*: known to lie at least there.
+levels that were tried is *censored*, known to lie at least there, where losses are shown to fall towards that
+edge; where neither a minimum nor such a slope is shown, none is found.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ _CLIFF_SDS = 5.0
 _FARTHEST = 3.0
 #: An interval's end that lies farther from the grid than so many times its span is none.
 _NO_END = 3.0
+#: What is said where losses neither have a minimum among the levels nor fall towards an edge.
+NOT_FOUND = "not found: no minimum among the levels, and no slope towards an edge is shown"
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ class Optimum:
     """The best value of an axis in one group.
 
     Attributes:
-        value: the parabola's minimum; the outermost level where it is censored.
+        value: the parabola's minimum; the outermost level where it is censored; None where none is found.
         interval: Fieller's, in the axis's own unit.
         error: standard error in the axis's coordinate (of log value on a logarithmic axis).
         loss, curvature: at the minimum; second derivative by the coordinate.
@@ -90,6 +93,12 @@ class Optimum:
     @property
     def has_value(self) -> bool:
         return self.value is not None and not self.censored
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it says something to a law: it is a bound, or has an interval, or too few runs for one."""
+        shown = bool(self.censored) or self.df == 0 or self.interval.is_bounded
+        return self.value is not None and shown
 
 
 def optima(
@@ -143,7 +152,7 @@ def optima(
     found = [parabolas.straightened(group, confidence) for group in found]
     fits, notes = parabolas.fit_all(found, curvature)
     made = [_optimum(group, fits[group.name], measure, axis, tolerance, confidence) for group in found]
-    return [replace(item, notes=notes[item.group]) for item in made]
+    return [replace(item, notes=[*notes[item.group], *item.notes]) for item in made]
 
 
 def turned(item: Optimum) -> Optimum:
@@ -182,24 +191,33 @@ def _optimum(
             half = math.sqrt(tolerance / fit.c)
             tolerated = back(Interval(vertex - half, vertex + half, confidence))
     cliff = _cliff(group, fit, best if vertex is None else vertex)
-    censored, bound, beyond = _edge(group, fit, best, cliff)
-    extend = None if not beyond else _out(measure, bound + beyond * _extension(group, vertex, bound, beyond))
+    side, bound, beyond = _edge(group, fit, best, cliff)
+    edge = int(np.argmin(np.abs(z_L - bound)))
+    is_censored = bool(side) and parabolas.falls_towards(group, fit, edge, confidence) == side
+    is_found = is_censored if side else vertex is not None
+    is_last = best == bound
+    extend = (
+        None
+        if not beyond or not (is_censored or is_last)
+        else _out(measure, bound + beyond * _extension(group, vertex, bound, beyond))
+    )
     return Optimum(
         group.name,
         _out(measure, best) or 0.0,
-        _out(measure, bound if censored else vertex),
+        _out(measure, bound if is_censored else vertex) if is_found else None,
         interval,
         error if math.isfinite(error) else None,
-        None if vertex is None else fit.at(vertex),
+        None if vertex is None or not is_found else fit.at(vertex),
         2 * fit.c if math.isfinite(fit.c) else None,
         width,
         tolerated,
-        censored,
+        {1: "above", -1: "below"}[side] if is_censored else "",
         extend,
         None if cliff is None else _in_unit(cliff, measure, axis),
         fit.sd if math.isfinite(fit.sd) else None,
         fit.df,
         _levels(group, fit, measure),
+        [] if is_found else [NOT_FOUND],
     )
 
 
@@ -208,14 +226,15 @@ def _out(measure: Axis, z: float | None) -> float | None:
     return None if z is None else float(f"{float(measure.back(np.asarray(z))):.11g}")
 
 
-def _edge(group: Group, fit: Parabola, best: float, cliff: Step | None) -> tuple[str, float, int]:
-    """Whether the optimum lies beyond what was tried, the outermost level there, and which way to extend.
+def _edge(group: Group, fit: Parabola, best: float, cliff: Step | None) -> tuple[int, float, int]:
+    """On which side the optimum lies beyond what was tried (1, −1, 0), the outermost level there, and which
+    way to extend.
 
     A side whose next level diverged, or lies behind a cliff, is not extended.
     """
     stands = np.flatnonzero(np.isfinite(group.mean_L))
     if np.ptp(group.mean_L[stands]) == 0.0:  # a tie of all levels points nowhere
-        return "", best, 0
+        return 0, best, 0
     first, last = float(group.z_L[stands[0]]), float(group.z_L[stands[-1]])
     is_open = {1: last == group.z_L[-1], -1: first == group.z_L[0]}
     if cliff is not None:
@@ -231,9 +250,9 @@ def _edge(group: Group, fit: Parabola, best: float, cliff: Step | None) -> tuple
     else:
         side = 1 if vertex > last else -1 if vertex < first else 0
     if side:
-        return ("above" if side > 0 else "below"), (last if side > 0 else first), side * is_open[side]
-    side = 1 if best == last else -1 if best == first else 0
-    return "", best, side * is_open.get(side, False)
+        return side, (last if side > 0 else first), side * is_open[side]
+    at_edge = 1 if best == last else -1 if best == first else 0
+    return 0, best, at_edge * is_open.get(at_edge, False)
 
 
 def _extension(group: Group, vertex: float | None, last: float, side: int) -> float:

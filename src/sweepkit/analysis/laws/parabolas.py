@@ -18,6 +18,7 @@ REACH, REACH_LOG = 2, math.log(4.0) + 1e-9
 #: How far above the best level one may lie, over what the middle one of those near it does: four times in a
 #: parabola seen from its minimum; more is another slope, or a cliff.
 TOWERS = 10.0
+_TOO_FEW = "too few levels stand for a parabola of its own: the others diverged, or tower over them"
 Curvature = Literal["auto", "shared", "separate"]
 
 
@@ -141,7 +142,13 @@ def recentred(group: Group, fit: Parabola) -> Group:
     if fit.vertex is None:
         return group
     centre = int(np.argmin(np.abs(group.z_L - fit.vertex) + np.where(np.isfinite(group.mean_L), 0, np.inf)))
-    return replace(group, region=_region(group, centre))
+    first, last = _region(group, centre)
+    # levels that all tower over the best one elsewhere are no valley
+    return (
+        group
+        if last - first < min(2, group.region[1] - group.region[0])
+        else replace(group, region=(first, last))
+    )
 
 
 def straightened(group: Group, confidence: float) -> Group:
@@ -195,18 +202,18 @@ def fit_all(
         said = "curvature shared between groups" + (
             ": too few runs for one each" if curvature == "auto" else ""
         )
-        for item in notes.values():
-            item.append(said)
-        return _fit_shared(groups, parts), notes
+        stand = [group for group in groups if parts[group.name][0].any()]
+        fits = {group.name: _unknown(parts[group.name][2]) for group in groups}
+        for group in groups:
+            notes[group.name].append(said if group in stand else _TOO_FEW)
+        return fits | _fit_shared(stand, parts), notes
     own: dict[str, Fitted] = {}
     for group in groups:
         x_NP, y_N, _, absorbed, _ = parts[group.name]
         try:
             own[group.name] = least_squares(x_NP, y_N, absorbed)
         except np.linalg.LinAlgError:
-            notes[group.name].append(
-                "too few levels stand for a parabola of its own: the others diverged, or tower over them"
-            )
+            notes[group.name].append(_TOO_FEW)
     df = sum(item.df for item in own.values() if item.df > 0)
     total = sum(float(item.residual_N @ item.residual_N) for item in own.values())
     fits = {}
@@ -214,9 +221,7 @@ def fit_all(
         zero, mean_y, mean_P = parts[group.name][2], *parts[group.name][4]
         fitted = own.get(group.name)
         if fitted is None:
-            fits[group.name] = Parabola(
-                zero, math.nan, math.nan, math.nan, np.full((2, 2), math.nan), math.nan, 0
-            )
+            fits[group.name] = _unknown(zero)
             continue
         sd, here, cov = fitted.sd, fitted.df, fitted.cov_PP
         if here < 3 and df > here and len(groups) > 1:
@@ -226,6 +231,10 @@ def fit_all(
         b, c = (float(item) for item in fitted.beta_P)
         fits[group.name] = Parabola(zero, mean_y - b * mean_P[0] - c * mean_P[1], b, c, cov, sd, here)
     return fits, notes
+
+
+def _unknown(zero: float) -> Parabola:
+    return Parabola(zero, math.nan, math.nan, math.nan, np.full((2, 2), math.nan), math.nan, 0)
 
 
 _Part = tuple[Floats, Floats, float, int, tuple[float, Floats]]
@@ -267,6 +276,29 @@ def _fit_shared(groups: Sequence[Group], parts: dict[str, _Part]) -> dict[str, P
         a = mean_y - b * float(mean_P[0]) - c * float(mean_P[1])
         fits[group.name] = Parabola(zero, a, b, c, fitted.cov_PP[pick], fitted.sd, fitted.df)
     return fits
+
+
+def falls_towards(group: Group, fit: Parabola, edge: int, confidence: float) -> int:
+    """1 or −1 where losses about the level at an edge are shown to fall with or against z, else 0.
+
+    A t test on the line through the levels that a parabola about that level would be fitted to, with the
+    noise about the parabolas; where no run is left to estimate that from, on the line through all levels that
+    stand, with the noise about it.
+    """
+    part = replace(group, region=_region(group, edge))
+    if fit.df <= 0:
+        stands = np.flatnonzero(np.isfinite(group.mean_L))
+        part = replace(group, region=(int(stands[0]), int(stands[-1])))
+    x_N1, y_N, _, num_blocks, _ = _within(part, 1)
+    try:
+        line = least_squares(x_N1, y_N, num_blocks)
+    except np.linalg.LinAlgError:  # every block has one level
+        return 0
+    sd, df = (fit.sd, fit.df) if fit.df > 0 else (line.sd, line.df)
+    if df <= 0:
+        return 0
+    slope, error = float(line.beta_P[0]), sd / float(np.linalg.norm(x_N1))
+    return 0 if abs(slope) <= t_limit(df, confidence) * error else -1 if slope > 0 else 1
 
 
 def distinguishable(fit: Parabola, vertex: float, confidence: float) -> Interval:
