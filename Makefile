@@ -38,7 +38,7 @@ $(VENV)/bin/python:
 
 # Stamps are touched last, so an interrupted installation is taken up again.
 $(VENV)/.setup: pyproject.toml constraints.txt | $(VENV)/bin/python
-	@echo "Installing into $(VENV): about two minutes and 1.8 GB. 1 of 2: torch, the largest part"
+	@echo "Installing into $(VENV): some minutes and 1.8 GB. 1 of 2: torch, the largest part"
 	$(PIP) install -c constraints.txt $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
 	@echo "2 of 2: sweepkit and what it needs"
 	$(PIP) install -c constraints.txt --editable '.$(if $(EXTRAS),[$(EXTRAS)])'

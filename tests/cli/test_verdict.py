@@ -41,7 +41,7 @@ def test_a_row_without_a_variant_is_no_variant(tmp_path: Path, capsys: pytest.Ca
         ),
         (
             "variant,seed,val_bpb\na,1,1.0,\nb,1,0.9,\n",
-            "must be one of two variants or more in the table (a, b)",
+            "must be one of two variants or more in the table; known: a, b",
         ),
     ],
 )

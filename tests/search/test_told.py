@@ -79,7 +79,7 @@ def test_only_what_its_own_values_made_fail_is_held_against_a_point(
     assert num_bad >= 2
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "gp", "cmaes", "qmc", "random", "grid"])
+@pytest.mark.parametrize("sampler", ["tpe", "gp", "cmaes", "nsgaii", "qmc", "random", "grid"])
 def test_a_finite_space_is_tried_once_and_then_the_search_ends(sampler: str, results: Path) -> None:
     space = STEPS | {"optimizer.matrix.num_iterations": {"low": 4, "high": 5}}
     sweep = freeze(results, space=space, n_trials=40, sampler=sampler)

@@ -15,8 +15,8 @@ from sweepkit.errors import ConfigError
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.report import content, numbers, search_front
 from sweepkit.results.record import RunDir, RunState
-from sweepkit.search import best_point, drive, study
-from sweepkit.sweep import trials
+from sweepkit.search import best_point, drive, raising, study
+from sweepkit.sweep import frozen, trials
 from sweepkit.sweep.frozen import Frozen
 
 SPACE = {LR: {"low": 0.005, "high": 0.2, "log": True}, BETA: {"low": 0.7, "high": 0.99}}
@@ -47,7 +47,7 @@ def search(sweep: Frozen) -> None:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "random"])
+@pytest.mark.parametrize("sampler", ["tpe", "random", "nsgaii"])
 def test_the_front_is_what_brute_force_finds(
     sampler: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -85,6 +85,51 @@ def test_the_front_is_what_brute_force_finds(
     other = best_point.of(tmp_path, "s", on_it[-1])
     assert other.trial == on_it[-1] and f"{LR}={other.params[LR]!r}" in other.overrides
     assert main.main(["results", "s", "--importances", "--format", "json"]) == 0
+
+
+def test_nsga_ii_breeds_what_it_would_have_bred_with_its_journal(tmp_path: Path) -> None:
+    """From the second generation on of values that parents have; also where the study was made anew."""
+    found = []
+    for n_trials in (24, 14):
+        results = tmp_path / str(n_trials)
+        results.mkdir()
+        asked = {"space": SPACE, "sampler": "nsgaii", "second_objective": "tokens_per_s"}
+        search(freeze(results, n_trials=n_trials, **asked))
+        if n_trials == 14:
+            (results / "s" / study.FILE).unlink()
+            raising.raise_to(24, "s", results)
+            search(frozen.load_frozen(results, "s"))
+        found.append([line.params for line in trials.load(results / "s")])
+    assert found[0] == found[1] and len(found[0]) == 24
+    inherited = [
+        sum(own[key] in [other[key] for other in found[0][:place]] for key in SPACE)
+        for place, own in enumerate(found[0])
+    ]
+    assert not any(inherited[:10]) and sum(inherited[10:]) >= 8, "of 28; half are mutated"
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "gp", "nsgaii", "qmc", "random", "grid"])
+def test_two_objectives_with_conditions_and_constraints(sampler: str, tmp_path: Path) -> None:
+    space: dict[str, Any] = {
+        "model.window_pattern": ["SSSL", "L"],
+        LR: {"low": 0.01, "high": 0.05, "step": 0.01, "when": {"model.window_pattern": "SSSL"}},
+        BETA: {"low": 0.7, "high": 0.9, "step": 0.05},
+    }
+    limits = ["optimizer.matrix.lr <= 0.04", "tokens_per_s >= 900"]
+    sweep = freeze(
+        tmp_path,
+        space=space,
+        n_trials=4 if sampler == "gp" else 13,
+        sampler=sampler,
+        second_objective="tokens_per_s",
+        constraints=limits,
+    )
+    search(sweep)
+    lines = trials.load(sweep.sweep_dir)
+    assert sum(line.counts for line in lines) == sweep.search.n_trials
+    for line in lines:
+        assert (LR in line.params) == (line.params["model.window_pattern"] == "SSSL")
+        assert line.error or line.params.get(LR, 0.02) <= 0.04
 
 
 @pytest.mark.parametrize(

@@ -190,7 +190,7 @@ def require_slurm() -> None:
     pytest.skip("Slurm is not installed: make slurm-packages (as root) installs it")
 
 
-def _free_port() -> int:
+def free_port() -> int:
     """The first of a cluster's ports; for each process another one where to begin to look."""
     for place in range(100):
         first = 16800 + 20 * ((os.getpid() + place) % 100)
@@ -214,7 +214,7 @@ def running_cluster(accounting: bool = True, extra: str = "") -> Iterator[Cluste
     require_slurm()
     with SCRIPT.open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # two that start at once would take the same ports
-        port = _free_port()
+        port = free_port()
         root = Path(f"/tmp/slurmtest.{os.getuid()}.{os.getpid()}.{port}")
         cluster = Cluster(root, port, accounting, extra)
         ending = ["bash", str(SCRIPT), "stop", "--purge"]

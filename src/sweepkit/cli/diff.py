@@ -11,9 +11,10 @@ from rich.syntax import Syntax
 from sweepkit.cli import command_line, running
 from sweepkit.code import levels
 from sweepkit.code.levels import Level
-from sweepkit.errors import SweepkitError, did_you_mean, invalid
+from sweepkit.errors import SweepkitError, invalid
 from sweepkit.report import drawing, terminal
 from sweepkit.report.sheet import Mark, Sheet
+from sweepkit.results import variant_said
 from sweepkit.sweep import frozen
 
 EPILOG = """\
@@ -48,13 +49,12 @@ def run(args: argparse.Namespace) -> int:
     if args.variant is None:
         terminal.console().print(drawing.draw(_sheet(found)))
         return running.DONE
-    if args.variant not in found:
-        contract = "be a variant of the sweep whose code is its own"
-        raise invalid("variant", args.variant, contract, did_you_mean(args.variant, found))
-    text = levels.read_patch(sweep.sweep_dir, found[args.variant].tree)
+    contract = "be a variant of the sweep whose code is its own"
+    variant = variant_said.find("variant", args.variant, list(found), contract)
+    text = levels.read_patch(sweep.sweep_dir, found[variant].tree)
     if text is None:
-        where = levels.patch_path(sweep.sweep_dir, found[args.variant].tree)
-        raise SweepkitError(f"{where} is missing, but must be what {args.variant} changes; restore it")
+        where = levels.patch_path(sweep.sweep_dir, found[variant].tree)
+        raise SweepkitError(f"{where} is missing, but must be what {variant} changes; restore it")
     if sys.stdout.isatty():
         terminal.console().print(Syntax(text, "diff", background_color="default"))
     else:

@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
         imported_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         command=shlex.join(["sweepkit", *_words()]),
         seeds=how.seeds or (None if "seed" in runs.runs else NO_SEEDS),
-        reference=how.reference,
+        reference=runs.reference,
         metrics=[metric.name for metric in how.metrics],
         ledger=how.ledger,
         decision=list(args.overrides),

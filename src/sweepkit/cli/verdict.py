@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from sweepkit.promotion import after_import, compare, target, tries
 from sweepkit.promotion.compare import Comparison
 from sweepkit.report import drawing, sheets_others, tables, terminal
 from sweepkit.report.sheets import AXIS_NAMES
-from sweepkit.results import imported, store
+from sweepkit.results import imported, store, variant_said
 from sweepkit.results.imported import Imported
 from sweepkit.results.others import source, values
 from sweepkit.sweep.decision import SUPERIOR, DecisionRule
@@ -32,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     """Print the verdicts; the exit status is the outcome's. User errors raise ``SweepkitError``."""
     name, results_dir = running.place(args.runs)
     said = None if Path(args.runs).is_file() else imported.find(results_dir / name)
-    runs = store.load(name, results_dir) if said else _read(args.runs)
+    runs = store.load(name, results_dir) if said else _read(args.runs, args.reference)
     if args.target is not None:
         return _against_target(args, runs, said)
     if said is not None and said.ledger is not None and args.reference is None:
@@ -63,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
     return _STATUS[found.outcome.value]
 
 
-def _read(where: str) -> pd.DataFrame:
+def _read(where: str, reference: str | None = None) -> pd.DataFrame:
     """The table in a file; variants are called what is written: 0.10 is no 0.1, and one may be none."""
     if not Path(where).is_file():
         known = imported.names(paths.results_dir())
@@ -71,7 +72,14 @@ def _read(where: str) -> pd.DataFrame:
             f"; {did_you_mean(where, known)}" if known else ""
         )
         raise invalid("--runs", where, "be a file that exists, or an import", remedy)
-    return values.typed(source.read(where), ["variant"])
+    found = source.read(where)
+    axes = variant_said.axes(reference or "")
+    if axes and "variant" not in found.cells and all(axis in found.cells for axis in axes):
+        option = f"--variant {','.join(axes)} --reference {shlex.quote(reference or '')}"
+        contract = "name a variant of the table, whose column variant is missing"
+        remedy = f"sweepkit import {shlex.quote(where)} {option} makes one of them; then --runs its name"
+        raise invalid("--reference", reference, contract, remedy)
+    return values.typed(found, ["variant"])
 
 
 def _against_target(args: argparse.Namespace, runs: pd.DataFrame, said: Imported | None) -> int:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 from sweepkit.cli import command_line
+from sweepkit.errors import invalid
 
 _EPILOG = """\
 examples:
   sweepkit verdict --runs runs.csv --reference baseline
   sweepkit verdict --runs runs.parquet --reference baseline decision.alpha=0.01 decision.min_effect=0.0005
-  sweepkit verdict --runs runs.csv --reference baseline --format json
+  sweepkit verdict --runs runs.csv --reference adam,0.01 --format json     a variant by its levels
   sweepkit verdict --runs NAME decision.min_effect=0.002      what sweepkit import made, after the fact
   sweepkit verdict --runs NAME --target 3.28 --sigma 0.0013    every variant against a bar
   sweepkit verdict --runs NAME --noise 0.0005,9               a ledger of keeps: which are more than noise
@@ -45,9 +47,13 @@ def add_parser(subparsers: Any) -> None:
         _EPILOG,
     )
     parser.add_argument(
-        "--runs", metavar="FILE|NAME", required=True, help="a table with a row a run, or an import"
+        "--runs", metavar="FILE|NAME", help="a table with a row a run, or an import; also without the option"
     )
-    parser.add_argument("--reference", metavar="VARIANT", help="what all others are compared with")
+    parser.add_argument(
+        "--reference",
+        metavar="VARIANT",
+        help="what all others are compared with: its name, or its levels (adam,0.01; lr=0.01,optimizer=adam)",
+    )
     parser.add_argument("--target", metavar="NUMBER", type=float, help="judge every variant against a bar")
     parser.add_argument("--sigma", metavar="SD[,DF]", help="with --target: the noise of one run")
     parser.add_argument(
@@ -67,8 +73,18 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("overrides", nargs="*", metavar="decision.KEY=VALUE", help="the rule's settings")
 
 
+def _table(words: list[str]) -> tuple[str, list[str]]:
+    """The table among words that are no options, and the others: settings of the rule."""
+    for place, word in enumerate(words):
+        if not word.startswith("decision.") or Path(word).exists():
+            return word, words[:place] + words[place + 1 :]
+    raise invalid("--runs", None, "be a table or an import", "write sweepkit verdict --runs FILE")
+
+
 def run(args: argparse.Namespace) -> int:
     """Carry it out; the exit status."""
     from sweepkit.cli import verdict
 
+    if args.runs is None:
+        args.runs, args.overrides = _table(args.overrides)
     return verdict.run(args)

@@ -104,7 +104,7 @@ def compare(
             without a metric is missing, unless ``state`` says that it diverged; one with an infinite metric
             diverged. The reference may have several runs of one seed, each from weights that no other run of
             that seed started from. Rows ``REFERENCE@...`` with num_steps are the reference at other horizons.
-        reference: the variant that all others are compared with.
+        reference: the variant that all others are compared with, by its name or by its levels.
         decision: the rule; by default sweepkit's. Axes that the table has no column for are not judged.
         allow_mixed_environments: compare across hardware, versions and threads.
         seeds: ``shared`` where runs of one seed have the data order in common, so that they are paired, or
@@ -116,6 +116,7 @@ def compare(
         SweepkitError: the runs cannot be compared; the error names what differs.
     """
     rule = decision or DecisionRule()
+    reference = table.reference_of(frame, reference)
     rows = table.read(frame, reference, rule, seeds)
     num_planned = int((frame["state"] == PLANNED).sum()) if "state" in frame else 0
     rule, notes = measured_axes.judged(rows, rule, "the table")

@@ -17,7 +17,7 @@ import pandas as pd
 from sweepkit import errors
 from sweepkit.analysis import copies
 from sweepkit.promotion import shared_seeds
-from sweepkit.results import state_words
+from sweepkit.results import state_words, variant_said
 from sweepkit.results.columns import CORRUPT, PLANNED, REFERENCE, is_reference
 from sweepkit.results.record import RunState
 from sweepkit.sweep import last_rung, metric
@@ -34,6 +34,7 @@ _COPIES_NAMED = 3
 _LARGEST = 1e100  # squares of what is larger are no numbers
 _STEPS_ALIKE = 1.02
 _OPEN = (RunState.running.value, RunState.preempted.value)
+_ONE_OF_SEVERAL = "be one of two variants or more in the table"
 _EMPTY = "leave the cell empty where nothing was measured"
 
 
@@ -155,14 +156,19 @@ def copied(rows: pd.DataFrame, metric: str) -> list[str]:
     return [f"{metric} is the same to nine digits or more, as of a row that was copied: {shown}{more}"]
 
 
+def reference_of(frame: pd.DataFrame, said: str) -> str:
+    """The reference's label in a table, where it is said by its levels. Raises ConfigError: none has them."""
+    _check_columns(frame)
+    if "variant" not in frame:
+        return said  # what is missing is told with every other column
+    names = [str(name) for name in dict.fromkeys(frame["variant"].dropna())]
+    return variant_said.find("reference", said, names, _ONE_OF_SEVERAL)
+
+
 def _check_reference(names: Sequence[str], reference: str) -> None:
-    if reference not in names or all(is_reference(name, reference) for name in names):
-        raise errors.invalid(
-            "reference",
-            reference,
-            f"be one of two variants or more in the table ({', '.join(names)})",
-            errors.did_you_mean(reference, [name for name in names if name != reference]),
-        )
+    others = [name for name in names if not is_reference(name, reference)]
+    if reference not in names or not others:
+        raise variant_said.unknown("reference", reference, others, _ONE_OF_SEVERAL)
     if REFERENCE in names and reference != REFERENCE:
         raise errors.invalid(
             "variant", REFERENCE, "be the reference's name alone", f"give --reference {REFERENCE}"

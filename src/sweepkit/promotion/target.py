@@ -15,6 +15,7 @@ from sweepkit.analysis.unequal import Variance
 from sweepkit.errors import did_you_mean, invalid
 from sweepkit.printable import counted
 from sweepkit.promotion.verdict_record import Outcome
+from sweepkit.results import variant_said
 from sweepkit.results.record import RunState
 from sweepkit.sweep.decision import DecisionRule
 
@@ -100,9 +101,7 @@ def judge(
             known = [str(column) for column in runs if runs[column].notna().any()]
             raise invalid("column", name, "be in the table", did_you_mean(name, known))
     names = list(dict.fromkeys(map(str, runs["variant"].dropna())))
-    for name in only:
-        if name not in names:
-            raise invalid("--variant", name, "be a variant of the table", did_you_mean(name, names))
+    only = [variant_said.find("--variant", name, names) for name in only]
     rows = runs[runs["variant"].isin(only or names)]
     rows = rows.assign(_group=_groups(rows), state=_states(rows, rule.metric))
     ended = rows[rows["state"] == RunState.complete]

@@ -139,7 +139,7 @@ class Study:
             try:
                 self._study = optuna.load_study(storage=storage, study_name=name)
             except KeyError:
-                directions = [StudyDirection.MINIMIZE] * (2 if spec.second_objective else 1)
+                directions = [StudyDirection.MINIMIZE] * spec.num_objectives
                 self._study = optuna.create_study(storage=storage, study_name=name, directions=directions)
 
     def ask(

@@ -1,7 +1,7 @@
 """``search:`` of a sweep file: what is searched, by which sampler, and for how many trials.
 
     search:
-      sampler: tpe                 # tpe, gp, cmaes, qmc, random or grid
+      sampler: tpe                 # tpe, gp, cmaes, nsgaii, qmc, random or grid
       n_trials: 40                 # in total, however often the sweep is resumed
       seed: 1                      # of the sampler
       space:
@@ -38,10 +38,10 @@ from sweepkit.sweep.constraint import Constraint
 from sweepkit.sweep.pruning_rule import NONE, PruningRule, as_written
 from sweepkit.sweep.search_space import Interval, Parameter
 
-CMAES, GRID = "cmaes", "grid"
+CMAES, NSGAII, GRID = "cmaes", "nsgaii", "grid"
 #: The column that max_peak_memory_gib limits, by which the sampler is told of it.
 MEMORY = "peak_memory_gib"
-Sampler = Literal["tpe", "gp", "cmaes", "qmc", "random", "grid"]
+Sampler = Literal["tpe", "gp", "cmaes", "nsgaii", "qmc", "random", "grid"]
 _NUM_PROMOTED = 4
 _LEAST_OF_CMAES = 2
 
@@ -215,6 +215,11 @@ class SearchSpec:
                     f"be another with second_objective: {self.second_objective}, for it knows one objective",
                     "take tpe" if key == "sampler" else "write pruning: {kind: none}",
                 )
+
+    @property
+    def num_objectives(self) -> int:
+        """How many numbers a trial is told with."""
+        return 2 if self.second_objective else 1
 
     @property
     def second_sign(self) -> int:

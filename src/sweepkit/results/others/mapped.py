@@ -11,7 +11,7 @@ import pandas as pd
 
 from sweepkit.errors import did_you_mean, invalid
 from sweepkit.printable import counted
-from sweepkit.results import columns, query
+from sweepkit.results import columns, query, variant_said
 from sweepkit.results.columns import Column
 from sweepkit.results.others import ended, template, twice, values
 from sweepkit.results.others.mapping import NO_SEEDS, SHARED, Mapping, is_kept, own_column, state_of
@@ -28,12 +28,14 @@ class Mapped:
         runs: a row a run.
         own: the columns that only this table has.
         places: of every row.
+        reference: the variant that was named as it, as the table calls it.
     """
 
     runs: pd.DataFrame
     own: list[Column]
     places: list[str]
     notes: list[str]
+    reference: str | None
 
 
 def mapped(source: Source, how: Mapping) -> Mapped:
@@ -57,7 +59,9 @@ def mapped(source: Source, how: Mapping) -> Mapped:
     frame = twice.once(frame, source, how, notes)
     frame = _named(frame, source, how, notes)
     places = [source.places[row] for row in frame["_row"]]
-    return Mapped(frame.drop(columns="_row").reset_index(drop=True), own, places, notes)
+    base = frame.loc[frame["role"] == _REFERENCE, "variant"] if how.reference else ()
+    reference = next(map(str, base), None)
+    return Mapped(frame.drop(columns="_row").reset_index(drop=True), own, places, notes, reference)
 
 
 def _parsed(source: Source, how: Mapping) -> pd.DataFrame:
@@ -188,9 +192,8 @@ def _named(frame: pd.DataFrame, source: Source, how: Mapping, notes: list[str]) 
                 remedy = "fill it in, or leave the row out with --where 'variant is not missing'"
                 raise source.refused(row, "variant", None, "be there in every row", remedy)
         names = list(dict.fromkeys(map(str, frame["variant"])))
-        if how.reference is not None and how.reference not in names:
-            raise invalid("--reference", how.reference, "be a variant", did_you_mean(how.reference, names))
-        is_base = frame["variant"] == how.reference if how.reference else pd.Series(False, frame.index)
+        reference = None if how.reference is None else variant_said.find("--reference", how.reference, names)
+        is_base = pd.Series(False, frame.index) if reference is None else frame["variant"] == reference
         frame = frame.assign(role=is_base.map({True: _REFERENCE, False: _VARIANT}).astype("string"))
     elif how.reference is not None:
         known = ", ".join(name for name in frame.columns if name != "_row")
