@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command_example import example
 
 from sweepkit.cli.main import main
 from sweepkit.code import program, tree
 from sweepkit.config import paths
-from sweepkit.errors import ConfigError
+from sweepkit.errors import ConfigError, DataError
 from sweepkit.launch import code_levels
 from sweepkit.plan import command_files
 from sweepkit.plan.command_plan import CommandPlan
@@ -254,3 +255,46 @@ def test_links_to_nothing_stay_links_and_what_cannot_be_kept_is_an_error(
     assert program.reference(folder, ["data"], trees).tree == found.tree, "it is there"
     with pytest.raises(OSError, match="no space left"):
         program.reference(folder, ["data"], tmp_path / "others")
+
+
+def test_whatever_words_name_or_links_lead_to_is_in_a_runs_name(
+    repository: Write, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Edited in place it makes other runs of those that read it, and runs that are planned are refused."""
+    beside = tmp_path_factory.mktemp("beside")
+    for name in ("lib", "shards", "alone"):
+        (beside / name).mkdir()
+        (beside / name / f"{name}.py").write_text("a = 1")
+    Path("conf/more").mkdir(parents=True)
+    linked = {"lib": "lib", "shards": "data/part", "alone": "linked"}
+    for name, place in linked.items():
+        Path(place).symlink_to(beside / name)
+        (beside / name / "round").symlink_to(beside / name)
+    (beside / "weights.bin").write_bytes(b"1")
+    for name in ("conf/a.yaml", "conf/b.yaml", "conf/more/c.txt", "train", "one.txt", "two.txt"):
+        Path(name).write_text("1")
+    words = [*example()["command"], "--config=conf/{conf}", "--from", str(beside / "weights.bin"), "-c"]
+    words += ["./train {seed} conf/more;cat one.txt,two.txt", "linked", "x" * 300]
+    params = {"depth": 1, "lr": 0.1, "steps": 5, "conf": "a.yaml"}
+    name = repository(command=words, params=params, axes={"conf": ["b.yaml"]}, inputs=["data", "linked"])
+    edited = {
+        "conf/a.yaml": 1, "conf/b.yaml": 1, "conf/more/c.txt": 2, "train": 2, "one.txt": 2, "two.txt": 2,
+        "lib/lib.py": 2, "data/part/shards.py": 2, "linked/alone.py": 2, f"{beside}/weights.bin": 2,
+    }  # fmt: skip
+    seen = {plan.variant_id for plan in plans(name).values()}
+    assert len(seen) == 2
+    for place, num_changed in edited.items():
+        before = plans(name)
+        Path(place).write_text("a = 2")
+        after = plans(name)
+        now = {plan.variant_id for plan in after.values()}
+        assert len(now - seen) == num_changed, place
+        seen |= now
+        assert len({plan.pair_key for plan in after.values()}) == 1
+        is_live = place.startswith(("linked", "/"))
+        for plan in before.values():
+            if is_live:
+                with pytest.raises(DataError, match="were edited"):
+                    command_files.check(plan.program)
+            else:
+                command_files.check(plan.program)

@@ -54,6 +54,18 @@ def test_the_recipe_follows_content_and_not_place(folder: Path, tmp_path: Path) 
     assert documents(folder_config(moved).dataset, "train", tmp_path).recipe != here
 
 
+def test_a_link_to_a_folder_is_read_like_one(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "linked" / "inner").mkdir(parents=True)
+    (tmp_path / "linked" / "part").symlink_to(folder)
+    (tmp_path / "linked" / "inner" / "round").symlink_to(tmp_path / "linked")
+    shutil.copytree(folder, tmp_path / "copied" / "part")
+    one, other = (folder_config(tmp_path / name) for name in ("linked", "copied"))
+    assert texts_of(one, "train") == texts_of(other, "train") == list(sentences(60))
+    assert (
+        documents(one.dataset, "train", tmp_path).recipe == documents(other.dataset, "train", tmp_path).recipe
+    )
+
+
 def test_a_file_that_changes_between_its_digest_and_its_end_is_refused(folder: Path) -> None:
     """Or tokens of the new text would be kept under the digest of the old one."""
     config = folder_config(folder)

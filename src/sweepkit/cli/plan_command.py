@@ -8,6 +8,7 @@ from pathlib import Path
 from sweepkit.cli import running
 from sweepkit.code.levels import Code
 from sweepkit.plan import command_words
+from sweepkit.plan.command_files import is_source
 from sweepkit.plan.command_plan import CommandPlan, Program
 from sweepkit.printable import counted
 from sweepkit.report import drawing, terminal
@@ -67,7 +68,8 @@ def frozen_of(program: Program, code: Code | None) -> list[str]:
 
 
 def _inputs(program: Program) -> str:
-    found = "".join(f", {name} {digest}" for name, digest in program.inputs.items())
+    named = {name: digest for name, digest in program.named.items() if not is_source(Path(name))}
+    found = "".join(f", {name} {digest}" for name, digest in (named | program.inputs).items())
     return found or ", no inputs"
 
 

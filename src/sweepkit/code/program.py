@@ -25,8 +25,8 @@ from sweepkit.plan import command_files
 
 _PREFIX = "program_"
 _AS_IT_IS = ("--no-ext-diff", "--no-textconv", "--no-color", "--no-renames", "--full-index", "--binary")
-#: Bytes of a file that is no source, and of an input, up to which they are copied.
-_MOST_OF_A_FILE, _MOST_OF_AN_INPUT = 8 << 20, 256 << 20
+#: Bytes of a file that is no source, up to which it is copied.
+_MOST_OF_A_FILE = 8 << 20
 #: What a copy has no use for.
 _LEFT_OUT = (".git", "__pycache__")
 
@@ -125,7 +125,10 @@ def _kept(work: Path, trees: Path, links: dict[str, Path]) -> tuple[str, tuple[s
     except OSError:
         if not (trees / name).is_dir():  # it is there, or somebody else was first
             raise
-    return name, tuple(sorted(path for path in found if not any(part[0] == "." for part in Path(path).parts)))
+    outside = [path for path, target in found.items() if Path(target).is_absolute()]
+    return name, tuple(
+        sorted(path for path in outside if not any(part[0] == "." for part in Path(path).parts))
+    )
 
 
 def _of_ref(where: str, text: str, folder: Path) -> bytes:
@@ -152,41 +155,54 @@ def _copy(source: Path, work: Path, inputs: Sequence[str]) -> None:
     with contextlib.suppress(GitError):
         listed = set(git.lines(source, "ls-files", "--cached", "--others", "--exclude-standard"))
     own = [source / name for name in inputs if not Path(name).is_absolute() and (source / name).exists()]
-    large = [path for path in own if _size(path) > _MOST_OF_AN_INPUT]
+    linked = [path for path in own if _is_linked(path) or _size(path) > command_files.MOST]
     for path in command_files.files(source):
         is_kept = command_files.is_source(path) or (
             (listed is None or path.relative_to(source).as_posix() in listed)
+            and not any(map(_is_linked, path.parents[: len(path.relative_to(source).parts) - 1]))
             and path.stat().st_size <= _MOST_OF_A_FILE
         )
-        if is_kept and not any(path.is_relative_to(item) for item in large):
+        if is_kept and not any(path.is_relative_to(item) for item in linked):
             _bring(path, work / path.relative_to(source))
     for path in own:
-        if path not in large:
+        if path not in linked:
             _bring(path, work / path.relative_to(source))
 
 
 def _bring(path: Path, target: Path) -> None:
-    """A copy of a file or a folder; of a link what it points to, where that is a file."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if path.is_symlink() and path.is_dir():
+    """A copy of a file, or of all files in a folder; of links what they lead to, but of a linked folder."""
+    if _is_linked(path):
+        target.parent.mkdir(parents=True, exist_ok=True)
         target.symlink_to(path.resolve())
-    elif path.is_dir():
-        shutil.copytree(path, target, ignore_dangling_symlinks=True, dirs_exist_ok=True)
-    else:
-        shutil.copy2(path, target)
+        return
+    for file in command_files.everything(path) if path.is_dir() else [path]:
+        place = target / file.relative_to(path)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(file, place)
 
 
-def _live(source: Path, work: Path) -> dict[str, Path]:
-    """Path → where it is, of what a folder has and its copy has not."""
+def _is_linked(path: Path) -> bool:
+    """Whether it is a link to a folder."""
+    return path.is_symlink() and path.is_dir()
+
+
+def _live(source: Path, work: Path, above: tuple[str, ...] = ()) -> dict[str, Path]:
+    """Path → where it is, of what a folder has and its copy has not; a link to a folder it lies in stays one.
+
+    Args:
+        above: the folders that this one lies in, from the first on.
+    """
+    above = (*above, os.path.realpath(source))
     found: dict[str, Path] = {}
     for path in sorted(source.iterdir()):
         if path.name in _LEFT_OUT or Path(os.path.realpath(path)) == paths.results_dir():
             continue
-        copied = work / path.name
+        copied, real = work / path.name, os.path.realpath(path)
         if not copied.exists():
-            found[path.name] = path.absolute()
-        elif path.is_dir() and not path.is_symlink() and not copied.is_symlink():
-            found |= {f"{path.name}/{name}": place for name, place in _live(path, copied).items()}
+            is_round = path.is_dir() and real in above
+            found[path.name] = Path(*[".."] * above[::-1].index(real)) if is_round else path.absolute()
+        elif path.is_dir() and not copied.is_symlink():
+            found |= {f"{path.name}/{name}": place for name, place in _live(path, copied, above).items()}
     return found
 
 
@@ -195,8 +211,8 @@ def _content(folder: Path, inputs: Sequence[str]) -> object:
 
 
 def _size(path: Path) -> int:
-    every = path.rglob("*") if path.is_dir() else [path]
-    return sum(item.stat().st_size for item in every if item.is_file())
+    every = command_files.everything(path) if path.is_dir() else [path]
+    return sum(item.stat().st_size for item in every)
 
 
 def _apply(where: str, text: str, change: bytes, work: Path) -> None:

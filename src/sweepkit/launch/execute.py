@@ -288,11 +288,11 @@ def _data_problems(runs: Sequence[Run], prepare: Prepare) -> Iterator[tuple[list
     files are not those that they were planned with.
     """
     to_train = {run.run_id for run in runs if run.state != RunState.trained}
-    programs: dict[str, list[CommandPlan]] = {}
+    programs: dict[tuple[str, ...], list[CommandPlan]] = {}
     recipes: dict[str, list[RunPlan]] = {}
     for plan in (run.plan for run in runs):
         if isinstance(plan, CommandPlan):
-            programs.setdefault(plan.program.folder, []).append(plan)
+            programs.setdefault((plan.program.folder, *plan.program.named.values()), []).append(plan)
         else:
             recipes.setdefault(f"{text.recipe(plan)} {plan.tree}", []).append(plan)
     for same in programs.values():

@@ -1,13 +1,16 @@
 """The files that decide a command's numbers, by content: its program's, and its inputs.
 
 The program's are those in its folder that are written in a programming language, by the ends of their names;
-hidden folders, environments and results are none. Whatever else decides a number (data, configuration files,
-a tokenizer) is to be listed under ``inputs``, files or folders, and is digested whole.
+hidden folders, environments and results are none. A file or folder that a word of the command names, or a
+parameter's value, is digested too. Whatever else decides a number (data, a tokenizer) is to be listed under ``inputs``,
+files or folders, and is digested whole. A link to a folder is gone through like one.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -24,13 +27,22 @@ _SUFFIXES = (
 )  # fmt: skip
 _NOT_SOURCES = frozenset({"__pycache__", "node_modules", "site-packages", "wandb", "outputs"})
 _DIGITS = 16
+#: Bytes of a file that words name, and of an input, up to which it is digested unasked, and copied.
+MOST = 256 << 20
+#: Between the parts of a word.
+_PARTS = re.compile(r"""[\s=,:;'"]+""")
 
 
 def code(folder: Path) -> str:
-    """16 hex digits of the program's files in a folder. Raises ConfigError where there is no such folder."""
+    """16 hex digits of the program's files in a frozen copy, where what is still a link to a folder is live.
+
+    Raises:
+        ConfigError: there is no such folder.
+    """
     if not folder.is_dir():
         raise errors.invalid("folder", str(folder), "be a folder", "name the one that the command starts in")
-    return _digest(folder, filter(is_source, files(folder)))
+    own = _walk(folder, lambda inner: inner.is_symlink() or _is_apart(inner))
+    return _digest(folder, filter(is_source, own))
 
 
 def is_source(path: Path) -> bool:
@@ -44,8 +56,37 @@ def files(folder: Path) -> Iterator[Path]:
 
 
 def digest(folder: Path) -> str:
-    """16 hex digits of all files in a folder."""
-    return _digest(folder, _walk(folder, lambda _: False))
+    """16 hex digits of all files in a folder, and in none that a link leads to."""
+    return _digest(folder, _walk(folder, Path.is_symlink))
+
+
+def everything(folder: Path) -> Iterator[Path]:
+    """All files in a folder, in the order of their paths."""
+    return _walk(folder, _is_closed)
+
+
+def named(folder: Path, words: Iterable[str]) -> dict[str, str]:
+    """Name as written → digest of every file that a word is, or holds (``--config=a.yaml``), and of folders.
+
+    Not of large ones, nor of programs beside the folder (an interpreter), which are this machine's, nor of
+    folders beside it, or linked.
+    """
+    found: dict[str, str] = {}
+    for name in sorted({part for word in words for part in (word, *_PARTS.split(word)) if part}):
+        with contextlib.suppress(OSError, ValueError):  # a word that no path can be
+            files = _named(folder, name)
+            if files and sum(path.stat().st_size for path in files) <= MOST:
+                path = folder / name
+                found[name] = _digest(path if path.is_dir() else path.parent, files)
+    return found
+
+
+def _named(folder: Path, name: str) -> list[Path]:
+    path, is_beside = folder / name, Path(name).is_absolute()
+    if path.is_file():
+        return [] if is_beside and os.access(path, os.X_OK) else [path]
+    is_own = path.is_dir() and not (is_beside or path.is_symlink() or _is_apart(path))
+    return list(_walk(path, _is_apart)) if is_own and ".." not in path.parts and path != folder else []
 
 
 def inputs(folder: Path, names: Sequence[str]) -> dict[str, str]:
@@ -65,13 +106,13 @@ def check(program: Program) -> None:
     """
     folder = Path(program.folder)
     own = f"the program in {folder}"
-    now = {own: code(folder)} | inputs(folder, list(program.inputs))
-    for what, digest in ({own: program.code} | program.inputs).items():
-        if now[what] != digest:
+    now = {own: code(folder)} | inputs(folder, list(program.inputs)) | named(folder, program.named)
+    for what, digest in ({own: program.code} | program.inputs | program.named).items():
+        if now.get(what) != digest:
             raise DataError(
-                f"{what} has the digest {now[what]}, but must have {digest}, by which its runs are named: "
+                f"{what} has the digest {now.get(what)}, but must have {digest}, by which its runs are named: "
                 "files were edited, added or removed since they were planned; restore them, or give the "
-                "sweep file a new name, which makes them other runs"
+                "sweep file a new name, which makes them other runs (what a run writes belongs in {run_dir})"
             )
 
 
@@ -79,7 +120,7 @@ def _input(folder: Path, name: str) -> str:
     path = folder / name
     if not path.exists():
         raise errors.invalid("inputs", name, f"be a file or a folder, seen from {folder}", "correct the path")
-    return _digest(path, _walk(path, lambda _: False)) if path.is_dir() else _digest(path.parent, [path])
+    return _digest(path, everything(path)) if path.is_dir() else _digest(path.parent, [path])
 
 
 def _digest(folder: Path, files: Iterable[Path]) -> str:
@@ -89,9 +130,12 @@ def _digest(folder: Path, files: Iterable[Path]) -> str:
 
 def _walk(folder: Path, is_apart: Callable[[Path], bool]) -> Iterator[Path]:
     """Files below a folder, in the order of their paths."""
-    for place, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not is_apart(Path(place, name)))
-        yield from (path for name in sorted(files) if (path := Path(place, name)).is_file())
+    return (path for path in folder_text.walk(folder, is_apart) if path.is_file())
+
+
+def _is_closed(folder: Path) -> bool:
+    """Whether a folder is not ours to look into."""
+    return not os.access(folder, os.R_OK | os.X_OK) or folder.resolve() == paths.results_dir()
 
 
 def _is_apart(folder: Path) -> bool:
@@ -99,6 +143,6 @@ def _is_apart(folder: Path) -> bool:
     return (
         folder.name.startswith(".")
         or folder.name in _NOT_SOURCES
-        or (folder / "pyvenv.cfg").exists()
-        or folder.resolve() == paths.results_dir()
+        or _is_closed(folder)
+        or any((folder / name).exists() for name in ("pyvenv.cfg", "conda-meta"))
     )

@@ -52,6 +52,7 @@ class Program:
         folder: where it is started, absolute.
         code: digest of the program's files in that folder.
         inputs: path as written → digest of what is there.
+        named: the same of files that the words of this run name.
         metric: how its result is read.
         resume: whether it goes on by itself from what it has left in its folder.
         of: what its code was frozen of (a git ref, a patch, a folder); empty: it is the reference's.
@@ -62,6 +63,7 @@ class Program:
     code: str
     metric: MetricRead
     inputs: dict[str, str] = field(default_factory=dict)
+    named: dict[str, str] = field(default_factory=dict)
     resume: bool = False
     of: str = ""
 

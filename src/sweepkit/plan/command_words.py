@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from string import Formatter
 
 from sweepkit import errors
 from sweepkit.config.facts import spelled
-from sweepkit.plan.command_plan import CommandPlan, Program
+from sweepkit.plan.command_plan import CommandPlan, Program, Value
 
 #: Placeholders that every command has beside its parameters.
 SEED, RUN_DIR, RUN_ID = "seed", "run_dir", "run_id"
@@ -67,13 +67,21 @@ def check(command: Sequence[str], params: Collection[str], num_seeds: int) -> No
 def words(plan: CommandPlan, run_dir: Path) -> list[str]:
     """What is started: every placeholder filled in; ``run_dir`` is the run's own folder."""
     given = {SEED: str(plan.seed), RUN_DIR: str(run_dir), RUN_ID: plan.run_id}
-    values = {name: spelled(value) for name, value in plan.params.items()} | given
-    return [word.format_map(values) for word in plan.program.command]
+    return filled(plan.program.command, plan.params, given)
+
+
+def filled(
+    command: Sequence[str], params: Mapping[str, Value], given: Mapping[str, str] | None = None
+) -> list[str]:
+    """Words with the values of parameters in them; what is not given stays a placeholder."""
+    values = {name: f"{{{name}}}" for name in GIVEN}
+    values |= {name: spelled(value) for name, value in params.items()} | dict(given or {})
+    return [word.format_map(values) for word in command]
 
 
 def outside(program: Program) -> list[str]:
-    """Words of the command, and inputs, that are whole paths of something, which is not frozen."""
-    words = dict.fromkeys([*program.command[1:], *program.inputs])
+    """Words of the command, inputs and named files that are whole paths of something, which is not frozen."""
+    words = dict.fromkeys([*program.command[1:], *program.inputs, *program.named])
     return [word for word in words if Path(word).is_absolute() and Path(word).exists()]
 
 

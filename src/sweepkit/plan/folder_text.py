@@ -13,7 +13,7 @@ import hashlib
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,16 +75,41 @@ def text_files(path: str, field: str = "dataset.path") -> list[Path]:
     return [_whole(file) for file in found]
 
 
+def walk(
+    folder: Path, is_apart: Callable[[Path], bool], above: frozenset[str] | None = None
+) -> Iterator[Path]:
+    """All that is in a folder and is none, by names; a link to a folder is gone through like one.
+
+    Args:
+        is_apart: of a folder inside: whether it is left out.
+        above: folders that this one lies in, which a link in it may lead back to.
+    """
+    real = os.path.realpath(folder)
+    above = (frozenset(map(str, Path(real).parents)) if above is None else above) | {real}
+    with os.scandir(folder) as entries:
+        found = sorted(entries, key=lambda entry: entry.name)
+    for entry in found:
+        path = folder / entry.name
+        if not path.is_dir():
+            yield path
+        elif not is_apart(path) and os.path.realpath(path) not in above:
+            yield from walk(path, is_apart, above)
+
+
 def _walk(root: Path) -> list[Path]:
     """Files in a folder and in those inside, sorted; without what is hidden or only describes text."""
-    found = []
-    for inner, folders, names in os.walk(root):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found += [
-            Path(inner) / name
-            for name in names
-            if not name.startswith((".", "_")) and name.partition(".")[0].lower() not in _BESIDE
-        ]
+    try:
+        every = list(walk(root, lambda folder: folder.name.startswith(".")))
+    except PermissionError as error:
+        raise DataError(
+            f"{error.filename} cannot be read ({error.strerror}), but must be, for it lies in a text's "
+            "folder; correct its permissions, or move it away"
+        ) from error
+    found = [
+        file
+        for file in every
+        if not file.name.startswith((".", "_")) and file.name.partition(".")[0].lower() not in _BESIDE
+    ]
     return sorted(found, key=lambda file: file.relative_to(root).parts)
 
 

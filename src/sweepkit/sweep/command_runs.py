@@ -98,6 +98,8 @@ def plans(
         else:
             params[name] = _value(sweep.params, rung.name, name, value)
     program = _program(sweep, of)
+    named = command_files.named(Path(program.folder), command_words.filled(program.command, params))
+    program = dataclasses.replace(program, named=named)
     launcher = launcher_of(extra)
     return [_plan(program, params, seed, launcher, sweep.seeds_mean == SHARED) for seed in seeds]
 
@@ -136,7 +138,12 @@ def _plan(
 
 def _content(program: Program, how_read: bool = True) -> dict[str, Any]:
     """All of a program that is in the identity of its runs: not where it lies, nor whether it can resume."""
-    found = {"command": list(program.command), "code": program.code, "inputs": program.inputs}
+    found = {
+        "command": list(program.command),
+        "code": program.code,
+        "inputs": program.inputs,
+        "named": program.named,
+    }
     return found | ({"metric": dataclasses.asdict(program.metric)} if how_read else {})
 
 
