@@ -2,8 +2,8 @@
 
 The program's are those in its folder that are written in a programming language, by the ends of their names;
 hidden folders, environments and results are none. A file or folder that a word of the command names, or a
-parameter's value, is digested too. Whatever else decides a number (data, a tokenizer) is to be listed under ``inputs``,
-files or folders, and is digested whole. A link to a folder is gone through like one.
+parameter's value, is digested too. Whatever else decides a number (data, a tokenizer) is to be listed under
+``inputs``, files or folders, and is digested whole. A link to a folder is gone through like one.
 """
 
 from __future__ import annotations
@@ -110,9 +110,9 @@ def check(program: Program) -> None:
     for what, digest in ({own: program.code} | program.inputs | program.named).items():
         if now.get(what) != digest:
             raise DataError(
-                f"{what} has the digest {now.get(what)}, but must have {digest}, by which its runs are named: "
-                "files were edited, added or removed since they were planned; restore them, or give the "
-                "sweep file a new name, which makes them other runs (what a run writes belongs in {run_dir})"
+                f"{what} has the digest {now.get(what)}, but must have {digest}, by which its runs are "
+                "named: files were edited, added or removed since they were planned; restore them, or give "
+                "the sweep file a new name, which makes them other runs. What runs write belongs in {run_dir}"
             )
 
 
