@@ -77,6 +77,7 @@ class Heading:
     Attributes:
         compares: larger and smaller: sweeps whose largest effects are held beside each other.
         layouts: rows that were scored → the sweep that scored its variants on them.
+        scores: text that items are over → the sweep whose models were asked them.
         elsewhere: where it is shown by no sweep of this record, by what it is, or would be.
     """
 
@@ -86,6 +87,7 @@ class Heading:
     clock: Clock | None = None
     compares: dict[str, str] = field(default_factory=dict)
     layouts: dict[str, str] = field(default_factory=dict)
+    scores: dict[str, str] = field(default_factory=dict)
     elsewhere: str = ""
     note: str = ""
 
@@ -103,7 +105,8 @@ class Record:
 
     @property
     def sweeps(self) -> list[str]:
-        return list(dict.fromkeys(claim.sweep for claim in self.claims))
+        asked = [sweep for heading in self.headings for sweep in heading.scores.values()]
+        return list(dict.fromkeys([*(claim.sweep for claim in self.claims), *asked]))
 
 
 @dataclass(frozen=True)

@@ -1,17 +1,20 @@
 """Make the evaluation bundle that ships inside the package: items of our own over the embedded text.
 
     python scripts/make_core_bundle.py
+    python scripts/make_core_bundle.py --split probe --into sweeps/findings/neutral_items
 
 Three tasks, one of each kind, over sentences of the first 64 KiB of the validation text, without its
 encyclopedia (whose licence is its own): nobody trains on them, and no last rung holds that part back. An
 ending to be told from three of other sentences (``endings``), the beginning that an ending follows from
 (``beginnings``), the word that comes next (``next_word``). Everything is a function of the embedded corpus.
+The second line asks the same of the probe, a text of none of the sources: what datasets are compared by.
 
 Writes ``src/sweepkit/data/core``, laid out as bundles are (docs/core.md).
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import random
 import re
@@ -53,14 +56,14 @@ icl_tasks:
 CHANCE = "Eval Task,Random baseline\nendings,25\nbeginnings,50\nnext_word,0\n"
 
 
-def sentences() -> list[list[str]]:
+def sentences(split: str) -> list[list[str]]:
     """The words of every sentence that is neither short nor long, in the order of the text."""
     encyclopedia = set(
         pq.read_table(embedded.CORPUS / "encyclopedia.parquet", columns=["text"]).column("text").to_pylist()
     )
     found: list[list[str]] = []
     num_bytes = 0
-    for batch in embedded.files("validation", ())[0].batches():
+    for batch in embedded.files(split, ())[0].batches():
         for text in batch:
             num_bytes += len(text.encode())
             if num_bytes > TEXT_BYTES:
@@ -114,14 +117,25 @@ def next_words(every: list[list[str]], rng: random.Random) -> list[dict[str, Any
 
 def main() -> None:
     """Write the bundle."""
-    every, rng = chosen(sentences()), random.Random(SEED)
-    (OUTPUT / "eval_data").mkdir(parents=True, exist_ok=True)
-    (OUTPUT / "core.yaml").write_text(TASKS, encoding="utf-8")
-    (OUTPUT / "eval_meta_data.csv").write_text(CHANCE, encoding="utf-8")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--split", choices=("validation", "probe"), default="validation")
+    parser.add_argument("--into", type=Path, default=OUTPUT, metavar="DIR")
+    args = parser.parse_args()
+    for name, text in files(args.split).items():
+        path = args.into / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    print(f"{NUM_ITEMS} items a task in {args.into}")
+
+
+def files(split: str) -> dict[str, str]:
+    """What a bundle over the text of a split consists of: name → content."""
+    every, rng = chosen(sentences(split)), random.Random(SEED)
+    found = {"core.yaml": TASKS, "eval_meta_data.csv": CHANCE}
     for name, make in (("endings", endings), ("beginnings", beginnings), ("next_word", next_words)):
         lines = [json.dumps(item, ensure_ascii=False) + "\n" for item in make(every, rng)]
-        (OUTPUT / "eval_data" / f"{name}.jsonl").write_text("".join(lines), encoding="utf-8")
-    print(f"{len(every)} sentences, {NUM_ITEMS} items a task in {OUTPUT}")
+        found[f"eval_data/{name}.jsonl"] = "".join(lines)
+    return found
 
 
 if __name__ == "__main__":
