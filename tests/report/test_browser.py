@@ -141,6 +141,35 @@ def test_a_chart_answers_to_the_keyboard(seen: Browser) -> None:
     assert run and seen.do("document.activeElement.parentElement.open")
 
 
+def test_many_variants_can_be_told_apart(tmp_path: Path, chromium: Browser) -> None:
+    """By colour and dashes, with the same in the legend; what is pointed at stands out. Long names fit."""
+    cells = []
+    for place in range(18):
+        label = f"lr={'9' * 300 if place == 17 else place}" if place else "reference"
+        run = made_up.plan(variant_id=f"{place:012x}")
+        made_up.finish(tmp_path, run)
+        cells.append(made_up.cell(run, label))
+    made_up.freeze(tmp_path, "x", cells)
+    page = html.write("x", tmp_path)
+    for width in WIDTHS:
+        chromium.open(page, width)
+        chromium.place("document.querySelector('#curves figure')")
+        look = "[e.style.stroke, getComputedStyle(e).strokeDasharray].join()"
+        lines = chromium.do(f"{CHART}.visible.map(({{label, path: e}}) => [label, {look}])")
+        legend = f"[...{CHART}.buttons.querySelectorAll('[data-label]')]"
+        keys = chromium.do(
+            f"{legend}.map(b => (e => [b.dataset.label, {look}])(b.querySelector('path')))"
+        )
+        assert sorted(lines) == sorted(keys) and len({said for _, said in lines}) == 18
+        chromium.move(*chromium.place(f"{legend}[12]"))
+        seen = f"{CHART}.visible.map(l => [l.label, Number(getComputedStyle(l.path).opacity)])"
+        faint = dict(chromium.do(seen))
+        assert faint.pop(keys[12][0]) == 1 and faint.pop("reference") > max(faint.values())
+        chromium.do("document.querySelectorAll('details').forEach(d => { d.open = true; })")
+        inside = chromium.do("document.documentElement.scrollWidth")
+        assert inside <= width and chromium.errors == [] and chromium.requests == []
+
+
 def test_no_zoom_ends_in_numbers_that_are_none(seen: Browser) -> None:
     """Below the least number and above the largest a logarithmic axis would have ticks without end."""
     for is_log in ("false", "true"):

@@ -85,6 +85,14 @@ def test_a_line_has_the_numbers_of_its_run(length: int, every: int) -> None:
         )
 
 
+def test_32_variants_have_a_look_of_their_own() -> None:
+    names = ["reference", *map(str, range(33))]
+    looks = plots.looks(names)
+    assert len(set(looks.values())) == 33 and looks["32"] == looks["0"] != looks["8"]
+    for kind in ("line", "point"):
+        assert len({(it.colour, str(getattr(it, kind))) for it in looks.values()}) == 33
+
+
 def test_many_runs_stay_small() -> None:
     one = curve(400, 10)
     runs = pd.concat([one] * 320, ignore_index=True)

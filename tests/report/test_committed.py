@@ -69,6 +69,9 @@ def check_page(folder: Path) -> None:
     runs, curves = store.load(folder.name, folder.parent), store.curves(folder.name, folder.parent)
     complete = set(runs.loc[runs["state"] == "complete", "run_id"])
     assert complete <= set(curves.loc[curves["loss"].notna(), "run_id"])
+    spent = curves.sort_values("step").groupby("run_id")["flops"].last()  # of the step logged last
+    planned = runs.drop_duplicates("run_id").set_index("run_id")["total_flops"]
+    assert (spent.reindex(sorted(complete)) == planned.reindex(sorted(complete))).all()
     page = (folder / "README.md").read_text()
     effects = pd.read_csv(folder / "effects.csv")
     assert all(variant in page for variant in effects["variant"].unique())

@@ -186,7 +186,7 @@ def test_a_promotion_by_another_plan_is_said(promotion: Promotion, frozen: Froze
 
 def test_plots_are_valid_svg_that_follows_the_page_and_never_changes(frozen: Frozen, tmp_path: Path) -> None:
     effects = content.gather("demo", tmp_path).effects()
-    colour = plots.colours(["reference", *made_up.EFFECTS])
+    colour = plots.looks(["reference", *made_up.EFFECTS])
 
     def draw() -> list[str]:
         return [

@@ -69,10 +69,17 @@ def test_the_front_is_what_brute_force_finds(
     assert [row["trial"] for row in rows] == sorted(on_it, key=values.__getitem__)
     for row in rows:
         assert (row["val_bpb"], -row["tokens_per_s"]) == pytest.approx(values[row["trial"]])
-    _, picture, table = search_front.front(content.gather("s", tmp_path))
+    told = content.gather("s", tmp_path)
+    _, picture, table = search_front.front(told)
     shown = [tuple(row[1:]) for row in table.value.rows]
     assert shown == [(numbers.plain(row["val_bpb"]), numbers.plain(row["tokens_per_s"])) for row in rows]
-    assert "<svg" in picture.value
+    drawn = {line["label"]: line for line in picture.value.data["lines"]}
+    cell_of = {trial.number: trial.cells[0] for trial in trials.load(sweep.sweep_dir) if trial.cells}
+    named = {cell_of[number].variant for number in on_it}
+    assert set(drawn["on the front"]["names"]) == named and not named & set(drawn["beaten"]["names"])
+    assert set(drawn["on the front"]["runs"]) == {cell_of[number].plan.run_id for number in on_it}
+    at, height = drawn["the front"]["tokens_per_s"], drawn["the front"]["val_bpb"]
+    assert at == sorted(at, reverse=True) and height == sorted(height, reverse=True)  # fast and bad first
     told = study.load(sweep.sweep_dir)
     assert sorted(item.user_attrs[study.NUMBER] for item in told.best_trials) == sorted(on_it)
     for item in told.get_trials():

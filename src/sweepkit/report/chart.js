@@ -3,6 +3,7 @@
 "use strict";
 
 const shared = {chosen: [], hidden: new Set(), charts: new Set(), data: new Map()};
+const CROWD = 9;  // more than a colour each and the reference fade until one is pointed at
 const LEFT = 56, RIGHT = 10, TOP = 8, BOTTOM = 40, REACH = 40;
 
 function drawn(name, attributes, parent) {
@@ -12,7 +13,17 @@ function drawn(name, attributes, parent) {
   return element;
 }
 
-// What is embedded under an id: x and y (column → what it says), lines (label, detail, colour, run, columns).
+// Kinds of line, where colours come again; points of every other kind are square (what fits into a line's ends).
+const DASHES = ["", "9 4", "2 4", "12 4 2 4"];
+
+// A line's or point's own look: colour, dashes, square points.
+function looking(path, line) {
+  path.style.stroke = line.colour;
+  path.style.strokeDasharray = line.isDots ? "" : DASHES[line.style || 0];
+  path.classList.toggle("square", Boolean(line.isDots && line.style % 2));
+}
+
+// What is embedded under an id: x and y (column → what it says), lines (label, detail, colour, style, run, columns).
 function dataOf(id) {
   if (!shared.data.has(id)) shared.data.set(id, JSON.parse(document.getElementById(id).textContent));
   return shared.data.get(id);
@@ -31,7 +42,7 @@ function withMeans(lines, x, y) {
       });
     const most = Math.max(...[...at.values()].map(sum => sum.n));
     const known = [...at.values()].filter(sum => sum.n === most);
-    return {label, detail: "mean", colour: group[0].colour, isMean: true, done: true,
+    return {label, detail: "mean", colour: group[0].colour, style: group[0].style, isMean: true, done: true,
             [x]: known.map(sum => sum.x / sum.n), [y]: known.map(sum => sum.y / sum.n)};
   })];
 }
@@ -42,7 +53,7 @@ class Chart {
     const own = data.lines.find(line => line.run === run);
     const x = shared.chosen.find(name => name in data.x) || Object.keys(data.x)[0];
     Object.assign(this, {figure, x, y: Object.keys(data.y)[0], xs: data.x, ys: data.y,
-                         log: data.log || [], isLog: {x: Boolean(data.log?.includes(x)), y: false}, range: null, near: null, width: 0, guides: data.guides});
+                         log: data.log || [], isLog: {x: Boolean(data.log?.includes(x)), y: false}, range: null, near: null, width: 0, guides: data.guides, reference: data.reference});
     // a run's own chart: itself, and the reference with its seed
     this.lines = run ? data.lines.filter(line => line === own || (line.label === data.reference && line.detail === own?.detail)) : data.lines;
     this.hasMeans = data.means && !run;
@@ -91,20 +102,24 @@ class Chart {
 
   legend() {
     const bar = make("p", {className: "filter legend"});
-    const colours = new Map(this.lines.map(line => [line.label, line.colour]));
-    if (colours.size < 2) return bar;
+    const labels = new Map(this.lines.map(line => [line.label, line]));
+    if (labels.size < 2) return bar;
     const toggle = change => { change(); for (const chart of shared.charts) chart.draw({near: null}); };
-    for (const [label, colour] of colours) {
-      const button = make("button", {type: "button", title: "show or hide"}, label);
+    for (const [label, line] of labels) {
+      const button = make("button", {type: "button", title: `show or hide ${label}`}, label);
       button.dataset.label = label;
-      button.style.setProperty("--line-colour", colour);
+      const key = drawn("svg", {viewBox: "0 0 28 8", class: "key"});
+      looking(drawn("path", {d: line.isDots ? "M14 4h0" : "M1 4h26", class: line.isDots ? "dots" : "thick"}, key), line);
+      button.prepend(key);
       button.addEventListener("click", () => toggle(() => shared.hidden.delete(label) || shared.hidden.add(label)));
+      for (const [event, said] of [["pointerenter", label], ["focus", label], ["pointerleave", null], ["blur", null]])
+        button.addEventListener(event, () => this.pick(said));
       bar.append(button);
     }
-    if (colours.size > 3) {
+    if (labels.size > 3) {
       const all = make("button", {type: "button", className: "plain"}, "all"), none = make("button", {type: "button", className: "plain"}, "none");
-      all.addEventListener("click", () => toggle(() => colours.forEach((_, label) => shared.hidden.delete(label))));
-      none.addEventListener("click", () => toggle(() => colours.forEach((_, label) => shared.hidden.add(label))));
+      all.addEventListener("click", () => toggle(() => labels.forEach((_, label) => shared.hidden.delete(label))));
+      none.addEventListener("click", () => toggle(() => labels.forEach((_, label) => shared.hidden.add(label))));
       bar.append(all, none);
     }
     this.buttons = bar;
@@ -195,7 +210,8 @@ class Chart {
     drawn("text", {x: (area.left + area.right) / 2, y: area.bottom + 34, "text-anchor": "middle"}, grid).textContent = this.xs[this.x];
     const id = `clip-${[...shared.charts].indexOf(this)}`;
     drawn("rect", {x: area.left, y: area.top, width: area.right - area.left, height: area.bottom - area.top}, drawn("clipPath", {id}, svg));
-    const inside = drawn("g", {"clip-path": `url(#${id})`}, svg);
+    const isCrowded = new Set(lines.map(line => line.label)).size > CROWD;
+    const inside = this.inside = drawn("g", {"clip-path": `url(#${id})`, class: isCrowded ? "crowded" : ""}, svg);
     if (this.guides?.[this.y] !== undefined)
       drawn("line", {x1: area.left, x2: area.right, y1: y.at(this.guides[this.y]), y2: y.at(this.guides[this.y]), class: "guide"}, inside);
     const isMany = lines.some(line => line.isMean);
@@ -205,7 +221,8 @@ class Chart {
       const d = line.isDots ? at.map(place => `M${place}h0`).join("")
         : line.isSteps ? `M${at[0]}${line.places.slice(1).map(([a, b]) => `H${a.toFixed(1)}V${b.toFixed(1)}`).join("")}` : `M${at.join("L")}`;
       line.path = drawn("path", {d, class: line.isDots ? "dots" : isMany && !line.isMean ? "thin" : "thick"}, inside);
-      line.path.style.stroke = line.colour;
+      looking(line.path, line);
+      line.path.classList.toggle("base", line.label === this.reference);
       if (line.points.length === 1) line.path.setAttribute("d", `${line.path.getAttribute("d")}h0`);
     }
     const isBeyond = place => place[1] < area.top || place[1] > area.bottom;
@@ -216,19 +233,30 @@ class Chart {
     this.frame = drawn("rect", {class: "frame", visibility: "hidden"}, svg);
   }
 
+  // Bring the lines of a label out before all others; null: none.
+  pick(label) {
+    const isThere = label !== null && this.visible?.some(line => line.label === label);
+    this.inside?.classList.toggle("picked", Boolean(isThere));
+    for (const line of this.visible || [])
+      if (line.path?.classList.toggle("mine", Boolean(isThere) && line.label === label)) this.inside.append(line.path);
+    if (this.dot) this.inside?.append(this.dot);
+  }
+
   // Read the value of a point: {line (of `visible`), point}; none hides what was read.
   mark(near) {
     const line = near && this.visible.find(other => other.label === near.label && other.detail === near.detail);
-    const at = line ? line.points.findIndex(point => point[0] === near.point[0]) : -1;
+    const at = line ? line.points.findIndex(point => point[2] === near.point[2]) : -1;
     for (const other of this.visible) other.path?.classList.toggle("near", other === line);
-    this.near = at < 0 ? null : {label: line.label, detail: line.detail, run: line.run || line.runs?.[line.points[at][2]], point: line.points[at], index: at};
+    this.pick(at < 0 || line.isDots ? null : line.label);
+    const place = at < 0 ? 0 : line.points[at][2];
+    this.near = at < 0 ? null : {label: line.label, detail: line.detail, name: line.names?.[place], run: line.run || line.runs?.[place], point: line.points[at], index: at};
     if (this.dot) this.dot.setAttribute("visibility", at < 0 ? "hidden" : "visible");
     tip.hidden = at < 0;
     if (at < 0) return;
     const [px, py] = line.places[at];
     this.dot.setAttribute("cx", px); this.dot.setAttribute("cy", py); this.dot.style.fill = line.colour;
     const [vx, vy] = line.points[at];
-    const who = [line.label, line.detail, this.near.run].filter(Boolean).join(" · ");
+    const who = [line.label, line.detail, this.near.name, this.near.run].filter(Boolean).join(" · ");
     const box = this.svg.getBoundingClientRect();
     say(`${who}: ${short(vy, Math.abs(vy) / 1e5)} at ${short(vx)}`, box.left + px, box.top + py);
   }

@@ -3,9 +3,9 @@
 A chart is a dict:
 
     x, y       column → what the axis says; the first is shown first
-    lines      label (lines of one hide together), detail, colour, run (whose panel it opens), done (whether
-               it may set the scale), isDots (with runs, one a point), isSteps, and the columns, with None
-               for what is missing
+    lines      label (lines of one hide together), detail, colour and style (of dashes, of points), run (whose
+               panel it opens), done (whether it may set the scale), isDots (with runs and names, one a point),
+               isSteps, and the columns, with None for what is missing
     means      whether the lines of a label get one more, their mean
     guides     y column → where a dashed line is drawn
     reference  the label that stands beside a run in its own panel
@@ -23,7 +23,7 @@ import pandas as pd
 
 from sweepkit.analysis.diagnosis_case import Case
 from sweepkit.analysis.diagnosis_limits import LIMITS
-from sweepkit.report.plots import PALETTE
+from sweepkit.report.plots import Look, look
 from sweepkit.report.summary import COMPLETE
 from sweepkit.results.columns import REFERENCE
 
@@ -43,12 +43,12 @@ def drawn(curves: pd.DataFrame) -> set[str]:
     return set(curves.loc[curves["loss"].notna() | curves["val_bpb"].notna(), "run_id"])
 
 
-def learning(curves: pd.DataFrame, colour: dict[str, str], states: dict[str, str]) -> Chart:
+def learning(curves: pd.DataFrame, looks: dict[str, Look], states: dict[str, str]) -> Chart:
     """Losses of one rung against steps, time and FLOPs; the training loss as a running mean.
 
     Args:
         curves: rows of one rung of the curves table.
-        colour: variant → colour.
+        looks: variant → how it is drawn.
         states: run_id → state, as the runs table has it: a published curve knows none.
     """
     curves = curves[curves["loss"].notna() | curves["val_bpb"].notna()]
@@ -74,7 +74,7 @@ def learning(curves: pd.DataFrame, colour: dict[str, str], states: dict[str, str
             {
                 "label": str(first["variant"]),
                 "detail": f"seed {first['seed']}",
-                "colour": colour.get(str(first["variant"]), PALETTE[0]),
+                **looks.get(str(first["variant"]), look(0))._asdict(),
                 "run": str(first["run_id"]),
                 "done": states.get(first["run_id"]) == COMPLETE,
                 **{name: _column(values[kept]) for name, values in columns.items()},
@@ -93,7 +93,7 @@ def ratios(case: Case) -> Chart:
         {
             "label": role,
             "detail": "",
-            "colour": PALETTE[place % len(PALETTE)],
+            **look(place)._asdict(),
             "done": True,
             "step": [row.step for row in rows],
             **{what: _column(case.ratio(row, role, what) for row in rows) for what in _RATIOS},
@@ -107,23 +107,28 @@ def ratios(case: Case) -> Chart:
 def points(
     x: dict[str, str],
     y: dict[str, str],
-    dots: Iterable[tuple[str, str, pd.DataFrame]],
-    best: tuple[str, str, pd.DataFrame] | None = None,
+    dots: Iterable[tuple[str, Look, pd.DataFrame]],
+    best: tuple[str, Look, pd.DataFrame] | None = None,
     log: Iterable[str] = (),
 ) -> Chart:
     """Points that no line joins, each of which opens the panel of its run.
 
     Args:
-        dots: label, colour, and a frame with the columns of ``x``, ``y`` and ``run``.
+        dots: label, look, and a frame with the columns of ``x``, ``y`` and ``run``; ``name`` where a point is
+            called something.
         best: a line among them, in steps.
         log: columns of ``x`` that begin logarithmic.
     """
-    drawn = [(*it, {"isDots": True, "runs": it[2]["run"].tolist()}) for it in dots]
+    said = {"run": "runs", "name": "names"}
+    drawn: list[tuple[str, Look, pd.DataFrame, dict[str, Any]]] = [
+        (*it, {"isDots": True} | {said[name]: it[2][name].tolist() for name in said if name in it[2]})
+        for it in dots
+    ]
     drawn += [(*best, {"isSteps": True})] if best else []
     lines = [
-        {"label": label, "detail": "", "colour": colour, "done": True, **more}
+        {"label": label, "detail": "", **as_._asdict(), "done": True, **more}
         | {name: _column(frame[name]) for name in (*x, *y)}
-        for label, colour, frame, more in drawn
+        for label, as_, frame, more in drawn
     ]
     return {"x": x, "y": y, "lines": lines, "log": list(log)}
 

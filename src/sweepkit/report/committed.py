@@ -26,7 +26,7 @@ from sweepkit.results import export, store
 from sweepkit.sweep import frozen_head, frozen_lines, published_seal
 
 _FIGURE = "figure.svg"
-_CURVES = ("run_id", "variant", "rung", "seed", "step", "tokens", "train_time_s", "loss", "val_bpb")
+_CURVES = ("run_id", "variant", "rung", "seed", "step", "tokens", "train_time_s", "flops", "loss", "val_bpb")
 _LOSSES_A_RUN = 256
 _ENVIRONMENT = (
     "rung", "hardware", "device", "dtype", "num_threads", "concurrency", "compiled", "torch", "git_commit",
@@ -126,7 +126,7 @@ def _figure(content: Content) -> str:
     if len(rungs) > 1 and followed["depth"].nunique() > 1:
         above = set(followed.loc[followed["rung"] != rungs[0], "variant"])
         shown = followed[followed["variant"].isin(above)] if above else followed
-        return plots.transfer(shown, plots.colours(content.variants), content.decision)
+        return plots.transfer(shown, plots.looks(content.variants), content.decision)
     outcomes = {item.variant: item.outcome.value for item in content.verdicts}
     last = next((rung for rung in reversed(rungs) if len(content.judged(rung))), rungs[-1])
     return plots.forest(content.judged(last), content.rule_on(last), outcomes)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from sweepkit.report.plots import GREY, PALETTE, legend, svg_of
+from sweepkit.report.plots import GREY, Look, legend, look, short, svg_of
 from sweepkit.results.columns import REFERENCE
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ _TITLES = {"steps": "Steps", "wall_clock": "Wall-clock time", "flops": "Training
 
 
 def frontier(
-    points: pd.DataFrame, held: pd.DataFrame, losses: dict[str, float], colour: dict[str, str], metric: str
+    points: pd.DataFrame, held: pd.DataFrame, losses: dict[str, float], drawn: dict[str, Look], metric: str
 ) -> str:
     """Loss against cost (logarithmic) on every axis; below the reference's line is better.
 
@@ -26,7 +26,7 @@ def frontier(
         points: the reference's horizons, shortest first: variant, num_steps, loss.
         held: rows of one rung: variant, axis, cost_ratio.
         losses: variant -> mean loss.
-        colour: variant -> colour.
+        drawn: variant -> how it is drawn.
         metric: names the axis, with its unit.
     """
     own = float(points.loc[points["variant"] == REFERENCE, "num_steps"].iloc[0])
@@ -42,8 +42,8 @@ def frontier(
             axes.plot(costs, loss, "o", color=GREY, ms=6, label=REFERENCE)
             for row in held[held["axis"] == name].to_dict("records"):
                 variant = str(row["variant"])
-                shade = colour.get(variant, PALETTE[0])
-                axes.plot([row["cost_ratio"]], [losses[variant]], "D", color=shade, ms=6, label=variant)
+                as_, at = drawn.get(variant, look(0)), ([row["cost_ratio"]], [losses[variant]])
+                axes.plot(*at, as_.point, color=as_.colour, ms=6, label=short(variant))
             axes.set_xscale("log", base=2)
             low, high = axes.get_xlim()
             ticks = [

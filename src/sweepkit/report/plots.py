@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 _INK = "#010203"  # stands for currentColor until the SVG is written
 GREY = "#8a8a8a"
 PALETTE = ("#4c8ed9", "#e08a00", "#1f9e77", "#d6574f", "#b06fc9", "#8a8f2a", "#17a2b8", "#c2608f")
+#: From the ninth variant on colours come again, with these lines and points: 32 can be told apart.
+_LINES: tuple[Any, ...] = ("solid", (0, (5, 2)), (0, (1.2, 1.5)), (0, (7, 2, 1.5, 2)))
+_POINTS = ("o", "s", "D", "^")
 OUTCOME_COLOURS = {
     "adopt": "#1f9e77", "promote": "#1f9e77", "reject": "#d6574f", "inconclusive": "#e08a00",
 }  # fmt: skip
@@ -52,10 +56,30 @@ _STYLE: dict[Any, Any] = {
 }
 
 
-def colours(variants: Sequence[str]) -> dict[str, str]:
-    """One colour a variant; the reference is grey. More variants than colours share them."""
+class Look(NamedTuple):
+    """How a variant is drawn: its colour, and which of four kinds of line and point has it."""
+
+    colour: str
+    style: int = 0
+
+    @property
+    def line(self) -> Any:
+        return _LINES[self.style]
+
+    @property
+    def point(self) -> str:
+        return _POINTS[self.style]
+
+
+def look(place: int) -> Look:
+    """How the line at a place of many is drawn; they repeat after 32."""
+    return Look(PALETTE[place % len(PALETTE)], place // len(PALETTE) % len(_LINES))
+
+
+def looks(variants: Sequence[str]) -> dict[str, Look]:
+    """How every variant is drawn; the reference is grey."""
     others = [variant for variant in dict.fromkeys(variants) if variant != REFERENCE]
-    return {REFERENCE: GREY} | {name: PALETTE[place % len(PALETTE)] for place, name in enumerate(others)}
+    return {REFERENCE: Look(GREY)} | {name: look(place) for place, name in enumerate(others)}
 
 
 def forest(effects: pd.DataFrame, rule: DecisionRule, outcomes: dict[str, str]) -> str:
@@ -74,9 +98,9 @@ def forest(effects: pd.DataFrame, rule: DecisionRule, outcomes: dict[str, str]) 
         axes.axvline(0, color=_INK, lw=0.8)
         for place, row in enumerate(effects.to_dict("records")):
             colour = OUTCOME_COLOURS.get(outcomes.get(str(row["variant"]), ""), PALETTE[0])
-            _interval(axes, row, place, colour, horizontal=True)
+            _interval(axes, row, place, Look(colour), horizontal=True)
         _bounded(axes, effects, list(range(len(effects))), horizontal=True)
-        axes.set_yticks(range(len(effects)), [str(name) for name in effects["variant"]])
+        axes.set_yticks(range(len(effects)), [short(str(name)) for name in effects["variant"]])
         axes.set_ylim(len(effects) - 0.5, -0.5)
         side = "right" if rule.is_higher_better else "left"
         axes.set_xlabel(f"{change_in_words(rule)} against the reference ({side} is better)")
@@ -85,17 +109,22 @@ def forest(effects: pd.DataFrame, rule: DecisionRule, outcomes: dict[str, str]) 
     return svg_of(draw, "forest", (9.6, 1.1 + 0.36 * max(len(effects), 2)))
 
 
+def short(name: str) -> str:
+    """A name that leaves room for a picture: beginning and end of a long one."""
+    return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 21]}…{name[-20:]}"
+
+
 def change_in_words(rule: DecisionRule) -> str:
     """What an axis of effects shows: ``change in val_bpb, bits/byte``."""
     return f"change in {rule.metric}" + (f", {rule.unit_in_words}" if rule.unit_in_words else "")
 
 
-def transfer(effects: pd.DataFrame, colour: dict[str, str], rule: DecisionRule) -> str:
+def transfer(effects: pd.DataFrame, drawn: dict[str, Look], rule: DecisionRule) -> str:
     """The effect of each variant against depth: what grows, what fades, what turns round.
 
     Args:
         effects: variant, depth, effect, low, high over all rungs.
-        colour: variant -> colour.
+        drawn: variant -> how it is drawn.
         rule: its metric names the axis.
     """
     variants = list(dict.fromkeys(effects["variant"]))
@@ -111,12 +140,14 @@ def transfer(effects: pd.DataFrame, colour: dict[str, str], rule: DecisionRule) 
             )
             shift = 0.06 * (place - (len(variants) - 1) / 2)  # side by side, so that intervals do not hide
             at = [depths.index(int(depth)) + shift for depth in rows["depth"]]
+            as_ = drawn.get(variant, look(0))
             axes.plot(
-                at, _floats(rows["effect"]), color=colour.get(variant, PALETTE[0]), lw=1.6, label=str(variant)
-            )
+                at, _floats(rows["effect"]), color=as_.colour, ls=as_.line, lw=1.6, marker=as_.point, ms=6,
+                label=short(str(variant)),
+            )  # fmt: skip
             places |= dict(zip(rows.index, at, strict=True))
             for x, row in zip(at, rows.to_dict("records"), strict=True):
-                _interval(axes, row, x, colour.get(variant, PALETTE[0]), horizontal=False)
+                _interval(axes, row, x, as_, horizontal=False)
         _bounded(axes, effects.loc[list(places)], list(places.values()), horizontal=False)
         axes.set_xticks(range(len(depths)), [f"d{depth}" for depth in depths])
         axes.set_xlim(-0.5, len(depths) - 0.5)
@@ -128,6 +159,7 @@ def transfer(effects: pd.DataFrame, colour: dict[str, str], rule: DecisionRule) 
     return svg_of(draw, "transfer", (9.6, 3.8))
 
 
+_LONGEST = 64  # characters of a name
 _NAMED = 16  # names in a legend
 _OUTLYING = 8
 #: Begins the id of a part of a picture that has words; the page has them as an attribute of their own.
@@ -142,7 +174,10 @@ def svg_of(draw: Any, name: str, size: tuple[float, float]) -> str:
         figure = Figure(figsize=size, layout="constrained")
         draw(figure)
         buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+        with warnings.catch_warnings():
+            # text stays text, so a page's own fonts draw what matplotlib's lack
+            warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font")
+            figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :].replace(_INK, "currentColor")
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
@@ -158,7 +193,7 @@ def says(drawn: Artist, text: str) -> None:
     drawn.set_gid(f"{_SAYS}{text}")
 
 
-def _interval(axes: Axes, row: dict[Any, Any], place: float, colour: str, *, horizontal: bool) -> None:
+def _interval(axes: Axes, row: dict[Any, Any], place: float, drawn: Look, *, horizontal: bool) -> None:
     """A dot with its interval; the dot alone where there is no interval."""
     if numbers.is_missing(row["effect"]):
         return
@@ -168,10 +203,10 @@ def _interval(axes: Axes, row: dict[Any, Any], place: float, colour: str, *, hor
     if has_ends:
         ends = [(float(row["low"]), place), (float(row["high"]), place)]
         xs, ys = zip(*(ends if horizontal else [end[::-1] for end in ends]), strict=True)
-        (line,) = axes.plot(xs, ys, color=colour, lw=2.2, alpha=0.75, solid_capstyle="round")
+        (line,) = axes.plot(xs, ys, color=drawn.colour, lw=2.2, alpha=0.75, solid_capstyle="round")
         says(line, words)
     x, y = (float(row["effect"]), place) if horizontal else (place, float(row["effect"]))
-    (dot,) = axes.plot([x], [y], color=colour, marker="o", ms=6)
+    (dot,) = axes.plot([x], [y], color=drawn.colour, marker=drawn.point, ms=6)
     says(dot, words)
 
 
@@ -221,7 +256,7 @@ def legend(figure: Figure, axes: Axes) -> None:
     from matplotlib.lines import Line2D
 
     handles, labels = axes.get_legend_handles_labels()
-    if (left := len(labels) - _NAMED) > 0:  # colours repeat by then, and names would leave no room for lines
+    if (left := len(labels) - _NAMED) > 0:  # more names would leave no room for lines
         handles = [*handles[:_NAMED], Line2D([], [], linestyle="none")]
         labels = [*labels[:_NAMED], f"and {left} more"]
     for columns in range(min(4, len(labels)), 0, -1):

@@ -14,7 +14,7 @@ from sweepkit.analysis.laws.optima import Optimum
 from sweepkit.analysis.laws.parabolas import AXES
 from sweepkit.analysis.laws.power_law import Law
 from sweepkit.report import sheets_laws
-from sweepkit.report.plots import GREY, PALETTE, legend, svg_of
+from sweepkit.report.plots import GREY, PALETTE, legend, look, svg_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -201,19 +201,19 @@ def _isoflop(sizes: ComputeOptimal) -> str:
         _logarithmic(axes, "x", sizes.params_N.tolist())
         tops: list[float] = []
         for place, item in enumerate(sizes.budgets):
-            colour = PALETTE[place % len(PALETTE)]
+            as_ = look(place)
             rows = [
                 (level.value, level.loss, level.fitted)
                 for level in item.best.levels
                 if level.fitted is not None and level.loss is not None
             ]
             x, loss, line = ([row[place] for row in rows] for place in range(3))
-            axes.plot(x, loss, "o", color=colour, ms=4, label=f"{item.flops:.2g} FLOPs")
-            axes.plot(x, line, color=colour, lw=1.2)
+            axes.plot(x, loss, as_.point, color=as_.colour, ms=4, label=f"{item.flops:.2g} FLOPs")
+            axes.plot(x, line, color=as_.colour, ls=as_.line, lw=1.2)
             tops += loss
             size = np.array(item.surface_params)
             there = float(sizes.surface.at(size, item.flops / sizes.flops_per_param_token / size))
-            axes.plot([item.surface_params], [there], "x", color=colour, ms=7)
+            axes.plot([item.surface_params], [there], "x", color=as_.colour, ms=7)
         if tops:
             axes.set_ylim(min(tops) * 0.99, max(tops) * 1.01)
         axes.set_xlabel(f"{sizes.counting} (N)")

@@ -32,10 +32,10 @@ _TOLD: dict[str, tuple[str, Callable[[Any], str]]] = {
 
 def curves(content: Content) -> list[Block]:
     """A chart each rung."""
-    colour, parts = plots.colours(content.variants), []
+    looks, parts = plots.looks(content.variants), []
     states = {str(run_id): str(state) for run_id, state in content.runs[["run_id", "state"]].to_numpy()}
     for rung in content.rungs:
-        data = chart_data.learning(content.curves[content.curves["rung"] == rung], colour, states)
+        data = chart_data.learning(content.curves[content.curves["rung"] == rung], looks, states)
         if data["lines"]:
             parts += [Block("title", rung), Block("chart", Drawn(f"curves-{rung}", data))]
     intro = (

@@ -1,22 +1,17 @@
-"""The front of a search with two objectives: what no other point beats in both, as a table and a picture."""
+"""The front of a search with two objectives: what no other point beats in both, as a chart and a table."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pandas as pd
-from markupsafe import Markup
 
-from sweepkit.report import numbers
+from sweepkit.report import chart_data, numbers, search_tried
 from sweepkit.report.content import Content
-from sweepkit.report.page_block import Block
-from sweepkit.report.plots import GREY, PALETTE, svg_of
+from sweepkit.report.page_block import Block, Drawn
+from sweepkit.report.plots import GREY, Look, look
 from sweepkit.report.sheet import Sheet
 from sweepkit.report.summary import COMPLETE
+from sweepkit.sweep import metric as metrics
 from sweepkit.sweep import trials
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 
 def front(content: Content) -> list[Block]:
@@ -39,7 +34,7 @@ def front(content: Content) -> list[Block]:
     )
     return [
         Block("soft", intro),
-        Block("figure", Markup(_picture(found, best, names))),
+        Block("chart", Drawn("front", _chart(found, names, spec.second_sign, content))),
         Block("table", sheet),
     ]
 
@@ -59,13 +54,15 @@ def beaten_by_none(costs: pd.DataFrame) -> list[bool]:
     return [not bool(((values <= row).all(axis=1) & (values < row).any(axis=1)).any()) for row in values]
 
 
-def _picture(found: pd.DataFrame, best: pd.DataFrame, names: list[str]) -> str:
-    def draw(figure: Figure) -> None:
-        axes = figure.subplots()
-        others = found[~found["on it"]]
-        axes.plot(others[names[1]], others[names[0]], "o", color=GREY, ms=4)
-        axes.plot(best[names[1]], best[names[0]], "o-", color=PALETTE[0], ms=6, lw=1.2)
-        axes.set_xlabel(names[1])
-        axes.set_ylabel(names[0])
-
-    return svg_of(draw, "front", (7.2, 3.8))
+def _chart(found: pd.DataFrame, names: list[str], second_sign: int, content: Content) -> chart_data.Chart:
+    """The first objective against the second: what is beaten, what is not, and the line that bounds both."""
+    cells = [cell for trial in trials.load(content.sweep_dir) for cell in trial.cells]
+    run_of = {cell.variant: cell.plan.run_id for cell in reversed(cells)}
+    points = found.assign(run=found["variant"].map(run_of), name=found["variant"])
+    # from the best of the second objective on: the first stays what it is up to the next point
+    best = points[points["on it"]].sort_values(names[1], ascending=second_sign > 0)
+    second = metrics.known(names[1])
+    x = {names[1]: ", ".join(filter(None, (names[1], second.unit if second else "")))}
+    y = {names[0]: search_tried.in_unit(content.decision)}
+    dots = [("beaten", Look(GREY), points[~points["on it"]]), ("on the front", look(0)._replace(style=1), best)]
+    return chart_data.points(x, y, [it for it in dots if len(it[2])], best=("the front", look(0), best))

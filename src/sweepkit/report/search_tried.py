@@ -14,11 +14,12 @@ from sweepkit.printable import counted
 from sweepkit.report import chart_data, numbers
 from sweepkit.report.content import Content
 from sweepkit.report.page_block import Block, Drawn
-from sweepkit.report.plots import PALETTE
+from sweepkit.report.plots import look
 from sweepkit.report.sheet import Mark, Sheet
 from sweepkit.report.summary import COMPLETE
 from sweepkit.results.columns import PLANNED
 from sweepkit.sweep import trials
+from sweepkit.sweep.decision import DecisionRule
 from sweepkit.sweep.search_space import Choices, Interval, Parameter
 from sweepkit.sweep.search_spec import SearchSpec
 
@@ -97,8 +98,8 @@ def _history(done: pd.DataFrame, content: Content) -> chart_data.Chart:
     """Every complete trial, and the best value so far."""
     sign = content.decision.sign
     best = done.assign(value=(done["value"] * sign).cummin() * sign)
-    x, y = {"trial": "trial"}, {"value": _unit(content)}
-    return chart_data.points(x, y, [("trials", PALETTE[0], done)], best=("best so far", PALETTE[2], best))
+    x, y = {"trial": "trial"}, {"value": in_unit(content.decision)}
+    return chart_data.points(x, y, [("trials", look(0), done)], best=("best so far", look(2), best))
 
 
 def _importances(content: Content) -> list[Block]:
@@ -123,8 +124,8 @@ def _slices(content: Content, spec: SearchSpec, done: pd.DataFrame) -> list[Bloc
     blocks = []
     if along:
         log = [name for name, it in spec.space.items() if isinstance(it, Interval) and it.log]
-        drawn = [("trials", PALETTE[0], done), ("best", PALETTE[2], _first(done, content))]
-        data = chart_data.points(along, {"value": _unit(content)}, drawn, log=log)
+        drawn = [("trials", look(0), done), ("best", look(2)._replace(style=1), _first(done, content))]
+        data = chart_data.points(along, {"value": in_unit(content.decision)}, drawn, log=log)
         blocks += [
             Block("title", "Along each field"),
             Block("chart", Drawn("slices", data), "x chooses the field."),
@@ -159,5 +160,6 @@ def _all_trials(found: pd.DataFrame, metric: str, spec: SearchSpec) -> Block:
     return Block("fold", f"All {len(found)} trials", [Block("table", sheet)])
 
 
-def _unit(content: Content) -> str:
-    return ", ".join(filter(None, (content.decision.metric, content.decision.unit_in_words)))
+def in_unit(rule: DecisionRule) -> str:
+    """The metric with its unit, as an axis names it."""
+    return ", ".join(filter(None, (rule.metric, rule.unit_in_words)))

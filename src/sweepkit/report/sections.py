@@ -209,7 +209,7 @@ def transfer(content: Content) -> list[Block]:
     # a variant measured on one rung has nothing to tell here, and a cliff would flatten all others
     climbed = measured[measured.groupby("variant")["depth"].transform("nunique") > 1]
     if not climbed.empty:
-        svg = plots.transfer(climbed, plots.colours(content.variants), content.decision)
+        svg = plots.transfer(climbed, plots.looks(content.variants), content.decision)
         caption = (
             f"{content.decision.metric} of variants that were measured on two rungs or more. An effect that "
             "keeps its size and sign to the right transfers; one that meets the zero line fades."
@@ -246,14 +246,14 @@ def at_equal_cost(content: Content) -> list[Block]:
     drawn = held[held["axis"].notna()]
     if drawn.empty:
         return []
-    colour, parts = plots.colours(content.variants), []
+    looks, parts = plots.looks(content.variants), []
     for rung in dict.fromkeys(drawn["rung"]):
         metric = content.rule_on(rung).metric
         done = findings.complete(content, rung)
         losses = {str(name): float(value) for name, value in done.groupby("variant")[metric].mean().items()}
         label = ", ".join(filter(None, (metric, content.rule_on(rung).unit_in_words)))
         points, here = frontier.points(done, metric), drawn[drawn["rung"] == rung]
-        parts += _pictured(rung, plot_frontier.frontier(points, here, losses, colour, label))
+        parts += _pictured(rung, plot_frontier.frontier(points, here, losses, looks, label))
     intro = (
         "The grey line is what the reference reaches when it is trained for longer or shorter; a variant "
         "below it is better than the reference at that cost."

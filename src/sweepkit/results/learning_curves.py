@@ -30,7 +30,7 @@ def rows(frame: pd.DataFrame, results_dir: Path) -> pd.DataFrame:
         run = RunDir.of(results_dir, str(cell["run_id"]))
         identity = {name: cell[name] for name in _RUN_COLUMNS}
         table += [identity | _row(metrics, cell) for metrics in run.metrics()]
-    return pd.DataFrame(table)
+    return with_costs(pd.DataFrame(table), frame)
 
 
 def _row(metrics: Row, cell: Row) -> Row:
@@ -42,9 +42,22 @@ def _row(metrics: Row, cell: Row) -> Row:
     }
     if not pd.isna(cell["evaluated_apart"]):  # what was logged on the way is of another text
         row = {name: value for name, value in row.items() if not asked.is_loss(name)}
-    # ``step`` counts finished steps, so what was spent follows from it where it was not logged
-    if "tokens" not in row and not pd.isna(cell["total_batch_size"]):
-        row["tokens"] = row["step"] * cell["total_batch_size"]
-    if "flops" not in row and "tokens" in row and not pd.isna(cell["flops_per_token"]):
-        row["flops"] = float(row["tokens"]) * float(cell["flops_per_token"])
     return row
+
+
+def with_costs(curves: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+    """Curves with tokens and FLOPs so far where they were not logged, or not published.
+
+    ``step`` counts finished steps, so that both follow from what a run's plan says of one.
+
+    Args:
+        runs: the runs table of these curves.
+    """
+    if curves.empty:
+        return curves
+    found, by_run = curves.copy(), runs.drop_duplicates("run_id").set_index("run_id")
+    for name, times, of in (("tokens", "total_batch_size", "step"), ("flops", "flops_per_token", "tokens")):
+        if times in by_run and of in found:
+            made = found["run_id"].map(by_run[times]).astype("Float64") * found[of].astype("Float64")
+            found[name] = found[name].astype("Float64").fillna(made) if name in found else made
+    return found

@@ -141,10 +141,12 @@ def curves(
         runs: the runs table, where it is there already.
     """
     results = _folder(results_dir)
+    runs = load(sweep, results) if runs is None else runs
     if sweep is not None and (published := results / sweep / published_seal.CURVES).is_file():
         published_seal.check(published.parent)
-        return typed(pd.read_parquet(published), columns.CURVE_COLUMNS)
-    rows = learning_curves.rows(load(sweep, results) if runs is None else runs, results)
+        rows = learning_curves.with_costs(pd.read_parquet(published), runs)
+    else:
+        rows = learning_curves.rows(runs, results)
     return typed(rows, columns.CURVE_COLUMNS)
 
 
