@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Literal
 
 import pandas as pd
+from finding_scores import scored_on, scores
 from scipy import stats
 
 from sweepkit import fsio
@@ -29,7 +30,6 @@ from sweepkit.config import paths, typed, yaml_words
 from sweepkit.promotion.verdict_record import Promotion, Verdict
 from sweepkit.report import committed, markdown, numbers
 from sweepkit.report.sheet import Sheet
-from sweepkit.results import store
 from sweepkit.sweep import published_seal
 
 ROOT = Path(__file__).parents[1]
@@ -77,7 +77,7 @@ class Heading:
     Attributes:
         compares: larger and smaller: sweeps whose largest effects are held beside each other.
         layouts: rows that were scored → the sweep that scored its variants on them.
-        scores: text that items are over → the sweep whose models were asked them.
+        scores: the sweep whose models were asked items.
         elsewhere: where it is shown by no sweep of this record, by what it is, or would be.
     """
 
@@ -87,7 +87,7 @@ class Heading:
     clock: Clock | None = None
     compares: dict[str, str] = field(default_factory=dict)
     layouts: dict[str, str] = field(default_factory=dict)
-    scores: dict[str, str] = field(default_factory=dict)
+    scores: str = ""
     elsewhere: str = ""
     note: str = ""
 
@@ -105,8 +105,7 @@ class Record:
 
     @property
     def sweeps(self) -> list[str]:
-        asked = [sweep for heading in self.headings for sweep in heading.scores.values()]
-        return list(dict.fromkeys([*(claim.sweep for claim in self.claims), *asked]))
+        return list(dict.fromkeys(claim.sweep for claim in self.claims))
 
 
 @dataclass(frozen=True)
@@ -242,12 +241,13 @@ def page(record: Record, folder: Path) -> str:
     parts = ["# Findings", " ".join(INTRODUCTION.format(confidence=f"{1 - record.alpha:.0%}").split())]
     for number, heading in enumerate(record.headings, start=1):
         parts += [f"## {number}. {heading.title}", f"Published: {heading.published}"]
-        parts += _section(heading, [by_claim[id(claim)] for claim in heading.claims], folder)
+        mine = [by_claim[id(claim)] for claim in heading.claims]
+        parts += _section(heading, mine, folder, record.alpha)
     parts += ["## Published experiments", _experiments(record, by_claim)]
     return "\n\n".join(parts) + "\n"
 
 
-def _section(heading: Heading, found: Sequence[Finding], folder: Path) -> list[str]:
+def _section(heading: Heading, found: Sequence[Finding], folder: Path, alpha: float) -> list[str]:
     parts = []
     if found:
         sheet = Sheet(("claim", "published", ">effect", ">interval", ">p", ">n", "sweep", "found"))
@@ -275,7 +275,9 @@ def _section(heading: Heading, found: Sequence[Finding], folder: Path) -> list[s
     if heading.compares:
         parts.append(_compared(heading.compares, folder))
     if heading.layouts:
-        parts.append(_scored_on(heading.layouts, folder))
+        parts.append(scored_on(heading.layouts, folder))
+    if heading.scores:
+        parts.append(scores(heading.scores, folder, alpha))
     return [*parts, *filter(None, (heading.elsewhere, heading.note))]
 
 
@@ -331,21 +333,6 @@ def _compared(compares: Mapping[str, str], folder: Path) -> str:
         f"largest of a change of architecture or optimizer ({others}: {numbers.change(other)}, on the usual "
         "one)."
     )
-
-
-def _scored_on(layouts: Mapping[str, str], folder: Path) -> str:
-    """Mean loss of what each variant trained, by the rows it was scored on."""
-    means: dict[str, dict[str, str]] = {}
-    for rows, sweep in layouts.items():
-        if not (folder / sweep).is_dir():
-            return f"Not run yet: {sweep}."
-        losses = store.load(str(folder / sweep)).groupby("variant")["val_bpb"]
-        for variant, mean in losses.mean().items():
-            means.setdefault(str(variant), {})[rows] = numbers.bpb(mean)
-    sheet = Sheet(("trained on", *(f">{rows} rows" for rows in layouts)))
-    for variant, found in means.items():
-        sheet.add(variant, *(found.get(rows, "") for rows in layouts))
-    return f"Mean val_bpb on the same text, by the rows that are scored:\n\n{markdown.table(sheet)}"
 
 
 if __name__ == "__main__":

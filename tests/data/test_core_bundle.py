@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+import from_scripts
 import sweepkit
 from sweepkit import fsio
 from sweepkit.config.compose import compose
@@ -23,6 +24,18 @@ from sweepkit.plan.build import build
 from sweepkit.report import findings
 
 OWN = Path(sweepkit.__file__).parent / "data" / "core"
+
+
+@pytest.mark.parametrize(
+    ("split", "folder"),
+    [("validation", OWN), ("probe", Path(__file__).parents[2] / "sweeps" / "findings" / "neutral_items")],
+)
+def test_our_own_bundles_are_what_the_script_makes(split: str, folder: Path) -> None:
+    made = from_scripts.script("make_core_bundle").files(split)
+    assert made == {name: (folder / name).read_text() for name in made}
+    loaded = core_items.load(config(folder))
+    assert loaded is not None and not loaded.is_whole, "items of our own are no CORE"
+    assert [len(asked.items) for asked in loaded.tasks] == [80, 80, 80]
 
 
 @pytest.fixture

@@ -157,9 +157,7 @@ def test_many_variants_can_be_told_apart(tmp_path: Path, chromium: Browser) -> N
         look = "[e.style.stroke, getComputedStyle(e).strokeDasharray].join()"
         lines = chromium.do(f"{CHART}.visible.map(({{label, path: e}}) => [label, {look}])")
         legend = f"[...{CHART}.buttons.querySelectorAll('[data-label]')]"
-        keys = chromium.do(
-            f"{legend}.map(b => (e => [b.dataset.label, {look}])(b.querySelector('path')))"
-        )
+        keys = chromium.do(f"{legend}.map(b => (e => [b.dataset.label, {look}])(b.querySelector('path')))")
         assert sorted(lines) == sorted(keys) and len({said for _, said in lines}) == 18
         chromium.move(*chromium.place(f"{legend}[12]"))
         seen = f"{CHART}.visible.map(l => [l.label, Number(getComputedStyle(l.path).opacity)])"

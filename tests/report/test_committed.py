@@ -106,9 +106,9 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
 
 
 def other(path: Path) -> bytes:
-    """The content of the same file of another published sweep."""
+    """The content of the same file of another published sweep, or of another file where only one has it."""
     mine = path.read_bytes()
-    found = (folder / path.name for folder in FOLDERS)
+    found = [folder / name for name in (path.name, "effects.csv") for folder in FOLDERS]
     return next(data for at in found if at.is_file() and (data := at.read_bytes()) != mine)
 
 
@@ -139,7 +139,9 @@ def test_every_file_of_a_committed_folder_is_refused_by_name_where_it_is_damaged
         read()
 
 
-@pytest.mark.parametrize("stray", ["calibration.json", "amendment-1.json", "trials.jsonl", "plan.jsonl"])
+@pytest.mark.parametrize(
+    "stray", ["calibration.json", "amendment-1.json", "trials.jsonl", "plan.jsonl", "tasks.csv"]
+)
 def test_a_file_that_was_put_beside_is_refused_by_name(stray: str, tmp_path: Path) -> None:
     mine = tmp_path / "tune_mini"
     shutil.copytree(PUBLISHED / "tune_mini", mine)

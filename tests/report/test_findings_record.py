@@ -25,6 +25,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
+    from_scripts.script("finding_scores")  # which it imports
     return from_scripts.script("findings")
 
 
@@ -132,3 +133,26 @@ def test_the_figures_in_the_readme_are_those_of_the_page(script: ModuleType) -> 
         for number, value in zip(shown, (item.effect, item.low, item.high), strict=True):
             digits = len(number.partition(".")[2])
             assert number == f"{value:+.{digits}f}".replace("-", "−"), (says, number, value)
+
+
+def test_an_interval_of_a_score_is_over_seeds_and_items(script: ModuleType) -> None:
+    """Of either alone it is the textbook's; the table's scores are the means of the committed runs."""
+    scores = from_scripts.script("finding_scores")
+    rng = np.random.default_rng(5)
+    runs = pd.DataFrame({"core_x": rng.normal(0.3, 0.05, 6), "core_se_x": 0.0})
+    alone = stats.t.interval(0.95, 5, runs["core_x"].mean(), stats.sem(runs["core_x"]))
+    assert scores.interval(runs, "core_x", 80, 0.05)[1:] == pytest.approx(alone)
+    same = pd.DataFrame({"core_x": [0.3, 0.3], "core_se_x": 0.04})
+    assert scores.interval(same, "core_x", 80, 0.05)[1:] == pytest.approx(
+        stats.t.interval(0.95, 79, 0.3, 0.04)
+    )
+    both = scores.interval(runs.assign(core_se_x=0.04), "core_x", 80, 0.05)
+    assert both[0] == pytest.approx(runs["core_x"].mean()) and both[1] < alone[0]
+    sweep = script.load().headings[0].scores
+    text = scores.scores(sweep, script.COMMITTED, 0.05)
+    assert text in script.PAGE.read_text()
+    means = pd.read_csv(script.COMMITTED / sweep / "runs.csv.gz").groupby("variant")["core_subset"].mean()
+    rows = [line.split(" | ") for line in text.splitlines() if line.startswith(("| reference", "| dataset"))]
+    assert {row[0].strip("| ").partition(" (")[0]: row[2] for row in rows} == {
+        name: f"{mean:.3f}" for name, mean in means.items()
+    }

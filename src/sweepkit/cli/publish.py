@@ -20,10 +20,10 @@ examples:
   sweepkit publish results/published/x0_beta1 --seal         digests for a folder of an older version
 
 The folder holds runs.csv.gz (every run, failed ones too), curves.parquet (losses by step), effects.csv,
-costs.csv, documents.csv and breakdown.csv (effects over text), verdicts.json, the frozen plan and rule,
-calibrations, environments, commands, and README.md with a table, a figure and the verdicts in words;
-manifest.json has the digest of each, and what does not match it is refused by name. Written again it is
-replaced.
+costs.csv, documents.csv and breakdown.csv (effects over text), tasks.csv (scores by task), verdicts.json,
+the frozen plan and rule, calibrations, environments, commands, and README.md with a table, a figure and the
+verdicts in words; manifest.json has the digest of each, and what does not match it is refused by name.
+Written again it is replaced.
 """
 
 

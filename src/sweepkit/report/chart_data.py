@@ -3,9 +3,9 @@
 A chart is a dict:
 
     x, y       column → what the axis says; the first is shown first
-    lines      label (lines of one hide together), detail, colour and style (of dashes, of points), run (whose
-               panel it opens), done (whether it may set the scale), isDots (with runs and names, one a point),
-               isSteps, and the columns, with None for what is missing
+    lines      label (lines of one hide together), detail, colour and style (of dashes, of points), run
+               (whose panel it opens), done (whether it may set the scale), isDots (with runs and names, one a
+               point), isSteps, and the columns, with None for what is missing
     means      whether the lines of a label get one more, their mean
     guides     y column → where a dashed line is drawn
     reference  the label that stands beside a run in its own panel

@@ -20,7 +20,7 @@ from sweepkit import fsio
 from sweepkit.analysis import calibration_file
 from sweepkit.errors import invalid
 from sweepkit.promotion.verdict_record import Final, Promotion
-from sweepkit.report import gains, markdown, plots, sheets
+from sweepkit.report import findings, gains, markdown, plots, sheets, sheets_findings
 from sweepkit.report.content import Content, gather
 from sweepkit.results import export, store
 from sweepkit.sweep import frozen_head, frozen_lines, published_seal
@@ -80,8 +80,10 @@ def _fill(folder: Path, content: Content, promotion: Promotion, results_dir: Pat
     export.write(_curves(content.curves), folder / published_seal.CURVES, "parquet")
     by_document = gains.documents(content)
     if by_document["effect"].notna().any():
-        fsio.write_text(folder / gains.DOCUMENTS, export.csv(by_document))
-        fsio.write_text(folder / gains.BREAKDOWN, export.csv(gains.breakdown(content)))
+        fsio.write_text(folder / published_seal.DOCUMENTS, export.csv(by_document))
+        fsio.write_text(folder / published_seal.BREAKDOWN, export.csv(gains.breakdown(content)))
+    if len(tasks := findings.tasks(content)):
+        fsio.write_text(folder / published_seal.TASKS, export.csv(tasks))
     environment = environments(content.runs)
     fsio.write_text(folder / "environment.csv", export.csv(environment))
     line = ["sweepkit", "promote", sweep, *frozen_head.read(content.sweep_dir).overrides]
@@ -89,7 +91,7 @@ def _fill(folder: Path, content: Content, promotion: Promotion, results_dir: Pat
     fsio.write_text(folder / "commands.txt", f"{commands}\n")
     fsio.write_text(folder / _FIGURE, _figure(content).replace("currentColor", "#333"))
     few = gains.leaning(by_document, content.verdicts)
-    fsio.write_text(folder / "README.md", _page(content, promotion, environment, commands, few))
+    fsio.write_text(folder / "README.md", _page(content, promotion, environment, commands, few, tasks))
 
 
 def environments(runs: pd.DataFrame) -> pd.DataFrame:
@@ -150,9 +152,14 @@ def _tuned(content: Content) -> list[str]:
 
 
 def _page(
-    content: Content, promotion: Promotion, environment: pd.DataFrame, commands: str, few: Sequence[str]
+    content: Content,
+    promotion: Promotion,
+    environment: pd.DataFrame,
+    commands: str,
+    few: Sequence[str],
+    tasks: pd.DataFrame,
 ) -> str:
-    """The question, what came out, a table and a figure, and the verdicts in words with ``gains.leaning``."""
+    """The question, what came out, a table and a figure, verdicts in words with ``gains.leaning``, scores."""
     rule = content.decision
     states = content.runs.drop_duplicates("run_id")["state"].value_counts()
     counts = ", ".join(f"{number} {state}" for state, number in states.items())
@@ -175,6 +182,7 @@ def _page(
         lines = [f"- {final.variant} ({final.rung}): {'; '.join(final.reasons)}" for final in finals]
         parts += ["\n".join([f"{outcome.value}:", "", *lines])] if lines else []
     parts += ["\n".join(f"- {sentence}" for sentence in few)]
+    parts += ["## Tasks", markdown.table(sheets_findings.tasks(tasks))] if len(tasks) else []
     parts += [
         "## How it was run",
         "\n".join(f"    {line}" for line in commands.splitlines()),

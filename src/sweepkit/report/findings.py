@@ -30,6 +30,7 @@ from sweepkit.results import core_outcomes
 from sweepkit.results.columns import REFERENCE, is_reference
 from sweepkit.results.core_outcomes import TaskOutcome
 from sweepkit.results.record import RunDir, RunState
+from sweepkit.sweep import published_seal
 
 _FRONTIER = [
     "rung", "variant", "axis", "n", "cost_ratio", "effect", "low", "high", "p", "speedup", "speedup_low",
@@ -147,6 +148,8 @@ def cliffs(content: Content) -> pd.DataFrame:
 
 def tasks(content: Content) -> pd.DataFrame:
     """What the runs were asked: a row a rung, variant and task, beside the reference item by item."""
+    if (path := content.sweep_dir / published_seal.TASKS).is_file():
+        return pd.read_csv(path)
     rows: list[dict[str, object]] = []
     for rung in content.rungs:
         done = frontier.without_horizons(complete(content, rung))

@@ -26,9 +26,8 @@ from sweepkit.results import asked, document_losses
 from sweepkit.results.columns import REFERENCE, is_reference
 from sweepkit.results.document_losses import DocumentLosses
 from sweepkit.results.record import RunDir
+from sweepkit.sweep import published_seal
 
-#: Tables of a published folder.
-DOCUMENTS, BREAKDOWN = "documents.csv", "breakdown.csv"
 _WHOLE = [
     "rung", "variant", "metric", "n", "documents", "effect", "confidence", "seeds_low", "seeds_high",
     "text_low", "text_high", "low", "high", "fewest", "fewest_bytes_frac", "left", "is_few", "note",
@@ -50,7 +49,7 @@ class _Found:
 
 def documents(content: Content) -> pd.DataFrame:
     """A row a rung and variant: the effect over seeds, over text and over both, and what it rests on."""
-    if (path := content.sweep_dir / DOCUMENTS).is_file():
+    if (path := content.sweep_dir / published_seal.DOCUMENTS).is_file():
         return pd.read_csv(path, keep_default_na=True)
     rows: list[dict[str, Any]] = []
     for rung, variant, metric, pairs, of_seeds, note in _compared(content):
@@ -77,7 +76,7 @@ def _row(found: Gain) -> dict[str, Any]:
 
 def breakdown(content: Content) -> pd.DataFrame:
     """A row a rung, variant and class of the text: by source, length, position in the row, kind of token."""
-    if (path := content.sweep_dir / BREAKDOWN).is_file():
+    if (path := content.sweep_dir / published_seal.BREAKDOWN).is_file():
         return pd.read_csv(path, keep_default_na=True)
     rows = [
         {"rung": rung, "variant": variant, "metric": metric} | asdict(part)

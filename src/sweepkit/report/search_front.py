@@ -64,5 +64,8 @@ def _chart(found: pd.DataFrame, names: list[str], second_sign: int, content: Con
     second = metrics.known(names[1])
     x = {names[1]: ", ".join(filter(None, (names[1], second.unit if second else "")))}
     y = {names[0]: search_tried.in_unit(content.decision)}
-    dots = [("beaten", Look(GREY), points[~points["on it"]]), ("on the front", look(0)._replace(style=1), best)]
+    dots = [
+        ("beaten", Look(GREY), points[~points["on it"]]),
+        ("on the front", look(0)._replace(style=1), best),
+    ]
     return chart_data.points(x, y, [it for it in dots if len(it[2])], best=("the front", look(0), best))

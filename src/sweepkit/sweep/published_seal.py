@@ -17,12 +17,14 @@ FILE = "manifest.json"
 SCHEMA_VERSION = 1
 #: What a published sweep has instead of run directories (``report/committed.py``) and of its frozen plan.
 RUNS, CURVES, PACKED_PLAN = "runs.csv.gz", "curves.parquet", "plan.jsonl.gz"
+#: Tables of what lies beside runs: effects over text (``report/gains.py``), scores (``report/findings.py``).
+DOCUMENTS, BREAKDOWN, TASKS = "documents.csv", "breakdown.csv", "tasks.csv"
 #: What the folder has instead of a plan where others made the runs (``results/imported.py``).
 IMPORTED = "imported.json"
 #: Of a sweep's folder: all that verdicts follow from, and what they came to.
 COPIED = ("*.json", "limits.jsonl", "trials.jsonl", "effects.csv", "costs.csv", "*.patch")
 #: Files that a reader would take for the sweep's own.
-_READ = (*COPIED, "plan.jsonl", RUNS, CURVES, PACKED_PLAN)
+_READ = (*COPIED, "plan.jsonl", RUNS, CURVES, PACKED_PLAN, DOCUMENTS, BREAKDOWN, TASKS)
 _REMEDY = "restore it (git checkout), or publish the sweep (import the table) again"
 
 
