@@ -16,6 +16,7 @@ from sweepkit.analysis.futility import LOOKS, WINDOW, Boundary
 from sweepkit.cli.main import main
 from sweepkit.promotion.simulation import stopped_early
 from sweepkit.promotion.simulation.stopped_early import FUTILITY, HALVING, MEDIAN, Curves
+from sweepkit.results import store
 from sweepkit.sweep.decision import DecisionRule
 from sweepkit.sweep.futility_rule import FutilityRule
 
@@ -154,3 +155,27 @@ def test_sweeps_that_teach_nothing_are_refused(capsys: pytest.CaptureFixture[str
     folder = str(ROOT / "results/published/findings/finding_precision")
     assert main(["simulate", "--worlds", "2", "--stopping", folder]) == 2
     assert "must hold ten complete variants with curves" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("state", ["futile", "pruned"])
+def test_a_sweep_that_stopped_variants_teaches_by_its_survivors_and_is_refused(
+    state: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = store.load("tune_mini", ROOT / "results/published")
+    last = runs["variant"].iloc[-1]
+    stopped = runs.assign(state=runs["state"].where(runs["variant"] != last, state))
+    monkeypatch.setattr(stopped_early.store, "load", lambda *_: stopped)
+    assert main(["simulate", "--worlds", "2", "--stopping", str(ROOT / "results/published/tune_mini")]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert f"tune_mini (1 variant stopped, {last} one of them)" in line and "survivors" in line
+    assert "name sweeps without decision.futility" in line
+
+
+def test_variants_without_every_seed_are_counted() -> None:
+    (curves,) = stopped_early.read(ROOT / "results/published/tune_mini")
+    assert curves.left_out == 0
+    finals = pd.DataFrame({1: [3.0, 2.9, np.nan], 2: [3.0, 2.9, 2.8]}, index=["reference", "a", "b"])
+    steps = [(name, seed, step) for name in finals.index for seed in (1, 2) for step in range(1, 41)]
+    logged = pd.DataFrame(steps, columns=["variant", "seed", "step"]).assign(loss=3.0)
+    made = stopped_early.arranged(logged, finals, {"a": True, "b": True}, 0.01)
+    assert made is not None and (len(made.compares_V), made.left_out) == (1, 1)

@@ -61,5 +61,9 @@ def run(sweeps: Sequence[str], draws: int, seed: int, form: str, curve: str) -> 
         f"{counted(len(rungs), 'rung')}, {total} variants, of which futility may judge {judged}; "
         f"{counted(draws, 'draw')} of halves and seeds, {int(table['winners'].max()):,} winners in all"
     )
+    if left_out := sum(curves.left_out for curves in rungs):
+        sheet.notes.append(
+            f"{counted(left_out, 'variant')} left out: without every seed, look or final metric"
+        )
     terminal.console().print(drawing.draw(sheet))
     return running.DONE

@@ -17,11 +17,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from sweepkit import errors
 from sweepkit.analysis import futility
 from sweepkit.analysis.futility import LOOKS, Boundary
+from sweepkit.printable import counted
 from sweepkit.results import store
 from sweepkit.results.columns import REFERENCE, is_reference
-from sweepkit.results.record import RunState
+from sweepkit.results.record import STOPPED, RunState
 from sweepkit.sweep import curves_alike, frozen
 from sweepkit.sweep.futility_rule import EVALUATIONS, LOSS, FutilityRule
 
@@ -47,12 +49,14 @@ class Curves:
         final_VS: final effects of single seeds, lower is better.
         compares_V: whether its curve may be judged before its end.
         min_effect: improvement that makes a winner.
+        left_out: how many variants lack a seed, a look or a final metric.
     """
 
     differences_VSL: Array
     final_VS: Array
     compares_V: Flags
     min_effect: float
+    left_out: int = 0
 
     @property
     def mean_VL(self) -> Array:
@@ -83,11 +87,16 @@ def read(sweep_dir: Path, curve: str = LOSS) -> list[Curves]:
         curve: what is compared before the end, as ``FutilityRule.curve`` says it.
 
     Raises:
-        SweepkitError: nothing of that name was frozen.
+        SweepkitError: nothing of that name was frozen, or a rule stopped some of its runs already: what is
+            left reached its end because it looked good half way, and teaches that half way says little.
     """
     head, cells = frozen.read(sweep_dir)
     rule = head.sweep.decision
     runs = store.load(sweep_dir.name, sweep_dir.parent)
+    if stopped := sorted(set(runs.loc[runs["state"].isin(STOPPED), "variant"])):
+        contract = "have run to its end: what is left of a sweep that stopped variants are survivors alone"
+        had = f"{sweep_dir.name} ({counted(len(stopped), 'variant')} stopped, {stopped[0]} one of them)"
+        raise errors.invalid("--stopping", had, contract, "name sweeps without decision.futility or pruning")
     curves = store.curves(sweep_dir.name, sweep_dir.parent, runs)
     column = rule.metric if curve == EVALUATIONS else LOSS
     if column not in curves:
@@ -128,7 +137,8 @@ def arranged(
     if not kept:
         return None
     at, final, may = zip(*kept, strict=True)
-    return Curves(np.asarray(at), np.asarray(final), np.asarray(may, dtype=bool), min_effect)
+    left_out = len(compares) - len(kept)
+    return Curves(np.asarray(at), np.asarray(final), np.asarray(may, dtype=bool), min_effect, left_out)
 
 
 def replay(rungs: Sequence[Curves], draws: int, seed: int) -> pd.DataFrame:
