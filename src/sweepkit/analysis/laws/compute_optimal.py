@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from sweepkit import errors
 from sweepkit.analysis.laws import isoflop, surface
-from sweepkit.analysis.laws.intervals import CONFIDENCE, Floats, Interval
+from sweepkit.analysis.laws.intervals import CONFIDENCE, Floats, Interval, unit_of
 from sweepkit.analysis.laws.isoflop import Budget
 from sweepkit.analysis.laws.power_law import Law
 from sweepkit.analysis.laws.surface import Surface
@@ -167,7 +167,8 @@ def _resampled(num_runs: int, trunks: Sequence[str] | None, replicates: int, see
 
 def _sd(draws: Floats) -> float | None:
     there = draws[np.isfinite(draws)]
-    return float(there.std(ddof=1)) if len(there) > 2 else None
+    unit = unit_of(there)
+    return float((there / unit).std(ddof=1)) * unit if len(there) > 2 else None
 
 
 def _estimate(value: float, draws: Floats, confidence: float) -> Estimate:

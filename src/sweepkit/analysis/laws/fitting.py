@@ -102,7 +102,7 @@ def _optima(frame: pd.DataFrame, question: Question, notes: list[str]) -> Fit:
         x2_N = run_columns.positive(frame, question.second_axis, "--axis2")
         found_ridges = ridge.ridges(x1_N, x2_N, y_N, groups, seeds, question.confidence)
         if question.is_higher_better:
-            found_ridges = [ridge.turned(item) for item in found_ridges]
+            found_ridges = [ridge.in_unit(item, -1.0) for item in found_ridges]
         said = _ridge_rule(question, found_ridges, x2_N)
         return Fit(question, len(frame), ridges=found_ridges, notes=[*notes, *said])
     found = optima.optima(
@@ -120,7 +120,7 @@ def _optima(frame: pd.DataFrame, question: Question, notes: list[str]) -> Fit:
         law, said = _law(found, frame, groups, question)
         notes = [*notes, *said]
     if question.is_higher_better:
-        found = [optima.turned(item) for item in found]
+        found = [optima.in_unit(item, -1.0) for item in found]
     return Fit(question, len(frame), found, law=law, notes=notes)
 
 

@@ -62,6 +62,12 @@ def t_limit(df: float, confidence: float = CONFIDENCE) -> float:
     return float(special.stdtrit(df, (1 + confidence) / 2))
 
 
+def unit_of(y_N: Floats) -> float:
+    """A power of two about as large as the finite values: in it no square overflows, and no digit is lost."""
+    largest = float(np.max(np.abs(y_N[np.isfinite(y_N)]), initial=0.0))
+    return math.ldexp(1.0, min(max(math.frexp(largest)[1], -1000), 1000)) if largest else 1.0
+
+
 @dataclass(frozen=True)
 class Fitted:
     """A linear fit.

@@ -18,7 +18,7 @@ import numpy as np
 
 from sweepkit import errors
 from sweepkit.analysis.laws import parabolas
-from sweepkit.analysis.laws.intervals import CONFIDENCE, Floats, Interval, ratio
+from sweepkit.analysis.laws.intervals import CONFIDENCE, Floats, Interval, ratio, unit_of
 from sweepkit.analysis.laws.parabolas import AXES, TOWERS, Axis, Curvature, Group, Parabola, depth_of
 
 #: A step that rises by so many SDs more than the parabola says, and towers, is a cliff.
@@ -136,7 +136,9 @@ def optima(
     blocks = [str(row) for row in range(len(x_N))] if seeds is None else list(seeds)
     z_N = np.asarray(measure.forward(np.asarray(x_N, dtype=float)), dtype=float)
     reach = 0.0 if axis == "linear" else parabolas.REACH_LOG
-    loss_N, is_blocked = np.asarray(y_N, dtype=float), seeds is not None
+    unit = unit_of(np.asarray(y_N, dtype=float))
+    loss_N, is_blocked = np.asarray(y_N, dtype=float) / unit, seeds is not None
+    tolerance = None if tolerance is None else tolerance / unit
     found = parabolas.placed(
         [
             parabolas.group_of(name, z_N, loss_N, names, blocks, is_blocked, reach)
@@ -152,20 +154,26 @@ def optima(
     found = [parabolas.straightened(group, confidence) for group in found]
     fits, notes = parabolas.fit_all(found, curvature)
     made = [_optimum(group, fits[group.name], measure, axis, tolerance, confidence) for group in found]
-    return [replace(item, notes=[*notes[item.group], *item.notes]) for item in made]
+    made = [replace(item, notes=[*notes[item.group], *item.notes]) for item in made]
+    return [in_unit(item, unit) for item in made]
 
 
-def turned(item: Optimum) -> Optimum:
-    """An optimum of minus a metric as one of the metric: the highest is the best."""
+def in_unit(item: Optimum, unit: float) -> Optimum:
+    """An optimum of losses in another unit; −1: of minus a metric as one of the metric, highest the best."""
 
-    def minus(value: float | None) -> float | None:
-        return None if value is None else -value
+    def of(value: float | None) -> float | None:
+        return None if value is None else value * unit
+
+    def size(value: float | None) -> float | None:
+        return None if value is None else value * abs(unit)
 
     levels = [
-        replace(level, loss=minus(level.loss), fitted=minus(level.fitted), residual=minus(level.residual))
+        replace(level, loss=of(level.loss), fitted=of(level.fitted), residual=of(level.residual))
         for level in item.levels
     ]
-    return replace(item, loss=minus(item.loss), curvature=minus(item.curvature), levels=levels)
+    cliff = None if item.cliff is None else replace(item.cliff, drop=size(item.cliff.drop))
+    loss, curvature, sd = of(item.loss), of(item.curvature), size(item.sd)
+    return replace(item, loss=loss, curvature=curvature, sd=sd, cliff=cliff, levels=levels)
 
 
 def _optimum(
@@ -213,7 +221,7 @@ def _optimum(
         tolerated,
         {1: "above", -1: "below"}[side] if is_censored else "",
         extend,
-        None if cliff is None else _in_unit(cliff, measure, axis),
+        None if cliff is None else _as_step(cliff, measure, axis),
         fit.sd if math.isfinite(fit.sd) else None,
         fit.df,
         _levels(group, fit, measure),
@@ -283,7 +291,7 @@ def _cliff(group: Group, fit: Parabola, centre: float) -> Step | None:
     return min(found, key=lambda step: abs(step.factor), default=None)
 
 
-def _in_unit(cliff: Step, measure: Axis, axis: str) -> Step:
+def _as_step(cliff: Step, measure: Axis, axis: str) -> Step:
     edge, beyond = (_out(measure, item) or 0.0 for item in (cliff.edge, cliff.beyond))
     return Step(edge, beyond, cliff.drop, math.exp(cliff.factor) if axis == "log" else cliff.factor)
 

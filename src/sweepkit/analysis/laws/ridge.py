@@ -14,7 +14,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sweepkit import errors
-from sweepkit.analysis.laws.intervals import CONFIDENCE, Fitted, Floats, Interval, least_squares, ratio
+from sweepkit.analysis.laws.intervals import (
+    CONFIDENCE,
+    Fitted,
+    Floats,
+    Interval,
+    least_squares,
+    ratio,
+    unit_of,
+)
 from sweepkit.analysis.laws.parabolas import TOWERS, depth_of
 
 #: What is fitted: pairs within this factor of the best one on either axis that do not tower over it.
@@ -61,20 +69,24 @@ def ridges(
 ) -> list[Ridge]:
     """The minimum and the ridge of every group; values above 0, lower losses better, NaN where diverged."""
     names = ["all"] * len(y_N) if groups is None else list(groups)
-    found = []
+    found, unit = [], unit_of(np.asarray(y_N, dtype=float))
+    y_N = np.asarray(y_N, dtype=float) / unit
     for name in dict.fromkeys(names):
         mine = np.array([item == name for item in names]) & np.isfinite(y_N)
         block = None
         if seeds is not None:
             block = np.unique([seeds[int(row)] for row in np.flatnonzero(mine)], return_inverse=True)[1]
-        found.append(_ridge(name, np.log(x1_N[mine]), np.log(x2_N[mine]), y_N[mine], block, confidence))
+        made = _ridge(name, np.log(x1_N[mine]), np.log(x2_N[mine]), y_N[mine], block, confidence)
+        found.append(in_unit(made, unit))
     return found
 
 
-def turned(item: Ridge) -> Ridge:
-    """A ridge of minus a metric as one of the metric: the highest is the best."""
-    rows = [(x1, x2, -mean, -fitted) for x1, x2, mean, fitted in item.residuals]
-    return replace(item, loss=None if item.loss is None else -item.loss, residuals=rows)
+def in_unit(item: Ridge, unit: float) -> Ridge:
+    """A ridge of losses in another unit; −1: of minus a metric as one of the metric, the highest the best."""
+    rows = [(x1, x2, mean * unit, fitted * unit) for x1, x2, mean, fitted in item.residuals]
+    loss, sd = (None if value is None else value * by
+                for value, by in ((item.loss, unit), (item.sd, abs(unit))))  # fmt: skip
+    return replace(item, loss=loss, sd=sd, residuals=rows)
 
 
 def _ridge(

@@ -137,19 +137,21 @@ def forecast(
     if not held:
         remedy = "lower --sizes, or name points with --at PARAMS,TOKENS"
         raise errors.invalid("sizes", num_sizes, "leave something to forecast", remedy)
-    y_N = np.log(np.where(ran_N, loss_N, 1.0))
+    middle = float(np.median(np.log(loss_N[fitted_N])))  # the fit knows no unit
+    y_N = np.log(np.where(ran_N, loss_N, 1.0)) - middle
     runs = Runs(params_N, token_N, y_N, size_N, has_tokens).where(fitted_N)
     to_H, tokens_H, loss_H = np.array(held, dtype=float).T
     weighed = [
         (weight, bent, bent_surface.draws(bent, runs, seed)) for weight, bent in bent_surface.fits(runs)
     ]
     mean_H, sd_H = _mixed(weighed, to_H, tokens_H)
+    mean_H = mean_H + middle
     backtest, slack = _backtest(runs)
     distance_H = np.maximum(np.log(to_H / runs.params_N.max()), 0.0)
     sd_H = np.hypot(sd_H, slack * distance_H)
     _, bent, draws_SP = max(weighed, key=lambda item: item[0])
     limit = t_limit(max(num_sizes + 1, 3), confidence)
-    nearest_H = _no_change(runs, to_H, tokens_H)
+    nearest_H = np.exp(_no_change(runs, to_H, tokens_H) + middle)
     forecasts = [
         _point(size, token if has_tokens else None, loss, mean, limit * sd, nearest, confidence)
         for size, token, loss, mean, sd, nearest in zip(
@@ -157,18 +159,18 @@ def forecast(
         )
     ]
     forecasts.sort(key=lambda item: (item.params, item.tokens or 0.0))
-    fitted = np.exp(bent.log_at(runs.params_N, runs.tokens_N))
+    fitted = np.exp(bent.log_at(runs.params_N, runs.tokens_N) + middle)
     return SizeForecast(
         [float(size) for size in known[:num_sizes]],
         int(fitted_N.sum()),
-        _constants(bent, draws_SP, has_tokens, confidence),
+        _constants(bent, draws_SP, middle, has_tokens, confidence),
         bent.noise_sd,
         bent.size_sd,
         backtest,
         forecasts,
         _score(to_H, loss_H, mean_H, sd_H, nearest_H, limit),
         [
-            (float(size), float(token) if has_tokens else None, math.exp(y), float(mean))
+            (float(size), float(token) if has_tokens else None, math.exp(y + middle), float(mean))
             for size, token, y, mean in zip(runs.params_N, runs.tokens_N, runs.y_N, fitted, strict=True)
         ],
         _notes(runs),
@@ -204,11 +206,11 @@ def _backtest(runs: Runs) -> tuple[float | None, float]:
 
 
 def _no_change(runs: Runs, to_H: Floats, tokens_H: Floats) -> Floats:
-    """The loss of the largest fitted size at the nearest tokens a parameter."""
+    """log loss of the largest fitted size at the nearest tokens a parameter."""
     largest = runs.where(runs.size_N == runs.size_N.max())
     ratio_N, wanted_H = np.log(largest.tokens_N / largest.params_N), np.log(tokens_H / to_H)
     nearest_H = np.abs(ratio_N[None] - wanted_H[:, None]).argmin(axis=1)
-    found: Floats = np.exp(largest.y_N)[nearest_H]
+    found: Floats = largest.y_N[nearest_H]
     return found
 
 
@@ -259,13 +261,16 @@ def _score(
 
 
 def _constants(
-    bent: Bent, draws_SP: Floats, has_tokens: bool, confidence: float
+    bent: Bent, draws_SP: Floats, middle: float, has_tokens: bool, confidence: float
 ) -> dict[str, tuple[float, Interval]]:
-    """E, α, β and the bend with their intervals."""
-    logs = {"E": 2, "alpha": 3} | ({"beta": 4} if has_tokens else {})
+    """E, α, β and the bend with their intervals; ``middle``: what log losses were measured from."""
+    logs = {"E": (2, middle), "alpha": (3, 0.0)} | ({"beta": (4, 0.0)} if has_tokens else {})
     found = {
-        name: (math.exp(bent.theta_P[place]), Interval.of_draws(np.exp(draws_SP[:, place]), confidence))
-        for name, place in logs.items()
+        name: (
+            math.exp(bent.theta_P[place] + zero),
+            Interval.of_draws(np.exp(draws_SP[:, place] + zero), confidence),
+        )
+        for name, (place, zero) in logs.items()
     }
     if len(bent.theta_P) > 5:
         found["bend"] = (float(bent.theta_P[5]), Interval.of_draws(draws_SP[:, 5], confidence))

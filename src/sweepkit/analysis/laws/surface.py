@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from sweepkit import errors
 from sweepkit.analysis.laws.intervals import Floats
 
 HUBER_DELTA = 1e-3
@@ -240,27 +241,47 @@ def fit(
 ) -> Surface:
     """The surface with the smallest objective of all starts."""
     u_N, v_N, u, v = design(params_N, tokens_N)
-    y_N = np.log(np.asarray(loss_N, dtype=float))
+    y_N, middle = logs_of(loss_N)
     weight_N = np.ones(len(y_N)) if weight_N is None else weight_N
     data = Fitting(u_N, v_N, y_N[None], weight_N[None], delta)
     theta_SP, value_S = minimise(starts(y_N), data, is_rough=True)
     theta_SP, value_S = minimise(theta_SP[np.argsort(value_S)[:_POLISHED]], data)
     best = int(np.argmin(value_S))
     residual_N = y_N - terms(theta_SP[[best]], u_N, v_N)[0][0]
-    return as_surface(theta_SP[best], u, v, float(value_S[best]), residual_N)
+    return as_surface(theta_SP[best], (u, v, middle), float(value_S[best]), residual_N)
 
 
-def as_surface(theta_P: Floats, u: float, v: float, objective: float, residual_N: Floats) -> Surface:
-    """In its own constants, from terms at the middle of the data (``u``, ``v``: mean log N and log D)."""
+def logs_of(loss_N: Floats) -> tuple[Floats, float]:
+    """log L from its middle, and the middle: starts and limits are where the losses are, in any unit."""
+    y_N = np.log(np.asarray(loss_N, dtype=float))
+    middle = float(np.median(y_N))
+    return y_N - middle, middle
+
+
+def as_surface(
+    theta_P: Floats, middles: tuple[float, float, float], objective: float, residual_N: Floats
+) -> Surface:
+    """In its own constants, from terms at the middle of the data (mean log N and log D, and log L's middle).
+
+    Raises:
+        ConfigError: A or B are beyond float64's range.
+    """
+    u, v, y = middles
     alpha, beta = math.exp(theta_P[3]), math.exp(theta_P[4])
-    a, b = math.exp(theta_P[0] + alpha * u), math.exp(theta_P[1] + beta * v)
-    return Surface(math.exp(theta_P[2]), a, b, alpha, beta, objective, residual_N)
+    try:
+        a, b = math.exp(theta_P[0] + y + alpha * u), math.exp(theta_P[1] + y + beta * v)
+    except OverflowError:
+        contract, remedy = "leave A/N^α and B/D^β room in float64", "state losses in another unit"
+        raise errors.invalid("--loss", f"about {math.exp(y):.3g}", contract, remedy) from None
+    return Surface(math.exp(theta_P[2] + y), a, b, alpha, beta, objective, residual_N)
 
 
-def as_theta(surface: Surface, u: float, v: float) -> Floats:
+def as_theta(surface: Surface, middles: tuple[float, float, float]) -> Floats:
     """The inverse of ``as_surface``, (5,)."""
-    a, b = math.log(surface.a) - surface.alpha * u, math.log(surface.b) - surface.beta * v
-    return np.array([a, b, math.log(max(surface.e, 1e-17)), math.log(surface.alpha), math.log(surface.beta)])
+    u, v, y = middles
+    a, b = math.log(surface.a) - surface.alpha * u - y, math.log(surface.b) - surface.beta * v - y
+    e = math.log(surface.e) - y if surface.e > 0 else -math.inf  # the limits of a fit take it back
+    return np.array([a, b, e, math.log(surface.alpha), math.log(surface.beta)])
 
 
 def refits(
@@ -273,11 +294,11 @@ def refits(
 ) -> list[Surface]:
     """The surface of every row of weights, from the one of all runs: bootstrap counts, or runs left out."""
     u_N, v_N, u, v = design(params_N, tokens_N)
-    y_N = np.log(np.asarray(loss_N, dtype=float))
-    first_SP = np.repeat(as_theta(surface, u, v)[None], len(weight_SN), axis=0)
+    y_N, middle = logs_of(loss_N)
+    first_SP = np.repeat(as_theta(surface, (u, v, middle))[None], len(weight_SN), axis=0)
     data = Fitting(u_N, v_N, y_N[None], weight_SN, delta)
     theta_SP, value_S = minimise(first_SP, data, is_rough=True)
     return [
-        as_surface(theta, u, v, float(value), np.empty(0))
+        as_surface(theta, (u, v, middle), float(value), np.empty(0))
         for theta, value in zip(theta_SP, value_S, strict=True)
     ]
