@@ -91,7 +91,10 @@ def test_a_missing_loss_has_not_diverged() -> None:
         (LEVELS[4], 3.0),
         (LEVELS[6], None),
     ]
-    assert found.notes == ["1 rows without a loss left out: missing, not diverged"]
+    assert found.notes == [
+        "1 row without a loss left out: missing, not diverged",
+        "1 run diverged: their levels are not fitted",
+    ]
     assert found.optima[0].value == pytest.approx(LEVELS[2])
 
 

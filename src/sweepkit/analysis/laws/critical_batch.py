@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import optimize
@@ -79,7 +79,10 @@ def critical_batches(
             there = [(batch, tokens) for batch, tokens in readings if tokens is not None]
             if len(there) >= 3:
                 batch_K, tokens_K = np.array(there).T
-                found.append(_critical(name, float(target), batch_K, tokens_K, confidence))
+                made = _critical(name, float(target), batch_K, tokens_K, confidence)
+                missing = [f"{batch:g}" for batch in np.unique(batch_N[mine]) if batch not in batch_K]
+                said = f"not reached, or by a single horizon, with a batch of {', '.join(missing)}"
+                found.append(replace(made, notes=[*made.notes, *([said] if missing else [])]))
     if not found:
         contract = "be reached by three batches, each with a shorter run above it and a longer one below"
         raise errors.invalid(

@@ -7,6 +7,7 @@ asked of them) and runs that have not ended are left out.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -29,6 +30,7 @@ from sweepkit.analysis.laws import (
 from sweepkit.analysis.laws.intervals import Floats
 from sweepkit.analysis.laws.question import Question
 from sweepkit.config import typed
+from sweepkit.printable import counted
 
 SEED = "seed"
 
@@ -80,23 +82,34 @@ def fit(frame: pd.DataFrame, question: Question) -> Fit:
     return _optima(rows, question, notes)
 
 
-def _seeds(frame: pd.DataFrame, question: Question) -> list[str] | None:
-    """Blocks, where the table has them."""
+def _seeds(frame: pd.DataFrame, question: Question) -> tuple[list[str] | None, list[str]]:
+    """Blocks, where the table has them; a sentence where it has some."""
     if question.seed is not None:
-        return run_columns.labels(frame, question.seed, "--seed-column")
-    has_seeds = SEED in frame and bool(frame[SEED].notna().all())
-    return run_columns.labels(frame, SEED, "--seed-column") if has_seeds else None
+        return run_columns.labels(frame, question.seed, "--seed-column"), []
+    if SEED not in frame or frame[SEED].isna().all():
+        return None, []
+    if empty := int(frame[SEED].isna().sum()):
+        return None, [f"seeds are no blocks: {counted(empty, 'row')} without one"]
+    return run_columns.labels(frame, SEED, "--seed-column"), []
 
 
 def _optima(frame: pd.DataFrame, question: Question, notes: list[str]) -> Fit:
     assert question.axis is not None
     by = question.by or question.scale
+    places = {"--axis": question.axis, "--axis2": question.second_axis, "--by": by}
+    for option, name in places.items():
+        if name is not None:
+            frame, said = run_columns.placed(frame, name, option)
+            notes += said
     if by is not None:  # numbers in their order, whatever the rows' is
         frame = frame.sort_values(run_columns.column(frame, by, "--by"), kind="stable")
-    frame = frame[np.isfinite(run_columns.numbers(frame, question.axis, "--axis"))]
-    x_N, y_N = run_columns.numbers(frame, question.axis, "--axis"), _losses(frame, question)
+    y_N = run_columns.losses(frame, question.loss, question.is_higher_better)
+    if question.second_axis is not None:
+        notes += run_columns.diverged(y_N)
+        frame, y_N = frame[np.isfinite(y_N)], y_N[np.isfinite(y_N)]
     groups = None if by is None else run_columns.labels(frame, by, "--by")
-    seeds = _seeds(frame, question)
+    seeds, said = _seeds(frame, question)
+    notes += said
     if question.second_axis is not None:
         x1_N = run_columns.positive(frame, question.axis, "--axis")
         x2_N = run_columns.positive(frame, question.second_axis, "--axis2")
@@ -105,8 +118,9 @@ def _optima(frame: pd.DataFrame, question: Question, notes: list[str]) -> Fit:
             found_ridges = [ridge.in_unit(item, -1.0) for item in found_ridges]
         said = _ridge_rule(question, found_ridges, x2_N)
         return Fit(question, len(frame), ridges=found_ridges, notes=[*notes, *said])
+    notes += run_columns.diverged(y_N, "their levels are not fitted")
     found = optima.optima(
-        x_N,
+        run_columns.numbers(frame, question.axis, "--axis"),
         y_N,
         groups,
         seeds,
@@ -132,10 +146,6 @@ def _ridge_rule(question: Question, found: Sequence[ridge.Ridge], scale_N: Float
         return []
     against = [item.group for item in found if not item.slope_interval.holds(rule)]
     return [*words, f"contradicted by the ridge of {', '.join(against)}" if against else "not contradicted"]
-
-
-def _losses(frame: pd.DataFrame, question: Question) -> Floats:
-    return run_columns.losses(frame, question.loss, question.is_higher_better)
 
 
 def _law(
@@ -208,14 +218,12 @@ def _tokens(frame: pd.DataFrame, params_N: Floats, question: Question) -> Floats
 
 
 def _sizes(frame: pd.DataFrame, whole: pd.DataFrame, question: Question, notes: list[str]) -> Fit:
-    loss_N = run_columns.losses(frame, question.loss)
-    kept = np.isfinite(loss_N)
-    if not kept.all():
-        notes = [*notes, f"{int((~kept).sum())} runs that diverged are no part of it"]
-    frame, loss_N = frame[kept], loss_N[kept]
+    frame, loss_N, said = run_columns.converged(frame, question.loss)
+    notes = [*notes, *said]
     trunks = None if question.trunk is None else run_columns.labels(frame, question.trunk, "--trunk")
     flops_N = None if question.flops is None else run_columns.positive(frame, question.flops, "--flops")
-    gone = whole.loc[list(question.dropped)]
+    gone, said = _returnable(whole.loc[list(question.dropped)], question)
+    notes = [*notes, *said]
     found = []
     for params in question.params:
         params_N = run_columns.positive(frame, params, "--params")
@@ -227,7 +235,7 @@ def _sizes(frame: pd.DataFrame, whole: pd.DataFrame, question: Question, notes: 
             size_G = run_columns.positive(gone, params, "--params")
             tokens_G = _tokens(gone, size_G, question)
             assert tokens_G is not None
-            left_out = (size_G, tokens_G, run_columns.losses(gone, question.loss))
+            left_out = (size_G, tokens_G, run_columns.numbers(gone, question.loss, "--loss"))
         made = compute_optimal.compute_optimal(
             params_N,
             tokens_N,
@@ -245,20 +253,31 @@ def _sizes(frame: pd.DataFrame, whole: pd.DataFrame, question: Question, notes: 
     return Fit(question, len(frame), sizes=found, notes=notes)
 
 
+def _returnable(gone: pd.DataFrame, question: Question) -> tuple[pd.DataFrame, list[str]]:
+    """Dropped rows that a fit could take back; and a sentence about the others."""
+    names = [*question.params, *filter(None, (question.tokens, question.flops)), question.loss]
+    values = np.array([run_columns.numbers(gone, name, "--drop") for name in names])
+    kept = ((values > 0) & np.isfinite(values)).all(axis=0)
+    said = f"{counted(int((~kept).sum()), 'dropped row')} cannot come back: a number there is no use"
+    return gone[kept], [] if kept.all() else [said]
+
+
 def _forecast(frame: pd.DataFrame, question: Question, notes: list[str]) -> Fit:
     if "state" in frame:  # a table without states may have points that are to be run
-        frame = frame[np.isfinite(run_columns.losses(frame, question.loss))]
+        frame, said = run_columns.measured(frame, question.loss)
+        notes = [*notes, *said]
+    frame, loss_N, said = run_columns.converged(frame, question.loss)
     params_N = run_columns.positive(frame, question.params[0], "--params")
     found = size_forecast.forecast(
         params_N,
         _tokens(frame, params_N, question),
-        run_columns.numbers(frame, question.loss, "--loss"),
+        loss_N,
         question.num_sizes,
         question.points,
         question.confidence,
         question.random_seed,
     )
-    return Fit(question, len(frame), forecast=found, notes=notes)
+    return Fit(question, len(frame), forecast=found, notes=[*notes, *said])
 
 
 def _batches(frame: pd.DataFrame, question: Question, notes: list[str]) -> Fit:
@@ -266,14 +285,27 @@ def _batches(frame: pd.DataFrame, question: Question, notes: list[str]) -> Fit:
     if question.tokens is None:
         contract = "name the column of tokens in all"
         raise errors.invalid("--tokens", None, contract, "write --tokens total_tokens")
+    if question.by is not None:
+        frame, said = run_columns.placed(frame, question.by, "--by")
+        notes = [*notes, *said]
+    frame, loss_N, said = run_columns.converged(frame, question.loss)
+    notes = [*notes, *said]
+    groups = ["all"] * len(frame)
+    if question.by is not None:
+        groups = run_columns.labels(frame, question.by, "--by")
     found = critical_batch.critical_batches(
         run_columns.positive(frame, question.batch, "--batch"),
         run_columns.positive(frame, question.tokens, "--tokens"),
-        run_columns.losses(frame, question.loss),
-        None if question.by is None else run_columns.labels(frame, question.by, "--by"),
+        loss_N,
+        groups,
         question.targets,
         question.confidence,
     )
+    told = {(item.group, item.target) for item in found} | {(item.group, None) for item in found}
+    for pair in itertools.product(dict.fromkeys(groups), question.targets or (None,)):
+        if pair not in told:
+            target = "a common loss" if pair[1] is None else f"{pair[1]:g}"
+            notes = [*notes, f"{pair[0]}: no critical batch, for fewer than three batches reach {target}"]
     least_K = np.array([item.least_tokens for item in found])
     rule, words = _rule(question, "total_batch_size", "tokens", least_K)
     law = critical_batch.law_of(found, rule, question.confidence)

@@ -75,7 +75,8 @@ def by_parabolas(
         mine = budget_N == flops
         try:
             (best,) = optima.optima(params_N[mine], loss_N[mine], confidence=confidence)
-        except errors.SweepkitError:
+        except errors.SweepkitError as error:
+            notes.append(f"{flops:.3g}: no parabola, {error}")
             continue
         tokens = flops / factor / best.value if best.value else None
         surface_best = float(found.best_params(np.array(flops), factor))

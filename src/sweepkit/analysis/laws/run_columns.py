@@ -8,6 +8,7 @@ import pandas as pd
 
 from sweepkit import errors
 from sweepkit.analysis.laws.intervals import Floats
+from sweepkit.printable import counted
 from sweepkit.results.columns import LEVEL
 
 #: States of runs that diverged, and of all that have answered; a table without states has ended runs.
@@ -19,9 +20,12 @@ def ended(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     """Runs that have answered, and a sentence about the others."""
     if "state" not in frame:
         return frame, []
-    answered = frame["state"].astype("string").str.lower().isin(_ANSWERED).fillna(False).astype(bool)
-    left = int((~answered).sum())
-    return frame[answered], [f"{left} rows that have not ended with an answer left out"] if left else []
+    state = frame["state"].astype("string").str.lower().fillna("without a state")
+    answered = state.isin(_ANSWERED).astype(bool)
+    others = state[~answered].value_counts().sort_index()
+    states = ", ".join(f"{count} {name}" for name, count in others.items())
+    said = f"{counted(len(state[~answered]), 'row')} left out, not ended with an answer: {states}"
+    return frame[answered], [said] if states else []
 
 
 def measured(frame: pd.DataFrame, name: str) -> tuple[pd.DataFrame, list[str]]:
@@ -31,8 +35,46 @@ def measured(frame: pd.DataFrame, name: str) -> tuple[pd.DataFrame, list[str]]:
         ConfigError: as ``numbers``.
     """
     is_missing = np.isnan(numbers(frame, name, "--loss")) & ~_has_diverged(frame)
-    left = int(is_missing.sum())
-    return frame[~is_missing], [f"{left} rows without a loss left out: missing, not diverged"] if left else []
+    said = f"{counted(int(is_missing.sum()), 'row')} without a loss left out: missing, not diverged"
+    return frame[~is_missing], [said] if is_missing.any() else []
+
+
+def placed(frame: pd.DataFrame, name: str, option: str) -> tuple[pd.DataFrame, list[str]]:
+    """Runs that a column says the place of; and a sentence about those where it is empty, or infinite.
+
+    Raises:
+        ConfigError: as ``column``, or no row has it.
+    """
+    values = frame[column(frame, name, option)]
+    has_value = values.notna().to_numpy() & (values.astype(str) != "").to_numpy()
+    endless = pd.to_numeric(values, errors="coerce").astype("float64").to_numpy(na_value=np.nan)
+    kept = has_value & ~np.isinf(endless)
+    if not kept.any():
+        raise errors.invalid(option, name, "be there, and finite, in some row", "name another column")
+    said = f"{counted(int((~kept).sum()), 'row')} left out: {name} is empty there, or infinite"
+    return frame[kept], [said] if not kept.all() else []
+
+
+def converged(frame: pd.DataFrame, name: str) -> tuple[pd.DataFrame, Floats, list[str]]:
+    """Runs that did not diverge, their losses (above 0, since laws are of its logarithm; NaN of points that
+    are to be run), and a sentence about the others.
+
+    Raises:
+        ConfigError: a loss that is not above 0, or as ``losses``.
+    """
+    loss_N = losses(frame, name)
+    kept = ~np.isinf(loss_N)
+    if (loss_N[kept] <= 0).any():
+        value = float(loss_N[kept & (loss_N <= 0)][0])
+        contract = f"be above 0 in every row of column {name}, for its logarithm is fitted"
+        raise errors.invalid("--loss", value, contract, _LEAVE_OUT)
+    return frame[kept], loss_N[kept], diverged(loss_N)
+
+
+def diverged(loss_N: Floats, what: str = "no part of the fit") -> list[str]:
+    """A sentence about the runs that diverged, if some did."""
+    count = int(np.isinf(loss_N).sum())
+    return [f"{counted(count, 'run')} diverged: {what}"] if count else []
 
 
 def _has_diverged(frame: pd.DataFrame) -> npt.NDArray[np.bool_]:
@@ -71,15 +113,15 @@ def numbers(frame: pd.DataFrame, name: str, option: str) -> Floats:
 
 
 def positive(frame: pd.DataFrame, name: str, option: str) -> Floats:
-    """A column of numbers above 0, as a logarithm needs them.
+    """A column of finite numbers above 0, as a logarithm needs them.
 
     Raises:
         ConfigError: one of them is not, or as ``numbers``.
     """
     values = numbers(frame, name, option)
-    bad = ~(values > 0)
+    bad = ~((values > 0) & np.isfinite(values))
     if bad.any():
-        contract = f"be above 0 in every row of column {name}"
+        contract = f"be above 0 and finite in every row of column {name}"
         raise errors.invalid(option, float(values[bad][0]), contract, _LEAVE_OUT)
     return values
 
@@ -87,7 +129,7 @@ def positive(frame: pd.DataFrame, name: str, option: str) -> Floats:
 def is_scale(frame: pd.DataFrame, name: str) -> bool:
     """Whether a column holds numbers above 0 alone, so that a law can be stated in it."""
     values = pd.to_numeric(frame[column(frame, name, "--by")], errors="coerce")
-    return bool((values > 0).all())
+    return bool(((values > 0) & np.isfinite(values)).all())
 
 
 def losses(frame: pd.DataFrame, name: str, is_higher_better: bool = False) -> Floats:
@@ -104,8 +146,18 @@ def losses(frame: pd.DataFrame, name: str, is_higher_better: bool = False) -> Fl
 
 
 def labels(frame: pd.DataFrame, name: str, option: str) -> list[str]:
-    """A column as names of groups; numbers short, where that keeps them apart."""
-    found = list(frame[column(frame, name, option)])
+    """A column as names of groups; numbers short, where that keeps them apart.
+
+    Raises:
+        ConfigError: there is no such column, or it is empty in some row.
+    """
+    values = frame[column(frame, name, option)]
+    if values.isna().any():
+        empty = counted(int(values.isna().sum()), "row")
+        raise errors.invalid(
+            option, f"empty in {empty}", f"be there in every row of column {name}", _LEAVE_OUT
+        )
+    found = list(values)
     short, long = (
         [f"{item:.{digits}g}" if isinstance(item, float) else str(item) for item in found]
         for digits in (6, 15)
