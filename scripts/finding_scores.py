@@ -39,6 +39,7 @@ _HEADS = (
     ">difference",
     ">won",
     ">lost",
+    ">bits/byte",
 )
 
 

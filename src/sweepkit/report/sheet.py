@@ -49,7 +49,13 @@ class Sheet:
         return "stacked" if "t" in self.kinds else ""
 
     def add(self, *cells: Cell, new_group: bool = False) -> None:
-        """Append a row; ``new_group`` draws a rule above it, unless it is the first."""
+        """Append a row; ``new_group`` draws a rule above it, unless it is the first.
+
+        Raises:
+            ValueError: there are not as many cells as headers. Markdown would drop what is too much.
+        """
+        if len(cells) != len(self.headers):
+            raise ValueError(f"a row of {len(cells)} cells under {len(self.headers)} headers: {cells}")
         if new_group and self.rows:
             self.breaks.add(len(self.rows))
         self.rows.append(list(cells))
