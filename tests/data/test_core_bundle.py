@@ -8,16 +8,18 @@ import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import yaml
 
 import from_scripts
 import sweepkit
 from sweepkit import fsio
 from sweepkit.config.compose import compose
 from sweepkit.config.schema import CoreConfig
-from sweepkit.data import core_items
+from sweepkit.data import core_items, core_prompts
 from sweepkit.errors import SweepkitError
 from sweepkit.plan import core_bundle
 from sweepkit.plan.build import build
@@ -136,6 +138,74 @@ def too_few(bundle: Path) -> None:
         path.read_text().replace(
             "beginnings.jsonl\n  num_fewshot: [0]", "beginnings.jsonl\n  num_fewshot: [80]"
         )
+    )
+
+
+def edited(**fields: Any) -> Callable[[Path], None]:
+    """Fields of the second task, as a bundle's maker may have got them wrong."""
+
+    def damage(bundle: Path) -> None:
+        path = bundle / "core.yaml"
+        content = yaml.safe_load(path.read_text())
+        content["icl_tasks"][1] |= fields
+        path.write_text(yaml.safe_dump(content))
+        chance = bundle / "eval_meta_data.csv"
+        chance.write_text(chance.read_text().replace("beginnings,", f"{fields.get('label', 'beginnings')},"))
+
+    return damage
+
+
+def half_a_character(bundle: Path) -> None:
+    path = bundle / "eval_data" / "beginnings.jsonl"
+    path.write_text(path.read_text().replace('"continuation": "', '"continuation": "\\ud83d', 1))
+
+
+WRONG = {
+    "multiple_choice, schema, language_modeling": edited(icl_task_type="multiple_choise"),
+    "is \\['schema'\\], none of": edited(icl_task_type=["schema"]),
+    "is -1, no whole number": edited(num_fewshot=-1),
+    "no file below eval_data": edited(dataset_uri="../beginnings.jsonl"),
+    "is None, no text": edited(continuation_delimiter=None),
+    "^subset of .* label in core.yaml is 'subset', no name of its own": edited(label="subset"),
+    "^se_endings of .* no name of its own": edited(label="se_endings"),
+    "line 1 of .* has no text 'continuation'": half_a_character,
+}
+
+
+@pytest.mark.parametrize("words", WRONG)
+def test_what_its_maker_got_wrong_is_said(words: str, bundle: Path) -> None:
+    WRONG[words](bundle)
+    with pytest.raises(SweepkitError, match=words):
+        core_items.load(config(bundle))
+
+
+def test_what_other_makers_do_otherwise_is_read(bundle: Path, tmp_path: Path) -> None:
+    """Line ends and marks of Windows, folders within folders, names with a slash: items stay the same."""
+    want = core_items.load(config(bundle))
+    edited(label="a/b", dataset_uri="sub/deep/beginnings.jsonl")(bundle)
+    items = bundle / "eval_data" / "sub" / "deep" / "beginnings.jsonl"
+    items.parent.mkdir(parents=True)
+    (bundle / "eval_data" / "beginnings.jsonl").rename(items)
+    for path in (items, bundle / "core.yaml", bundle / "eval_meta_data.csv"):
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_text().replace("\n", "\r\n").encode())
+    for place in (bundle, zipped(bundle, tmp_path / "a.zip", "./top/inner/")):
+        core = core_items.load(config(place))
+        assert core is not None and want is not None and core.tasks[1].task.label == "a/b"
+        assert [asked.items for asked in core.tasks] == [asked.items for asked in want.tasks]
+
+
+def test_what_is_called_gold_in_other_items_says_nothing(bundle: Path) -> None:
+    path = bundle / "eval_data" / "next_word.jsonl"
+    path.write_text(path.read_text().replace('{"context"', '{"gold": "the", "context"'))
+    core = core_items.load(config(bundle, tasks=["next_word"]))
+    assert core is not None
+    tokenizer: Any = SimpleNamespace(
+        bos_id=0, encode_batch=lambda texts: [list(text.encode()) for text in texts]
+    )
+    (question,) = core_prompts.questions(core.tasks[0], [3], tokenizer, 4096)
+    assert (
+        question.gold == 0
+        and bytes(question.sequences[0].tokens[1:]).decode() == core_prompts.prompts(core.tasks[0], 3)[1]
     )
 
 

@@ -147,17 +147,22 @@ def _wrong(item: object, kind: TaskKind) -> str | None:
         TaskKind.language_modeling: ("context", "continuation"),
     }[kind]
     for name in texts:
-        if not isinstance(item.get(name), str):
+        if not _is_text(item.get(name)):
             return f"no text {name!r}"
     several = {TaskKind.multiple_choice: "choices", TaskKind.schema: "context_options"}.get(kind)
     if several is None:
         return None
     options, gold = item.get(several), item.get("gold")
-    if not isinstance(options, list) or not options or not all(isinstance(text, str) for text in options):
+    if not isinstance(options, list) or not options or not all(map(_is_text, options)):
         return f"no list of texts {several!r}"
     if not isinstance(gold, int) or isinstance(gold, bool) or not 0 <= gold < len(options):
         return f"gold {gold!r} for {len(options)} {several}"
     return None
+
+
+def _is_text(value: object) -> bool:
+    """Whether it is one, and one that UTF-8 can hold: JSON may have half of a pair of surrogates."""
+    return isinstance(value, str) and not any("\ud800" <= character <= "\udfff" for character in value)
 
 
 def _check_shots(bundle: Bundle, asked: AskedTask, max_per_task: int | None) -> None:

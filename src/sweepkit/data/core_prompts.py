@@ -61,7 +61,8 @@ def questions(
             _cropped(asked.task, index, sequence, sequence_len)
             for sequence in _scored(asked.task, index, tokens)
         ]
-        found.append(Question(index, sequences, int(asked.items[index].get("gold", 0))))
+        is_chosen = asked.task.kind is not TaskKind.language_modeling
+        found.append(Question(index, sequences, asked.items[index]["gold"] if is_chosen else 0))
     return found
 
 

@@ -14,6 +14,7 @@ import csv
 import functools
 import hashlib
 import io
+import re
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -41,6 +42,11 @@ class TaskKind(Enum):
     multiple_choice = "multiple_choice"  # one query, several continuations
     schema = "schema"  # several contexts, one continuation
     language_modeling = "language_modeling"  # the continuation has to be what the model would write
+
+
+_KINDS = tuple(TaskKind.__members__)
+#: Labels whose columns would be those of the mean, or of standard errors (``results/core_outcomes.py``).
+_TAKEN = re.compile("subset|se|se_.*", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -123,15 +129,17 @@ class Bundle:
         shots = shots[0] if isinstance(shots, list) and shots else shots
         uri, kind = entry.get("dataset_uri"), entry.get("icl_task_type")
         delimiter = entry.get("continuation_delimiter", " ")
+        is_inside = isinstance(uri, str) and ".." not in PurePosixPath(uri).parts and uri[:1] != "/"
+        is_count = isinstance(shots, int) and not isinstance(shots, bool) and shots >= 0
         wrong = [
-            ("label", "label" in entry),
-            ("dataset_uri", isinstance(uri, str) and ".." not in PurePosixPath(uri).parts and uri[:1] != "/"),
-            ("icl_task_type", kind in TaskKind.__members__),
-            ("num_fewshot", isinstance(shots, int) and not isinstance(shots, bool) and shots >= 0),
-            ("continuation_delimiter", isinstance(delimiter, str)),
+            ("label", "label" in entry and not _TAKEN.fullmatch(label), "no name of its own"),
+            ("dataset_uri", is_inside, f"no file below {ITEMS_FOLDER}"),
+            ("icl_task_type", isinstance(kind, str) and kind in _KINDS, f"none of {', '.join(_KINDS)}"),
+            ("num_fewshot", is_count, "no whole number of at least 0"),
+            ("continuation_delimiter", isinstance(delimiter, str), "no text"),
         ]
-        if bad := next((name for name, is_right in wrong if not is_right), None):
-            raise refused(self, label, f"its {bad} in {TASKS_FILE} is {entry.get(bad)!r}")
+        if bad := next(((name, why) for name, is_right, why in wrong if not is_right), None):
+            raise refused(self, label, f"its {bad[0]} in {TASKS_FILE} is {entry.get(bad[0])!r}, {bad[1]}")
         try:
             baseline = float(chance[label])
         except (KeyError, TypeError, ValueError):
