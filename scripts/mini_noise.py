@@ -1,6 +1,6 @@
 """How far runs of experiment=mini are apart: from seed to seed, and by rounding alone.
 
-    .venv/bin/python scripts/mini_noise.py --seeds 10 --pairs 5 --out results/published/mini_noise/noise.csv
+    .venv/bin/python scripts/mini_noise.py --seeds 10 --pairs 4 --out results/published/mini_noise/noise.csv
 
 Trains d2 with every seed, and for the first few again with all weights moved by 1e-7, with micro-batches
 of half the rows, with two threads and with two processes. What differs is rounding: these runs should end
@@ -23,6 +23,7 @@ from scipy import stats
 from sweepkit.config import compose
 from sweepkit.plan import build
 from sweepkit.results.record import RunDir
+from sweepkit.sweep import published_seal
 from sweepkit.training.session import Session
 
 MOVED = "model.init_moved_by=1e-7"
@@ -94,6 +95,7 @@ def main() -> None:
     if args.out:
         args.out.parent.mkdir(parents=True, exist_ok=True)
         table.to_csv(args.out, index=False)
+        published_seal.renew(args.out.parent)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from typing import Any
 
 from sweepkit import fsio
 from sweepkit.promotion.simulation import verdicts
+from sweepkit.sweep import published_seal
 
 
 def main() -> int:
@@ -38,6 +39,7 @@ def main() -> int:
             print(*rows[-1].values(), sep="  ", flush=True)
     lines: list[list[Any]] = [list(rows[0]), *(list(row.values()) for row in rows)]
     fsio.write_text(args.out, "".join(",".join(map(str, line)) + "\n" for line in lines))
+    published_seal.renew(args.out.parent)
     return 0
 
 

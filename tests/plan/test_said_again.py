@@ -32,6 +32,7 @@ SETTINGS: dict[str, list[str]] = {f"d{depth}": [f"model.depth={depth}"] for dept
     "steps": ["model=d12", "horizon=num_steps"],
     "other counting": ["model=d20", "horizon.count=chinchilla", "horizon.reference_depth=6"],
     "bigrams": ["model=d6", "model.bigram.table_ratio=5", "horizon.count=chinchilla"],
+    "asked": ["experiment=mini", "model=d2", "evaluation.core.bundle=embedded"],
     "hub": ["model=d12", "dataset=climbmix", "precision=fp8"],
 }  # fmt: skip
 
@@ -53,13 +54,16 @@ COMES_OUT: dict[str, Callable[[RunPlan], object]] = {
     "horizon.total_batch_size": lambda plan: plan.total_batch_size,
     "horizon.device_batch_size": lambda plan: plan.device_batch_size,
 }  # fmt: skip
+#: Of the embedded bundle, where it is asked.
+ASKED: dict[str, object] = {
+    "evaluation.core.tasks": ["next_word", "endings", "beginnings"], "evaluation.core.max_per_task": 80,
+}  # fmt: skip
 LENGTHS = ("horizon.num_steps", "horizon.target_tokens", "horizon.target_flops")
 #: Open in a plan, for only the node, the data or nothing at all says what they become.
 LEFT_OPEN = {
     "dataset.path", "dataset.validation_path", "dataset.repo", "dataset.revision", "dataset.shard_pattern",
     "dataset.num_train_shards", "optimizer.grad_clip", "optimizer.ema_decay",
-    "evaluation.core.bundle", "evaluation.core.url", "evaluation.core.sha256", "evaluation.core.tasks",
-    "evaluation.core.max_per_task",
+    "evaluation.core.bundle", "evaluation.core.url", "evaluation.core.sha256",
 }  # fmt: skip
 
 
@@ -72,6 +76,7 @@ def leaves(block: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 FIELDS = [name for name, _ in leaves(RunConfig())]
+ALWAYS = [("asked", field) for field in ASKED]
 CASES = [(setting, field) for setting in SETTINGS for field in FIELDS]
 OPEN = [(setting, field) for setting in SETTINGS for field in COMES_OUT]
 
@@ -93,7 +98,7 @@ def numbers(plan: RunPlan) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("setting", "field"), [*sample(OPEN, 120), *sample([it for it in CASES if it not in OPEN], 120)]
+    ("setting", "field"), [*ALWAYS, *sample(OPEN, 120), *sample([it for it in CASES if it not in OPEN], 120)]
 )
 def test_setting_a_field_to_what_it_comes_out_as(setting: str, field: str) -> None:
     config = compose(SETTINGS[setting])
@@ -102,6 +107,8 @@ def test_setting_a_field_to_what_it_comes_out_as(setting: str, field: str) -> No
     for name in field.split("."):
         written = written[name]
     value = COMES_OUT[field](before) if field in COMES_OUT else written
+    if setting == "asked":
+        value = ASKED.get(field, value)
     others = [f"{name}=null" for name in LENGTHS if name != field] if field in LENGTHS else []
     after = build(compose([*SETTINGS[setting], *others, f"{field}={spelled(value)}"]))
     assert after.run_id == before.run_id
@@ -119,7 +126,7 @@ def test_every_open_field_is_known_here() -> None:
         for name, value in leaves(compose(overrides))
         if value in (None, "auto", []) and name.partition(".")[0] in computing
     }
-    assert found <= COMES_OUT.keys() | LEFT_OPEN
+    assert found <= COMES_OUT.keys() | LEFT_OPEN | ASKED.keys()
 
 
 @pytest.mark.parametrize("depth", DEPTHS)

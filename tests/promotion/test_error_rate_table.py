@@ -16,9 +16,11 @@ from sweepkit.analysis import suspicion, unequal
 from sweepkit.analysis.unequal import Kind, Spread
 from sweepkit.promotion import doubts
 from sweepkit.promotion.simulation import verdict_arrays, verdicts
+from sweepkit.sweep import published_seal
 from sweepkit.sweep.decision import STEPS_ALONE, DecisionRule
 
 ROOT = Path(__file__).parents[2]
+published_seal.check(ROOT / "results/published/error_rates")
 TABLE = pd.read_csv(ROOT / "results/published/error_rates/verdicts.csv", dtype={"seeds": str})
 DOC = (ROOT / "docs/statistics.md").read_text()
 CONTENT = verdicts.load()

@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from page_checker import check
+from scipy import stats
 
 from sweepkit import fsio
 from sweepkit.campaign import course
@@ -137,6 +138,45 @@ def test_every_file_of_a_committed_folder_is_refused_by_name_where_it_is_damaged
             path.write_bytes(before)
     for read in readers(mine):
         read()
+
+
+TABLES = sorted({path.parent for path in PUBLISHED.rglob("*.csv")} - {*FOLDERS})
+
+
+def test_every_committed_table_is_sealed(tmp_path: Path) -> None:
+    """Those of scripts too; made again it is sealed again, and a table beside none stays without."""
+    for folder in TABLES:
+        assert (folder / published_seal.FILE).exists(), folder
+        mine = tmp_path / folder.name
+        shutil.copytree(folder, mine)
+        published_seal.check(mine)
+        for path in mine.glob("*.csv"):
+            flip(path)
+            with pytest.raises(SweepkitError, match=path.name):
+                published_seal.check(mine)
+            path.write_text("made again")
+            published_seal.renew(mine)
+            published_seal.check(mine)
+    (tmp_path / "a.csv").write_text("a")
+    published_seal.renew(tmp_path)
+    assert not (tmp_path / published_seal.FILE).exists()
+
+
+def test_docs_mini_quotes_the_committed_noise() -> None:
+    table = pd.read_csv(PUBLISHED / "mini_noise" / "noise.csv")
+    docs = (PUBLISHED.parents[1] / "docs" / "mini.md").read_text()
+    plain = table.loc[table["run"] == "plain", "val_bpb"]
+    df, sd = len(plain) - 1, float(plain.std())
+    bound = sd * (df / stats.chi2.ppf(0.10, df)) ** 0.5
+    assert f"| the seed | {len(plain)} | {sd:.4f} (upper 90% bound {bound:.4f}) |" in docs
+    for run, words in {
+        "weights moved by 1e-7": "weights moved by 1e-7",
+        "micro-batches of half": "micro-batches of half the rows",
+        "two threads": "two threads instead of one",
+        "two processes": "two processes instead of one",
+    }.items():
+        found = table.loc[table["run"] == run, "difference"]
+        assert f"| {words} | {len(found)} | {found.std():.6f}" in docs, run
 
 
 @pytest.mark.parametrize(

@@ -243,6 +243,20 @@ def digest(core: CoreConfig) -> str:
     return fsio.digest({name: found[bundle.place / name] for name in asked})
 
 
+def asked(core: CoreConfig) -> tuple[list[str], int | None]:
+    """Labels of tasks and number of items, each only where it asks less than the bundle has.
+
+    Raises:
+        ConfigError, DataError: as ``digest``.
+    """
+    if core.bundle is None:
+        return core.tasks, core.max_per_task
+    is_all = len({*core.tasks}) == len(opened(core).tasks())
+    longest = max(count for count, _ in _sizes(digest(core), core.bundle, core.url, tuple(core.tasks), None))
+    is_whole = core.max_per_task is None or core.max_per_task >= longest
+    return [] if is_all else sorted({*core.tasks}), None if is_whole else core.max_per_task
+
+
 def sizes(core: CoreConfig) -> list[tuple[int, float]]:
     """How many items are asked of every task, and about how many bytes each has with the solved ones before.
 

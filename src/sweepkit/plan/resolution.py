@@ -12,7 +12,7 @@ from sweepkit.config import dimensions, holdout
 from sweepkit.config.choices import DatasetKind, TokenizerCorpus
 from sweepkit.config.cross_checks import EMBEDDED_SOURCES
 from sweepkit.config.schema import RunConfig
-from sweepkit.plan import parts, text
+from sweepkit.plan import core_bundle, parts, text
 from sweepkit.plan.horizon import Horizon
 from sweepkit.plan.sizing import Sizing
 
@@ -34,6 +34,7 @@ def resolved(
         steps: of warm-ups and warm-down.
         texts: as ``text.texts`` gives them.
     """
+    tasks, num_items = core_bundle.asked(config.evaluation.core)
     return {
         "model.width": sizes.width,
         "model.num_kv_heads": sizes.num_kv_heads,
@@ -45,7 +46,8 @@ def resolved(
         "evaluation.streams": sorted(config.evaluation.streams),
         "evaluation.max_bytes": scored_bytes(config),
         "evaluation.core.bundle": texts.get(text.CORE),
-        "evaluation.core.tasks": sorted(set(config.evaluation.core.tasks)),
+        "evaluation.core.tasks": tasks,
+        "evaluation.core.max_per_task": num_items,
         "horizon.num_steps": horizon.num_steps,
         "horizon.total_batch_size": horizon.total_batch_size,
         "horizon.device_batch_size": horizon.device_batch_size,

@@ -55,6 +55,12 @@ def put(made: Path, folder: Path) -> None:
             shutil.rmtree(aside, ignore_errors=True)
 
 
+def renew(folder: Path) -> None:
+    """Seal a folder again, a table of which was made again; one without a seal is left without."""
+    if (folder / FILE).exists():
+        write(folder)
+
+
 def check(folder: Path) -> None:
     """Compare a published folder with its manifest; a folder that is none passes.
 
