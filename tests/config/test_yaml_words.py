@@ -70,7 +70,13 @@ def own_conf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("launcher", "slurm: {setup: [module load x, 1.50]}", "launcher.slurm.setup is '1.50'"),
         ("model", "depth: 010", "line 2: model.depth is '010'.*makes it 8; write 10"),
         ("model", "depth: 1:30", "model.depth is '1:30'.*makes it 90"),
-        ("dataset", "revision: 77e0912", None),
+        ("dataset", "revision: 77e0912", "dataset.revision is '77e0912'.*inf; write .* in quotes"),
+        ("dataset", "name: 1e-3", "dataset.name is '1e-3'"),
+        ("dataset", "sources: [books, 12e4]", "dataset.sources is '12e4'"),
+        ("optimizer", "x0: {lr: 1e-3}", None),
+        ("trainer", "compile: 2", "trainer.compile is '2'.*write true or false"),
+        ("trainer", "compile: 0x1F", "trainer.compile"),
+        ("trainer", "compile: 1", None),
         ("dataset", "revision: 1.0e+3", "dataset.revision"),
         ("ladder", "rungs: [{name: a, num_seeds: 010}]", "ladder.rungs.num_seeds is '010'"),
         ("ladder", "rungs: [{name: no}]", "ladder.rungs.name is 'no'"),
@@ -108,3 +114,10 @@ def test_times_as_slurm_writes_them(own_conf: Path, text: str, minutes: int) -> 
 def test_other_times_are_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="time_min"):
         compose([f"launcher.slurm.time_min='{text}'"])
+
+
+@pytest.mark.parametrize("word", ["2", "-1", "10", "1_0"])
+def test_a_number_is_no_switch(word: str) -> None:
+    with pytest.raises(ConfigError, match="trainer.compile is .*, but must be true or false"):
+        compose([f"trainer.compile={word}"])
+    assert compose(["trainer.compile=0"]).trainer.compile is False

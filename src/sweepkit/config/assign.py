@@ -147,6 +147,8 @@ def _converted(schema: type, name: str, override: Override, current: Any, shown:
     try:
         if _is_number_field(hint) and isinstance(value, bool):
             raise wrong()
+        if set(kinds) - {type(None)} == {bool} and isinstance(value, int | float) and value not in (0, 1):
+            raise wrong()  # any other number would count as true
         if isinstance(value, list):  # merging, not setting, takes dicts for blocks in a list
             scratch = typing.cast(DictConfig, OmegaConf.merge(scratch, {name: value}))
         else:

@@ -1,7 +1,7 @@
 """YAML as people write it, and what YAML 1.1 would make of it.
 
 PyYAML, which Hydra reads its files with, goes by YAML 1.1: ``010`` is eight, ``4:00:00`` is 14400 and
-``no`` is false, also as the name of a thing. Files of ours are read by ``read``, which knows none of that
+``no`` is false, also as the name of a thing. To Hydra a commit like ``77e0912`` is a number too, infinity. Files of ours are read by ``read``, which knows none of that
 (the rules are those of YAML 1.2, and ``1_000``); Hydra's are looked through by ``refuse_misread`` before.
 """
 
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import yaml  # type: ignore[import-untyped]
+from omegaconf import OmegaConf
 
 from sweepkit import errors
 from sweepkit.config import own_conf
@@ -21,6 +22,8 @@ from sweepkit.config.schema import field_at
 
 _NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 _BOOL = "tag:yaml.org,2002:bool"
+#: What its loader takes for a number and YAML 1.1 does not.
+_HYDRAS_FLOAT = re.compile(r"[-+]?[0-9][0-9_.]*[eE][-+]?[0-9]+$")
 
 
 class _Loader(yaml.SafeLoader):  # type: ignore[misc]
@@ -128,15 +131,18 @@ def _misread(key: str, scalar: Any) -> str | None:
     if scalar.tag == _BOOL:
         is_switch = field is not None and bool in field.alternatives
         return None if is_switch else in_quotes
-    if scalar.tag not in _NUMBERS:
+    ours = read(scalar.value) if scalar.tag in _NUMBERS or _HYDRAS_FLOAT.match(scalar.value) else None
+    if not isinstance(ours, float) and scalar.tag not in _NUMBERS:
         return None
-    ours, theirs = read(scalar.value), _theirs(scalar)
+    theirs = _theirs(scalar)
     if field is not None and field.is_text:
         return in_quotes if str(theirs) != scalar.value else None
+    if field is not None and set(field.kinds) == {bool} and theirs not in (0, 1):
+        return "write true or false"
     if isinstance(ours, str):
         return in_quotes
     return None if ours == theirs else f"write {ours}"
 
 
 def _theirs(scalar: Any) -> Any:
-    return yaml.safe_load(scalar.value)
+    return OmegaConf.create(f"- {scalar.value}")[0]
