@@ -118,6 +118,6 @@ def test_other_times_are_refused(text: str) -> None:
 
 @pytest.mark.parametrize("word", ["2", "-1", "10", "1_0"])
 def test_a_number_is_no_switch(word: str) -> None:
-    with pytest.raises(ConfigError, match="trainer.compile is .*, but must be true or false"):
+    with pytest.raises(ConfigError, match=r"trainer\.compile is .*, but must be true or false"):
         compose([f"trainer.compile={word}"])
     assert compose(["trainer.compile=0"]).trainer.compile is False

@@ -1,8 +1,9 @@
 """YAML as people write it, and what YAML 1.1 would make of it.
 
 PyYAML, which Hydra reads its files with, goes by YAML 1.1: ``010`` is eight, ``4:00:00`` is 14400 and
-``no`` is false, also as the name of a thing. To Hydra a commit like ``77e0912`` is a number too, infinity. Files of ours are read by ``read``, which knows none of that
-(the rules are those of YAML 1.2, and ``1_000``); Hydra's are looked through by ``refuse_misread`` before.
+``no`` is false, also as the name of a thing; Hydra adds that a commit ``77e0912`` is infinity. Files of ours
+are read by ``read``, which knows none of that (the rules are those of YAML 1.2, and ``1_000``); Hydra's are
+looked through by ``refuse_misread`` before.
 """
 
 from __future__ import annotations
