@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import sample
 from sweepkit.analysis import fit
-from sweepkit.analysis.laws import surface
+from sweepkit.analysis.laws import bent_surface, size_forecast, surface
 from sweepkit.analysis.laws.fitting import Fit
 from sweepkit.results import any_table, param_counts, store
 
@@ -189,3 +190,32 @@ def test_finding_12_quotes_what_our_own_budgets_give() -> None:
         for before, estimate in said:
             low, high = estimate.interval.low, estimate.interval.high
             assert f"{before}{estimate.value:.2f} ({low:.2f} to {high:.2f})" in page, item.counting
+
+
+def test_three_literal_sizes_of_a_ladder_whose_shapes_differ(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every three neighbours in size, to at most 4.6 times the largest; ``-rP`` prints what the page quotes.
+
+    Models differ in shape more than neighbours differ in size, so that a surface through all points, those
+    that are forecast among them, is off by as much as 1% itself.
+    """
+    monkeypatch.setattr(bent_surface, "DRAWS", 16)
+    frame = pd.read_json(TABLES / "gemstones_width_depth.jsonl", lines=True)
+    n, d, loss = (frame[name].to_numpy(float) for name in ("params_active_precise", "tokens", "final_loss"))
+    models, horizons = np.unique(n), np.unique(d)[::2]
+    oracle = np.abs(surface.fit(n, d, loss).log_residual_N)
+    off, inside = [], []
+    for first in range(0, len(models) - 3, 1 if sample.is_full() else 6):
+        own = models[first : first + 3]
+        kept = np.isin(d, horizons) & (np.isin(n, own) | ((n > 1.02 * own[-1]) & (n <= 4.6 * own[-1])))
+        num_sizes = len(np.unique(size_forecast.sizes_of(own)))
+        if num_sizes > 1 and (n[kept] > own[-1]).any():
+            found = size_forecast.forecast(n[kept], d[kept], loss[kept], num_sizes).score
+            assert found is not None
+            off.append(100 * found.mean_abs_error)
+            inside.append(found.coverage)
+    print(
+        f"{len(off)} windows: off by {np.mean(off):.2f}% in the mean ({min(off):.2f} to {max(off):.2f}%), "
+        f"{np.mean(inside):.0%} inside; a surface through all points: {100 * oracle.mean():.2f}%"
+    )
+    assert np.mean(off) < 2.0 and np.mean(inside) > 0.85
+    assert 100 * oracle.mean() > 0.8

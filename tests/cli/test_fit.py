@@ -119,7 +119,16 @@ def test_critical_batches_and_their_law(tmp_path: Path, capsys: pytest.CaptureFi
         (["--axis", "optimizer.matrix.lr", "--drop", "a"], "be rows counted from 0"),
         (["--params", "width", "--forecast", "--sizes", "4"], "leave something to forecast"),
         (["--params", "width", "--forecast", "--at", "x"], "--at is 'x', but must be a number"),
+        (["--params", "width", "--forecast", "--sizes", "1"], "--sizes is 1, but must be 2 or more"),
         (["--optimum", "val_bpb"], "--scale is None"),
+        (["--axis", "width", "--loss", "width"], "--axis is 'width', but must be another column than --loss"),
+        (["--axis", "width", "--by", "width"], "--axis is 'width', but must be another column than --by"),
+        (["--batch", "width", "--tokens", "width"], "but must be another column than --batch"),
+        (["--axis", "optimizer.matrix.lr", "--where", "width > 1e9"], "rows is 'none'"),
+        (
+            ["--params", "width", "--tokens", "seed", "--where", "width == 128"],
+            "--params is 128.0, but must vary",
+        ),
     ],
 )
 def test_what_is_wrong_is_said_in_a_line(
@@ -128,6 +137,25 @@ def test_what_is_wrong_is_said_in_a_line(
     assert main(["fit", str(grid), *asked]) == 2
     error = capsys.readouterr().err
     assert words in error and error.count("\n") == 1
+
+
+def test_groups_of_words_have_optima_and_no_law(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """They were refused as no scale: of text the table's missing numbers counted for numbers above 0."""
+    lines = [
+        f"{size},{lr},{2 + (lr - 4) ** 2 / 100}" for size in ("small", "large") for lr in (2, 3, 4, 5, 6)
+    ]
+    (tmp_path / "words.csv").write_text("\n".join(["size,lr,loss", *lines]))
+    asked = ["--loss", "loss", "--axis", "lr", "--axis-scale", "log", "--by", "size"]
+    assert main(["fit", str(tmp_path / "words.csv"), *asked]) == 0
+    assert "no law: size is not a number above 0" in said(capsys)
+
+
+def test_a_score_forecast_as_a_loss_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = [f"{size}e6,{0.3 + 0.05 * place}" for place, size in enumerate((70, 160, 410, 1000))]
+    (tmp_path / "score.csv").write_text("\n".join(["params,acc", *lines]))
+    asked = ["--loss", "acc", "--params", "params", "--forecast"]
+    assert main(["fit", str(tmp_path / "score.csv"), *asked]) == 0
+    assert "is this a loss?" in said(capsys)
 
 
 def test_two_thousand_runs_take_seconds(tmp_path: Path) -> None:

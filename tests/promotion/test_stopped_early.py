@@ -171,6 +171,32 @@ def test_a_sweep_that_stopped_variants_teaches_by_its_survivors_and_is_refused(
     assert "name sweeps without decision.futility" in line
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            ["--stopping", "TUNE", "--only", "cliff"],
+            "--only is 'cliff', but must be left out with --stopping",
+        ),
+        (
+            ["--stopping", "TUNE", "--plot", "x.png"],
+            "--plot is 'x.png', but must be left out with --stopping",
+        ),
+        (["--stopping", "TUNE", "--alpha", "0.1"], "--alpha is 0.1, but must be left out with --stopping"),
+        (["--curve", "evaluations"], "--curve is 'evaluations', but must go with --stopping"),
+        (["--stopping", "TUNE", "TUNE"], "but must name each sweep once"),
+        (["--stopping", "nowhere"], "sweep is 'nowhere', but must name a sweep in"),
+    ],
+)
+def test_what_a_replay_would_not_read_is_refused(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = str(ROOT / "results/published/tune_mini")
+    assert main(["simulate", "--worlds", "1", *(folder if word == "TUNE" else word for word in words)]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert said in line
+
+
 def test_variants_without_every_seed_are_counted() -> None:
     (curves,) = stopped_early.read(ROOT / "results/published/tune_mini")
     assert curves.left_out == 0

@@ -32,6 +32,9 @@ def run(sweeps: Sequence[str], draws: int, seed: int, form: str, curve: str) -> 
     """
     with Console(stderr=True).status("reading curves") as status:
         places = [running.place(name) for name in sweeps]
+        if twice := [name for name, place in zip(sweeps, places, strict=True) if places.count(place) > 1]:
+            contract = "name each sweep once, for its halves teach and are played on"
+            raise invalid("--stopping", twice[0], contract, "leave the second out")
         rungs = [curves for name, folder in places for curves in stopped_early.read(folder / name, curve)]
         status.update(f"replaying {counted(draws, 'draw')}")
         table = stopped_early.replay(rungs, draws, seed)

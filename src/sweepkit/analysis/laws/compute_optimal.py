@@ -108,6 +108,12 @@ def compute_optimal(
         raise errors.invalid(
             "runs", len(params_N), "be seven or more for five constants", "run more sizes and budgets"
         )
+    for name, values in (("--params", params_N), ("tokens", tokens_N)):
+        if np.ptp(np.log(values)) < 1e-6:
+            contract = "vary, for the surface is of both parameters and tokens"
+            raise errors.invalid(
+                name, float(values[0]), contract, "run others too, or use --forecast, or --axis"
+            )
     apart = abs(float(np.corrcoef(np.log(params_N), np.log(tokens_N))[0, 1]))
     if not apart < 0.999:
         remedy = "run sizes at other ratios of tokens to parameters, or use --forecast, which has a prior"

@@ -69,6 +69,9 @@ def fit(frame: pd.DataFrame, question: Question) -> Fit:
             "--drop", unknown[0], f"be a row from 0 to {len(whole) - 1}", "count rows as the table has them"
         )
     rows, notes = run_columns.ended(whole.drop(index=list(question.dropped)))
+    if rows.empty:
+        remedy = "widen --where or --drop, or wait until runs have ended"
+        raise errors.invalid("rows", "; ".join(["none", *notes]), "be there for a fit", remedy)
     if kind == "known optima":
         return _law_of_known(rows, question, notes)
     if kind == "forecast":

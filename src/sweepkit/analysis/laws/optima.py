@@ -204,6 +204,8 @@ def _optimum(
     is_censored = bool(side) and parabolas.falls_towards(group, fit, edge, confidence) == side
     is_found = is_censored if side else vertex is not None
     is_last = best == bound
+    if not is_found:
+        interval, error, width, tolerated = unknown, math.nan, unknown, None
     extend = (
         None
         if not beyond or not (is_censored or is_last)

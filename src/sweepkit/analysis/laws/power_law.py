@@ -123,9 +123,9 @@ def power_law(
     df, notes = int((side_K == 0).sum()) - 2, []
     if side_K.any():
         line, interval, rule_p = _censored(u_K, v_K, error_K, side_K, df, rule, confidence)
-        notes.append(
-            f"{int((side_K != 0).sum())} optimum at the edge of its grid: it counts as lying beyond that"
-        )
+        count = int((side_K != 0).sum())
+        what = "1 optimum lies" if count == 1 else f"{count} optima lie"
+        notes.append(f"{what} beyond the edge of the grid, known as a bound alone")
     else:
         line = _weighted(u_K, v_K, error_K)
         interval = Interval.around(line.beta, line.error, df, confidence)

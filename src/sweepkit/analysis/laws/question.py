@@ -114,10 +114,21 @@ class Question:
                 if name in differ | set(given):
                     contract = "go with groups, for it is about several optima"
                     raise errors.invalid(OPTIONS[name], _said(self, name), contract, "add --by COLUMN")
+        self._check_columns()
         if kind == "forecast":
             self._check_forecast()
         self._check_numbers()
         return kind
+
+    def _check_columns(self) -> None:
+        """Refuse one column as two things: what is fitted would be the column by itself."""
+        named = [(OPTIONS[name], getattr(self, name)) for name in _COLUMNS if getattr(self, name)]
+        named += [(OPTIONS["params"], name) for name in self.params]
+        named += [] if self.optimum else [(OPTIONS["loss"], self.loss)]
+        for place, (option, name) in enumerate(named):
+            for other, same in named[place + 1 :]:
+                if name == same:
+                    raise errors.invalid(option, name, f"be another column than {other}", "name its own")
 
     def _check_forecast(self) -> None:
         if len(self.params) > 1:
@@ -183,6 +194,8 @@ OPTIONS = {
     "confidence": "--confidence",
     "random_seed": "random_seed",
 }
+#: Fields that name one column each; ``by`` and ``scale`` may be one.
+_COLUMNS = ("axis", "second_axis", "by", "optimum", "tokens", "flops", "batch", "seed")
 _ALWAYS = {"dropped", "confidence"}
 _OF_OPTIMA = {"loss", "is_higher_better", "axis", "by", "seed", *_ALWAYS}
 _OF_SIZES = {"loss", "params", "tokens", "flops", "random_seed", *_ALWAYS}

@@ -103,6 +103,9 @@ def numbers(frame: pd.DataFrame, name: str, option: str) -> Floats:
         ConfigError: there is no such column, or it holds words.
     """
     found = column(frame, name, option)
+    if pd.api.types.is_bool_dtype(frame[found]) and len(frame):
+        contract, remedy = f"be a number in column {found}", "name a column of numbers"
+        raise errors.invalid(option, bool(frame[found].iloc[0]), contract, remedy)
     values = pd.to_numeric(frame[found], errors="coerce")
     words = frame[found][values.isna() & frame[found].notna()].astype(str)
     words = words[~words.str.lower().isin(["nan", ""])]
@@ -128,7 +131,8 @@ def positive(frame: pd.DataFrame, name: str, option: str) -> Floats:
 
 def is_scale(frame: pd.DataFrame, name: str) -> bool:
     """Whether a column holds numbers above 0 alone, so that a law can be stated in it."""
-    values = pd.to_numeric(frame[column(frame, name, "--by")], errors="coerce")
+    found = pd.to_numeric(frame[column(frame, name, "--by")], errors="coerce").astype("float64")
+    values = found.to_numpy(na_value=np.nan)  # of a column of text NA, which all() would leave out
     return bool(((values > 0) & np.isfinite(values)).all())
 
 

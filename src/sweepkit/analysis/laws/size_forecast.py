@@ -125,9 +125,10 @@ def forecast(
     token_N = np.ones(len(params_N)) if tokens_N is None else np.asarray(tokens_N, dtype=float)
     ran_N, size_N = np.isfinite(loss_N), sizes_of(params_N)
     known = np.unique(size_N[ran_N])
-    least = max(num_sizes, 2)
-    if len(known) < least:
-        contract = f"be {least} or more that have run"
+    if num_sizes < 2:
+        raise errors.invalid("--sizes", num_sizes, "be 2 or more: one size shows no law", "fit more sizes")
+    if len(known) < num_sizes:
+        contract = f"be {num_sizes} or more that have run"
         raise errors.invalid("sizes", len(known), contract, "lower --sizes, or run more")
     fitted_N = ran_N & (size_N <= known[num_sizes - 1])
     if missing := [item for item in more if item[1] is None] if has_tokens else []:
@@ -279,6 +280,12 @@ def _constants(
 
 def _notes(runs: Runs) -> list[str]:
     notes = []
+    sizes = np.unique(runs.size_N)
+    lows = [float(runs.y_N[runs.size_N == size].min()) for size in (sizes[0], sizes[-1])]
+    if lows[1] > lows[0]:
+        notes.append(
+            "the largest fitted size is worse than the smallest, and a law can only fall: is this a loss?"
+        )
     if not runs.has_tokens:
         notes.append("tokens do not vary, or none are named: a law of size alone")
     elif abs(float(np.corrcoef(np.log(runs.params_N), np.log(runs.tokens_N))[0, 1])) > 0.98:

@@ -90,9 +90,9 @@ def read(sweep_dir: Path, curve: str = LOSS) -> list[Curves]:
         SweepkitError: nothing of that name was frozen, or a rule stopped some of its runs already: what is
             left reached its end because it looked good half way, and teaches that half way says little.
     """
+    runs = store.load(sweep_dir.name, sweep_dir.parent)  # first: it knows what sweeps there are
     head, cells = frozen.read(sweep_dir)
     rule = head.sweep.decision
-    runs = store.load(sweep_dir.name, sweep_dir.parent)
     if stopped := sorted(set(runs.loc[runs["state"].isin(STOPPED), "variant"])):
         contract = "have run to its end: what is left of a sweep that stopped variants are survivors alone"
         had = f"{sweep_dir.name} ({counted(len(stopped), 'variant')} stopped, {stopped[0]} one of them)"
