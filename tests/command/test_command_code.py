@@ -162,12 +162,16 @@ def test_what_is_live_is_said_and_what_leaves_the_copy_is_refused(
 ) -> None:
     Path(".gitignore").write_text("data/\nresults/\nsweeps/\nvocabulary.json\n")
     Path("vocabulary.json").write_text("{}")
+    Path("conf").mkdir()
+    for name in ("a.yml", "named.yml"):
+        Path("conf", name).write_text("a: 1")
     elsewhere = tmp_path.parent / "corpus.txt"
     elsewhere.write_text("text")
-    name = repository(inputs=[str(elsewhere)])
+    name = repository(inputs=[str(elsewhere)], command=[*example()["command"], "--at=conf/named.yml"])
     assert main(["plan", f"sweep={name}"]) == 0
     said = " ".join(capsys.readouterr().out.split())
     assert f"live, not frozen: data, sweeps, vocabulary.json, {elsewhere}" in said
+    assert "in no run's name: conf/a.yml (under inputs" in said
     copy = Path(plans(name)["reference"].program.folder)
     assert (copy / "vocabulary.json").is_symlink() and not (copy / "results").exists()
     before = plans(name)["reference"].run_id

@@ -4,9 +4,10 @@ The tests of ``unequal.py`` say which noise is equal, here over the groups' vari
 differ one variance is pooled and the comparisons are Dunnett's (1955), as in a one-way analysis of
 variance: with 8 variants and 3 seeds it has 18 degrees of freedom where each Welch test has about 4. Where
 the reference is noisier its variance stands beside the variants' pooled one; where the variants differ
-among themselves all are drawn together by empirical Bayes. A difference of means then has the sum of two
-variances (Welch, with Satterthwaite's degrees of freedom). A group has one value a seed: runs of one seed
-share its luck and count as their mean, which has another variance, so that beside a reference that ran
+among themselves all are drawn together by empirical Bayes. A variant that is far noisier than the others is
+in nobody's pool, and is not drawn to theirs: it counts with its own. A difference of means then has the sum
+of two variances (Welch, with Satterthwaite's degrees of freedom). A group has one value a seed: runs of one
+seed share its luck and count as their mean, which has another variance, so that beside a reference that ran
 several times a seed every group has only its own.
 """
 
@@ -20,6 +21,9 @@ import numpy as np
 
 from sweepkit.analysis import unequal
 from sweepkit.analysis.unequal import Variance
+
+#: Of all F tests of a rung together; chosen in simulation, as the levels of ``unequal.py`` were.
+WILD_LEVEL = 0.05
 
 
 @dataclass(frozen=True)
@@ -46,17 +50,20 @@ class Groups:
         }
         if is_repeated or not any(item.value > 0.0 for item in own.values()):
             return cls(values, reference, own, is_equal=False)
-        theirs = [item for name, item in own.items() if name != reference]
-        asked = theirs if len(theirs) > 1 else list(own.values())
+        theirs = {name: item for name, item in own.items() if name != reference}
+        asked = list((theirs if len(theirs) > 1 else own).values())
+        wild = _too_noisy(theirs)
         if len(asked) > 1 and unequal.bartlett_p(asked) < unequal.VARIANTS_LEVEL:
             found = unequal.moderated(own, reference) if len(theirs) > 2 else own
-            return cls(values, reference, found, is_equal=False)
-        if len(theirs) > 1 and reference in own and (common := _pooled(theirs)).value > 0.0:
+            return cls(values, reference, dict(found) | wild, is_equal=False)
+        calm = [item for name, item in theirs.items() if name not in wild]
+        if len(calm) > 1 and reference in own and (common := _pooled(calm)).value > 0.0:
             mine = own[reference]
             if unequal.f_test_p(mine, common) < unequal.REFERENCE_LEVEL:
                 found = dict.fromkeys(values, common) | {reference: unequal.drawn(mine, common)}
-                return cls(values, reference, found, is_equal=False)
-        return cls(values, reference, dict.fromkeys(values, _pooled(list(own.values()))), is_equal=True)
+                return cls(values, reference, found | wild, is_equal=False)
+        common = _pooled([item for name, item in own.items() if name not in wild])
+        return cls(values, reference, dict.fromkeys(values, common) | wild, is_equal=not wild)
 
     def error(self, variant: str) -> Variance | None:
         """Variance of the difference of two means; None where the spread is not known."""
@@ -78,6 +85,22 @@ class Groups:
         """The smallest correlation of two pooled comparisons."""
         base = 1.0 / len(self.values[self.reference])
         return min(base / (base + 1.0 / len(self.values[name])) for name in variants)
+
+
+def _too_noisy(theirs: Mapping[str, Variance]) -> dict[str, Variance]:
+    """Variants whose variance is too large beside the others' pooled, the worst first, while two are left.
+
+    By F tests at ``WILD_LEVEL``, Bonferroni over variants.
+    """
+    calm, wild = dict(theirs), dict[str, Variance]()
+    while len(calm) > 2:
+        rest = {name: _pooled([calm[other] for other in calm if other != name]) for name in calm}
+        p = {name: unequal.f_test_p(calm[name], rest[name]) for name in calm if rest[name].value > 0.0}
+        worst = min(p, key=lambda name: p[name], default="")
+        if not p or p[worst] > WILD_LEVEL / len(calm):
+            break
+        wild[worst] = calm.pop(worst)
+    return wild
 
 
 def _pooled(found: Sequence[Variance]) -> Variance:

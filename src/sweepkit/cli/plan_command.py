@@ -7,8 +7,7 @@ from pathlib import Path
 
 from sweepkit.cli import running
 from sweepkit.code.levels import Code
-from sweepkit.plan import command_words
-from sweepkit.plan.command_files import is_source
+from sweepkit.plan import command_files, command_words
 from sweepkit.plan.command_plan import CommandPlan, Program
 from sweepkit.printable import counted
 from sweepkit.report import drawing, terminal
@@ -17,6 +16,9 @@ from sweepkit.sweep import expand
 from sweepkit.sweep.cell import Cell
 from sweepkit.sweep.command_keys import SHARED
 from sweepkit.sweep.file import SweepFile
+
+#: Files named of those that no run is named by.
+_SHOWN = 5
 
 
 def show(sweep: SweepFile, cells: Sequence[Cell], others: Sequence[str]) -> None:
@@ -64,11 +66,17 @@ def frozen_of(program: Program, code: Code | None) -> list[str]:
     live = [*(code.reference.live if code else ()), *command_words.outside(program)]
     of = [f"a frozen copy of {code.reference.text}: edits there change no run"] if code else []
     remedy = "what decides a number belongs under inputs, where an edit is refused"
-    return [*of, *([f"live, not frozen: {', '.join(live)} ({remedy})"] if live else [])]
+    said = [f"live, not frozen: {', '.join(live)} ({remedy})"] if live else []
+    if others := command_files.unnamed(program):
+        shown = ", ".join(others[:_SHOWN]) + (f" and {len(others) - _SHOWN} more" if others[_SHOWN:] else "")
+        said += [f"in no run's name: {shown} (under inputs an edit makes other runs; else it returns these)"]
+    return [*of, *said]
 
 
 def _inputs(program: Program) -> str:
-    named = {name: digest for name, digest in program.named.items() if not is_source(Path(name))}
+    named = {
+        name: digest for name, digest in program.named.items() if not command_files.is_source(Path(name))
+    }
     found = "".join(f", {name} {digest}" for name, digest in (named | program.inputs).items())
     return found or ", no inputs"
 

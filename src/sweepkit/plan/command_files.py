@@ -25,6 +25,8 @@ _SUFFIXES = (
     ".py", ".pyx", ".sh", ".bash", ".c", ".cc", ".cpp", ".cxx", ".h", ".hpp", ".cu", ".cuh", ".rs", ".go",
     ".java", ".jl", ".js", ".ts", ".lua", ".r", ".f90", ".toml",
 )  # fmt: skip
+#: Of files that say what programs do, and as often what has nothing to do with them.
+_CONFIGURATION = (".yaml", ".yml", ".json", ".ini", ".cfg", ".gin")
 _NOT_SOURCES = frozenset({"__pycache__", "node_modules", "site-packages", "wandb", "outputs"})
 _DIGITS = 16
 #: Bytes of a file that words name, and of an input, up to which it is digested unasked, and copied.
@@ -41,8 +43,11 @@ def code(folder: Path) -> str:
     """
     if not folder.is_dir():
         raise errors.invalid("folder", str(folder), "be a folder", "name the one that the command starts in")
-    own = _walk(folder, lambda inner: inner.is_symlink() or _is_apart(inner))
-    return _digest(folder, filter(is_source, own))
+    return _digest(folder, filter(is_source, _frozen(folder)))
+
+
+def _frozen(folder: Path) -> Iterator[Path]:
+    return _walk(folder, lambda inner: inner.is_symlink() or _is_apart(inner))
 
 
 def is_source(path: Path) -> bool:
@@ -87,6 +92,18 @@ def _named(folder: Path, name: str) -> list[Path]:
         return [] if is_beside and os.access(path, os.X_OK) else [path]
     is_own = path.is_dir() and not (is_beside or path.is_symlink() or _is_apart(path))
     return list(_walk(path, _is_apart)) if is_own and ".." not in path.parts and path != folder else []
+
+
+def unnamed(program: Program) -> list[str]:
+    """Configuration files in a program's folder that no run is named by: a program may read them unasked."""
+    folder = Path(program.folder)
+    inside = [folder / name for name in (*program.inputs, *program.named, "sweeps")]
+    found = (path for path in _frozen(folder) if path.suffix.lower() in _CONFIGURATION)
+    return [
+        path.relative_to(folder).as_posix()
+        for path in found
+        if not path.is_symlink() and not any(path.is_relative_to(item) for item in inside)
+    ]
 
 
 def inputs(folder: Path, names: Sequence[str]) -> dict[str, str]:
