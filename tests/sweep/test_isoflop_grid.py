@@ -20,7 +20,7 @@ from sweepkit.sweep import sizes_of_budgets
 BASE = ["experiment=mini", "launcher=local", "horizon.total_batch_size=2048"]
 blocks = st.fixed_dictionaries(
     {
-        "flops": st.tuples(st.floats(11.5, 12.5), st.floats(0.3, 1.0)).map(
+        "flops": st.tuples(st.floats(11.5, 12.5), st.floats(0.31, 1.0)).map(
             lambda pair: [10 ** pair[0], 10 ** (pair[0] + pair[1])]
         ),
         "budgets": st.integers(1, 3),
@@ -30,7 +30,7 @@ blocks = st.fixed_dictionaries(
         "tokens_per_param": st.floats(2.0, 8.0),
         "spread": st.floats(2.0, 5.0),
     }
-)
+).map(lambda block: block | {"flops": [block["flops"][0]] * 2} if block["budgets"] == 1 else block)
 
 
 def grid(block: dict[str, Any]) -> dict[float, list[RunPlan]]:
@@ -95,3 +95,19 @@ def test_a_second_axis_of_that_name_and_a_ladder_are_refused() -> None:
     for more in ({"axes": {"isoflop": {}}}, {"ladder": "mini"}):
         with pytest.raises(ConfigError, match="isoflop"):
             sizes_of_budgets.expanded({"base": BASE, "isoflop": block, **more})
+
+
+@pytest.mark.parametrize(
+    ("flops", "budgets", "words"),
+    [
+        ([8e11, 8e12], 1, "isoflop.budgets is 1, but must be 2 or more for a range of flops"),
+        ([8e11, 8e11], 3, "isoflop.budgets is 3, but must be so few that each is 1.4 times the one below"),
+        ([8e11, 8.5e11], 2, "isoflop.budgets is 2, but must be so few that each is 1.4 times the one below"),
+        ([8e11, 8e12], 100_000, "isoflop.budgets is 100000, but must be so few"),
+    ],
+)
+def test_budgets_that_a_fit_would_take_for_one(flops: list[float], budgets: int, words: str) -> None:
+    """They became one budget without a word, or one stood for a range."""
+    block = {"flops": flops, "budgets": budgets, "depths": [1, 2, 3, 4, 6]}
+    with pytest.raises(ConfigError, match=words):
+        sizes_of_budgets.expanded({"base": BASE, "isoflop": block})

@@ -37,6 +37,8 @@ _SOME = Range(
     "be a list of whole numbers from 1 up",
     "write [6, 8, 10, 12, 16]",
 )
+#: How far apart budgets lie; ``fit`` takes runs within a factor of 1.25 for one budget's.
+_APART = 1.4
 #: A chosen size may lie so far beyond the range asked for, in the logarithm.
 _SLACK = 0.2
 
@@ -94,6 +96,7 @@ def expanded(content: Mapping[str, Any]) -> dict[str, Any]:
             "ladder", content["ladder"], f"be none beside {KEY}, which sets the sizes", remedy
         )
     spec = typed.load(IsoflopSpec, given, KEY, is_referenced=True)
+    _check_budgets(spec)
     base = content.get("base") or ()
     levels = _levels(spec, [base] if isinstance(base, str) else list(map(str, base)))
     reference = {AXIS: list(levels)[len(levels) // 2]}
@@ -103,6 +106,24 @@ def expanded(content: Mapping[str, Any]) -> dict[str, Any]:
         "reference": {**reference, **(content.get("reference") or {})},
         "combine": content.get("combine", "all"),
     }
+
+
+def _check_budgets(spec: IsoflopSpec) -> None:
+    """Budgets that a fit tells apart (it takes runs within a quarter for one), and one alone as such.
+
+    Raises:
+        ConfigError: they lie closer, or one stands for a range.
+    """
+    low, high = spec.flops
+    if spec.budgets == 1:
+        if low != high:
+            remedy = f"write flops: [{low:g}, {low:g}], or more budgets"
+            raise errors.invalid(f"{KEY}.budgets", 1, "be 2 or more for a range of flops", remedy)
+    elif math.log(high / low) / (spec.budgets - 1) <= math.log(_APART):
+        contract = (
+            f"be so few that each is {_APART:g} times the one below or more, for a fit to tell them apart"
+        )
+        raise errors.invalid(f"{KEY}.budgets", spec.budgets, contract, "lower it, or widen flops")
 
 
 def _levels(spec: IsoflopSpec, base: Sequence[str]) -> dict[str, list[str]]:
