@@ -38,6 +38,35 @@ def test_a_number_that_is_not_finite_is_told_as_it_is(text: str, tmp_path: Path)
     (tmp_path / "result.json").write_text(f'{{"loss": {text}}}')
     assert not math.isfinite(read(FILE, tmp_path, "").metric)
     assert math.isnan(read(REGEX, tmp_path, "bpb: nan").metric)
+    (tmp_path / "result.json").write_text(
+        f'{{"loss": "{text}"}}'
+    )  # of a writer whose JSON has no such number
+    assert not math.isfinite(read(FILE, tmp_path, "").metric)
+
+
+def test_the_last_line_with_the_key_is_the_result_also_where_it_is_none(tmp_path: Path) -> None:
+    steps = '{"loss": 3.0}\n{"loss": 2.5, "steps": 9}\n{"lr": 0.1}\n{"loss": 1'
+    assert read(STDOUT, tmp_path, steps).metric == 2.5
+    assert math.isnan(read(STDOUT, tmp_path, steps + '\n{"loss": "nan"}').metric)
+    for last in ('{"loss": null}', '{"loss": "2.5"}', '{"loss": [1]}', '{"loss": true}'):
+        with pytest.raises(NoResult, match="must be a number"):
+            read(STDOUT, tmp_path, f"{steps}\n{last}\n")
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000, '{"loss": 1' + "0" * 400 + "}", '{"loss": 1' + "0" * 5000 + "}"]
+)
+def test_json_that_no_program_holds_is_no_result(text: str, tmp_path: Path) -> None:
+    (tmp_path / "result.json").write_text(text)
+    with pytest.raises(NoResult):
+        read(FILE, tmp_path, "")
+    with pytest.raises(NoResult):
+        read(STDOUT, tmp_path, "{" + text)
+    steps = ["Infinity", "NaN", "1" + "0" * 400, '"x"', "null", "1.5"]
+    rows = [f'{{"step": {step}, "loss": 1}}' for step in steps]
+    rows += ['{"step": 1, "loss": 1' + "0" * 400 + "}", "[" * 50_000, '{"step": 2, "loss": 1.5}']
+    (tmp_path / "metrics.jsonl").write_text("\n".join(rows) + "\n")
+    assert list(Curve(tmp_path, "val").new()) == [{"step": 2, "loss": 1.5}]
 
 
 @pytest.mark.parametrize(
@@ -46,7 +75,7 @@ def test_a_number_that_is_not_finite_is_told_as_it_is(text: str, tmp_path: Path)
         (FILE, None, "", "is missing, but must hold the result"),
         (FILE, "{", "", "cannot be read"),
         (FILE, "[1]", "", "must hold a JSON object"),
-        (FILE, '{"lss": 1}', "", "loss is None"),
+        (FILE, '{"lss": 1}', "", r"loss is missing in result.json \(it has lss\)"),
         (FILE, '{"loss": null}', "", "must be a number"),
         (FILE, '{"loss": true}', "", "must be a number"),
         (STDOUT, None, '{"lss": 1}\n{"loss": ', "no line of the log"),

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+from decimal import Decimal
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -13,6 +16,7 @@ from hypothesis import strategies as st
 from sample import is_full
 from sweepkit.analysis import bar, fit
 from sweepkit.cli.main import main
+from sweepkit.errors import ConfigError
 from sweepkit.results.others import source, values
 
 
@@ -167,3 +171,70 @@ def test_odd_tables_are_read_or_refused_in_one_line(
         err = capsys.readouterr().err
         assert code in (0, 1, 2, 3) and (code != 2 or err.startswith("sweepkit: ")), err
         assert err.count("\n") <= 1, err
+
+
+def cells_of(path: Path) -> pd.DataFrame:
+    return values.typed(source.read(str(path)), ["variant"])
+
+
+def test_commas_of_thousands_where_a_cell_can_be_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text('variant,tokens,loss\na,"3,276,800",3.1\nb,"1,024",3.2\n')
+    assert list(cells_of(path)["tokens"]) == [3_276_800, 1024]
+    path.write_text('variant,tokens,loss\na,"2,768",3.1\nb,"1,024",3.2\n')
+    assert list(cells_of(path)["tokens"]) == ["2,768", "1,024"], "2.768 somewhere else"
+    tabs = tmp_path / "t.tsv"
+    tabs.write_text('variant\ttokens\tloss\na\t"1,234.5"\t3.1\nb\t"2,000"\t3.2\n')
+    assert list(cells_of(tabs)["tokens"]) == [1234.5, 2000]
+
+
+@pytest.mark.parametrize("cell", ["97.3%", "3.1 s", "3,276", "$5"])
+def test_a_number_with_something_beside_it_is_refused_as_that(
+    cell: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = f'variant,accuracy\na,"{cell}"\nb,0.9\n'
+    assert imported(tmp_path / "t.csv", text, "--metric", "accuracy=higher,ratio") == 2
+    said = capsys.readouterr().err
+    assert (
+        f"line 2, column accuracy is '{cell}', but must be a number" in said and len(said.splitlines()) == 1
+    )
+    assert ("write the number alone" in said) == (cell[0] != "$")
+
+
+@pytest.mark.parametrize("suffix", ["csv.gz", "jsonl.gz"])
+def test_a_packed_table_that_is_damaged_is_a_line(suffix: str, tmp_path: Path) -> None:
+    text = "variant,val_bpb\n" + "".join(f"{name},{n / 7}\n" for name in "ab" for n in range(1, 400))
+    data = bytearray(gzip.compress(text.encode()))
+    for place in range(12, len(data), 97):
+        broken = bytearray(data)
+        broken[place] ^= 0x5A
+        path = tmp_path / f"t.{suffix}"
+        path.write_bytes(broken)
+        with pytest.raises(ConfigError):
+            source.read(str(path))
+
+
+def test_text_of_two_bytes_a_letter_without_their_order_is_a_line(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_bytes("variant,val_bpb\na,1\n".encode("utf-16-le"))
+    with pytest.raises(ConfigError, match="zero bytes"):
+        source.read(str(path))
+
+
+def test_types_of_parquet(tmp_path: Path) -> None:
+    path = tmp_path / "t.parquet"
+    frame = pd.DataFrame(
+        {
+            "variant": pd.Categorical(["a", "a", "b"]),
+            "loss": [Decimal("3.25"), Decimal("3.5"), None],
+            "layers": [[1, 2], [3], []],
+            "config": [{"lr": 0.1}, {"lr": 0.2}, None],
+            "half": np.full(3, 0.5, dtype=np.float16),
+        }
+    )
+    frame.to_parquet(path)
+    read = cells_of(path)
+    assert list(read["variant"]) == ["a", "a", "b"]
+    assert read["loss"].dropna().tolist() == [3.25, 3.5] and read["half"].tolist() == [0.5] * 3
+    assert read["layers"].tolist() == ["[1, 2]", "[3]", "[]"]
+    assert read["config"].dropna().tolist() == ['{"lr": 0.1}', '{"lr": 0.2}']

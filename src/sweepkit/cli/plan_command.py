@@ -65,6 +65,9 @@ def frozen_of(program: Program, code: Code | None) -> list[str]:
     """What a program was frozen of, and what of it may still change under a run."""
     live = [*(code.reference.live if code else ()), *command_words.outside(program)]
     of = [f"a frozen copy of {code.reference.text}: edits there change no run"] if code else []
+    if program.path:
+        first = ", ".join(program.path)
+        of.append(f"its packages are installed here too; {first} of the copy is put first on PYTHONPATH")
     remedy = "what decides a number belongs under inputs, where an edit is refused"
     said = [f"live, not frozen: {', '.join(live)} ({remedy})"] if live else []
     if others := command_files.unnamed(program):

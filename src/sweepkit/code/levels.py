@@ -31,6 +31,8 @@ class Level:
         files: path → lines added and removed.
         left_out: paths that it changes elsewhere, which are not applied.
         live: of a command's program, paths that are links to where they are, and may change.
+        path: of a command's program, folders of it that are put first on ``PYTHONPATH``, since its packages
+            are installed too.
     """
 
     text: str
@@ -42,6 +44,7 @@ class Level:
     files: dict[str, tuple[int, ...]] | None = None
     left_out: tuple[str, ...] = ()
     live: tuple[str, ...] = ()
+    path: tuple[str, ...] = ()
 
     @property
     def in_words(self) -> str:

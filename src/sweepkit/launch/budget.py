@@ -80,7 +80,11 @@ class Estimate:
     def without_disk(self) -> str:
         """Runs, device, time and memory."""
         if self.memory_gib is None:
-            time = "" if self.hours is None else f": about {in_words(self.hours)}, by those that are done"
+            time = (
+                ""
+                if self.hours is None
+                else (f": about {in_words(self.hours)} and some seconds to start, by those that are done")
+            )
             return f"{counted(self.num_runs, 'run')} of a command on {self.device} ({self.processes}){time}"
         time = "unknown hours (no peak known)" if self.hours is None else f"about {in_words(self.hours)}"
         time += f" after {_START_S} s to start"

@@ -7,12 +7,14 @@ looked up again.
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from pathlib import Path
 
 from sweepkit.code import program, tree
-from sweepkit.code.levels import Code
+from sweepkit.code.levels import Code, Level
 from sweepkit.code.planner import Trees
-from sweepkit.errors import FrozenPlanError, invalid
+from sweepkit.errors import FrozenPlanError, Notice, invalid
+from sweepkit.launch import command_imports
 from sweepkit.plan.command_plan import CODE
 from sweepkit.sweep import frozen, frozen_head, set_fields
 from sweepkit.sweep.file import SweepFile
@@ -43,7 +45,28 @@ def resolved(sweep: SweepFile, results_dir: Path) -> SweepFile:
         program.level(where, text, folder, trees / reference.tree, sweep.inputs, trees)
         for text, where in places.items()
     ]
-    return dataclasses.replace(sweep, trees=Trees(trees, Code(reference, tuple(levels))))
+    found = [_importing(sweep, folder, trees, item, bool(levels)) for item in (reference, *levels)]
+    return dataclasses.replace(sweep, trees=Trees(trees, Code(found[0], tuple(found[1:]))))
+
+
+def _importing(sweep: SweepFile, folder: Path, trees: Path, level: Level, has_levels: bool) -> Level:
+    """A level whose packages are imported from its copy, where putting that first does it."""
+    copy = trees / level.tree
+    found = command_imports.elsewhere(sweep.command, folder, copy)
+    if not found:
+        return level
+    where = command_imports.modules(copy)
+    path = tuple(dict.fromkeys(where[name] for name in found))
+    rest = command_imports.elsewhere(sweep.command, folder, copy, path)
+    if not rest:
+        return dataclasses.replace(level, path=path)
+    said = ", ".join(f"{name} from {place}" for name, place in rest.items())
+    remedy = "leave out what keeps its Python from PYTHONPATH (-I, -E), or uninstall it there"
+    if has_levels:
+        contract = f"import its own code from the frozen copy, and imports {said}: no level would change it"
+        raise invalid("command", " ".join(sweep.command), contract, remedy)
+    warnings.warn(f"the command imports {said}, which is not frozen; {remedy}", Notice, stacklevel=2)
+    return dataclasses.replace(level, path=path, live=(*level.live, *rest.values()))
 
 
 def _written(sweep: SweepFile) -> dict[str, str]:

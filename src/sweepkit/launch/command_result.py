@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from sweepkit.errors import SweepkitError
 from sweepkit.plan.command_plan import STDOUT, MetricRead
@@ -30,6 +30,9 @@ TOLD = (
     "peak_memory_gib", "total_flops", "final_train_loss",
 )  # fmt: skip
 RESULT_FILE = "result.json"
+_NOTHING = object()
+_NO_FINITE = ("nan", "inf", "+inf", "-inf", "infinity", "+infinity", "-infinity")
+_LARGEST = 10**300
 #: Columns of the curves that are not the command's to say.
 _OURS = ("attempt", "seed", "depth", "state", "run_id", "variant", "role", "rung")
 _CURVES = ("metrics.jsonl", "metrics.csv")
@@ -106,9 +109,11 @@ def _in_log(how: MetricRead, log: str) -> tuple[float, dict[str, Any]]:
         if line.lstrip().startswith("{"):
             try:
                 said = json.loads(line)
-                return _number(said, key, STDOUT), said
-            except (ValueError, NoResult):
+            except (ValueError, RecursionError):
                 continue
+            # the last one with the key is the result, also where it is none: one before it may be a step's
+            if isinstance(said, dict) and _found(said, key) is not _NOTHING:
+                return _number(said, key, STDOUT), said
     raise NoResult(f"no line of the log is a JSON object with a number {key!r}, but one must be")
 
 
@@ -117,7 +122,7 @@ def _object(path: Path) -> dict[str, Any]:
         said = json.loads(path.read_text())
     except FileNotFoundError:
         raise NoResult(f"{path} is missing, but must hold the result") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise NoResult(f"{path} cannot be read ({' '.join(str(error).split())})") from None
     if not isinstance(said, dict):
         raise NoResult(f"{path} holds {type(said).__name__}, but must hold a JSON object")
@@ -125,16 +130,30 @@ def _object(path: Path) -> dict[str, Any]:
 
 
 def _number(said: Any, key: str, where: str) -> float:
-    value = said
-    for name in [key] if isinstance(said, dict) and key in said else key.split("."):
-        value = value.get(name) if isinstance(value, dict) else None
+    value = _found(said, key)
+    if value is _NOTHING:
+        names = f" (it has {', '.join(map(str, said))})" if isinstance(said, dict) else ""
+        raise NoResult(f"{key} is missing in {where}{names}, but must be a number")
+    if isinstance(value, str) and value.strip().lower() in _NO_FINITE:  # as JSON has none of its own
+        return float(value)
     if not _is_number(value):
         raise NoResult(f"{key} is {value!r} in {where}, but must be a number")
     return float(value)
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def _found(said: Any, key: str) -> Any:
+    """What stands under a key, whose inner ones are behind dots."""
+    value = said
+    for name in [key] if isinstance(said, dict) and key in said else key.split("."):
+        value = value.get(name, _NOTHING) if isinstance(value, dict) else _NOTHING
+    return value
+
+
+def _is_number(value: object) -> TypeGuard[int | float]:
+    """Whether it is a number that a float holds; JSON's may have any number of digits."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return isinstance(value, float) or abs(value) < _LARGEST
 
 
 class Curve:
@@ -178,7 +197,7 @@ class Curve:
 def _json(line: str) -> dict[str, Any]:
     try:
         found = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 
@@ -196,7 +215,7 @@ def _cells(header: list[str], line: str) -> dict[str, Any]:
 def _row(said: Mapping[str, Any], metric: str) -> Row:
     """A row of ours; empty where it has no step, or tells nothing that is known."""
     step = said.get("step")
-    if isinstance(step, bool) or not isinstance(step, int | float) or step != int(step):
+    if not _is_number(step) or not math.isfinite(step) or step != int(step):
         return {}
     named = {_CURVE_ALIASES.get(name, name): value for name, value in said.items() if name != "step"}
     known = {
@@ -214,6 +233,6 @@ def _is_known(name: str, metric: str) -> bool:
 def _fits(name: str, value: object) -> bool:
     """Whether a value is a number that can be."""
     column = columns.find(name, columns.CURVE_COLUMNS)
-    if column is not None:
-        return column.implausible(value) is None
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if not _is_number(value) or not math.isfinite(value):
+        return False
+    return column is None or column.implausible(value) is None

@@ -16,13 +16,13 @@ import re
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 from sweepkit import exit_status, fsio
 from sweepkit.errors import SweepkitError, invalid
-from sweepkit.launch import cgroup, command_result, machine
+from sweepkit.launch import cgroup, command_imports, command_result, machine
 from sweepkit.launch.command_result import Curve, NoResult
 from sweepkit.plan import command_files, command_words
 from sweepkit.plan.command_plan import CommandPlan
@@ -113,12 +113,14 @@ def _run(
     """Start the command and follow it to its end, which the record then says."""
     record, words = journal.record, command_words.words(plan, output)
     _end_orphans(output)
-    journal.say(f"in {plan.program.folder}: {command_words.shown(words)}")
+    path = plan.program.path or ()
+    first = f" with {', '.join(path)} first on PYTHONPATH" if path else ""
+    journal.say(f"in {plan.program.folder}{first}: {command_words.shown(words)}")
     begin, kills = _size(run_dir.log_path), cgroup.num_kills()
     curve = Curve(output, plan.program.metric.name)
     known = {row["step"] for row in run_dir.metrics()} if plan.program.resume else set()
     (run_dir.path / _STATE).unlink(missing_ok=True)
-    child = _start(words, plan.program.folder, output, run_dir.log_path)
+    child = _start(words, plan.program.folder, path, output, run_dir.log_path)
     is_stopped = False
     try:
         while True:
@@ -193,8 +195,11 @@ def _follow(journal: Journal, curve: Curve, known: set[int]) -> None:
     journal.progress("training", loss=loss)
 
 
-def _start(words: list[str], folder: str, output: Path, log: Path) -> subprocess.Popen[bytes]:
-    environment = {name: value for name, value in os.environ.items() if name not in _OF_RANKS}
+def _start(
+    words: list[str], folder: str, path: Sequence[str], output: Path, log: Path
+) -> subprocess.Popen[bytes]:
+    given = {name: value for name, value in os.environ.items() if name not in _OF_RANKS}
+    environment = command_imports.in_environment(given, Path(folder), path)
     environment |= {VARIABLE: str(output), "PYTHONUNBUFFERED": "1"}
     with log.open("ab") as out:
         try:

@@ -14,23 +14,29 @@ from sweepkit.results.record import RunState
 _SPENT = ("train_time_s", "compile_time_s", "eval_time_s", "checkpoint_time_s")
 
 
+_Taken = tuple[float, float]  # seconds per FLOP of its steps, and seconds beside them
+
+
 class Pace:
     """How long runs take: the median time per FLOP of those done in one go, else of those going on.
 
-    Compiling is apart, for only the first run of a compiled shape waits for it.
+    Compiling is apart, for only the first run of a compiled shape waits for it. So is what a run takes beside
+    its steps (its process, text, evaluation), where it has measured them: a short one has as much of it.
     """
 
     def __init__(self, runs: Sequence[Run]) -> None:
         done = [run for run in runs if run.record is not None and run.record.state is RunState.complete]
         self._compiled = {run.plan.compile_key for run in done}
         self.longest_compile_s = max((_compiling(run) for run in done), default=0.0)
-        self._all: list[float] = []
-        self._of_depth: dict[int | None, list[float]] = {}
+        self._all: list[_Taken] = []
+        self._of_depth: dict[int | None, list[_Taken]] = {}
         known = [(run, seconds) for run in runs if (seconds := _seconds_taken(run))]
         known = known or [(run, seconds) for run in runs if (seconds := _seconds_expected(run))]
         for run, seconds in known:
-            self._all.append(seconds / work(run.plan))
-            self._of_depth.setdefault(run.plan.depth, []).append(seconds / work(run.plan))
+            besides = _beside_steps(run, seconds)
+            taken = ((seconds - besides) / work(run.plan), besides)
+            self._all.append(taken)
+            self._of_depth.setdefault(run.plan.depth, []).append(taken)
 
     @property
     def is_known(self) -> bool:
@@ -50,7 +56,8 @@ class Pace:
         known = self._of_depth.get(plan.depth) or self._all
         if not known:
             return None
-        return median(known) * work(plan) * (1 - frac_done(plan.num_steps, step))
+        each, besides = (median(item[part] for item in known) for part in (0, 1))
+        return besides + each * work(plan) * (1 - frac_done(plan.num_steps, step))
 
 
 def work(plan: RunSpec) -> float:
@@ -69,6 +76,12 @@ def _seconds_taken(run: Run) -> float | None:
         return None
     taken = seconds_since(record.started_at, _moment(record.ended_at))
     return None if taken is None else max(0.0, taken - _compiling(run))
+
+
+def _beside_steps(run: Run, seconds: float) -> float:
+    """Of the seconds that a run took, those that are not of its steps; 0 where it did not tell these."""
+    steps_s = run.record.results.get("train_time_s") if run.record is not None else None
+    return max(0.0, seconds - float(steps_s)) if steps_s else 0.0
 
 
 def _compiling(run: Run) -> float:

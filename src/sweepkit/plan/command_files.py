@@ -43,7 +43,12 @@ def code(folder: Path) -> str:
     """
     if not folder.is_dir():
         raise errors.invalid("folder", str(folder), "be a folder", "name the one that the command starts in")
-    return _digest(folder, filter(is_source, _frozen(folder)))
+    return _digest(folder, sources(folder))
+
+
+def sources(folder: Path) -> Iterator[Path]:
+    """The program's files in a frozen copy, and none behind a link to a folder."""
+    return filter(is_source, _frozen(folder))
 
 
 def _frozen(folder: Path) -> Iterator[Path]:

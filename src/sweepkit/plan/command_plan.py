@@ -56,6 +56,7 @@ class Program:
         metric: how its result is read.
         resume: whether it goes on by itself from what it has left in its folder.
         of: what its code was frozen of (a git ref, a patch, a folder); empty: it is the reference's.
+        path: folders in it that stand first on ``PYTHONPATH``.
     """
 
     command: tuple[str, ...]
@@ -66,6 +67,7 @@ class Program:
     named: dict[str, str] = field(default_factory=dict)
     resume: bool = False
     of: str = ""
+    path: tuple[str, ...] | None = fact(None, "folders in it that stand first on PYTHONPATH", is_sparse=True)
 
 
 @dataclass(frozen=True, kw_only=True)

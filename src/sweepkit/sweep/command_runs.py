@@ -7,6 +7,7 @@ has been settled before (``launch/command_code.py``). Everything is checked befo
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,7 +19,7 @@ from sweepkit.config import compose, typed
 from sweepkit.config.schema import LadderConfig, LauncherConfig, RungConfig
 from sweepkit.plan import command_files, command_words
 from sweepkit.plan.command_plan import CODE, CommandPlan, MetricRead, Program, Value
-from sweepkit.sweep import set_fields
+from sweepkit.sweep import command_keys, set_fields
 from sweepkit.sweep.command_keys import SHARED
 from sweepkit.sweep.file import SweepFile
 
@@ -60,6 +61,12 @@ def check(sweep: SweepFile, extra: Sequence[str]) -> None:
         remedy = "write ladder: {small: {depth: 4}, large: {depth: 8}}"
         raise errors.invalid("ladder", sweep.ladder, contract, remedy)
     _check_metric(sweep)
+    given = {f"params.{name}": value for name, value in sweep.params.items()}
+    for where, value in (
+        given | {f"{where}.{name}": value for where, name, value in _of_rungs(sweep)}
+    ).items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise errors.invalid(where, value, "be a finite number", "write one")
     for where, name, value in [*_of_rungs(sweep), *_of_levels(sweep), *_of_command_line(extra)]:
         _value(sweep.params, where, name, value)
     for name in sweep.decision.scale_sensitive:
@@ -155,10 +162,11 @@ def _pair_key(program: Program, variant_id: str, seed: int, is_shared: bool) -> 
 
 def _program(sweep: SweepFile, of: str) -> Program:
     assert sweep.metric is not None
-    folder = Path(sweep.folder).expanduser().resolve()
+    folder, path = Path(sweep.folder).expanduser().resolve(), None
     if sweep.trees is not None:
         code = sweep.trees.code
-        folder = sweep.trees.folder / (code.level(of) or code.reference).tree
+        level = code.level(of) or code.reference
+        folder, path = sweep.trees.folder / level.tree, level.path or None
     return Program(
         command=sweep.command,
         folder=str(folder),
@@ -167,6 +175,7 @@ def _program(sweep: SweepFile, of: str) -> Program:
         inputs=command_files.inputs(folder, sweep.inputs),
         resume=sweep.resume,
         of=of,
+        path=path,
     )
 
 
@@ -270,8 +279,7 @@ def _check_found(sweep: SweepFile) -> None:
 def _spelled(value: object) -> str:
     """A value as an override has it: text that reads like something else stays text."""
     if isinstance(value, str):
-        escaped = value.replace("\\", "\\\\").replace("'", "\\'")
-        return f"'{escaped}'"
+        return command_keys.in_quotes(value)
     return str(value).lower() if isinstance(value, bool) else repr(value)
 
 

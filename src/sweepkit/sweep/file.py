@@ -107,10 +107,11 @@ def _levels(where: str, axis: object, given: Any) -> Mapping[Any, Any]:
             where, given, "hold plain values in the short form", "use {level: [overrides]} instead"
         )
     texts = [spelled(value) for value in given]
-    for text in texts:
-        if texts.count(text) > 1:
-            raise errors.invalid(where, given, f"hold {text} only once", "delete the second one")
-    return {_name(text): (f"{axis}={text}",) for text in texts}
+    names = [_name(text) for text in texts]
+    for name in names:
+        if names.count(name) > 1:
+            raise errors.invalid(where, given, f"hold {name} only once", "delete one, or name the levels")
+    return {name: (f"{axis}={text}",) for name, text in zip(names, texts, strict=True)}
 
 
 def _with_code(where: str, given: Any) -> Any:

@@ -11,6 +11,7 @@ import gzip
 import hashlib
 import io
 import re
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -64,11 +65,14 @@ def _text(path: Path, data: bytes) -> str:
     if path.suffix.lower() == ".gz":
         try:
             data = gzip.decompress(data)
-        except (OSError, EOFError) as error:
+        except (OSError, EOFError, zlib.error) as error:
             raise invalid(path.name, str(error), "be a whole gzip file", "copy it again") from None
     encoding = _BYTE_ORDER.get(data[:2], "utf-8-sig")
     try:
-        return data.decode(encoding)
+        text = data.decode(encoding)
+        if "\0" in text:
+            raise invalid(path.name, "text with zero bytes", "be UTF-8 text", "save it as UTF-8")
+        return text
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
         contract, remedy = f"be {encoding.removesuffix('-sig').upper()} text", "save it as UTF-8"
@@ -96,9 +100,11 @@ def _decimal(body: Sequence[tuple[int, list[str]]], mark: str) -> str:
     """The decimal mark: who separates by semicolons writes 0,91; of others a cell has to tell.
 
     A comma before three digits may also be one of thousands, and tells nothing. One cell like 1.234,56 tells
-    that points are of thousands (``values.THOUSANDS``).
+    that points are of thousands (``values.THOUSANDS``), one like 1,234.56 or 1,234,567 that commas are.
     """
     cells = [cell.strip() for _, row in body for cell in row]
+    if any(values.SURELY_WITH_COMMAS.fullmatch(cell) for cell in cells):
+        return values.COMMAS_OF_THOUSANDS
     if any("," in cell and values.WITH_THOUSANDS.fullmatch(cell) for cell in cells):
         return values.THOUSANDS
     if mark in (",", ";"):

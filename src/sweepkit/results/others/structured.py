@@ -6,10 +6,13 @@ import gzip
 import hashlib
 import io
 import json
+import zlib
 from collections.abc import Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from sweepkit import fsio
@@ -27,7 +30,7 @@ def read(path: Path, kind: str, _: str | None = None) -> Source:
     data = fsio.read_bytes(path)
     try:
         text = (gzip.decompress(data) if path.suffix.lower() == ".gz" else data).decode("utf-8-sig")
-    except (OSError, EOFError, UnicodeDecodeError) as error:
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise invalid(path.name, str(error), "be UTF-8 text", "save it again") from None
     rows, places = _lines(path, text) if kind in ("jsonl", "ndjson") else _whole(path, text)
     flat = [flattened(row) for row in rows]
@@ -101,7 +104,7 @@ def _parquet(path: Path) -> Source:
     data = path.read_bytes()
     try:
         frame = pd.read_parquet(io.BytesIO(data))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, NotImplementedError) as error:
         raise invalid(path.name, str(error).splitlines()[0], "be a parquet file", "export it again") from None
     cells = pd.DataFrame({str(name): _plain(frame[name]) for name in frame.columns}, dtype=object)
     places = [f"row {number}" for number in range(1, len(cells) + 1)]
@@ -111,4 +114,17 @@ def _parquet(path: Path) -> Source:
 def _plain(values: pd.Series[Any]) -> list[Any]:
     if pd.api.types.is_datetime64_any_dtype(values.dtype):
         return [None if pd.isna(value) else value.isoformat() for value in values]
-    return [None if value is pd.NA else value for value in values.tolist()]
+    return [_as_python(value) for value in values.tolist()]
+
+
+def _as_python(value: Any) -> Any:
+    """A cell as JSON would have it: a decimal is a number, a list its JSON."""
+    if isinstance(value, np.ndarray):
+        return json.dumps(value.tolist(), default=str)
+    if isinstance(value, dict):
+        return json.dumps(value, default=str)
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, Decimal):
+        return float(value)
+    return None if value is pd.NA else value

@@ -27,6 +27,12 @@ _WORDS = {
 #: The decimal mark of a table that writes 1.234,56; what a number with points of thousands looks like.
 THOUSANDS = ".,"
 WITH_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(\.\d{3})+(,\d+)?")
+#: The same with commas of thousands, and where a cell can be nothing else: 1,234 may be 1.234 somewhere.
+COMMAS_OF_THOUSANDS = ",."
+_WITH_COMMAS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d+)?")
+SURELY_WITH_COMMAS = re.compile(r"[+-]?[1-9]\d{0,2}((,\d{3})+\.\d+|(,\d{3}){2,})")
+#: A number that something else is written beside: 97.3%, 12 s, 1,234.
+_BESIDE = re.compile(r"[+-]?[\d.,]*\d[\d.,]*\s*[^\d.,]{0,12}")
 #: More digits than any number of a run; what is longer is a name.
 _LONGEST = 40
 
@@ -55,6 +61,8 @@ def number(value: object, decimal: str = ".") -> int | float | None:
     text = value.strip().replace("−", "-")
     if decimal == THOUSANDS and WITH_THOUSANDS.fullmatch(text):
         text = text.replace(".", "")
+    if decimal == COMMAS_OF_THOUSANDS and _WITH_COMMAS.fullmatch(text):
+        text = text.replace(",", "")
     if decimal in (",", THOUSANDS) and text.count(",") == 1 and "." not in text:
         text = text.replace(",", ".")
     try:
@@ -112,6 +120,8 @@ def read(source: Source, name: str, cells: Sequence[Any], dtype: str) -> list[An
         value = None if is_missing(cell) else makers[dtype](cell)
         if value is None and not is_missing(cell):
             contract, remedy = _WORDS[dtype]
+            if isinstance(cell, str) and _BESIDE.fullmatch(cell.strip()):
+                remedy = "write the number alone, without a unit, %, or commas of thousands"
             renamed = f"{remedy}, or give the column another name (--map {name}=their_{name})"
             raise source.refused(place, name, _shown(cell), contract, renamed)
         found.append(float(value) if dtype == columns.FLOAT and value is not None else value)
