@@ -4,6 +4,10 @@ from __future__ import annotations
 
 #: Line breaks and tabs stay. Escape, and C1's one-byte forms of its sequences, would command the terminal.
 _VISIBLE = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"}
+#: Other line breaks, and what turns the direction of a line round: a name would be read as another one.
+_VISIBLE |= {
+    code: f"\\u{code:04x}" for code in (0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+}
 
 
 def printable(text: str) -> str:

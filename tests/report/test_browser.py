@@ -31,7 +31,7 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("page")
-    made_up.sweep(folder, depths=(2, 4), seeds=3)
+    made_up.promote(made_up.sweep(folder, depths=(2, 4), seeds=3))
     path = html.write("demo", folder)
     assert path.stat().st_size < 5e6
     return path
@@ -72,6 +72,11 @@ def test_tables_sort_and_filter(seen: Browser) -> None:
     seen.press(*"diverged")
     shown = seen.do(f"[...{RUNS}.tBodies[0].rows].filter(r => r.offsetHeight).map(r => r.textContent)")
     assert len(shown) == 1 and "diverged" in shown[0]
+
+
+def test_what_is_folded_fits(seen: Browser) -> None:
+    seen.do("document.querySelectorAll('details').forEach(d => { d.open = true; })")
+    assert "Evidence" in seen.do("document.body.textContent")
 
 
 def test_a_chart_answers_to_the_pointer(seen: Browser) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from sweepkit.printable import printable
 from sweepkit.report import drawing, terminal
 from sweepkit.report.sheet import Mark, Sheet
 
@@ -21,3 +22,9 @@ def test_no_control_character_is_printed(command: str, capsys: pytest.CaptureFix
     out = capsys.readouterr().out
     assert not {character for character in out if ord(character) < 32 or 127 <= ord(character) < 160} - {"\n"}
     assert "line" in out and "end" in out
+
+
+def test_no_name_is_read_from_its_end() -> None:
+    """What turns the direction of a line round, or breaks it, is spelled out; letters of any script stay."""
+    assert printable("a\u202eb\u2066c\u2028d") == r"a\u202eb\u2066c\u2028d"
+    assert printable("שלום مرحبا 漢字 é") == "שלום مرحبا 漢字 é"
