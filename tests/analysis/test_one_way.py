@@ -94,6 +94,9 @@ def p_of(kind: str, groups: Sequence[np.ndarray], place: int) -> float:
         dfs = [sum(map(len, calm[1:])) - len(calm) + 1, n]
     elif kind == "wild":
         variances, dfs = [within(calm)] * 2, [sum(map(len, calm)) - len(calm)] * 2
+        if not is_in(mine, wild):  # one pooled variance, and its degrees of freedom
+            error = math.sqrt(within(calm) * (1 / len(mine) + 1 / len(base)))
+            return float(stats.t.cdf((mine.mean() - base.mean()) / error, dfs[0]))
     else:
         own = {str(i): Variance(float(g.var(ddof=1)), len(g) - 1) for i, g in enumerate(groups)}
         found = moderated(own, "0")

@@ -167,11 +167,13 @@ def test_what_is_live_is_said_and_what_leaves_the_copy_is_refused(
         Path("conf", name).write_text("a: 1")
     elsewhere = tmp_path.parent / "corpus.txt"
     elsewhere.write_text("text")
-    name = repository(inputs=[str(elsewhere)], command=[*example()["command"], "--at=conf/named.yml"])
+    Path("order_1.txt").write_text("1")
+    words = [*example()["command"], "--at=conf/named.yml", "--order=order_{seed}.txt"]
+    name = repository(inputs=[str(elsewhere)], command=words)
     assert main(["plan", f"sweep={name}"]) == 0
     said = " ".join(capsys.readouterr().out.split())
     assert f"live, not frozen: data, sweeps, vocabulary.json, {elsewhere}" in said
-    assert "in no run's name: conf/a.yml (under inputs" in said
+    assert "in no run's name: order_1.txt, conf/a.yml (under inputs" in said
     copy = Path(plans(name)["reference"].program.folder)
     assert (copy / "vocabulary.json").is_symlink() and not (copy / "results").exists()
     before = plans(name)["reference"].run_id
@@ -254,7 +256,12 @@ def test_links_to_nothing_stay_links_and_what_cannot_be_kept_is_an_error(
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "no space left")
 
+    (trees / found.tree / "cache.bin").write_text("of a run")
     assert program.reference(folder, ["data"], trees).tree == found.tree
+    (trees / found.tree / "data/a.txt").write_text("what a run wrote over it")
+    again = program.reference(folder, ["data"], trees).tree
+    assert (trees / again / "data/a.txt").read_text() == "a"
+    (trees / found.tree / "data/a.txt").write_text("a")
     monkeypatch.setattr(Path, "rename", full)
     assert program.reference(folder, ["data"], trees).tree == found.tree, "it is there"
     with pytest.raises(OSError, match="no space left"):

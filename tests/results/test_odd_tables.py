@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from sample import is_full
 from sweepkit.analysis import bar, fit
+from sweepkit.analysis.laws import surface
 from sweepkit.cli.main import main
 from sweepkit.errors import ConfigError
 from sweepkit.results.others import source, values
@@ -102,6 +103,23 @@ def test_a_missing_loss_has_not_diverged() -> None:
     assert found.optima[0].value == pytest.approx(LEVELS[2])
 
 
+def test_groups_of_words_beside_numbers_and_a_column_that_is_there_twice() -> None:
+    losses = [3.0, 2.9, 2.8, 2.7, 2.8, 2.9, 3.0]
+    frame = pd.DataFrame({"lr": LEVELS * 3, "loss": losses * 3, "clip": ["none"] * 7 + [2.0] * 7 + [1.0] * 7})
+    assert [item.group for item in fit(frame, loss="loss", axis="lr", by="clip").optima] == ["1", "2", "none"]
+    with pytest.raises(ConfigError, match="one column of the table"):
+        fit(pd.concat([frame, frame[["loss"]]], axis=1), loss="loss", axis="lr")
+
+
+def test_a_surface_that_is_all_but_flat_has_no_best_size() -> None:
+    flat = surface.Surface(1.0, 1e9, 1e-300, 1e-4, 1e-4, 0.0, np.empty(0))
+    assert np.isinf(flat.best_params(np.array(1e20)))
+    steep = surface.Surface(1.7, 400.0, 2000.0, 0.35, 0.37, 0.0, np.empty(0))
+    sizes = np.geomspace(1e6, 1e14, 200_001)
+    brute = sizes[np.argmin(steep.at(sizes, 1e20 / 6 / sizes))]
+    assert float(steep.best_params(np.array(1e20))) == pytest.approx(brute, rel=1e-3)
+
+
 def test_an_inner_level_that_is_best_is_no_edge() -> None:
     differences = [3.0, 2.0, 1.0, 0.0, 1.0, 2.0, 3.0]
     (inner,) = fit(pd.DataFrame({"lr": LEVELS, "loss": differences}), loss="loss", axis="lr").optima
@@ -186,6 +204,10 @@ def test_commas_of_thousands_where_a_cell_can_be_nothing_else(tmp_path: Path) ->
     tabs = tmp_path / "t.tsv"
     tabs.write_text('variant\ttokens\tloss\na\t"1,234.5"\t3.1\nb\t"2,000"\t3.2\n')
     assert list(cells_of(tabs)["tokens"]) == [1234.5, 2000]
+    path.write_text("variant;widths;loss\na;128,256,512;3,285\nb;128,256,512;3,2\n")
+    assert list(cells_of(path)["loss"]) == [3.285, 3.2], "a list is no number, and its commas tell nothing"
+    path.write_text("variant;widths;loss\na;128,256,512;3,285\nb;128,256,512;3,281\n")
+    assert list(cells_of(path)["loss"]) == [3.285, 3.281]
 
 
 @pytest.mark.parametrize("cell", ["97.3%", "3.1 s", "3,276", "$5"])

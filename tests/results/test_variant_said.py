@@ -45,6 +45,11 @@ def test_a_name_is_always_its_own(name: str) -> None:
     assert variant_said.find("reference", name, [name, "0.1", "b,a", "other"]) == name
 
 
+def test_commits_that_read_as_infinity_are_not_one() -> None:
+    with pytest.raises(ConfigError):
+        variant_said.find("reference", "12e0999", ["77e0912", "other"])
+
+
 @pytest.mark.parametrize(
     ("said", "words"),
     [

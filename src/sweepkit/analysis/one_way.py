@@ -72,7 +72,7 @@ class Groups:
         total = math.fsum(part for part, _ in parts)
         if len(parts) < len(found) or total == 0.0:
             return None
-        if self.is_equal:
+        if found[0][0] is found[1][0]:  # one estimate, which does not count twice
             return Variance(total, parts[0][1])
         return Variance(total, total**2 / sum(part**2 / df for part, df in parts))
 

@@ -10,6 +10,7 @@ merge base with the last commit.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import shutil
 from collections.abc import Iterator, Sequence
@@ -21,7 +22,7 @@ from sweepkit.code.git import GitError
 from sweepkit.code.levels import Level
 from sweepkit.config import paths
 from sweepkit.errors import invalid
-from sweepkit.plan import command_files
+from sweepkit.plan import command_files, folder_text
 
 _PREFIX = "program_"
 _AS_IT_IS = ("--no-ext-diff", "--no-textconv", "--no-color", "--no-renames", "--full-index", "--binary")
@@ -119,7 +120,8 @@ def _kept(work: Path, trees: Path, links: dict[str, Path]) -> tuple[str, tuple[s
         for path in (Path(place, name) for name in (*folders, *files))
         if path.is_symlink()
     }
-    name = _PREFIX + fsio.digest([command_files.digest(work), found])[:16]
+    own = _PREFIX + fsio.digest([command_files.digest(work), found])[:16]
+    name = next(name for name in _names(own) if _is_free(work, trees / name))
     try:
         work.rename(trees / name)
     except OSError:
@@ -129,6 +131,24 @@ def _kept(work: Path, trees: Path, links: dict[str, Path]) -> tuple[str, tuple[s
     return name, tuple(
         sorted(path for path in outside if not any(part[0] == "." for part in Path(path).parts))
     )
+
+
+def _names(own: str) -> Iterator[str]:
+    """Of a copy, and of others of the same where runs have written into it."""
+    yield own
+    yield from (f"{own}-{place}" for place in itertools.count(2))
+
+
+def _is_free(work: Path, place: Path) -> bool:
+    """Whether nothing is there, or all files of the copy as they are; others may be caches of runs."""
+    if not place.is_dir():
+        return True
+    every = [path.relative_to(work) for path in command_files.unlinked(work)]
+    with contextlib.suppress(OSError):  # one is gone
+        return all(
+            folder_text.file_digest(place / path) == folder_text.file_digest(work / path) for path in every
+        )
+    return False
 
 
 def _of_ref(where: str, text: str, folder: Path) -> bytes:

@@ -9,6 +9,7 @@ parameter's value, is digested too. Whatever else decides a number (data, a toke
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -28,6 +29,8 @@ _SUFFIXES = (
 #: Of files that say what programs do, and as often what has nothing to do with them.
 _CONFIGURATION = (".yaml", ".yml", ".json", ".ini", ".cfg", ".gin")
 _NOT_SOURCES = frozenset({"__pycache__", "node_modules", "site-packages", "wandb", "outputs"})
+#: A placeholder that is filled in for one run alone.
+_OF_ONE = re.compile(r"\{(seed|run_id)\}")
 _DIGITS = 16
 #: Bytes of a file that words name, and of an input, up to which it is digested unasked, and copied.
 MOST = 256 << 20
@@ -67,7 +70,12 @@ def files(folder: Path) -> Iterator[Path]:
 
 def digest(folder: Path) -> str:
     """16 hex digits of all files in a folder, and in none that a link leads to."""
-    return _digest(folder, _walk(folder, Path.is_symlink))
+    return _digest(folder, unlinked(folder))
+
+
+def unlinked(folder: Path) -> Iterator[Path]:
+    """All files in a folder, and in none that a link leads to."""
+    return _walk(folder, Path.is_symlink)
 
 
 def everything(folder: Path) -> Iterator[Path]:
@@ -100,15 +108,30 @@ def _named(folder: Path, name: str) -> list[Path]:
 
 
 def unnamed(program: Program) -> list[str]:
-    """Configuration files in a program's folder that no run is named by: a program may read them unasked."""
+    """Files in a program's folder that no run is named by.
+
+    Configuration, which it may read unasked, and those that words name for one seed (``order_{seed}.txt``).
+    """
     folder = Path(program.folder)
     inside = [folder / name for name in (*program.inputs, *program.named, "sweeps")]
     found = (path for path in _frozen(folder) if path.suffix.lower() in _CONFIGURATION)
+    each = (path for word in program.command if _OF_ONE.search(word) for path in _like(folder, word))
     return [
         path.relative_to(folder).as_posix()
-        for path in found
+        for path in dict.fromkeys([*each, *found])
         if not path.is_symlink() and not any(path.is_relative_to(item) for item in inside)
     ]
+
+
+def _like(folder: Path, word: str) -> list[Path]:
+    """Files that parts of a word are, whatever is in its placeholders."""
+    found: set[Path] = set()
+    for part in {word, *_PARTS.split(word)}:
+        fixed = re.split(r"\{\w+\}", part)
+        is_inside = not Path(part).is_absolute() and ".." not in Path(part).parts
+        if _OF_ONE.search(part) and is_inside and any(map(str.isalnum, "".join(fixed))):
+            found |= {path for path in folder.glob("*".join(map(glob.escape, fixed))) if path.is_file()}
+    return sorted(found)
 
 
 def inputs(folder: Path, names: Sequence[str]) -> dict[str, str]:
@@ -131,10 +154,16 @@ def check(program: Program) -> None:
     now = {own: code(folder)} | inputs(folder, list(program.inputs)) | named(folder, program.named)
     for what, digest in ({own: program.code} | program.inputs | program.named).items():
         if now.get(what) != digest:
+            is_cache = what in program.named and (folder / what).is_dir()
             raise DataError(
                 f"{what} has the digest {now.get(what)}, but must have {digest}, by which its runs are "
                 "named: files were edited, added or removed since they were planned; restore them, or give "
                 "the sweep file a new name, which makes them other runs. What runs write belongs in {run_dir}"
+                + (
+                    f"; a folder with a cache of theirs is named by its whole path, not {what}"
+                    if is_cache
+                    else ""
+                )
             )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import math
 import re
 from collections.abc import Sequence
 
@@ -108,5 +109,6 @@ def _split(text: str) -> list[str]:
 def _level(text: str) -> str:
     text = text.strip().strip("'\"")
     with contextlib.suppress(ValueError):
-        return repr(float(text))
+        if math.isfinite(number := float(text)):  # commits 77e0912 and 12e0999 are not one
+            return repr(number)
     return text.lower()

@@ -7,6 +7,7 @@ residuals. Every way of counting parameters is fitted by itself.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -206,7 +207,7 @@ def _ratios(
 
     def ratio(item: Surface, flops: float) -> float:
         best = float(item.best_params(np.array(flops), factor))
-        return float(flops / factor / best**2)
+        return flops / factor / best / best if best else math.inf
 
     return {
         float(flops): _estimate(

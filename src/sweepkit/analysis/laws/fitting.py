@@ -105,7 +105,7 @@ def _optima(frame: pd.DataFrame, question: Question, notes: list[str]) -> Fit:
             frame, said = run_columns.placed(frame, name, option)
             notes += said
     if by is not None:  # numbers in their order, whatever the rows' is
-        frame = frame.sort_values(run_columns.column(frame, by, "--by"), kind="stable")
+        frame = run_columns.in_order(frame, by, "--by")
     y_N = run_columns.losses(frame, question.loss, question.is_higher_better)
     if question.second_axis is not None:
         notes += run_columns.diverged(y_N)

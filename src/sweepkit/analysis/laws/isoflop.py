@@ -128,7 +128,9 @@ def _bias(
     loss = found.at(sizes, flops / factor / sizes)
     z = np.log(sizes)
     c, b, _ = np.polyfit(z - z.mean(), loss, 2)
-    return None if c <= 0 else float(z.mean() - b / (2 * c) - math.log(surface_best))
+    if c <= 0 or not 0.0 < surface_best < math.inf:
+        return None
+    return float(z.mean() - b / (2 * c) - math.log(surface_best))
 
 
 def bias_of_exponent(budgets: Sequence[Budget]) -> float | None:

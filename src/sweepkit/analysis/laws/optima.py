@@ -232,8 +232,12 @@ def _optimum(
 
 
 def _out(measure: Axis, z: float | None) -> float | None:
-    """A coordinate as a value; what rounding added to a level is taken off."""
-    return None if z is None else float(f"{float(measure.back(np.asarray(z))):.11g}")
+    """A coordinate as a value; what rounding added to a level is taken off, and no number none."""
+    if z is None:
+        return None
+    with np.errstate(over="ignore"):
+        value = float(measure.back(np.asarray(z)))
+    return float(f"{value:.11g}") if math.isfinite(value) else None
 
 
 def _edge(group: Group, fit: Parabola, best: float, cliff: Step | None) -> tuple[int, float, int]:

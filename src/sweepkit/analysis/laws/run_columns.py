@@ -87,13 +87,25 @@ def column(frame: pd.DataFrame, name: str, option: str) -> str:
     """The column that is called so, or the axis of a sweep that is.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: there is none, or several.
     """
     names = [str(item) for item in frame.columns]
     for known in (name, f"{LEVEL}{name}"):
+        if names.count(known) > 1:
+            raise errors.invalid(
+                option, known, "be one column of the table, not several", "rename the others"
+            )
         if known in names:
             return known
     raise errors.invalid(option, name, "name a column of the table", errors.did_you_mean(name, names))
+
+
+def in_order(frame: pd.DataFrame, name: str, option: str) -> pd.DataFrame:
+    """Rows in the order of a column, whose words (``none`` beside 2) follow its numbers."""
+    named = column(frame, name, option)
+    is_word = frame[named].map(lambda item: isinstance(item, str)).to_numpy(dtype=bool)
+    parts = [frame[~is_word], frame[is_word]]
+    return pd.concat([part.sort_values(named, kind="stable") for part in parts if len(part)])
 
 
 def numbers(frame: pd.DataFrame, name: str, option: str) -> Floats:

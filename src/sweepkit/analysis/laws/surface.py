@@ -52,8 +52,10 @@ class Surface:
 
     def best_params(self, flops: Floats, flops_per_param_token: float = 6.0) -> Floats:
         """The size with the lowest loss at a budget C = k·N·D."""
-        g = (self.alpha * self.a / (self.beta * self.b)) ** (1 / (self.alpha + self.beta))
-        best: Floats = g * (flops / flops_per_param_token) ** self.params_exponent
+        log_budget = np.log(np.asarray(flops, dtype=float) / flops_per_param_token)
+        with np.errstate(all="ignore"):  # a resampled surface may be all but flat: no size is its best
+            log_g = np.log(self.alpha / self.beta) + np.log(self.a) - np.log(self.b)
+            best: Floats = np.exp(log_g / (self.alpha + self.beta) + self.params_exponent * log_budget)
         return best
 
 

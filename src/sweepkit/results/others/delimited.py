@@ -100,17 +100,19 @@ def _decimal(body: Sequence[tuple[int, list[str]]], mark: str) -> str:
     """The decimal mark: who separates by semicolons writes 0,91; of others a cell has to tell.
 
     A comma before three digits may also be one of thousands, and tells nothing. One cell like 1.234,56 tells
-    that points are of thousands (``values.THOUSANDS``), one like 1,234.56 or 1,234,567 that commas are.
+    that points are of thousands (``values.THOUSANDS``), one like 1,234.56 that commas are; so does one like
+    1,234,567, which may be a list too, where others have points and none has a comma for one.
     """
     cells = [cell.strip() for _, row in body for cell in row]
-    if any(values.SURELY_WITH_COMMAS.fullmatch(cell) for cell in cells):
+    has_points = any(re.fullmatch(r"[+-]?\d+\.\d+", cell) for cell in cells)
+    has_commas = any(re.fullmatch(r"[+-]?(0,\d+|\d+,(?!\d{3}$)\d+)", cell) for cell in cells)
+    sure = [cell for cell in cells if values.SURELY_WITH_COMMAS.fullmatch(cell)]
+    if any("." in cell for cell in sure) or (sure and has_points and not has_commas):
         return values.COMMAS_OF_THOUSANDS
     if any("," in cell and values.WITH_THOUSANDS.fullmatch(cell) for cell in cells):
         return values.THOUSANDS
     if mark in (",", ";"):
         return "," if mark == ";" else "."
-    has_points = any(re.fullmatch(r"[+-]?\d+\.\d+", cell) for cell in cells)
-    has_commas = any(re.fullmatch(r"[+-]?\d+,(?!\d{3}$)\d+", cell) for cell in cells)
     return "," if has_commas and not has_points else "."
 
 

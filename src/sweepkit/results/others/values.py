@@ -27,7 +27,7 @@ _WORDS = {
 #: The decimal mark of a table that writes 1.234,56; what a number with points of thousands looks like.
 THOUSANDS = ".,"
 WITH_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(\.\d{3})+(,\d+)?")
-#: The same with commas of thousands, and where a cell can be nothing else: 1,234 may be 1.234 somewhere.
+#: The same with commas of thousands, and where a cell is no decimal: 1,234 may be 1.234 somewhere.
 COMMAS_OF_THOUSANDS = ",."
 _WITH_COMMAS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d+)?")
 SURELY_WITH_COMMAS = re.compile(r"[+-]?[1-9]\d{0,2}((,\d{3})+\.\d+|(,\d{3}){2,})")
