@@ -34,7 +34,7 @@ def environment(where: Path, folder: Path, kind: str) -> str:
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: pkg\nVersion: 1\n")
     (info / "RECORD").write_text("pkg/__init__.py,,\n")
-    (info / "direct_url.json").write_text(f'{{"url": "file://{folder}", "dir_info": {{}}}}')
+    (info / "direct_url.json").write_text(f'{{"url": "{folder.as_uri()}", "dir_info": {{}}}}')
     if kind == EDITABLE:
         (site / "_pkg.pth").write_text(f"{folder / 'src'}\n")
     else:
@@ -50,7 +50,7 @@ Make = Callable[..., str]
 @pytest.fixture
 def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
     """Writes a sweep file of a repository in src layout whose package is installed; its path."""
-    folder = tmp_path / "repository"
+    folder = tmp_path / "a repository"
     (folder / "src" / "pkg").mkdir(parents=True)
     (folder / "sweeps").mkdir()
     (folder / "src" / "pkg" / "__init__.py").touch()

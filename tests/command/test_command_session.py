@@ -148,11 +148,11 @@ def test_it_ends_with_the_process_that_follows_it(tmp_path: Path) -> None:
     line = f"echo $$ > {mark}.part; mv {mark}.part {mark}; exec sleep 1000"
     code = (
         "import sys; from pathlib import Path; from sweepkit.launch.command_session import _start\n"
-        "_start(['sh', '-c', sys.argv[1]], '/', Path('/'), Path(sys.argv[2])).wait()"
+        "_start(['sh', '-c', sys.argv[1]], '/', (), Path('/'), Path(sys.argv[2])).wait()"
     )
     parent = subprocess.Popen([sys.executable, "-c", code, line, f"{mark}.log"])
     until = time.monotonic() + 600
-    while not mark.exists() and time.monotonic() < until:
+    while not mark.exists() and parent.poll() is None and time.monotonic() < until:
         time.sleep(0.05)
     parent.kill()
     parent.wait()

@@ -14,6 +14,7 @@ import os
 import re
 import shutil
 import subprocess
+import urllib.parse
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -107,7 +108,9 @@ def _is_elsewhere(place: Path, folder: Path, tree: Path, source: str | None) -> 
     if place.is_relative_to(os.path.realpath(tree)):
         return False
     if _INSTALLED.intersection(place.parts):
-        return bool(source) and str(source).removeprefix("file://").rstrip("/") == str(folder)
+        url = urllib.parse.urlsplit(source or "")
+        made_of = os.path.realpath(urllib.parse.unquote(url.path))  # a blank is %20 there
+        return url.scheme == "file" and Path(made_of).is_relative_to(folder)
     return place.is_relative_to(folder)
 
 
