@@ -132,7 +132,7 @@ def test_a_budget_of_noise_is_named() -> None:
         budgets, laws, notes = isoflop.by_parabolas(params, loss, flops, truth, 6.0, 0.95)
         assert laws is not None
         if not budgets[0].best.is_known:
-            assert any("1e+18" in note and "approach 2" in note for note in notes)
+            assert any("1e+18" in note and "law through parabolas" in note for note in notes)
             break
     else:
         pytest.fail("noise was always an optimum")

@@ -163,13 +163,14 @@ def test_what_is_live_is_said_and_what_leaves_the_copy_is_refused(
     Path(".gitignore").write_text("data/\nresults/\nsweeps/\nvocabulary.json\n")
     Path("vocabulary.json").write_text("{}")
     Path("conf").mkdir()
-    for name in ("a.yml", "named.yml"):
+    for name in ("a.yml", "named.yml", "level.yml"):
         Path("conf", name).write_text("a: 1")
     elsewhere = tmp_path.parent / "corpus.txt"
     elsewhere.write_text("text")
     Path("order_1.txt").write_text("1")
-    words = [*example()["command"], "--at=conf/named.yml", "--order=order_{seed}.txt"]
-    name = repository(inputs=[str(elsewhere)], command=words)
+    words = [*example()["command"], "--at=conf/{at}.yml", "--order=order_{seed}.txt"]
+    params = example()["params"] | {"at": "named"}
+    name = repository(inputs=[str(elsewhere)], command=words, params=params, axes={"at": ["level"]})
     assert main(["plan", f"sweep={name}"]) == 0
     said = " ".join(capsys.readouterr().out.split())
     assert f"live, not frozen: data, sweeps, vocabulary.json, {elsewhere}" in said

@@ -320,6 +320,6 @@ def test_the_command_prints_the_path_and_honours_output(
     target = tmp_path / "talk.html"
     assert command.run(parser.parse_args(["report", "demo", "--output", str(target)])) == 0
     assert capsys.readouterr().out.strip() == str(target)
-    assert target.is_file()
+    assert "talk.html" in target.read_text() and "report.html" not in target.read_text()
     with pytest.raises(SweepkitError, match="did you mean 'demo'"):
         command.run(parser.parse_args(["report", "dmo"]))

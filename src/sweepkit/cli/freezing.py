@@ -100,8 +100,8 @@ def introduce(frozen: Frozen) -> None:
     print(f"{frozen.name}: {describe(frozen.cells)}{at_most}; frozen in {where}")
     for sentence in frozen.seen.sentences:
         print(sentence)
-    if isinstance(plan := frozen.cells[0].plan, CommandPlan):
-        for line in plan_command.frozen_of(plan.program, frozen.code):
+    if isinstance(frozen.cells[0].plan, CommandPlan):
+        for line in plan_command.frozen_of(frozen.cells, frozen.code):
             print(printable(line))
     if levels := frozen.cells[0].levels:
         print(f"reference: {', '.join(f'{axis}={level}' for axis, level in levels.items())}")

@@ -41,7 +41,7 @@ def show(sweep: SweepFile, cells: Sequence[Cell], others: Sequence[str]) -> None
         several if len({cell.rung for cell in cells}) > 1 else f"{counted(len(cells), 'run')} in all",
         f"the first: {started}",
         f"in {running.shown(Path(program.folder))}; program {program.code}{_inputs(program)}",
-        *frozen_of(program, sweep.trees.code if sweep.trees else None),
+        *frozen_of(cells, sweep.trees.code if sweep.trees else None),
         f"{program.metric.name} from {_where(program)}; {_goes_on(program)}; seeds are {sweep.seeds_mean}",
         "nobody knows before what a command takes: no hours, memory or disk are estimated",
         *_foreseen(sweep, cells, others),
@@ -61,8 +61,10 @@ def _foreseen(sweep: SweepFile, cells: Sequence[Cell], others: Sequence[str]) ->
     return [sentence] if sentence else []
 
 
-def frozen_of(program: Program, code: Code | None) -> list[str]:
-    """What a program was frozen of, and what of it may still change under a run."""
+def frozen_of(cells: Sequence[Cell], code: Code | None) -> list[str]:
+    """What the program of a command's cells was frozen of, and what of it may still change under a run."""
+    programs = [cell.plan.program for cell in cells if isinstance(cell.plan, CommandPlan)]
+    program = programs[0]
     live = [*(code.reference.live if code else ()), *command_words.outside(program)]
     of = [f"a frozen copy of {code.reference.text}: edits there change no run"] if code else []
     if program.path:
@@ -70,7 +72,7 @@ def frozen_of(program: Program, code: Code | None) -> list[str]:
         of.append(f"its packages are installed here too; {first} of the copy is put first on PYTHONPATH")
     remedy = "what decides a number belongs under inputs, where an edit is refused"
     said = [f"live, not frozen: {', '.join(live)} ({remedy})"] if live else []
-    if others := command_files.unnamed(program):
+    if others := command_files.unnamed(programs):
         shown = ", ".join(others[:_SHOWN]) + (f" and {len(others) - _SHOWN} more" if others[_SHOWN:] else "")
         said += [f"in no run's name: {shown} (under inputs an edit makes other runs; else it returns these)"]
     return [*of, *said]

@@ -107,13 +107,18 @@ def _named(folder: Path, name: str) -> list[Path]:
     return list(_walk(path, _is_apart)) if is_own and ".." not in path.parts and path != folder else []
 
 
-def unnamed(program: Program) -> list[str]:
-    """Files in a program's folder that no run is named by.
+def unnamed(programs: Sequence[Program]) -> list[str]:
+    """Files in the first program's folder that no run is named by.
 
     Configuration, which it may read unasked, and those that words name for one seed (``order_{seed}.txt``).
+
+    Args:
+        programs: those of all runs; a level may name a file that the reference does not.
     """
+    program = programs[0]
     folder = Path(program.folder)
-    inside = [folder / name for name in (*program.inputs, *program.named, "sweeps")]
+    named = {name for each in programs for name in (*each.inputs, *each.named)}
+    inside = [folder / name for name in (*named, "sweeps")]
     found = (path for path in _frozen(folder) if path.suffix.lower() in _CONFIGURATION)
     each = (path for word in program.command if _OF_ONE.search(word) for path in _like(folder, word))
     return [

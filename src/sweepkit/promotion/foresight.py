@@ -77,7 +77,9 @@ def foreseen(found: expected.Power, rule: DecisionRule, name: str | None) -> str
         return None
     few = found.num_variants if enough is None else enough - 1
     needed = seeds_to_decide(few, replicates, rule, found.noise)
-    who = f"{counted(few, 'variant')}{'' if enough is None else ' or fewer'}"
+    who = counted(few, "variant")
+    if enough is not None:  # the plan has enough; what climbs may be fewer
+        who = f"as few as {who} (those drawn at random count)"
     takes = [counted(needed, "seed")] if needed else []
     takes += [f"the noise measured first (sweepkit calibrate sweep={name})"] if name else []
     seeds = f"{counted(found.seeds, 'seed')} {'leaves' if found.seeds == 1 else 'leave'}"

@@ -39,6 +39,7 @@ def write(sweep: str, results_dir: Path | None = None, output: Path | None = Non
     """
     content = gather(sweep, results_dir)
     path = output or content.sweep_dir / "report.html"
+    content.files["report"] = path
     fsio.write_text(path, stamp.stamped(render(content), content.sweep_dir))
     return path
 

@@ -94,9 +94,9 @@ def by_parabolas(
         ]
         if gone:
             listed = ", ".join(f"{item.flops:.3g}" for item in gone)
-            notes.append(f"{why}, so no part of approach 2's law: {listed}")
+            notes.append(f"{why}, so no part of the law through parabolas: {listed}")
     if sum(item.best.has_value for item in known) < 3:
-        notes.append("fewer than three budgets with a minimum among their sizes: no law by approach 2")
+        notes.append("fewer than three budgets with a minimum among their sizes: no law through parabolas")
         return budgets, None, notes
     flops_K = np.array([item.flops for item in known])
     laws = {}
