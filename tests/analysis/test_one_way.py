@@ -191,3 +191,23 @@ def test_pooling_finds_what_welch_alone_does_not() -> None:
     print(f"shown {shown / worlds:.3f}, pooled unasked {unasked / worlds:.3f}, Welch {welch / worlds:.3f}")
     assert shown >= welch + 0.3 * worlds
     assert shown >= unasked - 0.2 * worlds
+
+
+@pytest.mark.parametrize("seeds", [3, 6])
+@pytest.mark.parametrize(
+    "world", ["clean", "reference 2", "reference 3", "reference 5", "variant 5", "log-normal 1"]
+)
+def test_useless_variants_seldom_win_where_noise_is_unequal(world: str, seeds: int) -> None:
+    """8 variants, none better: at most α on clean noise, else 2α at 3 seeds, α and 1.5 points at 6."""
+    rng = np.random.default_rng([seeds, len(world), ord(world[-1])])
+    worlds = 1500 if os.environ.get("SWEEPKIT_TEST_FULL") else 30
+    most = ALPHA if world == "clean" else 2 * ALPHA if seeds == 3 else ALPHA + 0.015
+    kind, _, factor = world.partition(" ")
+    wrong = 0
+    for _ in range(worlds):
+        sd_G = np.exp(rng.standard_normal(9)) if kind == "log-normal" else np.ones(9)
+        if kind in ("reference", "variant"):
+            sd_G[0 if kind == "reference" else 8] = float(factor)
+        wrong += min(judged([sd * rng.standard_normal(seeds) for sd in sd_G])[1]) <= ALPHA
+    print(f"{world}, {seeds} seeds: something useless is shown in {wrong / worlds:.1%} of {worlds} worlds")
+    assert wrong <= stats.binom.ppf(0.999, worlds, most)

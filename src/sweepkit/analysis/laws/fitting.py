@@ -312,7 +312,10 @@ def _batches(frame: pd.DataFrame, question: Question, notes: list[str]) -> Fit:
     least_K = np.array([item.least_tokens for item in found])
     rule, words = _rule(question, "total_batch_size", "tokens", least_K)
     law = critical_batch.law_of(found, rule, question.confidence)
-    return Fit(question, len(frame), batches=found, law=law, notes=[*notes, *(words if law else [])])
+    if law is None:
+        words = ["no law: it needs three targets whose critical batch has a bounded interval"]
+        words += [] if question.rule is None else [f"rule {question.rule:g} is not tested, for want of a law"]
+    return Fit(question, len(frame), batches=found, law=law, notes=[*notes, *words])
 
 
 def to_json(found: Fit) -> dict[str, Any]:
