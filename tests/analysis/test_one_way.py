@@ -57,7 +57,7 @@ def is_in(group: np.ndarray, groups: Sequence[np.ndarray]) -> bool:
 
 
 def wild_of(groups: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Variants whose noise is far above the others', by F tests at 5% over the variants that are left."""
+    """Variants whose noise is far above the others', by F tests at 1% over the variants that are left."""
     calm, wild = [group for group in groups[1:] if len(group) > 1], list[np.ndarray]()
     while len(calm) > 2:
         p = []
@@ -65,7 +65,7 @@ def wild_of(groups: Sequence[np.ndarray]) -> list[np.ndarray]:
             others = [other for other in calm if other is not group]
             df = sum(len(other) - 1 for other in others)
             p.append(stats.f.sf(group.var(ddof=1) / within(others), len(group) - 1, df))
-        if min(p) > 0.05 / len(calm):
+        if min(p) > 0.01 / len(calm):
             break
         wild.append(calm.pop(int(np.argmin(p))))
     return wild

@@ -23,7 +23,7 @@ from sweepkit.analysis import unequal
 from sweepkit.analysis.unequal import Variance
 
 #: Of all F tests of a rung together; chosen in simulation, as the levels of ``unequal.py`` were.
-WILD_LEVEL = 0.05
+WILD_LEVEL = 0.01
 
 
 @dataclass(frozen=True)
