@@ -66,9 +66,7 @@ def axes(said: str) -> list[str]:
 def _fits(said: str, name: str) -> bool:
     """Whether every level that was said is the variant's; without axes all of them, in their order."""
     wanted, there = _items(said), _items(name)
-    if not wanted or not all(axis for axis, _ in there):
-        return [value for _, value in wanted] == [value for _, value in there]
-    if any(axis for axis, _ in wanted):
+    if any(axis for axis, _ in wanted) and all(axis for axis, _ in there):
         return all(
             any(_is_axis(axis, own) and value == level for own, level in there) for axis, value in wanted
         )
@@ -83,7 +81,7 @@ def _is_axis(said: str, own: str) -> bool:
 def _items(text: str) -> list[tuple[str, str]]:
     """Axis and level, compared as numbers where they are; without an axis for a level alone."""
     text = text.strip()
-    if text[:1] in _OPEN and text[-1:] in _CLOSE and text[:1]:
+    if text and text[0] in _OPEN and text[-1] in _CLOSE:
         text = text[1:-1]
     found = []
     for part in _split(text):
