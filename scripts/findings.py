@@ -154,11 +154,17 @@ def load() -> Record:
 
 def _run(name: str, into: Path) -> int:
     """Run a sweep to its verdicts and publish it; goes on where it was stopped."""
-    words = ["promote", f"sweeps/findings/{name}.yaml", "launcher=local", "--underpowered"]
+    words = ["promote", file_of(name), "launcher=local", "--underpowered"]
     if status := subprocess.run([sys.executable, "-m", "sweepkit", *words], cwd=ROOT, check=False).returncode:
         return status
     committed.publish(name, paths.results_dir(), into, shlex.join(["sweepkit", *words]))
     return 0
+
+
+def file_of(name: str) -> str:
+    """A sweep's file: of this record alone, or one that is shipped for everybody."""
+    own = f"sweeps/findings/{name}.yaml"
+    return own if (ROOT / own).is_file() else f"sweeps/{name}.yaml"
 
 
 def findings(record: Record, folder: Path) -> list[Finding]:
@@ -265,10 +271,7 @@ def _section(heading: Heading, found: Sequence[Finding], folder: Path, alpha: fl
             sheet.add(claim.says, claim.published, effect, interval, p, str(item.n or ""), place, item.word)
         parts.append(markdown.table(sheet))
         sweeps = dict.fromkeys(item.claim.sweep for item in found)
-        lines = [
-            f"    sweepkit promote sweeps/findings/{name}.yaml launcher=local --underpowered"
-            for name in sweeps
-        ]
+        lines = [f"    sweepkit promote {file_of(name)} launcher=local --underpowered" for name in sweeps]
         parts.append("Run as:\n\n" + "\n".join(lines))
     if heading.clock:
         parts.append(_clock(heading.clock, folder))

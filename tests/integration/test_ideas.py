@@ -63,4 +63,4 @@ def test_the_sweep_of_ideas_has_all_of_them_tuned_alike() -> None:
     named = {item for level in sweep.axes["idea"].values() for item in level}
     assert {f"code='ideas/{name}.patch'" for name in IDEAS} <= named
     assert len(IDEAS) >= 8
-    assert sweep.tune and sweep.ladder == "mini"
+    assert sweep.tune and sweep.ladder == "demo"

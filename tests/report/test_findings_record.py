@@ -44,7 +44,7 @@ def test_every_claim_is_of_a_variant_on_a_rung_of_its_sweep_and_a_published_expe
     assert len(record.headings) == 14 and len(record.sweeps) >= 4
     known = set(pd.read_csv(script.EXPERIMENTS)["experiment"])
     for claim in record.claims:
-        sweep = file.load(f"sweeps/findings/{claim.sweep}.yaml")
+        sweep = file.load(script.file_of(claim.sweep))
         assert claim.variant in [variant.label for variant in expand.variants(sweep)]
         assert claim.rung in [rung.name for rung in expand.rungs_of(expand.ladder_of(sweep))]
         assert claim.experiment in known | {""}, claim
