@@ -150,6 +150,18 @@ def test_a_place_that_is_none(kind: str) -> None:
                     fit(table, loss="loss", **asked)
 
 
+def test_an_axis_of_the_sweep_that_is_averaged_over_is_named() -> None:
+    """Unless it moves with one that is named, or the rows that were kept have one level of it."""
+    frame = optima_table()
+    batch = np.resize(["small", "large"], len(frame))
+    frame = frame.assign(level_batch=batch, level_model=frame["depth"].map("d{:g}".format))
+    asked = {"axis": "lr", "by": "depth", "loss": "loss"}
+    (said,) = [note for note in fit(frame, **asked).notes if "averaged over" in note]
+    assert said.startswith("batch: averaged over")
+    kept = frame[frame["level_batch"] == "small"]
+    assert not [note for note in fit(kept, **asked).notes if "averaged over" in note]
+
+
 def test_optima_that_somebody_found() -> None:
     frame = pd.DataFrame({"width": [1.0, 2, 4, 8], "best": [1.0, 0.5, 0.25, 0.13]})
     for column in ("width", "best"):

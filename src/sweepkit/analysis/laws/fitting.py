@@ -104,6 +104,7 @@ def _optima(frame: pd.DataFrame, question: Question, notes: list[str]) -> Fit:
         if name is not None:
             frame, said = run_columns.placed(frame, name, option)
             notes += said
+    notes += run_columns.averaged(frame, question.axis, question.second_axis, by)
     if by is not None:  # numbers in their order, whatever the rows' is
         frame = run_columns.in_order(frame, by, "--by")
     y_N = run_columns.losses(frame, question.loss, question.is_higher_better)
