@@ -199,7 +199,7 @@ def test_a_sweep_that_plan_is_given_bare_is_proposed(
     [
         (["results"], "sweepkit sweep NAME starts one"),
         (["promote", "demo", "--amend-to", "8"], "run sweepkit promote demo first"),
-        (["promote", "demo", "--amend-variant", "change=resid_2x"], "add --amend-to SEEDS"),
+        (["promote", "demo", "--amend-variant", "change=resid_2x"], "must go with --amend-to"),
     ],
 )
 def test_where_nothing_was_started_the_first_step_is_named_and_nothing_begun(

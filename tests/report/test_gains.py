@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -12,6 +13,7 @@ from made_up_losses import NUM_DOCS, by_document
 from sweepkit.cli.main import main
 from sweepkit.config.schema import RungConfig
 from sweepkit.promotion import ladder
+from sweepkit.promotion.verdict_record import Outcome
 from sweepkit.report import committed, content, findings, gains, html
 from sweepkit.results import document_losses, store
 from sweepkit.results.record import RunDir, RunRecord, RunState
@@ -141,3 +143,23 @@ def test_a_verdict_that_rests_on_a_few_documents_says_so_everywhere(
         assert main(["results", str(folder), "--analysis", name]) == 0
         assert "lr=one" in capsys.readouterr().out
     assert gains.leaning(gains.documents(content.gather("told", folder.parent)), gathered.verdicts) == said
+
+
+def test_nothing_leans_where_nothing_is_claimed(gathered: content.Content) -> None:
+    """An effect about 0 loses half of itself with any document."""
+    table = gains.documents(gathered).assign(is_few=True, fewest=1, fewest_bytes_frac=0.01, left=0.0)
+    verdict = next(item for item in gathered.verdicts if (item.rung, item.variant) == ("d2", "lr=one"))
+
+    def said(outcome: Outcome, low: float | None) -> bool:
+        effect = replace(verdict.evidence.effect, low=low)
+        made = replace(verdict, outcome=outcome, evidence=replace(verdict.evidence, effect=effect))
+        return bool(gains.leaning(table, [made]))
+
+    assert said(Outcome.promote, -0.02) and said(Outcome.adopt, -0.02) and said(Outcome.reject, 0.001)
+    for outcome, low in (
+        (Outcome.reject, -0.001),
+        (Outcome.reject, None),
+        (Outcome.inconclusive, 0.001),
+        (Outcome.unselected, -0.02),
+    ):
+        assert not said(outcome, low)

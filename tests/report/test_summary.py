@@ -9,6 +9,7 @@ import made_up_runs as made_up
 import pandas as pd
 import pytest
 
+from sweepkit.report import sheets
 from sweepkit.report.summary import summarise
 from sweepkit.results import store
 
@@ -53,3 +54,12 @@ def test_the_reference_has_no_difference_to_itself(runs: pd.DataFrame) -> None:
 
 def test_a_metric_nobody_measured_yet_is_missing(runs: pd.DataFrame) -> None:
     assert summarise(runs, "bpb_web")["mean"].isna().all()
+
+
+def test_a_variant_without_a_pair_has_no_difference_and_the_table_says_why(runs: pd.DataFrame) -> None:
+    apart = runs.assign(pair_key=runs["pair_key"].where(runs["variant"] != "mlp=8", "another data order"))
+    row = summarise(apart).set_index(["rung", "variant"]).loc[("d2", "mlp=8")]
+    assert pd.isna(row["delta"]) and not pd.isna(row["mean"])
+    (note,) = [note for note in sheets.summary(apart).notes if note.startswith("Δ reference – beside a mean")]
+    assert "shares its data order with a run of the reference" in note
+    assert not sheets.summary(runs).notes, "what diverged everywhere has no mean either"

@@ -188,3 +188,21 @@ def test_evaluate_keeps_refuses_and_shows_what_was_measured(
     assert status == 0 and "already complete" in said
     accepted = [run_dir.read_record(), run_dir.read_evaluation(other.evaluation_key)]
     assert all(record is not None and record.is_of("e" * 16) for record in accepted) and not counted
+
+
+@pytest.mark.slow
+def test_the_runs_of_a_sweep_are_known_by_their_variants(
+    shared_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SWEEPKIT_RESULTS_DIR", str(tmp_path / "results"))
+    monkeypatch.setenv("COLUMNS", "160")
+    words = [item for item in RUN if item not in CORE]
+    status, said = say(capsys, "train", "-m", *words, "optimizer.unembedding.lr=0.004,0.008", "--name=two")
+    assert status == 0, said
+    status, said = say(capsys, "evaluate", "two", *CORE)
+    assert status == 0, said
+    runs, scores = said.split("core_subset")
+    for table in (runs, scores):
+        assert "unembedding.lr=0.008" in table and "reference" in table
+    (key,) = set(store.load("two", tmp_path / "results").evaluation_key)
+    assert f"evaluation {key}" not in said and "sweepkit results two --evaluation" in said

@@ -23,6 +23,8 @@ only when the verdicts that it comes after stand: on top of what they adopted, w
 used and its part of alpha. At the end the last reference runs against the first on every rung, on fresh seeds
 and text, and on the top rung each adopted change is left out once. Kill it anywhere and run it again.
 """
+ALONE = {"--plan": (), "--simulate": ("--noise-sd",), "--status": ("--from",)}
+NEEDS = {"--noise-sd": "--simulate"}
 
 
 def add_parser(subparsers: Any) -> None:

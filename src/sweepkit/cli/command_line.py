@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NoReturn
 
 from sweepkit import errors
@@ -40,15 +40,70 @@ def add_mixed_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def parse(
-    parser: argparse.ArgumentParser, of_command: argparse.ArgumentParser, arguments: list[str]
+    parser: argparse.ArgumentParser,
+    of_command: argparse.ArgumentParser,
+    arguments: list[str],
+    alone: Mapping[str, Collection[str]],
+    needs: Mapping[str, str],
 ) -> argparse.Namespace:
-    """Like ``parse_args``, but overrides may also follow options, which argparse does not allow."""
+    """Like ``parse_args``, but overrides may also follow options, which argparse does not allow.
+
+    Args:
+        alone, needs: those of ``check_read``.
+    """
     args, rest = parser.parse_known_args(arguments)
     if rest and (not hasattr(args, "overrides") or any(item.startswith("-") for item in rest)):
         raise unknown_option(arguments[0], of_command, rest)
     if rest:
         args.overrides = [*args.overrides, *rest]
+    check_read(of_command, args, alone, needs)
     return args
+
+
+def check_read(
+    parser: argparse.ArgumentParser,
+    args: argparse.Namespace,
+    alone: Mapping[str, Collection[str]],
+    needs: Mapping[str, str],
+) -> None:
+    """Every option that is given is read: what has no effect is refused, not passed over.
+
+    Args:
+        alone: option that asks for something of its own → the others that it reads.
+        needs: option → the one without which nobody reads it.
+
+    Raises:
+        ConfigError: one is given that is not read.
+    """
+    given = _given(parser, args)
+    asked = next((option for option in alone if option in given), None)
+    for option, value in given.items():
+        if asked is not None and option != asked and option not in alone[asked]:
+            raise unread(option, value, asked)
+        if (other := needs.get(option, option)) not in given:
+            raise errors.invalid(option, shown(value), f"go with {other}", f"add {other}, or leave it out")
+
+
+def unread(option: str, value: object, asked: str) -> errors.ConfigError:
+    """The error for an option beside something that does not read it."""
+    contract = f"be left out with {asked}, which does not read it"
+    return errors.invalid(option, shown(value), contract, "leave it out")
+
+
+def shown(value: object) -> object:
+    """A value as an error shows it: a path as text."""
+    return value if isinstance(value, (str, int, float, list)) else str(value)
+
+
+def _given(parser: argparse.ArgumentParser, args: argparse.Namespace) -> dict[str, Any]:
+    """Option → its value, of those that say something else than their default."""
+    found = {}
+    for action in parser._actions:
+        value = getattr(args, action.dest, action.default)
+        is_other = isinstance(action, argparse._StoreConstAction) and value != action.const
+        if action.option_strings and value != action.default and not is_other:
+            found[action.option_strings[-1]] = value
+    return found
 
 
 def options(parser: argparse.ArgumentParser) -> dict[str, list[str]]:

@@ -29,6 +29,7 @@ Reads what runs measured of themselves every logging.diagnostics_every_steps ste
 updates, by layer and group; a running run too. What was not measured is named. Limits and where each comes
 from: docs/diagnostics.md.
 """
+ALONE: dict[str, tuple[str, ...]] = {"--output": ()}
 
 
 def add_parser(subparsers: Any) -> None:

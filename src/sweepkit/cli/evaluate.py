@@ -72,11 +72,15 @@ def run(args: argparse.Namespace) -> int:
     from sweepkit.results import store
 
     frame = store.of_plans(complete, results_dir)
+    is_sweep = args.name in store.sweep_names(results_dir)
+    if is_sweep:  # a sweep's runs are known by what they vary
+        cells = store.load(args.name, results_dir).drop_duplicates("run_id").set_index("run_id")
+        frame = frame.assign(**{name: frame["run_id"].map(cells[name]) for name in ("rung", "variant")})
     terminal.console().print(tables.runs(frame))
     if (scores := sheets_findings.scores(frame)) is not None:
         terminal.console().print(drawing.draw(scores))
     # what ``results`` calls the table that has these runs
-    table = args.name if args.name in store.sweep_names() else store.ALL
+    table = args.name if is_sweep else store.ALL
     for key in sorted(set(frame["evaluation_key"])):
         print(f"evaluation {key}: sweepkit results {table} --evaluation {key} shows it again")
     return running.DONE if (frame["state"] == RunState.complete).all() else running.RUNS_FAILED

@@ -7,13 +7,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from sweepkit.cli import running
+from sweepkit.cli import running, table_output
 from sweepkit.config import paths
 from sweepkit.errors import SweepkitError, invalid
 from sweepkit.printable import counted
 from sweepkit.promotion.forecast_scores import HIT, MISS
 from sweepkit.report import drawing, forecast_record, terminal
-from sweepkit.results import export
 from sweepkit.sweep import frozen
 
 _PUBLISHED = "published"
@@ -30,14 +29,8 @@ def run(args: argparse.Namespace) -> int:
     shown = forecast_record.of_all(asked)[0] if asked else table
     for problem in problems:
         print(f"sweepkit: {problem}", file=sys.stderr)
-    if args.format != "table" or args.output:
-        frame = shown.astype({"expected": float, "low": float, "high": float, "measured": float})
-        how = "csv" if args.format == "table" else args.format
-        if args.output:
-            export.write(frame, args.output, how)
-            print(f"{counted(len(frame), 'row')}: {args.output}", file=sys.stderr)
-        else:
-            sys.stdout.buffer.write(export.encode(frame, how))
+    frame = shown.astype({"expected": float, "low": float, "high": float, "measured": float})
+    if table_output.put(frame, args.format, args.output):
         return running.DONE
     console = terminal.console()
     if asked:

@@ -31,7 +31,8 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "sweeps", nargs="*", metavar="SWEEP", help="sweeps, published folders or a campaign (default: all)"
     )
-    parser.add_argument("--format", choices=("table", "csv", "json", "markdown"), default="table")
+    formats = ("table", "csv", "json", "markdown", "parquet")
+    parser.add_argument("--format", choices=formats, help="default: table, or what --output's suffix says")
     parser.add_argument("--output", metavar="FILE", type=Path, help="write to FILE instead of printing")
 
 

@@ -204,7 +204,8 @@ def _dispatch(arguments: list[str]) -> int:
     parser = command_line.Parser(prog="sweepkit")
     commands = parser.add_subparsers(dest="command", required=True)
     module.add_parser(commands)
-    args = command_line.parse(parser, commands.choices[name], arguments)
+    alone, needs = getattr(module, "ALONE", {}), getattr(module, "NEEDS", {})
+    args = command_line.parse(parser, commands.choices[name], arguments, alone, needs)
     from sweepkit.config import own_conf
 
     with own_conf.beside(folders):

@@ -176,6 +176,8 @@ def planned(overrides: Sequence[str], reuse_runs: bool = False, is_multirun: boo
         raise errors.invalid("sweep", name, "come without -m, which plans a sweep that is typed", "drop -m")
     if name is not None:
         return _of_a_sweep(name, others, reuse_runs)
+    if reuse_runs:
+        raise errors.invalid("--reuse-runs", True, "go with sweep=NAME", "name a sweep, or leave it out")
     if is_multirun or any(item.startswith(_LADDER) and item != f"{_LADDER}none" for item in others):
         sweep, extra = multirun.parse(others)
         sweep = code_levels.resolved(sweep, paths.results_dir())

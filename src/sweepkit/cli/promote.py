@@ -30,17 +30,10 @@ def run(args: argparse.Namespace) -> int:
     """Promote; the exit status is 1 while runs are missing that nobody was asked for."""
     if args.simulate:
         return simulating.run(args.name, args.overrides, args.gpu_hours)
-    if args.gpu_hours is not None:
-        contract = "go with --simulate: it proposes designs, and limits no run"
-        raise invalid("--gpu-hours", args.gpu_hours, contract, "add --simulate, or leave it out")
     if args.replay:
         name, folder = running.place(args.name)
         return replaying.run(name, args.overrides, folder, args.allow_mixed_environments)
     results_dir = paths.results_dir()
-    if args.amend_variant and args.amend_to is None:
-        raise invalid(
-            "--amend-variant", args.amend_variant[0], "come with --amend-to", "add --amend-to SEEDS"
-        )
     asked = running.load_sweep(args.name, args.overrides, results_dir)
     if args.amend_to is not None and asked.name not in frozen.frozen_names(results_dir):
         contract = f"come after the last rung is decided, and nothing of {asked.name} is in {results_dir}"

@@ -24,6 +24,8 @@ block the lowest rung is searched, and its best points climb. The last rung is d
 no rung below uses. --amend-to adds seeds that the frozen plan did not allow: they are decided on alone, the
 k-th time at α / 2^k, so that all decisions together stay below 2α; asking again for as many adds none.
 """
+ALONE = {"--simulate": ("--gpu-hours",), "--replay": ("--allow-mixed-environments",)}
+NEEDS = {"--gpu-hours": "--simulate", "--amend-variant": "--amend-to"}
 
 
 def add_parser(subparsers: Any) -> None:

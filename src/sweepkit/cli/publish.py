@@ -25,6 +25,7 @@ the frozen plan and rule, calibrations, environments, commands, and README.md wi
 verdicts in words; manifest.json has the digest of each, and what does not match it is refused by name.
 Written again it is replaced.
 """
+ALONE: dict[str, tuple[str, ...]] = {"--seal": ()}
 
 
 def add_parser(subparsers: Any) -> None:

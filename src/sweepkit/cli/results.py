@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import argparse
 import shlex
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
-from sweepkit.cli import running
+from sweepkit.cli import running, table_output
 from sweepkit.config import paths
 from sweepkit.errors import SweepkitError, invalid
 from sweepkit.launch import ledger
 from sweepkit.printable import counted
 from sweepkit.report import content, drawing, findings, sheets_findings, tables, terminal
-from sweepkit.results import columns, export, imported, query, store
+from sweepkit.results import columns, imported, query, store
 from sweepkit.results.columns import PLANNED
 from sweepkit.search import best_point, importances, pareto_front, trials_table
 from sweepkit.sweep import frozen_head, seen
@@ -25,7 +24,6 @@ from sweepkit.sweep import frozen_head, seen
 _CURVES_SHOWN = ["run_id", "variant", "step", "loss", "val_bpb", "lr", "train_time_s", "tokens_per_s"]
 #: Analyses of what was kept under an evaluation's key.
 _BY_EVALUATION = ("tasks", "documents", "breakdown")
-_SUFFIXES = {".csv": "csv", ".json": "json", ".md": "markdown", ".parquet": "parquet"}
 
 
 def run(args: argparse.Namespace) -> int:
@@ -33,23 +31,8 @@ def run(args: argparse.Namespace) -> int:
     if args.best and args.sweep is not None:
         return _print_best(args)
     frame = _frame(args)
-    wanted = args.format or (_SUFFIXES.get(args.output.suffix.lower()) if args.output else None)
-    if args.output:
-        if wanted in (None, "table"):
-            remedy = "give --format or a file name ending in .csv, .json, .md or .parquet"
-            raise invalid("--output", str(args.output), "have a known format", remedy)
-        export.write(frame, args.output, wanted)
-        print(
-            f"{counted(len(frame), 'row')}, {counted(len(frame.columns), 'column')}: {args.output}",
-            file=sys.stderr,
-        )
-    elif wanted in (None, "table"):
+    if not table_output.put(frame, args.format, args.output):
         _print_table(frame, args)
-    else:
-        if wanted == "parquet" and sys.stdout.isatty():
-            raise invalid("--format", "parquet", "go to a file", "add --output runs.parquet")
-        sys.stdout.buffer.write(export.encode(frame, wanted))
-        sys.stdout.buffer.flush()
     return 0
 
 
@@ -80,10 +63,8 @@ def _whole(args: argparse.Namespace) -> pd.DataFrame:
         known = ", ".join([*store.sweep_names(), store.ALL])
         remedy = f"known: {known}; sweepkit sweep NAME starts one"
         raise SweepkitError(f"SWEEP is missing, but must name a sweep in {paths.results_dir()}; {remedy}")
-    listed = ("importances", "front", "trials", "curves")
-    other = next((item for item in listed if getattr(args, item)), args.analysis)
-    if args.evaluation is not None and other not in (None, *_BY_EVALUATION):
-        contract = f"be left out with {other}, which has the losses that the sweep was frozen with"
+    if args.evaluation is not None and args.analysis not in (None, *_BY_EVALUATION):
+        contract = f"be left out with {args.analysis}, which has the losses that the sweep was frozen with"
         raise invalid("--evaluation", args.evaluation, contract, "ask for the table of runs")
     name, results_dir = running.place(args.sweep)
     if args.analysis:

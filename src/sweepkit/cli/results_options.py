@@ -9,6 +9,14 @@ from typing import Any
 from sweepkit.cli import command_line
 
 _FORMATS = ("table", "csv", "json", "markdown", "parquet")
+_ANY_TABLE = ("--format", "--filter", "--sort", "--select", "--output")
+ALONE = {
+    "--best": ("--trial",),
+    "--columns": (*_ANY_TABLE, "--curves"),
+    "--analysis": (*_ANY_TABLE, "--evaluation"),
+    **dict.fromkeys(("--importances", "--front", "--trials", "--curves"), _ANY_TABLE),
+}
+NEEDS = {"--trial": "--best"}
 
 _EPILOG = """\
 examples:

@@ -29,6 +29,7 @@ Works from results/SWEEP alone: a sweep file that was edited or deleted does not
 launcher.* apply: a field changes the launcher that was frozen, launcher=local takes another one.
 Classes: {", ".join(item.value for item in FailureClass)}.
 """
+NEEDS = {"--allow-mixed-environments": "--climb"}
 
 
 def add_parser(subparsers: Any) -> None:

@@ -38,6 +38,8 @@ compute is in runs of the lowest rung. The worlds are written down in promotion/
 the setting that saves most of those that lose at most so many winners (variants that reached min_effect), and
 the boundary for decision.futility that all of them teach (docs/sweeps.md).
 """
+ALONE = {"--stopping": ("--worlds", "--seed", "--format", "--curve")}
+NEEDS = {"--curve": "--stopping"}
 
 
 def add_parser(subparsers: Any) -> None:
@@ -85,7 +87,6 @@ def run(args: argparse.Namespace) -> int:
     REPLICATES.check("--reference-replicates", args.reference_replicates, "")
     if args.plot and args.plot.suffix.lower() not in _PICTURES:
         raise invalid("--plot", str(args.plot), f"end in one of {', '.join(_PICTURES)}", "rename it")
-    _check_read(args)
     if args.stopping:
         from sweepkit.cli import stopping_replay  # heavy: its tables
 
@@ -106,26 +107,6 @@ def run(args: argparse.Namespace) -> int:
 
         policy_plot.write(scores, args.alpha, args.plot)
     return 0
-
-
-def _check_read(args: argparse.Namespace) -> None:
-    """Refuse what would not be read: of worlds beside recorded curves, and the other way round.
-
-    Raises:
-        ConfigError: there is some.
-    """
-    unread = (
-        {"--only": None, "--alpha": 0.05, "--tpe": 0, "--reference-replicates": 1, "--plot": None}
-        if args.stopping
-        else {"--curve": "loss"}
-    )
-    for option, default in unread.items():
-        if (given := getattr(args, option[2:].replace("-", "_"))) != default:
-            contract = "be left out with --stopping" if args.stopping else "go with --stopping"
-            shown = str(given) if isinstance(given, Path) else given
-            raise invalid(
-                option, shown, f"{contract}, which plays recorded curves and no worlds", "leave it out"
-            )
 
 
 def play_with_progress(

@@ -84,6 +84,7 @@ def _given(arguments: Sequence[str]) -> argparse.Namespace:
     if unknown := [item for item in rest if item.startswith("-")]:
         raise command_line.unknown_option("train", parser, arguments[arguments.index(unknown[0]) :])
     given.overrides += rest
+    command_line.check_read(parser, given, {}, train_flags.NEEDS)
     for name in _NOT_OURS:
         if (value := getattr(given, name)) is not None:
             raise errors.invalid(

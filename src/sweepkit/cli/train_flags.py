@@ -9,6 +9,7 @@ from sweepkit.cli import running
 from sweepkit.config import groups, own_conf
 
 PROG = "sweepkit train"
+NEEDS = {"--package": "--cfg", "--resolve": "--cfg"}
 _PARTS = ("job", "hydra", "all")
 _INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 _USAGE = f"{PROG} [-m] [OPTIONS] [GROUP=OPTION ...] [FIELD=VALUE ...]"

@@ -13,7 +13,7 @@ import pandas as pd
 
 from sweepkit import fsio
 from sweepkit.analysis.unequal import Variance
-from sweepkit.cli import running
+from sweepkit.cli import command_line, running
 from sweepkit.config import paths
 from sweepkit.errors import did_you_mean, invalid
 from sweepkit.promotion import after_import, compare, target, tries
@@ -27,6 +27,8 @@ from sweepkit.sweep.decision import SUPERIOR, DecisionRule
 
 #: Exit statuses; 2 is a request that was wrong.
 _STATUS = {"promote": 0, "reject": 1, "inconclusive": 3}
+#: Settings of the rule that are read where no variant is held against a reference.
+_READ = ("metric", "direction", "unit", "alpha")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -38,12 +40,9 @@ def run(args: argparse.Namespace) -> int:
         return _against_target(args, runs, said)
     if said is not None and said.ledger is not None and args.reference is None:
         return _ledger(args, runs, said, said.ledger)
-    if args.noise is not None or args.sigma is not None or args.variant:
-        option = "--noise" if args.noise else "--sigma" if args.sigma else "--variant"
-        what = "come with an import that is a ledger" if args.noise else "come with --target"
-        raise invalid(
-            option, args.noise or args.sigma or args.variant, f"{what}", "see sweepkit verdict --help"
-        )
+    if args.noise is not None:
+        remedy = "see sweepkit verdict --help"
+        raise invalid("--noise", args.noise, "come with an import that is a ledger", remedy)
     mixed = args.allow_mixed_environments
     if said is not None:
         if args.seeds is not None:
@@ -86,11 +85,7 @@ def _against_target(args: argparse.Namespace, runs: pd.DataFrame, said: Imported
     """A bar asks for no smallest effect, and for no reference; α is a speedrun's where none is given."""
     if not math.isfinite(args.target):
         raise invalid("--target", args.target, "be a finite number", "write the bar in the metric's unit")
-    if args.noise is not None or args.reference is not None:
-        option, remedy = ("--noise", "say --sigma") if args.noise else ("--reference", "leave it out")
-        raise invalid(
-            option, args.noise or args.reference, "not come with --target, which asks for none", remedy
-        )
+    _check_settings(args.overrides, "--target")
     given = said.settings(args.overrides) if said else args.overrides
     rule = DecisionRule.amended(["decision.min_effect=0", f"decision.alpha={target.ALPHA}", *given])
     if said is None:
@@ -131,7 +126,22 @@ def _with_states(runs: pd.DataFrame, rule: DecisionRule) -> pd.DataFrame:
     return runs.assign(state=has_any.map({True: "complete", False: "failed"}))
 
 
+def _check_settings(overrides: Sequence[str], asked: str) -> None:
+    """Of the rule, a bar and a ledger read the metric and α alone."""
+    for item in overrides:
+        name, _, value = item.partition("=")
+        if name.removeprefix("decision.") not in _READ:
+            raise command_line.unread(name, value, asked)
+
+
 def _ledger(args: argparse.Namespace, runs: pd.DataFrame, said: Imported, column: str) -> int:
+    _check_settings(args.overrides, "a ledger")
+    for option, value in {
+        "--seeds": args.seeds,
+        "--allow-mixed-environments": args.allow_mixed_environments,
+    }.items():
+        if value:
+            raise command_line.unread(option, value, "a ledger")
     rule = DecisionRule.amended(["decision.min_effect=0", *said.settings(args.overrides)])
     noise = _noise("--noise", args.noise) if args.noise else None
     if noise is not None and "," not in args.noise:

@@ -37,6 +37,8 @@ needs --noise SD,DF.
 
 exit status: 0 some variant meets the rule, 1 all are rejected, 3 inconclusive, 2 the request was wrong.
 """
+ALONE = {"--target": ("--runs", "--sigma", "--variant", "--format")}
+NEEDS = {"--sigma": "--target", "--variant": "--target"}
 
 
 def add_parser(subparsers: Any) -> None:

@@ -33,7 +33,7 @@ _WHOLE = [
     "text_low", "text_high", "low", "high", "fewest", "fewest_bytes_frac", "left", "is_few", "note",
 ]  # fmt: skip
 _PARTS = ["rung", "variant", "metric", *Part.__dataclass_fields__]
-_OPEN = (Outcome.inconclusive, Outcome.unselected)
+_GAINS = (Outcome.promote, Outcome.adopt)
 _NONE_KEPT = "no losses by document were kept"
 _OTHER_TEXT = "the runs were not evaluated on the same text"
 _UNPAIRED = "no seed is shared with the reference"
@@ -88,18 +88,26 @@ def breakdown(content: Content) -> pd.DataFrame:
 
 
 def leaning(frame: pd.DataFrame, verdicts: Iterable[Verdict]) -> list[str]:
-    """A sentence for every verdict whose effect rests on a few documents.
+    """A sentence for every verdict that shows a gain or a harm which rests on a few documents.
+
+    An effect about 0 loses half of itself with any document, and nothing is claimed of it.
 
     Args:
         frame: ``documents``.
     """
-    decided = {(item.rung, item.variant) for item in verdicts if item.outcome not in _OPEN}
+    claimed = {(item.rung, item.variant) for item in verdicts if item.outcome in _GAINS or _is_worse(item)}
     told = frame[frame["is_few"].isin([True])]
     return [
         f"{row.rung}, {row.variant}: {_leans(row)}"
         for row in told.itertuples()
-        if (row.rung, row.variant) in decided
+        if (row.rung, row.variant) in claimed
     ]
+
+
+def _is_worse(verdict: Verdict) -> bool:
+    """Whether a rejected variant is shown to be worse; of losses, where higher is worse."""
+    low = verdict.evidence.effect.low
+    return verdict.outcome is Outcome.reject and low is not None and low > 0.0
 
 
 def _leans(row: Any) -> str:

@@ -140,7 +140,8 @@ def summary(frame: pd.DataFrame, metric: str = "val_bpb") -> Sheet:
         optional=("tokens/s", "FLOPs", "train time", "runs"),
     )
     previous: Any = None
-    for row in records(summarise(frame, metric)):
+    rows = records(summarise(frame, metric))
+    for row in rows:
         spread = "" if numbers.is_missing(row["sd"]) else f" ± {row['sd']:.5f}"
         sheet.add(
             numbers.plain(row["rung"]),
@@ -155,6 +156,11 @@ def summary(frame: pd.DataFrame, metric: str = "val_bpb") -> Sheet:
             new_group=row["rung"] != previous,
         )
         previous = row["rung"]
+    if any(row["is_unpaired"] for row in rows):
+        sheet.notes.append(
+            f"Δ reference {numbers.MISSING} beside a mean: no run there shares its data order with a run of "
+            "the reference, so none are subtracted; verdicts compare the means"
+        )
     return sheet
 
 

@@ -156,14 +156,15 @@ def scores(frame: pd.DataFrame) -> Sheet | None:
     means = [name for name in means if frame[name].notna().any()]
     if not means:
         return None
-    sheet = Sheet(("run id", *(f">{name} ± items" for name in means)))
+    which = ("rung", "variant", "seed") if frame["variant"].notna().any() else ("run id",)
+    sheet = Sheet((*which, *(f">{name} ± items" for name in means)))
     for row in records(frame):
-        cells = []
+        cells = [numbers.plain(row[name.replace(" ", "_")]) for name in which]
         for name in means:
             error = row.get(core_outcomes.SE[name])
             spread = "" if numbers.is_missing(error) else f" ± {error:.4f}"
             cells.append(numbers.MISSING if numbers.is_missing(row[name]) else f"{row[name]:.4f}{spread}")
-        sheet.add(row["run_id"], *cells)
+        sheet.add(*cells)
     return sheet
 
 

@@ -23,7 +23,8 @@ def summarise(frame: pd.DataFrame, metric: str = "val_bpb") -> pd.DataFrame:
         One row per (rung, variant) in plan order, with rung, depth, variant, is_reference, num_runs,
         num_complete, mean, sd, delta (mean paired difference), num_pairs, tokens_per_s, train_time_s,
         total_flops, mfu, peak_memory_gib (means), time_ratio and flops_ratio (mean over the reference's
-        mean) and states ("3 complete, 1 diverged"). ``sd`` needs two runs, ``delta`` one pair.
+        mean) and states ("3 complete, 1 diverged"). ``sd`` needs two runs, ``delta`` one pair;
+        ``is_unpaired`` where both were measured and no pair is among them.
     """
     rows = []
     if metric not in frame:  # a stream that no run has been evaluated on yet
@@ -46,6 +47,9 @@ def summarise(frame: pd.DataFrame, metric: str = "val_bpb") -> pd.DataFrame:
                 "sd": done[metric].std() if done[metric].count() > 1 else pd.NA,
                 "delta": _mean(deltas),
                 "num_pairs": len(deltas),
+                "is_unpaired": not is_reference
+                and deltas.empty
+                and bool(done[metric].notna().any() and reference[metric].notna().any()),
                 **{
                     name: _mean(done[name])
                     for name in ("tokens_per_s", "train_time_s", "total_flops", "mfu", "peak_memory_gib")

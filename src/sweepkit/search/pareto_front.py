@@ -37,7 +37,7 @@ def table(name: str, results_dir: Path) -> pd.DataFrame:
 
 
 def numbers(ledger: TrialLedger) -> list[int]:
-    """Of the trials on the front, the best first objective first; equal points once."""
+    """Of the trials on the front, the best first objective first; of equal values all."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
