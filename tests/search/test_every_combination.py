@@ -1,7 +1,8 @@
 """Sampler × pruning × objectives × constraints × conditions × limits: each ends right, or is refused.
 
 The trainer is a formula, so that what should have come out is known by brute force over what was tried. Its
-best points are those that break the constraints and limits, and the fastest ones diverge.
+best points are those that break the constraints and limits, and the fastest ones diverge. The reference is
+the first trial and breaks nothing.
 """
 
 from __future__ import annotations
@@ -30,11 +31,11 @@ from sweepkit.sweep.frozen import Frozen
 PATTERN = "model.window_pattern"
 #: Three more than TPE and GP draw at random before they learn.
 N_TRIALS = 13
-PATIENCE, MAX_HOURS, MAX_GIB, MAX_S = 3, 4.5, 8.7, 25.0
+PATIENCE, MAX_HOURS, MAX_GIB, MAX_S = 3, 4.5, 9.0, 25.0
 SPACE: dict[str, Any] = {
     PATTERN: ["SSSL", "L"],
     LR: {"low": 0.01, "high": 0.04, "step": 0.01},
-    BETA: {"low": 0.8, "high": 0.9, "step": 0.05},
+    BETA: {"low": 0.86, "high": 0.96, "step": 0.05},
 }
 CONDITIONS = {"always": SPACE, "when": SPACE | {LR: SPACE[LR] | {"when": {PATTERN: "SSSL"}}}}
 CONSTRAINTS = {
@@ -94,7 +95,7 @@ def seconds(plan: RunPlan) -> float:
 
 
 def gib(plan: RunPlan) -> float:
-    return 10 * plan.config.optimizer.x0.beta1
+    return 10.0 if abs(plan.config.optimizer.x0.beta1 - 0.91) < 0.01 else 8.0
 
 
 def diverges(plan: RunPlan) -> bool:
@@ -172,7 +173,7 @@ def test_it_ends_right(case: Case, tmp_path: Path) -> None:
             for line in asked
             if line.cells
         ), state
-    assert done, "the reference at least"
+    assert 0 in done, "the reference"
     best = best_point.of(tmp_path, "s")
     assert best.value == pytest.approx(min(value for value, _ in done.values()))
     assert best.value == pytest.approx(done[best.trial][0])

@@ -13,8 +13,9 @@ from sweepkit.config import typed
 from sweepkit.errors import FrozenPlanError
 from sweepkit.launch.ledger import Ledger, Run
 from sweepkit.plan.command_plan import Plan
+from sweepkit.results import flatten
 from sweepkit.results.pruned import Pruner
-from sweepkit.results.record import RunDir
+from sweepkit.results.record import RunDir, RunState
 from sweepkit.search import enough, trial_outcome
 from sweepkit.search.trial_outcome import Outcome, TrialState
 from sweepkit.sweep import expand, points, trials
@@ -186,12 +187,32 @@ class TrialLedger(Ledger):
         return run_id in self._of_trials and run_id not in self._fixed
 
     def peers(self, run: Run) -> list[Run]:
-        """Other runs of the search with that run's seed and of its length."""
+        """Other runs of the search with that run's seed and of its length, but those that are no answer.
+
+        What is infeasible may have the lowest losses, and would leave nothing that is not.
+        """
         known: Sequence[Run] = [*self._of_trials.values(), *self.runs.values()]
         unique = {item.run_id: item for item in known if item.run_id not in self._horizons}
+        infeasible = {
+            cell.plan.run_id
+            for number, found in self.outcomes.items()
+            if found.state is TrialState.infeasible
+            for cell in self.trials[number].cells
+        }
         return [
-            item for item in unique.values() if item.run_id != run.run_id and item.plan.seed == run.plan.seed
+            item
+            for item in unique.values()
+            if item.run_id not in infeasible | {run.run_id}
+            and item.plan.seed == run.plan.seed
+            and not (item.run_id in self._fixed and self._breaks_a_limit(item))
         ]
+
+    def _breaks_a_limit(self, run: Run) -> bool:
+        """Whether a run that need not be of a trial measured more than a trial's may."""
+        record = run.record
+        if record is None or record.state is not RunState.complete:
+            return False
+        return self.spec.infeasible(flatten.record_row(record)) is not None
 
     def _run(self, trial: Trial, index: int) -> Run:
         plan = trial.cells[index].plan
