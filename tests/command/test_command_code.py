@@ -96,16 +96,113 @@ def test_a_branch_a_patch_and_a_folder_of_one_change_are_one_program(
 @pytest.mark.parametrize(
     ("code", "words"),
     [
-        ("nothing", "be a git ref of .*, a patch or a folder"),
+        ("nothing", "be a git ref of .*, a patch, a folder or worktree"),
         ("main", "change a file of"),
         ("broken.patch", "apply to the program that is here"),
+        ("worktree", "change a file of the program"),
+        ("both", "is a path as well as a git ref; write ./both, or of the branch refs/heads/both"),
+        ("nowhere..half", "start at a commit that is here"),
+        ("link", "changes a symbolic link"),
+        ("module", "changes a submodule"),
+        ("moved_module", "changes a submodule"),
     ],
 )
 def test_code_that_cannot_be_had_is_refused(repository: Write, code: str, words: str) -> None:
+    Path("both").mkdir()
+    git("branch", "both", "half")
+    git("checkout", "-b", "link")
+    Path("other.py").symlink_to("trainer.py")
+    git("add", "other.py")
+    git("commit", "-m", "link")
+    for name, commit in (("module", git("rev-parse", "main")), ("moved_module", git("rev-parse", "half"))):
+        git("checkout", "main" if name == "module" else "module", "-b", name)
+        git("update-index", "--add", "--cacheinfo", f"160000,{commit.strip()},lib")
+        git("commit", "-m", name)
+    git("checkout", "-f", "main")
+    if code == "moved_module":
+        git("merge", "module")
     patch = Path("half.patch").read_text().replace("weights - given.lr", "weights - other.lr")
     Path("broken.patch").write_text(patch)
     with pytest.raises(ConfigError, match=words):
         plans(repository(axes={"idea": {"it": {"code": code}}}))
+
+
+def test_what_a_level_changes_is_in_its_runs_names_also_where_nothing_names_it(repository: Write) -> None:
+    """Configuration that a program reads unasked: two ideas of one program and two configurations are two."""
+    Path("conf.yaml").write_text("rate: 1")
+    Path("sweeps/own.yaml").write_text("question: What?")
+    git("add", "-f", "conf.yaml", "sweeps/own.yaml")
+    git("commit", "-m", "conf")
+    for name, text in (("one", "rate: 2"), ("two", "rate: 3"), ("gone", None), ("listed", "rate: 1")):
+        git("checkout", "-b", name, "main")
+        edit(RATE, f"{RATE} / 2")
+        Path("conf.yaml").write_text(text) if text else Path("conf.yaml").unlink()
+        git("commit", "-am", name)
+    git("checkout", "-b", "alone", "main")
+    Path("conf.yaml").write_text("rate: 2")
+    git("commit", "-am", "alone")
+    git("checkout", "-b", "swept", "main")
+    edit(RATE, f"{RATE} / 2")
+    Path("sweeps/own.yaml").write_text("question: Which?")
+    git("commit", "-am", "swept")
+    git("checkout", "main")
+    levels = {text: {"code": text} for text in ("one", "two", "gone", "listed", "alone")}
+    found = plans(repository(axes={"idea": levels}))
+    assert len({plan.variant_id for plan in found.values()}) == len(found) == 6
+    assert len({plan.pair_key for plan in found.values()}) == 1
+    for plan in found.values():
+        command_files.check(plan.program)
+    swept = plans(repository(axes={"idea": {"swept": {"code": "swept"}}}))["idea=swept"]
+    assert swept.run_id == found["idea=listed"].run_id, "sweep files decide no number"
+    Path(found["idea=two"].program.folder, "conf.yaml").write_text("rate: 9")
+    with pytest.raises(DataError, match=r"conf\.yaml has the digest .* files were edited"):
+        command_files.check(found["idea=two"].program)
+
+
+def test_uncommitted_changes_and_spans_of_commits_are_levels(repository: Write) -> None:
+    git("checkout", "-b", "stacked", "half")
+    edit("EVERY = 20", "EVERY = 10")
+    git("commit", "-am", "stacked")
+    git("checkout", "main")
+    committed = plans(repository())
+    edit(RATE, f"{RATE} / 2")
+    Path("new.py").write_text("a = 1\n")
+    levels = {"now": {"code": "worktree"}, "top": {"code": "half..stacked"}}
+    name = repository(axes={"idea": levels})
+    found = plans(name)
+    assert found["reference"].variant_id == committed["reference"].variant_id
+    folders = {variant: Path(plan.program.folder) for variant, plan in found.items()}
+    assert (folders["idea=now"] / "trainer.py").read_text() == Path("trainer.py").read_text()
+    assert (folders["idea=now"] / "new.py").exists() and not (folders["reference"] / "new.py").exists()
+    assert (folders["reference"] / "data/a.txt").read_text() == "a"
+    top = (folders["idea=top"] / "trainer.py").read_text()
+    assert "EVERY = 10" in top and f"{RATE} / 2" not in top
+    sweep = code_levels.resolved(file.load(name), paths.results_dir())
+    assert sweep.trees is not None
+    level = sweep.trees.code.level("half..stacked")
+    assert level is not None and level.commit == git("rev-parse", "stacked").strip()
+    assert level.base == git("rev-parse", "half").strip() and "stacked" in level.commits[0]
+
+
+def test_what_runs_leave_in_the_copy_changes_no_name(repository: Write) -> None:
+    """A cache in a folder that words name, in an input, and a program that was written."""
+    Path("cache").mkdir()
+    Path("cache/.keep").write_text("")
+    words = [*example()["command"], "--cache", "cache", "--made=made.txt"]
+    usual = {"command": words, "inputs": ["data", "cache"]}
+    before = plans(repository(**usual))
+    for plan in before.values():
+        for left in ("cache/a.bin", "data/b.bin", "made.txt", "written.py", "found.json"):
+            Path(plan.program.folder, left).write_text(plan.run_id)
+        command_files.check(plan.program)
+    assert not command_files.unnamed([plan.program for plan in before.values()])
+    again = plans(repository(**usual))
+    assert again == before
+    patch = plans(repository(**usual, axes={"idea": {"half": {"code": "half.patch"}}}))["idea=half"]
+    assert patch.program.folder == before["idea=half"].program.folder
+    Path(again["reference"].program.folder, "cache/.keep").write_text("x")
+    with pytest.raises(DataError, match="cache has the digest"):
+        command_files.check(again["reference"].program)
 
 
 def test_levels_run_their_own_program_and_are_looked_up_once(

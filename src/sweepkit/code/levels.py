@@ -14,6 +14,8 @@ from sweepkit.printable import counted
 
 #: Where text becomes rows, and losses numbers.
 _MEASURING = ("src/sweepkit/data/", "src/sweepkit/training/evaluation.py", "src/sweepkit/results/")
+#: A kind of level: what is in a folder; files that it lacks are not deleted by it.
+FOLDER = "folder"
 #: Files of a sweep's own folder.
 PATCHES = "*.patch"
 

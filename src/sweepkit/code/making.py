@@ -17,8 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sweepkit.code import git, patch, refs, tree
-from sweepkit.code.git import GitError
-from sweepkit.code.levels import Level
+from sweepkit.code.levels import FOLDER, Level
 from sweepkit.config import commits, paths
 from sweepkit.errors import invalid
 
@@ -120,7 +119,7 @@ class Making:
                 where, text, (source / "pyproject.toml").read_bytes(), refs.own_dependencies()
             )
         python = str(own.absolute()) if has_own else None
-        return self._compared(Made(work, Level(text, "", "folder"), python))
+        return self._compared(Made(work, Level(text, "", FOLDER), python))
 
     def _of_patch(self, where: str, text: str) -> Made:
         path = _patch_file(text)
@@ -130,28 +129,15 @@ class Making:
         return self._patched(where, content, Level(text, "", "patch", left_out=found.left_out))
 
     def _of_ref(self, where: str, text: str) -> Made:
-        start, is_range, name = text.rpartition("..")
         checkout = refs.checkout_of(where, text)
-        ref = self._commit(where, name)
-        if ref is None:
+        assert self._base is not None
+        found = refs.span(where, text, checkout, self._base.level.commit)
+        if found is None:
             raise invalid(
                 where, text, "be a git ref, a patch, a folder with the package, or worktree",
                 "check its name (git branch -a), or the file's path",
             )  # fmt: skip
-        assert self._base is not None
-        onto = self._base.level.commit or git.commit(checkout, "HEAD") or "HEAD"
-        if is_range:
-            onto = self._commit(where, start) or ""
-            if not onto:
-                raise invalid(where, text, "start at a commit that is here", "check the name before the dots")
-        try:
-            base = git.lines(checkout, "merge-base", onto, ref)[0]
-        except GitError:
-            raise invalid(
-                where, text, "have a commit in common with the reference", "name BASE..REF"
-            ) from None
-        if not is_range:
-            refs.refuse_others(where, text, checkout, base, ref)
+        base, ref = found.base, found.ref
         files = git.lines(checkout, "diff", "--name-only", "--no-renames", base, ref)
         changed = [name for name in patch.DEPENDENCIES if name in files]
         if "pyproject.toml" in changed:
@@ -161,10 +147,9 @@ class Making:
         if not content:
             contract = f"change a file of {' and '.join(_PARTS)} since {base[:9]}"
             raise invalid(where, text, contract, "check which branch it is")
-        found = patch.touched(where, content)
-        own = git.lines(checkout, "log", "--no-merges", "--reverse", "--format=%h %s", f"{base}..{ref}")
-        left_out = tuple(name for name in files if name not in found.files)
-        level = Level(text, "", "ref", ref, base, tuple(refs.shortened(own)), left_out=left_out)
+        inside = patch.touched(where, content).files
+        left_out = tuple(name for name in files if name not in inside)
+        level = Level(text, "", "ref", ref, base, found.own, left_out=left_out)
         return self._patched(where, content, level)
 
     def _patched(self, where: str, content: bytes, level: Level) -> Made:

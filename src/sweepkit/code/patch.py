@@ -21,7 +21,10 @@ from sweepkit.plan import command_files
 
 #: Files that say what is installed.
 DEPENDENCIES = ("pyproject.toml", "constraints.txt")
-_LINK_OR_MODULE = re.compile(rb"^(?:new file mode|new mode|old mode) (120000|160000)$", re.MULTILINE)
+_LINK_OR_MODULE = re.compile(
+    rb"^(?:new file mode|deleted file mode|new mode|old mode|index \w+\.\.\w+) (120000|160000)\r?$",
+    re.MULTILINE,
+)
 _BINARY = re.compile(rb"^(?:GIT binary patch|Binary files .* differ)$", re.MULTILINE)
 _NO_END = "\\ No newline at end of file\n"
 
@@ -48,10 +51,7 @@ def touched(where: str, content: bytes) -> Touched:
     Raises:
         ConfigError: it is no patch, changes what it may not, or nothing of the package and conf.
     """
-    if found := _LINK_OR_MODULE.search(content):
-        what = "symbolic link" if found[1] == b"120000" else "submodule"
-        contract = f"change files of text, and changes a {what}, whose content is elsewhere"
-        raise invalid(where, f"a {what}", contract, "put the files themselves there")
+    refuse_links(where, content)
     if _BINARY.search(content):
         raise invalid(where, "a binary patch", "change files of text", "leave the binary file out")
     with tempfile.TemporaryDirectory() as folder:
@@ -76,6 +76,14 @@ def touched(where: str, content: bytes) -> Touched:
         known = " and ".join(f"{part}/" for part in tree.CHECKOUT)
         raise invalid(where, sorted(paths), f"change a file of {known}", "check which branch or file it is")
     return Touched(inside, tuple(sorted(set(paths) - set(inside))))
+
+
+def refuse_links(where: str, content: bytes) -> None:
+    """Raises ConfigError for a patch of a symbolic link or a submodule."""
+    if found := _LINK_OR_MODULE.search(content):
+        what = "symbolic link" if found[1] == b"120000" else "submodule"
+        contract = f"change files of text, and changes a {what}, whose content is elsewhere"
+        raise invalid(where, f"a {what}", contract, "put the files themselves there")
 
 
 def is_inside(path: str) -> bool:

@@ -4,7 +4,7 @@ A copy of the folder that the command is started in, kept beside the other froze
 content; runs start in it, so that an edit of the folder changes nothing. Copied are the program's files, what
 git has of the folder (without git, what is small) and inputs that are not large. Everything else is a link to
 where it is, and live: large files, what git ignores, an environment. A ref brings what it changes since its
-merge base with the last commit.
+merge base with the last commit. Beside each copy stands what it was frozen with: runs leave caches in it.
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ import itertools
 import os
 import shutil
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from sweepkit import fsio
 from sweepkit.code import git, patch, refs
 from sweepkit.code.git import GitError
-from sweepkit.code.levels import Level
+from sweepkit.code.levels import FOLDER, Level
+from sweepkit.code.making import WORKTREE
 from sweepkit.config import paths
 from sweepkit.errors import invalid
 from sweepkit.plan import command_files, folder_text
@@ -32,13 +34,14 @@ _MOST_OF_A_FILE = 8 << 20
 _LEFT_OUT = (".git", "__pycache__")
 
 
-def reference(folder: Path, inputs: Sequence[str], trees: Path) -> Level:
+def reference(folder: Path, inputs: Sequence[str], trees: Path, is_committed: bool = False) -> Level:
     """The program that is there, copied.
 
     Args:
         folder: where the command is started.
         inputs: of the command, as written.
         trees: holds all frozen code.
+        is_committed: take what is not committed back, for that is a level.
 
     Raises:
         ConfigError: there is no such folder or input, or an input lies beside it.
@@ -53,8 +56,24 @@ def reference(folder: Path, inputs: Sequence[str], trees: Path) -> Level:
             raise invalid("inputs", name, contract, f"write {(folder / name).resolve()}")
     with _scratch(trees) as work:
         _copy(folder, work, inputs)
-        name, live = _kept(work, trees, _live(folder, work))
+        links = _live(folder, work)
+        if is_committed:
+            _uncommit(folder, work)
+        name, live = _kept(work, trees, links)
     return Level(str(folder), name, "here", live=live)
+
+
+def _uncommit(folder: Path, work: Path) -> None:
+    """Take back what is not committed; of what git does not know, source files alone."""
+    if git.commit(folder, "HEAD") is None:
+        contract = f"be in a repository with a commit, and {folder} is not"
+        raise invalid("axes", WORKTREE, contract, "commit what is the reference, or write a patch")
+    change = git.run(folder, "diff", "--relative", "--ignore-submodules", *_AS_IT_IS, "HEAD", "--", ".")
+    if change:
+        _apply("axes", WORKTREE, change, work, "-R")
+    for name in git.lines(folder, "ls-files", "--others", "--exclude-standard"):
+        if command_files.is_source(work / name):
+            (work / name).unlink(missing_ok=True)
 
 
 def level(where: str, text: str, folder: Path, base: Path, inputs: Sequence[str], trees: Path) -> Level:
@@ -70,10 +89,19 @@ def level(where: str, text: str, folder: Path, base: Path, inputs: Sequence[str]
     Raises:
         ConfigError: it is none of these, does not apply, or changes nothing.
     """
-    source = Path(text).resolve() if Path(text).is_dir() else None
-    change = (
-        b"" if source else Path(text).read_bytes() if Path(text).is_file() else _of_ref(where, text, folder)
-    )
+    source, change, span = None, b"", None
+    if Path(text).exists() and git.commit(folder, text) is not None:
+        contract = "name one thing, and is a path as well as a git ref"
+        raise invalid(where, text, contract, f"write ./{text}, or of the branch refs/heads/{text}")
+    if text == WORKTREE:
+        source, kind = folder, WORKTREE
+    elif Path(text).is_dir():
+        source, kind = Path(text).resolve(), FOLDER
+    elif Path(text).is_file():
+        change, kind = Path(text).read_bytes(), "patch"
+    else:
+        span, kind = _span(where, text, folder), "ref"
+        change = _change(where, text, folder, span)
     with _scratch(trees) as work:
         if source:
             _copy(source, work, inputs)
@@ -82,20 +110,19 @@ def level(where: str, text: str, folder: Path, base: Path, inputs: Sequence[str]
                 if not Path(name).is_absolute() and not (work / name).exists() and name not in links:
                     _bring(base / name, work / name)
         else:
-            shutil.copytree(
-                base, work, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True
-            )
+            patch.refuse_links(where, change)
+            _again(base, work)
             links = {}
             _apply(where, text, change, work)
-        if _content(work, inputs) == _content(base, inputs):
+        files: dict[str, tuple[int, ...]] = {
+            **patch.counts(patch.of_texts(patch.texts(base), patch.texts(work)))
+        }
+        if _content(work, inputs) == _content(base, inputs) and not command_files.changed(work, files):
             contract = "change a file of the program"
             raise invalid(where, text, contract, "check which branch or file it is, or leave it out")
         name, live = _kept(work, trees, links)
-    changed: dict[str, tuple[int, ...]] = {
-        **patch.counts(patch.of_texts(patch.texts(base), patch.texts(trees / name)))
-    }
-    kind = "folder" if source else "patch" if Path(text).is_file() else "ref"
-    return Level(text, name, kind, files=changed, live=live)
+    found = Level(text, name, kind, files=files, live=live)
+    return replace(found, commit=span.ref, base=span.base, commits=span.own) if span else found
 
 
 @contextlib.contextmanager
@@ -122,6 +149,9 @@ def _kept(work: Path, trees: Path, links: dict[str, Path]) -> tuple[str, tuple[s
     }
     own = _PREFIX + fsio.digest([command_files.digest(work), found])[:16]
     name = next(name for name in _names(own) if _is_free(work, trees / name))
+    every = [path.relative_to(work).as_posix() for path in command_files.unlinked(work)]
+    fsio.write_json(command_files.contents_path(trees / name), {"files": sorted({*every, *found})})
+    command_files.contents.cache_clear()
     try:
         work.rename(trees / name)
     except OSError:
@@ -151,22 +181,27 @@ def _is_free(work: Path, place: Path) -> bool:
     return False
 
 
-def _of_ref(where: str, text: str, folder: Path) -> bytes:
+def _span(where: str, text: str, folder: Path) -> refs.Span:
+    if (found := refs.span(where, text, folder)) is None:
+        contract = f"be a git ref of {folder}, a patch, a folder or {WORKTREE}"
+        raise invalid(where, text, contract, "check its name (git branch -a), or the file's path")
+    return found
+
+
+def _change(where: str, text: str, folder: Path, span: refs.Span) -> bytes:
     """What a ref changes in the folder, as a patch seen from it."""
-    remedy = "check its name (git branch -a), or the file's path"
-    if (ref := git.commit(folder, text)) is None:
-        raise invalid(where, text, f"be a git ref of {folder}, a patch or a folder", remedy)
-    try:
-        base = git.lines(folder, "merge-base", "HEAD", ref)[0]
-    except GitError:
-        raise invalid(
-            where, text, "have a commit in common with the last one", "write it as a patch"
-        ) from None
-    refs.refuse_others(where, text, folder, base, ref)
-    change = git.run(folder, "diff", "--relative", *_AS_IT_IS, base, ref, "--", ".")
+    change = git.run(folder, "diff", "--relative", *_AS_IT_IS, span.base, span.ref, "--", ".")
     if not change:
-        raise invalid(where, text, f"change a file of {folder} since {base[:9]}", "check which branch it is")
+        contract = f"change a file of {folder} since {span.base[:9]}"
+        raise invalid(where, text, contract, "check which branch it is")
     return change
+
+
+def _again(base: Path, work: Path) -> None:
+    """Copy a frozen copy as it was frozen."""
+    for name in command_files.contents(base) or ():
+        (work / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(base / name, work / name, follow_symlinks=False)
 
 
 def _copy(source: Path, work: Path, inputs: Sequence[str]) -> None:
@@ -235,9 +270,9 @@ def _size(path: Path) -> int:
     return sum(item.stat().st_size for item in every)
 
 
-def _apply(where: str, text: str, change: bytes, work: Path) -> None:
+def _apply(where: str, text: str, change: bytes, work: Path, *how: str) -> None:
     try:
-        git.run(work, "apply", "--whitespace=nowarn", "-", given=change, ceiling=True)
+        git.run(work, "apply", "--whitespace=nowarn", *how, "-", given=change, ceiling=True)
     except GitError as error:
         said = str(error).replace("error: ", "")
         contract = f"apply to the program that is here ({said})"

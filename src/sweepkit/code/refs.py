@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
@@ -31,6 +32,44 @@ def checkout_of(where: str, text: str) -> Path:
         contract = "be a patch or a folder: this package is installed, and no checkout with refs is around it"
         raise invalid(where, text, contract, "write the branch as a patch: git diff BASE...REF > idea.patch")
     return folder
+
+
+@dataclass(frozen=True)
+class Span:
+    """The commits that a ref brings, and where they start."""
+
+    ref: str
+    base: str
+    own: tuple[str, ...]
+
+
+def span(where: str, text: str, checkout: Path, onto: str | None = None) -> Span | None:
+    """What ``REF`` brings since its merge base with ``onto``, or ``BASE..REF`` since that with BASE.
+
+    Args:
+        onto: a commit; None for the last one.
+
+    Returns:
+        None where it names no commit.
+
+    Raises:
+        ConfigError: it has none in common with where it starts, or brings along commits that are not its own.
+    """
+    start, is_range, name = text.rpartition("..")
+    if (ref := git.commit(checkout, name)) is None:
+        return None
+    from_commit = git.commit(checkout, start) if is_range else onto or git.commit(checkout, "HEAD")
+    if is_range and from_commit is None:
+        raise invalid(where, text, "start at a commit that is here", "check the name before the dots")
+    try:
+        base = git.lines(checkout, "merge-base", from_commit or "HEAD", ref)[0]
+    except GitError:
+        remedy = "fetch more (git fetch --unshallow) where the clone is shallow, or name BASE..REF"
+        raise invalid(where, text, "have a commit in common with the reference", remedy) from None
+    if not is_range:
+        refuse_others(where, text, checkout, base, ref)
+    own = git.lines(checkout, "log", "--no-merges", "--reverse", "--format=%h %s", f"{base}..{ref}")
+    return Span(ref, base, tuple(shortened(own)))
 
 
 def refuse_others(where: str, text: str, checkout: Path, base: str, ref: str) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from sweepkit.code import program, tree
 from sweepkit.code.levels import Code, Level
+from sweepkit.code.making import WORKTREE
 from sweepkit.code.planner import Trees
 from sweepkit.errors import FrozenPlanError, Notice, invalid
 from sweepkit.launch import command_imports
@@ -39,8 +40,8 @@ def resolved(sweep: SweepFile, results_dir: Path) -> SweepFile:
         return dataclasses.replace(sweep, trees=Trees(trees, stored.code))
     folder = Path(sweep.folder).expanduser().resolve()
     _refuse_live(sweep, folder)
-    reference = program.reference(folder, sweep.inputs, trees)
     places = {text: where for where, text in reversed(written.items())}  # each once
+    reference = program.reference(folder, sweep.inputs, trees, is_committed=WORKTREE in places)
     levels = [
         program.level(where, text, folder, trees / reference.tree, sweep.inputs, trees)
         for text, where in places.items()

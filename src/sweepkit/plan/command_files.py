@@ -3,12 +3,14 @@
 The program's are those in its folder that are written in a programming language, by the ends of their names;
 hidden folders, environments and results are none. A file or folder that a word of the command names, or a
 parameter's value, is digested too. Whatever else decides a number (data, a tokenizer) is to be listed under
-``inputs``, files or folders, and is digested whole. A link to a folder is gone through like one.
+``inputs``, files or folders, and is digested whole. A link to a folder is gone through like one. Of a frozen
+copy only what it was frozen with counts: runs may have left caches in it.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import glob
 import os
 import re
@@ -17,7 +19,7 @@ from pathlib import Path
 
 from sweepkit import errors, fsio
 from sweepkit.config import paths
-from sweepkit.errors import DataError
+from sweepkit.errors import DamagedError, DataError
 from sweepkit.plan import folder_text
 from sweepkit.plan.command_plan import Program
 
@@ -32,6 +34,8 @@ _NOT_SOURCES = frozenset({"__pycache__", "node_modules", "site-packages", "wandb
 #: A placeholder that is filled in for one run alone.
 _OF_ONE = re.compile(r"\{(seed|run_id)\}")
 _DIGITS = 16
+#: Folder of sweep files, which say what is run and decide no number of a run.
+_SWEEPS = "sweeps"
 #: Bytes of a file that words name, and of an input, up to which it is digested unasked, and copied.
 MOST = 256 << 20
 #: Between the parts of a word.
@@ -55,7 +59,31 @@ def sources(folder: Path) -> Iterator[Path]:
 
 
 def _frozen(folder: Path) -> Iterator[Path]:
-    return _walk(folder, lambda inner: inner.is_symlink() or _is_apart(inner))
+    return _own(folder, _walk(folder, lambda inner: inner.is_symlink() or _is_apart(inner)))
+
+
+def contents_path(copy: Path) -> Path:
+    """Where it is listed what a copy was frozen with: paths of files and links, in ``files``."""
+    return copy.with_name(f".{copy.name}.json")
+
+
+@functools.lru_cache(maxsize=256)
+def contents(copy: Path) -> frozenset[str] | None:
+    """What a copy was frozen with; None of any other folder."""
+    with contextlib.suppress(OSError, DamagedError, KeyError, TypeError):
+        return frozenset(fsio.read_json(contents_path(copy))["files"])
+    return None
+
+
+def _own(folder: Path, found: Iterable[Path]) -> Iterator[Path]:
+    """Without what runs have left in a frozen copy."""
+    known = contents(folder)
+    return (path for path in found if known is None or _is_in(known, os.path.relpath(path, folder)))
+
+
+def _is_in(known: frozenset[str], name: str) -> bool:
+    """Whether a path, or a link that it leads through, is one of them, or lies beside the folder."""
+    return name.startswith("..") or not known.isdisjoint([name, *map(str, Path(name).parents)])
 
 
 def is_source(path: Path) -> bool:
@@ -65,7 +93,7 @@ def is_source(path: Path) -> bool:
 
 def files(folder: Path) -> Iterator[Path]:
     """All files of a program's folder, in the order of their paths."""
-    return _walk(folder, _is_apart)
+    return _own(folder, _walk(folder, _is_apart))
 
 
 def digest(folder: Path) -> str:
@@ -102,9 +130,10 @@ def named(folder: Path, words: Iterable[str]) -> dict[str, str]:
 def _named(folder: Path, name: str) -> list[Path]:
     path, is_beside = folder / name, Path(name).is_absolute()
     if path.is_file():
-        return [] if is_beside and os.access(path, os.X_OK) else [path]
+        return [] if is_beside and os.access(path, os.X_OK) else list(_own(folder, [path]))
     is_own = path.is_dir() and not (is_beside or path.is_symlink() or _is_apart(path))
-    return list(_walk(path, _is_apart)) if is_own and ".." not in path.parts and path != folder else []
+    is_inside = is_own and ".." not in path.parts and path != folder
+    return list(_own(folder, _walk(path, _is_apart))) if is_inside else []
 
 
 def unnamed(programs: Sequence[Program]) -> list[str]:
@@ -117,8 +146,8 @@ def unnamed(programs: Sequence[Program]) -> list[str]:
     """
     program = programs[0]
     folder = Path(program.folder)
-    named = {name for each in programs for name in (*each.inputs, *each.named)}
-    inside = [folder / name for name in (*named, "sweeps")]
+    named = {name for each in programs for name in (*each.inputs, *each.named, *(each.changed or ()))}
+    inside = [folder / name for name in (*named, _SWEEPS)]
     found = (path for path in _frozen(folder) if path.suffix.lower() in _CONFIGURATION)
     each = (path for word in program.command if _OF_ONE.search(word) for path in _like(folder, word))
     return [
@@ -135,7 +164,8 @@ def _like(folder: Path, word: str) -> list[Path]:
         fixed = re.split(r"\{\w+\}", part)
         is_inside = not Path(part).is_absolute() and ".." not in Path(part).parts
         if _OF_ONE.search(part) and is_inside and any(map(str.isalnum, "".join(fixed))):
-            found |= {path for path in folder.glob("*".join(map(glob.escape, fixed))) if path.is_file()}
+            like = folder.glob("*".join(map(glob.escape, fixed)))
+            found |= {path for path in _own(folder, like) if path.is_file()}
     return sorted(found)
 
 
@@ -148,6 +178,15 @@ def inputs(folder: Path, names: Sequence[str]) -> dict[str, str]:
     return {name: _input(folder, name) for name in names}
 
 
+def changed(folder: Path, names: Iterable[str]) -> dict[str, str]:
+    """Path in a level's copy → digest of what it changes and is no source; empty where the file is gone."""
+    return {
+        name: _digest((folder / name).parent, [folder / name]) if (folder / name).is_file() else ""
+        for name in names
+        if not is_source(Path(name)) and Path(name).parts[0] != _SWEEPS
+    }
+
+
 def check(program: Program) -> None:
     """Refuse to run other files than those that a run is named by.
 
@@ -156,8 +195,10 @@ def check(program: Program) -> None:
     """
     folder = Path(program.folder)
     own = f"the program in {folder}"
+    of_level = program.changed or {}
     now = {own: code(folder)} | inputs(folder, list(program.inputs)) | named(folder, program.named)
-    for what, digest in ({own: program.code} | program.inputs | program.named).items():
+    now |= changed(folder, of_level)
+    for what, digest in ({own: program.code} | program.inputs | program.named | of_level).items():
         if now.get(what) != digest:
             is_cache = what in program.named and (folder / what).is_dir()
             raise DataError(
@@ -176,7 +217,7 @@ def _input(folder: Path, name: str) -> str:
     path = folder / name
     if not path.exists():
         raise errors.invalid("inputs", name, f"be a file or a folder, seen from {folder}", "correct the path")
-    return _digest(path, everything(path)) if path.is_dir() else _digest(path.parent, [path])
+    return _digest(path, _own(folder, everything(path))) if path.is_dir() else _digest(path.parent, [path])
 
 
 def _digest(folder: Path, files: Iterable[Path]) -> str:

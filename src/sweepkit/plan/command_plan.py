@@ -57,6 +57,8 @@ class Program:
         resume: whether it goes on by itself from what it has left in its folder.
         of: what its code was frozen of (a git ref, a patch, a folder); empty: it is the reference's.
         path: folders in it that stand first on ``PYTHONPATH``.
+        changed: of a level that is code, path → digest of what it changes beside the program's files, which
+            the program may read unasked; None where that is nothing.
     """
 
     command: tuple[str, ...]
@@ -68,6 +70,7 @@ class Program:
     resume: bool = False
     of: str = ""
     path: tuple[str, ...] | None = fact(None, "folders in it that stand first on PYTHONPATH", is_sparse=True)
+    changed: dict[str, str] | None = fact(None, "files that a level changes, by digest", is_sparse=True)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,6 +15,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from sweepkit import errors, fsio
+from sweepkit.code.levels import FOLDER
 from sweepkit.config import compose, typed
 from sweepkit.config.schema import LadderConfig, LauncherConfig, RungConfig
 from sweepkit.plan import command_files, command_words
@@ -151,6 +152,7 @@ def _content(program: Program, how_read: bool = True) -> dict[str, Any]:
         "inputs": program.inputs,
         "named": program.named,
     }
+    found |= {"changed": program.changed} if program.changed else {}
     return found | ({"metric": dataclasses.asdict(program.metric)} if how_read else {})
 
 
@@ -162,11 +164,13 @@ def _pair_key(program: Program, variant_id: str, seed: int, is_shared: bool) -> 
 
 def _program(sweep: SweepFile, of: str) -> Program:
     assert sweep.metric is not None
-    folder, path = Path(sweep.folder).expanduser().resolve(), None
+    folder, path, changed = Path(sweep.folder).expanduser().resolve(), None, None
     if sweep.trees is not None:
         code = sweep.trees.code
         level = code.level(of) or code.reference
         folder, path = sweep.trees.folder / level.tree, level.path or None
+        found = command_files.changed(folder, level.files or ())
+        changed = {name: digest for name, digest in found.items() if digest or level.kind != FOLDER} or None
     return Program(
         command=sweep.command,
         folder=str(folder),
@@ -176,6 +180,7 @@ def _program(sweep: SweepFile, of: str) -> Program:
         resume=sweep.resume,
         of=of,
         path=path,
+        changed=changed,
     )
 
 
