@@ -100,6 +100,26 @@ def test_a_level_changes_what_is_imported(kind: str, make: Make) -> None:
     assert len(logs) == 2 and all("src first on PYTHONPATH" in text for text in logs)
 
 
+@pytest.mark.parametrize(
+    "line",
+    ['exec PYTHON train.py "$@"', '. HOME/bin/activate\npython train.py "$@"', 'PYTHON -I train.py "$@"'],
+)
+def test_a_shell_script_is_asked_for_its_imports(line: str, make: Make, tmp_path: Path) -> None:
+    name = make(EDITABLE)
+    place, path = tmp_path / EDITABLE, Path("sweeps/s.yaml")
+    Path("run.sh").write_text(line.replace("PYTHON", f"{place}/bin/python").replace("HOME", str(place)))
+    path.write_text(path.read_text().replace(f"[{place}/bin/python, train.py,", "[bash, run.sh,"))
+    if "-I" in line:
+        with pytest.raises(ConfigError, match="no level would change it"):
+            resolved(name)
+        return
+    assert resolved(name).code.reference.path == ("src",)
+    if "exec" in line:
+        assert main(["sweep", name]) == 0
+        runs = store.load(name, paths.results_dir()).set_index("variant")["loss"]
+        assert dict(runs) == {"reference": 1.0, "idea=two": 2.0}
+
+
 def test_what_cannot_be_put_first_is_named(make: Make, capsys: pytest.CaptureFixture[str]) -> None:
     name = make(EDITABLE, "-I, ")
     with pytest.raises(ConfigError, match=r"imports pkg from .*/src/pkg/__init__\.py: no level would change"):
@@ -120,7 +140,9 @@ def test_what_cannot_be_put_first_is_named(make: Make, capsys: pytest.CaptureFix
         (["PYTHON", "-m", "pkg.core"], ".", {}),
         (["env", "A=1", "./launch", "--n=2", "src/run.py", "--lr={x}"], "src", {"launch": "#!PYTHON\n"}),
         (["{x}", "PYTHON", "train.py"], None, {}),
-        (["./run"], None, {"run": "#!/bin/sh\n"}),
+        (["./run"], ".", {"run": "#!/bin/sh\nexec PYTHON -u train.py\n"}),
+        (["env", "A=1", "bash", "-e", "run", "{x}"], "src", {"run": 'A=1 "PYTHON" "src/run.py" --lr=$1\n'}),
+        (["sh", "-c", "cd . && PYTHON src/run.py $0", "{x}"], "src", {}),
         (["missing"], None, {}),
     ],
 )
@@ -132,10 +154,10 @@ def test_the_python_of_a_command(
         (tmp_path / name).write_text(text.replace("PYTHON", python))
         (tmp_path / name).chmod(0o755)
     words = [word.replace("PYTHON", python) for word in command]
-    found = command_imports._python(words, tmp_path)
-    assert (found is None) == (first is None)
-    if found is not None and first is not None:
-        asked, place = found
+    found = command_imports._pythons(words, tmp_path)
+    assert bool(found) == (first is not None)
+    if first is not None:
+        asked, place = found[0]
         assert python in asked and place == tmp_path / first
         assert not set(asked) & {"train.py", "src/run.py", "-m"}
 

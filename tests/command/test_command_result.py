@@ -53,6 +53,13 @@ def test_the_last_line_with_the_key_is_the_result_also_where_it_is_none(tmp_path
             read(STDOUT, tmp_path, f"{steps}\n{last}\n")
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32-le"])
+def test_a_result_may_be_in_any_of_jsons_encodings(encoding: str, tmp_path: Path) -> None:
+    (tmp_path / "result.json").write_bytes('{"loss": 1.5, "hardware": "é"}'.encode(encoding))
+    found = read(MetricRead("loss", read="result.json"), tmp_path, "")
+    assert (found.metric, found.hardware) == (1.5, "é")
+
+
 @pytest.mark.parametrize(
     "text", ["[" * 100_000, '{"loss": 1' + "0" * 400 + "}", '{"loss": 1' + "0" * 5000 + "}"]
 )

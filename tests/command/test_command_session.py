@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -141,6 +142,39 @@ def test_what_a_killed_attempt_left_running_is_ended_first(carry: Carry, tmp_pat
         orphan.kill()
         other.kill()
         other.wait()
+
+
+def test_what_it_leaves_in_a_session_of_its_own_ends_with_it(carry: Carry, tmp_path: Path) -> None:
+    for line in (TOLD, "exit 3"):
+        carry(f'setsid sh -c "echo \\$\\$ > $0/../pid.part; mv $0/../pid.part $0/../pid; exec sleep 1000" & '
+              f'while [ ! -e "$0/../pid" ]; do sleep 0.05; done; {line}')  # fmt: skip
+        pid = RunDir.of(tmp_path, "c-0-s1").path / "pid"
+        until = time.monotonic() + 60
+        while Path(f"/proc/{pid.read_text().strip()}/exe").exists() and time.monotonic() < until:
+            time.sleep(0.05)
+        assert not Path(f"/proc/{pid.read_text().strip()}/exe").exists()
+        pid.unlink()
+        shutil.rmtree(tmp_path / "runs")
+
+
+def test_a_curve_that_is_begun_anew_is_whole(carry: Carry, tmp_path: Path) -> None:
+    """As by a trainer that cuts its log back to its checkpoint, and writes the columns of a step in two."""
+
+    def rows(*steps: int) -> str:
+        return "; ".join(f'echo "{{\\"step\\": {step}, \\"loss\\": 1.{step}}}"' for step in steps)
+
+    log = '"$0/metrics.jsonl"'
+    line = f'({rows(1, 2, 3, 4)}; printf "{{half") > {log}; sleep 1; ({rows(3, 4, 5, 6)}) > {log}; '
+    line += f'echo "{{\\"step\\": 6, \\"lr\\": 0.5}}" >> {log}; {TOLD}'
+    for is_resumed in (False, True):
+        carry("exit 3" if is_resumed else line, resume=True)
+        found = RunDir.of(tmp_path, "c-0-s1").metrics()
+        assert [(row["step"], row["loss"]) for row in found] == [
+            (step, 1 + step / 10) for step in range(1, 7)
+        ]
+        assert found[-1]["lr"] == 0.5
+        written = RunDir.of(tmp_path, "c-0-s1").metrics_path.read_text().splitlines()
+        assert len(written) == 7
 
 
 def test_it_ends_with_the_process_that_follows_it(tmp_path: Path) -> None:

@@ -149,7 +149,7 @@ def _show(sweep: Frozen, promotion: Promotion, results_dir: Path) -> None:
     console.print(tables.summary(frame[frame["state"] != PLANNED], sweep.decision.metric))
     ended = frame[frame["failure_class"].notna() | (frame["state"] == RunState.futile)]
     if len(ended):
-        console.print(tables.runs(ended))
+        console.print(tables.runs(ended, sweep.decision.metric))
     console.rule("Verdicts", align="left")
     console.print(tables.verdicts(verdicts))
     console.print(tables.axes(verdicts, sweep.decision))

@@ -339,7 +339,7 @@ def conclude(frozen: Frozen, results_dir: Path, cells: Sequence[Cell]) -> int:
         console.print(taken)
     others = frame[~frame["state"].isin([RunState.complete.value, RunState.diverged.value])]
     if len(others):
-        console.print(tables.runs(others))
+        console.print(tables.runs(others, frozen.decision.metric))
     console.print(tables.files(near({"sweep": frozen.sweep_dir, "runs": results_dir / "runs"})))
     if waiting := replicates.unanswered(frame):
         runs = f"{counted(len(waiting), 'run')} without an answer ({replicates.in_words(waiting)})"

@@ -23,6 +23,11 @@ from sweepkit.plan import command_files, command_words
 _VARIABLE = "PYTHONPATH"
 _PYTHON = re.compile(r"python(\d+(\.\d+)?)?")
 _WITH_VALUE = ("-W", "-X")
+_SHELL = re.compile(r"(ba|da|k|z)?sh")
+#: In a shell's script: a Python with flags that change what it imports, and an environment.
+_NAMED = re.compile(r"(?<![\w./~-])([\w./-]*\bpython[\d.]*)(?![\w./-])((?:[ \t]+-[IEsuBOqv]+)*)")
+_ACTIVATED = re.compile(r"([\w./-]+)/bin/activate\b")
+_Python = tuple[list[str], Path]  # the words that start it, and where it looks first
 _INSTALLED = frozenset({"site-packages", "dist-packages"})
 _PATIENCE_S, _MOST_NAMES, _DEEPEST = 30.0, 500, 3
 #: Asks for top-level modules, which imports none of them; what is installed of a folder says so itself.
@@ -60,11 +65,15 @@ def elsewhere(command: Sequence[str], folder: Path, tree: Path, path: Sequence[s
         path: folders of the copy that stand first on ``PYTHONPATH``.
     """
     names = modules(tree)
-    asked = _python(command, tree)
-    if not names or asked is None:
-        return {}
+    every = [_elsewhere(asked, list(names), folder, tree, path) for asked in _pythons(command, tree) if names]
+    return {name: place for found in reversed(every) for name, place in found.items()}
+
+
+def _elsewhere(
+    asked: _Python, names: list[str], folder: Path, tree: Path, path: Sequence[str]
+) -> dict[str, str]:
     words, first = asked
-    given = json.dumps([str(first), list(names)])
+    given = json.dumps([str(first), names])
     environment = in_environment(os.environ, tree, path)
     try:
         done = subprocess.run(
@@ -114,8 +123,8 @@ def _is_elsewhere(place: Path, folder: Path, tree: Path, source: str | None) -> 
     return place.is_relative_to(folder)
 
 
-def _python(command: Sequence[str], tree: Path) -> tuple[list[str], Path] | None:
-    """The words that start the command's Python, and where it looks first; None where there is none."""
+def _pythons(command: Sequence[str], tree: Path) -> list[_Python]:
+    """Those that a command starts: one that it names, or those that its script does."""
     words = list(command)
     place = next((at for at, word in enumerate(words) if _PYTHON.fullmatch(Path(word).name)), None)
     if place is None:
@@ -125,26 +134,47 @@ def _python(command: Sequence[str], tree: Path) -> tuple[list[str], Path] | None
         end += 2 if words[end] in _WITH_VALUE else 1
     before = words[:end]
     if any(command_words.placeholders([word]) for word in before):
-        return None
-    return before, _first(words[end : end + 1], tree)
+        return []
+    return [(before, _first(words[end : end + 1], tree))]
 
 
-def _of_script(words: Sequence[str], tree: Path) -> tuple[list[str], Path] | None:
-    """Of torchrun, accelerate and their like, which name their Python in the first line."""
+def _of_script(words: Sequence[str], tree: Path) -> list[_Python]:
+    """Of torchrun, accelerate and their like, which name their Python in the first line; and of shells."""
     before = 0
     if words and Path(words[0]).name == "env":
         before = next((at for at, word in enumerate(words) if at and "=" not in word), len(words))
     if before >= len(words) or command_words.placeholders(words[: before + 1]):
-        return None
+        return []
+    if _SHELL.fullmatch(Path(words[before]).name):
+        return _of_shell(words[:before], words[before + 1 :], tree)
     script = shutil.which(str(tree / words[before]) if "/" in words[before] else words[before])
     with contextlib.suppress(OSError, TypeError):
         with Path(str(script)).open("rb") as file:
             line = file.readline(500).decode(errors="replace").strip()
-        interpreter = line.removeprefix("#!").split()
-        if line.startswith("#!") and interpreter and _PYTHON.fullmatch(Path(interpreter[-1]).name):
+        interpreter = line.removeprefix("#!").split() if line.startswith("#!") else []
+        if interpreter and _PYTHON.fullmatch(Path(interpreter[-1]).name):
             own = [word for word in words[before + 1 :] if word.endswith(".py")][:1]
-            return [*words[:before], *interpreter], _first(own, tree)
-    return None
+            return [([*words[:before], *interpreter], _first(own, tree))]
+        if any(_SHELL.fullmatch(Path(word).name) for word in interpreter):
+            return _of_shell(words[:before], [str(script)], tree)
+    return []
+
+
+def _of_shell(before: Sequence[str], arguments: Sequence[str], tree: Path) -> list[_Python]:
+    """All that the text of a shell's script names, also by their environment, and the first on the path."""
+    text = ""
+    if "-c" in arguments:
+        text = arguments[arguments.index("-c") + 1] if arguments[-1] != "-c" else ""
+    elif script := next((word for word in arguments if not word.startswith("-")), None):
+        with contextlib.suppress(OSError):
+            text = (tree / script).read_text(errors="replace")
+    named = [[name, *flags.split()] for name, flags in _NAMED.findall(text)]
+    named += [[f"{place}/bin/python"] for place in _ACTIVATED.findall(text)]
+    named += [["python3"]]
+    first = _first(
+        [word.strip("\"'") for word in text.split() if word.endswith((".py", '.py"', ".py'"))][:1], tree
+    )
+    return [([*before, *words], first) for place, words in enumerate(named) if words not in named[:place]]
 
 
 def _first(script: Sequence[str], tree: Path) -> Path:

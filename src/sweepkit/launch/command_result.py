@@ -10,7 +10,9 @@ from __future__ import annotations
 import csv
 import json
 import math
+import os
 import re
+import reprlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -119,7 +121,7 @@ def _in_log(how: MetricRead, log: str) -> tuple[float, dict[str, Any]]:
 
 def _object(path: Path) -> dict[str, Any]:
     try:
-        said = json.loads(path.read_text())
+        said = json.loads(path.read_bytes())  # in any of JSON's encodings
     except FileNotFoundError:
         raise NoResult(f"{path} is missing, but must hold the result") from None
     except (OSError, ValueError, RecursionError) as error:
@@ -137,7 +139,7 @@ def _number(said: Any, key: str, where: str) -> float:
     if isinstance(value, str) and value.strip().lower() in _NO_FINITE:  # as JSON has none of its own
         return float(value)
     if not _is_number(value):
-        raise NoResult(f"{key} is {value!r} in {where}, but must be a number")
+        raise NoResult(f"{key} is {reprlib.repr(value)} in {where}, but must be a number")
     return float(value)
 
 
@@ -178,6 +180,8 @@ class Curve:
             return
         try:
             with self._path.open("rb") as file:
+                if os.fstat(file.fileno()).st_size < self._offset:
+                    self._offset = 0  # the command has begun it anew
                 file.seek(self._offset)
                 added = file.read()
         except OSError:

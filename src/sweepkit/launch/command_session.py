@@ -117,8 +117,11 @@ def _run(
     first = f" with {', '.join(path)} first on PYTHONPATH" if path else ""
     journal.say(f"in {plan.program.folder}{first}: {command_words.shown(words)}")
     begin, kills = _size(run_dir.log_path), cgroup.num_kills()
-    curve = Curve(output, plan.program.metric.name)
-    known = {row["step"] for row in run_dir.metrics()} if plan.program.resume else set()
+    metric = plan.program.metric.name
+    curve = Curve(output, metric)
+    known: dict[int, set[str]] = {}
+    for row in run_dir.metrics() if plan.program.resume else ():
+        known[row["step"]] = set(row)
     (run_dir.path / _STATE).unlink(missing_ok=True)
     child = _start(words, plan.program.folder, path, output, run_dir.log_path)
     is_stopped = False
@@ -134,7 +137,8 @@ def _run(
                 _stop(child, _CHECKPOINT_GRACE_S if plan.program.resume else _GRACE_S)
     finally:
         _kill(child)
-    _follow(journal, curve, known)
+        _end_orphans(output)  # what it started in a session of its own
+    _follow(journal, Curve(output, metric), known)  # all of it: it may have been begun anew on the way
     if is_stopped or (child.returncode == 0 and should_stop()):  # whatever it had told by then
         record.state = RunState.preempted
     elif child.returncode == 0:
@@ -184,13 +188,14 @@ def _failed(record: RunRecord, failure_class: FailureClass, message: str) -> Non
     record.state, record.failure_class, record.failure_message = RunState.failed, failure_class, message
 
 
-def _follow(journal: Journal, curve: Curve, known: set[int]) -> None:
-    """Log what the command has added to its curve, and say where it is."""
+def _follow(journal: Journal, curve: Curve, known: dict[int, set[str]]) -> None:
+    """Log what the command has added to its curve, each column of a step once, and say where it is."""
     loss = None
     for row in curve.new():
         journal.record.step = max(journal.record.step, row["step"])
         loss = row.get("loss", loss)
-        if row["step"] not in known:
+        if not row.keys() <= (seen := known.setdefault(row["step"], set())):
+            seen.update(row)
             journal.metrics(row)
     journal.progress("training", loss=loss)
 
