@@ -42,6 +42,8 @@ from sweepkit.plan.run_plan import RunPlan
 from sweepkit.results.record import FailureClass, RunState
 
 Prepare = Callable[[RunConfig], object]
+#: Plans that cannot be started, and why.
+Problems = Sequence[tuple[Sequence[Plan], SweepkitError]]
 
 
 @dataclass(frozen=True)
@@ -157,23 +159,12 @@ def look_after(
     is_inline = launcher.kind is LauncherKind.inline and not _are_of_trees(make_ledger())
     with on_signals(interrupt_on_second=is_inline, status=exit_status.INTERRUPTED) as stop:
         with stop.at_once():
-            ledger = make_ledger()
-            if not unattended:
-                is_reopened = bool(reopen(ledger, retry_failed))
-                if settle(ledger.runs.values(), other_sources) or is_reopened:
-                    ledger = make_ledger()
-            if not (ledger.open() or ledger.to_come):
-                return _summary(ledger, len(ledger.runs), started)
-            num_ranks = world.num_ranks(launcher)
-            _check_ranks(ledger, launcher, num_ranks, unattended)
-            known = list(ledger.runs.values())
-            estimate = budget.of(ledger.open(), known, launcher, ledger.results_dir, ledger.runs_to_come)
-            print(f"estimate: {estimate}", file=sys.stderr)
-            budget.refuse(estimate, launcher)
+            ledger = make_ledger() if unattended else _reopened(make_ledger, retry_failed, other_sources)
             skipped = len(ledger.runs) - len(ledger.open())
-            problems = list(_data_problems(ledger.open(), prepare or _real_prepare))
-            if problems and not unattended and sum(len(lost) for lost, _ in problems) == len(ledger.open()):
-                raise problems[0][1]  # nothing is left to go on with
+            if not (ledger.open() or ledger.to_come):
+                return _summary(ledger, skipped, started)
+            problems = _checked(ledger, launcher, prepare or _real_prepare, unattended)
+        num_ranks = world.num_ranks(launcher)
         plans = [run.plan for run in ledger.runs.values()]
         gpus = [] if is_inline else machine.gpus(plans[0].device)
         is_one = launcher.kind is LauncherKind.inline
@@ -260,12 +251,34 @@ def _summary(ledger: Ledger, skipped: int, started: float) -> LaunchSummary:
     return LaunchSummary(ledger.counts(), failures, skipped, time.monotonic() - started)
 
 
+def _reopened(make_ledger: Callable[[], Ledger], retry_failed: bool, other_sources: OtherSources) -> Ledger:
+    """All runs, with those among them that are to be run again."""
+    ledger = make_ledger()
+    is_reopened = bool(reopen(ledger, retry_failed))
+    is_settled = settle(ledger.runs.values(), other_sources)
+    return make_ledger() if is_reopened or is_settled else ledger
+
+
+def _checked(ledger: Ledger, launcher: LauncherConfig, prepare: Prepare, unattended: bool) -> Problems:
+    """Refuse what cannot be run here or takes too much; gives the runs whose data is not to be had."""
+    _check_ranks(ledger, launcher, unattended)
+    known = list(ledger.runs.values())
+    estimate = budget.of(ledger.open(), known, launcher, ledger.results_dir, ledger.runs_to_come)
+    print(f"estimate: {estimate}", file=sys.stderr)
+    budget.refuse(estimate, launcher)
+    problems = list(_data_problems(ledger.open(), prepare))
+    is_all = sum(len(lost) for lost, _ in problems) == len(ledger.open())
+    if problems and is_all and not unattended:
+        raise problems[0][1]  # nothing is left to go on with
+    return problems
+
+
 def _are_of_trees(ledger: Ledger) -> bool:
     """Whether a run is of frozen code that this process is not of, and needs one that is."""
     return any(run.plan.tree not in (None, tree.here()) for run in ledger.runs.values())
 
 
-def _check_ranks(ledger: Ledger, launcher: LauncherConfig, num_ranks: int, unattended: bool) -> None:
+def _check_ranks(ledger: Ledger, launcher: LauncherConfig, unattended: bool) -> None:
     """Raises ConfigError where runs cannot be shared among their ranks, while somebody can correct it."""
     if world.is_started() and _are_of_trees(ledger):
         raise invalid(
@@ -279,7 +292,7 @@ def _check_ranks(ledger: Ledger, launcher: LauncherConfig, num_ranks: int, unatt
         )  # fmt: skip
     for run in () if unattended else ledger.open():
         if isinstance(run.plan, RunPlan):
-            world.check(run.plan, num_ranks)
+            world.check(run.plan, world.num_ranks(launcher))
 
 
 def _data_problems(runs: Sequence[Run], prepare: Prepare) -> Iterator[tuple[list[Plan], SweepkitError]]:
