@@ -286,7 +286,7 @@ def read_open_json(path: Path) -> dict[str, Any]:
 
 def append_line(path: Path, value: dict[str, Any]) -> None:
     """Append one JSON line with its checksum; readers leave out a torn one."""
-    append(path, sealed.line(value))
+    append(path, sealed.line(value, owner(path)))
 
 
 def append(path: Path, data: bytes) -> None:
@@ -322,12 +322,17 @@ def _append(path: Path, data: bytes) -> None:
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """All whole lines that ``append_line`` wrote; torn and changed ones are left out."""
+    """All whole lines that ``append_line`` wrote here; torn, changed and another run's are left out."""
     try:
         lines = read_bytes(path).splitlines()
     except FileNotFoundError:
         return []
-    return [row for line in lines if (row := sealed.of_line(line)) is not None]
+    return [row for line in lines if (row := sealed.of_line(line, owner(path))) is not None]
+
+
+def owner(path: Path) -> str:
+    """Whose lines a growing file holds: in a run's folder that run's, elsewhere nobody's in particular."""
+    return path.parent.name if path.parent.parent.name == "runs" else ""
 
 
 __all__ = ["canonical_json", "digest", "finite"]

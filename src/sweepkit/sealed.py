@@ -11,6 +11,7 @@ import hashlib
 import json
 import math
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -68,23 +69,45 @@ def parse(path: Path, data: bytes) -> dict[str, Any]:
     return content
 
 
-def line(value: dict[str, Any]) -> bytes:
-    """``value`` as one JSON line that ends in a checksum of what stands before it."""
+def check_is_of(path: Path, content: Mapping[str, Any], **owner: str) -> None:
+    """Refuse a whole file of something else: swapped, or restored to a wrong place.
+
+    Args:
+        owner: what the file is of, by the key that says so.
+
+    Raises:
+        DamagedError: it says another, or nothing.
+    """
+    for key, value in owner.items():
+        if content.get(key) != value:
+            raise DamagedError(path, f"its {key} is {content.get(key)}, not {value}")
+
+
+def line(value: dict[str, Any], of: str = "") -> bytes:
+    """``value`` as one JSON line that ends in a checksum of what stands before it.
+
+    Args:
+        of: whose line it is; read as anybody else's it counts as changed.
+    """
     body = json.dumps(finite(value), separators=(",", ":"), allow_nan=False).encode()[:-1]
-    return body + _LINE_KEY + b'%08x"}\n' % zlib.crc32(body)
+    return body + _LINE_KEY + b'%08x"}\n' % _checksum(body, of)
 
 
-def of_line(data: bytes) -> dict[str, Any] | None:
-    """What ``line`` was given; None where the line was cut or changed."""
+def of_line(data: bytes, of: str = "") -> dict[str, Any] | None:
+    """What ``line`` was given; None where the line was cut or changed, or is somebody else's."""
     data = data.rstrip(b"\n")
     body, end = data[:-_LINE_END], data[-_LINE_END:]
-    if end != _LINE_KEY + b'%08x"}' % zlib.crc32(body):
+    if end != _LINE_KEY + b'%08x"}' % _checksum(body, of):
         return None
     try:
         content = json.loads(body + b"}")
     except (ValueError, RecursionError):
         return None
     return content if isinstance(content, dict) else None
+
+
+def _checksum(body: bytes, of: str) -> int:
+    return zlib.crc32(body, zlib.crc32(of.encode()))
 
 
 def finite(value: Any) -> Any:

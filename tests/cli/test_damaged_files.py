@@ -32,6 +32,7 @@ ladder: mini
 FILES = [
     "runs/RUN/record.json", "runs/RUN/plan.json", "runs/RUN/claim.json", "runs/RUN/attempts/1.json",
     "runs/RUN/metrics.jsonl", "runs/RUN/progress.json", "runs/RUN/scores.json", "runs/RUN/cancel",
+    "runs/RUN/log.txt", "runs/RUN/pruned.json",
     "mine/frozen.json", "mine/plan.jsonl", "mine/verdicts.json", "mine/promotion.json", "mine/report.html",
     "calibration.json", ".slurm/id.json", ".slurm/jobs/old.json", ".index/records.jsonl",
     ".index/sweep-mine.jsonl", ".workers/old/claim.json", ".workers/old/list.json",

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from damages import damage
 from sweepkit.launch.command_result import Curve, NoResult, read
 from sweepkit.plan.command_plan import MetricRead
 
@@ -98,6 +99,13 @@ def test_what_cannot_be_read_is_named(
         (tmp_path / "result.json").write_text(content)
     with pytest.raises(NoResult, match=words):
         read(how, tmp_path, log)
+
+
+@pytest.mark.parametrize("how", ["pipe", "folder", "device", "no text"])
+def test_what_is_no_file_is_not_waited_for(how: str, tmp_path: Path) -> None:
+    damage(tmp_path / "result.json", how)
+    with pytest.raises(NoResult, match=r"result.json cannot be read \("):
+        read(FILE, tmp_path, "")
 
 
 @pytest.mark.parametrize("suffix", ["jsonl", "csv"])

@@ -23,7 +23,7 @@ from sweepkit.config.schema import RunConfig
 from sweepkit.data.documents import documents
 from sweepkit.data.prepare import prepare
 from sweepkit.errors import ConfigError, DataError
-from sweepkit.plan import build, text
+from sweepkit.plan import build, folder_text, text
 from sweepkit.plan.text_file import open_text
 from sweepkit.sweep import expand
 from sweepkit.sweep.file import SweepFile
@@ -211,6 +211,22 @@ def test_a_dataset_that_was_saved_to_disk_is_its_arrow_files(tmp_path: Path) -> 
     with pytest.raises(DataError, match=r"which does not exist on this machine"):
         config.dataset.validation_path = str(tmp_path / "none")
         texts_of(config, "validation")
+
+
+def test_what_a_map_left_beside_a_saved_dataset_is_none_of_its_text(tmp_path: Path) -> None:
+    """It holds the same documents again: what is held out would be trained on."""
+    parts = {f"data-0000{part}-of-00002.arrow": TEXTS[part::2] for part in (0, 1)}
+    for name, texts in parts.items():
+        (tmp_path / name).write_bytes(as_arrow(texts))
+    state = {"_data_files": [{"filename": name} for name in parts]}
+    (tmp_path / "state.json").write_text(json.dumps(state))
+    before = folder_text.digest(str(tmp_path))
+    for name in ("cache-0123456789abcdef.arrow", "cache-fedcba_00001_of_00002.arrow", "tmpx1.arrow"):
+        (tmp_path / name).write_bytes(as_arrow(TEXTS))
+    assert texts_of(folder_config(tmp_path), "train") == TEXTS[::2]
+    assert folder_text.digest(str(tmp_path)) == before
+    (tmp_path / "state.json").write_text("{")  # nobody knows which: all, as in any folder
+    assert len(folder_text.text_files(str(tmp_path))) == 5
 
 
 def own(tmp_path: Path, name: str, *overrides: str) -> list[str]:

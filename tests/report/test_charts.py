@@ -135,7 +135,7 @@ def test_a_sweep_at_work_has_a_page(tmp_path: Path) -> None:
     folder = RunDir.of(tmp_path, at_work.run_id)
     folder.write_plan(at_work)
     rows = [{"step": step, "attempt": 1, "loss": 5.0 - step, "train_time_s": 1.0 * step} for step in (1, 2)]
-    folder.metrics_path.write_bytes(b"".join(sealed.line(row) for row in rows))
+    folder.metrics_path.write_bytes(b"".join(sealed.line(row, at_work.run_id) for row in rows))
     folder.write_record(made_up.record(at_work, RunState.running, step=2, ended_at=None))
     page = html.write("demo", tmp_path).read_text()
     assert "2 of 40" in check(page).text
@@ -152,7 +152,7 @@ def test_a_chart_has_its_data_whatever_a_run_has_logged(tmp_path: Path, logged: 
     plan = made_up.freeze_demo(tmp_path, depths=(2,), seeds=1).cells[0].plan
     made_up.finish(tmp_path, plan)
     path = RunDir.of(tmp_path, plan.run_id).metrics_path
-    path.write_bytes(sealed.line({"step": 40, "attempt": 1, logged: 1.0}))
+    path.write_bytes(sealed.line({"step": 40, "attempt": 1, logged: 1.0}, plan.run_id))
     page = html.write("demo", tmp_path).read_text()
     asked = set(re.findall(r'data-of="([^"]+)"', page))
     assert asked == ({"curves-d2"} if logged == "val_bpb" else set())

@@ -95,7 +95,10 @@ def record(cell: Cell) -> RunRecord:
         environment_fingerprint="e" * 12,
         evaluation_fingerprints={"validation": "f" * 12, "probe": "9" * 12},
         measured_on={"validation": MeasuredOn("3fa9", [0, 9], "rows of T", 8, "each byte")},
-        results={"val_bpb": loss, "bpb_validation": loss, "bpb_probe": 1.1 * loss, "median_step_time_s": 0.1},
+        results={
+            **{"val_bpb": loss, "bpb_validation": loss, "bpb_probe": 1.1 * loss, "median_step_time_s": 0.1},
+            **core_outcomes.scores(list(asked(cell).models[""].tasks.values()), is_whole=False),
+        },
     )
 
 

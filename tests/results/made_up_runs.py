@@ -132,7 +132,7 @@ def finish(results_dir: Path, run: RunPlan, effect: float = 0.0, cost: float = 1
         row["train_time_s"] = step_time * (step + 1)
         if step % 10 == 9:
             row |= {"val_bpb": bpb * (1 + 0.3 * 0.9**step), "bpb_probe": 1.1 * bpb}
-        rows.append(sealed.line(row))
+        rows.append(sealed.line(row, run.run_id))
     folder.metrics_path.write_bytes(b"".join(rows))
     results = {
         "val_bpb": bpb,

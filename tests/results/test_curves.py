@@ -20,7 +20,7 @@ def write_rows(results: Path, rows: list[dict], tail: str = "") -> None:
     run = made_up.plan()
     path = RunDir.of(results, run.run_id).metrics_path
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(b"".join(map(sealed.line, rows)) + tail.encode())
+    path.write_bytes(b"".join(sealed.line(row, run.run_id) for row in rows) + tail.encode())
     made_up.freeze(results, "x", [made_up.cell(run)])
 
 

@@ -13,7 +13,7 @@ from sweepkit.cli import running, table_output
 from sweepkit.config import paths
 from sweepkit.errors import SweepkitError, invalid
 from sweepkit.launch import ledger
-from sweepkit.printable import counted
+from sweepkit.printable import counted, printable
 from sweepkit.report import content, drawing, findings, sheets_findings, tables, terminal
 from sweepkit.results import columns, imported, query, store
 from sweepkit.results.columns import PLANNED
@@ -44,7 +44,7 @@ def _print_best(args: argparse.Namespace) -> int:
         print(best.yaml(), end="")
     else:
         print(f"# {best.said}")
-        print(f"sweepkit train {shlex.join(best.overrides)}")
+        print(f"sweepkit train {printable(shlex.join(best.overrides))}")
     return 0
 
 

@@ -128,10 +128,11 @@ def play_with_progress(
 def show(scores: Sequence[Score], form: str, alpha: float) -> None:
     """The scores as a table for people, or as CSV or JSON."""
     from sweepkit.promotion.simulation import play
+    from sweepkit.results import export
 
     frame = play.table(list(scores))
     if form == "csv":
-        print(frame.to_csv(index=False), end="")
+        print(export.csv(frame), end="")
     elif form == "json":
         print(frame.to_json(orient="records"))
     else:

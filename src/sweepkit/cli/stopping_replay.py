@@ -14,6 +14,7 @@ from sweepkit.promotion.simulation import stopped_early
 from sweepkit.report import drawing, numbers, terminal
 from sweepkit.report.sheet import Sheet
 from sweepkit.report.sheets import records
+from sweepkit.results import export
 
 #: Shares of winners that may be lost, at which rules are compared.
 LOSSES = (0.02, 0.05, 0.1)
@@ -42,7 +43,7 @@ def run(sweeps: Sequence[str], draws: int, seed: int, form: str, curve: str) -> 
         contract = "hold ten complete variants with curves, and one that reached min_effect, to learn from"
         raise invalid("--stopping", " ".join(sweeps), contract, "name more sweeps")
     if form != "table":
-        print(table.to_csv(index=False) if form == "csv" else table.to_json(orient="records"), end="")
+        print(export.csv(table) if form == "csv" else table.to_json(orient="records"), end="")
         return running.DONE
     sheet = Sheet(("winners lost", "rule", ">setting", ">compute saved", ">lost", ">best one lost"))
     for most in LOSSES:

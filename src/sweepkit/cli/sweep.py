@@ -11,6 +11,7 @@ import yaml  # type: ignore[import-untyped]
 
 from sweepkit.cli import command_line, freezing, running, searching
 from sweepkit.config import paths, typed
+from sweepkit.printable import printable
 from sweepkit.sweep import expand
 from sweepkit.sweep.file import SweepFile
 
@@ -92,7 +93,7 @@ def _show(sweep: SweepFile, overrides: Sequence[str]) -> int:
     reference = expand.expand(sweep, rung, overrides)[0].plan
     print(f"# {sweep.name}: the reference on rung {rung.name}, seed {reference.seed}")
     for variant in expand.variants(sweep)[1:]:
-        print(f"# {variant.label}: {' '.join(variant.overrides)}")
+        print(printable(f"# {variant.label}: {' '.join(variant.overrides)}"))
     asked = reference.settings if reference.config is None else typed.dump(reference.config)
     print(yaml.safe_dump(asked, sort_keys=False, allow_unicode=True), end="")
     return running.DONE

@@ -24,7 +24,7 @@ from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
-from sweepkit import fsio, patience
+from sweepkit import fsio, patience, sealed
 from sweepkit.config import paths
 from sweepkit.data import block_check
 from sweepkit.errors import DamagedError, StorageError
@@ -65,7 +65,7 @@ def ensure(
         working = entry.with_name(entry.name + ".building")
         with fsio.explain_full_disk(entry):
             fsio.make_folder(working)
-            content = build(working)
+            content = build(working) | {"entry": entry.name}
             content["files"] = {
                 path.name: _checked(path) for path in sorted(working.iterdir()) if path.name != META
             }
@@ -80,9 +80,10 @@ def ensure(
 
 
 def read(entry: Path, thorough: bool = False, by_block: Collection[str] = ()) -> dict[str, Any] | None:
-    """meta.json of a whole entry; None if a file is missing or does not match its size or checksum."""
+    """meta.json of a whole entry; None where it is another's, or a file is missing or not as it was."""
     try:
         meta = fsio.read_json(entry / META)
+        sealed.check_is_of(entry / META, meta, entry=entry.name)
         for name, expected in meta["files"].items():
             path = entry / name
             if path.stat().st_size != expected["size"]:

@@ -18,7 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeGuard
 
-from sweepkit.errors import SweepkitError
+from sweepkit import fsio
+from sweepkit.errors import DamagedError, SweepkitError
 from sweepkit.plan.command_plan import STDOUT, MetricRead
 from sweepkit.results import columns
 from sweepkit.results.columns import Row
@@ -121,11 +122,12 @@ def _in_log(how: MetricRead, log: str) -> tuple[float, dict[str, Any]]:
 
 def _object(path: Path) -> dict[str, Any]:
     try:
-        said = json.loads(path.read_bytes())  # in any of JSON's encodings
+        said = json.loads(fsio.read_bytes(path))  # in any of JSON's encodings
     except FileNotFoundError:
         raise NoResult(f"{path} is missing, but must hold the result") from None
     except (OSError, ValueError, RecursionError) as error:
-        raise NoResult(f"{path} cannot be read ({' '.join(str(error).split())})") from None
+        why = error.why if isinstance(error, DamagedError) else " ".join(str(error).split())
+        raise NoResult(f"{path} cannot be read ({why})") from None
     if not isinstance(said, dict):
         raise NoResult(f"{path} holds {type(said).__name__}, but must hold a JSON object")
     return said

@@ -27,7 +27,7 @@ class Curve:
         whole = text[: text.rfind(b"\n") + 1]
         self._offset += len(whole)
         for line in whole.splitlines():
-            row = sealed.of_line(line)  # None: a killed writer
+            row = sealed.of_line(line, fsio.owner(self._path))  # None: a killed writer
             if row is not None and row.get("loss") is not None:
                 self._losses[row["step"]] = float(row["loss"])
                 self.last_step = max(self.last_step, row["step"])

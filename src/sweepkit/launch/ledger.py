@@ -17,8 +17,9 @@ from sweepkit.launch.claims import Holder
 from sweepkit.plan.command_plan import Plan
 from sweepkit.results import asked
 from sweepkit.results.columns import LOST, PLANNED
+from sweepkit.results.progress import Progress
 from sweepkit.results.pruned import Pruner
-from sweepkit.results.record import FINAL_STATES, STOPPED, Progress, RunDir, RunRecord, RunState
+from sweepkit.results.record import FINAL_STATES, STOPPED, RunDir, RunRecord, RunState
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -27,8 +27,9 @@ from sweepkit.plan import epochs
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.plan.run_spec import RunSpec
 from sweepkit.results.columns import DELETED, LOST, PLANNED
+from sweepkit.results.progress import Progress
 from sweepkit.results.pruned import Pruner
-from sweepkit.results.record import FINAL_STATES, STOPPED, Progress, RunDir, RunState
+from sweepkit.results.record import FINAL_STATES, STOPPED, RunDir, RunState
 from sweepkit.sweep import frozen, seen, trials
 from sweepkit.sweep.cell import Cell
 from sweepkit.sweep.frozen import Frozen

@@ -11,7 +11,8 @@ from sweepkit.launch.ledger import Ledger, Run
 from sweepkit.launch.pace import Pace
 from sweepkit.plan.command_plan import CommandPlan
 from sweepkit.results.duration import duration
-from sweepkit.results.record import Progress, RunState
+from sweepkit.results.progress import Progress
+from sweepkit.results.record import RunState
 
 _MAX_LINE = 160  # characters
 _MIN_WORK_FRAC = 0.01  # no estimate before that much of the work is done

@@ -56,7 +56,7 @@ def text_files(path: str, field: str = "dataset.path") -> list[Path]:
             raise DataError(f"{field} is {path!r}, but must be a folder or one of {_KNOWN}; rename the file")
         return [_whole(root)]
     _refuse_splits(root, path, field)
-    known = [file for file in _walk(root) if format_of(file) is not None]
+    known = [file for file in _walk(root) if format_of(file) is not None and not _is_cache(file)]
     found = [file for file in known if file.suffix != ".json"] or known  # beside text they describe it
     kinds: dict[Format | None, list[Path]] = {}
     for file in found:
@@ -111,6 +111,17 @@ def _walk(root: Path) -> list[Path]:
         if not file.name.startswith((".", "_")) and file.name.partition(".")[0].lower() not in _BESIDE
     ]
     return sorted(found, key=lambda file: file.relative_to(root).parts)
+
+
+def _is_cache(file: Path) -> bool:
+    """Whether it is what a ``map`` left beside a dataset that ``save_to_disk`` wrote: its documents again."""
+    if format_of(file) is not Format.arrow:
+        return False
+    try:
+        listed = fsio.read_open_json(file.parent / "state.json")["_data_files"]
+        return file.name not in {item["filename"] for item in listed}
+    except (OSError, ValueError, LookupError, TypeError):
+        return False
 
 
 def _refuse_splits(root: Path, path: str, field: str) -> None:

@@ -8,10 +8,11 @@ from typing import Any
 
 import pandas as pd
 
-from sweepkit import fsio
+from sweepkit import fsio, sealed
 from sweepkit.config import paths, typed
 from sweepkit.errors import DamagedError, SweepkitError
 from sweepkit.promotion.verdict_record import Promotion, Verdict
+from sweepkit.sweep import published_seal
 
 FILE = "promotion.json"
 _DTYPES = {
@@ -39,7 +40,10 @@ def table(sweep: str, results_dir: Path | str | None = None) -> pd.DataFrame:
     folder = paths.results_dir() if results_dir is None else Path(results_dir).absolute()
     path = folder / sweep / FILE
     try:
-        promotion = typed.load(Promotion, fsio.read_json(path))
+        content = fsio.read_json(path)
+        if not (path.parent / published_seal.FILE).exists():  # such a folder may have any name
+            sealed.check_is_of(path, content, sweep=sweep)
+        promotion = typed.load(Promotion, content)
     except FileNotFoundError:
         raise SweepkitError(
             f"sweep is {sweep!r}, but must have verdicts in {folder}; sweepkit promote {sweep} decides "

@@ -165,12 +165,16 @@ def tasks(content: Content) -> pd.DataFrame:
 
 
 def _tasks_of(content: Content) -> Callable[[Any], dict[str, TaskOutcome]]:
-    """Row of a run → what was kept of its items."""
+    """Row of a run → what was kept of its items; nothing of a file that is not what its scores are of."""
     results = content.sweep_dir.parent
 
     def read(row: Any) -> dict[str, TaskOutcome]:
         kept = core_outcomes.read(RunDir.of(results, row.run_id), str(row.evaluation_key))
-        return kept.models[""].tasks if kept and "" in kept.models else {}
+        if kept is None or "" not in kept.models:
+            return {}
+        found = kept.models[""].tasks
+        mean, score = next(iter(core_outcomes.scores(list(found.values()), kept.is_whole).items()))
+        return found if getattr(row, mean, None) == score else {}
 
     return read
 

@@ -121,6 +121,8 @@ def _texts(content: Content, run_id: str, sample: object) -> list[Block]:
 
 
 def _tail(run_dir: RunDir) -> str:
+    if not run_dir.log_path.is_file():  # a pipe would wait for a writer
+        return ""
     try:
         with run_dir.log_path.open("rb") as file:
             file.seek(max(0, file.seek(0, 2) - _LOG_BYTES))

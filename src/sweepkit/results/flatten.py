@@ -143,7 +143,7 @@ def read_record(path: Path) -> Row | None:
     content = None
     try:
         content = fsio.read_json(path)
-        record = RunRecord.from_json(content)
+        record = RunRecord.from_file(path, content)
         row = record_row(record)
         columns.check_plausible(row)
         return row | _retries(path.parent, record)

@@ -58,17 +58,21 @@ class Pruner:
     def note(self, run_dir: RunDir, step: int, reason: str, evidence: Mapping[str, Any]) -> None:
         """Write down that it has, and what it went by; the caller holds the run's claim."""
         mine = {"identity": self.identity, "rule": self.rule, "step": step, "reason": reason}
-        mine |= {"state": self.state.value, "evidence": dict(evidence)}
+        mine |= {"run_id": run_dir.run_id, "state": self.state.value, "evidence": dict(evidence)}
         fsio.write_json(run_dir.path / FILE, read(run_dir.path / FILE) | {self.name: mine})
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Sweep → its entry; none where the file is missing or damaged, for then the run is run to its end."""
+    """Sweep → its entry; none where the file is missing, damaged or another run's: it is run to its end."""
     try:
         content = fsio.read_json(path)
     except (OSError, ValueError):
         return {}
-    return content if isinstance(content, dict) else {}
+    return {
+        name: item
+        for name, item in content.items()
+        if isinstance(item, dict) and item.get("run_id") == path.parent.name
+    }
 
 
 def as_seen(record: Row, entries: dict[str, Any], sweep: str, identity: str) -> Row:
@@ -82,5 +86,4 @@ def as_seen(record: Row, entries: dict[str, Any], sweep: str, identity: str) -> 
 
 def _entry(entries: dict[str, Any], name: str, identity: str) -> dict[str, Any] | None:
     found = entries.get(name)
-    is_mine = isinstance(found, dict) and found.get("identity") == identity
-    return found if is_mine else None
+    return found if found and found.get("identity") == identity else None

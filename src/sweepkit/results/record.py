@@ -37,6 +37,7 @@ from sweepkit.plan.command_plan import Plan
 from sweepkit.plan.run_spec import Spec
 from sweepkit.results import columns
 from sweepkit.results.conditions import Accepted, Environment, KeptWeights, Resolved, Shown
+from sweepkit.results.progress import Progress
 
 SCHEMA_VERSION = 1
 #: Name → number, of whatever was measured; None where it was to be and was not.
@@ -142,23 +143,18 @@ class RunRecord:
         return self.sources in (None, sources) or sources in [item.sources for item in self.accepted]
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> RunRecord:
-        """A record as JSON has it; without fields of a newer version, whose finished runs are done too."""
+    def from_file(cls, path: Path, content: Mapping[str, Any]) -> RunRecord:
+        """A run's ``record.json`` or ``evaluations/KEY.json``; without fields of a newer version.
+
+        Raises:
+            DamagedError: it is another run's, or another evaluation's.
+        """
+        is_apart = path.parent.name == "evaluations"
+        sealed.check_is_of(path, content, run_id=path.parents[is_apart].name)
+        if is_apart:
+            sealed.check_is_of(path, content, evaluation_key=path.stem)
         own = {item.name for item in fields(cls)}
-        return typed.load(cls, {name: item for name, item in value.items() if name in own})
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where a living process said that it is, at most a second ago or so. None: not known."""
-
-    phase: str = "starting"
-    step: int | None = None
-    num_steps: int | None = None
-    tokens_per_s: float | None = None
-    eta_s: float | None = None
-    loss: float | None = None
-    updated_at: str | None = None
+        return typed.load(cls, {name: item for name, item in content.items() if name in own})
 
 
 @dataclass(frozen=True)
@@ -258,7 +254,7 @@ class RunDir:
             ``plan``, evaluated as it was when its training began: what a run logs on its way is of one text.
         """
         try:
-            begun = typed.load(type(plan), fsio.read_json(self.plan_path))
+            begun = typed.load(type(plan), self._plan_content())
         except (FileNotFoundError, DamagedError):
             begun = None
         if begun is not None and (begun.evaluation_key == plan.evaluation_key or self.reached()):
@@ -267,7 +263,12 @@ class RunDir:
         return plan
 
     def read_plan(self) -> Plan:
-        return typed.load(tuple[Plan], (fsio.read_json(self.plan_path),))[0]
+        return typed.load(tuple[Plan], (self._plan_content(),))[0]
+
+    def _plan_content(self) -> dict[str, Any]:
+        content = fsio.read_json(self.plan_path)
+        sealed.check_is_of(self.plan_path, content, run_id=self.run_id)
+        return content
 
     def write_record(self, record: RunRecord) -> None:
         fsio.write_json(self.record_path, typed.dump(record))
@@ -333,18 +334,16 @@ class RunDir:
 
 
 def _read(path: Path, remedy: str) -> RunRecord | None:
+    content = None
     try:
         content = fsio.read_json(path)
-    except FileNotFoundError:
-        return None
-    except DamagedError as error:
-        warnings.warn(f"{error.path} is damaged ({error.why}): {remedy}", stacklevel=3)
-        return None
-    try:
-        record = RunRecord.from_json(content)
+        record = RunRecord.from_file(path, content)
         columns.check_plausible(record.results)
         return record
+    except FileNotFoundError:
+        return None
     except ValueError as error:
         sealed.check_version(path, content, SCHEMA_VERSION)
-        warnings.warn(f"{path}: {error}: {remedy}", stacklevel=3)
+        why = f" is damaged ({error.why})" if isinstance(error, DamagedError) else f": {error}"
+        warnings.warn(f"{path}{why}: {remedy}", stacklevel=3)
         return None

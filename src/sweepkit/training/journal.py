@@ -23,11 +23,11 @@ from sweepkit.results import diagnosed, document_losses
 from sweepkit.results.conditions import Environment
 from sweepkit.results.diagnosed import Diagnosed
 from sweepkit.results.document_losses import DocumentLosses
+from sweepkit.results.progress import Progress
 from sweepkit.results.record import (
     FINAL_STATES,
     Attempt,
     Measured,
-    Progress,
     RunDir,
     RunRecord,
     RunState,

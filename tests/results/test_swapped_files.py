@@ -1,0 +1,117 @@
+"""Files of one run in the folder of another: whole, sealed, and of somebody else. None is believed."""
+
+from __future__ import annotations
+
+import shutil
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import made_up_runs as made_up
+import pandas as pd
+import pytest
+
+from sweepkit.data import cache
+from sweepkit.errors import DamagedError, SweepkitError
+from sweepkit.launch.curve import Curve
+from sweepkit.promotion import verdicts_table
+from sweepkit.results import asked, pruned, store
+from sweepkit.results.record import RunDir, RunState
+from sweepkit.sweep import published_seal
+
+MINE, THEIRS = made_up.plan(seed=1), made_up.plan(seed=2)
+ASKED = "another00key"
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    """Two complete runs, each measured in two other ways, and stopped by a search before that."""
+    sweep = pruned.Pruner("s", "0" * 12, {})
+    for run in (MINE, THEIRS):
+        written = made_up.finish(tmp_path, run)
+        run_dir = RunDir.of(tmp_path, run.run_id)
+        for number, key in enumerate((ASKED, "a-third-key")):
+            losses = {"val_bpb": 1.0 + number + run.seed}
+            run_dir.write_evaluation(replace(written, evaluation_key=key, results=losses))
+        sweep.note(run_dir, 3, "hopeless", {})
+    made_up.freeze(tmp_path, "s", [made_up.cell(run) for run in (MINE, THEIRS)])
+    return tmp_path
+
+
+def loss(results: Path, key: str | None = None) -> float | None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        value = store.load("s", results, key).set_index("run_id").loc[MINE.run_id, "val_bpb"]
+    return None if pd.isna(value) else float(value)
+
+
+def read_record(run_dir: RunDir) -> object:
+    with pytest.warns(UserWarning, match=f"{run_dir.run_id}.*its run_id is {THEIRS.run_id}"):
+        return run_dir.read_record()
+
+
+def read_evaluation(run_dir: RunDir) -> object:
+    with pytest.warns(UserWarning, match="is damaged .its (run_id|evaluation_key) is"):
+        return run_dir.read_evaluation(ASKED)
+
+
+READS: dict[str, Callable[[RunDir], object]] = {
+    "record.json": read_record,
+    f"evaluations/{ASKED}.json": read_evaluation,
+    "metrics.jsonl": lambda run_dir: run_dir.metrics() or Curve(run_dir.metrics_path, 40).last_step or None,
+    pruned.FILE: lambda run_dir: pruned.read(run_dir.path / pruned.FILE) or None,
+}
+
+
+@pytest.mark.parametrize("file", READS)
+def test_a_file_of_another_run_is_none(results: Path, file: str) -> None:
+    mine, theirs = (RunDir.of(results, run.run_id) for run in (MINE, THEIRS))
+    assert loss(results) and loss(results, ASKED) == 2.0
+    shutil.copy(theirs.path / file, mine.path / file)
+    assert READS[file](mine) is None
+    assert (loss(results) is None) == (file == "record.json")
+    if file.startswith("evaluations"):
+        record = asked.read(mine, ASKED)
+        assert record is not None and record.state is RunState.trained
+
+
+def test_an_evaluation_under_the_key_of_another_is_none(results: Path) -> None:
+    mine = RunDir.of(results, MINE.run_id)
+    shutil.copy(mine.evaluation_path("a-third-key"), mine.evaluation_path(ASKED))
+    assert read_evaluation(mine) is None
+    frame = store.of_plans([replace(MINE, evaluation_key=ASKED)], results)
+    assert frame["state"].tolist() == ["trained"] and frame["val_bpb"].isna().all()
+
+
+def test_a_plan_of_another_run_is_named_and_written_again(results: Path) -> None:
+    mine, theirs = (RunDir.of(results, run.run_id) for run in (MINE, THEIRS))
+    shutil.copy(theirs.plan_path, mine.plan_path)
+    with pytest.raises(DamagedError, match=f"its run_id is {THEIRS.run_id}"):
+        mine.read_plan()
+    mine.write_plan(MINE)
+    assert mine.read_plan().run_id == MINE.run_id
+
+
+def test_verdicts_of_another_sweep_are_refused(tmp_path: Path) -> None:
+    for name in ("demo", "other"):
+        made_up.promote(made_up.sweep(tmp_path, name, seeds=2, depths=(2,)))
+    assert len(verdicts_table.table("demo", tmp_path))
+    shutil.copy(tmp_path / "other" / verdicts_table.FILE, tmp_path / "demo")
+    with pytest.raises(SweepkitError, match="its sweep is other, not demo"):
+        verdicts_table.table("demo", tmp_path)
+    published_seal.write(tmp_path / "demo")  # a published folder may have any name
+    assert len(verdicts_table.table("demo", tmp_path))
+
+
+def test_an_entry_of_the_cache_under_the_name_of_another_is_built_again(tmp_path: Path) -> None:
+    def build(text: str) -> Callable[[Path], dict[str, str]]:
+        return lambda folder: {"made": str((folder / "text").write_text(text))}
+
+    for name in ("a", "b"):
+        cache.ensure(tmp_path / name, build(name))
+    shutil.rmtree(tmp_path / "a")
+    shutil.copytree(tmp_path / "b", tmp_path / "a")
+    assert cache.read(tmp_path / "a") is None
+    cache.ensure(tmp_path / "a", build("a"))
+    assert (tmp_path / "a" / "text").read_text() == "a"
