@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import random
+import shutil
 import stat
 from pathlib import Path
 from typing import Any
@@ -133,6 +134,23 @@ def test_seals_hold_for_every_value_and_break_with_every_byte(
     data[at % len(data)] ^= flip
     with contextlib.suppress(DamagedError):
         assert sealed.loads(Path("a"), bytes(data)) == finite
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (errno.ENOSPC, "b could not be written: the disk is full"),
+        (errno.EDQUOT, "b could not be written: the disk is full"),
+        (errno.EACCES, "b cannot be used"),
+        (errno.EIO, "storage failed at b"),
+        (errno.EBADF, None),
+    ],
+)
+def test_what_befell_a_folder_that_was_copied_is_told_as_of_a_file(code: int, words: str | None) -> None:
+    error = OSError(code, os.strerror(code), "a", None, "b")
+    for found in (error, shutil.Error([("a", "b", str(error)), ("c", "d", "other")])):
+        said = fsio.in_words(found)
+        assert (said is None) == (words is None) and (words or "") in (said or "")
 
 
 @pytest.mark.parametrize("umask", [0o002, 0o022, 0o077])

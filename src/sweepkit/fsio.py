@@ -12,6 +12,8 @@ import contextlib
 import errno
 import hashlib
 import os
+import re
+import shutil
 import stat
 import uuid
 from collections.abc import Callable, Iterator
@@ -41,16 +43,26 @@ def explain_full_disk(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in DISK_FULL:
-            raise DiskFullError(
-                f"{path} could not be written: the disk is full; free some space and run the same "
-                "command again, it goes on from the last good state"
-            ) from error
+            raise DiskFullError(_full(path)) from error
         raise
 
 
 def in_words(error: OSError) -> str | None:
     """What to tell the user of storage that fails, or of a place that is not ours; None for other errors."""
+    if isinstance(error, shutil.Error):  # of a whole folder, with what befell each file as text alone
+        source, target, why = error.args[0][0]
+        found = re.search(r"\[Errno (\d+)\]", str(why))
+        error = OSError(int(found[1]) if found else 0, str(why), str(source), None, str(target))
+    if error.errno in DISK_FULL:
+        return _full(error.filename2 or error.filename or "the output")
     return _unusable(error) if error.errno in _NOT_OURS else patience.in_words(error)
+
+
+def _full(path: Path | str) -> str:
+    return (
+        f"{path} could not be written: the disk is full; free some space and run the same command again, it "
+        "goes on from the last good state"
+    )
 
 
 def _unusable(error: OSError) -> str:

@@ -144,6 +144,17 @@ def test_a_reader_that_leaves_ends_a_command_as_it_ends_any_other(arguments: str
     assert (done.stdout, done.stderr) == ("141\n", "")
 
 
+@pytest.mark.parametrize("arguments", ["--version", "status", "fields --format json"])
+def test_output_that_a_full_disk_does_not_take_is_a_line(arguments: str, tmp_path: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "sweepkit", *arguments.split()],
+            cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=600,
+        )  # fmt: skip
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1 and "the disk is full" in done.stderr
+
+
 def test_another_pipe_that_breaks_is_an_error_like_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(arguments: Any) -> int:
         raise BrokenPipeError

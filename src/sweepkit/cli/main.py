@@ -106,6 +106,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return READER_GONE
+    except OSError as error:
+        if not _is_output_full(error):
+            raise
+        print(f"sweepkit: {fsio.in_words(error)}", file=sys.stderr)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return USER_ERROR
     except SystemExit as leave:
         if isinstance(leave.__context__, BrokenPipeError):  # how rich ends a program
             return READER_GONE
@@ -118,6 +124,11 @@ def _reader_is_gone() -> bool:
     for stream in (sys.stdout, sys.stderr):
         ends.register(stream.fileno(), 0)
     return any(event & select.POLLERR for _, event in ends.poll(0))
+
+
+def _is_output_full(error: OSError) -> bool:
+    """Whether it is of a write to no file that has a name: of stdout's, on a full disk."""
+    return error.errno in fsio.DISK_FULL and error.filename is None
 
 
 def _main(argv: Sequence[str] | None) -> int:
@@ -143,7 +154,7 @@ def _main(argv: Sequence[str] | None) -> int:
         print(f"sweepkit: {printable(str(error))}", file=sys.stderr)
         return USER_ERROR
     except OSError as error:
-        if debug or (reason := fsio.in_words(error)) is None:
+        if debug or _is_output_full(error) or (reason := fsio.in_words(error)) is None:
             raise
         print(f"sweepkit: {printable(reason)}", file=sys.stderr)
         return USER_ERROR
