@@ -182,6 +182,13 @@ def test_seeds_alone_are_replicates(tmp_path: Path) -> None:
         ("dataset.name=${hydra:job.name},a", "Hydra's own settings"),
         ("optimizer=muon,muno", "muno"),
         ("seed=a,b", "seed is 'a,b'"),
+        ("seed=1.0,2", "seed is '1.0,2'"),  # train seed=1.0 is none either
+        ("seed=shuffle()", "at least one value"),
+        ("model=shuffle()", "at least one value"),
+        ("optimizer.x0.lr=range(1,2,0)", "be key=value"),
+        ("optimizer.x0.lr=choice(choice(1,2),3)", "be key=value"),
+        ("optimizer.x0.lr=0.5,float(1,2)", "be key=value"),
+        ("model=glob(sort(list=[1,2]))", "be key=value"),
         ("trainer.compile=true,false", "how runs are carried out"),
     ],
 )

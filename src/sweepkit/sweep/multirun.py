@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import ChoiceSweep, Glob, Override
+from hydra.core.override_parser.types import ChoiceSweep, Glob, Override, RangeSweep, Sweep
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
@@ -152,7 +152,8 @@ def _parsed(parser: OverridesParser, text: str) -> Override:
     """One override by Hydra's grammar. Raises ConfigError where it has another one, or adds and deletes."""
     try:
         parsed = parser.parse_override(text)
-    except HydraException as error:
+        _check_grammar(parsed.value())
+    except (HydraException, ValueError) as error:
         raise errors.invalid(
             "override",
             text,
@@ -166,6 +167,16 @@ def _parsed(parser: OverridesParser, text: str) -> Override:
     return parsed
 
 
+def _check_grammar(value: object) -> None:
+    """Raises ValueError for what Hydra's grammar takes, and its sweeper ends in a traceback with."""
+    if isinstance(value, RangeSweep):
+        value.range()  # whose step may be 0
+    elif isinstance(value, ChoiceSweep) and any(isinstance(item, Sweep) for item in value.list):
+        raise ValueError("a choice within a choice")
+    elif isinstance(value, Glob) and not all(isinstance(item, str) for item in value.include + value.exclude):
+        raise ValueError("a glob of what is no text")
+
+
 def _last_of_each(parsed: Sequence[Override]) -> dict[str, Override]:
     """What is set in the end, by its key: as for Hydra, a later override of the same key replaces an earlier.
 
@@ -176,7 +187,7 @@ def _last_of_each(parsed: Sequence[Override]) -> dict[str, Override]:
     for item in parsed:
         key = _key(item)
         value = item.value()
-        first = value.list[0] if isinstance(value, ChoiceSweep) else value
+        first = next(iter(value.list), None) if isinstance(value, ChoiceSweep) else value  # shuffle() has none
         is_group = compose.is_group(key) and not isinstance(first, dict)
         place = f"{key} (group)" if is_group else key
         for other in [] if is_group else last:
@@ -257,7 +268,7 @@ def _refuse_what_changes_no_number(given: Mapping[str, Override]) -> None:
 
 def _one_of(item: Override) -> str:
     value = item.value()
-    return str(value.list[0]) if isinstance(value, ChoiceSweep) else "VALUE"
+    return str(value.list[0]) if isinstance(value, ChoiceSweep) and value.list else "VALUE"
 
 
 def _key(item: Override) -> str:
@@ -267,7 +278,7 @@ def _key(item: Override) -> str:
 
 def _seeds(item: Override) -> tuple[int, ...]:
     texts = _values(item, "seed") if item.is_sweep_override() else [item.get_value_element_as_str()]
-    values = [set_fields.split(f"seed={text}", "multirun")[1] for text in texts]
+    values = [parse_override(f"seed={text}").value for text in texts]
     if not all(type(value) is int and value >= 0 for value in values):
         raise errors.invalid(
             "seed", item.get_value_string(), "be whole numbers, 0 or more", "write seed=1,2,3"
