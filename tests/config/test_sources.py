@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import shutil
 import subprocess
 import sys
@@ -36,6 +37,56 @@ def files() -> list[str]:
 
 def test_every_room_that_computes_has_files_here() -> None:
     assert {name.split("/")[0] for name in files()} >= set(ROOMS)
+
+
+#: What the files in the digest import from elsewhere in the package. An edit there either changes no number, or
+#: what it changes stands in a run's identity (as it comes out in the plan), or in what a verdict compares.
+ELSEWHERE = {
+    "names, types and messages": ("config/choices.py", "errors.py", "exit_status.py", "sweep/metric.py"),
+    "what is asked, and in the identity": (
+        "config/compose.py", "config/cross_checks.py", "config/dtype_override.py", "config/facts.py",
+        "config/schema.py", "config/schema_core.py", "plan/build.py", "plan/run_plan.py", "plan/sizing.py",
+        "sweep/expand.py",
+    ),
+    "what a record says of where and on what it was made": (
+        "config/commits.py", "config/measured.py", "config/sources.py", "results/conditions.py",
+        "results/places.py", "results/record.py",
+    ),
+    "files: where, how they are kept and sealed": (
+        "config/paths.py", "config/typed.py", "config/variables.py", "fsio.py", "patience.py",
+        "results/diagnosed.py", "results/document_losses.py",
+    ),
+    "checks and estimates before a run": (
+        "plan/cost.py", "plan/epochs.py", "plan/text_column.py", "plan/world.py",
+    ),
+}  # fmt: skip
+
+
+def test_what_computes_asks_no_file_that_nobody_looked_at() -> None:
+    """A room that comes to read text by another file, say, has that file in the digest."""
+    inside = {path for part in sources.PARTS for path in sources._files(PACKAGE / part)}
+    used = {found for path in inside for found in imported(path)} - inside
+    named = {PACKAGE / name for names in ELSEWHERE.values() for name in names}
+    assert {str(path.relative_to(PACKAGE)) for path in used ^ named} == set()
+
+
+def imported(path: Path) -> list[Path]:
+    """The modules of the package that a file imports when it runs, not for types alone."""
+    tree = ast.parse(path.read_bytes())
+    of_types = {
+        id(inside)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        for inside in ast.walk(node)
+    }
+    names = [
+        name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module and id(node) not in of_types
+        for name in (node.module, *(f"{node.module}.{item.name}" for item in node.names))
+    ]
+    places = [PACKAGE.parent / f"{name.replace('.', '/')}.py" for name in names]
+    return [place for place in places if place.is_relative_to(PACKAGE) and place.exists()]
 
 
 @pytest.mark.parametrize("name", sample(files(), 6))

@@ -285,6 +285,25 @@ def test_a_seed_is_left_out_of_all_axes_that_count(factor: float) -> None:
     assert {item.shown for item in found.evidence.doubts.left_out} == {factor == 1.0}
 
 
+def test_what_is_not_worse_holds_without_a_seed_whatever_min_effect_is() -> None:
+    frame = table({"same": 0.0, "other": 0.001}, seeds=6)
+    axes = {"steps": "not_worse", "wall_clock": "ignore", "flops": "ignore"}
+    rule = DecisionRule.from_json({"axes": axes, "margins": {"steps": 0.05}})
+    found = compare(frame, "baseline", rule).final["same"]
+    assert found.outcome is Outcome.promote
+    assert found.reasons[-1] == "holds without any one of its seeds"
+
+
+def test_no_seed_more_or_less_is_asked_of_what_a_divergence_holds_up() -> None:
+    frame = table({"better": -0.05, "other": 0.0}, seeds=8, state="complete")
+    lost = (frame["variant"] == "better") & (frame["seed"] == 3)
+    frame.loc[lost, ["state", "val_bpb"]] = ["diverged", math.nan]
+    found = compare(frame, "baseline").final["better"]
+    assert found.outcome is Outcome.inconclusive
+    (why,) = found.reasons
+    assert "not promoted while more of its runs diverge" in why
+
+
 def test_seeds_that_were_not_left_out_for_their_number_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
     frame = table({"better": -0.05, "other": 0.0}, seeds=4)
     (holds,) = compare(frame, "baseline").final["better"].reasons[1:]

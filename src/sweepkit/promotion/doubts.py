@@ -18,7 +18,7 @@ from sweepkit.analysis.replicates import Replicates
 from sweepkit.analysis.suspicion import Suspect
 from sweepkit.printable import counted
 from sweepkit.results.columns import REFERENCE
-from sweepkit.sweep.decision import DecisionRule
+from sweepkit.sweep.decision import SUPERIOR, DecisionRule
 
 #: Two seeds cannot tell which of the reference's runs is off, nor whether it is noisier than its variants.
 MIN_SEEDS = 3
@@ -96,7 +96,9 @@ def without_each(
             family = [item for item in found if (item.variant in apart) is are_apart]
             corrected, _ = multiplicity.correct(family, [p_of[item.variant] for item in family])
             for item, p in zip(family, corrected, strict=True):
-                is_large = item.shrunk is not None and -item.shrunk >= decision.min_effect
+                is_large = decision.axes.steps != SUPERIOR or (
+                    item.shrunk is not None and -item.shrunk >= decision.min_effect
+                )
                 shown = p <= decision.alpha and is_large
                 told.setdefault(item.variant, []).append(LeftOut(str(seed), item.effect, p, shown))
     return told

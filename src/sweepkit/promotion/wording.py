@@ -188,7 +188,7 @@ def undecided(case: Judged, decision: DecisionRule, min_pairs: int) -> list[str]
         ]
     if case.doubts.lost_more and case.p_corrected <= decision.alpha:
         return [*unstable, doubts.lost_more(case.doubts), start.removesuffix(": ")]
-    reasons = unstable
+    reasons = [*unstable]
     reasons += [doubts.lost_runs(case.doubts)] if case.doubts.lost else []
     if case.p_corrected > decision.alpha:
         steps = case.axes["steps"].p
@@ -201,6 +201,8 @@ def undecided(case: Judged, decision: DecisionRule, min_pairs: int) -> list[str]
         for name, axis in case.axes.items()
         if name != "steps" and axis.status is Status.unresolved
     ]
+    if unstable and case.p_corrected <= decision.alpha:  # no seed more or less takes a divergence back
+        return reasons
     is_shown = case.metric_p_corrected <= decision.alpha < case.p_corrected
     what_helps = _other_axes(case) if is_shown else _power(case, decision)
     return [*reasons, *doubts.leaning(case.doubts, False, case.effect.seeds), what_helps]

@@ -187,7 +187,9 @@ def _last_of_each(parsed: Sequence[Override]) -> dict[str, Override]:
     for item in parsed:
         key = _key(item)
         value = item.value()
-        first = next(iter(value.list), None) if isinstance(value, ChoiceSweep) else value  # shuffle() has none
+        first = (
+            next(iter(value.list), None) if isinstance(value, ChoiceSweep) else value
+        )  # shuffle() has none
         is_group = compose.is_group(key) and not isinstance(first, dict)
         place = f"{key} (group)" if is_group else key
         for other in [] if is_group else last:
