@@ -39,8 +39,8 @@ def test_every_room_that_computes_has_files_here() -> None:
     assert {name.split("/")[0] for name in files()} >= set(ROOMS)
 
 
-#: What the files in the digest import from elsewhere in the package. An edit there either changes no number, or
-#: what it changes stands in a run's identity (as it comes out in the plan), or in what a verdict compares.
+#: What the files in the digest import from elsewhere in the package. An edit there changes no number, or what
+#: it changes stands in a run's identity (as it comes out in the plan), or in what a verdict compares.
 ELSEWHERE = {
     "names, types and messages": ("config/choices.py", "errors.py", "exit_status.py", "sweep/metric.py"),
     "what is asked, and in the identity": (
