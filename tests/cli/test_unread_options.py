@@ -89,3 +89,15 @@ def test_a_bar_and_a_ledger_read_the_metric_and_alpha_of_a_rule(capsys: pytest.C
 def test_plan_keeps_seeds_of_a_sweep_alone(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", "model=d2", "--reuse-runs"]) == 2
     assert "go with sweep=NAME" in capsys.readouterr().err
+
+
+def test_an_empty_list_is_a_mistake(capsys: pytest.CaptureFixture[str]) -> None:
+    """Of a variable that is not set, say."""
+    for option, words in (("--only", ["simulate"]), ("--select", ["results", "--columns"]),
+                          ("--sort", ["results", "--columns"])):  # fmt: skip
+        assert main([*words, option, ""]) == 2
+        assert option in capsys.readouterr().err
+
+
+def test_words_of_a_list_may_have_blanks_between_them() -> None:
+    assert command_line.chosen("--only", "timeout, oom", ["oom", "timeout"], "a class") == ["timeout", "oom"]

@@ -161,16 +161,30 @@ def test_hours_in_words(hours: float, words: str) -> None:
     assert budget.in_words(hours) == words
 
 
-@pytest.mark.parametrize("command", [["train", "model=d24"], ["promote", "big"], ["sweep", "big"]])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["train", "model=d24"],
+        ["train", "-m", "model=d24", "seed=1,2"],
+        ["train", "-m", "model=d24", "optimizer.x0.lr=interval(0.1,0.2)"],
+        ["calibrate", "model=d24"],
+        ["calibrate", "sweep=big"],
+        ["promote", "big"],
+        ["sweep", "big"],
+        ["sweep", "tuned"],
+    ],
+    ids=" ".join,
+)
 def test_too_much_is_refused_before_a_hub_is_asked(
     command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SWEEPKIT_RESULTS_DIR", str(tmp_path / "results"))
     (tmp_path / "sweeps").mkdir()
-    (tmp_path / "sweeps" / "big.yaml").write_text(
-        "base: [model=d24]\naxes: {optimizer.matrix.lr: [0.01, 0.03]}\n"
-    )
+    big = "base: [model=d24]\naxes: {optimizer.matrix.lr: [0.01, 0.03]}\n"
+    (tmp_path / "sweeps" / "big.yaml").write_text(big)
+    tuned = f"{big}tune: {{optimizer.x0.lr: [0.5x]}}\nladder: gpt2\n"
+    (tmp_path / "sweeps" / "tuned.yaml").write_text(tuned)
     monkeypatch.setattr(hub, "look_up", lambda *of: pytest.fail("the hub was asked"))
     assert main([*command, "dataset=climbmix"]) == USER_ERROR
     assert "GiB of memory" in capsys.readouterr().err

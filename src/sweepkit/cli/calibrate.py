@@ -11,12 +11,12 @@ import pandas as pd
 
 from sweepkit.analysis import calibration, calibration_file, rounding
 from sweepkit.analysis.calibration import Calibration
-from sweepkit.cli import running
+from sweepkit.cli import hub_texts, running
 from sweepkit.config import compose, paths
 from sweepkit.config.schema import RunConfig
 from sweepkit.errors import invalid
 from sweepkit.launch import code_levels
-from sweepkit.plan import build, epochs, text
+from sweepkit.plan import build, epochs
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.printable import counted
 from sweepkit.report import drawing, terminal
@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
             "--seeds", args.seeds, f"be at least {calibration.MIN_SEEDS}", "fewer do not measure an SD"
         )
     results_dir = paths.results_dir()
-    plans, metrics, min_effect = running.knowing_text(lambda: plans_of(args.overrides, args.seeds))
+    plans, metrics, min_effect = hub_texts.knowing(lambda: plans_of(args.overrides, args.seeds))
     for plan in plans:
         epochs.check(plan)
     pairs = _pairs(plans)
@@ -95,7 +95,8 @@ def plans_of(overrides: list[str], num_seeds: int) -> tuple[list[RunPlan], list[
         rungs.append(lambda seed: compose.compose([*others, f"seed={seed}"]))
     seeds = range(FIRST_SEED, FIRST_SEED + num_seeds)
     made = zip(rungs, builds, strict=True)
-    plans = [text.known(plan(composed(seed=seed))) for composed, plan in made for seed in seeds]
+    asked = [plan(composed(seed=seed)) for composed, plan in made for seed in seeds]
+    plans = hub_texts.known(asked, paths.results_dir())
     if name is None:
         running.check_sealed(plans, paths.results_dir())
     return plans, metrics, min_effect

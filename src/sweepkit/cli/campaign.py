@@ -14,7 +14,7 @@ from sweepkit.analysis import calibration_file
 from sweepkit.campaign import campaign_file, course, simulated
 from sweepkit.campaign.course import Course
 from sweepkit.campaign.walk import Step, walk
-from sweepkit.cli import freezing, promote, run_sheet, running
+from sweepkit.cli import freezing, hub_texts, promote, run_sheet, running
 from sweepkit.config import paths
 from sweepkit.config.schema import RungConfig
 from sweepkit.errors import invalid
@@ -90,7 +90,7 @@ def _carry_out(args: argparse.Namespace, step: Step, results_dir: Path) -> int:
     sweep, extra = step.sweep, step.extra
     terminal.console().rule(sweep.name, align="left")
     running.check_power(sweep, extra, results_dir, args.underpowered)
-    made = running.knowing_text(lambda: freezing.freeze(sweep, extra, results_dir, False, climbs=True))
+    made = hub_texts.knowing(lambda: freezing.freeze(sweep, extra, results_dir, False, climbs=True))
     options = [option for option in ("underpowered", "allow_mixed_environments") if getattr(args, option)]
     goes_on = (
         *("campaign", str(campaign_file.find(args.name)), *args.overrides),

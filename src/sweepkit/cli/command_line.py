@@ -106,6 +106,23 @@ def _given(parser: argparse.ArgumentParser, args: argparse.Namespace) -> dict[st
     return found
 
 
+def words(text: str | None) -> list[str]:
+    """The words of a list with commas between them."""
+    return [item.strip() for item in (text or "").split(",") if item.strip()]
+
+
+def chosen(option: str, text: str, known: Collection[str], what: str) -> list[str]:
+    """The words of a list, each of which has to be known; an empty one is a mistake: an unset variable, say.
+
+    Args:
+        what: a word is, with its article.
+    """
+    for word in words(text) or [text]:
+        if word not in known:
+            raise errors.invalid(option, word, f"be {what}", errors.did_you_mean(word, known))
+    return words(text)
+
+
 def options(parser: argparse.ArgumentParser) -> dict[str, list[str]]:
     """Option of a command → the values that it takes, where they are a choice."""
     found: dict[str, list[str]] = {}

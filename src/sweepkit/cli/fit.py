@@ -13,7 +13,7 @@ import pandas as pd
 from sweepkit import fsio
 from sweepkit.analysis.laws import fitting
 from sweepkit.analysis.laws.question import OPTIONS, Question
-from sweepkit.cli import running
+from sweepkit.cli import command_line, running
 from sweepkit.errors import invalid
 from sweepkit.report import drawing, laws_page, sheets_laws, terminal
 from sweepkit.results import any_table, imported, param_counts, query, store
@@ -64,7 +64,7 @@ def _table(args: argparse.Namespace) -> tuple[pd.DataFrame, dict[str, Any]]:
     if (others := imported.find(results_dir / name)) is not None:
         is_higher = "decision.direction=higher" in others.settings()
         return frame, {"loss": next(iter(others.metrics), "val_bpb"), "is_higher_better": is_higher}
-    if any(item.startswith(param_counts.PREFIX) for item in _words(args.params)):
+    if any(item.startswith(param_counts.PREFIX) for item in command_line.words(args.params)):
         frame = param_counts.joined(frame, results_dir, name)
     head = frozen_head.found(results_dir / name)
     if head is None:
@@ -82,8 +82,8 @@ def _given(args: argparse.Namespace) -> list[str]:
 def _question(args: argparse.Namespace, metric: Mapping[str, Any]) -> Question:
     """What is asked: ``metric`` where no other column of losses is named."""
     read: dict[str, Callable[[Any], Any]] = {
-        "params": lambda text: tuple(_words(text)),
-        "targets": lambda text: tuple(_number("--target", item) for item in _words(text)),
+        "params": lambda text: tuple(command_line.words(text)),
+        "targets": lambda text: tuple(_number("--target", item) for item in command_line.words(text)),
         "points": lambda texts: tuple(_point(item) for item in texts),
         "dropped": lambda text: tuple(_rows(text)),
     }
@@ -94,10 +94,6 @@ def _question(args: argparse.Namespace, metric: Mapping[str, Any]) -> Question:
     return Question(**known)
 
 
-def _words(text: str | None) -> list[str]:
-    return [item.strip() for item in (text or "").split(",") if item.strip()]
-
-
 def _number(option: str, text: str) -> float:
     try:
         return float(text)
@@ -106,7 +102,7 @@ def _number(option: str, text: str) -> float:
 
 
 def _point(text: str) -> tuple[float, float | None]:
-    parts = _words(text)
+    parts = command_line.words(text)
     if len(parts) not in (1, 2):
         raise invalid("--at", text, "be parameters and tokens", "write --at 3e9,6e10")
     numbers = [_number("--at", part) for part in parts]
@@ -116,7 +112,7 @@ def _point(text: str) -> tuple[float, float | None]:
 def _rows(text: str | None) -> list[int]:
     """``0-4,17`` as rows."""
     found: list[int] = []
-    for part in _words(text):
+    for part in command_line.words(text):
         first, _, last = part.partition("-")
         if not first.isdecimal() or not (last or first).isdecimal():
             raise invalid("--drop", part, "be rows counted from 0", "write 0-4,17")

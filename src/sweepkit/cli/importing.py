@@ -9,7 +9,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sweepkit.cli import running
+from sweepkit.cli import command_line, running
 from sweepkit.config import paths
 from sweepkit.errors import invalid
 from sweepkit.printable import counted
@@ -59,7 +59,7 @@ def _how(args: argparse.Namespace) -> Mapping:
     return Mapping(
         names=mapping.pairs("--map", args.map, "val_loss=val_bpb"),
         parsed=mapping.patterns(args.parse),
-        variant=tuple(name.strip() for name in (args.variant or "").split(",") if name.strip()),
+        variant=tuple(command_line.words(args.variant)),
         where=args.where,
         metrics=mapping.metrics(args.metric),
         reference=args.reference,

@@ -9,11 +9,12 @@ from sweepkit.config.facts import Field
 from sweepkit.errors import Notice
 from sweepkit.plan import build
 from sweepkit.plan.run_plan import RunPlan
+from sweepkit.sweep import set_fields
 
 
 def say(overrides: Sequence[str], plans: Iterable[RunPlan]) -> None:
     """A notice for every field that an override names and none of the runs reads."""
-    given = {item.partition("=")[0].lstrip("+"): item for item in overrides}
+    given = {set_fields.key(item): item for item in overrides}
     left: dict[str, Field] | None = None
     for plan in {plan.variant_id: plan for plan in plans}.values():
         here = {field.key: field for field in build.unread(plan, given if left is None else left)}

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from sweepkit.analysis import comparable, replicates
-from sweepkit.cli import freezing, replaying, running, searching, simulating, tuning_first
+from sweepkit.cli import freezing, hub_texts, replaying, running, searching, simulating, tuning_first
 from sweepkit.config import paths
 from sweepkit.errors import invalid
 from sweepkit.launch import job
@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
         return found
     asked = found
 
-    sweep = running.knowing_text(
+    sweep = hub_texts.knowing(
         lambda: freezing.freeze(asked, args.overrides, results_dir, args.reuse_runs, climbs=True)
     )
     if args.amend_to is not None:

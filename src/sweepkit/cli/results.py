@@ -53,9 +53,9 @@ def _frame(args: argparse.Namespace) -> pd.DataFrame:
     frame = _explained(args.curves) if args.columns else _whole(args)
     if args.filter is not None:  # an empty one is a mistake: an unset variable, say
         frame = query.keep(frame, args.filter)
-    if args.sort:
+    if args.sort is not None:
         frame = query.order_by(frame, args.sort)
-    return query.select(frame, args.select) if args.select else frame
+    return frame if args.select is None else query.select(frame, args.select)
 
 
 def _whole(args: argparse.Namespace) -> pd.DataFrame:

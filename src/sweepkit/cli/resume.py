@@ -9,7 +9,7 @@ from typing import Any
 
 from sweepkit.cli import command_line, freezing, running, searching
 from sweepkit.config import compose, paths
-from sweepkit.errors import did_you_mean, invalid
+from sweepkit.errors import invalid
 from sweepkit.launch import job
 from sweepkit.plan.run_spec import execution
 from sweepkit.results import asked
@@ -60,8 +60,10 @@ def run(args: argparse.Namespace) -> int:
     if args.overrides:
         frozen_config = execution(sweep.cells[0].plan)
         how = replace(how, launcher=compose.with_block(frozen_config, "launcher", args.overrides).launcher)
-    if args.only is not None:  # an empty one is a mistake: an unset variable, say
-        _reopen(sweep.cells, how, _classes(args.only))
+    if args.only is not None:
+        known = [item.value for item in FailureClass]
+        only = command_line.chosen("--only", args.only, known, "a failure class")
+        _reopen(sweep.cells, how, set(map(FailureClass, only)))
     if args.climb:
         now = _executing(sweep.overrides, args.overrides)
         from sweepkit.cli import promote  # heavy, as all that reads tables
@@ -86,14 +88,6 @@ def _executing(frozen: Sequence[str], now: Sequence[str]) -> list[str]:
     is_another = any(map(compose.is_group_override, now))
     kept = [item for item in frozen if not is_another or set_fields.block(item) != "launcher"]
     return [*kept, *now]
-
-
-def _classes(text: str) -> set[FailureClass]:
-    known = [item.value for item in FailureClass]
-    for word in text.split(","):
-        if word not in known:
-            raise invalid("--only", word, "be a failure class", did_you_mean(word, known))
-    return {FailureClass(word) for word in text.split(",")}
 
 
 def _reopen(cells: list[Cell], how: running.How, classes: set[FailureClass]) -> None:

@@ -6,7 +6,7 @@ import argparse
 import functools
 import os
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -23,7 +23,6 @@ from sweepkit.launch.hopeless import Stopper, Watch
 from sweepkit.launch.ledger import Ledger
 from sweepkit.launch.other_sources import OtherSources
 from sweepkit.launch.slurm.retries import ClusterError
-from sweepkit.plan import text
 from sweepkit.plan.command_plan import Plan
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.plan.run_spec import RunSpec
@@ -195,21 +194,6 @@ def _say_of_wandb(plans: Sequence[RunSpec], is_slurm: bool) -> None:
     is_asked = any(plan.config and plan.config.logging.wandb is WandbMode.online for plan in plans)
     if is_asked and not (is_slurm and wandb_log.has_key()) and (reason := wandb_log.why_offline()):
         print(f"wandb is offline: {reason}; sweepkit wandb push SWEEP (or RUN) sends what has ended")
-
-
-def knowing_text(act: Callable[[], Result]) -> Result:
-    """What ``act`` gives, which plans runs, after asking the hub for commits that it lacks.
-
-    Raises:
-        DataError: the hub cannot be reached, or has no such dataset.
-    """
-    while True:
-        try:
-            return act()
-        except text.UnknownTextError as unknown:
-            from sweepkit.data import hub
-
-            hub.look_up(unknown.dataset, paths.cache_dir() / "data" / "downloads")
 
 
 def check_sealed(plans: Sequence[RunPlan], results_dir: Path, is_started: bool = True) -> None:

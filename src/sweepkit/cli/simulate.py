@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from sweepkit.cli import command_line
-from sweepkit.errors import did_you_mean, invalid
+from sweepkit.errors import invalid
 from sweepkit.promotion.simulation import design, policies, tpe, worlds
 from sweepkit.promotion.simulation.policies import Policy
 from sweepkit.promotion.simulation.worlds import World
@@ -91,7 +91,10 @@ def run(args: argparse.Namespace) -> int:
         from sweepkit.cli import stopping_replay  # heavy: its tables
 
         return stopping_replay.run(args.stopping, args.worlds, args.seed, args.format, args.curve)
-    kinds = _chosen(worlds.load(), args.only)
+    kinds = worlds.load()
+    if args.only is not None:
+        only = command_line.chosen("--only", args.only, kinds, "a kind of world")
+        kinds = {name: kinds[name] for name in only}
     largest = next(iter(kinds.values()))
     rule = DecisionRule(alpha=args.alpha)
     plan = design.default(largest.num_variants, largest.num_rungs, rule, args.reference_replicates)
@@ -162,12 +165,3 @@ def _draw(scores: Sequence[Score], alpha: float) -> None:
         "compute in runs of the lowest rung",
         style="dim",
     )
-
-
-def _chosen(kinds: Mapping[str, World], only: str | None) -> dict[str, World]:
-    if only is None:
-        return dict(kinds)
-    for name in only.split(","):
-        if name not in kinds:
-            raise invalid("--only", name, "be a kind of world", did_you_mean(name, kinds))
-    return {name: kinds[name] for name in only.split(",")}

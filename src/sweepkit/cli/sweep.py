@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml  # type: ignore[import-untyped]
 
-from sweepkit.cli import command_line, freezing, running, searching
+from sweepkit.cli import command_line, freezing, hub_texts, running, searching
 from sweepkit.config import paths, typed
 from sweepkit.printable import printable
 from sweepkit.sweep import expand
@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
     found = tuning_first.tuned(asked, args, results_dir)
     if isinstance(found, int):
         return found
-    sweep = running.knowing_text(lambda: freezing.freeze(found, args.overrides, results_dir, args.reuse_runs))
+    sweep = hub_texts.knowing(lambda: freezing.freeze(found, args.overrides, results_dir, args.reuse_runs))
     if sweep.search:
         freezing.introduce(sweep)
         how = running.how(args, results_dir, sweep.cells[0].plan)

@@ -13,7 +13,6 @@ import logging
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import hydra
@@ -22,21 +21,28 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from sweepkit import errors
-from sweepkit.cli import command_line, completion_scripts, no_effect, running, train_flags, train_multirun
+from sweepkit.cli import (
+    command_line,
+    completion_scripts,
+    hub_texts,
+    no_effect,
+    running,
+    train_flags,
+    train_multirun,
+)
 from sweepkit.code import planner
 from sweepkit.code.planner import Planner
 from sweepkit.config import compose, hydras_own, own_conf, paths
-from sweepkit.config.choices import LauncherKind
 from sweepkit.config.schema import RunConfig
-from sweepkit.launch import budget, code_levels
+from sweepkit.launch import code_levels
 from sweepkit.launch.ledger import Run
 from sweepkit.launch.other_sources import OtherSources, settle
-from sweepkit.plan import epochs, text
+from sweepkit.plan import epochs
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.printable import printable
 from sweepkit.results import answer, asked, core_outcomes
 from sweepkit.results.record import RunDir, RunRecord, RunState
-from sweepkit.sweep import multirun
+from sweepkit.sweep import multirun, set_fields
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
 _SHOWING = ("cfg", "info", "hydra_help", "version")
@@ -96,17 +102,6 @@ def _given(arguments: Sequence[str]) -> argparse.Namespace:
     return given
 
 
-def _planned(config: RunConfig, results_dir: Path, code: Planner) -> RunPlan:
-    """The plan of a run; one that this machine will not run is refused before a hub is asked for its text."""
-    plan = code.build(config)
-    try:
-        return text.known(plan)
-    except text.UnknownTextError:
-        if config.launcher.kind is not LauncherKind.slurm:
-            budget.check([plan], config.launcher, results_dir)
-        return running.knowing_text(lambda: text.known(code.build(config)))
-
-
 def train(
     config: RunConfig,
     other_sources: str = "refuse",
@@ -131,7 +126,8 @@ def train(
             "add -m to run every rung, or use sweepkit promote SWEEP",
         )
     results_dir = paths.results_dir()
-    plan = _planned(config, results_dir, code or planner.Here())
+    builder = code or planner.Here()
+    (plan,) = hub_texts.knowing(lambda: hub_texts.known([builder.build(config)], results_dir))
     no_effect.say(overrides, [plan])
     running.check_sealed([plan], results_dir)
     run_dir = RunDir.of(results_dir, plan.run_id)
@@ -206,7 +202,7 @@ def _show(arguments: Sequence[str], given: argparse.Namespace) -> int:
     }
     asked = [item for item in given.overrides if not multirun.is_of_a_search(item)]
     asked = multirun.without_several(asked) if given.multirun else asked
-    overrides = [item.lstrip("+") if compose.is_group(_key(item)) else item for item in asked]
+    overrides = [item.lstrip("+") if compose.is_group(set_fields.key(item)) else item for item in asked]
     words = [item for item in arguments if item not in ours and item not in given.overrides]
     compose.register_schema()
     folder = own_conf.folder(compose.searchpath(overrides))
@@ -219,10 +215,6 @@ def _show(arguments: Sequence[str], given: argparse.Namespace) -> int:
             compose.compose(overrides)  # says it in the house's words, where it is an override's fault
             raise errors.ConfigError(_cause(error)) from error
     return 0
-
-
-def _key(text: str) -> str:
-    return text.lstrip("+").partition("=")[0]
 
 
 def _nothing(config: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 
-from sweepkit.cli import freezing, no_effect, running, searching
+from sweepkit.cli import freezing, hub_texts, no_effect, running, searching
 from sweepkit.config import paths
 from sweepkit.launch import code_levels
 from sweepkit.sweep import multirun, set_fields
@@ -16,7 +16,7 @@ def run(arguments: Sequence[str], other_sources: str = "refuse", name: str | Non
     results_dir = paths.results_dir()
     check = freezing.check_start(results_dir)
     with_code = functools.partial(code_levels.resolved, results_dir=results_dir)
-    frozen = running.knowing_text(
+    frozen = hub_texts.knowing(
         lambda: multirun.freeze(arguments, results_dir, name=name, check=check, with_code=with_code)
     )
     no_effect.say(arguments, (cell.own for cell in frozen.cells))

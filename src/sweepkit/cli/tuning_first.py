@@ -7,7 +7,7 @@ import dataclasses
 from pathlib import Path
 
 from sweepkit.analysis import replicates
-from sweepkit.cli import freezing, running
+from sweepkit.cli import freezing, hub_texts, running
 from sweepkit.printable import counted
 from sweepkit.promotion import selected
 from sweepkit.report import drawing, sheets, terminal
@@ -27,7 +27,7 @@ def tuned(asked: SweepFile, args: argparse.Namespace, results_dir: Path) -> Swee
     if not asked.tune or asked.name in frozen.frozen_names(results_dir):
         return asked
     check = freezing.check_start(results_dir)
-    made = running.knowing_text(lambda: tuning.freeze(asked, results_dir, args.overrides, check))
+    made = hub_texts.knowing(lambda: tuning.freeze(asked, results_dir, args.overrides, check))
     seeds = ", ".join(map(str, dict.fromkeys(cell.plan.seed for cell in made.cells)))
     console = terminal.console()
     console.rule(f"{made.name}: every variant takes its best {', '.join(asked.tune)}", align="left")

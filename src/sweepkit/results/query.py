@@ -79,7 +79,7 @@ def order_by(frame: pd.DataFrame, keys: str) -> pd.DataFrame:
     Raises:
         SweepkitError: unknown column.
     """
-    names = [key.strip() for key in keys.split(",") if key.strip()]
+    names = _names(keys)
     if "state" in frame and any(_is_better_or_worse(name.removeprefix("-")) for name in names):
         is_out = (frame["state"] == INFEASIBLE).fillna(False).astype(bool)
         if is_out.any():
@@ -106,7 +106,12 @@ def select(frame: pd.DataFrame, keys: str) -> pd.DataFrame:
     Raises:
         SweepkitError: unknown column.
     """
-    return frame[[check_column(frame, key.strip(), "--select") for key in keys.split(",") if key.strip()]]
+    return frame[[check_column(frame, name, "--select") for name in _names(keys)]]
+
+
+def _names(keys: str) -> list[str]:
+    """Of columns; where there is none, what was given, which is no column: an unset variable, say."""
+    return [key.strip() for key in keys.split(",") if key.strip()] or [keys]
 
 
 def check_column(frame: pd.DataFrame, name: str, field: str) -> str:

@@ -110,4 +110,4 @@ def of(results_dir: Path, name: str, number: int | None = None) -> BestPoint:
 
 def _last_of_each(overrides: Sequence[str]) -> list[str]:
     """What is set twice is set by the later one; Hydra refuses a group that is chosen twice."""
-    return list({item.partition("=")[0].lstrip("+"): item for item in overrides}.values())
+    return list({set_fields.key(item): item for item in overrides}.values())

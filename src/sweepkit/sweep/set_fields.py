@@ -68,9 +68,14 @@ def settings(overrides: Iterable[str], where: str) -> dict[str, object]:
     return found
 
 
+def key(text: str) -> str:
+    """What an override sets: a field, a group or a block of the RunConfig."""
+    return text.lstrip("+").partition("=")[0]
+
+
 def block(text: str) -> str:
     """The first part of an override's key: a group or a block of the RunConfig."""
-    return text.partition("=")[0].partition(".")[0].lstrip("+")
+    return key(text).partition(".")[0]
 
 
 def is_execution(text: str) -> bool:
