@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from sweepkit.cli import plan
+from sweepkit.cli import plan, running
+from sweepkit.cli.main import main
 from sweepkit.config import paths
 from sweepkit.errors import ConfigError, FrozenPlanError
-from sweepkit.sweep import multirun
+from sweepkit.sweep import frozen, multirun
 
 BASE = ["experiment=mini", "model=d2"]
 
@@ -147,6 +148,23 @@ def test_a_multirun_may_be_named_once(tmp_path: Path) -> None:
         multirun.freeze([*BASE, "optimizer.x0.lr=0.1,0.3"], tmp_path, name="scan")
     with pytest.raises(ConfigError, match="--name is 'demo', but must be free"):
         multirun.freeze(words, tmp_path, name="demo")
+
+
+def test_a_multirun_is_named_as_a_sweep_file_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """So that the commands that a verdict proposes can be typed."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SWEEPKIT_RESULTS_DIR", str(tmp_path))
+    for name, swept in (("scan", "optimizer.x0.lr=0.1,0.2"), ("found", "optimizer.x0.lr=interval(0.1,0.2)")):
+        made = multirun.freeze([*BASE, swept, "seed=1,2", "trainer.compile=false"], tmp_path, name=name)
+        again = frozen.freeze(running.named_sweep(name, tmp_path), tmp_path)
+        assert again.identity == made.identity
+        assert [cell.plan.run_id for cell in again.cells] == [cell.plan.run_id for cell in made.cells]
+        assert main(["plan", f"sweep={name}"]) == 0
+    capsys.readouterr()
+    assert main(["promote", "scan", "--amend-to", "4"]) == 2
+    assert "--amend-to is 4, but must" in capsys.readouterr().err
 
 
 def test_a_dry_run_of_a_multirun_is_its_runs(tmp_path: Path) -> None:

@@ -199,10 +199,10 @@ def test_the_runs_of_a_sweep_are_known_by_their_variants(
     words = [item for item in RUN if item not in CORE]
     status, said = say(capsys, "train", "-m", *words, "optimizer.unembedding.lr=0.004,0.008", "--name=two")
     assert status == 0, said
-    status, said = say(capsys, "evaluate", "two", *CORE)
-    assert status == 0, said
-    runs, scores = said.split("core_subset")
-    for table in (runs, scores):
+    status, said = say(capsys, "evaluate", "two", *CORE, OTHERS["evaluation.streams"])
+    assert status == 0 and "bpb_probe" in said, said
+    runs, losses = said.split("bpb_validation")
+    for table in (runs, *losses.split("core_subset")):
         assert "unembedding.lr=0.008" in table and "reference" in table
     (key,) = set(store.load("two", tmp_path / "results").evaluation_key)
     assert f"evaluation {key}" not in said and "sweepkit results two --evaluation" in said

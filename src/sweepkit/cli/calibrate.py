@@ -15,14 +15,13 @@ from sweepkit.cli import hub_texts, running
 from sweepkit.config import compose, paths
 from sweepkit.config.schema import RunConfig
 from sweepkit.errors import invalid
-from sweepkit.launch import code_levels
 from sweepkit.plan import build, epochs
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.printable import counted
 from sweepkit.report import drawing, terminal
 from sweepkit.report.sheet import Sheet
 from sweepkit.results import store
-from sweepkit.sweep import expand, file, last_rung, sealed_text
+from sweepkit.sweep import expand, last_rung, sealed_text
 from sweepkit.sweep.file import SweepFile
 
 #: Seeds of calibrations; no sweep's decision uses them.
@@ -103,7 +102,7 @@ def plans_of(overrides: list[str], num_seeds: int) -> tuple[list[RunPlan], list[
 
 
 def _loaded(name: str) -> SweepFile:
-    return code_levels.resolved(file.load(name), paths.results_dir())
+    return running.named_sweep(name, paths.results_dir())
 
 
 def _pairs(plans: list[RunPlan]) -> list[tuple[RunPlan, RunPlan]]:

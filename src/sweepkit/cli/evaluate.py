@@ -77,6 +77,10 @@ def run(args: argparse.Namespace) -> int:
         cells = store.load(args.name, results_dir).drop_duplicates("run_id").set_index("run_id")
         frame = frame.assign(**{name: frame["run_id"].map(cells[name]) for name in ("rung", "variant")})
     terminal.console().print(tables.runs(frame))
+    streams = [name for name in map(str, frame) if name.startswith("bpb_") and frame[name].notna().any()]
+    if len(streams) > 1:
+        which = ["rung", "variant", "seed"] if is_sweep else ["run_id"]
+        terminal.console().print(tables.plain(frame[[*which, *streams]]))
     if (scores := sheets_findings.scores(frame)) is not None:
         terminal.console().print(drawing.draw(scores))
     # what ``results`` calls the table that has these runs

@@ -7,7 +7,7 @@ import functools
 import os
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeVar
@@ -29,7 +29,17 @@ from sweepkit.plan.run_spec import RunSpec
 from sweepkit.printable import counted
 from sweepkit.results import answer, asked
 from sweepkit.results.record import RunDir, RunState
-from sweepkit.sweep import expand, file, frozen, limits, relative, sealed_text, set_fields, tuning
+from sweepkit.sweep import (
+    expand,
+    file,
+    frozen,
+    frozen_head,
+    limits,
+    relative,
+    sealed_text,
+    set_fields,
+    tuning,
+)
 from sweepkit.sweep.cell import Cell
 from sweepkit.sweep.file import SweepFile
 from sweepkit.sweep.frozen import Frozen
@@ -229,13 +239,21 @@ def split_sweep(overrides: Sequence[str]) -> tuple[str | None, list[str]]:
     return (names[0] if names else None), others
 
 
+def named_sweep(name: str, results_dir: Path) -> SweepFile:
+    """A sweep file by its name or path; what has none, as a multirun, as it was frozen."""
+    head = None if name in file.available() else frozen_head.found(results_dir / name)
+    if head is not None:
+        return replace(head.sweep, replaced_seeds={})
+    return code_levels.resolved(file.load(name), results_dir)
+
+
 def load_sweep(name: str, overrides: Sequence[str], results_dir: Path) -> SweepFile:
     """A sweep file by name, its multiples and its seeds worked out.
 
     Raises:
         ConfigError: it builds on other rounds of a campaign.
     """
-    sweep = code_levels.resolved(file.load(name), results_dir)
+    sweep = named_sweep(name, results_dir)
     if sweep.after or sweep.moved:
         contract = f"stand alone, and builds on {', '.join(sweep.after)}"
         raise invalid("sweep", name, contract, "run its campaign: sweepkit campaign FOLDER")

@@ -27,7 +27,10 @@ def run(arguments: Sequence[str], other_sources: str = "refuse", name: str | Non
         return searching.run(frozen, how, [item for item in arguments if set_fields.is_execution(item)])
     if submitted := running.run_cells(frozen, frozen.cells, how, frozen.name):
         return running.leave(frozen, how, submitted, [])
-    return running.conclude(frozen, results_dir, frozen.cells)
+    status = running.conclude(frozen, results_dir, frozen.cells)
+    if len({cell.variant for cell in frozen.cells}) > 1:
+        print(f"next: sweepkit promote {frozen.name} says what it shows, and why")
+    return status
 
 
 def _launcher(arguments: Sequence[str]) -> tuple[str, ...]:

@@ -44,7 +44,7 @@ def table(sweep: str, results_dir: Path | str | None = None) -> pd.DataFrame:
     folder = paths.results_dir() if results_dir is None else Path(results_dir).absolute()
     found = frozen.load_frozen(folder, sweep)
     if found.search is None:
-        raise invalid("sweep", sweep, "be a sweep that searches", "sweepkit.results.load has its runs")
+        raise invalid("sweep", sweep, "be a sweep that searches", f"sweepkit results {sweep} lists its runs")
     ledger, rule = TrialLedger(found, folder), found.decision
     rows: list[dict[str, Any]] = []
     for trial in ledger.trials:
