@@ -17,11 +17,12 @@ from sweepkit.code import program, tree
 from sweepkit.config import paths
 from sweepkit.errors import ConfigError, DataError
 from sweepkit.launch import code_levels
+from sweepkit.launch.slurm import submissions
 from sweepkit.plan import command_files
 from sweepkit.plan.command_plan import CommandPlan
 from sweepkit.report import code_diffs, content
 from sweepkit.results import store
-from sweepkit.sweep import expand, file
+from sweepkit.sweep import expand, file, frozen
 
 Write = Callable[..., str]
 RATE = "weights = weights - given.lr * speed"
@@ -91,6 +92,13 @@ def test_a_branch_a_patch_and_a_folder_of_one_change_are_one_program(
     assert len({plan.variant_id for plan in branch.values()}) == 3
     assert len({plan.pair_key for plan in branch.values()}) == 1
     assert plans(repository(axes={"lr": [0.2]}))["reference"].run_id == branch["reference"].run_id
+
+
+def freeze(name: str) -> dict[str, CommandPlan]:
+    results = paths.results_dir()
+    sweep = code_levels.resolved(file.load(name), results)
+    found = frozen.freeze(sweep, results, is_asked=lambda: False)
+    return {cell.variant: cell.plan for cell in found.cells if isinstance(cell.plan, CommandPlan)}
 
 
 @pytest.mark.parametrize(
@@ -236,6 +244,24 @@ def test_levels_run_their_own_program_and_are_looked_up_once(
 def losses(name: str) -> dict[str, float]:
     table = store.load(name, paths.results_dir())
     return {str(run): float(loss) for run, loss in zip(table["run_id"], table["val_loss"], strict=True)}
+
+
+def test_what_was_asked_for_stands_before_anything_of_it_has_begun(
+    repository: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Runs that wait in Slurm's queue have no folder yet, and the branch may move or go."""
+    name = repository()
+    first = freeze(name)
+    git("branch", "-f", "half", "words~1")
+    git("checkout", "half")
+    edit(RATE, f"{RATE} / 8")
+    git("commit", "-am", "moved")
+    git("checkout", "main")
+    assert plans(name)["idea=half"].run_id != first["idea=half"].run_id, "nobody was asked: frozen anew"
+    first = freeze(name)
+    monkeypatch.setattr(submissions, "read_all", lambda _: [submissions.Submission("job", f"{name} d2", 10)])
+    git("branch", "-D", "half")
+    assert plans(name) == first
 
 
 def test_what_is_edited_in_mid_sweep_changes_nothing(repository: Write, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -132,6 +133,23 @@ def test_two_runs_may_end_alike_to_a_few_digits(tmp_path: Path, capsys: pytest.C
     path.write_text("opt,loss\na,0.7512345678\na,0.7512345678\nb,0.76\n")
     line = ["import", str(path), "--name=t", "--variant=opt", "--metric=loss=lower", "--replace"]
     assert main(line) == 2 and main([*line, "--duplicates=keep"]) == 0
+    path.write_text("opt,seed,loss\na,1,0.75\na,1,0.75\na,2,0.75\nb,1,0.76\n")
+    assert main(line) == 2, "of one seed they are one run"
+    assert len(imported(path, "--duplicates=drop")) == 3
+
+
+@pytest.mark.parametrize("name", ["val/loss (nats)", "it's, [a] {b}", "loss: 'x'", "1e3", "true"])
+def test_a_metric_may_be_called_anything(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "t.json"
+    rows = [{"opt": opt, name: 3.2 + place / 100} for place, opt in enumerate("aaabbb")]
+    path.write_text(json.dumps(rows))
+    words = ["--name=t", "--variant=opt", f"--metric={name}=lower,a (b)", "--reference=a"]
+    assert main(["import", str(path), *words]) == 0
+    capsys.readouterr()
+    assert main(["verdict", "--runs=t", "decision.min_effect=0.001"]) == 1
+    assert name in " ".join(capsys.readouterr().out.split())
 
 
 def test_losses_compare_within_a_step_count(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

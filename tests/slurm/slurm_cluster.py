@@ -181,6 +181,18 @@ class User:
         return [json.loads(path.read_text()) for path in self.results.glob(".slurm/jobs/*.json")]
 
 
+def fake_sbatch(folder: Path, script: str) -> dict[str, str]:
+    """An sbatch before the real one on PATH, that does something the first time it is called."""
+    path = folder / "bin" / "sbatch"
+    path.parent.mkdir()
+    path.write_text(
+        f"#!/bin/bash\nPATH=${{PATH#*:}}\nif mkdir {folder}/called 2>/dev/null; then\n{script}\n"
+        'else exec sbatch "$@"; fi\n'
+    )
+    path.chmod(0o755)
+    return {"PATH": f"{path.parent}:{os.environ['PATH']}:/usr/sbin"}
+
+
 def require_slurm() -> None:
     """Without Slurm on the machine these tests cannot run: loud here, and a failure in CI."""
     if shutil.which("slurmctld", path=f"{os.environ['PATH']}:/usr/sbin"):

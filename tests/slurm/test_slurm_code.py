@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from pathlib import Path
 
 import pytest
-from slurm_cluster import LAUNCHER, Cluster, User
+from slurm_cluster import LAUNCHER, Cluster, User, fake_sbatch
 
 from comment_patch import COMMENT_ALONE
 from tiny_sweep import write_sweep
@@ -72,3 +74,47 @@ def test_code_levels_are_carried_out_by_tasks_and_survive_them(cluster: Cluster,
     trees = {path.name for path in Path(user.results / ".code").iterdir()}
     assert sum(name.startswith("program_") for name in trees) == 2
     assert sum(name.startswith("tree_") for name in trees) == 2
+
+
+def test_a_killed_promotion_of_our_own_code_goes_on_with_what_was_frozen(
+    cluster: Cluster, user: User
+) -> None:
+    """The process that submits is killed, then a worker, and every patch is written over."""
+    old = "     return F.relu(up_BTF).square()\n"
+    change = COMMENT_ALONE.replace("-20,7 +20,8", "-20,7 +20,7")
+    patches = {"words": COMMENT_ALONE}
+    for name, new in (("worse", "return F.relu(up_BTF)"), ("broken", "raise ArithmeticError('broken')")):
+        patches[name] = change.replace(f"+    # words alone\n{old}", f"-{old[1:]}+    {new}\n")
+    for name, text in patches.items():
+        (user.folder / f"{name}.patch").write_text(text)
+    levels = ", ".join(f"{name}: {{code: {name}.patch}}" for name in patches)
+    write_sweep(
+        user.folder, num_steps=80, seeds=2, axes=f"{{idea: {{{levels}}}}}", reference="{}", ladder="none"
+    )
+    ask = ("promote", "small", *LAUNCHER, "launcher.slurm.runs_per_task=4")
+    killing = fake_sbatch(user.folder, 'sbatch "$@" >/dev/null; kill -9 $PPID')
+    with cluster.held():
+        assert user.sweepkit(*ask, check=False, extra=killing).returncode == -signal.SIGKILL
+        for name in patches:
+            (user.folder / f"{name}.patch").write_text("edited\n")
+        user.sweepkit(*ask)
+    user.wait_for_step(20)
+    for path in user.results.glob("runs/*/claim.json"):
+        os.kill(json.loads(path.read_text())["process"]["pid"], signal.SIGKILL)
+    cluster.wait_until_idle()
+    user.sweepkit(*ask)  # what the killed ones had begun, and the decision
+    cluster.wait_until_idle()
+
+    ends = {(row["variant"], row["seed"]): row for row in user.table("small")}
+    assert {row["failure_class"] for key, row in ends.items() if key[0] == "idea=broken"} == {"crash"}
+    assert {row["state"] for key, row in ends.items() if key[0] != "idea=broken"} == {"complete"}
+    for seed in (1, 2):
+        reference, words_alone, worse = (
+            ends[name, seed]["val_bpb"] for name in ("reference", "idea=words", "idea=worse")
+        )
+        assert words_alone == reference != worse
+    assert max(user.attempts().values()) > 1 and len(ends) == 8
+    promotion = json.loads((user.results / "small" / "promotion.json").read_text())
+    outcomes = {final["variant"]: final["outcome"] for final in promotion["finals"]}
+    assert promotion["finished"] and outcomes["idea=words"] == "rejected", "nothing differs"
+    assert outcomes["idea=broken"] != "adopted"

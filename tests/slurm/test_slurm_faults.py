@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from slurm_cluster import LAUNCHER, Cluster, User
+from slurm_cluster import LAUNCHER, Cluster, User, fake_sbatch
 
 from tiny_sweep import write_sweep
 
@@ -149,18 +149,6 @@ def test_cancel_empties_the_queue_and_keeps_checkpoints(cluster: Cluster, user: 
     cluster.wait_until_idle()
     assert set(user.states(name).values()) == {"cancelled"}
     assert list(user.results.glob("runs/*/checkpoints/*"))
-
-
-def fake_sbatch(folder: Path, script: str) -> dict[str, str]:
-    """An sbatch before the real one on PATH, that does something the first time it is called."""
-    path = folder / "bin" / "sbatch"
-    path.parent.mkdir()
-    path.write_text(
-        f"#!/bin/bash\nPATH=${{PATH#*:}}\nif mkdir {folder}/called 2>/dev/null; then\n{script}\n"
-        'else exec sbatch "$@"; fi\n'
-    )
-    path.chmod(0o755)
-    return {"PATH": f"{path.parent}:{os.environ['PATH']}:/usr/sbin"}
 
 
 def test_killed_between_two_sbatch_calls_nothing_is_submitted_twice_or_forgotten(

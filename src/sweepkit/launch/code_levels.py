@@ -26,8 +26,9 @@ from sweepkit.config import commits
 from sweepkit.config.schema import RunConfig
 from sweepkit.errors import FrozenPlanError, SweepkitError, invalid
 from sweepkit.launch import command_code, probe
+from sweepkit.launch.named import is_fixed
 from sweepkit.plan.run_plan import RunPlan
-from sweepkit.sweep import frozen, frozen_head, set_fields, tuning
+from sweepkit.sweep import frozen_head, set_fields, tuning
 from sweepkit.sweep.file import SweepFile
 
 #: Name of the sweep that one run is taken for; no folder can have it.
@@ -49,7 +50,7 @@ def resolved(sweep: SweepFile, results_dir: Path) -> SweepFile:
     stored = frozen_head.found(results_dir / name)
     if not written and not (stored and stored.code):
         return sweep
-    if stored and not frozen.is_untouched(results_dir, name):
+    if stored and is_fixed(results_dir, name):
         known = {level.text: level.tree for level in (stored.code.levels if stored.code else ())}
         if stored.code is None or (new := [text for text in written.values() if text not in known]):
             text = next(iter(new if stored.code else written.values()))

@@ -16,8 +16,9 @@ from sweepkit.code.making import WORKTREE
 from sweepkit.code.planner import Trees
 from sweepkit.errors import FrozenPlanError, Notice, invalid
 from sweepkit.launch import command_imports
+from sweepkit.launch.named import is_fixed
 from sweepkit.plan.command_plan import CODE
-from sweepkit.sweep import frozen, frozen_head, set_fields
+from sweepkit.sweep import frozen_head, set_fields
 from sweepkit.sweep.file import SweepFile
 
 
@@ -30,7 +31,7 @@ def resolved(sweep: SweepFile, results_dir: Path) -> SweepFile:
     """
     written, trees = _written(sweep), tree.root(results_dir)
     stored = frozen_head.found(results_dir / sweep.name)
-    if stored and stored.code and not frozen.is_untouched(results_dir, sweep.name):
+    if stored and stored.code and is_fixed(results_dir, sweep.name):
         known = {level.text for level in stored.code.levels}
         if new := [text for text in written.values() if text not in known]:
             raise FrozenPlanError(

@@ -20,6 +20,11 @@ def is_asked(results_dir: Path, sweep: str) -> bool:
     return any(item.title.split()[:1] == [sweep] for item in submissions.read_all(results_dir))
 
 
+def is_fixed(results_dir: Path, sweep: str) -> bool:
+    """Whether a frozen sweep stands as it is: something of it has begun, or somebody was asked for it."""
+    return not frozen.is_untouched(results_dir, sweep) or is_asked(results_dir, sweep)
+
+
 def plans(results_dir: Path, name: str) -> list[Plan]:
     """Each run once, as it was planned.
 

@@ -17,11 +17,11 @@ from typing import IO
 import pandas as pd
 
 from sweepkit import fsio, sealed
-from sweepkit.config import typed
+from sweepkit.config import override, typed
 from sweepkit.errors import DamagedError, invalid
 from sweepkit.results import columns, export
 from sweepkit.results.columns import Column, Direction
-from sweepkit.sweep import published_seal
+from sweepkit.sweep import command_keys, published_seal
 
 FILE = published_seal.IMPORTED
 SCHEMA_VERSION = 1
@@ -81,13 +81,14 @@ class Imported:
     def settings(self, overrides: Sequence[str] = ()) -> list[str]:
         """The settings of the rule that verdicts on these runs go by, as overrides: the later ones win."""
         given = [*self.decision, *overrides]
-        named = [item.partition("=")[2] for item in given if item.startswith("decision.metric=")]
-        metric = named[-1] if named else next(iter(self.metrics), "val_bpb")
-        found = [f"decision.metric={metric}"]
+        named = [override.parse(item).value for item in given if item.startswith("decision.metric=")]
+        metric = str(named[-1]) if named else next(iter(self.metrics), "val_bpb")
+        found = [f"decision.metric={command_keys.quoted('decision.metric', metric)}"]
         column = next((item for item in self.own if item.name == metric), None)
         if column is not None and column.direction != Direction.none.value:
             found += [f"decision.direction={column.direction}"]
-            found += [f"decision.unit={column.unit}"] if column.unit else []
+            unit = command_keys.quoted("decision.unit", column.unit)
+            found += [f"decision.unit={unit}"] if column.unit else []
         # what was said for another metric is not in this one's unit
         own = self.decision if not named or metric == next(iter(self.metrics), None) else []
         return [*found, *own, *overrides]

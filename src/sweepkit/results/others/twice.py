@@ -21,7 +21,7 @@ def once(frame: pd.DataFrame, source: Source, how: Mapping, notes: list[str]) ->
     """Every run once.
 
     Rows are one run that agree in all cells, or in name, seed and all that was measured. Where a row tells a
-    name and a short number alone, two runs may have ended alike: that is said.
+    name and a short number alone, and no seed, two runs may have ended alike: that is said.
     """
     named = [name for name in ("variant", "depth", "num_steps", "seed") if name in frame]
     measured = [name for name in (*how.compared, *_MEASURED) if name in frame]
@@ -29,7 +29,8 @@ def once(frame: pd.DataFrame, source: Source, how: Mapping, notes: list[str]) ->
     is_alike = whole.duplicated() & whole.drop(columns=named).notna().any(axis=1)
     is_copy = is_alike.copy()
     if set(whole) <= {*named, *how.compared, *how.variant}:
-        is_copy &= frame[measured].map(_is_long).any(axis=1)
+        is_seeded = frame["seed"].notna() if "seed" in frame else False
+        is_copy &= frame[measured].map(_is_long).any(axis=1) | is_seeded
     if "variant" in frame and len(measured) > 1:
         has_all = frame[measured].notna().all(axis=1)
         is_copy |= has_all & frame.duplicated([*named, *measured])
