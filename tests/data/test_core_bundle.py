@@ -51,7 +51,7 @@ def zipped(folder: Path, path: Path, inside: str = "eval_bundle/") -> Path:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("__MACOSX/eval_bundle/core.yaml", "no bundle")
         for file in sorted(folder.rglob("*.*")):
-            archive.write(file, f"{inside}{file.relative_to(folder)}")
+            archive.writestr(f"{inside}{file.relative_to(folder)}", file.read_bytes())  # keeps a ./ in front
     return path
 
 
@@ -65,6 +65,7 @@ def test_a_zip_its_folder_and_the_folder_above_are_one_bundle(bundle: Path, tmp_
         bundle.parent,
         zipped(bundle, tmp_path / "a.zip"),
         zipped(bundle, tmp_path / "b.zip", ""),
+        zipped(bundle, tmp_path / "c.zip", "./"),
     ]
     digests = {core_bundle.digest(config(place)) for place in (*places, "embedded")}
     assert len(digests) == 1
@@ -182,7 +183,7 @@ def test_what_its_maker_got_wrong_is_said(words: str, bundle: Path) -> None:
 def test_what_other_makers_do_otherwise_is_read(bundle: Path, tmp_path: Path) -> None:
     """Line ends and marks of Windows, folders within folders, names with a slash: items stay the same."""
     want = core_items.load(config(bundle))
-    edited(label="a/b", dataset_uri="sub/deep/beginnings.jsonl")(bundle)
+    edited(label="a/b", dataset_uri="./sub//deep/beginnings.jsonl")(bundle)
     items = bundle / "eval_data" / "sub" / "deep" / "beginnings.jsonl"
     items.parent.mkdir(parents=True)
     (bundle / "eval_data" / "beginnings.jsonl").rename(items)
@@ -228,6 +229,13 @@ def test_a_damaged_zip_and_what_is_no_bundle(bundle: Path, tmp_path: Path) -> No
     path.write_bytes(content)
     with pytest.raises(SweepkitError, match="of the evaluation bundle"):
         core_items.load(config(path))
+    for name in ("core.yaml", "eval_meta_data.csv"):
+        whole = zipped(bundle, tmp_path / "a.zip").read_bytes()
+        with zipfile.ZipFile(path) as archive:
+            begin = archive.getinfo(f"eval_bundle/{name}").header_offset + 30 + len(f"eval_bundle/{name}")
+        path.write_bytes(whole[:begin] + b"\xff" + whole[begin + 1 :])
+        with pytest.raises(SweepkitError, match=rf"{name} cannot be read"):
+            core_items.load(config(path))
     path.write_bytes(bytes(content)[: len(content) // 2])
     with pytest.raises(SweepkitError, match="no whole zip"):
         core_items.load(config(path))

@@ -101,8 +101,9 @@ class Bundle:
 
     def tasks(self) -> list[Task]:
         """All of its tasks, in its order. Raises DataError: one is incomplete, or its description is."""
+        content = self.read(TASKS_FILE, "the bundle")
         try:
-            listed = yaml.safe_load(self.read(TASKS_FILE, "the bundle").decode("utf-8-sig"))["icl_tasks"]
+            listed = yaml.safe_load(content.decode("utf-8-sig"))["icl_tasks"]
             entries = [dict(entry) for entry in listed]
         except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
             why = f"{TASKS_FILE} has no list icl_tasks ({type(error).__name__})"
@@ -146,7 +147,7 @@ class Bundle:
             raise refused(self, label, f"{CHANCE_FILE} has no number for it") from None
         if not 0 <= baseline < 100:
             raise refused(self, label, f"its random baseline is {baseline:g} percent")
-        return Task(label, f"{ITEMS_FOLDER}/{uri}", TaskKind[str(kind)], shots, delimiter, baseline)
+        return Task(label, f"{ITEMS_FOLDER}/{PurePosixPath(str(uri))}", TaskKind[str(kind)], shots, delimiter, baseline)
 
 
 def refused(bundle: Bundle, task: str, why: str) -> DataError:
@@ -207,14 +208,16 @@ def opened(core: CoreConfig) -> Bundle:
 def _in_zip(path: Path) -> Bundle:
     try:
         with zipfile.ZipFile(path) as archive:
-            names = [PurePosixPath(name) for name in archive.namelist()]
+            names = archive.namelist()
     except _BROKEN as error:
         raise refused(Bundle(path), "the bundle", f"it is no whole zip ({error})") from error
-    found = [name for name in names if name.name == TASKS_FILE and name.parts[0] != "__MACOSX"]
+    paths = {name: PurePosixPath(name) for name in names}  # a name may begin with ./, which paths drop
+    found = [
+        name for name, inside in paths.items() if inside.name == TASKS_FILE and inside.parts[0] != "__MACOSX"
+    ]
     if not found:
         raise refused(Bundle(path), "the bundle", f"{TASKS_FILE} is missing")
-    parent = min(found, key=lambda name: len(name.parts)).parent
-    return Bundle(path, "" if parent == PurePosixPath() else f"{parent}/")
+    return Bundle(path, min(found, key=lambda name: len(paths[name].parts)).removesuffix(TASKS_FILE))
 
 
 def download_path(core: CoreConfig) -> Path:
