@@ -14,7 +14,8 @@ from sweepkit.cli.main import main
 from sweepkit.config.schema import RungConfig
 from sweepkit.promotion import ladder
 from sweepkit.promotion.verdict_record import Outcome
-from sweepkit.report import committed, content, findings, gains, html
+from sweepkit.report import committed, content, findings, gains, html, sheets_gains
+from sweepkit.report.sheet import Mark
 from sweepkit.results import document_losses, store
 from sweepkit.results.record import RunDir, RunRecord, RunState
 from sweepkit.sweep import expand, frozen
@@ -163,3 +164,18 @@ def test_nothing_leans_where_nothing_is_claimed(gathered: content.Content) -> No
         (Outcome.unselected, -0.02),
     ):
         assert not said(outcome, low)
+
+
+def test_an_effect_that_seeds_do_not_tell_from_none_is_not_marked(gathered: content.Content) -> None:
+    """Whatever one document does to it; one without an interval over seeds may be."""
+    table = gains.documents(gathered)
+    is_one = (table["rung"] == "d2") & (table["variant"] == "lr=one")
+    for low, high, is_marked in (
+        (-0.03, 0.01, False),
+        (-0.03, -0.01, True),
+        (0.01, 0.03, True),
+        (None, None, True),
+    ):
+        table.loc[is_one, ["seeds_low", "seeds_high"]] = low, high
+        shown = sheets_gains.documents(table[is_one]).rows[0][-1]
+        assert isinstance(shown, Mark) and (shown.tone == "reject") is is_marked

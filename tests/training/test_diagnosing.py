@@ -19,6 +19,7 @@ from training_runs import MANY_PARTS, folder, losses, run, tiny
 import sample
 from sweepkit.analysis import diagnosis
 from sweepkit.analysis.diagnosis import Diagnosis
+from sweepkit.analysis.diagnosis_case import Case
 from sweepkit.analysis.diagnosis_limits import LIMITS
 from sweepkit.cli.main import main
 from sweepkit.model import init
@@ -156,6 +157,20 @@ def test_a_fault_is_named(
     named = {item.symptom: f"{item.said}; {item.cause}" for item in found.findings}
     assert symptom in named, named
     assert any(re.search(words, f"{item.said}; {item.cause}") for item in found.findings), named
+
+
+def test_only_rates_above_their_default_are_suspects() -> None:
+    """Of the same rule: AdamW's and Lion's matrix rates are no part of Muon's."""
+
+    def suspects(*overrides: str) -> list[str]:
+        return Case(tiny(*overrides), None, [], []).far_rates()
+
+    assert suspects() == [], "mini's smear rate is a tenth of the default"
+    assert suspects("optimizer.matrix.lr=0.2") == ["optimizer.matrix.lr=0.2, 10× the default"]
+    assert suspects("optimizer=adamw") == ["optimizer.matrix.lr=0.001"]
+    assert suspects("optimizer=lion", "optimizer.resid.lr=0.5")[1:] == [
+        "optimizer.resid.lr=0.5, 100× the default"
+    ]
 
 
 def test_a_command_says_it_in_words_and_as_json(

@@ -85,14 +85,21 @@ class Case:
 
     def rate(self, role: str) -> str:
         """A group's learning rate, as one would set it; and beside the default, if it is far from that."""
-        lr, usual = (getattr(config.optimizer, role).lr for config in (self.plan.config, RunConfig()))
-        times = lr / usual
-        far = f", {times:.3g}× the default" if times > _FAR or times < 1 / _FAR else ""
-        return f"optimizer.{role}.lr={lr:g}{far}"
+        times = self._times_default(role)
+        far = f", {times:.3g}× the default" if times is not None and not 1 / _FAR <= times <= _FAR else ""
+        return f"optimizer.{role}.lr={getattr(self.plan.config.optimizer, role).lr:g}{far}"
 
     def far_rates(self) -> list[str]:
-        """Learning rates far above the default."""
-        return [said for role in self.plan.learning_rates if "×" in (said := self.rate(role))]
+        """Learning rates far above the default, and one that has none to be held against."""
+        times = {role: self._times_default(role) for role in self.plan.learning_rates}
+        return [self.rate(role) for role, it in times.items() if it is None or it > _FAR]
+
+    def _times_default(self, role: str) -> float | None:
+        """A learning rate over its default; None of matrices under another rule, whose rates are others."""
+        own, usual = self.plan.config.optimizer, RunConfig().optimizer
+        if role == "matrix" and own.matrix.kind is not usual.matrix.kind:
+            return None
+        return float(getattr(own, role).lr / getattr(usual, role).lr)
 
     def ratio(self, row: Diagnosed, role: str, what: str) -> float | None:
         """A ratio to the weights of a group, log10; ``what``: grad or update."""

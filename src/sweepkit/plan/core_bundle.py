@@ -147,7 +147,14 @@ class Bundle:
             raise refused(self, label, f"{CHANCE_FILE} has no number for it") from None
         if not 0 <= baseline < 100:
             raise refused(self, label, f"its random baseline is {baseline:g} percent")
-        return Task(label, f"{ITEMS_FOLDER}/{PurePosixPath(str(uri))}", TaskKind[str(kind)], shots, delimiter, baseline)
+        return Task(
+            label,
+            f"{ITEMS_FOLDER}/{PurePosixPath(str(uri))}",
+            TaskKind[str(kind)],
+            shots,
+            delimiter,
+            baseline,
+        )
 
 
 def refused(bundle: Bundle, task: str, why: str) -> DataError:

@@ -22,14 +22,14 @@ def documents(frame: pd.DataFrame) -> Sheet:
         ">n",
         ">docs",
         ">effect",
-        ">over seeds",
-        ">over text",
-        ">over both",
+        "over seeds",
+        "over text",
+        "over both",
         "rests on",
     )
     sheet = Sheet(heads, optional=("n", "docs"))
     previous: Any = None
-    for row in records(frame):
+    for row, found in zip(records(frame), frame.itertuples(), strict=True):
         if numbers.is_missing(row["effect"]):
             sheet.notes.append(f"{row['rung']}, {row['variant']}: {row['note']}")
             continue
@@ -40,7 +40,7 @@ def documents(frame: pd.DataFrame) -> Sheet:
             numbers.count(row["documents"]),
             numbers.change(row["effect"]),
             *(_interval(row, start) for start in ("seeds_", "text_", "")),
-            _rests_on(row),
+            _rests_on(row, gains.rests_on_few(found)),
             new_group=row["rung"] != previous,
         )
         previous = row["rung"]
@@ -52,8 +52,8 @@ def documents(frame: pd.DataFrame) -> Sheet:
         sheet.notes.append(
             f"in bits per byte, intervals at {100 * frame['confidence'].iloc[0]:.4g}%; over seeds: what "
             "training again would change; over text: what other documents would; rests on: the fewest "
-            "documents, of the most influential, without which half of the effect is gone, red where that is "
-            "1 in 100 or one"
+            "documents, of the most influential, without which half of the effect is gone, and their share "
+            "of the text; red where that is 1 document in 100, or one, and seeds tell the effect from none"
         )
     return sheet
 
@@ -65,13 +65,11 @@ def _interval(row: dict[str, Any], start: str) -> str:
     return f"{numbers.change(low)} to {numbers.change(high)}"
 
 
-def _rests_on(row: dict[str, Any]) -> Mark:
+def _rests_on(row: dict[str, Any], is_few: bool) -> Mark:
     if numbers.is_missing(row["fewest"]):
         return Mark(numbers.MISSING)
-    said = (
-        f"{counted(int(row['fewest']), 'document')}, {numbers.percent(row['fewest_bytes_frac'])} of the text"
-    )
-    return Mark(said, "reject" if row["is_few"] in (True, "True") else "")
+    said = f"{counted(int(row['fewest']), 'document')}, {numbers.percent(row['fewest_bytes_frac'])}"
+    return Mark(said, "reject" if is_few else "")
 
 
 def breakdown(frame: pd.DataFrame) -> Sheet:
