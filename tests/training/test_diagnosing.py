@@ -24,6 +24,8 @@ from sweepkit.analysis.diagnosis_limits import LIMITS
 from sweepkit.cli.main import main
 from sweepkit.model import init
 from sweepkit.optim.adamw import AdamWGroup
+from sweepkit.optim.lion import LionGroup
+from sweepkit.optim.muon_stack import MuonStack
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.results import diagnosed
 from sweepkit.results.diagnosed import FIRST_EDGE, Histogram
@@ -110,6 +112,11 @@ def embedding_frozen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(AdamWGroup, "step", lambda self: None if "wte.weight" in self.names else step(self))
 
 
+def matrices_frozen(monkeypatch: pytest.MonkeyPatch) -> None:
+    for rule in (MuonStack, LionGroup):
+        monkeypatch.setattr(rule, "step", lambda self: None)
+
+
 def nan_at_7(monkeypatch: pytest.MonkeyPatch) -> None:
     backward, calls = Engine.backward, iter(range(1_000))
 
@@ -127,6 +134,27 @@ def nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 FAULTS: list[Any] = [
     (nothing, ("optimizer.matrix.lr=0.6",), "update_too_large", "matrix.*optimizer.matrix.lr=0.6"),
     (nothing, ("optimizer.embedding.lr=9",), "update_too_large", "embedding.*optimizer.embedding.lr=9"),
+    (nothing, ("optimizer.resid.lr=0.15",), "update_too_large", "resid.*optimizer.resid.lr=0.15, 30×"),
+    (
+        nothing,
+        ("optimizer.x0.lr=30",),
+        "weights_run_away",
+        "x0_lambdas has grown to .* stream.*optimizer.x0.lr=30",
+    ),
+    (
+        nothing,
+        ("optimizer.value_embedding.lr=4.5",),
+        "weights_run_away",
+        r"value_embeds.*× the embedding.*lr=4.5",
+    ),
+    (
+        nothing,
+        ("model.bigram.table_ratio=2", "optimizer.bigram.lr=9"),
+        "weights_run_away",
+        r"bigram.*× the embedding.*lr=9",
+    ),
+    (matrices_frozen, (), "frozen", "^group matrix has gradients and does not move"),
+    (matrices_frozen, ("optimizer=lion",), "frozen", "^group matrix has gradients and does not move"),
     (nothing, ("optimizer.unembedding.lr=0.96",), "diverged", "unembedding.lr=0.96, 120× the default"),
     (nothing, ("optimizer.matrix.lr=1e-7",), "update_too_small", "matrix.*too low.*1e-07"),
     (nothing, ("model.logit_softcap=0.01",), "softcap_pinned", "pinned at the softcap.*low cap"),
@@ -157,6 +185,7 @@ def test_a_fault_is_named(
     named = {item.symptom: f"{item.said}; {item.cause}" for item in found.findings}
     assert symptom in named, named
     assert any(re.search(words, f"{item.said}; {item.cause}") for item in found.findings), named
+    assert fault is not matrices_frozen or not any("blocks" in item.where for item in found.findings)
 
 
 def test_only_rates_above_their_default_are_suspects() -> None:

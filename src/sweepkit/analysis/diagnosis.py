@@ -20,7 +20,7 @@ from sweepkit.results.record import RunDir
 #: In the order in which findings are told.
 CHECKS: tuple[Callable[[Case], Iterator[Finding]], ...] = (
     *(signals.ended, signals.gradients, weights.initial, weights.still),
-    *(weights.rates, weights.growth, signals.activations, signals.losses),
+    *(weights.rates, weights.growth, weights.sizes, signals.activations, signals.losses),
 )
 
 

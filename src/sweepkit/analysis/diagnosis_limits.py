@@ -37,9 +37,14 @@ LIMITS: dict[str, Limit] = {
     "update_high_embedding": Limit(
         -0.15, "update:data of the embedding, log10", f"{_MINI}: -1.0; -0.3 at step 16"
     ),
+    "update_high_resid": Limit(-1.6, "update:data of the λ of the stream, log10", f"{_MINI}: -2.6; -1.4"),
     "update_low": Limit(-5.0, "median update:data of a table or matrix, log10", f"{_MINI}: -1.3 to -1.6"),
     "growth_matrix": Limit(8.0, "matrices over what they were drawn as", f"{_MINI}: 1.5; 42"),
     "growth_embedding": Limit(30.0, "the embedding over what it was drawn as", f"{_MINI}: 3.2; 48"),
+    "size_table": Limit(3.5, "a value or bigram table over the embedding", f"{_MINI}: 0.6 and 1; 4.8 and 19"),
+    "size_x0": Limit(
+        10.0, "λ of the embedding in the stream (x0), whose own are near 1", f"{_MINI}: 0.8; 58"
+    ),
     "mlp_dead": Limit(0.25, "hidden units that are 0 for every token of the sample", f"{_MINI}: 0"),
     "softcap_pinned": Limit(0.05, "logits at the softcap (|tanh| > 0.97)", f"{_MINI}: 0"),
     "softcap_top_pinned": Limit(0.5, "tokens whose largest logit is at the softcap", f"{_MINI}: 0"),

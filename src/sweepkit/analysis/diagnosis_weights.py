@@ -66,10 +66,13 @@ def still(case: Case) -> Iterator[Finding]:
         members = case.members(role)
         if rate == 0 or len(rows) < _LOOKS or is_ramped or not members:
             continue
-        for symptom, attribute in (("no_gradient", "grad"), ("frozen", "update")):
-            found = [n for n in members if all(getattr(row.parameters[n], attribute) == 0 for row in rows)]
-            if symptom == "frozen":
-                found = [n for n in found if any(row.parameters[n].grad for row in rows)]
+        silent = [name for name in members if all(row.parameters[name].grad == 0 for row in rows)]
+        frozen = [name for name in members if all(row.parameters[name].update == 0 for row in rows)]
+        if len(frozen) == len(members) > len(silent):
+            silent = []  # what stands before zeros that are frozen gets no gradient
+        else:
+            frozen = [name for name in frozen if any(row.parameters[name].grad for row in rows)]
+        for symptom, found in (("no_gradient", silent), ("frozen", frozen)):
             places = [f"group {role}"] if len(found) == len(members) else found
             for place in places:
                 yield _is_still(symptom, place, rows, rate, rule.name == ADAMW.name)
@@ -90,9 +93,10 @@ def _is_still(symptom: str, place: str, rows: list[Diagnosed], rate: float, is_a
 def rates(case: Case) -> Iterator[Finding]:
     """Learning rates, by what steps do to the weights."""
     line = LIMITS["update_data_log10"].value
-    for role in ("matrix", "embedding"):
+    for role in ("matrix", "embedding", "resid"):
         limit = LIMITS[f"update_high_{role}"].value
-        drawn = [name for name, weight in case.members(role).items() if _is_drawn(weight)]
+        members = case.members(role).items()
+        drawn = [name for name, weight in members if role == "resid" or _is_drawn(weight)]
         found = [
             (ratio, row.step, name)
             for row in case.rows
@@ -138,6 +142,29 @@ def growth(case: Case) -> Iterator[Finding]:
             name = max(grown, key=lambda name: grown[name])
             said = f"{name} has grown to {most:.0f}× what it began as"
             cause = f"its learning rate is too high ({case.rate(role)}), or its weight decay too low"
+            yield Finding("weights_run_away", name, last.step, most, limit, said, cause)
+
+
+def sizes(case: Case) -> Iterator[Finding]:
+    """Tables that have outgrown the embedding, and λ of it that have outgrown those of the stream."""
+    if not case.rows:
+        return
+    last = case.rows[-1]
+    size = {name: moved.weight for name, moved in last.parameters.items() if moved.weight}
+    embedding = max((size.get(name, 0.0) for name in case.members("embedding")), default=0.0)
+    for role, limit_name, beside in (
+        ("value_embedding", "size_table", embedding),
+        ("bigram", "size_table", embedding),
+        ("x0", "size_x0", 1.0),
+    ):
+        names = [
+            name for name, weight in case.members(role).items() if role == "x0" or weight.use == "lookup"
+        ]
+        found = [(size[name] / beside, name) for name in names if name in size and beside]
+        if found and max(found)[0] > (limit := LIMITS[limit_name].value):
+            most, name = max(found)
+            said = f"{name} has grown to {most:.3g}× {'λ of the stream' if role == 'x0' else 'the embedding'}"
+            cause = f"its learning rate is too high ({case.rate(role)})"
             yield Finding("weights_run_away", name, last.step, most, limit, said, cause)
 
 

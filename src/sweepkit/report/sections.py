@@ -197,7 +197,7 @@ def effects(content: Content) -> list[Block]:
     intro = (
         "Difference to the reference, paired where runs saw the same data in the same order, with its "
         f"{100 * content.transfer[0].confidence:.4g}% interval; the grey band is the smallest effect that "
-        "counts. Green was promoted or adopted, orange inconclusive, red rejected."
+        "counts. Green was promoted or adopted, orange inconclusive, red rejected, blue not judged."
     )
     return [Block("soft", intro), *parts]
 
