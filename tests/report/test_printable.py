@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
+import made_up_runs as made_up
 import pytest
 
+from sweepkit.cli import freezing
 from sweepkit.printable import printable
-from sweepkit.report import drawing, terminal
+from sweepkit.report import committed, content, drawing, terminal
 from sweepkit.report.sheet import Mark, Sheet
 
 COMMANDS = ("\x1b[2J", "\x1b]0;title\x07", "\x9b1m", "\x08\x08", "\r", "\x7f", "\x00")
@@ -28,3 +33,20 @@ def test_no_name_is_read_from_its_end() -> None:
     """What turns the direction of a line round, or breaks it, is spelled out; letters of any script stay."""
     assert printable("a\u202eb\u2066c\u2028d") == r"a\u202eb\u2066c\u2028d"
     assert printable("שלום مرحبا 漢字 é") == "שלום مرحبا 漢字 é"
+
+
+def test_a_question_is_shown_as_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    frozen = made_up.freeze_demo(tmp_path, depths=(2,), seeds=1)
+    freezing.introduce(replace(frozen, question="Is it \x1b[31mred\x1b[0m?"))
+    assert r"Is it \x1b[31mred\x1b[0m?" in capsys.readouterr().out
+
+
+def test_a_published_page_has_no_escape(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    frozen = made_up.sweep(tmp_path, depths=(2,))
+    made_up.promote(frozen)
+    gathered = content.gather("demo", tmp_path)
+    assert gathered.frozen
+    gathered.frozen = replace(gathered.frozen, question="Is it \x1b[31mred\x1b[0m?")
+    monkeypatch.setattr(committed, "gather", lambda name, results: gathered)
+    page = (committed.publish("demo", tmp_path, tmp_path / "published") / "README.md").read_text()
+    assert r"Is it \x1b[31mred" in page and "\x1b" not in page

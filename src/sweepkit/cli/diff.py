@@ -12,6 +12,7 @@ from sweepkit.cli import command_line, running
 from sweepkit.code import levels
 from sweepkit.code.levels import Level
 from sweepkit.errors import SweepkitError, invalid
+from sweepkit.printable import printable
 from sweepkit.report import drawing, terminal
 from sweepkit.report.sheet import Mark, Sheet
 from sweepkit.results import variant_said
@@ -56,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
         where = levels.patch_path(sweep.sweep_dir, found[variant].tree)
         raise SweepkitError(f"{where} is missing, but must be what {variant} changes; restore it")
     if sys.stdout.isatty():
-        terminal.console().print(Syntax(text, "diff", background_color="default"))
+        terminal.console().print(Syntax(printable(text), "diff", background_color="default"))
     else:
         sys.stdout.write(text)
     return running.DONE

@@ -94,7 +94,7 @@ def _check_last_text(plan: Plan) -> None:
 def introduce(frozen: Frozen) -> None:
     """One line on what is asked, one on how much it is and where it is frozen."""
     if frozen.question:
-        print(frozen.question)
+        print(printable(frozen.question))
     where = f"{running.shown(frozen.sweep_dir)} ({frozen.sha256[:12]})"
     at_most = ", if every variant climbs" if len(frozen.rungs) > 1 else ""
     print(f"{frozen.name}: {describe(frozen.cells)}{at_most}; frozen in {where}")

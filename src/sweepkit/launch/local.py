@@ -26,6 +26,7 @@ from sweepkit.launch import cgroup, job, machine
 from sweepkit.launch.drivers import DriverDir
 from sweepkit.launch.ledger import Ledger, Run
 from sweepkit.launch.stopping import Stopping
+from sweepkit.printable import printable
 
 _TICK_S = 0.2
 _REFRESH_SHARE = 0.05  # at most this share of the driver's time goes into looking at folders
@@ -267,5 +268,5 @@ class Pool:
 
 
 def _last_lines(log: Path, num_lines: int) -> str:
-    lines = log.read_text(errors="replace").splitlines()[-num_lines:]
+    lines = printable(log.read_text(errors="replace")).splitlines()[-num_lines:]
     return "\n".join(f"    {line}" for line in lines) or "    (nothing)"

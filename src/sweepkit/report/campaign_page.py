@@ -11,6 +11,7 @@ import numpy as np
 from sweepkit import fsio
 from sweepkit.campaign.course import Course
 from sweepkit.campaign.walk import Step
+from sweepkit.printable import printable
 from sweepkit.report import campaign_sheets, markdown, plots
 from sweepkit.report.campaign_sheets import Closed
 
@@ -44,7 +45,7 @@ def write(course: Course, steps: Sequence[Step], folder: Path, command: str) -> 
         *_links(steps, folder),
     ]
     path = folder / "README.md"
-    fsio.write_text(path, "\n\n".join(part for part in parts if part) + "\n")
+    fsio.write_text(path, printable("\n\n".join(part for part in parts if part)) + "\n")
     return path
 
 

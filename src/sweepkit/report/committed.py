@@ -19,6 +19,7 @@ import pandas as pd
 from sweepkit import fsio
 from sweepkit.analysis import calibration_file
 from sweepkit.errors import invalid
+from sweepkit.printable import printable
 from sweepkit.promotion.verdict_record import Final, Promotion
 from sweepkit.report import findings, gains, markdown, plots, sheets, sheets_findings
 from sweepkit.report.content import Content, gather
@@ -91,7 +92,8 @@ def _fill(folder: Path, content: Content, promotion: Promotion, results_dir: Pat
     fsio.write_text(folder / "commands.txt", f"{commands}\n")
     fsio.write_text(folder / _FIGURE, _figure(content).replace("currentColor", "#333"))
     few = gains.leaning(by_document, content.verdicts)
-    fsio.write_text(folder / "README.md", _page(content, promotion, environment, commands, few, tasks))
+    page = _page(content, promotion, environment, commands, few, tasks)
+    fsio.write_text(folder / "README.md", printable(page))
 
 
 def environments(runs: pd.DataFrame) -> pd.DataFrame:
