@@ -180,6 +180,13 @@ def test_a_job_out_of_memory_speaks_only_of_the_runs_it_had_begun(commands: Comm
     assert "OUT_OF_MEMORY" in str(record.failure_message)
 
 
+@pytest.mark.parametrize("name", [r"a\nb", r"\xfcbung", r"a|b", r"a\nb|c|d|e|f", r"\xe2\x80\xa8x", ""])
+def test_other_jobs_may_have_any_name(name: str, commands: Commands) -> None:
+    others = f"5|N/A|{name}|RUNNING|None|n1"
+    commands.answer("squeue", f"printf '{others}\\n3|0|mine|PENDING|Resources|\\n{others}\\n'")
+    assert [task.job_id for task in cluster.queue(["mine"])] == ["3"]
+
+
 def test_what_a_user_has_squeue_leave_out_is_asked_for_all_the_same(
     commands: Commands, monkeypatch: pytest.MonkeyPatch
 ) -> None:

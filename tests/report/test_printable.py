@@ -9,6 +9,7 @@ import made_up_runs as made_up
 import pytest
 
 from sweepkit.cli import freezing
+from sweepkit.launch import display
 from sweepkit.printable import printable
 from sweepkit.report import committed, content, drawing, terminal
 from sweepkit.report.sheet import Mark, Sheet
@@ -33,6 +34,16 @@ def test_no_name_is_read_from_its_end() -> None:
     """What turns the direction of a line round, or breaks it, is spelled out; letters of any script stay."""
     assert printable("a\u202eb\u2066c\u2028d") == r"a\u202eb\u2066c\u2028d"
     assert printable("שלום مرحبا 漢字 é") == "שלום مرحبا 漢字 é"
+
+
+def test_how_a_run_ended_is_shown_as_text(capsys: pytest.CaptureFixture[str]) -> None:
+    """What a command said last stands in it."""
+    display.PlainDisplay("sweep").note("failed: \x1b[31mboom")
+    live = display.LiveDisplay("sweep")
+    live.note("failed: \x1b[2Jboom")
+    live.close()
+    said = capsys.readouterr().err
+    assert r"\x1b[31mboom" in said and r"\x1b[2Jboom" in said and "\x1b" not in said
 
 
 def test_a_question_is_shown_as_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 from sweepkit.launch.view import LiveRun, View, Viewer, outcome
+from sweepkit.printable import printable
 from sweepkit.results.duration import duration
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class PlainDisplay:
 
     def note(self, text: str) -> None:
         """Say something."""
-        print(f"{self._title}{text}", file=sys.stderr, flush=True)
+        print(printable(f"{self._title}{text}"), file=sys.stderr, flush=True)
 
     def close(self) -> None:
         """Nothing to tidy up."""
@@ -62,7 +63,7 @@ class LiveDisplay:
 
     def note(self, text: str) -> None:
         """Say something above the bars."""
-        self._console.print(text, highlight=False, markup=False)
+        self._console.print(printable(text), highlight=False, markup=False)
 
     def close(self) -> None:
         self._live.stop()

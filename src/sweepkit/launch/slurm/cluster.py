@@ -80,6 +80,8 @@ def queue(names: Collection[str] | None = None) -> list[QueuedTask]:
     # squeue has no limit on the length of a list of names, the command line has: filter here
     found = []
     for line in ask("squeue", "--me", "-h", "-r", "-o", _QUEUE_FORMAT).splitlines():
+        if line.count("|") < 5:  # the rest of a name with a line end in it, which no job of ours has
+            continue
         job_id, task, name, state, reason, nodes = line.split("|", 5)
         if names is None or name in names:
             found.append(
@@ -239,9 +241,10 @@ def _run(*command: str) -> str:
     environment = {name: value for name, value in os.environ.items() if not name.startswith(_FILTERS)}
     environment["SLURM_BITSTR_LEN"] = "0"  # long lists of array tasks are written out
     try:
-        done = subprocess.run(
-            command, env=environment, capture_output=True, text=True, check=False, timeout=_DEADLINE_S
-        )
+        done = subprocess.run(  # names of other jobs may be in any encoding
+            command, env=environment, capture_output=True, text=True, errors="replace", check=False,
+            timeout=_DEADLINE_S,
+        )  # fmt: skip
     except FileNotFoundError:
         check_available()
         raise ClusterError(
