@@ -280,6 +280,24 @@ def test_what_is_edited_in_mid_sweep_changes_nothing(repository: Write, tmp_path
     assert losses(name) == before
 
 
+def test_results_that_were_moved_go_on_in_their_own_copy(
+    repository: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = repository(seeds=[1, 2])
+    assert main(["sweep", name, "launcher=inline"]) == 0
+    before, moved = losses(name), tmp_path / "elsewhere"
+    (tmp_path / "results").rename(moved)
+    monkeypatch.setenv("SWEEPKIT_RESULTS_DIR", str(moved))
+    edit(RATE, "raise SystemExit('edited')")
+    for run_id in before:
+        shutil.rmtree(moved / "runs" / run_id)
+    assert main(["resume", name]) == 0
+    assert losses(name) == before
+    shutil.rmtree(moved / tree.TREES)
+    assert main(["resume", name]) == 2
+    assert "be a folder" in capsys.readouterr().err
+
+
 def test_what_is_live_is_said_and_what_leaves_the_copy_is_refused(
     repository: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -57,7 +57,9 @@ def test_a_published_page_has_no_escape(tmp_path: Path, monkeypatch: pytest.Monk
     made_up.promote(frozen)
     gathered = content.gather("demo", tmp_path)
     assert gathered.frozen
-    gathered.frozen = replace(gathered.frozen, question="Is it \x1b[31mred\x1b[0m?")
+    rule = replace(gathered.frozen.decision, unit="\x1b[31mbpb")
+    gathered.frozen = replace(gathered.frozen, question="Is it \x1b[31mred\x1b[0m?", decision=rule)
     monkeypatch.setattr(committed, "gather", lambda name, results: gathered)
-    page = (committed.publish("demo", tmp_path, tmp_path / "published") / "README.md").read_text()
-    assert r"Is it \x1b[31mred" in page and "\x1b" not in page
+    folder = committed.publish("demo", tmp_path, tmp_path / "published")
+    page, figure = ((folder / name).read_text() for name in ("README.md", "figure.svg"))
+    assert r"Is it \x1b[31mred" in page and "\x1b" not in page + figure

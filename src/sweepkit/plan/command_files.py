@@ -48,8 +48,6 @@ def code(folder: Path) -> str:
     Raises:
         ConfigError: there is no such folder.
     """
-    if not folder.is_dir():
-        raise errors.invalid("folder", str(folder), "be a folder", "name the one that the command starts in")
     return _digest(folder, sources(folder))
 
 
@@ -59,6 +57,9 @@ def sources(folder: Path) -> Iterator[Path]:
 
 
 def _frozen(folder: Path) -> Iterator[Path]:
+    if not folder.is_dir():
+        remedy = "name the one that the command starts in; sweepkit sweep NAME makes a frozen copy anew"
+        raise errors.invalid("folder", str(folder), "be a folder", remedy)
     return _own(folder, _walk(folder, lambda inner: inner.is_symlink() or _is_apart(inner)))
 
 

@@ -30,7 +30,7 @@ def write(course: Course, steps: Sequence[Step], folder: Path, command: str) -> 
     closed = campaign_sheets.closed(course, steps)
     if closed:
         svg = _against_the_first(closed, course.standings[course.campaign.order[0]].promotion.decision.metric)
-        fsio.write_text(folder / _FIGURE, svg.replace("currentColor", "#333"))
+        fsio.write_text(folder / _FIGURE, printable(svg.replace("currentColor", "#333")))
     campaign = course.campaign
     adopted = course.reference(campaign.order)
     waits = next((step.name for step in steps if step.is_open), None)

@@ -90,7 +90,7 @@ def _fill(folder: Path, content: Content, promotion: Promotion, results_dir: Pat
     line = ["sweepkit", "promote", sweep, *frozen_head.read(content.sweep_dir).overrides]
     commands = commands or shlex.join(line)
     fsio.write_text(folder / "commands.txt", f"{commands}\n")
-    fsio.write_text(folder / _FIGURE, _figure(content).replace("currentColor", "#333"))
+    fsio.write_text(folder / _FIGURE, printable(_figure(content).replace("currentColor", "#333")))
     few = gains.leaning(by_document, content.verdicts)
     page = _page(content, promotion, environment, commands, few, tasks)
     fsio.write_text(folder / "README.md", printable(page))

@@ -25,6 +25,7 @@ from sweepkit.config import typed
 from sweepkit.config.schema import RungConfig
 from sweepkit.errors import FrozenPlanError
 from sweepkit.plan import text
+from sweepkit.plan.command_plan import CommandPlan
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.sweep import (
     amendments,
@@ -312,7 +313,10 @@ def _frozen(sweep_dir: Path, head: Head, cells: list[Cell]) -> Frozen:
     return Frozen(
         name=head.sweep.name,
         sweep_dir=sweep_dir,
-        cells=[*cells, *(cell for amendment in added for cell in amendment.cells)],
+        cells=[
+            _at_home(cell, sweep_dir.parent / tree.TREES)
+            for cell in (*cells, *(cell for amendment in added for cell in amendment.cells))
+        ],
         decision=head.sweep.decision,
         rungs=head.rungs,
         sha256=head.sha256,
@@ -329,3 +333,15 @@ def _frozen(sweep_dir: Path, head: Head, cells: list[Cell]) -> Frozen:
         seen=head.seen,
         code=head.code,
     )
+
+
+def _at_home(cell: Cell, trees: Path) -> Cell:
+    """The cell with its command's program where that lies now: results may have been moved or copied."""
+    if not isinstance(cell.plan, CommandPlan):
+        return cell
+    program = cell.plan.program
+    folder = trees / Path(program.folder).name
+    if str(folder) == program.folder or not folder.is_dir():
+        return cell
+    here = dataclasses.replace(program, folder=str(folder))
+    return dataclasses.replace(cell, plan=dataclasses.replace(cell.plan, program=here))
