@@ -89,6 +89,10 @@ def test_a_plan_of_another_run_is_named_and_written_again(results: Path) -> None
     shutil.copy(theirs.plan_path, mine.plan_path)
     with pytest.raises(DamagedError, match=f"its run_id is {THEIRS.run_id}"):
         mine.read_plan()
+    with pytest.warns(UserWarning, match="plan.json cannot be read, so what was planned is missing"):
+        assert store.load(store.ALL, results).set_index("run_id")["depth"].isna().to_dict() == {
+            MINE.run_id: True, THEIRS.run_id: False,
+        }  # fmt: skip
     mine.write_plan(MINE)
     assert mine.read_plan().run_id == MINE.run_id
 

@@ -184,11 +184,13 @@ def _retries(run_dir: Path, record: RunRecord) -> Row:
 
 
 def read_plan(path: Path) -> Row | None:
-    """A plan file's row; None where it is missing or unreadable."""
+    """A plan file's row; None where it is missing. Why it cannot be read stands under ``UNREAD``."""
     try:
         return plan_row(RunDir(path.parent).read_plan())
-    except (FileNotFoundError, SweepkitError):
+    except FileNotFoundError:
         return None
+    except SweepkitError as error:
+        return {UNREAD: f"{path} cannot be read, so what was planned is missing ({error})"}
 
 
 def read_cells(path: Path) -> list[Row]:

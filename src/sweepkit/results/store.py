@@ -226,10 +226,14 @@ def _records(results: Path, run_ids: Mapping[str, str | None]) -> dict[str, Row]
     for run_id, found in read_cached(
         results / ".index" / "scores.jsonl", scores, flatten.read_scores
     ).items():
-        if why := found.pop(flatten.UNREAD, None):
-            warnings.warn(why, stacklevel=3)
+        _say_unread(found)
         records[run_id] = (records.get(run_id) or {}) | found
     return {run_id: record for run_id, record in records.items() if record}
+
+
+def _say_unread(found: Row | None) -> None:
+    if found and (why := found.pop(flatten.UNREAD, None)):
+        warnings.warn(why, stacklevel=4)
 
 
 def _feasible(row: Row, head: frozen_head.Head | None) -> Row:
@@ -255,6 +259,8 @@ def _all_rows(results: Path, evaluation: str | None) -> list[Row]:
     run_ids = sorted(fsio.folders(results / "runs"))
     sources = {run_id: RunDir.of(results, run_id).plan_path for run_id in run_ids}
     plans = read_cached(results / ".index" / "plans.jsonl", sources, flatten.read_plan)
+    for plan in plans.values():
+        _say_unread(plan)
     records = _records(results, dict.fromkeys(run_ids, evaluation))
     for run_id, entries in _prunings(results, run_ids).items():
         records[run_id] = records.get(run_id, {}) | {"pruned_by": ", ".join(entries)}
