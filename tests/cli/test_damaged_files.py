@@ -34,12 +34,17 @@ FILES = [
     "runs/RUN/metrics.jsonl", "runs/RUN/progress.json", "runs/RUN/scores.json", "runs/RUN/cancel",
     "runs/RUN/log.txt", "runs/RUN/pruned.json",
     "mine/frozen.json", "mine/plan.jsonl", "mine/verdicts.json", "mine/promotion.json", "mine/report.html",
+    "mine/forecast-2.json", "mine/first_judged.json",
     "calibration.json", ".slurm/id.json", ".slurm/jobs/old.json", ".index/records.jsonl",
     ".index/sweep-mine.jsonl", ".workers/old/claim.json", ".workers/old/list.json",
 ]  # fmt: skip
 COMMANDS = [
     ["status"], ["status", "mine", "--runs"], ["results", "mine", "--format", "csv"], ["report", "mine"],
     ["sweep", "mine"], ["promote", "mine"], ["resume", "mine"], ["cancel", "mine"],
+]  # fmt: skip
+#: Cases that once ended in silence or in a hang; they are always tried.
+ONCE_WRONG = [
+    ("mine/forecast-2.json", "byte", ["promote", "mine"]), ("runs/RUN/log.txt", "pipe", ["report", "mine"]),
 ]  # fmt: skip
 CASES = [(file, damage, command) for file in FILES for damage in DAMAGES for command in COMMANDS]
 LIMIT_S = 120
@@ -103,7 +108,7 @@ def test_a_damaged_file_is_made_again_or_named(
     launcher: FakeLauncher, kept: Path, undisturbed: Path, capsys: Captured, chunk: int
 ) -> None:
     answers = {}
-    for file, how, command in sample(CASES, 16)[chunk::4]:
+    for file, how, command in [*ONCE_WRONG, *sample(CASES, 16)][chunk::4]:
         run_id = sorted((kept / "runs").iterdir())[0].name
         path = undisturbed / file.replace("RUN", run_id)
         if str(command) not in answers:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -85,7 +86,9 @@ def climb(sweep: Frozen, how: running.How, overrides: Sequence[str], allow_mixed
         if result.rung in [rung.name for rung in sweep.rungs[:-1]]:
             climbing = ", ".join(result.survivors) or "no variant"
             console.print(f"{result.rung} is decided; to the next rung: {climbing}", style="bold")
-        foretold, _ = forecast.read(sweep.sweep_dir)
+        foretold, problems = forecast.read(sweep.sweep_dir)
+        for problem in problems:
+            warnings.warn(problem, stacklevel=2)
         came = forecast_scores.compared(foretold, [result], running.load(sweep, how.results_dir))
         for sentence in forecast_scores.said(came, result.rung):
             console.print(f"forecast: {sentence}", markup=False)
