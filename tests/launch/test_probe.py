@@ -62,6 +62,19 @@ def test_one_that_does_not_import_names_the_place(folder: Path) -> None:
         probe.check("an idea", folder, folder)
 
 
+def test_what_it_prints_while_it_is_imported_is_no_answer(folder: Path) -> None:
+    said = "import os; print('{\"a\": 1}'); os.write(1, bytes(range(128, 256))); print('no end', end='')\n"
+    path = folder / "sweepkit/plan/build.py"
+    path.write_text(path.read_text() + said)
+    asked = planner._Asked(folder)
+    try:
+        assert asked.compose(["experiment=mini", "model=d2"]).model.depth == 2
+        with pytest.raises(SweepkitError, match=r"nothing"):
+            asked.compose(["experiment=nothing"])
+    finally:
+        asked._end()
+
+
 def test_rows_that_are_made_in_another_way_are_no_pairs(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

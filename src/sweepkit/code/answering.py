@@ -27,7 +27,7 @@ def main() -> int:
     os.dup2(2, 1)
     warnings.simplefilter("ignore", errors.Notice)  # the user was told by the process that asks
     for line in sys.stdin:
-        out.write(json.dumps(answer(json.loads(line))) + "\n")
+        out.write(f"\n{json.dumps(answer(json.loads(line)))}\n")  # behind what was printed without an end
         out.flush()
     return 0
 

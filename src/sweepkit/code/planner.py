@@ -104,6 +104,14 @@ def _of(folder: Path) -> _Asked:
     return _Asked(folder)
 
 
+def _is_answer(line: str) -> bool:
+    """Whether it is none of what a tree prints while it is imported."""
+    with contextlib.suppress(ValueError):
+        found = json.loads(line)
+        return isinstance(found, dict) and not found.keys().isdisjoint(("answer", "error"))
+    return False
+
+
 class _Asked:
     """Asks a tree's own process."""
 
@@ -171,6 +179,7 @@ class _Asked:
             stdout=subprocess.PIPE,
             stderr=self._errors,
             text=True,
+            errors="replace",
         )
         threading.Thread(target=self._listen, args=(process,), daemon=True).start()
         atexit.register(self._end)
@@ -179,7 +188,8 @@ class _Asked:
     def _listen(self, process: subprocess.Popen[str]) -> None:
         assert process.stdout is not None
         for line in process.stdout:
-            self._lines.put(line)
+            if _is_answer(line):
+                self._lines.put(line)
         self._lines.put("")
 
     def _end(self) -> None:
