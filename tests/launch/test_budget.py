@@ -230,4 +230,4 @@ def test_a_plan_says_what_it_takes_here_once_that_was_measured(
     out = " ".join(capsys.readouterr().out.split())
     said = estimate(tmp_path, *words).without_disk
     assert (said in out) is is_known
-    assert ("here not measured here: sweepkit doctor measures it" in out) is not is_known
+    assert ("here no estimate: this machine was not timed (sweepkit doctor does)" in out) is not is_known

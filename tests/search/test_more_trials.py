@@ -148,3 +148,15 @@ def test_points_that_are_enqueued_from_outside_come_first(sampler: str, results:
     assert [line.counts for line in lines] == [True] * 6
     states = [item.state.name for item in outside.get_trials()]
     assert states.count("FAIL") >= 2 and states.count("COMPLETE") == 6 and "WAITING" not in states
+
+
+def test_what_is_missing_is_asked_for_in_a_way_that_brings_it(
+    results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A search that has had all its trials has nothing to resume."""
+    sweep = freeze(results, n_trials=3)
+    assert main.main(["results", "s", "--importances"]) == 2
+    assert capsys.readouterr().err.endswith("run: sweepkit resume s\n")
+    search(sweep)
+    assert main.main(["results", "s", "--importances"]) == 2
+    assert "(it has 3); run: sweepkit resume s --amend-to 5" in capsys.readouterr().err

@@ -68,7 +68,9 @@ def here(plans: Sequence[RunPlan], to_come: int = 0) -> str:
     if not to_do and not to_come:
         return "nothing: all of it has run"
     found = budget.of(to_do, runs, launcher, results_dir, to_come, is_measured=False)
-    return found.without_disk if found.hours is not None else "not measured here: sweepkit doctor measures it"
+    if found.hours is None:
+        return "no estimate: this machine was not timed (sweepkit doctor does)"
+    return found.without_disk
 
 
 def epochs_of(plans: Sequence[RunPlan]) -> str:

@@ -82,7 +82,7 @@ def of(results_dir: Path, name: str, number: int | None = None) -> BestPoint:
         if found.state is TrialState.complete and found.value is not None and ledger.trials[number].cells
     }
     if not values:
-        raise invalid("--best", name, "have a complete trial", f"run: sweepkit resume {name}")
+        raise invalid("--best", name, "have a complete trial", f"run: {ledger.for_more(1)}")
     if number is None:
         number = min(values, key=lambda key: values[key])
     if number not in values:

@@ -14,6 +14,7 @@ from sweepkit.analysis import comparable
 from sweepkit.errors import SweepkitError, invalid
 from sweepkit.results import store
 from sweepkit.results.record import RunState
+from sweepkit.search.trial_ledger import TrialLedger
 from sweepkit.sweep import frozen
 
 _LEAST = 5  # complete trials
@@ -46,7 +47,8 @@ def table(results_dir: Path, name: str) -> pd.DataFrame:
     every = known.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)) if known else []
     complete = [trial for trial in every if all(excess <= 0 for excess in trial.constraints.values())]
     if len(complete) < _LEAST:
-        remedy = f"run: sweepkit resume {name}"
+        more = TrialLedger(sweep, results_dir).for_more(_LEAST - len(complete))
+        remedy = f"run: {more}"
         contract = f"have at least {_LEAST} complete trials (it has {len(complete)})"
         raise invalid("--importances", name, contract, remedy)
     optuna.logging.set_verbosity(optuna.logging.WARNING)

@@ -170,6 +170,12 @@ class TrialLedger(Ledger):
                 return f"its runs were at work for {taken:.2f} hours (max_hours={spec.max_hours:g})"
         return None
 
+    def for_more(self, number: int) -> str:
+        """The command that leads to so many further trials: what is open first, else an amendment."""
+        command = f"sweepkit resume {self.sweep_dir.name}"
+        is_open = self.num_to_ask or self.open()
+        return command if is_open else f"{command} --amend-to {self.spec.n_trials + number}"
+
     def trial_of(self, cells: Sequence[Cell]) -> int | None:
         """The number of the trial that has these very runs, if there is one."""
         return self._number_of.get(tuple(cell.plan.run_id for cell in cells))
