@@ -63,6 +63,7 @@ WORDS = [
         ({"params": {"depth": 1, "lr": 0.1, "steps": 9, "seed": 1}}, "leave {seed} to sweepkit"),
         ({"command": ["no-such-program", *WORDS[2:]]}, "command is 'no-such-program'.*found here"),
         ({"inputs": ["data"]}, "inputs is 'data'.*a file or a folder"),
+        ({"inputs": ["/dev/zero"]}, "inputs is '/dev/zero'.*a file or a folder"),
         ({"folder": "nowhere"}, "folder is .*must be a folder"),
         ({"axes": {"lrr": [0.2]}}, "lrr=0.2.*set a parameter.*did you mean 'lr'"),
         ({"axes": {"lr": {"hot": ["lr=hot"]}}}, "lr=hot.*be a number"),

@@ -216,7 +216,7 @@ def check(program: Program) -> None:
 
 def _input(folder: Path, name: str) -> str:
     path = folder / name
-    if not path.exists():
+    if not (path.is_file() or path.is_dir()):  # a pipe would be waited for
         raise errors.invalid("inputs", name, f"be a file or a folder, seen from {folder}", "correct the path")
     return _digest(path, _own(folder, everything(path))) if path.is_dir() else _digest(path.parent, [path])
 
