@@ -51,6 +51,7 @@ def test_levels_and_rungs_of_text(write: Write, tmp_path: Path) -> None:
         ({"ladder": {"a": {"lr": math.inf}}, "axes": {"steps": [1]}}, r"ladder\.a\.lr is inf, but must be"),
         ({"ladder": {"a": {"width": 3}}}, "params has no width"),
         ({"axes": {"lr": [0.2, "0.2"]}}, "hold 0.2 only once"),
+        ({"command": ["python3", "trainer.py", "{depth}{lr}{steps}{seed}", "a\0b"]}, "hold no zero byte"),
     ],
 )  # fmt: skip
 def test_what_is_no_parameter_is_refused(more: dict[str, Any], said: str, write: Write) -> None:

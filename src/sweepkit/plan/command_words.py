@@ -73,10 +73,19 @@ def words(plan: CommandPlan, run_dir: Path) -> list[str]:
 def filled(
     command: Sequence[str], params: Mapping[str, Value], given: Mapping[str, str] | None = None
 ) -> list[str]:
-    """Words with the values of parameters in them; what is not given stays a placeholder."""
+    """Words with the values of parameters in them; what is not given stays a placeholder.
+
+    Raises:
+        ConfigError: one holds a zero byte.
+    """
     values = {name: f"{{{name}}}" for name in GIVEN}
     values |= {name: spelled(value) for name, value in params.items()} | dict(given or {})
-    return [word.format_map(values) for word in command]
+    found = [word.format_map(values) for word in command]
+    for word in found:
+        if "\0" in word:
+            contract = "hold no zero byte, with which no program can be started"
+            raise errors.invalid("command", word, contract, "leave it out of the command and its parameters")
+    return found
 
 
 def outside(program: Program) -> list[str]:
