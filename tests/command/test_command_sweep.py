@@ -123,6 +123,28 @@ def test_a_run_is_named_by_all_that_decides_its_result_and_nothing_else(write: W
     assert len({first.variant_id, *names}) == 1 + len(names)
 
 
+def test_whoever_has_seen_a_run_has_seen_it_by_an_edited_program_too(write: Write, tmp_path: Path) -> None:
+    """A comment or a flag gives runs other names and the same losses, so that its seeds tell nothing new."""
+    first = plan(write())
+    edits = [
+        {"command": [*first.program.command, "--log-every=10"]},
+        {"metric": {"name": "val_loss", "read": "stdout"}},
+    ]
+    same = [plan(write("other", **edit)) for edit in edits]
+    with (tmp_path / "trainer.py").open("a") as program:
+        program.write("# edited\n")
+    same.append(plan("rates"))
+    assert {item.training_id for item in same} == {first.training_id}
+    assert len({first.variant_id, *(item.variant_id for item in same)}) == 4
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "a.bin").write_bytes(b"1")
+    others = [
+        plan(write("other", inputs=["data"])),
+        plan(write("other", params={"depth": 1, "lr": 0.2, "steps": 9})),
+    ]
+    assert first.training_id not in {item.training_id for item in others}
+
+
 def test_a_seed_pairs_runs_only_where_it_means_one_data_order(write: Write) -> None:
     def keys(name: str) -> list[str]:
         return [cell.plan.pair_key for cell in cells(name) if cell.rung == "small" and cell.plan.seed == 1]

@@ -65,6 +65,8 @@ def test_an_amendment_that_decides_nothing_spends_nothing(
         ConfigError, match=r"3 fresh seeds of 1 variant decide nothing.*write --amend-to 8, or"
     ):
         check(6, [])
+    with pytest.raises(ConfigError, match=r"1 fresh seeds of 1 variant decide nothing.*write --amend-to 8"):
+        check(4, [])  # not 6, which would be refused next
     with pytest.raises(ConfigError, match=r"80% chance, and 3 fresh seeds.*α = 0.05.*write --amend-to"):
         check(6, [KNOWN], is_accepted=False)
     assert not list(frozen.sweep_dir.glob("amendment-*.json")), "no α is spent"

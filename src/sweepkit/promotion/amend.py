@@ -56,8 +56,8 @@ def amend(
             f"run sweepkit promote {frozen.name} first, without --amend-to",
         )
     wanted = _wanted(frozen, to_seeds, variants)
+    check(wanted)  # first, for it knows how many seeds it takes
     amendments.check_count(to_seeds, there)
-    check(wanted)
     amendment = amendments.propose(
         frozen.cells,
         frozen.amendments,

@@ -136,7 +136,7 @@ def _plan(
         seed=seed,
         pair_key=_pair_key(program, variant_id, seed, is_shared),
         compile_key=fsio.digest(list(program.command))[:_DIGITS],
-        training_id=fsio.digest(content | {"program": _content(program, how_read=False)})[:_DIGITS],
+        training_id=fsio.digest([params, program.inputs])[:_DIGITS],  # a comment makes another program
         depth=depth,
         params=dict(params),
         program=program,
@@ -144,16 +144,16 @@ def _plan(
     )
 
 
-def _content(program: Program, how_read: bool = True) -> dict[str, Any]:
+def _content(program: Program) -> dict[str, Any]:
     """All of a program that is in the identity of its runs: not where it lies, nor whether it can resume."""
     found = {
         "command": list(program.command),
         "code": program.code,
         "inputs": program.inputs,
         "named": program.named,
+        "metric": dataclasses.asdict(program.metric),
     }
-    found |= {"changed": program.changed} if program.changed else {}
-    return found | ({"metric": dataclasses.asdict(program.metric)} if how_read else {})
+    return found | ({"changed": program.changed} if program.changed else {})
 
 
 def _pair_key(program: Program, variant_id: str, seed: int, is_shared: bool) -> str:
