@@ -11,7 +11,9 @@ import made_up_runs as made_up
 import pytest
 from browser import Browser
 
+from sweepkit import sealed
 from sweepkit.report import html
+from sweepkit.results.record import RunDir, RunState
 
 WIDTHS = (1280, 390)
 RUNS = "[...document.querySelectorAll('#runs table')].find(t => t.tBodies[0].rows.length > 8)"
@@ -124,6 +126,19 @@ def test_axes_and_lines_are_chosen(seen: Browser) -> None:
     assert seen.do(f"{CHART}.visible.length")
     seen.press(" ")
     assert seen.do(f"{CHART}.visible.some(l => l.label === 'mlp=8')")
+
+
+def test_a_chart_says_what_it_shows_where_there_is_no_choice(tmp_path: Path, chromium: Browser) -> None:
+    run = made_up.plan()
+    folder = RunDir.of(tmp_path, run.run_id)
+    folder.write_plan(run)
+    rows = [{"step": step, "attempt": 1, "loss": 5.0 - step, "train_time_s": 1.0 * step} for step in (1, 2)]
+    folder.metrics_path.write_bytes(b"".join(sealed.line(row) for row in rows))
+    folder.write_record(made_up.record(run, RunState.running, step=2, ended_at=None))
+    made_up.freeze(tmp_path, "x", [made_up.cell(run)])
+    chromium.open(html.write("x", tmp_path), 390)
+    assert "y training loss, nats per token" in chromium.do(f"{CHART}.figure.textContent")
+    assert chromium.errors == []
 
 
 def test_a_chart_answers_to_the_keyboard(seen: Browser) -> None:

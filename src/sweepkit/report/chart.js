@@ -76,6 +76,7 @@ class Chart {
     };
     if (Object.keys(this.ys).length > 1)
       choose("y", this.ys, this.y, value => { this.y = value; this.draw({range: null, near: null}); });
+    else bar.append(make("label", {}, `y ${this.ys[this.y]} `));
     if (Object.keys(this.xs).length > 1) {
       this.select = choose("x", this.xs, this.x, value => {
         shared.chosen.unshift(value);
