@@ -54,7 +54,7 @@ ELSEWHERE = {
     ),
     "files: where, how they are kept and sealed": (
         "config/paths.py", "config/typed.py", "config/variables.py", "fsio.py", "patience.py",
-        "results/diagnosed.py", "results/document_losses.py",
+        "results/diagnosed.py", "results/document_losses.py", "results/progress.py", "sealed.py",
     ),
     "checks and estimates before a run": (
         "plan/cost.py", "plan/epochs.py", "plan/text_column.py", "plan/world.py",
