@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml  # type: ignore[import-untyped]
 from command_example import TRAINER, example
+from command_repository import RATE, Write, edit, git
 
 
 @pytest.fixture
@@ -27,3 +28,31 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]
         return name
 
     return write
+
+
+@pytest.fixture
+def repository(write: Write, tmp_path: Path) -> Write:
+    """With branches that halve the rate, and that change a comment; and data that git ignores."""
+    write()
+    Path(".gitignore").write_text("data/\nresults/\nsweeps/\n")
+    Path("data").mkdir()
+    Path("data/a.txt").write_text("a")
+    git("init")
+    git("add", "-A")
+    git("commit", "-m", "first")
+    for name, old, new in (
+        ("half", RATE, f"{RATE} / 2"),
+        ("words", "EVERY = 20", "EVERY = 20  # steps"),
+    ):
+        git("checkout", "-b", name)
+        edit(old, new)
+        git("commit", "-am", name)
+        git("checkout", "main")
+    Path("half.patch").write_text(git("diff", "main", "half"))
+
+    def of(**changes: Any) -> str:
+        levels = {"half": {"code": "half"}, "words": {"code": "words"}}
+        usual = {"axes": {"idea": levels}, "inputs": ["data"], "ladder": None, "seeds": [1]}
+        return write(**(usual | {"params": {"depth": 1, "lr": 0.1, "steps": 5}} | changes))
+
+    return of

@@ -18,7 +18,7 @@ from sweepkit.errors import ConfigError
 from sweepkit.promotion import replay, story, verdict_file
 from sweepkit.promotion.compare import compare
 from sweepkit.promotion.verdict_record import Final, Outcome, Promotion
-from sweepkit.report import sheets
+from sweepkit.report import sheets_findings
 from sweepkit.sweep.decision import DecisionRule
 
 HELD_BACK = f"bpb_{HOLDOUT}"
@@ -66,7 +66,7 @@ def test_effects_are_followed_on_one_text_all_the_way(tmp_path: Path) -> None:
     # it climbed for looking good, so it is held against its shrunken estimate
     ratio = table.loc[("fits", "d6"), "followed_effect"] / table.loc[("fits", "d4"), "shrunk"]
     assert table.loc[("fits", "d6"), "retention"] == pytest.approx(ratio)
-    shown = sheets.transfer(promotion.transfer, world.frozen.decision.metric)
+    shown = sheets_findings.transfer(promotion.transfer, world.frozen.decision.metric)
     assert ">effect on val_bpb" in shown.headers
 
 

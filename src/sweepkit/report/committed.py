@@ -175,7 +175,7 @@ def _page(
         f"frozen as `{promotion.frozen_sha256[:12]}`.",
         _epochs(content.runs),
         f"![effects of {content.name}]({_FIGURE})",
-        markdown.table(sheets.transfer(promotion.transfer, rule.metric)),
+        markdown.table(sheets_findings.transfer(promotion.transfer, rule.metric)),
         *_tuned(content),
         "## Verdicts",
     ]

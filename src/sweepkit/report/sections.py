@@ -214,7 +214,7 @@ def transfer(content: Content) -> list[Block]:
             f"{content.decision.metric} of variants that were measured on two rungs or more. An effect that "
             "keeps its size and sign to the right transfers; one that meets the zero line fades."
         )
-        told = sheets.transfer(content.transfer, content.decision.metric)
+        told = sheets_findings.transfer(content.transfer, content.decision.metric)
         parts = [Block("figure", Markup(svg), caption), Block("table", told)]
     retained, cliffs = findings.retained(content), findings.cliffs(content)
     if retained["lower"].notna().any():

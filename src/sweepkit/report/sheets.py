@@ -16,7 +16,6 @@ import pandas as pd
 from sweepkit.analysis.axes import Axis, Status
 from sweepkit.analysis.effects import Effect
 from sweepkit.analysis.matched import COSTS, Matched
-from sweepkit.analysis.transfer import TransferRow
 from sweepkit.printable import counted
 from sweepkit.promotion.selected import Tried
 from sweepkit.promotion.verdict_record import Outcome, Promotion, Verdict
@@ -308,31 +307,6 @@ def _difference(found: Effect | Matched) -> str:
     low, high = found.low, found.high
     spread = "" if low is None or high is None else f" ± {(high - low) / 2:.5f}"
     return f"{numbers.change(found.effect)}{spread}"
-
-
-def transfer(rows: Iterable[TransferRow], metric: str) -> Sheet:
-    """The effect of every variant, rung under rung, with its interval and what changed on the way up.
-
-    Args:
-        metric: the one that all rungs are measured on; the last may be decided by another.
-    """
-    by_variant: dict[str, list[TransferRow]] = {}
-    for row in rows:
-        by_variant.setdefault(row.variant, []).append(row)
-    sheet = Sheet(("variant", "rung", f">effect on {metric}", "what changed"))
-    for variant, steps in by_variant.items():
-        for place, row in enumerate(steps):
-            sheet.add("" if place else variant, row.rung, interval(row), row.note, new_group=not place)
-    return sheet
-
-
-def interval(row: TransferRow) -> str:
-    """``−0.00070 ± 0.00040``, half the interval's width; the estimate alone where there is no interval."""
-    if row.effect is None:
-        return numbers.MISSING
-    if row.low is None or row.high is None:
-        return numbers.change(row.effect)
-    return f"{numbers.change(row.effect)} ± {(row.high - row.low) / 2:.5f}"
 
 
 def beside(shown: str, ratio: Any) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pandas as pd
 
+from sweepkit.analysis.transfer import TransferRow
 from sweepkit.report import numbers, sheets_gains
 from sweepkit.report.sheet import Mark, Sheet
 from sweepkit.report.sheets import AXIS_NAMES, records
@@ -194,3 +195,28 @@ def _speedup(row: dict[str, Any]) -> str:
     ends = [row["speedup_low"], row["speedup_high"]]
     shown = ["open" if numbers.is_missing(end) else f"{end:.3f}" for end in ends]
     return f"{row['speedup']:.3f}× ({shown[0]} to {shown[1]})"
+
+
+def transfer(rows: Iterable[TransferRow], metric: str) -> Sheet:
+    """The effect of every variant, rung under rung, with its interval and what changed on the way up.
+
+    Args:
+        metric: the one that all rungs are measured on; the last may be decided by another.
+    """
+    by_variant: dict[str, list[TransferRow]] = {}
+    for row in rows:
+        by_variant.setdefault(row.variant, []).append(row)
+    sheet = Sheet(("variant", "rung", f">effect on {metric}", "what changed"))
+    for variant, steps in by_variant.items():
+        for place, row in enumerate(steps):
+            sheet.add("" if place else variant, row.rung, interval(row), row.note, new_group=not place)
+    return sheet
+
+
+def interval(row: TransferRow) -> str:
+    """``−0.00070 ± 0.00040``, half the interval's width; the estimate alone where there is no interval."""
+    if row.effect is None:
+        return numbers.MISSING
+    if row.low is None or row.high is None:
+        return numbers.change(row.effect)
+    return f"{numbers.change(row.effect)} ± {(row.high - row.low) / 2:.5f}"

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from sweepkit.analysis.transfer import TransferRow
 from sweepkit.promotion.verdict_record import Verdict
-from sweepkit.report import sheets
+from sweepkit.report import sheets, sheets_findings
 from sweepkit.report.drawing import draw
 from sweepkit.sweep.decision import DecisionRule
 
@@ -49,7 +49,7 @@ def axes(rows: Iterable[Verdict], decision: DecisionRule) -> RenderableType:
 
 def transfer(rows: Iterable[TransferRow], metric: str) -> RenderableType:
     """The effect of every variant on every rung, with its interval."""
-    return draw(sheets.transfer(rows, metric))
+    return draw(sheets_findings.transfer(rows, metric))
 
 
 def files(paths: Mapping[str, Path]) -> RenderableType:
