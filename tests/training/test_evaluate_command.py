@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,11 +11,12 @@ from training_runs import TINY
 
 import sample
 from sweepkit import fsio
+from sweepkit.cli.evaluate import _evaluated
 from sweepkit.cli.main import main
 from sweepkit.config import sources
 from sweepkit.config.compose import compose
 from sweepkit.config.facts import Identity, fields_of
-from sweepkit.config.schema import RunConfig
+from sweepkit.config.schema import EvaluationConfig, RunConfig
 from sweepkit.plan.build import build
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.results import document_losses, store
@@ -188,6 +190,14 @@ def test_evaluate_keeps_refuses_and_shows_what_was_measured(
     assert status == 0 and "already complete" in said
     accepted = [run_dir.read_record(), run_dir.read_evaluation(other.evaluation_key)]
     assert all(record is not None and record.is_of("e" * 16) for record in accepted) and not counted
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_a_field_that_is_named_stands_beside_an_option_also_at_its_default(name: str) -> None:
+    default = functools.reduce(getattr, name.split(".")[1:], EvaluationConfig())
+    said = "null" if default is None else str(getattr(default, "value", default)).replace("'", "")
+    asked = _evaluated(plan(OTHERS[name]), ["evaluation=core", f"{name}={said}"])
+    assert functools.reduce(getattr, name.split("."), asked.config) == default
 
 
 @pytest.mark.slow

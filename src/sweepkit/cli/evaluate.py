@@ -116,12 +116,13 @@ def _evaluated(plan: RunPlan, overrides: Sequence[str]) -> RunPlan:
                 "anything else is another training: sweepkit train",
             )
     for block in _BLOCKS:
-        if mine := [item for item in overrides if set_fields.block(item) == block]:
-            asked = compose.with_block(config, block, mine)
-            if block == "evaluation" and any(map(compose.is_group_override, mine)):
-                over = _put_over(config.evaluation, asked.evaluation, EvaluationConfig())
-                asked = replace(asked, evaluation=over)
-            config = asked
+        mine = [item for item in overrides if set_fields.block(item) == block]
+        options = [item for item in mine if block == "evaluation" and compose.is_group_override(item)]
+        if options:  # put over what the run has; a field that is named stands whatever an option says
+            asked = compose.with_block(config, block, options).evaluation
+            config = replace(config, evaluation=_put_over(config.evaluation, asked, EvaluationConfig()))
+        if fields_of_it := [item for item in mine if item not in options]:
+            config = compose.with_block(config, block, fields_of_it)
     return build.evaluated(plan, config)
 
 
