@@ -189,6 +189,8 @@ def test_seeds_alone_are_replicates(tmp_path: Path) -> None:
         ("optimizer.x0.lr=tag(fast,interval(0.1,0.5))", "no tag but log"),
         ("optimizer.x0.lrr=interval(0.1,0.5)", "lrr"),
         ("optimizer.x0.lr=range(3,3)", "at least one value"),
+        ("optimizer.x0.lr=range(1,1e9)", "at most 10,000 values"),
+        ("seed=range(1,1000000000)", "at most 10,000 values"),
         ("optimizer.x0.lr=0.1,,", "be key=value"),
         ("optimizer.x0.lrr=0.1,0.2", "lrr"),
         ("optimizer.x0.lr=0.1,fast", "fast"),

@@ -26,6 +26,9 @@ from sweepkit.sweep import expand, file, frozen, labels, multirun_space, set_fie
 from sweepkit.sweep.cell import Cell
 from sweepkit.sweep.file import ALL, SweepFile
 
+#: Of one field: more are a slip, as range(1,1e9), which would be listed for hours.
+_MOST_VALUES = 10_000
+
 
 def freeze(
     arguments: Sequence[str],
@@ -221,6 +224,9 @@ def _values(item: Override, key: str) -> list[str]:
     found: dict[str, str] = {}
     for text in texts:
         found.setdefault(_meaning(key, text), text)
+        if len(found) > _MOST_VALUES:
+            contract = f"have at most {_MOST_VALUES:,} values"
+            raise errors.invalid(key, item.get_value_string(), contract, "check the range's ends and step")
     if not found:
         raise errors.invalid(
             key, item.get_value_string(), "have at least one value", "check the range's ends, or the pattern"
