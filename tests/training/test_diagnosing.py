@@ -288,7 +288,7 @@ def test_activations_are_those_of_a_plain_pass() -> None:
         model.get_parameter("blocks.1.mlp.up.weight")[:16] = 0.0
     inputs_BT = torch.randint(0, 500, (2, 64), generator=torch.Generator().manual_seed(6))
     logits_BTV = model(inputs_BT)
-    layers, whole = activations.measure(model, inputs_BT, is_compiled=False)
+    layers, whole = activations.measure(model, inputs_BT)
     assert torch.equal(model(inputs_BT), logits_BTV), "no hook is left"
     pinned_BTV = logits_BTV.abs() > 0.97 * plan.config.model.logit_softcap
     assert whole["softcap_pinned"] == pytest.approx(pinned_BTV.float().mean().item())

@@ -32,18 +32,18 @@ Whole = dict[str, float | None]
 
 
 @torch.no_grad()
-def measure(model: GPT, inputs_BT: Tensor, is_compiled: bool) -> tuple[Layers, Whole]:
+def measure(model: GPT, inputs_BT: Tensor) -> tuple[Layers, Whole]:
     """``layers`` and ``whole`` of a ``Diagnosed``.
 
     Args:
+        model: whose pieces run as they were written (``Engine.eager``).
         inputs_BT: token ids; the first rows are the sample.
-        is_compiled: whether the model's pieces are; they are run as they were written.
     """
     rows = min(_MAX_TOKENS // inputs_BT.size(1), int(_MAX_SHARE * inputs_BT.size(0)))
     sample_BT = inputs_BT[: max(1, rows)]
     seen = _Seen()
     loads = [(experts.load, experts.load.clone()) for experts in model.experts()]
-    with _eager(is_compiled), _watching(model, seen):
+    with _watching(model, seen):
         x_BTD, _ = model.stream(sample_BT)
         seen.keep(None, **_logits(model, x_BTD))
     for load, before in loads:
@@ -69,15 +69,6 @@ class _Seen:
 
     def keep(self, layer: int | None, **values: Tensor) -> None:
         self.values += [(name, layer, value) for name, value in values.items()]
-
-
-@contextlib.contextmanager
-def _eager(is_compiled: bool) -> Iterator[None]:
-    if not is_compiled:  # the compiler takes a second to import
-        yield
-        return
-    with torch.compiler.set_stance("force_eager"):
-        yield
 
 
 @contextlib.contextmanager

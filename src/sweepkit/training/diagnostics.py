@@ -146,8 +146,8 @@ class StepProbe:
             layers["expert_load_max"] = (load_LE.amax(dim=1) / load_LE.mean(dim=1)).tolist()
             layers["experts_idle"] = (load_LE == 0).double().mean(dim=1).tolist()
         if self._ranks.leads:
-            with engine.evaluating():
-                of_layers, whole = activations.measure(model, inputs_BT, engine.key.compile)
+            with engine.eager(), engine.evaluating():
+                of_layers, whole = activations.measure(model, inputs_BT)
             layers |= of_layers
         return layers, whole
 

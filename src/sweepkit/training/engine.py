@@ -211,6 +211,15 @@ class Engine:
             if self.num_fp8_layers:
                 self.model.train()
 
+    @contextlib.contextmanager
+    def eager(self) -> Iterator[None]:
+        """The model runs as it was written, also where its pieces are compiled."""
+        if not self.key.compile:  # the compiler takes seconds to import
+            yield
+            return
+        with torch.compiler.set_stance("force_eager"):
+            yield
+
     def state_dict(self) -> dict[str, Tensor]:
         """Parameters and optimizer state of all ranks, flat, under ``model.`` and ``optimizer.``.
 

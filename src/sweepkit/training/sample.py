@@ -23,7 +23,7 @@ def write(engine: Engine, tokenizer: Tokenizer, prompt: str, num_tokens: int, se
     ids = [tokenizer.bos_id, *tokenizer.encode(prompt)]
     generator = torch.Generator().manual_seed(seed)
     num_tokens = min(num_tokens, engine.model.sequence_len - len(ids))
-    with torch.compiler.set_stance("force_eager"), engine.evaluating():
+    with engine.eager(), engine.evaluating():
         for _ in range(num_tokens):
             inputs_BT = torch.tensor([ids], dtype=torch.int32, device=engine.device)
             logits_V = engine.model(inputs_BT)[0, -1].float().cpu()
