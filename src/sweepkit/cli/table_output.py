@@ -12,7 +12,6 @@ from sweepkit.printable import counted
 from sweepkit.results import export
 
 _SUFFIXES = {".csv": "csv", ".json": "json", ".md": "markdown", ".parquet": "parquet"}
-_TABLE = (None, "table")
 
 
 def put(frame: pd.DataFrame, how: str | None, output: Path | None) -> bool:
@@ -26,7 +25,7 @@ def put(frame: pd.DataFrame, how: str | None, output: Path | None) -> bool:
     """
     wanted = how if output is None or how is not None else _SUFFIXES.get(output.suffix.lower())
     if output is not None:
-        if wanted is None or wanted in _TABLE:
+        if wanted in (None, "table"):
             remedy = "give --format or a file name ending in .csv, .json, .md or .parquet"
             raise invalid("--output", str(output), "have a known format", remedy)
         export.write(frame, output, wanted)
@@ -35,7 +34,7 @@ def put(frame: pd.DataFrame, how: str | None, output: Path | None) -> bool:
             file=sys.stderr,
         )
         return True
-    if wanted is None or wanted in _TABLE:
+    if wanted in (None, "table"):
         return False
     if wanted == "parquet" and sys.stdout.isatty():
         raise invalid("--format", "parquet", "go to a file", "add --output runs.parquet")

@@ -110,11 +110,6 @@ def _is_worse(verdict: Verdict) -> bool:
     return verdict.outcome is Outcome.reject and low is not None and low > 0.0
 
 
-def rests_on_few(row: Any) -> bool:
-    """Whether an effect of ``documents`` does; what seeds do not tell from none rests on no text at all."""
-    return row.is_few in (True, "True") and not row.seeds_low <= 0 <= row.seeds_high
-
-
 def _leans(row: Any) -> str:
     few, share = counted(int(row.fewest), "document"), numbers.percent(row.fewest_bytes_frac)
     return (

@@ -29,7 +29,7 @@ def documents(frame: pd.DataFrame) -> Sheet:
     )
     sheet = Sheet(heads, optional=("n", "docs"))
     previous: Any = None
-    for row, found in zip(records(frame), frame.itertuples(), strict=True):
+    for row in records(frame):
         if numbers.is_missing(row["effect"]):
             sheet.notes.append(f"{row['rung']}, {row['variant']}: {row['note']}")
             continue
@@ -40,7 +40,7 @@ def documents(frame: pd.DataFrame) -> Sheet:
             numbers.count(row["documents"]),
             numbers.change(row["effect"]),
             *(_interval(row, start) for start in ("seeds_", "text_", "")),
-            _rests_on(row, gains.rests_on_few(found)),
+            _rests_on(row),
             new_group=row["rung"] != previous,
         )
         previous = row["rung"]
@@ -65,10 +65,12 @@ def _interval(row: dict[str, Any], start: str) -> str:
     return f"{numbers.change(low)} to {numbers.change(high)}"
 
 
-def _rests_on(row: dict[str, Any], is_few: bool) -> Mark:
+def _rests_on(row: dict[str, Any]) -> Mark:
+    """Red where it is few, but for what seeds do not tell from none: that rests on no text at all."""
     if numbers.is_missing(row["fewest"]):
         return Mark(numbers.MISSING)
     said = f"{counted(int(row['fewest']), 'document')}, {numbers.percent(row['fewest_bytes_frac'])}"
+    is_few = row["is_few"] in (True, "True") and not row["seeds_low"] <= 0 <= row["seeds_high"]
     return Mark(said, "reject" if is_few else "")
 
 
