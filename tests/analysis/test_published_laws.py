@@ -20,6 +20,7 @@ pytestmark = pytest.mark.xdist_group("published laws")
 
 TABLES = Path(__file__).parent / "laws_tables"
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
+PUBLISHED = Path(__file__).parents[2] / "results" / "published"
 OLMO = ("loss_c4_en", "loss_pile", "loss_wikitext_103", "loss_dolma_wiki", "loss_m2d2_s2orc")
 
 
@@ -219,3 +220,51 @@ def test_three_literal_sizes_of_a_ladder_whose_shapes_differ(monkeypatch: pytest
     )
     assert np.mean(off) < 2.0 and np.mean(inside) > 0.85
     assert 100 * oracle.mean() > 0.8
+
+
+Rung = tuple[float, float, float]
+
+
+def _ladders() -> dict[str, list[list[Rung]]]:
+    """Ladders that have run, as rungs of (parameters, tokens, loss) from the bottom up, by who ran them."""
+    olmo = pd.read_csv(TABLES / "olmo_ladder_small.csv")
+    olmo["ratio"] = (olmo.tokens / olmo.params).round()
+    depths = pd.read_csv(REFERENCE / "scalar_lr.csv")
+    depths["params"] = 12 * 64**2 * depths.depth**3
+    depths["tokens"] = 10.5 * depths.params
+    best = pd.read_csv(REFERENCE / "compute_optimal.csv")
+    folders = sorted((PUBLISHED / "rounds").glob("rounds-*/runs.csv.gz"))
+    mini = [pd.read_csv(path, low_memory=False).query("variant == 'reference'") for path in folders]
+
+    def rungs(runs: pd.DataFrame, params: str, tokens: str, loss: str) -> list[Rung]:
+        means = runs[[params, tokens, loss]].dropna().groupby(params).mean().reset_index()
+        return [(float(n), float(d), float(y)) for n, d, y in means.to_numpy()]
+
+    return {
+        "OLMo": [rungs(own, "params", "tokens", "loss_pile") for _, own in olmo.groupby("ratio")],
+        "published depths": [rungs(depths, "params", "tokens", "baseline_val_bpb")],
+        "published budgets": [
+            rungs(own, "params", "tokens", "val_bpb") for _, own in best.groupby("counting")
+        ],
+        "the mini ladder": [rungs(own, "scaling_params", "total_tokens", "val_bpb") for own in mini],
+    }
+
+
+def test_what_two_rungs_miss_of_the_third(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two sizes are given the scatter that they missed by on ladders that have run (``-rP`` prints it)."""
+    monkeypatch.setattr(bent_surface, "DRAWS", 16)
+    mean_squares, inside = [], []
+    for name, ladders in _ladders().items():
+        missed = []
+        for rungs in ladders:
+            for first in range(len(rungs) - 2):
+                below, (n, d, loss) = rungs[first : first + 2], rungs[first + 2]
+                runs = np.asarray(below).T
+                (told,) = size_forecast.forecast(*runs, 2, [(n, d)], 0.9).forecasts
+                missed.append(np.log(loss / told.expected) / np.log(n / below[1][0]))
+                inside.append(told.interval.holds(loss))
+        mean_squares.append(np.mean(np.square(missed)))
+        print(f"{name}: {len(missed)} rungs, {100 * mean_squares[-1] ** 0.5:.1f}% per unit of log N")
+    print(f"{np.mean(inside):.0%} of {len(inside)} inside 90% intervals")
+    assert np.mean(mean_squares) ** 0.5 == pytest.approx(size_forecast.UNTRIED, rel=0.2)
+    assert np.mean(inside) >= 0.9
