@@ -2,75 +2,15 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from code_repository import MODEL, PROJECT, Repository
 
-from sweepkit.code import making, refs, tree
+from sweepkit.code import refs, tree
 from sweepkit.code.making import Made, Making
 from sweepkit.errors import ConfigError, SweepkitError
-
-_PROJECT = '[project]\nname = "x"\ndependencies = ["torch>=2"]\n'
-_MODEL = "src/sweepkit/model.py"
-
-
-class Repository:
-    """A checkout with a package of one file, its branch ``main`` checked out."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        folder.mkdir()
-        self.git("init", "-q", "-b", "main")
-        self.write("pyproject.toml", _PROJECT)
-        self.write("conf/model.yaml", "depth: 1\n")
-        self.commit("first", _MODEL, "".join(f"line {number}\n" for number in range(20)))
-
-    def git(self, *arguments: str) -> str:
-        who = ["-c", "user.name=somebody", "-c", "user.email=somebody@example.org"]
-        command = ["git", *who, "-C", str(self.folder), *arguments]
-        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
-
-    def write(self, name: str, text: str) -> None:
-        path = self.folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-
-    def commit(self, subject: str, name: str, text: str) -> str:
-        self.write(name, text)
-        self.git("add", "-A")
-        self.git("commit", "-q", "-m", subject)
-        return self.git("rev-parse", "HEAD")
-
-    def changed(self, number: int, text: str) -> str:
-        """The model's file with another line."""
-        lines = (self.folder / _MODEL).read_text().splitlines()
-        lines[number] = text
-        return "\n".join([*lines, ""])
-
-
-@pytest.fixture
-def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repository:
-    made = Repository(tmp_path / "checkout")
-
-    def copy_here(folder: Path) -> None:
-        tree.copy_package(made.folder / "src/sweepkit", folder / "src/sweepkit")
-        tree.copy_package(made.folder / "conf", folder / "conf", is_package=False)
-
-    monkeypatch.setattr(tree, "copy_here", copy_here)
-    monkeypatch.setattr(refs, "checkout_of", lambda where, text: made.folder)
-    monkeypatch.setattr(making.commits, "git_state", lambda: (made.git("rev-parse", "HEAD"), False))
-    monkeypatch.setattr(refs, "own_dependencies", lambda: refs.dependencies(_PROJECT.encode()))
-    monkeypatch.chdir(tmp_path)
-    return made
-
-
-@pytest.fixture
-def level(tmp_path: Path, repository: Repository) -> Callable[[str], Made]:
-    scratch = tmp_path / "scratch"
-    scratch.mkdir()
-    return lambda text: Making(scratch, Making(scratch, None).here()).level("axes.idea.x", text)
 
 
 def test_a_branch_is_its_commits_on_top_of_the_reference(
@@ -78,26 +18,26 @@ def test_a_branch_is_its_commits_on_top_of_the_reference(
 ) -> None:
     """Also where the reference has gone on, and has changes that are not committed."""
     repository.git("switch", "-q", "-c", "idea")
-    repository.commit("the idea", _MODEL, repository.changed(3, "idea"))
+    repository.commit("the idea", MODEL, repository.changed(3, "idea"))
     repository.commit("its test", "tests/test_x.py", "")
     repository.git("switch", "-q", "main")
-    repository.commit("further", _MODEL, repository.changed(12, "main went on"))
+    repository.commit("further", MODEL, repository.changed(12, "main went on"))
     repository.write("conf/model.yaml", "depth: 2\n")
     made = level("idea")
-    lines = (made.work / _MODEL).read_text().splitlines()
+    lines = (made.work / MODEL).read_text().splitlines()
     assert (lines[3], lines[12]) == ("idea", "main went on")
     assert (made.work / "conf/model.yaml").read_text() == "depth: 2\n"
-    assert made.level.files == {_MODEL: (1, 1)}
+    assert made.level.files == {MODEL: (1, 1)}
     assert made.level.left_out == ("tests/test_x.py",)
     assert [item.partition(" ")[2] for item in made.level.commits] == ["the idea", "its test"]
 
 
 def test_what_does_not_apply_is_named(repository: Repository, level: Callable[[str], Made]) -> None:
     repository.git("switch", "-q", "-c", "idea")
-    repository.commit("the idea", _MODEL, repository.changed(3, "idea"))
+    repository.commit("the idea", MODEL, repository.changed(3, "idea"))
     repository.git("switch", "-q", "main")
-    repository.commit("the same line", _MODEL, repository.changed(3, "main"))
-    with pytest.raises(ConfigError, match=rf"axes\.idea\.x \(idea\).*{_MODEL}.*rebase"):
+    repository.commit("the same line", MODEL, repository.changed(3, "main"))
+    with pytest.raises(ConfigError, match=rf"axes\.idea\.x \(idea\).*{MODEL}.*rebase"):
         level("idea")
 
 
@@ -105,17 +45,17 @@ def test_commits_of_the_main_line_that_come_along_are_named(
     repository: Repository, level: Callable[[str], Made]
 ) -> None:
     start = repository.git("rev-parse", "HEAD")
-    repository.commit("of main", _MODEL, repository.changed(12, "main went on"))
+    repository.commit("of main", MODEL, repository.changed(12, "main went on"))
     repository.git("switch", "-q", "-c", "idea")
-    repository.commit("the idea", _MODEL, repository.changed(3, "idea"))
+    repository.commit("the idea", MODEL, repository.changed(3, "idea"))
     repository.git("switch", "-q", "--detach", start)
     with pytest.raises(ConfigError, match=r"brings along [0-9a-f]{9} of main, which.*BASE\.\.REF") as caught:
         level("idea")
     assert "the idea" not in str(caught.value)
     alone = level("main..idea")
-    assert alone.level.files == {_MODEL: (1, 1)}
+    assert alone.level.files == {MODEL: (1, 1)}
     both = level(f"{start}..idea")
-    assert both.level.files == {_MODEL: (2, 2)}
+    assert both.level.files == {MODEL: (2, 2)}
 
 
 def test_commits_that_a_merge_brings_along_are_named(
@@ -124,7 +64,7 @@ def test_commits_that_a_merge_brings_along_are_named(
     repository.git("switch", "-q", "-c", "other")
     repository.commit("of another", "conf/other.yaml", "")
     repository.git("switch", "-q", "-c", "idea", "main")
-    repository.commit("the idea", _MODEL, repository.changed(3, "idea"))
+    repository.commit("the idea", MODEL, repository.changed(3, "idea"))
     repository.git("merge", "-q", "--no-edit", "other")
     repository.git("switch", "-q", "main")
     with pytest.raises(ConfigError, match="of another"):
@@ -133,8 +73,8 @@ def test_commits_that_a_merge_brings_along_are_named(
 
 def test_other_dependencies_are_refused(repository: Repository, level: Callable[[str], Made]) -> None:
     repository.git("switch", "-q", "-c", "idea")
-    repository.write("pyproject.toml", _PROJECT.replace("torch>=2", "torch>=3"))
-    repository.commit("the idea", _MODEL, repository.changed(3, "idea"))
+    repository.write("pyproject.toml", PROJECT.replace("torch>=2", "torch>=3"))
+    repository.commit("the idea", MODEL, repository.changed(3, "idea"))
     repository.git("switch", "-q", "main")
     with pytest.raises(ConfigError, match=r"torch>=2, torch>=3 differ"):
         level("idea")
@@ -143,11 +83,11 @@ def test_other_dependencies_are_refused(repository: Repository, level: Callable[
 def test_a_folder_is_what_is_in_it(repository: Repository, level: Callable[[str], Made]) -> None:
     other = repository.folder.parent / "other"
     repository.git("worktree", "add", "-q", "-b", "other", str(other))
-    (other / _MODEL).write_text(repository.changed(5, "there"))
+    (other / MODEL).write_text(repository.changed(5, "there"))
     made = level("other")
-    assert made.level.files == {_MODEL: (1, 1)}
+    assert made.level.files == {MODEL: (1, 1)}
     assert made.python is None
-    (other / "pyproject.toml").write_text(_PROJECT.replace("torch>=2", "torch>=3"))
+    (other / "pyproject.toml").write_text(PROJECT.replace("torch>=2", "torch>=3"))
     with pytest.raises(ConfigError, match="torch>=3"):
         level("other")
     (other / ".venv/bin").mkdir(parents=True)
@@ -161,11 +101,11 @@ def test_a_folder_is_what_is_in_it(repository: Repository, level: Callable[[str]
 def test_uncommitted_changes_are_a_level_on_the_last_commit(
     repository: Repository, tmp_path: Path, level: Callable[[str], Made]
 ) -> None:
-    repository.write(_MODEL, repository.changed(7, "not yet"))
+    repository.write(MODEL, repository.changed(7, "not yet"))
     base = Making(tmp_path / "scratch", None).last_commit()
     made = Making(tmp_path / "scratch", base).level("axes.idea.x", "worktree")
-    assert made.level.files == {_MODEL: (1, 1)}
-    assert "not yet" not in (base.work / _MODEL).read_text()
+    assert made.level.files == {MODEL: (1, 1)}
+    assert "not yet" not in (base.work / MODEL).read_text()
 
 
 @pytest.mark.parametrize("text", ["--upload-pack=touch x", "-x", "idea; touch x", "$(touch x)", "nothing"])
@@ -200,11 +140,11 @@ def test_a_binary_file_in_a_folder_is_named(repository: Repository, level: Calla
 def test_a_tree_that_is_kept_may_be_named(repository: Repository, tmp_path: Path) -> None:
     trees, scratch = tmp_path / "trees", tmp_path / "scratch"
     scratch.mkdir()
-    repository.write(_MODEL, repository.changed(5, "then"))
+    repository.write(MODEL, repository.changed(5, "then"))
     name = tree.keep(Making(scratch, None).here().work, trees, {}, {})
     repository.git("checkout", "-q", ".")
     made = Making(scratch, Making(scratch, None).here(), trees).level("axes.idea.x", name)
-    assert made.level.files == {_MODEL: (1, 1)}
+    assert made.level.files == {MODEL: (1, 1)}
     assert tree.keep(made.work, trees, {}, {}) == name
     with pytest.raises(SweepkitError, match="is missing"):
         Making(scratch, made, trees).level("axes.idea.x", "tree_0123456789abcdef")

@@ -43,6 +43,8 @@ def test_a_branch_a_patch_and_a_folder_of_one_change_are_one_program(
         ("nothing", "be a git ref of .*, a patch, a folder or worktree"),
         ("main", "change a file of"),
         ("broken.patch", "apply to the program that is here"),
+        ("above.patch", "No such file.*git diff --relative"),
+        ("bare.patch", "without the prefixes a/ and b/"),
         ("worktree", "change a file of the program"),
         ("both", "is a path as well as a git ref; write ./both, or of the branch refs/heads/both"),
         ("nowhere..half", "start at a commit that is here"),
@@ -67,6 +69,10 @@ def test_code_that_cannot_be_had_is_refused(repository: Write, code: str, words:
         git("merge", "module")
     patch = Path("half.patch").read_text().replace("weights - given.lr", "weights - other.lr")
     Path("broken.patch").write_text(patch)
+    Path("above.patch").write_text(patch.replace("/trainer.py", "/lib/trainer.py"))
+    Path("bare.patch").write_text(
+        patch.replace("a/trainer.py", "trainer.py").replace("b/trainer.py", "trainer.py")
+    )
     with pytest.raises(ConfigError, match=words):
         plans(repository(axes={"idea": {"it": {"code": code}}}))
 

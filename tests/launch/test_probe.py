@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +14,7 @@ import pytest
 from launch_fakes import make_plan
 
 from sweepkit import fsio
-from sweepkit.code import planner, tree
+from sweepkit.code import children, planner, tree
 from sweepkit.errors import SweepkitError
 from sweepkit.launch import probe
 
@@ -87,3 +91,57 @@ def test_rows_that_are_made_in_another_way_are_no_pairs(
     own = tree.worker_environment(folder)["SWEEPKIT_CACHE_DIR"]
     assert own == str(tmp_path / "cache/code/ab12")
     assert (Path(own) / "data/downloads").readlink() == tmp_path / "cache/data/downloads"
+
+
+def _imported(folder: Path) -> None:
+    probe.check("an idea", folder, folder)
+
+
+def _asked(folder: Path) -> None:
+    planner._Asked(folder).compose([])
+
+
+@pytest.mark.parametrize("ask", [_imported, _asked])
+@pytest.mark.parametrize("is_interrupted", [False, True])
+def test_one_that_hangs_is_given_up_with_all_that_it_started(
+    ask: Callable[[Path], None],
+    is_interrupted: bool,
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """After a while, or at once by Ctrl-C."""
+    started = tmp_path / "started"
+    hang = f"open({str(started)!r}, 'w').write(str(subprocess.Popen(['sleep', '600']).pid)); time.sleep(600)"
+    init = folder / "sweepkit/__init__.py"
+    init.write_text(f"{init.read_text()}import subprocess, time\n{hang}\n")
+    monkeypatch.setattr(children, "PATIENCE_S", 600.0 if is_interrupted else 2.0)
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    begin = time.monotonic()
+    try:
+        if is_interrupted:
+            signal.setitimer(signal.ITIMER_REAL, 2.0)
+        with pytest.raises(KeyboardInterrupt if is_interrupted else SweepkitError) as caught:
+            ask(folder)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert time.monotonic() - begin < (4 if is_interrupted else 12)
+    if ask is _imported and not is_interrupted:
+        assert "no end after 2 s" in str(caught.value) and "sweepkit/__init__.py" in str(caught.value)
+    if started.exists():  # on a busy machine it was given up before
+        with pytest.raises(ProcessLookupError):
+            os.kill(_ended(int(started.read_text())), 0)
+
+
+def _ended(pid: int) -> int:
+    """The process, once whoever inherits it has had the time to see its end."""
+    for _ in range(50):
+        if not Path(f"/proc/{pid}").exists():
+            break
+        time.sleep(0.1)
+    return pid

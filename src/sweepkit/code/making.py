@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from sweepkit.code import git, patch, refs, tree
+from sweepkit.code import git, patch, refs, tree, unread
 from sweepkit.code.levels import FOLDER, Level
 from sweepkit.config import commits, paths
 from sweepkit.errors import invalid
@@ -124,7 +124,7 @@ class Making:
     def _of_patch(self, where: str, text: str) -> Made:
         path = _patch_file(text)
         assert path is not None
-        content = path.read_bytes()
+        content = unread.without_mark(path.read_bytes())
         found = patch.touched(where, content)
         return self._patched(where, content, Level(text, "", "patch", left_out=found.left_out))
 
@@ -158,7 +158,9 @@ class Making:
         for part in _PARTS:
             (work / part).parent.mkdir(parents=True, exist_ok=True)
             shutil.copytree(self._base.work / part, work / part)
-        patch.apply(f"{where} ({level.text})", content, work, self._base.level.text)
+        parts = [f"--include={part}/*" for part in _PARTS]
+        patch.apply(f"{where} ({level.text})", content, work, self._base.level.text, *parts)
+        tree.refuse_links(work)
         return self._compared(Made(work, level))
 
     def _compared(self, made: Made) -> Made:

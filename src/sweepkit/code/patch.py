@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from sweepkit.code import git, tree
+from sweepkit.code import git, tree, unread
 from sweepkit.code.git import GitError
 from sweepkit.errors import invalid
 from sweepkit.plan import command_files
@@ -25,7 +25,8 @@ _LINK_OR_MODULE = re.compile(
     rb"^(?:new file mode|deleted file mode|new mode|old mode|index \w+\.\.\w+) (120000|160000)\r?$",
     re.MULTILINE,
 )
-_BINARY = re.compile(rb"^(?:GIT binary patch|Binary files .* differ)$", re.MULTILINE)
+_BINARY = re.compile(rb"^(?:GIT binary patch|Binary files .* differ)\r?$", re.MULTILINE)
+_MOVED = re.compile(rb'^(?:rename|copy) from "?(.+)\n(?:rename|copy) to "?(.+)$', re.MULTILINE)
 _NO_END = "\\ No newline at end of file\n"
 
 
@@ -51,18 +52,7 @@ def touched(where: str, content: bytes) -> Touched:
     Raises:
         ConfigError: it is no patch, changes what it may not, or nothing of the package and conf.
     """
-    refuse_links(where, content)
-    if _BINARY.search(content):
-        raise invalid(where, "a binary patch", "change files of text", "leave the binary file out")
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            found_lines = git.run(
-                Path(folder), "apply", "--numstat", "-z", "-", given=content, ceiling=True
-            ).decode(errors="surrogateescape")
-        except GitError as error:
-            raise invalid(where, "a file", f"be a patch ({error})", "write it with git diff") from None
-    counted = [item.split("\t", 2) for item in found_lines.split("\0") if item.count("\t") == 2]
-    paths = {path: (int(added), int(removed)) for added, removed, path in counted if added.isdecimal()}
+    paths = read(where, content)
     for path in paths:
         if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
             contract = "name files inside of the checkout, without .. and from no root"
@@ -71,11 +61,37 @@ def touched(where: str, content: bytes) -> Touched:
             contract = "leave the dependencies alone, which all variants share"
             remedy = "install them for all and leave that file out, or give code: FOLDER with its own .venv"
             raise invalid(where, path, contract, remedy)
+    for match in _MOVED.finditer(content):
+        old, new = (side.decode(errors="replace").rstrip() for side in match.groups())
+        if is_inside(old) != is_inside(new):
+            contract = f"move no file into {' or '.join(tree.CHECKOUT)}, or out of it"
+            raise invalid(where, f"{old} → {new}", contract, "write it with git diff --no-renames")
     inside = {path: number for path, number in paths.items() if is_inside(path)}
     if not inside:
         known = " and ".join(f"{part}/" for part in tree.CHECKOUT)
-        raise invalid(where, sorted(paths), f"change a file of {known}", "check which branch or file it is")
+        remedy = "write it with git diff in the checkout, or check which branch or file it is"
+        raise invalid(where, sorted(paths), f"change a file of {known}", remedy)
     return Touched(inside, tuple(sorted(set(paths) - set(inside))))
+
+
+def read(where: str, content: bytes) -> dict[str, tuple[int, int]]:
+    """Path → lines added and removed, of a patch that somebody wrote.
+
+    Raises:
+        ConfigError: git does not read it, or not all of it; or a file in it is no text, or a link.
+    """
+    refuse_links(where, content)
+    if _BINARY.search(content):
+        raise invalid(where, "a binary patch", "change files of text", "leave the binary file out")
+    unread.refuse(where, content)
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            found = git.run(Path(folder), "apply", "--numstat", "-z", "-", given=content, ceiling=True)
+        except GitError as error:
+            said = str(error).removeprefix("error: ").partition(" (allow")[0]
+            raise invalid(where, "a file", f"be a patch ({said})", "write it with git diff") from None
+    items = [item.split("\t", 2) for item in found.decode(errors="surrogateescape").split("\0")]
+    return {item[2]: (int(item[0]), int(item[1])) for item in items if len(item) == 3 and item[0].isdecimal()}
 
 
 def refuse_links(where: str, content: bytes) -> None:
@@ -91,28 +107,28 @@ def is_inside(path: str) -> bool:
     return any(path.startswith(f"{part}/") for part in tree.CHECKOUT)
 
 
-def apply(where: str, content: bytes, work: Path, onto: str) -> None:
-    """Put a patch on a tree that is laid out as a checkout.
+def apply(where: str, content: bytes, work: Path, onto: str, *how: str) -> None:
+    """Put a patch on a tree.
 
     Args:
         where: the place it was named in, for the error.
         onto: what the tree is, in words.
+        how: options of ``git apply``.
 
     Raises:
-        ConfigError: it does not apply; names the files.
+        ConfigError: it does not apply; says why.
     """
-    parts = [f"--include={part}/*" for part in tree.CHECKOUT]
     try:
-        git.run(work, "apply", "--whitespace=nowarn", *parts, "-", given=content, ceiling=True)
+        git.run(work, "apply", "--whitespace=nowarn", *how, "-", given=content, ceiling=True)
     except GitError as error:
         said = re.sub(r"error: ", "", str(error))
-        raise invalid(
-            where,
-            "a change",
-            f"apply to {onto} ({said})",
-            "rebase the branch, or write the patch anew against that",
-        ) from None
-    tree.refuse_links(work)
+        is_elsewhere = "No such file" in said
+        anew = (
+            "write the patch in that folder (git diff --relative)" if is_elsewhere else "write the patch anew"
+        )
+        usual = said, f"rebase the branch, or {anew} against that"
+        why, remedy = unread.reason(content, work, *how) or usual
+        raise invalid(where, "a change", f"apply to {onto} ({why})", remedy) from None
 
 
 def between(old: Path, new: Path) -> str:

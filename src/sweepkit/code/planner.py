@@ -25,7 +25,7 @@ from typing import IO, Any, Protocol, TypeVar
 
 import sweepkit
 from sweepkit import fsio
-from sweepkit.code import answering, tree
+from sweepkit.code import answering, children, tree
 from sweepkit.code.levels import Code
 from sweepkit.config import compose, override, typed
 from sweepkit.config.schema import RunConfig
@@ -35,7 +35,6 @@ from sweepkit.plan.run_plan import RunPlan
 
 #: The field that names a tree.
 FIELD = "code"
-_PATIENCE_S = 600.0  # a busy machine takes as long as it takes
 _END_S = 5.0
 Kind = TypeVar("Kind")
 
@@ -156,9 +155,12 @@ class _Asked:
                 process.stdin.write(json.dumps(question) + "\n")
                 process.stdin.flush()
             try:
-                line = self._lines.get(timeout=_PATIENCE_S)
+                line = self._lines.get(timeout=children.PATIENCE_S)
             except queue.Empty:
                 line = ""
+            except BaseException:  # Ctrl-C
+                self._end(patience_s=0)
+                raise
         if not line:
             self._end()
             raise SweepkitError(f"{self._name} does not plan ({self._last_words()}); correct it")
@@ -180,6 +182,7 @@ class _Asked:
             stderr=self._errors,
             text=True,
             errors="replace",
+            start_new_session=True,  # is ended with all that it starts
         )
         threading.Thread(target=self._listen, args=(process,), daemon=True).start()
         atexit.register(self._end)
@@ -192,18 +195,16 @@ class _Asked:
                 self._lines.put(line)
         self._lines.put("")
 
-    def _end(self) -> None:
+    def _end(self, patience_s: float = _END_S) -> None:
         process, self._process = self._process, None
         if process is None:
             return
         with contextlib.suppress(OSError):
             assert process.stdin is not None
             process.stdin.close()
-        try:
-            process.wait(_END_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(patience_s)
+        children.kill(process)
 
     def _last_words(self) -> str:
         if self._errors is None:

@@ -18,7 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from sweepkit import fsio
-from sweepkit.code import git, patch, refs
+from sweepkit.code import git, patch, refs, unread
 from sweepkit.code.git import GitError
 from sweepkit.code.levels import FOLDER, Level
 from sweepkit.code.making import WORKTREE
@@ -30,6 +30,7 @@ _PREFIX = "program_"
 _AS_IT_IS = ("--no-ext-diff", "--no-textconv", "--no-color", "--no-renames", "--full-index", "--binary")
 #: Bytes of a file that is no source, up to which it is copied.
 _MOST_OF_A_FILE = 8 << 20
+_HERE = "the program that is here"
 #: What a copy has no use for.
 _LEFT_OUT = (".git", "__pycache__")
 
@@ -70,7 +71,7 @@ def _uncommit(folder: Path, work: Path) -> None:
         raise invalid("axes", WORKTREE, contract, "commit what is the reference, or write a patch")
     change = git.run(folder, "diff", "--relative", "--ignore-submodules", *_AS_IT_IS, "HEAD", "--", ".")
     if change:
-        _apply("axes", WORKTREE, change, work, "-R")
+        patch.apply("axes", change, work, _HERE, "-R")
     for name in git.lines(folder, "ls-files", "--others", "--exclude-standard"):
         if command_files.is_source(work / name):
             (work / name).unlink(missing_ok=True)
@@ -98,7 +99,8 @@ def level(where: str, text: str, folder: Path, base: Path, inputs: Sequence[str]
     elif Path(text).is_dir():
         source, kind = Path(text).resolve(), FOLDER
     elif Path(text).is_file():
-        change, kind = Path(text).read_bytes(), "patch"
+        change, kind = unread.without_mark(Path(text).read_bytes()), "patch"
+        patch.read(where, change)
     else:
         span, kind = _span(where, text, folder), "ref"
         change = _change(where, text, folder, span)
@@ -113,7 +115,7 @@ def level(where: str, text: str, folder: Path, base: Path, inputs: Sequence[str]
             patch.refuse_links(where, change)
             _again(base, work)
             links = {}
-            _apply(where, text, change, work)
+            patch.apply(f"{where} ({text})", change, work, _HERE)
         files: dict[str, tuple[int, ...]] = {
             **patch.counts(patch.of_texts(patch.texts(base), patch.texts(work)))
         }
@@ -268,12 +270,3 @@ def _content(folder: Path, inputs: Sequence[str]) -> object:
 def _size(path: Path) -> int:
     every = command_files.everything(path) if path.is_dir() else [path]
     return sum(item.stat().st_size for item in every)
-
-
-def _apply(where: str, text: str, change: bytes, work: Path, *how: str) -> None:
-    try:
-        git.run(work, "apply", "--whitespace=nowarn", *how, "-", given=change, ceiling=True)
-    except GitError as error:
-        said = str(error).replace("error: ", "")
-        contract = f"apply to the program that is here ({said})"
-        raise invalid(where, text, contract, "rebase the branch, or write the patch anew") from None

@@ -13,11 +13,11 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import urllib.parse
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from sweepkit.code import children
 from sweepkit.plan import command_files, command_words
 
 _VARIABLE = "PYTHONPATH"
@@ -76,12 +76,9 @@ def _elsewhere(
     given = json.dumps([str(first), names])
     environment = in_environment(os.environ, tree, path)
     try:
-        done = subprocess.run(
-            [*words, "-c", _QUESTION], cwd=tree, env=environment, input=given,
-            capture_output=True, text=True, timeout=_PATIENCE_S, check=True,
-        )  # fmt: skip
-        found, sources = json.loads(done.stdout.splitlines()[-1])
-    except (OSError, subprocess.SubprocessError, ValueError, IndexError):
+        done = children.ask([*words, "-c", _QUESTION], _PATIENCE_S, given, cwd=tree, env=environment)
+        found, sources = json.loads(done.out.splitlines()[-1])
+    except (OSError, ValueError, IndexError):
         return {}  # it cannot be asked, and will say so itself when it runs
     live = Path(os.path.realpath(folder))
     return {

@@ -9,7 +9,6 @@ ends with this process; it prints into the run's log, and writes what it likes i
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import math
 import os
 import re
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from sweepkit import exit_status, fsio
+from sweepkit.code import children
 from sweepkit.errors import SweepkitError, invalid
 from sweepkit.launch import cgroup, command_imports, command_result, machine
 from sweepkit.launch.command_result import Curve, NoResult
@@ -42,8 +42,6 @@ _OUT_OF_MEMORY = re.compile(
 )
 #: What would make a command believe that it is one of our ranks.
 _OF_RANKS = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
-_PR_SET_PDEATHSIG = 1
-_LIBC = ctypes.CDLL(None)  # before any fork
 
 
 class CommandSession:
@@ -136,7 +134,7 @@ def _run(
                 is_stopped = True
                 _stop(child, _CHECKPOINT_GRACE_S if plan.program.resume else _GRACE_S)
     finally:
-        _kill(child)
+        children.kill(child)
         _end_orphans(output)  # what it started in a session of its own
     _follow(journal, Curve(output, metric), known)  # all of it: it may have been begun anew on the way
     if is_stopped or (child.returncode == 0 and should_stop()):  # whatever it had told by then
@@ -216,17 +214,11 @@ def _start(
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=_end_with_parent,  # noqa: PLW1509  (it takes no lock)
+                preexec_fn=children.end_with_parent,  # noqa: PLW1509  (it takes no lock)
             )
         except (FileNotFoundError, PermissionError) as error:
             contract = f"be a program that can be started here ({error.strerror})"
             raise invalid("command", words[0], contract, "correct it, or write its whole path") from None
-
-
-def _end_with_parent() -> None:
-    """In the child: die at once with the process that follows it, which nobody else would stop."""
-    with contextlib.suppress(OSError, AttributeError):
-        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _stop(child: subprocess.Popen[bytes], grace_s: float) -> None:
@@ -234,14 +226,7 @@ def _stop(child: subprocess.Popen[bytes], grace_s: float) -> None:
         os.killpg(child.pid, signal.SIGTERM)
     with contextlib.suppress(subprocess.TimeoutExpired):
         child.wait(grace_s)
-    _kill(child)
-
-
-def _kill(child: subprocess.Popen[bytes]) -> None:
-    """End what is left of the command's processes."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(child.pid, signal.SIGKILL)
-    child.wait()
+    children.kill(child)
 
 
 def _end_orphans(output: Path) -> None:

@@ -10,7 +10,6 @@ import dataclasses
 import functools
 import importlib
 import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable
@@ -19,7 +18,7 @@ from typing import Any
 
 import sweepkit
 from sweepkit import fsio
-from sweepkit.code import planner, tree
+from sweepkit.code import children, planner, tree
 from sweepkit.config import sources
 from sweepkit.config.facts import fields_of
 from sweepkit.config.schema import RunConfig
@@ -29,7 +28,6 @@ from sweepkit.plan.run_plan import RunPlan
 from sweepkit.results import record
 from sweepkit.results.record import RunRecord
 
-_TIMEOUT_S = 900
 #: What runs are carried out by.
 _IMPORTED = (
     "sweepkit.launch.worker", "sweepkit.search.trial_worker", "sweepkit.launch.slurm.task",
@@ -101,24 +99,17 @@ def _ask(text: str, folder: Path) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "answer.json"
         command = [planner.python(folder), "-m", "sweepkit.launch.probe", str(path)]
+        environment = os.environ | tree.environment(folder)
         try:
-            done = subprocess.run(
-                command,
-                env=os.environ | tree.environment(folder),
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=_TIMEOUT_S,
-                check=False,
-            )
-        except (OSError, subprocess.TimeoutExpired) as error:
+            done = children.ask(command, children.PATIENCE_S, env=environment)
+        except OSError as error:
             raise SweepkitError(f"code {text} does not import ({error}); correct it") from error
-        if done.returncode != 0 or not path.exists():
-            said = done.stderr.strip().splitlines() or ["it ended without a word"]
+        if done.status != 0 or not path.exists():
+            said = done.errors.strip().splitlines() or ["it ended without a word"]
             where = next((line.strip() for line in reversed(said) if line.lstrip().startswith("File ")), "")
             where = where.replace(f"{folder}/", "")
-            why = f"{said[-1]}; {where}" if where else said[-1]
+            last = said[-1] if done.status is not None else f"no end after {children.PATIENCE_S:g} s"
+            why = f"{last}; {where}" if where else last
             raise SweepkitError(f"code {text} does not import ({why}), but must carry out runs; correct it")
         return fsio.read_json(path)
 
