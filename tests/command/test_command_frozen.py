@@ -98,6 +98,29 @@ def test_what_is_live_is_said_and_what_leaves_the_copy_is_refused(
             plans(repository(**wrong))
 
 
+def test_what_words_name_behind_a_link_is_to_be_read_only(
+    repository: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Said before the first run, for the one after a run that wrote there is refused."""
+    Path("data/cache").mkdir()
+    Path("data/cache/b.bin").write_text("b")
+    words = [
+        *example()["command"],
+        "--cache=data/cache",
+        "--log=data/a.txt",
+        "--whole=data",
+        "--not=made.txt",
+    ]
+    name = repository(command=words, inputs=[])
+    assert main(["plan", f"sweep={name}"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "to be read only: data/a.txt, data/cache (its content names the runs; they write" in said
+    program = plans(name)["reference"].program
+    Path("data/cache/b.bin").write_text("c")
+    with pytest.raises(DataError, match=r"data/cache has the digest .*What runs write belongs in {run_dir}"):
+        command_files.check(program)
+
+
 def test_levels_are_judged_again_and_amended(
     write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

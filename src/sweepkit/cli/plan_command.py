@@ -72,6 +72,10 @@ def frozen_of(cells: Sequence[Cell], code: Code | None) -> list[str]:
         of.append(f"its packages are installed here too; {first} of the copy is put first on PYTHONPATH")
     remedy = "what decides a number belongs under inputs, where an edit is refused"
     said = [f"live, not frozen: {', '.join(live)} ({remedy})"] if live else []
+    if read := command_files.named_live(programs):
+        said += [
+            f"to be read only: {', '.join(read)} (its content names the runs; they write into {{run_dir}})"
+        ]
     if others := command_files.unnamed(programs):
         shown = ", ".join(others[:_SHOWN]) + (f" and {len(others) - _SHOWN} more" if others[_SHOWN:] else "")
         said += [f"in no run's name: {shown} (under inputs an edit makes other runs; else it returns these)"]

@@ -128,6 +128,16 @@ def named(folder: Path, words: Iterable[str]) -> dict[str, str]:
     return found
 
 
+def named_live(programs: Sequence[Program]) -> list[str]:
+    """What words name and a link leads to, out of the copy: a run that wrote there has others refused."""
+    every = {name: Path(program.folder) for program in programs for name in program.named}
+    return [name for name, folder in every.items() if not _is_within(folder / name, folder)]
+
+
+def _is_within(path: Path, folder: Path) -> bool:
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
+
+
 def _named(folder: Path, name: str) -> list[Path]:
     path, is_beside = folder / name, Path(name).is_absolute()
     if path.is_file():
