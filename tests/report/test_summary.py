@@ -9,6 +9,8 @@ import made_up_runs as made_up
 import pandas as pd
 import pytest
 
+import sample
+from sweepkit.analysis.effects import effects
 from sweepkit.report import sheets
 from sweepkit.report.summary import summarise
 from sweepkit.results import store
@@ -30,6 +32,24 @@ def test_means_spread_and_paired_difference(runs: pd.DataFrame) -> None:
     assert row["num_pairs"] == 3
     assert row["time_ratio"] == pytest.approx(1.3, rel=0.05)
     assert row["flops_ratio"] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("seed", range(4 if sample.is_full() else 2))
+def test_a_difference_is_the_effect_that_is_judged_whatever_runs_are_missing(
+    runs: pd.DataFrame, seed: int
+) -> None:
+    """To the last bit, also of a part of the variants."""
+    here = runs[runs["rung"] == "d2"]
+    lost = here.sample(frac=0.3, random_state=sample.seed() + seed).index
+    here = here.assign(state=here["state"].where(~here.index.isin(lost), "failed"))
+    done = here.assign(val_bpb=here["val_bpb"].where(here["state"] == "complete"))
+    found = {item.variant: item for item in effects(done, "val_bpb", 0.05)}
+    few = here[here["variant"].isin(["reference", "mlp=8"])]
+    for rows in (summarise(here), summarise(few, among=here)):
+        for row in rows[~rows["is_reference"]].to_dict("records"):
+            effect = found[row["variant"]]
+            assert row["delta"] == effect.effect or (pd.isna(row["delta"]) and effect.effect is None)
+            assert row["num_pairs"] == effect.n or pd.isna(row["delta"])
 
 
 def test_failed_runs_are_counted_and_only_whole_pairs_compared(runs: pd.DataFrame) -> None:

@@ -189,7 +189,7 @@ def conclude(sweep: Frozen, results_dir: Path) -> int:
     frame = running.load(sweep, results_dir)
     metric = sweep.decision.metric
     where = frame["rung"] == sweep.rungs[0].name
-    console.print(tables.summary(best(frame[where], sweep.decision), metric))
+    console.print(tables.summary(best(frame[where], sweep.decision), metric, among=frame[where]))
     ledger = TrialLedger(sweep, results_dir)
     if ledger.spec.second_objective:
         on_it = len(pareto_front.numbers(ledger))
@@ -226,9 +226,10 @@ def worth_showing(frame: pd.DataFrame, rule: DecisionRule, promotion: Promotion)
 
 def best(frame: pd.DataFrame, rule: DecisionRule) -> pd.DataFrame:
     """The rows of the reference and of the ten variants with the best mean, best first."""
+    from sweepkit.report import summary
+
     metric = rule.metric
-    answered = frame[metric].notna() & (frame["state"] == RunState.complete)
-    means = frame[answered].groupby("variant")[metric].mean().sort_values(ascending=rule.sign > 0)
+    means = summary.complete_means(frame, [metric])[metric].sort_values(ascending=rule.sign > 0)
     names = [str(name) for name in means.index if not is_reference(str(name))][:_SHOWN]
     rows = frame[frame["variant"].isin([*names, REFERENCE])]
     order = {name: place for place, name in enumerate([REFERENCE, *names])}

@@ -26,7 +26,7 @@ from sweepkit.promotion import selected
 from sweepkit.promotion.selected import Tried
 from sweepkit.promotion.verdict_record import Promotion, Verdict
 from sweepkit.report import imported_content
-from sweepkit.report.summary import COMPLETE
+from sweepkit.report.summary import COMPLETE, complete_means
 from sweepkit.results import imported, store
 from sweepkit.results.columns import PLANNED
 from sweepkit.results.imported import Imported
@@ -219,9 +219,8 @@ def _best_trials(content: Content, frozen: Frozen) -> set[str]:
 
     Effects are estimated among all before, so that their intervals know how many were tried.
     """
-    done = content.runs[(content.runs["state"] == COMPLETE) & (content.runs["rung"] == frozen.rungs[0].name)]
-    means = done.groupby("variant")[content.decision.metric].mean()
-    means = means.sort_values(ascending=not content.decision.is_higher_better)
+    here, metric = content.runs[content.runs["rung"] == frozen.rungs[0].name], content.decision.metric
+    means = complete_means(here, [metric])[metric].sort_values(ascending=content.decision.sign > 0)
     above = {item.variant for item in content.verdicts if item.rung != frozen.rungs[0].name}
     fixed = {cell.variant for cell in frozen.fixed}
     return fixed | above | {str(name) for name in means.index[:_BEST_TRIALS]}

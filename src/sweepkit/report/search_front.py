@@ -9,7 +9,7 @@ from sweepkit.report.content import Content
 from sweepkit.report.page_block import Block, Drawn
 from sweepkit.report.plots import GREY, Look, look
 from sweepkit.report.sheet import Sheet
-from sweepkit.report.summary import COMPLETE
+from sweepkit.report.summary import complete_means
 from sweepkit.sweep import metric as metrics
 from sweepkit.sweep import trials
 
@@ -43,9 +43,7 @@ def means(content: Content, names: list[str]) -> pd.DataFrame:
     """Variant and the mean of both objectives, of trials all of whose runs on the lowest rung have them."""
     tried = {cell.variant for trial in trials.load(content.sweep_dir) for cell in trial.cells}
     here = content.runs[(content.runs["rung"] == content.rungs[0]) & content.runs["variant"].isin(tried)]
-    columns = {name: here[name].where(here["state"] == COMPLETE).astype("float64") for name in names}
-    groups = here.assign(**columns).groupby("variant", sort=False)[names]
-    return groups.mean().where(groups.count().eq(groups.size(), axis=0)).dropna().reset_index()
+    return complete_means(here, names).reset_index()
 
 
 def beaten_by_none(costs: pd.DataFrame) -> list[bool]:

@@ -122,8 +122,8 @@ def _steps(step: Any, num_steps: Any) -> str:
     return f"{numbers.count(step)}/{numbers.count(num_steps)}"
 
 
-def summary(frame: pd.DataFrame, metric: str = "val_bpb") -> Sheet:
-    """One line per variant and rung of a runs table."""
+def summary(frame: pd.DataFrame, metric: str = "val_bpb", among: pd.DataFrame | None = None) -> Sheet:
+    """One line per variant and rung of a runs table; ``among`` as for ``summarise``."""
     sheet = Sheet(
         (
             "rung",
@@ -139,7 +139,7 @@ def summary(frame: pd.DataFrame, metric: str = "val_bpb") -> Sheet:
         optional=("tokens/s", "FLOPs", "train time", "runs"),
     )
     previous: Any = None
-    rows = records(summarise(frame, metric))
+    rows = records(summarise(frame, metric, among))
     for row in rows:
         spread = "" if numbers.is_missing(row["sd"]) else f" ± {row['sd']:.5f}"
         sheet.add(

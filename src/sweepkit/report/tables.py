@@ -27,9 +27,11 @@ def runs(frame: pd.DataFrame, metric: str = "val_bpb") -> RenderableType:
     return draw(sheets.runs(frame, metric))
 
 
-def summary(frame: pd.DataFrame, metric: str = "val_bpb") -> RenderableType:
+def summary(
+    frame: pd.DataFrame, metric: str = "val_bpb", among: pd.DataFrame | None = None
+) -> RenderableType:
     """One line per variant and rung of a runs table: n, mean and SD, difference to the reference, cost."""
-    return draw(sheets.summary(frame, metric))
+    return draw(sheets.summary(frame, metric, among))
 
 
 def groups(frame: pd.DataFrame, metric: str) -> RenderableType:
