@@ -160,7 +160,7 @@ def test_a_ridge_of_two_axes(true_slope: float) -> None:
     for _ in range(num):
         across = u - true_slope * (v - 0.4) - 0.2
         loss = 3 + 0.05 * across**2 + 0.01 * (v - 0.4) ** 2 + 0.004 * rng.standard_normal(len(u))
-        (found,) = ridges(np.exp(u), np.exp(v), loss)
+        ((found,), _) = ridges(np.exp(u), np.exp(v), loss)
         hits += found.slope_interval.holds(true_slope)
         best += found.intervals is not None and all(
             interval.holds(np.exp(truth)) for interval, truth in zip(found.intervals, (0.2, 0.4), strict=True)

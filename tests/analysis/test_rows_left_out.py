@@ -135,19 +135,55 @@ def test_a_state_that_is_no_answer(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_place_that_is_none(kind: str) -> None:
-    """Of the loss's own column aside: an axis, a group, a size."""
+    """Of the loss's own column aside: an axis, a group, a size. Empty is no value; what is no size is said."""
     frame, asked, columns = KINDS[kind]
     for column in columns:
         for reason, value in PLACES.items():
             table = with_bad_row(frame, **{column: value})
-            if kind in ("optima", "ridges") and reason in ("nan", "inf"):
+            if reason in ("nan", "inf"):
                 named(fit(table, loss="loss", **asked), kind, f"{column} is empty there, or infinite")
             elif column == "depth":  # a group of one run
-                with pytest.raises(errors.ConfigError, match=rf"levels of {value:g} is 1"):
-                    fit(table, loss="loss", **asked)
+                named(fit(table, loss="loss", **asked), kind, f"{value:g}: 1 run at fewer than three levels")
             else:
                 with pytest.raises(errors.ConfigError, match=rf"{value}, but must be above 0"):
                     fit(table, loss="loss", **asked)
+
+
+@pytest.mark.parametrize("kind", ["optima", "ridges"])
+def test_a_group_that_has_no_fit_leaves_the_others_theirs(kind: str) -> None:
+    """One depth with a single run, or none that converged, refused the whole table."""
+    frame, asked, _ = KINDS[kind]
+    asked = asked | {"by": "depth"}
+    frame = frame if "depth" in frame else pd.concat([frame.assign(depth=depth) for depth in (2, 4)])
+    base = answer(fit(frame, loss="loss", **asked))
+    for count, loss, why in ((1, 3.0, "at fewer than three levels|no ridge"), (25, np.inf, "diverged")):
+        stray = frame.iloc[:count].assign(depth=9.0, loss=loss)
+        found = fit(pd.concat([frame, stray], ignore_index=True), loss="loss", **asked)
+        assert any(re.search(why, note) for note in found.notes)
+        assert base["optima"] == answer(found)["optima"] and base["ridges"] == answer(found)["ridges"]
+        with pytest.raises(errors.ConfigError):
+            fit(stray, loss="loss", **asked)
+
+
+def test_the_levels_of_an_axis_that_is_not_named_are_blocks() -> None:
+    """What a batch does to every rate alike was noise of the rate's optimum: no interval had an end.
+
+    Beside least squares with a column a block.
+    """
+    frame = pd.concat(
+        [optima_table().assign(level_batch=name, loss=lambda t, up=up: t["loss"] + up)
+         for name, up in (("small", 0.0), ("large", 0.5))], ignore_index=True
+    )  # fmt: skip
+    (item, *_) = fit(frame, loss="loss", axis="lr", by="depth").optima
+    mine = frame[frame["depth"] == 2]
+    z = np.log(mine["lr"].to_numpy())
+    zero = z.mean()
+    x = np.column_stack([pd.get_dummies(mine["level_batch"]).to_numpy(float), z - zero, (z - zero) ** 2])
+    beta, squares, _, _ = np.linalg.lstsq(x, mine["loss"].to_numpy(), rcond=None)
+    assert item.value == pytest.approx(np.exp(zero - beta[2] / (2 * beta[3])), rel=1e-6)
+    assert item.df == len(mine) - 4
+    assert item.sd == pytest.approx(np.sqrt(squares[0] / item.df), rel=1e-6)
+    assert item.interval.is_bounded
 
 
 def test_an_axis_of_the_sweep_that_is_averaged_over_is_named() -> None:
@@ -164,10 +200,16 @@ def test_an_axis_of_the_sweep_that_is_averaged_over_is_named() -> None:
 
 def test_optima_that_somebody_found() -> None:
     frame = pd.DataFrame({"width": [1.0, 2, 4, 8], "best": [1.0, 0.5, 0.25, 0.13]})
+    whole = fit(frame, optimum="best", scale="width")
     for column in ("width", "best"):
-        for value in PLACES.values():
+        for reason, value in PLACES.items():
+            table = with_bad_row(frame, **{column: value})
+            if reason in ("nan", "inf"):
+                found = fit(table, optimum="best", scale="width")
+                assert answer(found) == answer(whole) and f"{column} is empty" in found.notes[0]
+                continue
             with pytest.raises(errors.ConfigError, match=rf"{value}, but must be above 0"):
-                fit(with_bad_row(frame, **{column: value}), optimum="best", scale="width")
+                fit(table, optimum="best", scale="width")
 
 
 def test_a_group_that_no_target_is_reached_in_and_a_batch_without_two_horizons() -> None:

@@ -9,7 +9,6 @@ import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from rich.markup import escape
 from rich.table import Table
 
 from sweepkit.cli import command_line
@@ -227,5 +226,5 @@ def _print_table(title: str, columns: tuple[str, ...], rows: list[tuple[str, ...
     for number, column in enumerate(columns):
         table.add_column(column, justify="left" if number == 0 or len(columns) == 2 else "right")
     for row in rows:
-        table.add_row(*(escape(cell) for cell in row))
+        table.add_row(*row)
     terminal.console().print(table)

@@ -70,7 +70,7 @@ def _show(found: list[Diagnosis]) -> None:
     console = terminal.console()
 
     def say(line: str, style: str = "") -> None:
-        console.print(printable(line), style=style, markup=False, highlight=False, soft_wrap=True)
+        console.print(printable(line), style=style, highlight=False, soft_wrap=True)
 
     wrong = [item for item in found if item.findings]
     told = found if len(found) == 1 else wrong

@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     """Print facts, choices and checks; 1 where a check failed. User errors raise ``SweepkitError``."""
     started = time.perf_counter()
     as_json = args.format == "json"
-    console = terminal.console(stderr=as_json)
+    console = terminal.console(stderr=as_json, markup=True)
     config = compose.compose(args.overrides)
     fetched = True
     if args.prefetch:

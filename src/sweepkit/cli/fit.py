@@ -15,7 +15,7 @@ from sweepkit.analysis.laws import fitting
 from sweepkit.analysis.laws.question import OPTIONS, Question
 from sweepkit.cli import command_line, running
 from sweepkit.errors import invalid
-from sweepkit.report import drawing, laws_page, sheets_laws, terminal
+from sweepkit.report import drawing, laws_page, laws_proposal, sheets_laws, terminal
 from sweepkit.results import any_table, imported, param_counts, query, store
 from sweepkit.sweep import frozen_head
 
@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
     if args.where is not None:
         frame = query.keep(frame, args.where, "--where")
     found = fitting.fit(frame, _question(args, metric))
-    proposed = sheets_laws.proposal(found) if args.propose else []
+    proposed = laws_proposal.lines(found) if args.propose else []
     content = fitting.to_json(found) | ({"proposal": proposed} if args.propose else {})
     plain = json.dumps(content, indent=2, allow_nan=False)
     if args.output is not None:
@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
         for note in found.notes:
             console.print(note, style="dim")
         for line in proposed:
-            console.print(line)
+            console.print(line, soft_wrap=True)
     if args.report is not None:
         print(running.shown(laws_page.write(found, args.source, args.report)))
     return 0

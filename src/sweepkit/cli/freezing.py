@@ -119,11 +119,11 @@ def show_tested(
     console = terminal.console()
     searched = search.space if search else {}
     if shared := dict.fromkeys(item for item in base if item.partition("=")[0] not in searched):
-        console.print(f"base: {' '.join(shared)}", markup=False)
+        console.print(f"base: {' '.join(shared)}")
     if found := tested.changes(cells, search, code):  # seeds alone change no field
         console.print(drawing.draw(sheets.tested(found, _MOST_CHANGES)))
     for level in code.levels if code else ():
-        console.print(printable(f"code: {level}"), markup=False)
+        console.print(printable(f"code: {level}"))
 
 
 def describe(cells: Sequence[Cell]) -> str:

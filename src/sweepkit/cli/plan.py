@@ -286,9 +286,9 @@ def _print_sweep(found: Sequence[Row], to_come: int) -> None:
     else:
         console.print("FLOPs and GPU-hours are of one run; in all:")
     console.print(f"{counted(len(plans), 'run')}, {flops:.3e} FLOPs, {run_sheet.cost(total, plans[0])}")
-    console.print(f"here: {run_sheet.here(plans, to_come)}", markup=False)
+    console.print(f"here: {run_sheet.here(plans, to_come)}")
     console.print(f"disk: {disk.in_words(plans)}")
-    console.print(f"epochs of the longest: {run_sheet.epochs_of(plans)}", markup=False)
+    console.print(f"epochs of the longest: {run_sheet.epochs_of(plans)}")
 
 
 def _print_replicates(found: Sequence[Row]) -> None:
@@ -313,11 +313,11 @@ def _print_power(sweep: SweepFile, others: Sequence[str], cells: Sequence[Cell])
     console = terminal.console()
     at_top = next(cell.plan.config for cell in cells if cell.rung == rungs[-1].name)
     if said := last_rung.said(sweep.decision, rungs, at_top):
-        console.print(f"\n{said}", markup=False)
+        console.print(f"\n{said}")
     found = expected.of(cells, rungs, sweep.decision, known)
-    console.print(f"\n{expected.describe(found, sweep.decision)}".replace("NAME", name), markup=False)
+    console.print(f"\n{expected.describe(found, sweep.decision)}".replace("NAME", name))
     if sentence := foresight.foreseen(found, sweep.decision, name):
-        console.print(sentence, markup=False)
+        console.print(sentence)
     if not found.is_enough:
         console.print("underpowered: sweep and promote ask for --underpowered")
 

@@ -46,7 +46,7 @@ def show(sweep: SweepFile, cells: Sequence[Cell], others: Sequence[str]) -> None
         "nobody knows before what a command takes: no hours, memory or disk are estimated",
         *_foreseen(sweep, cells, others),
     ):
-        console.print(line, markup=False)
+        console.print(line)
 
 
 def _foreseen(sweep: SweepFile, cells: Sequence[Cell], others: Sequence[str]) -> list[str]:

@@ -27,4 +27,4 @@ def explain(words: Sequence[str]) -> None:
     console = terminal.console()
     console.print()
     for word in words:
-        console.print(f"{word}: {MEANINGS[word]}", style="dim", markup=False)
+        console.print(f"{word}: {MEANINGS[word]}", style="dim")

@@ -91,7 +91,7 @@ def climb(sweep: Frozen, how: running.How, overrides: Sequence[str], allow_mixed
             warnings.warn(problem, stacklevel=2)
         came = forecast_scores.compared(foretold, [result], running.load(sweep, how.results_dir))
         for sentence in forecast_scores.said(came, result.rung):
-            console.print(f"forecast: {sentence}", markup=False)
+            console.print(f"forecast: {sentence}")
 
     promotion = ladder.promote(
         sweep,
@@ -157,7 +157,7 @@ def _show(sweep: Frozen, promotion: Promotion, results_dir: Path) -> None:
     console.print(tables.verdicts(verdicts))
     console.print(tables.axes(verdicts, sweep.decision))
     for sentence in gains.leaning(gains.documents(content.gather(sweep.name, results_dir)), verdicts):
-        console.print(sentence, markup=False)
+        console.print(sentence)
     if len(promotion.rungs) > 1:
         console.rule("Transfer between depths", align="left")
         console.print(tables.transfer(told, sweep.decision.metric))
@@ -170,7 +170,7 @@ def _show(sweep: Frozen, promotion: Promotion, results_dir: Path) -> None:
             console.print(f"{outcome.value:<13}{', '.join(labels)}", style=drawing.STYLES[outcome.value])
     console.print(promotion.message)
     for step in next_steps.of(sweep, promotion):
-        console.print(f"next: {step}", markup=False)
+        console.print(f"next: {step}")
     if taken := comparable.accepted(frame):
         console.print(taken)
     console.print(tables.files(running.near(_files(sweep, results_dir))))

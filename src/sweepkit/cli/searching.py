@@ -199,11 +199,11 @@ def conclude(sweep: Frozen, results_dir: Path) -> int:
         if ledger.trials[number].counts:
             counts[found.state.value] = counts.get(found.state.value, 0) + 1
     words = ", ".join(f"{number} {state}" for state, number in counts.items())
-    console.print(f"{counted(sum(counts.values()), 'trial')}: {words}", markup=False)
-    console.print(trials.said(sweep.sweep_dir, ledger.spec.n_trials, sweep.num_reopened), markup=False)
+    console.print(f"{counted(sum(counts.values()), 'trial')}: {words}")
+    console.print(trials.said(sweep.sweep_dir, ledger.spec.n_trials, sweep.num_reopened))
     for number, found in list(ledger.outcomes.items())[-_INVALID_SHOWN:]:
         if ledger.trials[number].is_invalid:
-            console.print(f"proposal {number} is no valid configuration: {found.reason}", markup=False)
+            console.print(f"proposal {number} is no valid configuration: {found.reason}")
     ended = frame["run_id"].isin([run.run_id for run in ledger.runs.values()])
     failed = frame[ended & ~frame["state"].isin(_FINE)]
     if len(failed):

@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     if args.format == "json":
         print(json.dumps(typed.dump(statuses), indent=1))
         return 0
-    console = terminal.console()
+    console = terminal.console(markup=True)
     if not statuses:
         console.print(f"no sweeps and no runs in {paths.results_dir()}; sweepkit sweep NAME starts one")
     detailed = args.sweep != "all"

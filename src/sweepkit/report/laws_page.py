@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from sweepkit import fsio
 from sweepkit.analysis.laws.fitting import Fit
-from sweepkit.report import html, plots_laws, sheets_laws
+from sweepkit.report import html, laws_proposal, plots_laws, sheets_laws
 from sweepkit.report.page_block import Block
 
 
@@ -21,7 +21,7 @@ def write(found: Fit, source: str, path: Path) -> Path:
     """
     pictures = [(title, Block("figure", Markup(svg), more)) for title, svg, more in plots_laws.figures(found)]
     tables = [(title, Block("table", sheet)) for title, sheet in sheets_laws.sheets(found)]
-    follows = sheets_laws.proposal(found) if found.optima or found.law else []
+    follows = laws_proposal.lines(found) if found.optima or found.law else []
     parts = [
         ("Plots", "plots", _titled(pictures)),
         ("Tables", "tables", _titled(tables)),

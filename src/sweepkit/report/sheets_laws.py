@@ -58,7 +58,7 @@ def between(interval: Interval | None, show: Callable[[float], str] = short) -> 
     return f"{low} to {high}"
 
 
-def _exponent(interval: Interval) -> str:
+def exponent(interval: Interval) -> str:
     return between(interval, lambda value: f"{value:.3f}")
 
 
@@ -176,7 +176,7 @@ def _law(law: Law) -> Sheet:
     confidence = f"{100 * law.interval.confidence:g}%, t with {law.df} degrees of freedom"
     sheet.notes.append(
         f"optimum = {law.prefactor:.4g} × {law.scale_name}^{law.exponent:.3f}; exponent "
-        f"{_exponent(law.interval)} ({confidence}), scatter between sizes {100 * law.scatter:.1f}%"
+        f"{exponent(law.interval)} ({confidence}), scatter between sizes {100 * law.scatter:.1f}%"
     )
     if law.rule is not None and law.rule_p is not None:
         verdict = "not contradicted" if law.rule_p > 1 - law.interval.confidence else "contradicted"
@@ -234,7 +234,7 @@ def _budgets(sizes: ComputeOptimal) -> Sheet:
     )
     for name, law in (sizes.parabolas or {}).items():
         sheet.notes.append(
-            f"{name} ∝ C^{law.exponent:.3f}, {_exponent(law.interval)} (t with {law.df} degrees of freedom)"
+            f"{name} ∝ C^{law.exponent:.3f}, {exponent(law.interval)} (t with {law.df} degrees of freedom)"
         )
     return sheet
 
@@ -308,30 +308,3 @@ def _forecast(found: Fit) -> Sheet:
 
 def _signed(ratio: float) -> str:
     return f"{100 * ratio:+.2f}%".replace("-", "−")
-
-
-def proposal(found: Fit) -> list[str]:
-    """The override or the transfer rule that follows from the optima, as lines to paste."""
-    question, law = found.question, found.law
-    name = (question.axis or question.optimum or question.batch or "FIELD").removeprefix("level_")
-    edges = [
-        f"{item.group} to {short(item.extend_to)}" for item in found.optima if item.extend_to is not None
-    ]
-    first = [f"# first extend the grid: {', '.join(edges)}"] if edges else []
-    if law is None:
-        inside = [item for item in found.optima if item.has_value]
-        return [*first, *(f"{name}={item.value:.6g}  # {item.group}" for item in inside)]
-    exponent = f"exponent {law.exponent:.3f}, {_exponent(law.interval)}"
-    lines = [*first, f"# {name} = {law.prefactor:.4g} × {law.scale_name}^{law.exponent:.3f} ({exponent})"]
-    if law.interval.holds(0.0):
-        scales = sorted(point.scale for point in law.points)
-        middle = law.at(scales[len(scales) // 2])
-        return [
-            *lines,
-            "# an exponent of 0 is not contradicted: one value for all",
-            f"base: [{name}={middle:.6g}]",
-        ]
-    lines.append(
-        f"# an exponent of 0 is contradicted: a value for each size, or this rule in {law.scale_name}"
-    )
-    return [*lines, *(f"{name}={law.at(point.scale):.6g}  # {point.name}" for point in law.points)]

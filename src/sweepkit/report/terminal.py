@@ -38,8 +38,12 @@ class _Pipe(_Console):
         self.out("".join(f"{line.rstrip()}\n" for line in drawn.get().splitlines()), end="", highlight=False)
 
 
-def console(stderr: bool = False) -> Console:
-    """A console that is as wide as the terminal, or as $COLUMNS says, and does not squeeze what is piped."""
+def console(stderr: bool = False, markup: bool = False) -> Console:
+    """A console that is as wide as the terminal, or as $COLUMNS says, and does not squeeze what is piped.
+
+    Args:
+        markup: whether brackets may be rich's; else a list, or a name that holds brackets, stays as it is.
+    """
     if (sys.stderr if stderr else sys.stdout).isatty() or "COLUMNS" in os.environ:
-        return _Console(highlight=False, stderr=stderr)
-    return _Pipe(width=PIPE_WIDTH, highlight=False, stderr=stderr)
+        return _Console(highlight=False, stderr=stderr, markup=markup)
+    return _Pipe(width=PIPE_WIDTH, highlight=False, stderr=stderr, markup=markup)

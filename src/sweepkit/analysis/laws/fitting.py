@@ -31,6 +31,7 @@ from sweepkit.analysis.laws.intervals import Floats
 from sweepkit.analysis.laws.question import Question
 from sweepkit.config import typed
 from sweepkit.printable import counted
+from sweepkit.results.columns import LEVEL
 
 SEED = "seed"
 
@@ -72,6 +73,9 @@ def fit(frame: pd.DataFrame, question: Question) -> Fit:
     if rows.empty:
         remedy = "widen --where or --drop, or wait until runs have ended"
         raise errors.invalid("rows", "; ".join(["none", *notes]), "be there for a fit", remedy)
+    for name, option in question.places.items():
+        rows, said = run_columns.placed(rows, name, option)
+        notes = [*notes, *said]
     if kind == "known optima":
         return _law_of_known(rows, question, notes)
     if kind == "forecast":
@@ -85,26 +89,31 @@ def fit(frame: pd.DataFrame, question: Question) -> Fit:
     return _optima(rows, question, notes)
 
 
-def _seeds(frame: pd.DataFrame, question: Question) -> tuple[list[str] | None, list[str]]:
-    """Blocks, where the table has them; a sentence where it has some."""
+def _blocks(
+    frame: pd.DataFrame, question: Question, *named: str | None
+) -> tuple[list[str] | None, list[str]]:
+    """What runs share beside their places: a seed, where the table has them, and levels of axes that the
+    question does not name; and sentences about those, and about rows without a seed."""
+    seeds: list[str] | None = None
+    said: list[str] = []
     if question.seed is not None:
-        return run_columns.labels(frame, question.seed, "--seed-column"), []
-    if SEED not in frame or frame[SEED].isna().all():
-        return None, []
-    if empty := int(frame[SEED].isna().sum()):
-        return None, [f"seeds are no blocks: {counted(empty, 'row')} without one"]
-    return run_columns.labels(frame, SEED, "--seed-column"), []
+        seeds = run_columns.labels(frame, question.seed, "--seed-column")
+    elif SEED in frame and (empty := int(frame[SEED].isna().sum())) < len(frame):
+        said += [f"seeds are no blocks: {counted(empty, 'row')} without one"] if empty else []
+        seeds = None if empty else run_columns.labels(frame, SEED, "--seed-column")
+    if not (others := run_columns.unnamed(frame, *named)):
+        return seeds, said
+    remedy = "--by or --axis2 tells its levels apart, --where keeps one"
+    names = ", ".join(name.removeprefix(LEVEL) for name in others)
+    said.append(f"{names}: averaged over, its levels as blocks, for the question does not name it; {remedy}")
+    levels = frame[others].astype(str).agg(" ".join, axis=1)
+    seeds = [""] * len(frame) if seeds is None else seeds
+    return [f"{seed} {level}" for seed, level in zip(seeds, levels, strict=True)], said
 
 
 def _optima(frame: pd.DataFrame, question: Question, notes: list[str]) -> Fit:
     assert question.axis is not None
     by = question.by or question.scale
-    places = {"--axis": question.axis, "--axis2": question.second_axis, "--by": by}
-    for option, name in places.items():
-        if name is not None:
-            frame, said = run_columns.placed(frame, name, option)
-            notes += said
-    notes += run_columns.averaged(frame, question.axis, question.second_axis, by)
     if by is not None:  # numbers in their order, whatever the rows' is
         frame = run_columns.in_order(frame, by, "--by")
     y_N = run_columns.losses(frame, question.loss, question.is_higher_better)
@@ -112,19 +121,27 @@ def _optima(frame: pd.DataFrame, question: Question, notes: list[str]) -> Fit:
         notes += run_columns.diverged(y_N)
         frame, y_N = frame[np.isfinite(y_N)], y_N[np.isfinite(y_N)]
     groups = None if by is None else run_columns.labels(frame, by, "--by")
-    seeds, said = _seeds(frame, question)
+    seeds, said = _blocks(frame, question, question.axis, question.second_axis, by)
     notes += said
     if question.second_axis is not None:
         x1_N = run_columns.positive(frame, question.axis, "--axis")
         x2_N = run_columns.positive(frame, question.second_axis, "--axis2")
-        found_ridges = ridge.ridges(x1_N, x2_N, y_N, groups, seeds, question.confidence)
+        found_ridges, said = ridge.ridges(x1_N, x2_N, y_N, groups, seeds, question.confidence)
+        notes += said
         if question.is_higher_better:
             found_ridges = [ridge.in_unit(item, -1.0) for item in found_ridges]
         said = _ridge_rule(question, found_ridges, x2_N)
         return Fit(question, len(frame), ridges=found_ridges, notes=[*notes, *said])
+    x_N = run_columns.numbers(frame, question.axis, "--axis")
     notes += run_columns.diverged(y_N, "their levels are not fitted")
+    kept_N, said = optima.fittable(x_N, y_N, groups)
+    notes += said
+    frame, x_N, y_N = frame[kept_N], x_N[kept_N], y_N[kept_N]
+    groups, seeds = (
+        None if item is None else list(itertools.compress(item, kept_N)) for item in (groups, seeds)
+    )
     found = optima.optima(
-        run_columns.numbers(frame, question.axis, "--axis"),
+        x_N,
         y_N,
         groups,
         seeds,
@@ -289,9 +306,6 @@ def _batches(frame: pd.DataFrame, question: Question, notes: list[str]) -> Fit:
     if question.tokens is None:
         contract = "name the column of tokens in all"
         raise errors.invalid("--tokens", None, contract, "write --tokens total_tokens")
-    if question.by is not None:
-        frame, said = run_columns.placed(frame, question.by, "--by")
-        notes = [*notes, *said]
     frame, loss_N, said = run_columns.converged(frame, question.loss)
     notes = [*notes, *said]
     groups = ["all"] * len(frame)

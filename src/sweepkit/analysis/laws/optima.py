@@ -15,11 +15,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from sweepkit import errors
 from sweepkit.analysis.laws import parabolas
 from sweepkit.analysis.laws.intervals import CONFIDENCE, Floats, Interval, ratio, unit_of
 from sweepkit.analysis.laws.parabolas import AXES, TOWERS, Axis, Curvature, Group, Parabola, depth_of
+from sweepkit.printable import counted
 
 #: A step that rises by so many SDs more than the parabola says, and towers, is a cliff.
 _CLIFF_SDS = 5.0
@@ -156,6 +158,24 @@ def optima(
     made = [_optimum(group, fits[group.name], measure, axis, tolerance, confidence) for group in found]
     made = [replace(item, notes=[*notes[item.group], *item.notes]) for item in made]
     return [in_unit(item, unit) for item in made]
+
+
+def fittable(
+    x_N: Floats, y_N: Floats, groups: Sequence[str] | None
+) -> tuple[npt.NDArray[np.bool_], list[str]]:
+    """Runs of groups that a parabola can be asked of, and a sentence about every other one.
+
+    Of all runs where no group is one of them, so that ``optima`` says what is wrong.
+    """
+    kept_N, said = np.ones(len(x_N), dtype=bool), []
+    for name in dict.fromkeys(groups or ()):
+        mine_N = np.array([item == name for item in groups or ()])
+        few, stands = len(np.unique(x_N[mine_N])) < 3, bool(np.isfinite(y_N[mine_N]).any())
+        if few or not stands:
+            kept_N &= ~mine_N
+            why = "at fewer than three levels" if few else "diverged, all of them"
+            said.append(f"{name}: {counted(int(mine_N.sum()), 'run')} {why}, no parabola")
+    return (kept_N, said) if kept_N.any() else (~kept_N, [])
 
 
 def in_unit(item: Optimum, unit: float) -> Optimum:

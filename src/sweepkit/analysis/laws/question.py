@@ -92,6 +92,12 @@ class Question:
             return "ridges" if self.second_axis else "optima"
         return "batches" if self.batch else "known optima"
 
+    @property
+    def places(self) -> dict[str, str]:
+        """Columns that say where a run stands, with the options that name them."""
+        found = [(name, OPTIONS[item]) for item in _PLACES if (name := getattr(self, item))]
+        return dict([*found, *((name, OPTIONS["params"]) for name in self.params)])
+
     def checked(self, given: Iterable[str] = ()) -> Kind:
         """``kind``, after everything that can be wrong without the table.
 
@@ -196,6 +202,7 @@ OPTIONS = {
 }
 #: Fields that name one column each; ``by`` and ``scale`` may be one.
 _COLUMNS = ("axis", "second_axis", "by", "optimum", "tokens", "flops", "batch", "seed")
+_PLACES = ("axis", "second_axis", "by", "scale", "optimum", "tokens", "flops", "trunk", "batch")
 _ALWAYS = {"dropped", "confidence"}
 _OF_OPTIMA = {"loss", "is_higher_better", "axis", "by", "seed", *_ALWAYS}
 _OF_SIZES = {"loss", "params", "tokens", "flops", "random_seed", *_ALWAYS}

@@ -66,19 +66,33 @@ def ridges(
     groups: Sequence[str] | None = None,
     seeds: Sequence[str] | None = None,
     confidence: float = CONFIDENCE,
-) -> list[Ridge]:
-    """The minimum and the ridge of every group; values above 0, lower losses better, NaN where diverged."""
+) -> tuple[list[Ridge], list[str]]:
+    """The minimum and the ridge of every group; values above 0, lower losses better, NaN where diverged.
+
+    Returns:
+        The ridges, and a sentence about every group that has too few pairs for one.
+
+    Raises:
+        ConfigError: no group has enough.
+    """
     names = ["all"] * len(y_N) if groups is None else list(groups)
-    found, unit = [], unit_of(np.asarray(y_N, dtype=float))
+    found, said, unit = list[Ridge](), list[str](), unit_of(np.asarray(y_N, dtype=float))
+    first: errors.ConfigError | None = None
     y_N = np.asarray(y_N, dtype=float) / unit
     for name in dict.fromkeys(names):
         mine = np.array([item == name for item in names]) & np.isfinite(y_N)
         block = None
         if seeds is not None:
             block = np.unique([seeds[int(row)] for row in np.flatnonzero(mine)], return_inverse=True)[1]
-        made = _ridge(name, np.log(x1_N[mine]), np.log(x2_N[mine]), y_N[mine], block, confidence)
-        found.append(in_unit(made, unit))
-    return found
+        u_N, v_N = np.log(x1_N[mine]), np.log(x2_N[mine])
+        try:
+            found.append(in_unit(_ridge(name, u_N, v_N, y_N[mine], block, confidence), unit))
+        except errors.ConfigError as error:
+            said.append(f"{name}: no ridge, {error}")
+            first = first or error
+    if first is not None and not found:
+        raise first
+    return found, said
 
 
 def in_unit(item: Ridge, unit: float) -> Ridge:

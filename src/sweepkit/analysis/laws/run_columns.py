@@ -108,16 +108,12 @@ def in_order(frame: pd.DataFrame, name: str, option: str) -> pd.DataFrame:
     return pd.concat([part.sort_values(named, kind="stable") for part in parts if len(part)])
 
 
-def averaged(frame: pd.DataFrame, *named: str | None) -> list[str]:
-    """A sentence about a sweep's axes that are not named, yet differ between rows alike in those that are."""
+def unnamed(frame: pd.DataFrame, *named: str | None) -> list[str]:
+    """A sweep's axes that are not named, yet differ between rows alike in those that are."""
     keys = [column(frame, name, "--axis") for name in named if name is not None]
     rows = frame.groupby(keys, dropna=False)
     others = [str(name) for name in frame.columns if str(name).startswith(LEVEL) and name not in keys]
-    found = [name.removeprefix(LEVEL) for name in others if (rows[name].nunique(dropna=False) > 1).any()]
-    remedy = "--by or --axis2 tells its levels apart, --where keeps one"
-    return (
-        [f"{', '.join(found)}: averaged over, for the question does not name it; {remedy}"] if found else []
-    )
+    return [name for name in others if (rows[name].nunique(dropna=False) > 1).any()]
 
 
 def numbers(frame: pd.DataFrame, name: str, option: str) -> Floats:
