@@ -135,7 +135,7 @@ def test_a_state_that_is_no_answer(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_place_that_is_none(kind: str) -> None:
-    """Of the loss's own column aside: an axis, a group, a size. Empty is no value; what is no size is said."""
+    """Of the loss's own column aside: an axis, a group, a size. Empty is no value; 0 is said."""
     frame, asked, columns = KINDS[kind]
     for column in columns:
         for reason, value in PLACES.items():

@@ -1,4 +1,4 @@
-"""What ``sweepkit fit --propose`` prints is a sweep's base: it is pasted into one, and that sweep is planned."""
+"""What ``sweepkit fit --propose`` prints is a sweep's base: pasted into one, and that sweep planned."""
 
 from __future__ import annotations
 
