@@ -37,6 +37,7 @@ FIELDS = fields_of(RunConfig)
 KEYS = ("run_id", "variant_id", "training_id", "evaluation_key", "pair_key", "compile_key")
 FOLDER = ("dataset=files", "dataset.path=one")
 OWN_VALIDATION = (*FOLDER, "dataset.validation_path=two")
+PLAIN = ("dataset=files", "dataset.path=four")
 HUB = ("dataset=climbmix", f"dataset.revision={'1' * 40}")
 #: Every field is read in one of these configurations, and every field with a condition is not in another.
 BASES: tuple[tuple[str, ...], ...] = (
@@ -44,6 +45,7 @@ BASES: tuple[tuple[str, ...], ...] = (
     HUB,
     FOLDER,
     OWN_VALIDATION,
+    PLAIN,
     ("precision=fp8",),
     ("optimizer=adamw",),
     ("schedule=short",),
@@ -88,11 +90,14 @@ AT_MOST_ALL = {"evaluation.max_bytes", "evaluation.core.max_per_task"}
 
 @pytest.fixture(autouse=True)
 def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two folders of text, ``one`` and ``two``, and a bundle, ``three``, in the working directory."""
+    """Folders of text, ``one``, ``two`` and, plain, ``four``, and a bundle, ``three``, in the working one."""
     monkeypatch.chdir(tmp_path)
     for name in ("one", "two"):
         Path(name).mkdir()
         pq.write_table(pa.table({"text": [f"a {name}", "b"]}), f"{name}/a.parquet")
+    Path("four").mkdir()
+    for name in "abc":
+        Path(f"four/{name}.txt").write_text(f"{name}\n\nand more\n")
     shutil.copytree(Path(sweepkit.__file__).parent / "data" / "core", "three")
     Path("three/eval_meta_data.csv").write_text(
         "Eval Task,Random baseline\nendings,20\nbeginnings,50\nnext_word,0\n"
@@ -324,3 +329,31 @@ def test_every_block_says_what_it_is() -> None:
     assert list(walk(RunConfig)) == []
     rungs = fields_of(schema.RungConfig)
     assert all(field.facts.help for field in rungs.values())
+
+
+#: A field, and the texts for which nothing reads it.
+UNREAD_OF_TEXT = {
+    "dataset.validation_shards=2": [FOLDER, OWN_VALIDATION],  # a single file; validation text of its own
+    "dataset.txt_document=paragraph": [FOLDER, OWN_VALIDATION],  # files of rows
+    "dataset.txt_document=file": [PLAIN],  # what auto comes out as
+    "dataset.text_column=words": [PLAIN],  # no columns
+}
+
+
+@pytest.mark.parametrize("override", UNREAD_OF_TEXT)
+def test_what_nothing_of_a_text_reads_names_no_other_run(override: str) -> None:
+    for base in UNREAD_OF_TEXT[override]:
+        plain, other = built(*base), built(*base, override)
+        assert (
+            plain and other and [getattr(other, key) for key in KEYS] == [getattr(plain, key) for key in KEYS]
+        )
+
+
+@pytest.mark.parametrize("dataset", [(), HUB])
+@pytest.mark.parametrize("override", ["dataset.txt_document=paragraph", "dataset.validation_path=four/a.txt"])
+def test_how_validation_text_of_ones_own_is_cut_names_runs_on_any_dataset(
+    dataset: tuple[str, ...], override: str
+) -> None:
+    base = (*dataset, "dataset.validation_path=four")
+    plain, other = built(*base), built(*base, override)
+    assert plain and other and plain.run_id != other.run_id

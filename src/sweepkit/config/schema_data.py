@@ -11,7 +11,7 @@ from sweepkit.config.choices import (
     TokenizerCorpus,
     TxtDocument,
 )
-from sweepkit.config.facts import Identity, fact, when
+from sweepkit.config.facts import Identity, either, fact, unless, when
 from sweepkit.config.ranges import (
     Range,
     at_least,
@@ -22,6 +22,7 @@ from sweepkit.config.ranges import (
 _RESOLVED, _NONE = Identity.resolved, Identity.none
 _FOLDER, _HUB = when("dataset.kind", DatasetKind.files), when("dataset.kind", DatasetKind.hub)
 _FILES = when("dataset.kind", DatasetKind.files, DatasetKind.hub)
+_OWN_VALIDATION = unless("dataset.validation_path", None)
 
 
 @dataclass
@@ -60,14 +61,16 @@ class DatasetConfig:
         "text",
         "column, or key of JSON lines, that holds the text",
         not_empty(),
-        when=_FILES,
+        identity=_RESOLVED,
+        when=either(_FILES, _OWN_VALIDATION),
         measured="own",
     )
     txt_document: TxtDocument = fact(
         TxtDocument.auto,
         "what a document is in plain text: a file, or a paragraph between blank lines; auto: a paragraph "
         "where there is one file, else a file",
-        when=_FOLDER,
+        identity=_RESOLVED,
+        when=either(_FOLDER, _OWN_VALIDATION),
         measured="own",
     )
     validation_path: Optional[str] = fact(
@@ -94,7 +97,7 @@ class DatasetConfig:
         None, "files to train on; null: all but those held out", at_least(1), example="8", when=_HUB
     )
     validation_shards: int = fact(
-        1, "last files, held out for validation", at_least(1), when=_FILES, measured="own"
+        1, "last files, held out for validation", at_least(1), identity=_RESOLVED, when=_FILES, measured="own"
     )
 
 

@@ -7,19 +7,17 @@ for every document the last 5% of the files.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sweepkit.config.choices import DatasetKind, TxtDocument
+from sweepkit.config.choices import DatasetKind
 from sweepkit.config.schema import DatasetConfig
 from sweepkit.errors import ConfigError, DataError
 from sweepkit.plan import folder_text
-from sweepkit.plan.text_file import Format, TextFile, format_of, open_text
-
-VALIDATION_FRAC = 0.05  # of a single file's documents
+from sweepkit.plan.folder_split import VALIDATION_FRAC, by_blank_lines, num_held_out
+from sweepkit.plan.text_file import TextFile, open_text
 
 Part = tuple[Path, tuple[float, float]]
 _ALL = (0.0, 1.0)
@@ -37,7 +35,7 @@ def recipe(dataset: DatasetConfig, split: str) -> dict[str, Any]:
     return {
         "kind": "files",
         "text_column": dataset.text_column,
-        "by_blank_lines": _by_blank_lines(dataset, list(digests)),
+        "by_blank_lines": by_blank_lines(dataset, list(digests)),
         "parts": [[digests[path], list(rows)] for path, rows in _parts(dataset, split)],
     }
 
@@ -48,18 +46,18 @@ def files(dataset: DatasetConfig, split: str, digests: Sequence[str]) -> list[Te
     Args:
         digests: of the files, as ``recipe`` had them; text that is not of these is refused when it is read.
     """
-    by_blank_lines = _by_blank_lines(dataset, folder_text.text_files(*_source(dataset, split)))
+    is_cut = by_blank_lines(dataset, folder_text.text_files(*_source(dataset, split)))
     return [
-        TextFile(path.name, partial(_read, path, dataset.text_column, rows, by_blank_lines, digest))
+        TextFile(path.name, partial(_read, path, dataset.text_column, rows, is_cut, digest))
         for (path, rows), digest in zip(_parts(dataset, split), digests, strict=True)
     ]
 
 
 def _read(
-    path: Path, text_column: str, rows: tuple[float, float], by_blank_lines: bool, digest: str
+    path: Path, text_column: str, rows: tuple[float, float], is_cut: bool, digest: str
 ) -> Iterator[list[str]]:
     _check_unchanged(path, digest)
-    yield from open_text(path, text_column, rows, by_blank_lines)
+    yield from open_text(path, text_column, rows, is_cut)
     _check_unchanged(path, digest)
 
 
@@ -94,15 +92,6 @@ def _source(dataset: DatasetConfig, split: str) -> tuple[str, str]:
     return dataset.path, "dataset.path"
 
 
-def _by_blank_lines(dataset: DatasetConfig, paths: Sequence[Path]) -> bool:
-    """Whether a document of plain text is what lies between blank lines."""
-    if format_of(paths[0]) is not Format.txt:
-        return False
-    if dataset.txt_document is TxtDocument.auto:
-        return len(paths) == 1
-    return dataset.txt_document is TxtDocument.paragraph
-
-
 def _parts(dataset: DatasetConfig, split: str) -> list[Part]:
     """The files of a split, and which part of each."""
     paths = folder_text.text_files(*_source(dataset, split))
@@ -111,9 +100,6 @@ def _parts(dataset: DatasetConfig, split: str) -> list[Part]:
     if len(paths) == 1:
         rows = (0.0, 1 - VALIDATION_FRAC) if split == "train" else (1 - VALIDATION_FRAC, 1.0)
         return [(paths[0], rows)]
-    held_out = dataset.validation_shards
-    folder_text.check_split(len(paths), held_out)
-    if format_of(paths[0]) is Format.txt and not _by_blank_lines(dataset, paths):
-        held_out = max(held_out, math.ceil(VALIDATION_FRAC * len(paths)))
+    held_out = num_held_out(dataset, paths)
     chosen = paths[:-held_out] if split == "train" else paths[-held_out:]
     return [(path, _ALL) for path in chosen]

@@ -12,7 +12,7 @@ from sweepkit.config import dimensions, holdout
 from sweepkit.config.choices import DatasetKind, TokenizerCorpus
 from sweepkit.config.cross_checks import EMBEDDED_SOURCES
 from sweepkit.config.schema import RunConfig
-from sweepkit.plan import core_bundle, parts, text
+from sweepkit.plan import core_bundle, folder_split, parts, text
 from sweepkit.plan.horizon import Horizon
 from sweepkit.plan.sizing import Sizing
 
@@ -77,6 +77,7 @@ def _data(config: RunConfig, texts: Mapping[str, str | None]) -> dict[str, objec
     limit, size = config.tokenizer.max_train_bytes, text.tokenizer_bytes(config)
     return {
         "dataset.sources": sources,
+        **folder_split.resolved(config.dataset),
         "dataset.revision": config.dataset.revision,
         "tokenizer.corpus": corpus,
         "tokenizer.max_train_bytes": limit if size is None else min(limit, size),
