@@ -16,10 +16,11 @@ from typing import IO
 
 import pandas as pd
 
-from sweepkit import fsio
+from sweepkit import fsio, sealed
 from sweepkit.analysis import calibration_file
-from sweepkit.errors import invalid
+from sweepkit.errors import SweepkitError, invalid
 from sweepkit.printable import printable
+from sweepkit.promotion import conclusion
 from sweepkit.promotion.verdict_record import Final, Promotion
 from sweepkit.report import findings, gains, markdown, plots, sheets, sheets_findings
 from sweepkit.report.content import Content, gather
@@ -48,9 +49,12 @@ def publish(sweep: str, results_dir: Path, into: Path, commands: str = "") -> Pa
 
     Raises:
         ConfigError: nothing was decided yet.
+        SweepkitError: a file of it is not what was written.
     """
     content = gather(sweep, results_dir)
     whole, promotion = content.frozen, content.promotion
+    if content.problems:  # what is sealed now would be believed for ever
+        raise SweepkitError(content.problems[0])
     if whole is None or promotion is None or not promotion.finished:
         remedy = f"sweepkit promote {sweep} goes on with it"
         raise invalid("publish", sweep, "be a sweep whose verdicts stand", remedy)
@@ -71,10 +75,12 @@ def _fill(folder: Path, content: Content, promotion: Promotion, results_dir: Pat
     sweep = content.name
     for pattern in published_seal.COPIED:
         for path in content.sweep_dir.glob(pattern):
-            fsio.write_text(folder / path.name, path.read_text())
+            _copy(path, folder, promotion.frozen_sha256)
+    fsio.write_text(folder / "effects.csv", export.csv(conclusion.effects_table(promotion)))
+    fsio.write_text(folder / "costs.csv", export.csv(conclusion.costs_table(promotion)))
     known = results_dir / calibration_file.NAME
     if known.is_file():
-        fsio.write_text(folder / known.name, known.read_text())
+        _copy(known, folder, promotion.frozen_sha256)
     plan = "".join(f"{line.decode()}\n" for line in frozen_lines.read(content.sweep_dir))
     _write_packed(folder / published_seal.PACKED_PLAN, plan)
     _write_packed(folder / published_seal.RUNS, export.csv(store.load(sweep, results_dir)))
@@ -101,6 +107,15 @@ def environments(runs: pd.DataFrame) -> pd.DataFrame:
     started = runs[runs["hardware"].notna()].drop_duplicates("run_id")
     names = [name for name in _ENVIRONMENT if name in started]
     return started.groupby(names, dropna=False, sort=False).size().rename("runs").reset_index()
+
+
+def _copy(path: Path, folder: Path, frozen_sha256: str) -> None:
+    """Take over a file as it was written. Raises DamagedError where it is no longer, or of another plan."""
+    data = fsio.read_bytes(path)
+    if path.suffix == ".json":
+        content = {"frozen_sha256": frozen_sha256} | sealed.loads(path, data)
+        sealed.check_is_of(path, content, frozen_sha256=frozen_sha256)
+    fsio.write_atomic(folder / path.name, lambda file: file.write(data))
 
 
 def _write_packed(path: Path, text: str) -> None:

@@ -26,6 +26,7 @@ from sweepkit.results import (
     asked,
     columns,
     configured,
+    curve_columns,
     export,
     flatten,
     imported,
@@ -135,7 +136,7 @@ def curves(
     """Learning curves in long form: one row a logged step of every run of ``sweep`` that has started.
 
     Where a step was logged by several attempts the last one counts. Columns are in
-    ``columns.CURVE_COLUMNS``. Raises as ``load`` does.
+    ``curve_columns.CURVE_COLUMNS``. Raises as ``load`` does.
 
     Args:
         runs: the runs table, where it is there already.
@@ -147,7 +148,7 @@ def curves(
         rows = learning_curves.with_costs(pd.read_parquet(published), runs)
     else:
         rows = learning_curves.rows(runs, results)
-    return typed(rows, columns.CURVE_COLUMNS)
+    return typed(rows, curve_columns.CURVE_COLUMNS)
 
 
 def sweep_names(results_dir: Path | str | None = None) -> list[str]:
@@ -302,6 +303,8 @@ def _folder(results_dir: Path | str | None) -> Path:
 def _plan_path(sweep: str, results: Path) -> Path:
     path = results / sweep / "plan.jsonl"
     if Path(sweep).name != sweep or not path.is_file():
+        if path.with_name(frozen_head.FROZEN_FILE).is_file():
+            raise frozen_head.tampered(path, "missing")
         remedy = file.how_to_start(sweep, sweep_names(results))
         raise SweepkitError(f"sweep is {sweep!r}, but must name a sweep in {results}; {remedy}")
     return path

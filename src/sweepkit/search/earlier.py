@@ -15,7 +15,7 @@ from typing import Any
 from sweepkit import fsio
 from sweepkit.config.typed import flatten
 from sweepkit.errors import ConfigError
-from sweepkit.results.record import FINAL_STATES
+from sweepkit.results.record import FINAL_STATES, RunDir
 from sweepkit.sweep import expand, points
 from sweepkit.sweep.frozen import Frozen
 from sweepkit.sweep.points import Params
@@ -116,9 +116,10 @@ def _ended(folder: Path) -> Iterator[dict[str, Any]]:
     found: list[tuple[str, str, dict[str, Any]]] = []
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
         try:
-            record = fsio.read_json(path / "record.json")
+            run_dir = RunDir(path)
+            record = run_dir.read(run_dir.record_path)
             if record["state"] in FINAL_STATES:
-                config = fsio.read_json(path / "plan.json")["config"]
+                config = run_dir.read(run_dir.plan_path)["config"]
                 found.append((str(record.get("started_at")), path.name, flatten(config)))
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             continue

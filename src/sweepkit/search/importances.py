@@ -15,6 +15,7 @@ from sweepkit.errors import SweepkitError, invalid
 from sweepkit.results import store
 from sweepkit.results.record import RunState
 from sweepkit.search.trial_ledger import TrialLedger
+from sweepkit.search.trial_outcome import TrialState
 from sweepkit.sweep import frozen
 
 _LEAST = 5  # complete trials
@@ -39,26 +40,28 @@ def table(results_dir: Path, name: str) -> pd.DataFrame:
     if (problem := comparable.difference(runs, sweep.decision.metric)) is not None:
         raise SweepkitError(f"--importances: {problem}")
     from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
-    from optuna.trial import TrialState
 
-    from sweepkit.search import study as studies
+    from sweepkit.search import space
 
-    known = studies.load(sweep.sweep_dir) if (sweep.sweep_dir / studies.FILE).exists() else None
-    every = known.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)) if known else []
-    complete = [trial for trial in every if all(excess <= 0 for excess in trial.constraints.values())]
+    ledger = TrialLedger(sweep, results_dir)
+    found = ((trial, ledger.outcomes.get(trial.number)) for trial in ledger.trials)
+    complete = [
+        (trial.params, outcome.values[0])
+        for trial, outcome in found
+        if outcome is not None and outcome.state is TrialState.complete
+    ]
     if len(complete) < _LEAST:
-        more = TrialLedger(sweep, results_dir).for_more(_LEAST - len(complete))
+        more = ledger.for_more(_LEAST - len(complete))
         remedy = f"run: {more}"
         contract = f"have at least {_LEAST} complete trials (it has {len(complete)})"
         raise invalid("--importances", name, contract, remedy)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study()  # of the first objective, without those that stand in for a value
-    for trial in complete:
-        made = optuna.trial.create_trial(
-            params=trial.params, distributions=trial.distributions, value=trial.values[0]
-        )
-        study.add_trial(made)
-    common = [key for key in complete[0].params if all(key in trial.params for trial in complete)]
+    study = optuna.create_study()  # of the first objective
+    known = space.distributions(ledger.spec.space)
+    for params, value in complete:
+        of = {key: known[key] for key in params}
+        study.add_trial(optuna.trial.create_trial(params=params, distributions=of, value=value))
+    common = [key for key in complete[0][0] if all(key in params for params, _ in complete)]
     shares = get_param_importances(study, evaluator=PedAnovaImportanceEvaluator(), params=common)
     rows = [(key, share, str(study.best_params.get(key, ""))) for key, share in shares.items()]
     return pd.DataFrame(rows, columns=["parameter", "importance", "best"])

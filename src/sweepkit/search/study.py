@@ -135,12 +135,16 @@ class Study:
         self._distributions = space.distributions(spec.space)
         with fsio.explain_full_disk(self._path):
             trials.mend(self._path)
-            storage, name = _storage(self._path), sweep_dir.name
             try:
-                self._study = optuna.load_study(storage=storage, study_name=name)
-            except KeyError:
+                self._study = load(sweep_dir)
+            except OSError:
+                raise
+            except Exception:  # whatever a journal ends in that is damaged, another's or not there
+                self._path.unlink(missing_ok=True)
                 directions = [StudyDirection.MINIMIZE] * spec.num_objectives
-                self._study = optuna.create_study(storage=storage, study_name=name, directions=directions)
+                self._study = optuna.create_study(
+                    storage=_storage(self._path), study_name=sweep_dir.name, directions=directions
+                )
 
     def ask(
         self, number: int, is_tried: Callable[[dict[str, Any]], bool], is_endless: bool

@@ -39,5 +39,6 @@ def of(sweep_dir: Path, head: Head) -> list[bytes]:
     except DamagedError as error:
         raise frozen_head.tampered(path, f"damaged ({error.why})") from None
     if hashlib.sha256(content).hexdigest() != head.plan_sha256:
-        raise frozen_head.tampered(path, "edited after it was frozen")
+        what = f"not of the {frozen_head.FROZEN_FILE} beside it, or edited after it was frozen"
+        raise frozen_head.tampered(path, what)
     return content.splitlines()

@@ -2,8 +2,8 @@
 
 How much time and memory a run may take, and how often it may be lost, can end it, and may differ from call to
 call: a sweep goes on elsewhere. So they are no part of what is frozen. What ran under others is kept in
-``results/<sweep>/limits.jsonl``, a line a call and rung, and stands in that rung's verdicts: a run that was
-given too little time or memory counts against its variant.
+``results/<sweep>/limits.jsonl``, a line a call and rung with a checksum of it and of the frozen plan, and
+stands in that rung's verdicts: a run that was given too little time or memory counts against its variant.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from sweepkit import fsio
+from sweepkit import fsio, sealed
 from sweepkit.config import typed
 from sweepkit.config.facts import fields_of
 from sweepkit.config.schema import LauncherConfig, RunConfig
 from sweepkit.plan.run_spec import RunSpec, execution
-from sweepkit.sweep import frozen_lines
+from sweepkit.printable import counted
+from sweepkit.sweep import frozen_head, frozen_lines
 from sweepkit.sweep.cell import Cell
 
 FILE = "limits.jsonl"
@@ -59,12 +60,17 @@ def note(sweep_dir: Path, rung: str, found: Changes) -> None:
     """Keep that runs of a rung are started with other limits than were frozen."""
     if found and found not in [item.limits for item in _lines(sweep_dir, rung)]:
         line = _Line(rung, datetime.now(UTC).isoformat(timespec="seconds"), found)
-        fsio.append_line(sweep_dir / FILE, typed.dump(line))
+        fsio.append(sweep_dir / FILE, sealed.line(typed.dump(line), frozen_head.read(sweep_dir).sha256))
 
 
 def said(sweep_dir: Path, rung: str) -> list[str]:
-    """A sentence for every change that runs of the rung were started with."""
+    """A sentence for every change that runs of the rung were started with, and one of lines that are lost."""
     sentences = []
+    if lost := _read(sweep_dir).count(None):
+        sentences.append(
+            f"{FILE} has {counted(lost, 'line')} that nobody wrote so: which other limits than were frozen "
+            "runs were started with is not all known"
+        )
     for item in _lines(sweep_dir, rung):
         what = [f"{name} {now} instead of {before}" for name, (before, now) in item.limits.items()]
         sentences.append(f"started with other limits than were frozen ({item.at[:10]}: {', '.join(what)})")
@@ -72,5 +78,15 @@ def said(sweep_dir: Path, rung: str) -> list[str]:
 
 
 def _lines(sweep_dir: Path, rung: str) -> list[_Line]:
-    lines = typed.load(list[_Line], fsio.read_lines(sweep_dir / FILE))
+    lines = typed.load(list[_Line], [line for line in _read(sweep_dir) if line is not None])
     return [line for line in lines if line.rung == rung]
+
+
+def _read(sweep_dir: Path) -> list[dict[str, Any] | None]:
+    """Every line; None for one that is not what was written, or another sweep's."""
+    try:
+        lines = fsio.read_bytes(sweep_dir / FILE).splitlines() or [b""]
+    except FileNotFoundError:
+        return []
+    owner = frozen_head.read(sweep_dir).sha256
+    return [sealed.of_line(line, owner) for line in lines]

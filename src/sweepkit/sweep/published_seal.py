@@ -22,9 +22,10 @@ DOCUMENTS, BREAKDOWN, TASKS = "documents.csv", "breakdown.csv", "tasks.csv"
 #: What the folder has instead of a plan where others made the runs (``results/imported.py``).
 IMPORTED = "imported.json"
 #: Of a sweep's folder: all that verdicts follow from, and what they came to.
-COPIED = ("*.json", "limits.jsonl", "trials.jsonl", "effects.csv", "costs.csv", "*.patch")
+COPIED = ("*.json", "limits.jsonl", "trials.jsonl", "*.patch")
+_TABLES = ("effects.csv", "costs.csv", RUNS, CURVES, DOCUMENTS, BREAKDOWN, TASKS)
 #: Files that a reader would take for the sweep's own.
-_READ = (*COPIED, "plan.jsonl", RUNS, CURVES, PACKED_PLAN, DOCUMENTS, BREAKDOWN, TASKS)
+_READ = (*COPIED, *_TABLES, "plan.jsonl", PACKED_PLAN)
 _REMEDY = "restore it (git checkout), or publish the sweep (import the table) again"
 
 
