@@ -69,17 +69,17 @@ def parse(path: Path, data: bytes) -> dict[str, Any]:
     return content
 
 
-def check_is_of(path: Path, content: Mapping[str, Any], **owner: str) -> None:
+def check_is_of(path: Path, content: Mapping[str, Any], **owner: str | int) -> None:
     """Refuse a whole file of something else: swapped, or restored to a wrong place.
 
     Args:
         owner: what the file is of, by the key that says so.
 
     Raises:
-        DamagedError: it says another.
+        DamagedError: it says another, or none.
     """
     for key, value in owner.items():
-        if (said := content.get(key, value)) != value:
+        if (said := content.get(key)) != value:
             raise DamagedError(path, f"its {key} is {said}, not {value}")
 
 
@@ -87,7 +87,7 @@ def line(value: dict[str, Any], of: str = "") -> bytes:
     """``value`` as one JSON line that ends in a checksum of what stands before it.
 
     Args:
-        of: whose line it is; read as another's it counts as changed. "" is nobody's, and so anybody's.
+        of: whose line it is; read as another's it counts as changed.
     """
     body = json.dumps(finite(value), separators=(",", ":"), allow_nan=False).encode()[:-1]
     return body + _LINE_KEY + b'%08x"}\n' % _checksum(body, of)
@@ -97,7 +97,7 @@ def of_line(data: bytes, of: str = "") -> dict[str, Any] | None:
     """What ``line`` was given; None where the line was cut or changed, or is somebody else's."""
     data = data.rstrip(b"\n")
     body, end = data[:-_LINE_END], data[-_LINE_END:]
-    if end not in [_LINE_KEY + b'%08x"}' % _checksum(body, name) for name in (of, "")]:
+    if end != _LINE_KEY + b'%08x"}' % _checksum(body, of):
         return None
     try:
         content = json.loads(body + b"}")

@@ -14,11 +14,10 @@ from damages import DAMAGES, damage
 from sample import sample
 from sweepkit import fsio
 from sweepkit.cli.main import main
-from sweepkit.config import typed
 from sweepkit.launch import claim_files, execute, process
 from sweepkit.launch.claim_files import ClaimInfo
 from sweepkit.launch.slurm import submissions
-from sweepkit.results.record import RunDir
+from sweepkit.results.record import Attempt, RunDir
 
 pytestmark = pytest.mark.xdist_group("damaged files")
 
@@ -65,8 +64,8 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
         run_dir = RunDir(sorted((results / "runs").iterdir())[0])
         info = ClaimInfo("t", process.current(), "d", 1, 0, "now", released=True)
         for path in (run_dir.claim_path, results / ".workers" / "old" / "claim.json"):
-            fsio.write_json(path, typed.dump(info))
-        fsio.write_json(run_dir.attempts_path / "1.json", {"attempt": 1})
+            path.write_text(claim_files.in_file(path, info))
+        run_dir.write_attempt(Attempt(1))
         fsio.append_line(run_dir.metrics_path, {"step": 1, "loss": 2.0})
         for name in ("progress.json", "scores.json"):
             (run_dir.path / name).write_text("{}")

@@ -14,7 +14,7 @@ from sweepkit import fsio
 from sweepkit.config.schema import RunConfig
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.results.conditions import KeptWeights
-from sweepkit.results.record import FailureClass, RunDir, RunRecord, RunState
+from sweepkit.results.record import Attempt, FailureClass, RunDir, RunRecord, RunState
 
 
 def make_plan(
@@ -93,7 +93,7 @@ class FakeSession:
         record.evaluation_key, record.weights = plan.evaluation_key, KeptWeights("0", 0)
         record.started_at, record.num_steps = "2026-01-01T00:00:00+00:00", plan.num_steps
         run_dir.write_record(record)
-        fsio.write_json(run_dir.attempts_path / f"{attempt}.json", {"attempt": attempt})
+        run_dir.write_attempt(Attempt(attempt))
         checkpoint = run_dir.path / "step"
         step = int(checkpoint.read_text()) if checkpoint.exists() else 0
         if fake.get("raises"):

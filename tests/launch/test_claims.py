@@ -19,7 +19,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sweepkit import sealed
 from sweepkit.config import typed
 from sweepkit.launch import claim_files, claims, process
 from sweepkit.launch.claim_files import ClaimInfo
@@ -51,7 +50,7 @@ def leave(
 ) -> None:
     """Put a claim of another process where ``path`` says."""
     info = replace(ClaimInfo(token, holder, "driver", 1, 0, "2026-01-01T00:00:00+00:00"), **more)
-    path.write_text(sealed.dumps(typed.dump(info)))
+    path.write_text(claim_files.in_file(path, info))
     then = time.time() - silent_s
     os.utime(path, (then, then))
 

@@ -11,8 +11,6 @@ from pathlib import Path
 import pytest
 from launch_fakes import make_plan
 
-from sweepkit import fsio
-from sweepkit.config import typed
 from sweepkit.launch import claim_files, process
 from sweepkit.launch.claim_files import ClaimInfo
 from sweepkit.launch.drivers import driver_dir
@@ -25,7 +23,7 @@ def folder_of(results: Path, name: str, holder: ProcessId) -> Path:
     folder = results / ".workers" / name
     folder.mkdir(parents=True)
     info = ClaimInfo("t", holder, "d", 1, 0, "2026-01-01T00:00:00+00:00")
-    fsio.write_json(folder / "claim.json", typed.dump(info))
+    (folder / "claim.json").write_text(claim_files.in_file(folder / "claim.json", info))
     return folder
 
 

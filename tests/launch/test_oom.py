@@ -17,7 +17,7 @@ from sweepkit.launch.slurm import cluster, elsewhere, losses, submit
 from sweepkit.launch.slurm.losses import Loss
 from sweepkit.launch.slurm.retries import ClusterError
 from sweepkit.launch.slurm.submissions import Submission
-from sweepkit.results.record import FailureClass, RunDir, RunState
+from sweepkit.results.record import Attempt, FailureClass, Retry, RunDir, RunState
 
 VERSION_1 = "4:memory:/slurm/uid_0/job_7\n2:cpuacct:/\n0::/\n"
 VERSION_2 = "0::/system.slice/job_7\n"
@@ -93,9 +93,7 @@ def test_a_memory_kill_noticed_too_late_puts_the_record_right(tmp_path: Path) ->
 
 
 def attempt(results: Path, number: int, node: str | None) -> None:
-    path = RunDir.of(results, "r").attempts_path / f"{number}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fsio.write_json(path, {"attempt": number, "node": node})
+    RunDir.of(results, "r").write_attempt(Attempt(number, node=node))
 
 
 def test_another_node_is_granted_once_and_said_in_the_attempt(tmp_path: Path) -> None:
@@ -149,9 +147,8 @@ def test_what_shared_a_task_that_was_killed_has_one_of_its_own_the_second_time(
     monkeypatch.setattr(cluster, "max_time_min", lambda partition, qos: None)
     monkeypatch.setattr(cluster, "limits", lambda: cluster.Limits(1000, None))
     for name in ("a", "b"):
-        retry = {"because": "oom", "not_on": ["n1"]}
-        retried = {"attempt": 1, "node": "n1", "retry": retry}
-        fsio.write_json(RunDir.of(tmp_path, name).attempts_path / "1.json", retried)
+        retried = Attempt(1, node="n1", retry=Retry(FailureClass.oom, ["n1"]))
+        RunDir.of(tmp_path, name).write_attempt(retried)
     launcher = LauncherConfig(slurm=SlurmConfig(runs_per_task=4, workers_per_task=2, snapshot=False))
     submit.submit([make_plan(name) for name in "abcd"], launcher, results_dir=tmp_path, title="s")
     assert placed == [[["a"], ["b"]], [["c", "d"]]]

@@ -19,7 +19,7 @@ from sweepkit.launch.ledger import Run
 from sweepkit.launch.other_sources import EARLIER, OtherSources, set_aside
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.results import flatten
-from sweepkit.results.record import FINAL_STATES, RunDir, RunRecord, RunState
+from sweepkit.results.record import FINAL_STATES, Attempt, RunDir, RunRecord, RunState
 
 OTHER = "0123456789abcdef"
 #: Of the states in which a run has ended, those that a launch does not start again unasked anyway.
@@ -35,7 +35,7 @@ def finished(results: Path, state: RunState = RunState.complete, made_by: str | 
         RunRecord("a", "v-a", 1, state, environment=made, started_at="2026-01-01", results={"val_bpb": 9.0})
     )
     fsio.append_line(run_dir.metrics_path, {"step": 1, "loss": 9.0})
-    fsio.write_json(run_dir.attempts_path / "1.json", {"attempt": 1})
+    run_dir.write_attempt(Attempt(1))
     return plan
 
 
@@ -73,7 +73,7 @@ def test_a_rerun_keeps_the_old_record_aside(state: RunState, tmp_path: Path) -> 
     assert kept.name == f"{OTHER}-1"
     before = fsio.read_json(kept / "record.json")
     assert (before["state"], before["results"]["val_bpb"]) == (state, 9.0)
-    assert (kept / "metrics.jsonl").read_bytes() and RunDir(kept).attempts()
+    assert (kept / "metrics.jsonl").read_bytes() and (kept / "attempts" / "1.json").is_file()
     launch(plan, tmp_path)  # it is this code's now
 
 

@@ -28,7 +28,7 @@ from sweepkit.launch.slurm.command import Command
 from sweepkit.launch.slurm.retries import ClusterError
 from sweepkit.launch.slurm.submissions import Submission
 from sweepkit.launch.slurm.task import Task
-from sweepkit.results.record import FailureClass, RunDir, RunState
+from sweepkit.results.record import Attempt, FailureClass, RunDir, RunState
 
 # JobID|State|ExitCode|MaxRSS|ReqMem, as sacct -n -P of Slurm 22 to 24 writes them
 ACCOUNTING = """\
@@ -116,8 +116,7 @@ def test_jobs_that_each_got_further_do_not_use_up_the_tries(commands: Commands, 
         for n in range(1, 5)
     ]
     for number, steps in ((1, (1, 5)), (2, (3, 9)), (3, (8, 12)), (4, (11, 12))):
-        fsio.make_folder(run.run_dir.attempts_path)
-        fsio.write_json(run.run_dir.attempts_path / f"{number}.json", {"attempt": number, "job": str(number)})
+        run.run_dir.write_attempt(Attempt(number, job=str(number)))
         for step in steps:
             fsio.append_line(run.run_dir.metrics_path, {"step": step, "attempt": number})
         (loss,) = losses.find([run], submissions.places(jobs[:number], []), tmp_path)
@@ -155,9 +154,7 @@ def test_a_job_out_of_memory_speaks_only_of_the_runs_it_had_begun(commands: Comm
     placed = submissions.places([array], [])
 
     def attempt(name: str, number: int, job: str, node: str) -> None:
-        folder = runs[name].run_dir.attempts_path
-        folder.mkdir(parents=True, exist_ok=True)
-        fsio.write_json(folder / f"{number}.json", {"attempt": number, "node": node, "job": job})
+        runs[name].run_dir.write_attempt(Attempt(number, node=node, job=job))
 
     attempt("innocent", 1, "6_1", "n1")  # preempted, in an earlier job
     attempt("culprit", 1, "7_1", "n1")

@@ -18,10 +18,9 @@ from test_execute import INLINE, launch, local, wait_for
 
 from sweepkit import fsio
 from sweepkit.cli import main as command_line
-from sweepkit.config import typed
 from sweepkit.config.schema import RungConfig
 from sweepkit.errors import SweepkitError
-from sweepkit.launch import cancelling, claims, execute, job, ledger, process
+from sweepkit.launch import cancelling, claim_files, claims, execute, job, ledger, process
 from sweepkit.launch.cancelling import cancel
 from sweepkit.launch.claim_files import ClaimInfo
 from sweepkit.launch.drivers import driver_dir
@@ -74,7 +73,7 @@ def test_every_state_with_its_age_and_the_eta(own_results_dir: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", ""]) as dead:
         dead.wait()
     info = ClaimInfo("t", replace(process.current(), pid=dead.pid, started="0"), "d", 1, 0, "now")
-    fsio.write_json(lost.claim_path, typed.dump(info))
+    lost.claim_path.write_text(claim_files.in_file(lost.claim_path, info))
     held = [claims.claim(RunDir.of(own_results_dir, name)) for name in ("running", "starting")]
 
     found = one(own_results_dir)

@@ -6,7 +6,8 @@ import pandas as pd
 import pytest
 
 from sweepkit.results import columns
-from sweepkit.results.columns import CURVE_COLUMNS, RUN_COLUMNS, Direction
+from sweepkit.results.columns import RUN_COLUMNS, Direction
+from sweepkit.results.curve_columns import CURVE_COLUMNS
 
 BINDING = """
 run_id variant variant_key variant_id role rung seed pair_key depth state failure_class val_bpb train_time_s

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sweepkit import sealed
-from sweepkit.results import columns, store
+from sweepkit.results import curve_columns, store
 from sweepkit.results.record import RunDir
 
 
@@ -44,7 +44,7 @@ def test_columns_are_documented_and_typed(tmp_path: Path) -> None:
     made_up.sweep(tmp_path, depths=(2,), seeds=1)
     table = store.curves("demo", tmp_path)
     for name, dtype in table.dtypes.items():
-        column = columns.find(str(name), columns.CURVE_COLUMNS)
+        column = curve_columns.find(str(name))
         assert column is not None
         assert str(dtype) == column.dtype
     assert set(table["variant"]) == set(made_up.EFFECTS)
@@ -69,7 +69,7 @@ def test_a_sweep_without_metrics_has_an_empty_typed_table(tmp_path: Path) -> Non
 
 ROWS = st.lists(
     st.fixed_dictionaries(
-        {"step": st.integers(0, 6), "loss": st.floats(0, 10)}, optional={"val_bpb": st.floats(0, 3)}
+        {"step": st.integers(0, 6), "loss": st.floats(0, 10)}, optional={"val_bpb": st.floats(0.1, 3)}
     ),
     max_size=20,
 )

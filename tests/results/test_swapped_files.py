@@ -12,12 +12,16 @@ import made_up_runs as made_up
 import pandas as pd
 import pytest
 
+from sweepkit import fsio, sealed
+from sweepkit.config import typed
 from sweepkit.data import cache
 from sweepkit.errors import DamagedError, SweepkitError
+from sweepkit.launch import claim_files, claims, process
+from sweepkit.launch.claim_files import ClaimInfo
 from sweepkit.launch.curve import Curve
 from sweepkit.promotion import verdicts_table
-from sweepkit.results import asked, pruned, store
-from sweepkit.results.record import RunDir, RunState
+from sweepkit.results import asked, core_outcomes, pruned, store
+from sweepkit.results.record import Attempt, RunDir, RunState
 from sweepkit.sweep import published_seal
 
 MINE, THEIRS = made_up.plan(seed=1), made_up.plan(seed=2)
@@ -35,6 +39,10 @@ def results(tmp_path: Path) -> Path:
             losses = {"val_bpb": 1.0 + number + run.seed}
             run_dir.write_evaluation(replace(written, evaluation_key=key, results=losses))
         sweep.note(run_dir, 3, "hopeless", {})
+        run_dir.write_attempt(Attempt(1))
+        info = ClaimInfo("t", process.current(), "d", 1, 0, "now")
+        run_dir.claim_path.write_text(claim_files.in_file(run_dir.claim_path, info))
+        core_outcomes.write(run_dir, ASKED, core_outcomes.Outcomes(True, "a bundle"))
     made_up.freeze(tmp_path, "s", [made_up.cell(run) for run in (MINE, THEIRS)])
     return tmp_path
 
@@ -61,6 +69,11 @@ READS: dict[str, Callable[[RunDir], object]] = {
     f"evaluations/{ASKED}.json": read_evaluation,
     "metrics.jsonl": lambda run_dir: run_dir.metrics() or Curve(run_dir.metrics_path, 40).last_step or None,
     pruned.FILE: lambda run_dir: pruned.read(run_dir.path / pruned.FILE) or None,
+    "attempts/1.json": lambda run_dir: run_dir.attempts() or None,
+    "claim.json": lambda run_dir: (
+        ((held := claims.holder(run_dir.claim_path)) and held.info.process.pid) or None
+    ),
+    f"items/{ASKED}.json": lambda run_dir: core_outcomes.read(run_dir, ASKED),
 }
 
 
@@ -68,12 +81,28 @@ READS: dict[str, Callable[[RunDir], object]] = {
 def test_a_file_of_another_run_is_none(results: Path, file: str) -> None:
     mine, theirs = (RunDir.of(results, run.run_id) for run in (MINE, THEIRS))
     assert loss(results) and loss(results, ASKED) == 2.0
+    if file not in ("record.json", f"evaluations/{ASKED}.json"):
+        assert READS[file](mine) is not None
     shutil.copy(theirs.path / file, mine.path / file)
     assert READS[file](mine) is None
     assert (loss(results) is None) == (file == "record.json")
     if file.startswith("evaluations"):
         record = asked.read(mine, ASKED)
         assert record is not None and record.state is RunState.trained
+
+
+def test_a_line_or_a_file_that_says_nobody_s_is_none(results: Path) -> None:
+    mine = RunDir.of(results, MINE.run_id)
+    mine.metrics_path.write_bytes(sealed.line({"step": 1, "loss": 2.0}))
+    assert not mine.metrics() and not Curve(mine.metrics_path, 40).last_step
+    fsio.write_json(mine.attempts_path / "1.json", typed.dump(Attempt(1)))
+    assert not mine.attempts()
+
+
+def test_an_attempt_under_the_number_of_another_is_none(results: Path) -> None:
+    mine = RunDir.of(results, MINE.run_id)
+    shutil.copy(mine.attempts_path / "1.json", mine.attempts_path / "2.json")
+    assert [item.attempt for item in mine.attempts()] == [1]
 
 
 def test_an_evaluation_under_the_key_of_another_is_none(results: Path) -> None:

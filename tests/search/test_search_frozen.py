@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -45,3 +46,14 @@ def test_a_proposal_edited_afterwards_is_refused(tmp_path: Path) -> None:
         frozen.load_frozen(results, "s")
     path.write_text("".join(lines))  # and not for ever
     assert len(frozen.load_frozen(results, "s").cells) == 4
+
+
+def test_proposals_of_another_search_are_refused(tmp_path: Path) -> None:
+    """Whole, counted and of the same runs: two searches over one space."""
+    for name in "ab":
+        sweep = freeze(tmp_path, name, n_trials=2)
+        trials.append(sweep.sweep_dir, trials.Trial(0, {LR: 0.1}))
+        assert len(trials.load(sweep.sweep_dir)) == 1
+    shutil.copy(tmp_path / "a" / trials.FILE, tmp_path / "b" / trials.FILE)
+    with pytest.raises(FrozenPlanError, match=r"b/trials.jsonl was edited, is damaged or another search's"):
+        trials.load(tmp_path / "b")

@@ -15,7 +15,7 @@ from sweepkit.errors import SweepkitError, invalid
 from sweepkit.launch import ledger
 from sweepkit.printable import counted, printable
 from sweepkit.report import content, drawing, findings, sheets_findings, tables, terminal
-from sweepkit.results import columns, imported, query, store
+from sweepkit.results import columns, curve_columns, imported, query, store
 from sweepkit.results.columns import PLANNED
 from sweepkit.search import best_point, importances, pareto_front, trials_table
 from sweepkit.sweep import frozen_head, seen
@@ -111,7 +111,7 @@ def _print_table(frame: pd.DataFrame, args: argparse.Namespace) -> None:
 
 def _explained(curves: bool) -> pd.DataFrame:
     """What there is to know of every column."""
-    known = columns.CURVE_COLUMNS if curves else columns.RUN_COLUMNS
+    known = curve_columns.CURVE_COLUMNS if curves else columns.RUN_COLUMNS
     return pd.DataFrame(
         [
             (column.name, column.dtype, column.unit, column.direction.value, column.meaning)

@@ -8,7 +8,6 @@ from typing import Any
 
 from rich.progress import track
 
-from sweepkit import fsio
 from sweepkit.cli import command_line
 from sweepkit.config import paths
 from sweepkit.config.choices import WandbMode
@@ -79,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
                 "again, it goes on from there"
             ) from error
         if mode is WandbMode.online:
-            fsio.write_json(run_dir.path / _PUSHED, {"ended_at": record.ended_at, "url": where})
+            run_dir.write(run_dir.path / _PUSHED, {"ended_at": record.ended_at, "url": where})
     said = [f"{counted(len(wanted), 'run')} {'written' if args.offline else 'sent'}"]
     said += (
         [f"{len(ended) - len(wanted)} shown before (--again sends them)"] if len(wanted) < len(ended) else []
@@ -111,6 +110,6 @@ def _is_shown(run_dir: RunDir, record: RunRecord, is_offline: bool) -> bool:
     if record.wandb is not None and record.wandb.mode == WandbMode.online.name and record.wandb.error is None:
         return True
     try:
-        return fsio.read_json(run_dir.path / _PUSHED).get("ended_at") == record.ended_at
+        return run_dir.read(run_dir.path / _PUSHED).get("ended_at") == record.ended_at
     except (OSError, ValueError):
         return False

@@ -43,11 +43,19 @@ def chain_of(path: Path) -> list[tuple[ClaimInfo, Path]]:
 
 def _read(file: Path) -> ClaimInfo | None:
     try:
-        return typed.load(ClaimInfo, fsio.read_json(file))
+        content = fsio.read_json(file)
+        sealed.check_is_of(file, content, of=file.parent.name)
+        del content["of"]
+        return typed.load(ClaimInfo, content)
     except FileNotFoundError:
         return None
-    except (DamagedError, ConfigError):  # torn by a power cut: its holder cannot be told
+    except (DamagedError, ConfigError):  # torn by a power cut, or of another folder: no holder can be told
         return ClaimInfo(f"torn-{fsio.digest(file.name)[:12]}", _NOWHERE, "", 0, 0, "")
+
+
+def in_file(path: Path, info: ClaimInfo) -> str:
+    """What stands in the claim file ``path``, or behind it; it says which folder it is of."""
+    return sealed.dumps(typed.dump(info) | {"of": path.parent.name})
 
 
 def ticket(path: Path, token: str) -> Path:
@@ -72,7 +80,7 @@ def write(path: Path, info: ClaimInfo) -> tuple[int, Path]:
     with fsio.explain_full_disk(path):
         descriptor = os.open(written, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
         try:
-            os.write(descriptor, sealed.dumps(typed.dump(info)).encode())
+            os.write(descriptor, in_file(path, info).encode())
         except BaseException:
             os.close(descriptor)
             written.unlink(missing_ok=True)

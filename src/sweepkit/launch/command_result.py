@@ -21,7 +21,7 @@ from typing import Any, TypeGuard
 from sweepkit import fsio
 from sweepkit.errors import DamagedError, SweepkitError
 from sweepkit.plan.command_plan import STDOUT, MetricRead
-from sweepkit.results import columns
+from sweepkit.results import columns, curve_columns
 from sweepkit.results.columns import Row
 
 #: Other names for columns of the runs table, and of the curves.
@@ -233,12 +233,12 @@ def _row(said: Mapping[str, Any], metric: str) -> Row:
 
 
 def _is_known(name: str, metric: str) -> bool:
-    return name == metric or columns.find(name, columns.CURVE_COLUMNS) is not None
+    return name == metric or curve_columns.find(name) is not None
 
 
 def _fits(name: str, value: object) -> bool:
     """Whether a value is a number that can be."""
-    column = columns.find(name, columns.CURVE_COLUMNS)
+    column = curve_columns.find(name)
     if not _is_number(value) or not math.isfinite(value):
         return False
     return column is None or column.implausible(value) is None

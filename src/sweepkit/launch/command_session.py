@@ -140,7 +140,7 @@ def _run(
     if is_stopped or (child.returncode == 0 and should_stop()):  # whatever it had told by then
         record.state = RunState.preempted
     elif child.returncode == 0:
-        fsio.write_json(run_dir.path / _STATE, {"begin": begin})
+        run_dir.write(run_dir.path / _STATE, {"begin": begin})
         _read(record, plan, output, run_dir, begin)
     else:
         begin = max(begin, _size(run_dir.log_path) - _TAIL_BYTES)
@@ -242,7 +242,7 @@ def _end_orphans(output: Path) -> None:
 def _ended_in_order(run_dir: RunDir) -> int | None:
     """Where in the log the last command began, if it ended in order."""
     with contextlib.suppress(OSError, ValueError, KeyError):
-        return int(fsio.read_json(run_dir.path / _STATE)["begin"])
+        return int(run_dir.read(run_dir.path / _STATE)["begin"])
     return None
 
 

@@ -19,6 +19,9 @@ from enum import Enum
 from pathlib import Path
 from typing import NoReturn
 
+from sweepkit.config.facts import REQUIRED, fact
+from sweepkit.config.ranges import at_least
+
 _PROC = Path("/proc")
 _HIDDEN = "hidden"  # a start time that we may not see
 _DEAD_CODES = frozenset("ZXx")  # a zombie has ended, whether or not its parent has noticed
@@ -36,8 +39,8 @@ class ProcessId:
     host: str
     boot_id: str
     namespace: str  # of pids; containers on one host have different ones
-    pid: int
-    started: str  # as the system tells it; only ever compared
+    pid: int = fact(REQUIRED, "of the process; 0 and less would be whole groups of them", at_least(1))
+    started: str = fact(REQUIRED, "as the system tells it; only ever compared")
 
 
 def current() -> ProcessId:

@@ -1,4 +1,4 @@
-"""Every column of the runs table and of the curves table: dtype, unit, direction, meaning.
+"""Every column of the runs table: dtype, unit, direction, meaning; those of curves: ``curve_columns.py``.
 
 This is the one place that knows them: ``store.py`` types the table by it, the command line and the
 report take units and directions from it, and ``sweepkit results --columns`` prints it. A name with a
@@ -8,7 +8,7 @@ and so on. Dtypes are pandas' nullable ones, so that a missing number is ``<NA>`
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from sweepkit.results.column import BOOL, FLOAT, HIGH, INT, LOW, NO, TEXT, TIME, Column, Direction
@@ -34,6 +34,10 @@ CORRUPT = "corrupt"
 #: State of a complete run of a search's trial that took more memory than the search allows.
 INFEASIBLE = "infeasible"
 
+#: A ratio that is 1 at most. A processor's peak is measured, and on a busy one comes out too low; what lies
+#: beyond this is a percentage, or nothing.
+MOST_MFU = 10.0
+
 RUN_COLUMNS: tuple[Column, ...] = (
     # which run this is
     Column("run_id", TEXT, "", NO, "name of the run's folder; two cells may share one run"),
@@ -42,7 +46,7 @@ RUN_COLUMNS: tuple[Column, ...] = (
     Column("variant_id", TEXT, "", NO, "hash of all that is trained and can end it, seed apart"),
     Column("role", TEXT, "", NO, "reference, variant, or horizon (the reference at another horizon)"),
     Column("rung", TEXT, "", NO, "step of the ladder"),
-    Column("trial", INT, "", NO, "number of the search's first trial that proposed this cell"),
+    Column("trial", INT, "", NO, "number of the search's first trial that proposed this cell", least=0),
     Column(
         "level_<axis>",
         TEXT,
@@ -50,8 +54,17 @@ RUN_COLUMNS: tuple[Column, ...] = (
         NO,
         "level of the cell on that axis, typed where it is a field's value; <NA> where that is null",
     ),
-    Column("seed", INT, "", NO, "replicate: data order, and initialisation where init_seed is missing"),
-    Column("init_seed", INT, "", NO, "what the initial weights were drawn from, where it is not the seed"),
+    Column(
+        "seed", INT, "", NO, "replicate: data order, and initialisation where init_seed is missing", least=0
+    ),
+    Column(
+        "init_seed",
+        INT,
+        "",
+        NO,
+        "what the initial weights were drawn from, where it is not the seed",
+        least=0,
+    ),
     Column(
         "pair_key", TEXT, "", NO, "hash of the data order; equal keys saw the same tokens in the same order"
     ),
@@ -81,8 +94,10 @@ RUN_COLUMNS: tuple[Column, ...] = (
         "searches and rules of futility that stopped this run; it has ended for those alone",
     ),
     Column("attempt", INT, "", NO, "how many times the run was started", least=1),
-    Column("failed_attempts", INT, "", NO, "attempts that ran out of memory or time, where the run did"),
-    Column("failed_hosts", INT, "", NO, "on how many machines they did"),
+    Column(
+        "failed_attempts", INT, "", NO, "attempts that ran out of memory or time, where the run did", least=1
+    ),
+    Column("failed_hosts", INT, "", NO, "on how many machines they did", least=1),
     Column("step", INT, "steps", NO, "last finished step", least=0),
     # what came out
     Column("val_bpb", FLOAT, "bits/byte", LOW, "final loss on the validation stream", above=0),
@@ -130,10 +145,25 @@ RUN_COLUMNS: tuple[Column, ...] = (
         HIGH,
         "model FLOPs utilisation: achieved over the peak of the dtype that ran",
         least=0,
+        most=MOST_MFU,
     ),
-    Column("mfu_fp8", FLOAT, "ratio", HIGH, "its part on FP8 units: FLOPs in FP8 over the FP8 peak", least=0),
     Column(
-        "mfu_rest", FLOAT, "ratio", HIGH, "beside FP8: the other FLOPs over the compute dtype's peak", least=0
+        "mfu_fp8",
+        FLOAT,
+        "ratio",
+        HIGH,
+        "its part on FP8 units: FLOPs in FP8 over the FP8 peak",
+        least=0,
+        most=MOST_MFU,
+    ),
+    Column(
+        "mfu_rest",
+        FLOAT,
+        "ratio",
+        HIGH,
+        "beside FP8: the other FLOPs over the compute dtype's peak",
+        least=0,
+        most=MOST_MFU,
     ),
     Column(
         "communication_frac",
@@ -150,15 +180,22 @@ RUN_COLUMNS: tuple[Column, ...] = (
     Column("peak_memory_gib", FLOAT, "GiB", LOW, "peak memory of the device or process", least=0),
     # what was planned
     Column("depth", INT, "layers", NO, "the size dial", least=1),
-    Column("width", INT, "channels", NO, "model width"),
-    Column("num_heads", INT, "heads", NO, "query heads a layer"),
-    Column("scaling_params", INT, "parameters", NO, "parameters the tokens:params ratio counts"),
+    Column("width", INT, "channels", NO, "model width", least=1),
+    Column("num_heads", INT, "heads", NO, "query heads a layer", least=1),
+    Column("scaling_params", INT, "parameters", NO, "parameters the tokens:params ratio counts", least=0),
     Column("scaling_count", TEXT, "", NO, "which those are (horizon.count)"),
-    Column("total_params", INT, "parameters", NO, "all parameters"),
+    Column("total_params", INT, "parameters", NO, "all parameters", least=0),
     Column(
-        "active_params", INT, "parameters", NO, "that a token passes: of routed experts the chosen ones alone"
+        "active_params",
+        INT,
+        "parameters",
+        NO,
+        "that a token passes: of routed experts the chosen ones alone",
+        least=0,
     ),
-    Column("flops_per_token", INT, "FLOPs/token", NO, "training FLOPs a token, from the architecture"),
+    Column(
+        "flops_per_token", INT, "FLOPs/token", NO, "training FLOPs a token, from the architecture", least=0
+    ),
     Column("sequence_len", INT, "tokens", NO, "tokens a row", least=1),
     Column("device_batch_size", INT, "rows", NO, "rows a device takes at once", least=1),
     Column("total_batch_size", INT, "tokens", NO, "tokens an optimizer step", least=1),
@@ -175,11 +212,20 @@ RUN_COLUMNS: tuple[Column, ...] = (
     Column(
         "total_flops", FLOAT, "FLOPs", LOW, "training FLOPs of the whole run, from the architecture", least=0
     ),
-    Column("learning_rates_<group>", FLOAT, "", NO, "learning rate of that parameter group, after scaling"),
-    Column("weight_decay", FLOAT, "", NO, "weight decay of the matrix group, after scaling"),
-    Column("weight_decays_<group>", FLOAT, "", NO, "weight decay of that parameter group, after scaling"),
+    Column(
+        "learning_rates_<group>",
+        FLOAT,
+        "",
+        NO,
+        "learning rate of that parameter group, after scaling",
+        least=0,
+    ),
+    Column("weight_decay", FLOAT, "", NO, "weight decay of the matrix group, after scaling", least=0),
+    Column(
+        "weight_decays_<group>", FLOAT, "", NO, "weight decay of that parameter group, after scaling", least=0
+    ),
     Column("dataset", TEXT, "", NO, "name of the dataset recipe"),
-    Column("estimated_gpu_hours", FLOAT, "GPU-h", LOW, "planned cost on plan_device at plan_mfu"),
+    Column("estimated_gpu_hours", FLOAT, "GPU-h", LOW, "planned cost on plan_device at plan_mfu", least=0),
     # where and with what
     Column("dtype", TEXT, "", NO, "dtype the node resolved to: bf16, fp16, fp32 or fp8"),
     Column("fp8_backend", TEXT, "", NO, "native or emulated, for runs in fp8"),
@@ -188,9 +234,16 @@ RUN_COLUMNS: tuple[Column, ...] = (
     Column("device", TEXT, "", NO, "cpu, cuda or mps"),
     Column("hardware", TEXT, "", NO, "processor or accelerator"),
     Column(
-        "num_threads", INT, "threads", NO, "processor threads the run computed with; other sums, other bits"
+        "num_threads",
+        INT,
+        "threads",
+        NO,
+        "processor threads the run computed with; other sums, other bits",
+        least=1,
     ),
-    Column("num_ranks", INT, "ranks", NO, "processes that trained the run together, where several did"),
+    Column(
+        "num_ranks", INT, "ranks", NO, "processes that trained the run together, where several did", least=1
+    ),
     Column("torch", TEXT, "", NO, "version of torch"),
     Column("host", TEXT, "", NO, "machine name"),
     Column(
@@ -200,6 +253,7 @@ RUN_COLUMNS: tuple[Column, ...] = (
         NO,
         "runs that the machine could train at a time: the launch's workers, in a Slurm task times how many "
         "tasks of its size the node has cores for; wall clock is compared among equals only",
+        least=1,
     ),
     Column(
         "code",
@@ -234,49 +288,21 @@ RUN_COLUMNS: tuple[Column, ...] = (
     Column("weights", TEXT, "", NO, "SHA-256 of the final weights, where they were kept"),
     Column("text_digest", TEXT, "", NO, "SHA-256 over the training text"),
     Column("dataset_commit", TEXT, "", NO, "commit of the hub repository that the training text was read at"),
-    Column("packing_utilisation", FLOAT, "ratio", HIGH, "share of row positions holding text"),
-    Column("packing_cropped_frac", FLOAT, "ratio", LOW, "share of the text cropped away by packing"),
+    Column(
+        "packing_utilisation", FLOAT, "ratio", HIGH, "share of row positions holding text", least=0, most=1
+    ),
+    Column(
+        "packing_cropped_frac",
+        FLOAT,
+        "ratio",
+        LOW,
+        "share of the text cropped away by packing",
+        least=0,
+        most=1,
+    ),
     Column("started_at", TIME, "UTC", NO, "start of the last attempt"),
     Column("ended_at", TIME, "UTC", NO, "end of the last attempt"),
     Column("sample", TEXT, "", NO, "text the finished model wrote"),
-)
-
-_CURVE_IDENTITY = {"run_id", "variant", "role", "rung", "depth", "seed", "state"}
-
-CURVE_COLUMNS: tuple[Column, ...] = (
-    *(column for column in RUN_COLUMNS if column.name in _CURVE_IDENTITY),
-    Column("step", INT, "steps", NO, "optimizer step", least=0),
-    Column("attempt", INT, "", NO, "attempt that logged the row; the last one wins", least=1),
-    Column("tokens", INT, "tokens", NO, "tokens trained on after this step", least=0),
-    Column("train_time_s", FLOAT, "s", LOW, "training time so far, counted as in the runs table", least=0),
-    Column("flops", FLOAT, "FLOPs", LOW, "training FLOPs so far", least=0),
-    Column("loss", FLOAT, "nats/token", LOW, "training loss of the step", least=0),
-    Column(
-        "val_bpb", FLOAT, "bits/byte", LOW, "loss on the validation stream where it was evaluated", above=0
-    ),
-    Column("bpb_<stream>", FLOAT, "bits/byte", LOW, "loss on that stream where it was evaluated", above=0),
-    Column("ema_val_bpb", FLOAT, "bits/byte", LOW, "val_bpb of the averaged weights, at the end", above=0),
-    Column("ema_bpb_<stream>", FLOAT, "bits/byte", LOW, "bpb_<stream> of the averaged weights", above=0),
-    Column("lr", FLOAT, "ratio", NO, "learning rate as a factor of each group's peak"),
-    Column("tokens_per_s", FLOAT, "tokens/s", HIGH, "throughput of the step", least=0),
-    Column("mfu", FLOAT, "ratio", HIGH, "model FLOPs utilisation of the step", least=0),
-    Column("mfu_fp8", FLOAT, "ratio", HIGH, "its part on FP8 units", least=0),
-    Column("mfu_rest", FLOAT, "ratio", HIGH, "its other part, where FP8 units took part", least=0),
-    Column("expert_load_max", FLOAT, "", LOW, "largest load of an expert / mean load, of any layer", least=0),
-    Column("loss_scale", FLOAT, "", NO, "what the loss is multiplied by in fp16"),
-    Column(
-        "grad_norm",
-        FLOAT,
-        "",
-        NO,
-        "norm of the gradient before clipping, where it is clipped or diagnosed",
-        least=0,
-    ),
-    Column("update_data_log10_<group>", FLOAT, "log10", NO, "size of the step over size of the weights"),
-    Column("grad_data_log10_<group>", FLOAT, "log10", NO, "size of the gradient over size of the weights"),
-    Column(
-        "weight_log10_<group>", FLOAT, "log10", NO, "size of the weights, root-mean-square, before the step"
-    ),
 )
 
 
@@ -310,9 +336,9 @@ def order(names: list[str], columns: tuple[Column, ...] = RUN_COLUMNS) -> list[s
     return sorted(dict.fromkeys(names), key=key)
 
 
-def check_plausible(row: Mapping[str, object]) -> None:
+def check_plausible(row: Mapping[str, object], found: Callable[[str], Column | None] = find) -> None:
     """Raises ValueError for a number that cannot be: it would rank first, or last, without a word."""
     for name, value in row.items():
-        column = find(name)
+        column = found(name)
         if column is not None and value is not None and (why := column.implausible(value)):
             raise ValueError(f"{name} is {why}")

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from sweepkit.config.facts import REQUIRED, fact
+from sweepkit.config.ranges import at_least, between, more_than_zero
+
 
 @dataclass
 class Fp8:
@@ -11,9 +14,9 @@ class Fp8:
 
     backend: str  # native or emulated
     reason: str | None = None
-    num_layers: int = 0
-    flops_share: float | None = None  # of the model's FLOPs
-    peak_flops: float | None = None  # FLOP/s
+    num_layers: int = fact(0, "that it carries", at_least(0))
+    flops_share: float | None = fact(None, "of the model's FLOPs", between(0, 1))
+    peak_flops: float | None = fact(None, "FLOP/s", more_than_zero())
     peak_flops_source: str | None = None
 
 
@@ -28,11 +31,11 @@ class Resolved:
     attention_reason: str | None = None
     is_compiled: bool | None = None
     eager_reason: str | None = None  # why it is not compiled
-    num_threads: int | None = None
+    num_threads: int | None = fact(None, "it computed with", at_least(1))
     fp8: Fp8 | None = None
-    num_ranks: int | None = None  # where several trained it
+    num_ranks: int | None = fact(None, "where several trained it", at_least(1))
     hosts: list[str] = field(default_factory=list)  # of those ranks
-    peak_flops: float | None = None  # FLOP/s that MFU is held against
+    peak_flops: float | None = fact(None, "FLOP/s that MFU is held against", more_than_zero())
     peak_flops_source: str | None = None
     peak_flops_measured_at: str | None = None  # ISO 8601
     peak_memory_source: str | None = None
@@ -50,14 +53,14 @@ class Environment:
     host: str | None = None
     platform: str | None = None
     cpu: str | None = None
-    num_cpus: int | None = None
+    num_cpus: int | None = fact(None, "cores of the machine", at_least(1))
     hardware: str | None = None  # what computed: the processor, or the accelerator
     variables: dict[str, str] = field(default_factory=dict)
     gpu: str | None = None
-    gpu_memory_gib: float | None = None
+    gpu_memory_gib: float | None = fact(None, "of one", more_than_zero())
     gpu_capability: str | None = None
     cuda: str | None = None
-    concurrency: int | None = None  # runs that the machine could train at a time
+    concurrency: int | None = fact(None, "runs that the machine could train at a time", at_least(1))
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ class KeptWeights:
     """The file of final weights."""
 
     sha256: str
-    num_bytes: int
+    num_bytes: int = fact(REQUIRED, "of the file", at_least(0))
 
 
 @dataclass

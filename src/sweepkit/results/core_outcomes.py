@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sweepkit import fsio
 from sweepkit.config import typed
 from sweepkit.errors import SweepkitError
 from sweepkit.results.record import RunDir
@@ -96,14 +95,14 @@ def path(run_dir: RunDir, key: str) -> Path:
 def read(run_dir: RunDir, key: str) -> Outcomes | None:
     """What was kept; None where there is nothing that can be read."""
     try:
-        return typed.load(Outcomes, fsio.read_json(path(run_dir, key)))
+        return typed.load(Outcomes, run_dir.read(path(run_dir, key)))
     except (FileNotFoundError, SweepkitError):
         return None
 
 
 def write(run_dir: RunDir, key: str, outcomes: Outcomes) -> None:
     """Replace it. Raises StorageError."""
-    fsio.write_json(path(run_dir, key), typed.dump(outcomes))
+    run_dir.write(path(run_dir, key), typed.dump(outcomes))
 
 
 def scores(tasks: Sequence[TaskOutcome], is_whole: bool) -> dict[str, float]:

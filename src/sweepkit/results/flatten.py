@@ -144,9 +144,7 @@ def read_record(path: Path) -> Row | None:
     try:
         content = fsio.read_json(path)
         record = RunRecord.from_file(path, content)
-        row = record_row(record)
-        columns.check_plausible(row)
-        return row | _retries(path.parent, record)
+        return record_row(record) | _retries(path.parent, record)
     except FileNotFoundError:
         return None
     except ValueError as error:
@@ -186,10 +184,12 @@ def _retries(run_dir: Path, record: RunRecord) -> Row:
 def read_plan(path: Path) -> Row | None:
     """A plan file's row; None where it is missing. Why it cannot be read stands under ``UNREAD``."""
     try:
-        return plan_row(RunDir(path.parent).read_plan())
+        row = plan_row(RunDir(path.parent).read_plan())
+        columns.check_plausible(row)
+        return row
     except FileNotFoundError:
         return None
-    except SweepkitError as error:
+    except (SweepkitError, ValueError) as error:
         return {UNREAD: f"{path} cannot be read, so what was planned is missing ({error})"}
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from sweepkit.results import asked, columns
+from sweepkit.results import asked, columns, curve_columns
 from sweepkit.results.columns import Row
 from sweepkit.results.record import RunDir
 
@@ -38,7 +38,7 @@ def _row(metrics: Row, cell: Row) -> Row:
         name: value
         for name, value in metrics.items()
         # or what a command calls its metric
-        if columns.find(name, columns.CURVE_COLUMNS) or (name in cell and columns.find(name) is None)
+        if curve_columns.find(name) or (name in cell and columns.find(name) is None)
     }
     if not pd.isna(cell["evaluated_apart"]):  # what was logged on the way is of another text
         row = {name: value for name, value in row.items() if not asked.is_loss(name)}

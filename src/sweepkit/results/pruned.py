@@ -71,7 +71,7 @@ def read(path: Path) -> dict[str, Any]:
     return {
         name: item
         for name, item in content.items()
-        if isinstance(item, dict) and item.get("run_id", path.parent.name) == path.parent.name
+        if isinstance(item, dict) and item.get("run_id") == path.parent.name
     }
 
 

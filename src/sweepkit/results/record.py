@@ -17,88 +17,27 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from sweepkit import fsio, sealed
 from sweepkit.config import typed
+from sweepkit.config.facts import REQUIRED, fact
 from sweepkit.config.measured import MeasuredOn, TextRead
-from sweepkit.errors import (
-    ConfigError,
-    DamagedError,
-    DataError,
-    DiskFullError,
-    ImpossibleError,
-    StorageError,
-    SweepkitError,
-)
+from sweepkit.config.ranges import at_least
+from sweepkit.errors import DamagedError, SweepkitError
 from sweepkit.plan.command_plan import Plan
 from sweepkit.plan.run_spec import Spec
-from sweepkit.results import columns
+from sweepkit.results import columns, curve_columns
 from sweepkit.results.conditions import Accepted, Environment, KeptWeights, Resolved, Shown
 from sweepkit.results.progress import Progress
+from sweepkit.results.states import FINAL_STATES, STOPPED, FailureClass, RunState
+
+__all__ = ["FINAL_STATES", "STOPPED", "FailureClass", "RunState"]
 
 SCHEMA_VERSION = 1
 #: Name → number, of whatever was measured; None where it was to be and was not.
 Measured = dict[str, int | float | None]
-
-
-class RunState(StrEnum):
-    """A record exists only for a run that has started; a run without one is planned."""
-
-    running = "running"
-    complete = "complete"
-    diverged = "diverged"
-    failed = "failed"
-    preempted = "preempted"  # stopped with a checkpoint, to be continued
-    cancelled = "cancelled"
-    trained = "trained"  # complete, and not evaluated as is asked here; never written (results/asked.py)
-    pruned = "pruned"  # a search stopped it as hopeless: ended for that search alone (results/pruned.py)
-    futile = "futile"  # a sweep's rule of futility did, and it has ended for that sweep alone
-
-
-#: In which a run is never started again unless asked for; and those that somebody stopped as hopeless.
-FINAL_STATES = frozenset({RunState.complete, RunState.diverged, RunState.failed, RunState.cancelled})
-STOPPED = frozenset({RunState.pruned, RunState.futile})
-
-
-class FailureClass(StrEnum):
-    diverged = "diverged"
-    oom = "oom"
-    bad_config = "bad_config"
-    bad_data = "bad_data"
-    disk_full = "disk_full"
-    storage = "storage"  # it failed for longer than patience lasts, or is not ours to use
-    impossible = "impossible"  # its configuration and its text, both in its name, do not go together
-    crash = "crash"
-    no_result = "no_result"  # of a command that ended in order
-    preempted = "preempted"  # and not started again within launcher.max_attempts; so are the next three
-    timeout = "timeout"
-    node_failure = "node_failure"
-    evaluation = "evaluation"  # trained, and its weights could not be measured as asked
-    lost = "lost"  # the process vanished, and nobody knows why
-    cancelled = "cancelled"
-
-    @classmethod
-    def of(cls, error: BaseException) -> FailureClass:
-        """What an error says of the run that it ended; ``crash`` where it is none that we know."""
-        if isinstance(error, OSError) and error.errno in fsio.DISK_FULL:
-            return cls.disk_full
-        if isinstance(error, OSError) and fsio.in_words(error):
-            return cls.storage
-        return next((found for kind, found in _CLASSES if isinstance(error, kind)), cls.crash)
-
-
-#: Kind of error → what a run that it ended died of; the first that fits.
-_CLASSES: tuple[tuple[type[Exception], FailureClass], ...] = (
-    (MemoryError, FailureClass.oom),
-    (DiskFullError, FailureClass.disk_full),
-    (StorageError, FailureClass.storage),
-    (ImpossibleError, FailureClass.impossible),
-    (DataError, FailureClass.bad_data),
-    (ConfigError, FailureClass.bad_config),
-)
 
 
 @dataclass
@@ -111,11 +50,11 @@ class RunRecord:
     state: RunState
     failure_class: FailureClass | None = None
     failure_message: str | None = None
-    attempt: int = 1
+    attempt: int = fact(1, "how many times it was started", at_least(1))
     started_at: str | None = None  # ISO 8601, UTC
     ended_at: str | None = None
-    step: int = 0  # last finished step
-    num_steps: int | None = None
+    step: int = fact(0, "last finished step", at_least(0))
+    num_steps: int | None = fact(None, "planned", at_least(0))
     resolved: Resolved = field(default_factory=Resolved)
     environment: Environment = field(default_factory=Environment)
     environment_fingerprint: str | None = None
@@ -148,13 +87,17 @@ class RunRecord:
 
         Raises:
             DamagedError: it is another run's, or another evaluation's.
+            ValueError: a field has another type, or a number that cannot be.
         """
         is_apart = path.parent.name == "evaluations"
         sealed.check_is_of(path, content, run_id=path.parents[is_apart].name)
         if is_apart:
             sealed.check_is_of(path, content, evaluation_key=path.stem)
         own = {item.name for item in fields(cls)}
-        return typed.load(cls, {name: item for name, item in content.items() if name in own})
+        record = typed.load(cls, {name: item for name, item in content.items() if name in own})
+        columns.check_plausible(record.results)
+        columns.check_plausible({f"packing_{name}": value for name, value in record.packing.items()})
+        return record
 
 
 @dataclass(frozen=True)
@@ -169,7 +112,7 @@ class Retry:
 class Attempt:
     """One attempt of a run; one that was killed together with its process still stands as running."""
 
-    attempt: int
+    attempt: int = fact(REQUIRED, "its number", at_least(1))
     state: RunState = RunState.running
     failure_class: FailureClass | None = None
     failure_message: str | None = None
@@ -178,9 +121,9 @@ class Attempt:
     host: str | None = None
     node: str | None = None  # Slurm's name for the host
     job: str | None = None  # Slurm's, as squeue writes it
-    pid: int | None = None
-    first_step: int = 0
-    last_step: int = 0
+    pid: int | None = fact(None, "of its process", at_least(1))
+    first_step: int = fact(0, "that it began with", at_least(0))
+    last_step: int = fact(0, "that it finished", at_least(0))
     notes: list[str] = field(default_factory=list)
     retry: Retry | None = None
 
@@ -270,6 +213,22 @@ class RunDir:
         sealed.check_is_of(self.plan_path, content, run_id=self.run_id)
         return content
 
+    def write(self, path: Path, content: dict[str, Any]) -> None:
+        """Write a small file that says whose it is."""
+        fsio.write_json(path, content | {"run_id": self.run_id})
+
+    def read(self, path: Path) -> dict[str, Any]:
+        """What ``write`` was given.
+
+        Raises:
+            FileNotFoundError: there is none.
+            DamagedError: it is not what was written, or another run's.
+        """
+        content = fsio.read_json(path)
+        sealed.check_is_of(path, content, run_id=self.run_id)
+        del content["run_id"]
+        return content
+
     def write_record(self, record: RunRecord) -> None:
         fsio.write_json(self.record_path, typed.dump(record))
 
@@ -300,7 +259,7 @@ class RunDir:
         fsio.append(self.log_path, f"{text}\n".encode(errors="replace"))
 
     def write_attempt(self, attempt: Attempt) -> None:
-        fsio.write_json(self.attempts_path / f"{attempt.attempt}.json", typed.dump(attempt))
+        self.write(self.attempts_path / f"{attempt.attempt}.json", typed.dump(attempt))
 
     def attempt_numbers(self) -> list[int]:
         """Of all attempts that were begun, sorted."""
@@ -312,7 +271,9 @@ class RunDir:
         for number in self.attempt_numbers():
             try:
                 path = self.attempts_path / f"{number}.json"
-                found.append(typed.load(Attempt, fsio.read_json(path)))
+                content = self.read(path)
+                sealed.check_is_of(path, content, attempt=number)
+                found.append(typed.load(Attempt, content))
             except (OSError, SweepkitError):
                 continue
         return found
@@ -328,6 +289,11 @@ class RunDir:
         """Rows by step, in order; where a step was logged twice the later attempt wins. No damaged ones."""
         rows: dict[int, columns.Row] = {}
         for row in fsio.read_lines(self.metrics_path):
+            try:
+                curve_columns.check_plausible(row)
+            except ValueError as error:
+                warnings.warn(f"{self.metrics_path}: {error}; that row is left out", stacklevel=2)
+                continue
             if isinstance(row.get("step"), int):
                 rows[row["step"]] = rows.get(row["step"], {}) | row
         return [rows[step] for step in sorted(rows)]
@@ -337,9 +303,7 @@ def _read(path: Path, remedy: str) -> RunRecord | None:
     content = None
     try:
         content = fsio.read_json(path)
-        record = RunRecord.from_file(path, content)
-        columns.check_plausible(record.results)
-        return record
+        return RunRecord.from_file(path, content)
     except FileNotFoundError:
         return None
     except ValueError as error:

@@ -4,8 +4,9 @@ A frozen plan lists its runs before the first one starts; a search cannot. What 
 sampler and the number of trials; every proposal is then appended here, with the plans of its runs, before any
 of them starts. So the file and the run folders are the truth about a search, whatever becomes of the
 sampler's own memory. Only whoever holds the search's claim appends. Every line holds a hash of itself and of
-the line before it, so that what was proposed cannot be changed afterwards; how many lines there are stands
-in ``trials.json``, so that the last ones cannot go unnoticed either.
+the line before it, the first of the frozen plan, so that what was proposed cannot be changed afterwards, nor
+be another search's; how many lines there are stands in ``trials.json``, so that the last ones cannot go
+unnoticed either.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Any
 from sweepkit import fsio
 from sweepkit.config import typed
 from sweepkit.errors import DamagedError, FrozenPlanError
-from sweepkit.sweep import constraint, warm_notes
+from sweepkit.sweep import constraint, frozen_head, warm_notes
 from sweepkit.sweep.cell import Cell
 from sweepkit.sweep.search_space import Value
 
@@ -90,6 +91,8 @@ class Reader:
         count = _count(self.sweep_dir)  # before the lines: they only become more
         text = fsio.read_from(path, self._offset)
         whole = text[: text.rfind(b"\n") + 1]  # what follows is being written, or its writer was killed
+        if whole and not self._count:
+            self.chain = frozen_head.read(self.sweep_dir).sha256
         self._offset += len(whole)
         found = [self._trial(line, path) for line in whole.splitlines()]
         self._count += len(found)
@@ -105,7 +108,7 @@ class Reader:
         except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
             is_intact = False
         if not is_intact:
-            raise _tampered(path, "was edited or is damaged")
+            raise _tampered(path, "was edited, is damaged or another search's")
         return typed.load(Trial, content)
 
 
@@ -140,7 +143,8 @@ def append(sweep_dir: Path, trial: Trial) -> None:
     path = sweep_dir / FILE
     mend(path)
     content = fsio.finite(typed.dump(trial))
-    row = content | {_CHAIN: _link(_last_link(path), content)}
+    before = _last_link(path) or frozen_head.read(sweep_dir).sha256
+    row = content | {_CHAIN: _link(before, content)}
     fsio.append(path, json.dumps(row, separators=(",", ":")).encode() + b"\n")
     fsio.write_json(sweep_dir / COUNT_FILE, {"lines": _count(sweep_dir) + 1})
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from sweepkit.results import columns, store
+from sweepkit.results import columns, curve_columns, store
 from sweepkit.results.others import values
 from sweepkit.results.others.mapping import Mapping
 from sweepkit.results.others.source import Source
@@ -20,10 +20,10 @@ def typed(source: Source, how: Mapping, runs: pd.DataFrame) -> pd.DataFrame | No
     if source.curves is None or source.curves.empty:
         return None
     found = source.curves.rename(columns=how.names | _without_summary(how.names))
-    known = [name for name in map(str, found.columns) if columns.find(name, columns.CURVE_COLUMNS)]
+    known = [name for name in map(str, found.columns) if curve_columns.find(name)]
     made = {}
     for name in known:
-        column = columns.find(name, columns.CURVE_COLUMNS)
+        column = curve_columns.find(name)
         assert column is not None
         if column.dtype == columns.TEXT:
             made[name] = list(found[name])
@@ -33,7 +33,7 @@ def typed(source: Source, how: Mapping, runs: pd.DataFrame) -> pd.DataFrame | No
     there = runs[["run_id", *(name for name in _OF_RUN if name in runs)]]
     rows = rows[[name for name in rows if name == "run_id" or name not in there]]
     rows = rows.merge(there.drop_duplicates("run_id"), on="run_id")
-    return store.typed(rows, columns.CURVE_COLUMNS) if len(rows) else None
+    return store.typed(rows, curve_columns.CURVE_COLUMNS) if len(rows) else None
 
 
 def _without_summary(names: dict[str, str]) -> dict[str, str]:
