@@ -329,31 +329,3 @@ def test_every_block_says_what_it_is() -> None:
     assert list(walk(RunConfig)) == []
     rungs = fields_of(schema.RungConfig)
     assert all(field.facts.help for field in rungs.values())
-
-
-#: A field, and the texts for which nothing reads it.
-UNREAD_OF_TEXT = {
-    "dataset.validation_shards=2": [FOLDER, OWN_VALIDATION],  # a single file; validation text of its own
-    "dataset.txt_document=paragraph": [FOLDER, OWN_VALIDATION],  # files of rows
-    "dataset.txt_document=file": [PLAIN],  # what auto comes out as
-    "dataset.text_column=words": [PLAIN],  # no columns
-}
-
-
-@pytest.mark.parametrize("override", UNREAD_OF_TEXT)
-def test_what_nothing_of_a_text_reads_names_no_other_run(override: str) -> None:
-    for base in UNREAD_OF_TEXT[override]:
-        plain, other = built(*base), built(*base, override)
-        assert (
-            plain and other and [getattr(other, key) for key in KEYS] == [getattr(plain, key) for key in KEYS]
-        )
-
-
-@pytest.mark.parametrize("dataset", [(), HUB])
-@pytest.mark.parametrize("override", ["dataset.txt_document=paragraph", "dataset.validation_path=four/a.txt"])
-def test_how_validation_text_of_ones_own_is_cut_names_runs_on_any_dataset(
-    dataset: tuple[str, ...], override: str
-) -> None:
-    base = (*dataset, "dataset.validation_path=four")
-    plain, other = built(*base), built(*base, override)
-    assert plain and other and plain.run_id != other.run_id
