@@ -38,10 +38,10 @@ def edit(path: Path, old: str, new: str) -> None:
 
 def test_a_tree_like_this_one_is_taken_and_asked_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fsio.write_json(folder / tree.NOTE, {"text": "an idea"})
-    probe.check("an idea", folder, folder)
-    assert probe.sources_of(folder) and tree.note(folder)["cache"] is None
+    probe.check("an idea", folder)
+    assert probe.sources_of(folder)
     monkeypatch.setattr(probe, "_ask", lambda text, folder: pytest.fail("asked again"))
-    probe.check("an idea", folder, folder)
+    probe.check("an idea", folder)
 
 
 def test_a_field_of_its_own_is_named(folder: Path) -> None:
@@ -51,7 +51,7 @@ def test_a_field_of_its_own_is_named(folder: Path) -> None:
         '    idea: bool = fact(False, "new")\n    code: Optional[str] = fact(',
     )
     with pytest.raises(SweepkitError, match=r"code an idea has another plan schema \(has idea\)"):
-        probe.check("an idea", folder, folder)
+        probe.check("an idea", folder)
 
 
 def test_one_that_does_not_import_names_the_place(folder: Path) -> None:
@@ -63,7 +63,7 @@ def test_one_that_does_not_import_names_the_place(folder: Path) -> None:
     with pytest.raises(
         SweepkitError, match=r"code an idea does not import \(ModuleNotFoundError.*launch/job\.py"
     ):
-        probe.check("an idea", folder, folder)
+        probe.check("an idea", folder)
 
 
 def test_what_it_prints_while_it_is_imported_is_no_answer(folder: Path) -> None:

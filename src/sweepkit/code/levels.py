@@ -10,10 +10,20 @@ from pathlib import Path
 
 from sweepkit import fsio
 from sweepkit.code import patch, tree
+from sweepkit.config import sources
 from sweepkit.printable import counted
 
 #: Where text becomes rows, and losses numbers.
-_MEASURING = ("src/sweepkit/data/", "src/sweepkit/training/evaluation.py", "src/sweepkit/results/")
+_MEASURING = tuple(
+    f"src/sweepkit/{part}"
+    for part in (
+        *sources.ROWS,
+        "training/evaluation.py",
+        "training/by_document.py",
+        "training/core_run.py",
+        "results",
+    )
+)
 #: A kind of level: what is in a folder; files that it lacks are not deleted by it.
 FOLDER = "folder"
 #: Files of a sweep's own folder.

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import shutil
+import sys
 import tarfile
 import tempfile
 from collections.abc import Callable
@@ -29,11 +30,12 @@ _PARTS = tuple(tree.CHECKOUT)
 
 @dataclass(frozen=True)
 class Made:
-    """A tree in the layout of a checkout, and what it was made of."""
+    """A tree in the layout of a checkout, and what it was made of; of a kept one, also what its note says."""
 
     work: Path
     level: Level
     python: str | None = None
+    apart: str | None = None
 
 
 class Making:
@@ -98,8 +100,11 @@ class Making:
         source, work = tree.find(self._trees, text), self._new()
         for place, name in tree.CHECKOUT.items():
             tree.copy_package(source / name, work / place, is_package=name == tree.PACKAGE)
-        python = tree.note(source).get("python")
-        return self._compared(Made(work, Level(text, "", "tree"), str(python) if python else None))
+        python, apart = (tree.note(source).get(name) for name in ("python", "cache"))
+        level = Level(text, "", "tree")
+        return self._compared(
+            Made(work, level, str(python) if python else None, str(apart) if apart else None)
+        )
 
     def _of_folder(self, where: str, text: str) -> Made:
         source = Path(text)
@@ -113,7 +118,7 @@ class Making:
         base = self._base.work if self._base else work
         tree.copy_package(conf if conf.is_dir() else base / tree.CONF, work / tree.CONF, is_package=False)
         own = source / ".venv" / "bin" / "python"
-        has_own = own.exists()
+        has_own = own.exists() and not own.parents[1].samefile(sys.prefix)
         if not has_own and (source / "pyproject.toml").is_file():
             refs.check_dependencies(
                 where, text, (source / "pyproject.toml").read_bytes(), refs.own_dependencies()

@@ -3,7 +3,8 @@
 ``results/.code/<tree>/`` holds ``sweepkit/``, ``conf/``, the commit that it was copied from and
 ``tree.json``. Every process that plans or carries out runs of a tree is started with it as its package
 (``environment``). A tree is named by its content, so that any number of sweeps and runs share it, and is
-compared with its name before it is used.
+compared with its name before it is used. What else decides its runs is in the name too: an interpreter of its
+own, and that it makes rows of text in another way than the reference (``cache``).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -27,6 +29,8 @@ PACKAGE, CONF = "sweepkit", "conf"
 #: Where they are in a checkout, and in patches.
 CHECKOUT = {f"src/{PACKAGE}": PACKAGE, CONF: CONF}
 NOTE, _PREFIX, _DIGITS = "tree.json", "tree_", 16
+#: What the note says that decides runs.
+_DECIDING = ("python", "cache")
 #: Tells a process which tree it is of.
 NAME = "SWEEPKIT_TREE"
 _SKIPPED = ("__pycache__", "own_files.json")
@@ -82,7 +86,7 @@ def keep(work: Path, trees: Path, note: dict[str, object], commit: dict[str, obj
     Args:
         work: is emptied.
         trees: a ``root``.
-        note: what ``tree.json`` says; where the tree is there already, that stays as it is.
+        note: what ``tree.json`` says; where the tree is there already, the rest of it stays as it is.
         commit: what its records say that it was copied from.
     """
     made = work / "made"
@@ -90,8 +94,8 @@ def keep(work: Path, trees: Path, note: dict[str, object], commit: dict[str, obj
     for place, name in CHECKOUT.items():
         (work / place).rename(made / name)
     own_conf.close(made / CONF)
+    fsio.write_json(made / NOTE, note)
     name = _PREFIX + digest(made)
-    fsio.write_json(made / NOTE, {"python": None, **note})
     fsio.write_json(made / commits.FILE, commit)
     fsio.make_folder(trees)
     temporary = fsio.make_temporary(trees / name)
@@ -166,11 +170,14 @@ def worker_environment(folder: Path) -> dict[str, str]:
 
 
 def digest(folder: Path) -> str:
-    """16 hex digits of the files of the package and the configuration."""
+    """16 hex digits of the files of the package and the configuration, and of what else decides runs."""
     content = hashlib.sha256()
     for path in files(folder):
         content.update(f"{path.relative_to(folder).as_posix()}\0".encode())
         content.update(hashlib.sha256(path.read_bytes()).digest())
+    found = note(folder)
+    if deciding := {key: found[key] for key in _DECIDING if found.get(key) is not None}:
+        content.update(json.dumps(deciding, sort_keys=True).encode())
     return content.hexdigest()[:_DIGITS]
 
 

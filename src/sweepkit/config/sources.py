@@ -30,6 +30,8 @@ PARTS = (
     "plan/core_bundle.py", "plan/fp8_share.py", "plan/parts.py", "plan/roles.py", "plan/part_weights.py",
     "results/core_outcomes.py",
 )  # fmt: skip
+#: Those that make rows of text.
+ROWS = ("data", "config/holdout.py", "plan/text.py", "plan/folder_text.py", "plan/text_file.py")
 _DIGITS = 16
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 

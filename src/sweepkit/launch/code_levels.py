@@ -22,7 +22,7 @@ from sweepkit.code import planner, tree
 from sweepkit.code.levels import Code, Level
 from sweepkit.code.making import WORKTREE, Made, Making
 from sweepkit.code.planner import FIELD, Trees
-from sweepkit.config import commits
+from sweepkit.config import commits, sources
 from sweepkit.config.schema import RunConfig
 from sweepkit.errors import FrozenPlanError, SweepkitError, invalid
 from sweepkit.launch import command_code, probe
@@ -116,20 +116,24 @@ def _frozen(sweep: SweepFile, written: dict[str, str], folder: Path) -> Code:
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
         made = Making(scratch, None, folder)
+        usual = made.here()
         if named:
             base = made.alone(places[named[0]], named[0])
         elif "base" in written:  # on top of what runs here, as a level would be
             named = [written["base"]]
             where = FIELD if sweep.name == SINGLE else "base"
-            base = Making(scratch, made.here(), folder).level(where, named[0])
+            base = Making(scratch, usual, folder).level(where, named[0])
         elif WORKTREE in written.values():
-            base = made.last_commit()
+            base = usual = made.last_commit()
         else:
-            base = made.here()
+            base = usual
         on = Making(scratch, base, folder)
         everything = [base]
         everything += [on.level(where, text) for text, where in places.items() if [text] != named]
-        kept = [_keep(item, folder, scratch / f"keep-{place}") for place, item in enumerate(everything)]
+        kept = [
+            _keep(item, folder, scratch / f"keep-{place}", _apart(item, usual, item is base))
+            for place, item in enumerate(everything)
+        ]
         reference = kept[0]
         for level in kept[1:]:
             if level.tree == reference.tree:
@@ -140,7 +144,7 @@ def _frozen(sweep: SweepFile, written: dict[str, str], folder: Path) -> Code:
             if tree.note(folder / level.tree).get("sources") is None:
                 print(f"code: trying whether {level.text} imports", file=sys.stderr)
             with _dropped_on_error(folder / level.tree):
-                probe.check(level.text, folder / level.tree, folder / reference.tree)
+                probe.check(level.text, folder / level.tree)
     return Code(reference, tuple(kept if named else kept[1:]))
 
 
@@ -154,7 +158,19 @@ def _dropped_on_error(folder: Path) -> Iterator[None]:
         raise
 
 
-def _keep(made: Made, folder: Path, scratch: Path) -> Level:
+def _apart(made: Made, usual: Made, is_base: bool) -> str | None:
+    """What tells rows of text from those of the usual code, where they are made in another way."""
+    if is_base and tree.is_id(made.level.text):  # that tree, whatever is usual by now
+        return made.apart
+    with contextlib.suppress(SyntaxError, ValueError):  # it does not import
+        own, others = (
+            sources.digest_of(item.work / "src" / tree.PACKAGE, sources.ROWS) for item in (made, usual)
+        )
+        return None if own == others else own
+    return None
+
+
+def _keep(made: Made, folder: Path, scratch: Path, apart: str | None) -> Level:
     scratch.mkdir()
     for part in tree.CHECKOUT:
         (scratch / part).parent.mkdir(parents=True, exist_ok=True)
@@ -164,6 +180,6 @@ def _keep(made: Made, folder: Path, scratch: Path) -> Level:
         commit, dirty = made.level.commit, made.level.base is not None  # on another base it is no commit
     elif made.level.kind != "here":
         dirty = True
-    note: dict[str, object] = {"text": made.level.text, "python": made.python}
+    note: dict[str, object] = {"text": made.level.text, "python": made.python, "cache": apart}
     name = tree.keep(scratch, folder, note, {"commit": commit, "dirty": dirty})
     return dataclasses.replace(made.level, tree=name)

@@ -16,7 +16,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import sweepkit
 from sweepkit import fsio
 from sweepkit.code import children, planner, tree
 from sweepkit.config import sources
@@ -33,7 +32,6 @@ _IMPORTED = (
     "sweepkit.launch.worker", "sweepkit.search.trial_worker", "sweepkit.launch.slurm.task",
     "sweepkit.training.session", "sweepkit.code.answering",
 )  # fmt: skip
-_DATA = ("data", "plan/text.py", "plan/folder_text.py")
 
 
 @functools.cache
@@ -53,9 +51,7 @@ def main() -> int:
     """Write the answer to the file that is named."""
     for name in _IMPORTED:
         importlib.import_module(name)
-    package = Path(sweepkit.__file__).resolve().parent
-    answer = {"sources": sources.digest(), "data": sources.digest_of(package, _DATA), "schemas": schemas()}
-    fsio.write_json(Path(sys.argv[1]), answer)
+    fsio.write_json(Path(sys.argv[1]), {"sources": sources.digest(), "schemas": schemas()})
     return 0
 
 
@@ -65,12 +61,11 @@ def sources_of(folder: Path) -> str | None:
     return str(found) if found else None
 
 
-def check(text: str, folder: Path, reference: Path) -> None:
+def check(text: str, folder: Path) -> None:
     """Ask a tree, unless it was asked before.
 
     Args:
         text: how it was named.
-        reference: the tree that it is compared with; one that makes rows of text in another way is noted.
 
     Raises:
         SweepkitError: it does not import, or its plans or records are not ours.
@@ -89,10 +84,7 @@ def check(text: str, folder: Path, reference: Path) -> None:
                 "one, which reads its plans and records; make the change without that field, or put it into "
                 "the reference first"
             )
-    before = tree.note(reference).get("data", answer["data"])
-    cache = answer["data"] if answer["data"] != before else None
-    found = {"sources": answer["sources"], "data": answer["data"], "cache": cache}
-    fsio.write_json(folder / tree.NOTE, {**known, **found})
+    fsio.write_json(folder / tree.NOTE, {**known, "sources": answer["sources"]})
 
 
 def _ask(text: str, folder: Path) -> dict[str, Any]:
