@@ -10,12 +10,15 @@ import browser as browsers
 import made_up_runs as made_up
 import pytest
 from browser import Browser
+from search_fakes import FormulaSession, freeze
 
 from sweepkit import sealed
+from sweepkit.config.schema import LauncherConfig
 from sweepkit.report import html
 from sweepkit.results.record import RunDir, RunState
+from sweepkit.search import drive
 
-WIDTHS = (1280, 390)
+WIDTHS, PRINTED = (1280, 390), 718
 RUNS = "[...document.querySelectorAll('#runs table')].find(t => t.tBodies[0].rows.length > 8)"
 CHART = "document.querySelector('#curves figure').chart"
 TICKS = f"[...{CHART}.svg.querySelectorAll('.grid text[text-anchor=middle]')].map(t => t.textContent)"
@@ -37,6 +40,24 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = html.write("demo", folder)
     assert path.stat().st_size < 5e6
     return path
+
+
+@pytest.fixture(scope="module")
+def search(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A search with two objectives, whose points have long labels."""
+    folder = tmp_path_factory.mktemp("search")
+    space = {
+        "optimizer.matrix.lr": {"low": 0.005, "high": 0.1, "log": True},
+        "optimizer.x0.beta1": {"low": 0.7, "high": 0.99},
+        "optimizer.matrix.num_iterations": {"low": 3, "high": 5},
+        "model.window_pattern": ["SSSL", "SL", "L"],
+    }
+    sweep = freeze(folder, space=space, n_trials=12, second_objective="peak_memory_gib")
+    drive.search(
+        sweep, LauncherConfig(), results_dir=folder, prepare=lambda config: None,
+        session_factory=lambda: FormulaSession(memory=lambda plan: 1 / plan.config.optimizer.matrix.lr),
+    )  # fmt: skip
+    return html.write("s", folder)
 
 
 @pytest.fixture(scope="module")
@@ -195,6 +216,30 @@ def test_no_zoom_ends_in_numbers_that_are_none(seen: Browser) -> None:
         for times in (2, 0.5):
             seen.do(f"(c => {{ for (let i = 0; i < 1100; i++) c.zoom({times}); }})({CHART})")
             assert seen.do(f"{CHART}.range.y.every(Number.isFinite)")
+
+
+@pytest.mark.parametrize("width", [*WIDTHS, PRINTED])
+def test_a_search_of_many_fields_is_all_there(search: Path, chromium: Browser, width: int) -> None:
+    """Its charts are drawn, and labels of all its fields neither hide numbers nor make the page wider."""
+    chromium.open(search, width)
+    if width == PRINTED:
+        chromium.tell("Emulation.setEmulatedMedia", media="print")
+    chromium.do("document.querySelectorAll('figure').forEach(it => it.scrollIntoView())")
+    assert chromium.errors == []
+    assert chromium.do(
+        "new Set([...document.querySelectorAll('[id]')].map(it => it.id)).size"
+    ) == chromium.do("document.querySelectorAll('[id]').length")
+    assert chromium.do("document.documentElement.scrollWidth <= innerWidth")
+    wide = "[...document.querySelectorAll('#summary table')].map(it => it.getBoundingClientRect().right)"
+    assert max(chromium.do(wide)) <= width
+    assert "<wbr>" not in chromium.do("document.body.textContent")
+    lines = """[...document.querySelectorAll('#summary td.r:nth-child(5)')].map(it => {
+        const text = document.createRange();
+        text.selectNodeContents(it);
+        return text.getClientRects().length;
+    })"""
+    assert set(chromium.do(lines)) <= {0, 1}, "no number is broken"
+    chromium.tell("Emulation.setEmulatedMedia", media="")
 
 
 def test_it_prints(page: Path, chromium: Browser) -> None:

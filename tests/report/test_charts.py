@@ -32,7 +32,7 @@ NASTY = "</script><script>alert(1)</script>"
 
 def embedded(page: str, name: str) -> dict[str, Any]:
     """The data of a chart as the page's script reads it."""
-    text = re.search(rf'<script type="application/json" id="{name}">(.*?)</script>', page, re.DOTALL)
+    text = re.search(rf'<script type="application/json" id="data-{name}">(.*?)</script>', page, re.DOTALL)
     assert text
     found: dict[str, Any] = json.loads(text[1], parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
     return found

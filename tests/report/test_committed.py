@@ -116,7 +116,7 @@ def other(path: Path) -> bytes:
 def test_a_committed_folder_has_a_page() -> None:
     """Without its runs: their curves, and what is configured in each."""
     page = html.render(content.gather("tune_mini", PUBLISHED))
-    assert check(page).open == [] and 'id="curves-' in page and "reference → this run" in page
+    assert check(page).open == [] and 'id="data-curves-' in page and "reference → this run" in page
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: str(folder.name))

@@ -64,7 +64,7 @@ def test_a_promoted_sweep_tells_everything(promotion: Promotion, frozen: Frozen,
         assert cell.plan.run_id in checker.text
     assert "<dl></dl>" not in page  # no runs missing is said as "none"
     assert page.count("<svg") == 2 + 1  # effects a rung, transfer
-    assert page.count('data-of="curves-d2" data-run=""') == page.count('id="curves-d2"') == 1
+    assert page.count('data-of="curves-d2" data-run=""') == page.count('id="data-curves-d2"') == 1
     done = [cell.plan.run_id for cell in frozen.cells if cell.rung == "d2" or cell.variant != "lr=high"]
     assert sorted(re.findall(r'<details class="run" id="run-(.*?)"', page)) == sorted(done)
 

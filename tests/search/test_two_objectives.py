@@ -72,7 +72,7 @@ def test_the_front_is_what_brute_force_finds(
     told = content.gather("s", tmp_path)
     _, picture, table = search_front.front(told)
     shown = [tuple(row[1:]) for row in table.value.rows]
-    assert shown == [(numbers.plain(row["val_bpb"]), numbers.plain(row["tokens_per_s"])) for row in rows]
+    assert shown == [(numbers.bpb(row["val_bpb"]), numbers.plain(row["tokens_per_s"])) for row in rows]
     drawn = {line["label"]: line for line in picture.value.data["lines"]}
     cell_of = {trial.number: trial.cells[0] for trial in trials.load(sweep.sweep_dir) if trial.cells}
     named = {cell_of[number].variant for number in on_it}

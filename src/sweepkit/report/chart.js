@@ -25,7 +25,7 @@ function looking(path, line) {
 
 // What is embedded under an id: x and y (column → what it says), lines (label, detail, colour, style, run, columns).
 function dataOf(id) {
-  if (!shared.data.has(id)) shared.data.set(id, JSON.parse(document.getElementById(id).textContent));
+  if (!shared.data.has(id)) shared.data.set(id, JSON.parse(document.getElementById(`data-${id}`).textContent));
   return shared.data.get(id);
 }
 

@@ -72,7 +72,7 @@ def page(
     )
     environment.globals["plain"] = numbers.plain
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
-    environment.filters["options_whole"] = _options_whole
+    environment.filters |= {"options_whole": _options_whole, "parted": _parted}
     text = environment.get_template("page.html.jinja").render(
         name=name,
         question=question,
@@ -91,7 +91,14 @@ def _options_whole(text: str) -> Markup:
     """Text as HTML in which no line ends within an option, as browsers would between its two hyphens."""
     parts = re.split(r"(--[a-z-]+)", text)
     typed = Markup("<kbd>{}</kbd>")
-    return Markup("").join(typed.format(part) if part.startswith("--") else escape(part) for part in parts)
+    return Markup("").join(
+        typed.format(part) if part.startswith("--") else _parted(escape(part)) for part in parts
+    )
+
+
+def _parted(cell: Markup) -> Markup:
+    """HTML in which a line may end within a label, which may be all fields of a point."""
+    return Markup(re.sub(r"(,(?=\S)|(?<=\w)\.(?=[a-z]))", r"\1<wbr>", str(cell)))
 
 
 def _cards(content: Content) -> list[tuple[str, str, str]]:

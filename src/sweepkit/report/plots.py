@@ -110,7 +110,8 @@ def forest(effects: pd.DataFrame, rule: DecisionRule, outcomes: dict[str, str]) 
 
 
 def short(name: str) -> str:
-    """A name that leaves room for a picture: beginning and end of a long one."""
+    """A name that leaves room for a picture: a long one without the first group of its fields, or cut."""
+    name = _GROUPS.sub("", name) if len(name) > _LONGEST else name
     return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 21]}…{name[-20:]}"
 
 
@@ -160,6 +161,7 @@ def transfer(effects: pd.DataFrame, drawn: dict[str, Look], rule: DecisionRule) 
 
 
 _LONGEST = 64  # characters of a name
+_GROUPS = re.compile(r"(?<![\w.])[a-z_]\w*\.(?=[\w.]*=)")  # optimizer. of optimizer.matrix.lr=
 _NAMED = 16  # names in a legend
 _OUTLYING = 8
 #: Begins the id of a part of a picture that has words; the page has them as an attribute of their own.

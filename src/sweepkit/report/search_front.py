@@ -27,7 +27,7 @@ def front(content: Content) -> list[Block]:
     best = found[found["on it"]].sort_values(names[0], ascending=signs[0] > 0)
     sheet = Sheet(("point", *(f">{name}" for name in names)))
     for row in best.itertuples(index=False):
-        sheet.add(str(row[0]), *(numbers.plain(value) for value in row[1:3]))
+        sheet.add(str(row[0]), numbers.bpb(row[1]), numbers.plain(row[2]))
     intro = (
         f"No other of {len(found)} points is better in both {names[0]} and {names[1]} than one of these; "
         "which to take is a choice between the two, and no verdict."

@@ -35,7 +35,8 @@ class Sheet:
     def kinds(self) -> list[str]:
         """Of every column: r for numbers, t for sentences, which need room on a narrow page; else nothing."""
         columns = zip(*self.rows, strict=True) if self.rows else [()] * len(self.headers)
-        are_long = [any(isinstance(it, str) and len(it) > _SENTENCE for it in cells) for cells in columns]
+        texts = ((it if isinstance(it, str) else it.text for it in cells) for cells in columns)
+        are_long = [any(len(text) > _SENTENCE for text in column) for column in texts]
         return [
             "r" if header.startswith(">") else "t" if is_long else ""
             for header, is_long in zip(self.headers, are_long, strict=True)
@@ -43,10 +44,10 @@ class Sheet:
 
     @property
     def on_a_narrow_page(self) -> str:
-        """How it is shown there: row under row, each cell with its name if there are many, or as it is."""
-        if len(self.headers) <= _FEW:
+        """How it is shown there: row under row, each cell with its name if it needs one, or as it is."""
+        if len(self.headers) <= _FEW and self.kinds.count("r") < _FEW - 1:
             return "stacked bare"
-        return "stacked" if "t" in self.kinds else ""
+        return "stacked" if "t" in self.kinds or len(self.headers) <= _FEW else ""
 
     def add(self, *cells: Cell, new_group: bool = False) -> None:
         """Append a row; ``new_group`` draws a rule above it, unless it is the first.

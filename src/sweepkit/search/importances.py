@@ -63,5 +63,6 @@ def table(results_dir: Path, name: str) -> pd.DataFrame:
         study.add_trial(optuna.trial.create_trial(params=params, distributions=of, value=value))
     common = [key for key in complete[0][0] if all(key in params for params, _ in complete)]
     shares = get_param_importances(study, evaluator=PedAnovaImportanceEvaluator(), params=common)
-    rows = [(key, share, str(study.best_params.get(key, ""))) for key, share in shares.items()]
+    best = {key: "null" if value is None else str(value) for key, value in study.best_params.items()}
+    rows = [(key, share, best.get(key, "")) for key, share in shares.items()]
     return pd.DataFrame(rows, columns=["parameter", "importance", "best"])
