@@ -83,9 +83,14 @@ def make_folder(path: Path) -> None:
         StorageError: nothing can be made there, which the system calls a missing file (/proc, an automount).
     """
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        patience.patiently(lambda: path.mkdir(parents=True, exist_ok=True))
     except FileNotFoundError as error:
         raise StorageError(_unusable(error)) from error
+
+
+def remove(path: Path) -> None:
+    """Remove a file, where there is one; again where storage fails for a moment."""
+    patience.patiently(lambda: path.unlink(missing_ok=True))
 
 
 def make_temporary(path: Path) -> Path:

@@ -154,7 +154,7 @@ def test_a_chart_says_what_it_shows_where_there_is_no_choice(tmp_path: Path, chr
     folder = RunDir.of(tmp_path, run.run_id)
     folder.write_plan(run)
     rows = [{"step": step, "attempt": 1, "loss": 5.0 - step, "train_time_s": 1.0 * step} for step in (1, 2)]
-    folder.metrics_path.write_bytes(b"".join(sealed.line(row) for row in rows))
+    folder.metrics_path.write_bytes(b"".join(sealed.line(row, folder.run_id) for row in rows))
     folder.write_record(made_up.record(run, RunState.running, step=2, ended_at=None))
     made_up.freeze(tmp_path, "x", [made_up.cell(run)])
     chromium.open(html.write("x", tmp_path), 390)

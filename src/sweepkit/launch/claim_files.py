@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from sweepkit import fsio, sealed
+from sweepkit import fsio, patience, sealed
 from sweepkit.config import typed
 from sweepkit.errors import ConfigError, DamagedError
 from sweepkit.launch.process import ProcessId
@@ -70,7 +70,7 @@ def enter(path: Path, written: Path, ending: str, token: str) -> bool:
         return False
     if any(info.token == token for info, _ in chain_of(path)):
         return True
-    entrance.unlink(missing_ok=True)
+    fsio.remove(entrance)
     return False
 
 
@@ -78,21 +78,25 @@ def write(path: Path, info: ClaimInfo) -> tuple[int, Path]:
     """A claim file of its own name beside ``path``; returned open, for its heartbeat."""
     written = path.with_name(f".{path.name}.{info.token}.tmp")
     with fsio.explain_full_disk(path):
-        descriptor = os.open(written, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
-        try:
-            os.write(descriptor, in_file(path, info).encode())
-        except BaseException:
-            os.close(descriptor)
-            written.unlink(missing_ok=True)
-            raise
-    return descriptor, written
+        return patience.patiently(lambda: _create(written, in_file(path, info).encode())), written
+
+
+def _create(written: Path, data: bytes) -> int:
+    descriptor = os.open(written, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+    try:
+        os.write(descriptor, data)
+    except BaseException:
+        os.close(descriptor)
+        fsio.remove(written)
+        raise
+    return descriptor
 
 
 def link(written: Path, name: Path) -> bool:
     """Give a file a second name, unless that name is taken."""
     try:
         with fsio.explain_full_disk(name):
-            os.link(written, name)
+            patience.patiently(lambda: os.link(written, name))
     except FileExistsError:
         return written.stat().st_nlink == 2  # NFS: done, but the answer got lost
     return True
@@ -112,7 +116,7 @@ def tidy(path: Path, older_than_s: float) -> None:
     now = now_there(path.parent)
     on_chain = {file for _, file in chain_of(path)}
     for pattern in (f".{path.name}.*.tmp", f"{path.name}.next-*"):
-        for file in path.parent.glob(pattern):
-            with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):  # whoever comes next does
+            for file in path.parent.glob(pattern):
                 if file not in on_chain and now - file.stat().st_mtime > older_than_s:
                     file.unlink()

@@ -27,7 +27,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sweepkit import fsio
+from sweepkit import fsio, patience
 from sweepkit.launch import claim_files, process
 from sweepkit.launch.claim_files import ClaimInfo
 from sweepkit.launch.process import Liveness
@@ -81,10 +81,10 @@ class Claim:
         os.close(descriptor)
         try:
             if claim_files.enter(self.path, written, self.info.token, successor.token):
-                self.path.unlink(missing_ok=True)
-                claim_files.ticket(self.path, self.info.token).unlink(missing_ok=True)
+                fsio.remove(self.path)
+                fsio.remove(claim_files.ticket(self.path, self.info.token))
         finally:
-            written.unlink(missing_ok=True)
+            fsio.remove(written)
 
     def __enter__(self) -> Claim:
         return self
@@ -148,13 +148,13 @@ def acquire(path: Path, *, driver: str = "", attempt: int = 0, reached: int = 0)
         if last is None:
             held = claim_files.link(written, path)
         elif claim_files.enter(path, written, last.token, info.token):
-            written.replace(path)
+            patience.patiently(lambda: written.replace(path))
             for old, _ in chain:
-                claim_files.ticket(path, old.token).unlink(missing_ok=True)
+                fsio.remove(claim_files.ticket(path, old.token))
             held = True
             claim_files.tidy(path, SILENT_S)
     finally:
-        written.unlink(missing_ok=True)
+        fsio.remove(written)
         if not held:
             os.close(descriptor)
     return Claim(path, info, descriptor) if held else None
@@ -198,7 +198,7 @@ def _driver_alive(info: ClaimInfo) -> bool:
 def _holder(path: Path, chain: list[tuple[ClaimInfo, Path]]) -> Holder:
     info, file = chain[-1]
     try:
-        heartbeat = file.stat().st_mtime
+        heartbeat = patience.patiently(file.stat).st_mtime
     except FileNotFoundError:  # just renamed or released: look again next time
         heartbeat = time.time()
     seen = process.liveness(info.process)
