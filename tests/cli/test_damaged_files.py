@@ -45,7 +45,9 @@ COMMANDS = [
 ONCE_WRONG = [
     ("mine/forecast-2.json", "byte", ["promote", "mine"]), ("runs/RUN/log.txt", "pipe", ["report", "mine"]),
 ]  # fmt: skip
-CASES = [(file, damage, command) for file in FILES for damage in DAMAGES for command in COMMANDS]
+#: A file of another sweep, or of another run, whole.
+SWAPPED = "swapped"
+CASES = [(file, how, command) for file in FILES for how in (*DAMAGES, SWAPPED) for command in COMMANDS]
 LIMIT_S = 120
 
 
@@ -54,17 +56,19 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the sweep file and, in ``kept``, what ``undisturbed`` has."""
     folder = tmp_path_factory.mktemp("promoted")
     (folder / "sweeps").mkdir()
-    (folder / "sweeps" / "mine.yaml").write_text(SWEEP)
+    for name, seeds in (("mine", "1, 2, 3"), ("other", "4, 5, 6")):
+        (folder / "sweeps" / f"{name}.yaml").write_text(SWEEP.replace("1, 2, 3", seeds))
     results = folder / "kept"
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("SWEEPKIT_RESULTS_DIR", str(results))
         patch.setattr(execute, "execute", FakeLauncher(higher_rate_is_better))
-        assert main(["promote", "mine"]) == 0
+        for name in ("mine", "other"):
+            assert main(["promote", name]) == 0
         run_dir = RunDir(sorted((results / "runs").iterdir())[0])
         info = ClaimInfo("t", process.current(), "d", 1, 0, "now", released=True)
         for path in (run_dir.claim_path, results / ".workers" / "old" / "claim.json"):
-            path.write_text(claim_files.in_file(path, info))
+            fsio.write_text(path, claim_files.in_file(path, info))
         run_dir.write_attempt(Attempt(1))
         fsio.append_line(run_dir.metrics_path, {"step": 1, "loss": 2.0})
         for name in ("progress.json", "scores.json"):
@@ -82,6 +86,16 @@ def undisturbed(kept: Path, own_results_dir: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.chdir(kept.parent)
     shutil.copytree(kept, own_results_dir)
     return own_results_dir
+
+
+def of_another(path: Path, results: Path) -> Path:
+    """The file that another sweep, or another run, has in that place."""
+    place, *rest = path.relative_to(results).parts
+    if place == "mine":
+        return results.joinpath("other", *rest)
+    if place == "runs":
+        return results.joinpath("runs", sorted((results / "runs").iterdir())[1].name, *rest[1:])
+    return path.with_name(path.name.replace("mine", "other"))
 
 
 def give_up(number: int, frame: FrameType | None) -> None:
@@ -115,7 +129,10 @@ def test_a_damaged_file_is_made_again_or_named(
             shutil.rmtree(undisturbed)
             shutil.copytree(kept, undisturbed)
         expected = answers[str(command)]
-        damage(path, how)
+        if how != SWAPPED:
+            damage(path, how)
+        elif (sibling := of_another(path, undisturbed)).is_file():
+            shutil.copy(sibling, path)
         status, out, err = says(command, capsys)
         where = f"{file}, {how}, {' '.join(command)}: {out[-500:]}{err[-800:]}"
         named = path.name in out + err or path.parent.name in err or "scores.json" in err
