@@ -88,11 +88,6 @@ def make_folder(path: Path) -> None:
         raise StorageError(_unusable(error)) from error
 
 
-def remove(path: Path) -> None:
-    """Remove a file, where there is one; again where storage fails for a moment."""
-    patience.patiently(lambda: path.unlink(missing_ok=True))
-
-
 def make_temporary(path: Path) -> Path:
     """A new folder beside ``path``, to be filled and renamed to it."""
     make_folder(path.parent)

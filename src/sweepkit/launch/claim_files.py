@@ -70,7 +70,7 @@ def enter(path: Path, written: Path, ending: str, token: str) -> bool:
         return False
     if any(info.token == token for info, _ in chain_of(path)):
         return True
-    fsio.remove(entrance)
+    remove(entrance)
     return False
 
 
@@ -87,7 +87,7 @@ def _create(written: Path, data: bytes) -> int:
         os.write(descriptor, data)
     except BaseException:
         os.close(descriptor)
-        fsio.remove(written)
+        remove(written)
         raise
     return descriptor
 
@@ -100,6 +100,11 @@ def link(written: Path, name: Path) -> bool:
     except FileExistsError:
         return written.stat().st_nlink == 2  # NFS: done, but the answer got lost
     return True
+
+
+def remove(path: Path) -> None:
+    """Remove a file, where there is one; again where storage fails for a moment."""
+    patience.patiently(lambda: path.unlink(missing_ok=True))
 
 
 def now_there(folder: Path) -> float:

@@ -81,10 +81,10 @@ class Claim:
         os.close(descriptor)
         try:
             if claim_files.enter(self.path, written, self.info.token, successor.token):
-                fsio.remove(self.path)
-                fsio.remove(claim_files.ticket(self.path, self.info.token))
+                claim_files.remove(self.path)
+                claim_files.remove(claim_files.ticket(self.path, self.info.token))
         finally:
-            fsio.remove(written)
+            claim_files.remove(written)
 
     def __enter__(self) -> Claim:
         return self
@@ -150,11 +150,11 @@ def acquire(path: Path, *, driver: str = "", attempt: int = 0, reached: int = 0)
         elif claim_files.enter(path, written, last.token, info.token):
             patience.patiently(lambda: written.replace(path))
             for old, _ in chain:
-                fsio.remove(claim_files.ticket(path, old.token))
+                claim_files.remove(claim_files.ticket(path, old.token))
             held = True
             claim_files.tidy(path, SILENT_S)
     finally:
-        fsio.remove(written)
+        claim_files.remove(written)
         if not held:
             os.close(descriptor)
     return Claim(path, info, descriptor) if held else None
