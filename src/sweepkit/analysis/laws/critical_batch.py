@@ -2,9 +2,9 @@
 
 At a target loss, tokens grow with the batch as D(B) = D_min · (1 + B / B_crit) (McCandlish et al., 2018: the
 same hyperbola as between tokens and steps). Each batch's tokens to the target are read between two runs that
-ended on either side of it, linearly in log D; nothing is extrapolated, and an undecayed checkpoint is not a
-run. B_crit's interval holds all values that an F test would not reject, and has no upper end where growth is
-not shown.
+ended on either side of it, off a monotone curve through all horizons in log D; nothing is extrapolated, and
+an undecayed checkpoint is not a run. B_crit's interval holds all values that an F test would not reject, and
+has no upper end where growth is not shown.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import optimize
+from scipy import interpolate, optimize
 
 from sweepkit import errors
 from sweepkit.analysis.laws.intervals import CONFIDENCE, Floats, Interval, t_limit
@@ -123,11 +123,12 @@ def _common(curves: dict[float, _Curve]) -> list[float]:
 
 
 def _tokens_to(curve: _Curve, target: float) -> float | None:
+    """Where the curve first falls through the target: monotone cubics, for a line lies above what is convex."""
     log_D, loss = curve
     for place in range(len(loss) - 1):
         if loss[place] >= target >= loss[place + 1] and loss[place] > loss[place + 1]:
-            share = (loss[place] - target) / (loss[place] - loss[place + 1])
-            return float(math.exp(log_D[place] + share * (log_D[place + 1] - log_D[place])))
+            through = interpolate.PchipInterpolator(log_D, loss - target)
+            return math.exp(optimize.brentq(through, log_D[place], log_D[place + 1]))
     return None
 
 
