@@ -121,7 +121,7 @@ def test_the_documented_replay_follows_from_what_is_committed(
     section = page[page.index("### Stopping early") :]
     section = section[: section.index("### Equal tuning")]
     _, *blocks = re.split(r"`sweepkit (simulate --stopping[^`]*)`", section)
-    assert len(blocks) == 6
+    assert len(blocks) == 8
     for command, told in zip(blocks[::2], blocks[1::2], strict=True):
         assert main([*command.split(), "--format", "csv"]) == 0
         table = pd.read_csv(pd.io.common.StringIO(capsys.readouterr().out))

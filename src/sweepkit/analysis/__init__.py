@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -51,19 +50,15 @@ def fit(frame: pd.DataFrame, **asked: Any) -> Fit:
         **asked: what is asked, in names of columns: the fields of ``laws.question.Question``. ``axis`` (and
             ``by``, ``scale``) for optima, ``params`` with ``tokens`` or ``flops`` for sizes, with
             ``is_forecast`` for forecasts, ``batch`` and ``tokens`` for critical batches, ``optimum`` and
-            ``scale`` for a law of known optima. A single name stands for a list of one.
+            ``scale`` for a law of known optima. A single value stands for a list of one.
 
     Returns:
         An object with ``optima``, ``ridges``, ``law``, ``sizes``, ``batches`` and ``forecast``.
 
     Raises:
-        SweepkitError: a column is missing or holds no numbers, or there are too few runs for what is asked.
+        SweepkitError: no such field, a value of another type, a column that is missing or holds no numbers,
+            or too few runs for what is asked.
     """
     from sweepkit.analysis.laws import fitting, question
 
-    lists = {
-        key: (value,) if isinstance(value, str) or not isinstance(value, Iterable) else tuple(value)
-        for key, value in asked.items()
-        if key in question.LISTS
-    }
-    return fitting.fit(frame, question.Question(**(asked | lists)))
+    return fitting.fit(frame, question.of(asked))

@@ -123,7 +123,7 @@ def _common(curves: dict[float, _Curve]) -> list[float]:
 
 
 def _tokens_to(curve: _Curve, target: float) -> float | None:
-    """Where the curve first falls through the target: monotone cubics, for a line lies above what is convex."""
+    """Where the curve first falls through the target: cubics, for a line lies above what is convex."""
     log_D, loss = curve
     for place in range(len(loss) - 1):
         if loss[place] >= target >= loss[place + 1] and loss[place] > loss[place + 1]:

@@ -64,7 +64,7 @@ def fit(frame: pd.DataFrame, question: Question) -> Fit:
         ConfigError: a column is missing or holds no numbers, or there are too few runs for what is asked.
     """
     kind = question.checked()
-    whole = frame.reset_index(drop=True)
+    whole = frame.rename(columns=str).reset_index(drop=True)
     if unknown := [row for row in question.dropped if not 0 <= row < len(whole)]:
         raise errors.invalid(
             "--drop", unknown[0], f"be a row from 0 to {len(whole) - 1}", "count rows as the table has them"

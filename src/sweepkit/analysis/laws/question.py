@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
+
+import numpy as np
 
 from sweepkit import errors
 from sweepkit.analysis.laws import compute_optimal, size_forecast, surface
 from sweepkit.analysis.laws.intervals import CONFIDENCE
 from sweepkit.analysis.laws.parabolas import Curvature
+from sweepkit.config import typed
 
 Kind = Literal["optima", "ridges", "known optima", "sizes", "forecast", "batches"]
 #: Fields of a question that hold several.
@@ -45,7 +48,7 @@ class Question:
     is_higher_better: bool = False
     axis: str | None = None
     second_axis: str | None = None
-    axis_scale: str = "log"
+    axis_scale: Literal["log", "one_minus", "linear"] = "log"
     by: str | None = None
     scale: str | None = None
     seed: str | None = None
@@ -167,8 +170,34 @@ class Question:
             for value in values:
                 if value is not None and not math.isfinite(value):
                     raise errors.invalid(option, value, "be a finite number", "write it as 0.383")
+        if self.random_seed < 0:
+            raise errors.invalid("random_seed", self.random_seed, "be 0 or more", "leave it out")
         if not 0 < self.confidence < 1:
             raise errors.invalid("--confidence", self.confidence, "lie between 0 and 1", "write 0.95")
+
+
+def of(asked: Mapping[str, Any]) -> Question:
+    """The question that Python asks by fields: one value stands for a list of one, numpy's for plain ones.
+
+    Raises:
+        ConfigError: no such field, or a value of another type.
+    """
+    plain = {key: _plain(value) for key, value in asked.items()}
+    plain |= {key: [value] for key in LISTS if not isinstance(value := plain.get(key, []), list)}
+    pairs = [item if isinstance(item, list) else [item, None] for item in plain.pop("points", [])]
+    try:
+        points = tuple((float(size), None if tokens is None else float(tokens)) for size, tokens in pairs)
+    except (TypeError, ValueError):
+        remedy = "write points=[(3e9, 6e10)]"
+        raise errors.invalid("points", pairs, "be pairs of parameters and tokens", remedy) from None
+    return dataclasses.replace(typed.load(Question, plain), points=points)
+
+
+def _plain(value: Any) -> Any:
+    """As JSON would have it."""
+    value = value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+    is_list = isinstance(value, Iterable) and not isinstance(value, str | Mapping)
+    return [_plain(item) for item in value] if is_list else value
 
 
 #: Fields by the options that the command line calls them.
