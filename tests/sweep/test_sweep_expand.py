@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from sweepkit.code import planner
 from sweepkit.config import typed
 from sweepkit.config.choices import MatrixOptimizer
 from sweepkit.config.schema import RungConfig
@@ -243,3 +244,9 @@ def test_a_variant_has_one_code() -> None:
 def test_a_level_of_code_says_what_it_may_hold(given: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match=r"axes\.norm\.a.*name code with what it sets beside"):
         SweepFile.from_json({"name": "codes", "axes": {"norm": {"a": given}}})
+
+
+@pytest.mark.parametrize("commit", ["4803e27", "1234567", "0123456", "12e4567", "true", "77e0912"])
+def test_a_commit_that_reads_as_a_number_is_taken_as_it_is_written(commit: str) -> None:
+    """One short name in twenty does."""
+    assert planner.named([f"code={commit}"]) == planner.named([f"code='{commit}'"]) == commit

@@ -84,10 +84,11 @@ def planner(trees: Trees | None, own: Iterable[str] = ()) -> Planner:
 
 
 def named(overrides: Iterable[str]) -> str | None:
-    """The code that overrides name; the last one counts."""
-    found = [item for item in overrides if item.partition("=")[0] == FIELD]
-    value = override.parse(found[-1]).value if found else None
-    return None if value is None else str(value)
+    """The code that overrides name; the last one counts. A commit may look like a number, as 4803e27 does."""
+    found = [override.parse(item) for item in overrides if item.partition("=")[0] == FIELD]
+    if not found or found[-1].value is None:
+        return None
+    return found[-1].value if isinstance(found[-1].value, str) else found[-1].text
 
 
 def _of_tree(plan: RunPlan, folder: Path) -> RunPlan:

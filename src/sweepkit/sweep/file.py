@@ -121,7 +121,7 @@ def _with_code(where: str, given: Any) -> Any:
     code, overrides = given.get("code"), given.get("overrides") or []
     if set(given) - {"code", "overrides"} or not isinstance(code, str) or not isinstance(overrides, list):
         contract = "be a list of overrides, or name code with what it sets beside"
-        raise errors.invalid(where, given, contract, "write {code: ideas/dyt.patch, overrides: [...]}")
+        raise errors.invalid(where, given, contract, "write {code: '4803e27', overrides: [...]}, in quotes")
     return [f"code='{code}'" if "'" not in code else f'code="{code}"', *overrides]
 
 
