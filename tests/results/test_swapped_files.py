@@ -13,9 +13,10 @@ import pandas as pd
 import pytest
 
 from sweepkit import fsio, sealed
+from sweepkit.campaign import course
 from sweepkit.config import typed
 from sweepkit.data import cache
-from sweepkit.errors import DamagedError, SweepkitError
+from sweepkit.errors import DamagedError, FrozenPlanError, SweepkitError
 from sweepkit.launch import claim_files, claims, process
 from sweepkit.launch.claim_files import ClaimInfo
 from sweepkit.launch.curve import Curve
@@ -135,6 +136,15 @@ def test_verdicts_of_another_sweep_are_refused(tmp_path: Path) -> None:
         verdicts_table.table("demo", tmp_path)
     published_seal.write(tmp_path / "demo")  # a published folder may have any name
     assert len(verdicts_table.table("demo", tmp_path))
+
+
+@pytest.mark.parametrize("file", ["frozen.json", "plan.jsonl"])
+def test_a_decided_round_that_lost_a_frozen_file_is_no_open_round(tmp_path: Path, file: str) -> None:
+    made_up.promote(made_up.sweep(tmp_path, seeds=2, depths=(2,)))
+    assert course.standing(tmp_path, "demo") and course.standing(tmp_path, "other") is None
+    (tmp_path / "demo" / file).unlink()
+    with pytest.raises(FrozenPlanError, match=f"demo/{file} is missing"):
+        course.standing(tmp_path, "demo")
 
 
 def test_an_entry_of_the_cache_under_the_name_of_another_is_built_again(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from sweepkit import fsio
 from sweepkit.campaign.campaign_file import Campaign
 from sweepkit.config import typed
 from sweepkit.promotion.verdict_record import Final, Promotion, Verdict
-from sweepkit.sweep import expand, frozen, frozen_head, published_seal, relative, set_fields
+from sweepkit.sweep import expand, frozen, frozen_folder, frozen_head, published_seal, relative, set_fields
 from sweepkit.sweep.decision import DecisionRule
 from sweepkit.sweep.file import SweepFile
 
@@ -60,7 +60,7 @@ def standing(results_dir: Path, name: str) -> Standing | None:
     """
     folder = results_dir / name
     published_seal.check(folder)
-    if name not in frozen.frozen_names(results_dir) or not (folder / "promotion.json").is_file():
+    if not frozen_folder.exists(folder) or not (folder / "promotion.json").is_file():
         return None
     whole, head = frozen.load_frozen(results_dir, name), frozen_head.read(folder)
     promotion = typed.load(Promotion, fsio.read_json(folder / "promotion.json"))
