@@ -18,3 +18,9 @@ def printable(text: str) -> str:
 def counted(number: int, noun: str) -> str:
     """``1 run``, ``2,000 runs``."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def degrees(df: float) -> str:
+    """``1 degree of freedom``, ``2.5 degrees of freedom``."""
+    shown = f"{df:.3g}" if df < 1000 else f"{df:,.0f}"
+    return f"{shown} degree{'' if df == 1 else 's'} of freedom"

@@ -11,6 +11,8 @@ from sweepkit.config.compose import compose
 from sweepkit.launch import claims
 from sweepkit.plan.build import build
 from sweepkit.results.record import RunDir
+from sweepkit.sweep import frozen
+from sweepkit.sweep.file import SweepFile
 
 MIB = 2**20
 
@@ -37,6 +39,25 @@ def test_what_is_kept_is_listed_and_summed(runs: list[RunDir], capsys: pytest.Ca
     assert runs[0].run_id in text and runs[1].run_id in text and runs[2].run_id not in text
     assert text.splitlines()[-1] == "2 of 3 runs with weights: 8 MiB"
     assert said(capsys, "list", runs[1].run_id).endswith("1 of 1 run with weights: 5 MiB\n")
+
+
+def test_a_sweeps_are_listed_with_variant_and_seed(
+    own_results_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also among all runs; of one that no sweep asks for the id is all there is."""
+    axes = {"lr": {"high": ["optimizer.matrix.lr=0.04"]}}
+    sweep = SweepFile.from_json({"name": "s", "base": ["experiment=mini"], "seeds": [1, 2], "axes": axes})
+    cells = frozen.freeze(sweep, own_results_dir).cells
+    alone = build(compose(["experiment=mini", "seed=7"]))
+    for plan in (*(cell.plan for cell in cells), alone):
+        run_dir = RunDir.of(own_results_dir, plan.run_id)
+        run_dir.write_plan(plan)
+        run_dir.weights_path.write_bytes(bytes(MIB))
+    wanted = {(cell.plan.run_id, cell.variant, str(cell.plan.seed)) for cell in cells}
+    for words in (["list", "s"], ["list"]):
+        rows = [line.split() for line in said(capsys, *words).splitlines()]
+        assert wanted <= {tuple(row[:3]) for row in rows}
+    assert [alone.run_id, "1", "MiB"] in rows
 
 
 def test_dropping_frees_those_that_are_named_and_nothing_else(

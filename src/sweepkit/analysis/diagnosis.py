@@ -15,6 +15,7 @@ from sweepkit.analysis import diagnosis_signals as signals
 from sweepkit.analysis import diagnosis_weights as weights
 from sweepkit.analysis.diagnosis_case import Case, Finding
 from sweepkit.plan.run_plan import RunPlan
+from sweepkit.printable import counted
 from sweepkit.results.record import RunDir
 
 #: In the order in which findings are told.
@@ -72,7 +73,7 @@ def _missing(case: Case) -> Iterator[str]:
         if not case.rows[-1].layers:
             yield "activations"
     if case.record is not None and len(case.curve) < signals.MANY_LOSSES:
-        yield f"the trend of the loss: {len(case.curve)} logged steps are too few"
+        yield f"the trend of the loss: too few steps were logged ({len(case.curve)})"
 
 
 def _notes(case: Case) -> Iterable[str]:
@@ -86,6 +87,6 @@ def _notes(case: Case) -> Iterable[str]:
     if known and (square := sum(square for _, square in known)) > 0:
         scale = sum(trace for trace, _ in known) / square
         yield (
-            f"gradient noise scale: about {scale:,.0f} tokens over {len(known)} looks; a step has "
+            f"gradient noise scale: about {scale:,.0f} tokens over {counted(len(known), 'look')}; a step has "
             f"{case.plan.total_batch_size:,}"
         )

@@ -26,6 +26,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import optimize, special
 
+from sweepkit.printable import counted
 from sweepkit.sweep.futility_rule import LOSS, MIN_PAIRS, WINDOW, FutilityRule
 
 #: Fractions of the schedule at which is looked.
@@ -138,7 +139,9 @@ class Finding:
     is_hopeless: bool
 
     def __str__(self) -> str:
-        seen = f"{self.mean:+.5f} ± {self.error:.5f} over {len(self.by_seed)} seeds".replace("-", "−")
+        seen = f"{self.mean:+.5f} ± {self.error:.5f} over {counted(len(self.by_seed), 'seed')}".replace(
+            "-", "−"
+        )
         end = f"{self.expected:+.5f} ± {self.scale:.5f}".replace("-", "−")
         chance = f"{100 * self.chance:.2g}% chance of min_effect"
         return f"at {self.look:.0%}: {seen}, {end} expected at the end, {chance}"

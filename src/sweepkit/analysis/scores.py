@@ -15,6 +15,7 @@ import pandas as pd
 from sweepkit.analysis import calibration, effects
 from sweepkit.analysis.axes import Status
 from sweepkit.analysis.effects import Effect
+from sweepkit.printable import degrees
 from sweepkit.results.record import RunState
 
 
@@ -75,7 +76,7 @@ def _score(loss: Effect, name: str, margin: float, alpha: float) -> Score:
         p_worse = loss.p_above(margin)
         assert p_worse is not None
         if loss.method == effects.POOLED and loss.df < calibration.MIN_DF:
-            words = f"{measured}: its noise is not measured ({loss.df:.3g} degrees of freedom)"
+            words = f"{measured}: its noise is not measured ({degrees(loss.df)})"
         elif p_worse <= alpha:
             status, words = Status.failed, f"{measured}: lower by more than the margin {margin:g}"
         elif p <= alpha:

@@ -19,6 +19,7 @@ from sweepkit.config import paths
 from sweepkit.config.schema import RungConfig
 from sweepkit.errors import invalid
 from sweepkit.plan.run_plan import RunPlan
+from sweepkit.printable import counted
 from sweepkit.promotion import expected
 from sweepkit.report import campaign_page, campaign_sheets, committed, drawing, numbers, terminal
 from sweepkit.report.sheet import Sheet
@@ -136,7 +137,9 @@ def _plan(begun: Course) -> int:
     console.print(drawing.draw(sheet))
     hours = _hours(total)
     flops = sum(plan.total_flops for plan in total)
-    console.print(f"{len(total)} runs at most, {flops:.3e} FLOPs, {run_sheet.cost(hours, total[0])}")
+    console.print(
+        f"{counted(len(total), 'run')} at most, {flops:.3e} FLOPs, {run_sheet.cost(hours, total[0])}"
+    )
     return running.DONE
 
 

@@ -95,7 +95,8 @@ def _prepare(args: argparse.Namespace) -> int:
         return 0
     tokens = prepared.tokens
     print(
-        f"dataset    {config.dataset.name}: {tokens.num_docs:,} documents, {tokens.num_bytes / 1e6:,.2f} MB"
+        f"dataset    {config.dataset.name}: {counted(tokens.num_docs, 'document')}, "
+        f"{tokens.num_bytes / 1e6:,.2f} MB"
     )
     print(
         f"tokenizer  {prepared.tokenizer.vocab_size:,} tokens, "
@@ -112,7 +113,7 @@ def _prepare(args: argparse.Namespace) -> int:
     )
     for stream in prepared.streams:
         print(
-            f"{stream.name:<10} {stream.num_bytes:,} bytes, {stream.num_rows:,} rows, "
+            f"{stream.name:<10} {stream.num_bytes:,} bytes, {counted(stream.num_rows, 'row')}, "
             f"fingerprint {stream.fingerprint[:12]}"
         )
     if prepared.core is not None:

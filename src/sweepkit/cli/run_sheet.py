@@ -13,6 +13,7 @@ from sweepkit.launch.ledger import Run
 from sweepkit.plan import disk, epochs
 from sweepkit.plan.cost import PEAK_FLOPS
 from sweepkit.plan.run_plan import RunPlan
+from sweepkit.printable import counted
 from sweepkit.report import terminal
 
 
@@ -91,7 +92,7 @@ def _asked_for(plan: RunPlan) -> str:
     """What set the length of the run."""
     horizon = plan.config.horizon
     if horizon.num_steps is not None:
-        return f"asked for {plan.num_steps:,} steps"
+        return f"asked for {counted(plan.num_steps, 'step')}"
     if horizon.target_flops is not None:
         return f"asked for {horizon.target_flops:.4g} FLOPs"
     return f"asked for {plan.target_tokens:,}"

@@ -54,7 +54,7 @@ def run(name: str, overrides: Sequence[str], gpu_hours: float | None) -> int:
     print(f"{sweep.name}: {plan.describe()}")
     if num_proposed:
         print(
-            f"its {num_proposed} trials are drawn as a world draws variants. What a sampler learns would "
+            f"its trials ({num_proposed}) are drawn as a world draws variants. What a sampler learns would "
             "find more; how often it is wrong is up to the further rungs, which decide on runs of their own"
         )
     return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from sweepkit.printable import counted
 from sweepkit.report import drawing, terminal
 from sweepkit.report.sheet import Sheet
 from sweepkit.results.record import RunDir
+from sweepkit.sweep import frozen
 
 EPILOG = """\
 examples:
@@ -61,12 +63,25 @@ def _list(results_dir: Path, name: str | None) -> None:
     found = [(run_id, RunDir.of(results_dir, run_id).weights_path) for run_id in run_ids]
     sizes = {run_id: path.stat().st_size for run_id, path in found if path.exists()}
     if sizes:
-        sheet = Sheet(("run", ">weights"))
+        sheet = Sheet(("run", "variant", ">seed", ">weights"))
+        known = _cells(results_dir, name)
         for run_id, num_bytes in sizes.items():
-            sheet.add(run_id, disk.size(num_bytes))
+            variant, seed = known.get(run_id, ("", ""))
+            sheet.add(run_id, variant, seed, disk.size(num_bytes))
         terminal.console().print(drawing.draw(sheet))
     kept = f"{len(sizes)} of {counted(len(run_ids), 'run')}"
     print(f"{kept} with weights: {disk.size(sum(sizes.values()))}")
+
+
+def _cells(results_dir: Path, name: str | None) -> dict[str, tuple[str, str]]:
+    """Run → its variants in the sweeps that ask for it, and its seed; runs of no sweep are not in it."""
+    sweeps = frozen.frozen_names(results_dir)
+    labels: dict[str, dict[str, int]] = {}
+    for sweep in [name] if name in sweeps else sweeps:
+        with contextlib.suppress(SweepkitError, KeyError, TypeError):  # as the table of runs says
+            for cell in frozen.load_frozen(results_dir, sweep).cells:
+                labels.setdefault(cell.plan.run_id, {})[cell.variant] = cell.plan.seed
+    return {run_id: (", ".join(found), str(next(iter(found.values())))) for run_id, found in labels.items()}
 
 
 def _drop(results_dir: Path, name: str) -> int:

@@ -11,6 +11,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
+from sweepkit.printable import counted
+
 _PLAIN_AFTER_S, _PLAIN_EVERY_S = 2.0, 10.0
 _LIVE_AFTER_S = 0.3
 
@@ -69,6 +71,7 @@ def _bar(title: str) -> Iterator[Report]:
 
 
 def _numbers(num_docs: int, num_tokens: int, seconds: float) -> str:
+    documents = counted(num_docs, "document")
     if not num_tokens:
-        return f"{num_docs:,} documents"
-    return f"{num_docs:,} documents, {num_tokens:,} tokens ({num_tokens / max(seconds, 1e-9):,.0f}/s)"
+        return documents
+    return f"{documents}, {counted(num_tokens, 'token')} ({num_tokens / max(seconds, 1e-9):,.0f}/s)"

@@ -39,6 +39,7 @@ from sweepkit.launch.worker import SessionFactory, Work
 from sweepkit.plan import command_files, epochs, text, world
 from sweepkit.plan.command_plan import CommandPlan, Plan
 from sweepkit.plan.run_plan import RunPlan
+from sweepkit.printable import counted
 from sweepkit.results.record import FailureClass, RunState
 
 Prepare = Callable[[RunConfig], object]
@@ -203,7 +204,7 @@ def look_after(
             if stop() and (ledger.open() or ledger.to_come):
                 raise KeyboardInterrupt(stop.reason)
     if cancelled := summary.counts.get(RunState.cancelled.value):
-        raise LaunchCancelledError(f"{cancelled} runs were cancelled; launch them again to go on", summary)
+        raise LaunchCancelledError(f"cancelled: {counted(cancelled, 'run')}; launch again to go on", summary)
     return summary
 
 

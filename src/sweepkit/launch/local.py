@@ -26,7 +26,7 @@ from sweepkit.launch import cgroup, job, machine
 from sweepkit.launch.drivers import DriverDir
 from sweepkit.launch.ledger import Ledger, Run
 from sweepkit.launch.stopping import Stopping
-from sweepkit.printable import printable
+from sweepkit.printable import counted, printable
 
 _TICK_S = 0.2
 _REFRESH_SHARE = 0.05  # at most this share of the driver's time goes into looking at folders
@@ -239,9 +239,8 @@ class Pool:
             holders = {
                 f"{held.info.process.host} pid {held.info.process.pid}" for held in foreign.values() if held
             }
-            self._note(
-                f"waiting for {len(foreign)} runs held by another launch ({', '.join(sorted(holders))})"
-            )
+            runs, who = counted(len(foreign), "run"), ", ".join(sorted(holders))
+            self._note(f"waiting for {runs} held by another launch ({who})")
             self._waiting_for |= foreign.keys()
 
     def _ask_to_stop(self, urgent: bool) -> None:
@@ -250,7 +249,8 @@ class Pool:
             with contextlib.suppress(ProcessLookupError):
                 item.process.send_signal(signal.SIGKILL if urgent else signal.SIGTERM)
         if self._workers and not urgent:
-            self._note(f"stopping: {len(self._workers)} workers write a checkpoint (again to kill them)")
+            workers = counted(len(self._workers), "worker")
+            self._note(f"stopping: {workers} to write a checkpoint (again to kill them)")
 
     def _end(self) -> None:
         """Leave no worker behind."""

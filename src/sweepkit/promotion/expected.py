@@ -22,7 +22,7 @@ from sweepkit.config import sources
 from sweepkit.config.schema import RungConfig
 from sweepkit.plan import text
 from sweepkit.plan.run_plan import RunPlan
-from sweepkit.printable import counted
+from sweepkit.printable import counted, degrees
 from sweepkit.results.columns import REFERENCE, is_reference
 from sweepkit.sweep import expand, frozen, last_rung, reference_runs
 from sweepkit.sweep.cell import Cell
@@ -220,7 +220,7 @@ def describe(found: Power, decision: DecisionRule) -> str:
     if found.seeds_needed_auto and found.seeds_needed_auto < (found.seeds_needed or MAX_SEEDS + 1):
         needed += f" ({found.seeds_needed_auto} with reference_replicates: auto)"
     return (
-        f"{start}; noise {found.noise.sd:.5f} ({low:.5f} to {high:.5f}, {found.noise.df} degrees of freedom, "
+        f"{start}; noise {found.noise.sd:.5f} ({low:.5f} to {high:.5f}, {degrees(found.noise.df)}, "
         f"{found.noise.measured_at[:10]})\n"
         f"an effect of min_effect {decision.min_effect:g} is shown with {found.shown:.0%} chance, one of "
         f"twice that is adopted with {found.adopted:.0%}; 80% to show min_effect takes {needed}"

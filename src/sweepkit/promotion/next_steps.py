@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from sweepkit.analysis import power
 from sweepkit.plan.command_plan import CODE, CommandPlan
+from sweepkit.printable import counted
 from sweepkit.promotion import amend
 from sweepkit.promotion.verdict_record import Final, Promotion, Verdict
 from sweepkit.sweep import amendments, tested
@@ -94,8 +95,8 @@ def _amendment(frozen: Frozen, promotion: Promotion, variants: Sequence[str]) ->
         )
     most = max([amendments.MIN_SEEDS, *(count for count in needed if count is not None)])
     return (
-        f"{who}: sweepkit promote {frozen.name} --amend-to {there + most} adds {most} fresh seeds and "
-        f"decides on those alone, at α = {level:g}"
+        f"{who}: sweepkit promote {frozen.name} --amend-to {there + most} adds "
+        f"{counted(most, 'fresh seed')} and decides on those alone, at α = {level:g}"
     )
 
 

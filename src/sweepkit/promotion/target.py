@@ -13,7 +13,7 @@ from sweepkit.analysis import bar
 from sweepkit.analysis.bar import Barred
 from sweepkit.analysis.unequal import Variance
 from sweepkit.errors import did_you_mean, invalid
-from sweepkit.printable import counted
+from sweepkit.printable import counted, degrees
 from sweepkit.promotion.verdict_record import Outcome
 from sweepkit.results import variant_said
 from sweepkit.results.record import RunState
@@ -163,7 +163,7 @@ def _known(sigma: Variance | None, num_groups: int) -> str:
         of = "the groups' own runs" if num_groups > 1 else "the runs themselves"
         return f"the noise is that of {of}; --sigma SD takes one that others have measured"
     sd = math.sqrt(sigma.value)
-    how = "taken as known" if math.isinf(sigma.df) else f"known with {sigma.df:g} degrees of freedom"
+    how = "taken as known" if math.isinf(sigma.df) else f"known with {degrees(sigma.df)}"
     return f"noise of one run {sd:g}, {how}, as --sigma says"
 
 

@@ -13,7 +13,7 @@ from sweepkit.analysis import kept
 from sweepkit.analysis.kept import Try
 from sweepkit.analysis.unequal import Variance
 from sweepkit.errors import invalid
-from sweepkit.printable import counted
+from sweepkit.printable import counted, degrees
 from sweepkit.promotion.verdict_record import Outcome
 from sweepkit.results.others.mapping import is_kept
 from sweepkit.results.record import RunState
@@ -148,7 +148,7 @@ def _by_noise(ledger: Ledger) -> list[str]:
     assert noise is not None
     sd = math.sqrt(noise.value)
     needed = kept.smallest_shown(len(ledger.compared), noise.df, alpha) * sd
-    known = "taken as known" if math.isinf(noise.df) else f"{noise.df:g} degrees of freedom"
+    known = "taken as known" if math.isinf(noise.df) else degrees(noise.df)
     rest = [item for item in ledger.kept if item not in ledger.shown]
     gained = math.fsum(item.gain or 0.0 for item in rest)
     notes = [
@@ -172,7 +172,7 @@ def _by_noise(ledger: Ledger) -> list[str]:
 def _without(ledger: Ledger) -> list[str]:
     sizes = " and ".join(
         f"{kept.smallest_shown(len(ledger.compared), runs - 1.0, ledger.decision.alpha):.2g} SDs where "
-        f"{runs} runs "
+        f"{counted(runs, 'run')} "
         "measured it"
         for runs in _RUNS
     )

@@ -10,7 +10,7 @@ from sweepkit.analysis.effects import Effect
 from sweepkit.analysis.replicates import Replicates
 from sweepkit.analysis.scores import Score
 from sweepkit.analysis.stability import Divergence
-from sweepkit.printable import counted
+from sweepkit.printable import counted, degrees
 from sweepkit.promotion import doubts
 from sweepkit.promotion.doubts import Doubts
 from sweepkit.sweep import amendments
@@ -117,8 +117,8 @@ def shown_worse(case: Judged, decision: DecisionRule) -> str:
 def changed_nothing(case: Judged, decision: DecisionRule) -> str:
     how_far = "to the last bit" if case.effect.effect == 0.0 else "to nine digits; is it a copy?"
     return (
-        f"changed nothing: {decision.metric} of each of its {case.effect.n} runs equals the reference's of "
-        f"the same seed {how_far}"
+        f"changed nothing: {decision.metric} of each of its {counted(case.effect.n, 'run')} equals the "
+        f"reference's of the same seed {how_far}"
     )
 
 
@@ -176,15 +176,16 @@ def undecided(case: Judged, decision: DecisionRule, min_pairs: int) -> list[str]
         ]
     if not case.is_measured:
         return [
-            start + f"no verdict, because {effect.df:.3g} degrees of freedom do not measure "
-            f"the noise (at least {calibration.MIN_DF}); {MORE_SEEDS}"
+            start + f"no verdict, because {degrees(effect.df)} {'does' if effect.df == 1 else 'do'} not "
+            f"measure the noise (at least {calibration.MIN_DF}); {MORE_SEEDS}"
         ]
     if effect.n < min_pairs:
         return [start + f"fewer than {min_pairs} complete pairs; run the missing seeds again"]
     if case.p_corrected <= decision.alpha and not case.is_reference_seen:
         return [
-            start + f"no verdict, because {effect.seeds} seeds cannot tell whether a run of the reference is "
-            f"off, or it is noisier than its variants (at least {doubts.MIN_SEEDS}); {MORE_SEEDS}"
+            start + f"no verdict, because {counted(effect.seeds, 'seed')} cannot tell whether a run of "
+            f"the reference is off, or it is noisier than its variants (at least {doubts.MIN_SEEDS}); "
+            f"{MORE_SEEDS}"
         ]
     if case.doubts.lost_more and case.p_corrected <= decision.alpha:
         return [*unstable, doubts.lost_more(case.doubts), start.removesuffix(": ")]
@@ -249,7 +250,7 @@ def notes(case: Judged, reference: Replicates, decision: DecisionRule) -> list[s
     if effect.noise_sd is not None:
         reasons.append(
             f"noise {size(effect.noise_sd)} {decision.unit_in_words}".rstrip()
-            + f" a run with {effect.df:.3g} degrees of freedom "
+            + f" a run with {degrees(effect.df)} "
             f"({_METHODS.get(effect.method, effect.method)}{_SOURCES.get(effect.noise_source, '')})"
         )
     if effect.reference_sd is not None:

@@ -9,6 +9,7 @@ from markupsafe import Markup, escape
 
 from sweepkit.code import levels
 from sweepkit.code.levels import Level
+from sweepkit.printable import counted
 from sweepkit.report.content import Content
 
 _MOST_LINES = 600
@@ -34,7 +35,9 @@ def _drawn(sweep_dir: Path, level: Level) -> Markup | None:
     lines = text.rstrip("\n").split("\n")
     parts = [_line(line) for line in lines[:_MOST_LINES]]
     if left := len(lines) - len(parts):
-        parts.append(escape(f"… and {left} lines more: {levels.patch_path(sweep_dir, level.tree)}"))
+        parts.append(
+            escape(f"… and {counted(left, 'line')} more: {levels.patch_path(sweep_dir, level.tree)}")
+        )
     return Markup('<pre class="diff">{}</pre>').format(Markup("\n").join(parts))
 
 

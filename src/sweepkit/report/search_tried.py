@@ -157,7 +157,7 @@ def _all_trials(found: pd.DataFrame, metric: str, spec: SearchSpec) -> Block:
             *values,
             row["run"] or "",
         )
-    return Block("fold", f"All {len(found)} trials", [Block("table", sheet)])
+    return Block("fold", f"All of {counted(len(found), 'trial')}", [Block("table", sheet)])
 
 
 def in_unit(rule: DecisionRule) -> str:

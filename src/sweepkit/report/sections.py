@@ -181,7 +181,9 @@ def summary(content: Content) -> list[Block]:
     run = content.runs[content.runs["state"] != NOT_RUN]
     sheet = sheets.summary(run, content.decision.metric)
     if left := len(content.runs) - len(run):
-        sheet.notes.append(f"{left} more runs were frozen and never needed: their variants did not climb.")
+        sheet.notes.append(
+            f"{counted(left, 'run')} more: frozen and never needed, for their variants did not climb."
+        )
     return [Block("table", sheet)]
 
 

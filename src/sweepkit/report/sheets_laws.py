@@ -10,6 +10,7 @@ from sweepkit.analysis.laws.fitting import Fit
 from sweepkit.analysis.laws.intervals import Interval
 from sweepkit.analysis.laws.optima import Optimum
 from sweepkit.analysis.laws.power_law import Law
+from sweepkit.printable import counted, degrees
 from sweepkit.report import numbers
 from sweepkit.report.sheet import Mark, Sheet
 
@@ -173,7 +174,7 @@ def _law(law: Law) -> Sheet:
             short(point.exponent_without),
             f"the optimum lies {point.censored}" if point.censored else "",
         )
-    confidence = f"{100 * law.interval.confidence:g}%, t with {law.df} degrees of freedom"
+    confidence = f"{100 * law.interval.confidence:g}%, t with {degrees(law.df)}"
     sheet.notes.append(
         f"optimum = {law.prefactor:.4g} × {law.scale_name}^{law.exponent:.3f}; exponent "
         f"{exponent(law.interval)} ({confidence}), scatter between sizes {100 * law.scatter:.1f}%"
@@ -201,7 +202,8 @@ def _surface(sizes: ComputeOptimal) -> Sheet:
     for flops, ratio in sizes.ratios.items():
         sheet.add(f"tokens a parameter at {short(flops)} FLOPs", *_estimate(ratio))
     sheet.notes.append(
-        f"{sizes.num_runs} runs; bootstrap of {sizes.resampled}; objective {sizes.surface.objective:.4e}; "
+        f"{counted(sizes.num_runs, 'run')}; bootstrap of {sizes.resampled}; "
+        f"objective {sizes.surface.objective:.4e}; "
         f"C = {sizes.flops_per_param_token:.2f}·N·D"
     )
     if sizes.parabola_bias is not None:
@@ -234,7 +236,7 @@ def _budgets(sizes: ComputeOptimal) -> Sheet:
     )
     for name, law in (sizes.parabolas or {}).items():
         sheet.notes.append(
-            f"{name} ∝ C^{law.exponent:.3f}, {exponent(law.interval)} (t with {law.df} degrees of freedom)"
+            f"{name} ∝ C^{law.exponent:.3f}, {exponent(law.interval)} (t with {degrees(law.df)})"
         )
     return sheet
 
@@ -284,8 +286,8 @@ def _forecast(found: Fit) -> Sheet:
         f"{_NAMES.get(name, name)} {short(value)} ({between(ends)})"
         for name, (value, ends) in forecast.constants.items()
     )
-    sizes = f"{len(forecast.fitted_sizes)} sizes up to {short(forecast.fitted_sizes[-1])}"
-    sheet.notes.append(f"from {forecast.num_fitted} runs of {sizes}: {'; '.join(constants)}")
+    sizes = f"{counted(len(forecast.fitted_sizes), 'size')} up to {short(forecast.fitted_sizes[-1])}"
+    sheet.notes.append(f"from {counted(forecast.num_fitted, 'run')} of {sizes}: {'; '.join(constants)}")
     sheet.notes.append(
         f"noise of a run {100 * forecast.noise_sd:.2f}%, of a size {100 * forecast.size_sd:.2f}%"
     )

@@ -16,6 +16,7 @@ import yaml  # type: ignore[import-untyped]
 from sweepkit.config import typed
 from sweepkit.config.schema import RunConfig
 from sweepkit.errors import invalid
+from sweepkit.printable import counted
 from sweepkit.search.trial_ledger import TrialLedger
 from sweepkit.search.trial_outcome import TrialState
 from sweepkit.sweep import expand, frozen, points, set_fields
@@ -59,7 +60,7 @@ class BestPoint:
     @property
     def said(self) -> str:
         """What it is, in a line."""
-        over = f", mean over {len(self.run_ids)} seeds" if len(self.run_ids) > 1 else ""
+        over = f", mean over {counted(len(self.run_ids), 'seed')}" if len(self.run_ids) > 1 else ""
         return f"trial {self.trial}: {self.metric} {self.value:.6g}{over}; run {self.run_ids[0]}"
 
 

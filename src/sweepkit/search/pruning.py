@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 from sweepkit.launch.curve import Curve
 from sweepkit.launch.ledger import Run
 from sweepkit.plan.command_plan import own
+from sweepkit.printable import counted
 from sweepkit.results.record import RunState
 from sweepkit.sweep.pruning_rule import HALVING, SIGMA, PruningRule
 
@@ -115,7 +116,7 @@ def halving(loss: float, others: Sequence[float], reduction: int, frac: float) -
         return None
     return (
         f"loss {loss:.4f} at {frac:.0%} of the schedule is not among the best 1/{reduction} of "
-        f"{len(ranked)} runs ({worst:.4f} or less)"
+        f"{counted(len(ranked), 'run')} ({worst:.4f} or less)"
     )
 
 

@@ -13,6 +13,7 @@ from sweepkit.config import typed
 from sweepkit.errors import FrozenPlanError
 from sweepkit.launch.ledger import Ledger, Run
 from sweepkit.plan.command_plan import Plan
+from sweepkit.printable import counted
 from sweepkit.results import flatten
 from sweepkit.results.pruned import Pruner
 from sweepkit.results.record import RunDir, RunState
@@ -158,7 +159,8 @@ class TrialLedger(Ledger):
             count = enough.trials_without_gain(self.trials, self.outcomes, self.rule.min_effect, since)
             if count >= spec.patience:
                 gain = f"better by min_effect ({self.rule.min_effect:g})"
-                return f"{count} trials in a row were no {gain} than those before (patience)"
+                were = f"{counted(count, 'trial')} in a row {'was' if count == 1 else 'were'}"
+                return f"{were} no {gain} than those before (patience)"
         if spec.max_hours is not None:
             mine = {
                 cell.plan.run_id: self._of_trials[cell.plan.run_id]

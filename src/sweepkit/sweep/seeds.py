@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from sweepkit import errors
 from sweepkit.config.schema import RungConfig
+from sweepkit.printable import counted
 
 
 def on_rung(
@@ -44,7 +45,7 @@ def on_rung(
         raise errors.invalid(
             f"ladder rung {rung.name}: num_seeds",
             rung.num_seeds,
-            f"lie between 1 and the sweep's {len(seeds)} seeds",
+            f"lie between 1 and the sweep's {counted(len(seeds), 'seed')}",
             "list more seeds in the sweep file",
         )
     return tuple(instead.get(seed, seed) for seed in first[:wanted])

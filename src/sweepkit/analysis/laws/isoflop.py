@@ -19,6 +19,7 @@ from sweepkit.analysis.laws.intervals import Floats, t_limit
 from sweepkit.analysis.laws.optima import Optimum
 from sweepkit.analysis.laws.power_law import Law, power_law
 from sweepkit.analysis.laws.surface import Surface
+from sweepkit.printable import counted
 
 #: All runs of one budget lie within this factor in FLOPs.
 SAME_BUDGET = 1.25
@@ -69,7 +70,7 @@ def by_parabolas(
     left_out = len(np.unique(budget_N)) - len(usable)
     notes = []
     if left_out:
-        notes.append(f"{left_out} budgets with fewer than {LEAST_SIZES} sizes have no parabola")
+        notes.append(f"no parabola for {counted(left_out, 'budget')} with fewer than {LEAST_SIZES} sizes")
     budgets = []
     for flops in usable:
         mine = budget_N == flops

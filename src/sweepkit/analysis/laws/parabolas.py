@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from sweepkit import errors
 from sweepkit.analysis.laws.intervals import Fitted, Floats, Interval, least_squares, t_limit
+from sweepkit.printable import degrees
 
 #: Levels on either side of the best one that are fitted, and how far beyond them in the logarithm.
 REACH, REACH_LOG = 2, math.log(4.0) + 1e-9
@@ -227,7 +228,7 @@ def fit_all(
         if here < 3 and df > here and len(groups) > 1:
             sd, here = math.sqrt(total / df), df
             cov = np.linalg.inv(parts[group.name][0].T @ parts[group.name][0]) * sd**2
-            notes[group.name].append(f"noise pooled over groups ({df} degrees of freedom)")
+            notes[group.name].append(f"noise pooled over groups ({degrees(df)})")
         b, c = (float(item) for item in fitted.beta_P)
         fits[group.name] = Parabola(zero, mean_y - b * mean_P[0] - c * mean_P[1], b, c, cov, sd, here)
     return fits, notes
