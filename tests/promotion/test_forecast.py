@@ -112,7 +112,13 @@ def test_the_score_counts_rungs_not_variants(climbed: tuple[World, Promotion]) -
     row = scores.loc[(EFFECT, RETENTION)]
     assert (row["rungs"], row["forecasts"]) == (2, len(mine))
     assert row["coverage"] == pytest.approx(sum(by_rung) / 2)
-    assert row["coverage_se"] == pytest.approx(stats.sem(by_rung))
+    for hits in ([0.0, 0.0], [1.0, 1.0], by_rung):
+        low, high = forecast_scores._wilson(pd.Series(hits))
+        assert low <= sum(hits) / 2 <= high and high - low > 0.5, "two rungs say little, alike or not"
+        if sum(hits) in (0, 1, 2):
+            told = stats.binomtest(int(sum(hits)), 2).proportion_ci(method="wilson")
+            assert (low, high) == pytest.approx((told.low, told.high))
+    assert (row["coverage_low"], row["coverage_high"]) == forecast_scores._wilson(pd.Series(by_rung))
     base = table[(table["kind"] == EFFECT) & (table["method"] == NO_CHANGE)].set_index(["rung", "target"])
     gains = mine.set_index("target", append=True)["log_score"] - base["log_score"]
     assert row["over_no_change"] == pytest.approx(gains.groupby(level="rung").mean().mean())

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pandas as pd
+from scipy import special
 
 from sweepkit.analysis.next_rung import EFFECT, LAW, METHODS, NO_CHANGE, SAME_EFFECT
 from sweepkit.promotion.forecast import Forecast, reference_losses
@@ -22,8 +23,8 @@ COLUMNS = (
     "log_score", "written_at",
 )  # fmt: skip
 SCORES = (
-    "kind", "method", "rungs", "forecasts", "coverage", "coverage_se", "over_no_change", "over_no_change_se",
-    "over_same_effect", "over_same_effect_se",
+    "kind", "method", "rungs", "forecasts", "coverage", "coverage_low", "coverage_high", "over_no_change",
+    "over_no_change_se",    "over_same_effect", "over_same_effect_se",
 )  # fmt: skip
 
 
@@ -85,7 +86,7 @@ def scored(table: pd.DataFrame) -> pd.DataFrame:
                     else _mean(_gains(mine, of_kind[of_kind["method"] == baseline]))
                 )
             ]
-            rows.append((kind, method, len(hits), len(mine), *_mean(hits), *gains))
+            rows.append((kind, method, len(hits), len(mine), float(hits.mean()), *_wilson(hits), *gains))
     return pd.DataFrame(rows, columns=list(SCORES))
 
 
@@ -121,6 +122,17 @@ def _gains(mine: pd.DataFrame, baseline: pd.DataFrame) -> pd.Series[float]:
     both = mine.merge(baseline[[*key, "log_score"]], on=key, suffixes=("", "_baseline"))
     gain = both["log_score"] - both["log_score_baseline"]
     return gain.groupby([both["sweep"], both["rung"]]).mean()
+
+
+def _wilson(by_rung: pd.Series[float]) -> tuple[float, float]:
+    """95% interval of the share of hits (Wilson, 1927): three misses of three are no 0 ± 0.
+
+    Hits of one rung move together, so that rungs count; what lies between 0 and 1 varies less than they do.
+    """
+    n, mean, z2 = len(by_rung), float(by_rung.mean()), float(special.ndtri(0.975)) ** 2
+    half = (z2 * (mean * (1.0 - mean) / n + z2 / (4.0 * n * n))) ** 0.5
+    low, high = ((mean + z2 / (2.0 * n) + side * half) / (1.0 + z2 / n) for side in (-1.0, 1.0))
+    return max(low, 0.0), min(high, 1.0)
 
 
 def _mean(by_rung: pd.Series[float]) -> tuple[float | None, float | None]:

@@ -116,7 +116,8 @@ def score_sheet(table: pd.DataFrame) -> Sheet:
             row["method"],
             str(row["rungs"]),
             str(row["forecasts"]),
-            _give_or_take(row["coverage"], row["coverage_se"], numbers.percent),
+            f"{numbers.percent(row['coverage'])} ({numbers.percent(row['coverage_low'])} to "
+            f"{numbers.percent(row['coverage_high'])})",
             *(
                 _give_or_take(row[name], row[f"{name}_se"], lambda value: f"{value:.2f}".replace("-", "−"))
                 for name in ("over_no_change", "over_same_effect")
@@ -126,7 +127,8 @@ def score_sheet(table: pd.DataFrame) -> Sheet:
         previous = row["kind"]
     if made.rows:
         made.notes.append(
-            "means over rungs ± standard error; over a baseline: gain in log score on the same numbers"
+            "means over rungs, with 95% intervals (Wilson) or ± standard error; over a baseline: gain in log "
+            "score on the same numbers"
         )
     return made
 

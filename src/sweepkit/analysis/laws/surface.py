@@ -137,7 +137,7 @@ class Fitting:
             share_SN3,
             -share_SN3[:, :, :1] * np.exp(theta_SP[:, 3])[:, None, None] * self.u_N[:, None],
             -share_SN3[:, :, 1:2] * np.exp(theta_SP[:, 4])[:, None, None] * self.v_N[:, None],
-            share_SN3[:, :, :2].sum(axis=2, keepdims=True) * ((self.v_N - self.u_N) ** 2)[:, None],
+            (share_SN3[:, :, :1] + share_SN3[:, :, 1:2]) * ((self.v_N - self.u_N) ** 2)[:, None],
         ]
         num_shape = theta_SP.shape[1] - self.num_offsets
         jacobian_SNP = np.concatenate(columns, axis=2)[:, :, :num_shape]
@@ -145,7 +145,7 @@ class Fitting:
             whole = np.broadcast_to(self.offset_NK, (len(theta_SP), *self.offset_NK.shape))
             jacobian_SNP = np.concatenate([jacobian_SNP, whole], axis=2)
         weighted_SNP = jacobian_SNP * w_SN[:, :, None]
-        gradient_SP = -np.einsum("snp,sn->sp", weighted_SNP, off_SN)
+        gradient_SP = -(np.swapaxes(weighted_SNP, 1, 2) @ off_SN[:, :, None])[:, :, 0]
         hessian_SPP = np.swapaxes(weighted_SNP, 1, 2) @ jacobian_SNP
         if self.prior is not None:
             scaled_KP = self.prior.rows_KP / self.prior.sd_K[:, None]
@@ -168,14 +168,15 @@ def terms(theta_SP: Floats, u_N: Floats, v_N: Floats) -> tuple[Floats, Floats]:
     """
     a, b, e, log_alpha, log_beta = (theta_SP[:, [place]] for place in range(5))
     bent = theta_SP[:, [5]] * (v_N - u_N) ** 2 if theta_SP.shape[1] > 5 else 0.0
-    floor_SN = np.broadcast_to(e, (len(theta_SP), len(u_N)))
-    parts_SN3 = np.stack(
-        [a - np.exp(log_alpha) * u_N + bent, b - np.exp(log_beta) * v_N + bent, floor_SN], axis=2
-    )
-    top_SN = parts_SN3.max(axis=2)
-    parts_SN3 = np.exp(parts_SN3 - top_SN[:, :, None])
-    total_SN = parts_SN3.sum(axis=2)
-    return top_SN + np.log(total_SN), parts_SN3 / total_SN[:, :, None]
+    # term by term: numpy reduces over a last axis of three at a tenth of this speed
+    a_SN, b_SN = a - np.exp(log_alpha) * u_N + bent, b - np.exp(log_beta) * v_N + bent
+    top_SN = np.maximum(np.maximum(a_SN, b_SN), e)
+    parts = [np.exp(item - top_SN) for item in (a_SN, b_SN, e)]
+    total_SN = parts[0] + parts[1] + parts[2]
+    share_SN3 = np.empty((*total_SN.shape, 3))
+    for place, part_SN in enumerate(parts):
+        np.divide(part_SN, total_SN, out=share_SN3[:, :, place])
+    return top_SN + np.log(total_SN), share_SN3
 
 
 def minimise(theta_SP: Floats, data: Fitting, is_rough: bool = False) -> tuple[Floats, Floats]:
