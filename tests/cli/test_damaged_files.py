@@ -131,7 +131,7 @@ def test_a_damaged_file_is_made_again_or_named(
         expected = answers[str(command)]
         if how != SWAPPED:
             damage(path, how)
-        elif (sibling := of_another(path, undisturbed)).is_file():
+        elif (sibling := of_another(path, undisturbed)).is_file() and sibling != path:
             shutil.copy(sibling, path)
         status, out, err = says(command, capsys)
         where = f"{file}, {how}, {' '.join(command)}: {out[-500:]}{err[-800:]}"
