@@ -137,6 +137,27 @@ def test_levels_that_tie_have_none_and_point_nowhere() -> None:
     assert (found.value, found.censored, found.extend_to) == (None, "", None)
 
 
+@pytest.mark.parametrize("curvature", ["auto", "shared", "separate"])
+@pytest.mark.parametrize("level", [0.1, -0.3, 0.0, 1e-30, 2.7e9, 0.029477936554426633])
+def test_a_group_that_ties_has_none_and_leaves_the_others_theirs(level: float, curvature: Any) -> None:
+    """Drawn: an optimum at 0, uncensored, of a parabola that rounding made.
+
+    One tie also bent the shared curvature, and two of three made the third "tower" over a valley of no depth.
+    """
+    x_N, groups = np.tile([100.0, 200, 400, 800], 6), [str(row // 8) for row in range(24)]
+    frame = pd.DataFrame({"x": x_N, "of": groups, "seed": [row // 4 % 2 for row in range(24)]})
+    valley_N = np.log(x_N / 210) ** 2 * max(abs(level), 1e-3)
+    for tied in (["0"], ["0", "2"]):
+        frame["y"] = level + np.where(np.isin(groups, tied), 0.0, valley_N)
+        for named in ({"by": "of", "curvature": curvature}, {"by": "of", "seed": "seed"}):
+            found = fit(frame, axis="x", loss="y", **named)
+            assert [item.group for item in found.optima] == [item for item in "012" if item not in tied]
+            assert [item.value for item in found.optima] == pytest.approx([210.0] * (3 - len(tied)))
+            assert sum("alike, no parabola" in note for note in found.notes) == len(tied)
+    for item in optima.optima(x_N, np.where(np.isin(groups, tied), level, level + valley_N), groups):
+        assert (item.value is None) == (item.group in tied)
+
+
 def test_effects_around_0_have_an_optimum() -> None:
     """Differences to a reference: a share of the lowest of them is nothing."""
     lr = 0.01 * 2.0 ** np.arange(7)

@@ -29,6 +29,8 @@ _CLIFF_SDS = 5.0
 _FARTHEST = 3.0
 #: An interval's end that lies farther from the grid than so many times its span is none.
 _NO_END = 3.0
+#: Share of a loss by which the means of equal losses differ.
+_ROUNDING = 1e-14
 #: What is said where losses neither have a minimum among the levels nor fall towards an edge.
 NOT_FOUND = "not found: no minimum among the levels, and no slope towards an edge is shown"
 
@@ -170,10 +172,11 @@ def fittable(
     kept_N, said = np.ones(len(x_N), dtype=bool), []
     for name in dict.fromkeys(groups or ()):
         mine_N = np.array([item == name for item in groups or ()])
-        few, stands = len(np.unique(x_N[mine_N])) < 3, bool(np.isfinite(y_N[mine_N]).any())
-        if few or not stands:
+        few, stands_N = len(np.unique(x_N[mine_N])) < 3, y_N[mine_N & np.isfinite(y_N)]
+        is_tie = len(stands_N) == mine_N.sum() and np.ptp(stands_N) == 0.0
+        if few or is_tie or not len(stands_N):
             kept_N &= ~mine_N
-            why = "at fewer than three levels" if few else "diverged, all of them"
+            why = "at fewer than three levels" if few else "alike" if is_tie else "diverged, all of them"
             said.append(f"{name}: {counted(int(mine_N.sum()), 'run')} {why}, no parabola")
     return (kept_N, said) if kept_N.any() else (~kept_N, [])
 
@@ -222,7 +225,7 @@ def _optimum(
     side, bound, beyond = _edge(group, fit, best, cliff)
     edge = int(np.argmin(np.abs(z_L - bound)))
     is_censored = bool(side) and parabolas.falls_towards(group, fit, edge, confidence) == side
-    is_found = is_censored if side else vertex is not None
+    is_found = is_censored if side else vertex is not None and not _is_tie(group)
     is_last = best == bound
     if not is_found:
         interval, error, width, tolerated = unknown, math.nan, unknown, None
@@ -267,7 +270,7 @@ def _edge(group: Group, fit: Parabola, best: float, cliff: Step | None) -> tuple
     A side whose next level diverged, or lies behind a cliff, is not extended.
     """
     stands = np.flatnonzero(np.isfinite(group.mean_L))
-    if np.ptp(group.mean_L[stands]) == 0.0:  # a tie of all levels points nowhere
+    if _is_tie(group):  # it points nowhere
         return 0, best, 0
     first, last = float(group.z_L[stands[0]]), float(group.z_L[stands[-1]])
     is_open = {1: last == group.z_L[-1], -1: first == group.z_L[0]}
@@ -287,6 +290,12 @@ def _edge(group: Group, fit: Parabola, best: float, cliff: Step | None) -> tuple
         return side, (last if side > 0 else first), side * is_open[side]
     at_edge = 1 if best == last else -1 if best == first else 0
     return 0, best, at_edge * is_open.get(at_edge, False)
+
+
+def _is_tie(group: Group) -> bool:
+    """Whether all levels are alike but for rounding; a parabola through them is of rounding too."""
+    stands = group.mean_L[np.isfinite(group.mean_L)]
+    return bool(np.ptp(stands) <= _ROUNDING * np.max(np.abs(stands)))
 
 
 def _extension(group: Group, vertex: float | None, last: float, side: int) -> float:

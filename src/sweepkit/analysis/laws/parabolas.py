@@ -94,7 +94,8 @@ def placed(groups: Sequence[Group]) -> list[Group]:
     depths = [
         depth_of(group.mean_L[_near(group, centre)]) for group, centre in zip(groups, centres, strict=True)
     ]
-    known = [replace(group, usual=float(np.median(depths))) for group in groups]
+    usual = float(np.median([depth for depth in depths if depth > 0] or [0.0]))  # a tie is no valley
+    known = [replace(group, usual=usual) for group in groups]
     return [
         replace(group, region=_region(group, centre)) for group, centre in zip(known, centres, strict=True)
     ]
