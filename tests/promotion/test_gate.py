@@ -156,6 +156,18 @@ def test_without_degrees_of_freedom_there_is_no_verdict(tmp_path: Path) -> None:
     assert {verdict.outcome for verdict in last.values()} == {Outcome.inconclusive}
 
 
+@pytest.mark.parametrize("is_last", [False, True])
+@pytest.mark.parametrize("alone, outcome", [("worse", Outcome.reject), ("better", Outcome.inconclusive)])
+def test_few_degrees_of_freedom_reject_what_is_worse_and_promote_nothing(
+    tmp_path: Path, alone: str, outcome: Outcome, is_last: bool
+) -> None:
+    """Two degrees of freedom: an interval that wide and above 0 needs no fresh seeds to be a rejection."""
+    (verdict,) = judged(tmp_path, {alone: {"worse": 0.5, "better": -0.5}[alone]}, is_last=is_last).values()
+    assert verdict.effect.df == 2
+    assert verdict.outcome is outcome
+    assert ("do not measure the noise" in verdict.reasons[0]) is (outcome is Outcome.inconclusive)
+
+
 def test_without_a_reference_nothing_is_judged(tmp_path: Path) -> None:
     lost = {("reference", 2, seed): (RunState.failed, FailureClass.lost) for seed in (1, 2, 3)}
     found = judged(tmp_path, EFFECTS, lost)

@@ -85,13 +85,15 @@ def _too_small(case: Case, decision: DecisionRule) -> list[str]:
     steps = case.axes.get("steps")
     if case.effect.method == effects.SAME and (steps is None or steps.demand == SUPERIOR):
         return [wording.changed_nothing(case, decision)]
-    if case.effect.low is None or steps is None or not case.is_measured:
+    if case.effect.low is None or steps is None:
+        return []
+    if steps.demand == SUPERIOR and case.effect.low > 0.0:
+        return [wording.shown_worse(case, decision)]  # so wide an interval has allowed for few seeds
+    if not case.is_measured:
         return []
     if steps.demand != SUPERIOR:
         said = [steps.sentence, wording.measured(case, decision)]
         return said if steps.status is Status.failed else []
-    if case.effect.low > 0.0:
-        return [wording.shown_worse(case, decision)]
     return [wording.shown_small(case, decision)] if case.effect.low > -decision.min_effect else []
 
 
