@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
@@ -106,3 +107,16 @@ def test_few_winners_are_lost_and_the_hopeless_cost_less() -> None:
     print(f"{is_winner.sum()} winners, {lost:.1%} lost; of variants worse by 0.005 {saved:.0%} stopped")
     assert lost <= 0.02, "twice the chance at which it stops, looked at several times"
     assert saved > 0.5
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.2, 0.6])
+def test_what_a_rule_can_stop_is_said_before_it_runs(share: float) -> None:
+    """Whatever is said of a look holds for a variant that is a million min_effects behind there."""
+    rule = FutilityRule(looks=(0.25, 0.75), slopes=(0.1, 0.8), floors=(0.01, 0.001), shares=(0.6, share))
+    said = futility.reach(rule)
+    for place, look in enumerate(("25%", "75%")):
+        found = futility.look_at(rule, place, {1: 1e3, 2: 1e3 + 1e-3}, min_effect=1e-3)
+        assert found is not None
+        never = f"{look} ({100 * found.chance:.2g}% left)"
+        assert (never in said) is not found.is_hopeless, said
+        assert (f"stopped at {look}" in said) is found.is_hopeless, said

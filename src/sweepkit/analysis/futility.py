@@ -33,6 +33,7 @@ from sweepkit.sweep.futility_rule import LOSS, MIN_PAIRS, WINDOW, FutilityRule
 LOOKS = (0.25, 0.5, 0.75)
 _DF = 4  # of Student's t: what curves still do has heavier tails than a normal distribution
 _MIN_VARIANTS = 5  # to learn from
+_FAR = 1e9  # a difference beside which floors are nothing
 _LEAST = 1e-12  # of a floor, where curves foretell their ends exactly
 
 Array = NDArray[np.float64]
@@ -84,6 +85,32 @@ class Boundary:
         """SD of final effects about what is foretold; float64 [V]. Arguments as for ``chance_left``."""
         variance_V = (self.slopes[look] * error_V) ** 2 + (self.shares[look] * difference_V) ** 2
         return np.asarray(np.sqrt(variance_V + max(self.floors[look], _LEAST) ** 2), dtype=np.float64)
+
+
+def reach(rule: FutilityRule) -> str:
+    """What a rule can stop, in words: an error that grows with the difference leaves a chance, however large.
+
+    Far behind, ``slope`` over ``share`` alone decides how little is left.
+    """
+    boundary, far = Boundary(rule.slopes, rule.floors, rule.shares), np.asarray([_FAR])
+    none = np.zeros(1)
+    left = [float(boundary.chance_left(place, far, none, 0.0)[0]) for place in range(len(rule.looks))]
+    able = [f"{look:.0%}" for look, chance in zip(rule.looks, left, strict=True) if chance < rule.chance]
+    never = [
+        f"{look:.0%} ({100 * chance:.2g}% left)"
+        for look, chance in zip(rule.looks, left, strict=True)
+        if chance >= rule.chance
+    ]
+    said = f"futility stops what has less than {100 * rule.chance:g}% chance of min_effect"
+    if not never:
+        return f"{said}, at {', '.join(able)} of the schedule"
+    behind = f"however far a variant is behind, that is not had at {', '.join(never)}"
+    what = (
+        f": what is far worse is stopped at {', '.join(able)} alone"
+        if able
+        else ": what is far worse runs to its end"
+    )
+    return f"{said}; {behind}{what} (slopes over shares; a larger chance stops more)"
 
 
 def differences(

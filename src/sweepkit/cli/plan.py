@@ -304,7 +304,7 @@ def _print_replicates(found: Sequence[Row]) -> None:
 
 def _print_power(sweep: SweepFile, others: Sequence[str], cells: Sequence[Cell]) -> None:
     """What the sweep's verdicts could show."""
-    from sweepkit.analysis import calibration_file
+    from sweepkit.analysis import calibration_file, futility
     from sweepkit.promotion import expected, foresight
 
     name = sweep.name
@@ -318,6 +318,8 @@ def _print_power(sweep: SweepFile, others: Sequence[str], cells: Sequence[Cell])
     console.print(f"\n{expected.describe(found, sweep.decision)}".replace("NAME", name))
     if sentence := foresight.foreseen(found, sweep.decision, name):
         console.print(sentence)
+    if sweep.decision.futility:
+        console.print(futility.reach(sweep.decision.futility))
     if not found.is_enough:
         console.print("underpowered: sweep and promote ask for --underpowered")
 

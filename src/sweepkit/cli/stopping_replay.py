@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
+from sweepkit.analysis import futility
 from sweepkit.cli import running
 from sweepkit.config import facts, typed
 from sweepkit.errors import invalid
@@ -59,6 +60,7 @@ def run(sweeps: Sequence[str], draws: int, seed: int, form: str, curve: str) -> 
     if rule := stopped_early.rule_of(rungs, CHANCE, curve):
         written = ", ".join(f"{name}: {facts.spelled(value)}" for name, value in typed.dump(rule).items())
         sheet.notes.append(f"learned from all of them: decision: {{futility: {{{written}}}}}")
+        sheet.notes.append(futility.reach(rule))
     judged = sum(int(curves.compares_V.sum()) for curves in rungs)
     total = sum(len(curves.compares_V) for curves in rungs)
     sheet.notes.append(
