@@ -242,6 +242,7 @@ def test_a_promotion_that_was_killed_is_resumed_and_decides(
         assert main(line) == 0, line
     out = capsys.readouterr().out
     assert "val_loss" in out and (results / name / "report.html").stat().st_size
+    assert f"next: sweepkit resume {name} --climb decides" in out
     assert main(["evaluate", name]) == 2
     assert "be of this package's trainer" in capsys.readouterr().err
     table[table["rung"] == "large"].to_csv(tmp_path / "runs.csv")

@@ -80,7 +80,10 @@ def run(args: argparse.Namespace) -> int:
     ]
     if submitted := running.run_cells(sweep, cells, how, sweep.name):
         return running.leave(sweep, how, submitted, [])
-    return running.conclude(sweep, results_dir, cells)
+    status = running.conclude(sweep, results_dir, cells)
+    above = "decides and goes on up the ladder" if len(sweep.rungs) > 1 else "decides, and says why"
+    print(f"next: sweepkit resume {sweep.name} --climb {above}")
+    return status
 
 
 def _executing(frozen: Sequence[str], now: Sequence[str]) -> list[str]:
