@@ -328,6 +328,11 @@ def test_trunks_are_drawn_whole() -> None:
     }
     assert sds["runs"] is not None and sds["trunks"] is not None
     assert sds["trunks"] > sds["runs"]
+    twice = [np.append(values, values[0]) for values in (params, tokens, flops, loss)]
+    twice[3][-1] *= 1.05  # not warmed down
+    names = [str(item) for item in (*trunk, trunk[0])]
+    found = compute_optimal.compute_optimal(*twice, names, replicates=2)
+    assert any("not warmed down" in note and "1 point " in note for note in found.notes)
 
 
 def test_budgets_are_told_apart_by_their_flops() -> None:

@@ -20,6 +20,7 @@ from sweepkit.analysis.laws.intervals import CONFIDENCE, Floats, Interval, unit_
 from sweepkit.analysis.laws.isoflop import Budget
 from sweepkit.analysis.laws.power_law import Law
 from sweepkit.analysis.laws.surface import Surface
+from sweepkit.printable import counted
 
 REPLICATES = 200
 _SHOWN_INFLUENCE = 8
@@ -148,8 +149,25 @@ def compute_optimal(
         _influence(found, params_N, tokens_N, loss_N, delta, left_out),
         params_N,
         tokens_N,
-        notes,
+        [*notes, *_undecayed(params_N, tokens_N, loss_N, trunks)],
     )
+
+
+def _undecayed(params_N: Floats, tokens_N: Floats, loss_N: Floats, trunks: Sequence[str] | None) -> list[str]:
+    """A sentence where a trunk has two losses at one size and horizon: one of them was not warmed down."""
+    if trunks is None:
+        return []
+    places: dict[tuple[str, float, float], set[float]] = {}
+    for point in zip(trunks, params_N, tokens_N, loss_N, strict=True):
+        places.setdefault(point[:3], set()).add(point[3])
+    twice = [trunk for (trunk, _, _), losses in places.items() if len(losses) > 1]
+    if not twice:
+        return []
+    return [
+        f"{counted(len(twice), 'point')} of a trunk ({twice[0]}, say) with two losses at one size and "
+        "number of tokens: a checkpoint that was not warmed down is no run, and beside one that was no "
+        "interval holds; leave it out (--where)"
+    ]
 
 
 def _places(num_runs: int, trunks: Sequence[str] | None) -> npt.NDArray[np.intp]:
