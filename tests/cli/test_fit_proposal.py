@@ -14,6 +14,7 @@ from sweepkit.cli.main import main
 from sweepkit.config import compose
 
 RATE, BATCH = "optimizer.matrix.lr", "total_batch_size"
+PUBLISHED = Path(__file__).parents[2] / "results/published/laws_mini"
 MINI = ["experiment=mini", "model=d2"]
 
 
@@ -87,3 +88,18 @@ def test_what_the_schema_made_of_a_rate_is_no_override(
         capsys, str(tmp_path / "made.csv"), "--axis", "learning_rates_matrix", "--by", "depth"
     )
     assert not bases and f"of {RATE}: fit that one" in " ".join(out.split())
+
+
+def test_what_no_interval_bounds_is_not_proposed_and_what_one_bounds_says_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Three sizes and no law: of two the table said that their interval has no end, the proposals did not."""
+    asked = ["--axis", RATE, "--by", "depth", "--where", "total_batch_size == 2048", "--scale", "width"]
+    out, bases = proposed(capsys, str(PUBLISHED), *asked)
+    assert bases == [[f"{RATE}=0.0300121"], [f"{RATE}=0.0531323"]]
+    assert "# depth 2: nothing is proposed, for the optimum's interval is unbounded" in out
+    assert f"[{RATE}=0.0300121]  # depth 3, 95% interval 0.02181 to 0.05022" in out
+    assert f"[{RATE}=0.0531323]  # depth 4, 95% interval 0.03162 to unbounded" in out
+    asked = ["--axis", RATE, "--where", "total_batch_size == 2048 and depth == 2"]
+    out, bases = proposed(capsys, str(PUBLISHED), *asked)
+    assert not bases and "# nothing is proposed, for the optimum's interval is unbounded" in out

@@ -235,6 +235,9 @@ def test_a_promotion_that_was_killed_is_resumed_and_decides(
     assert set(curves["step"]) == {20, 40, 60, 80, 100} and curves[["loss", "val_loss"]].notna().all(None)
     before = attempts(results)
     assert max(before.values()) <= 2
+    assert main(["forecasts", name]) == 0  # effects and the loss; a law would take sizes, which nobody tells
+    out = capsys.readouterr().out
+    assert "retention" in out and "same effect" in out and "Score over 1 sweep" in out and " law " not in out
 
     assert main(["promote", name]) == 0  # nothing is run again
     assert attempts(results) == before

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from promotion_worlds import EFFECTS, RULE, World, climb, freeze
 
+from sweepkit import fsio
 from sweepkit.cli.main import main
 from sweepkit.report import forecast_record, sections
 from sweepkit.report.content import gather
@@ -52,6 +53,25 @@ def test_forecasts_are_shown_and_scored_once(
     assert blocks[-1].value.rows == forecast_record.score_sheet(table).rows
 
 
+def test_a_folder_that_lies_elsewhere_is_scored_as_it_is_listed(
+    sweep_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Hits and misses were listed above "no rung that was forecast has run yet"."""
+    place = tmp_path / "away" / "published" / "rounds"
+    place.mkdir(parents=True)
+    sweep_dir = Path(shutil.move(sweep_dir, place / sweep_dir.name))
+    monkeypatch.chdir(tmp_path)
+    for asked in (sweep_dir, place):  # a sweep, and a campaign's folder
+        assert main(["forecasts", str(asked)]) == 0
+        assert "Score over 1 sweep so far" in capsys.readouterr().out
+    path = sweep_dir / "forecast-2.json"
+    told = fsio.read_json(path)
+    fsio.write_json(path, fsio.finite(told | {"after_the_fact": True}))
+    assert main(["forecasts", str(sweep_dir)]) == 0
+    shown = capsys.readouterr().out
+    assert "nothing that was forecast counts (" in shown and " after the fact), so there is no score" in shown
+
+
 def test_what_has_no_forecasts_is_said(
     own_results_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -60,6 +80,9 @@ def test_what_has_no_forecasts_is_said(
     assert main(["forecasts"]) == 0
     assert "there is no score" in capsys.readouterr().out
     assert main(["forecasts", "young"]) == 2
-    assert "young has no forecasts: it has one rung, or its second is not reached" in capsys.readouterr().err
+    assert "young has no forecasts: d4 is not reached yet; sweepkit promote young" in capsys.readouterr().err
+    freeze(own_results_dir, ["holds"], (2,), seeds=2, name="flat")
+    assert main(["forecasts", "flat"]) == 2
+    assert "flat has no forecasts: it has one rung" in capsys.readouterr().err
     assert main(["forecasts", "unknown"]) == 2
     assert "SWEEP is 'unknown', but must be a sweep or a campaign that has" in capsys.readouterr().err

@@ -11,9 +11,11 @@ from sweepkit.cli import running, table_output
 from sweepkit.config import paths
 from sweepkit.errors import SweepkitError, invalid
 from sweepkit.printable import counted
-from sweepkit.promotion.forecast_scores import HIT, MISS
+from sweepkit.promotion import verdict_file
+from sweepkit.promotion.forecast_scores import HIT, MISS, WAITING
 from sweepkit.report import drawing, forecast_record, terminal
 from sweepkit.sweep import frozen
+from sweepkit.sweep.frozen import Frozen
 
 _PUBLISHED = "published"
 
@@ -24,8 +26,8 @@ def run(args: argparse.Namespace) -> int:
     places = dict.fromkeys([results_dir, results_dir / _PUBLISHED, Path("results").absolute() / _PUBLISHED])
     nested = [path for place in places if place.name == _PUBLISHED for path in _folders(place)]
     known = forecast_record.folders([*places, *nested])
-    table, problems = forecast_record.of_all(known)
     asked = [path for name in args.sweeps for path in _asked(name, known)]
+    table, problems = forecast_record.of_all(forecast_record.distinct([*asked, *known]))
     shown = forecast_record.of_all(asked)[0] if asked else table
     for problem in problems:
         print(f"sweepkit: {problem}", file=sys.stderr)
@@ -37,7 +39,12 @@ def run(args: argparse.Namespace) -> int:
         console.print(drawing.draw(forecast_record.sheet(shown)))
     scored = table[table["outcome"].isin([HIT, MISS])]
     if scored.empty:
-        console.print("no rung that was forecast has run yet, so there is no score")
+        counts = table["outcome"].value_counts()
+        each = ", ".join(f"{number} {outcome}" for outcome, number in counts.items() if outcome != WAITING)
+        why = (
+            f"nothing that was forecast counts ({each})" if each else "no rung that was forecast has run yet"
+        )
+        console.print(f"{why}, so there is no score")
         return running.DONE
     console.rule(f"Score over {counted(scored['sweep'].nunique(), 'sweep')} so far", align="left")
     console.print(drawing.draw(forecast_record.score_sheet(table)))
@@ -58,13 +65,21 @@ def _asked(name: str, known: Sequence[Path]) -> list[Path]:
     sweep, results_dir = running.place(name)
     if (folder := results_dir / sweep) and list(folder.glob("forecast-*.json")):
         return [folder]
-    found = [path for path in known if path.name == sweep or path.name.startswith(f"{sweep}-")]
+    found = forecast_record.folders([folder]) or [
+        path for path in known if path.name == sweep or path.name.startswith(f"{sweep}-")
+    ]
     if found:
         return found
     if sweep in frozen.frozen_names(results_dir):
-        raise SweepkitError(
-            f"{sweep} has no forecasts: it has one rung, or its second is not reached yet; sweepkit promote "
-            f"{sweep} writes one before every further rung"
-        )
+        raise SweepkitError(f"{sweep} has no forecasts: {_why_none(frozen.load_frozen(results_dir, sweep))}")
     names = ", ".join(sorted({path.name for path in known})) or "none yet"
     raise invalid("SWEEP", name, "be a sweep or a campaign that has forecasts", f"there are: {names}")
+
+
+def _why_none(asked: Frozen) -> str:
+    """Forecasts are of the rungs above the first, by a promotion that comes to one."""
+    if len(asked.rungs) == 1:
+        return "it has one rung, and what is forecast is a rung above a decided one"
+    if len(verdict_file.read(asked)) > 1:
+        return "its rungs had been run before forecasts were written"
+    return f"{asked.rungs[1].name} is not reached yet; sweepkit promote {asked.name} writes one before it"

@@ -74,8 +74,8 @@ def write_once(
         frame: the sweep's runs table.
     """
     below = [result for result in decided if not result.amendment]
-    if not below or not cells or cells[0].plan.total_flops is None:
-        return  # what nobody knows the FLOPs of is not extrapolated over them
+    if not below or not cells:
+        return
     rung = cells[0].rung
     path = frozen.sweep_dir / f"forecast-{_place(frozen, rung)}.json"
     if path.exists():

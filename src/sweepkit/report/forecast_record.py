@@ -25,11 +25,15 @@ _TONES = {HIT: "met", MISS: "failed"}
 
 def folders(results_dirs: Iterable[Path]) -> list[Path]:
     """Folders of sweeps that have forecasts; a published copy of one that is there already is left out."""
+    return distinct(path.parent for each in results_dirs for path in sorted(each.glob("*/forecast-*.json")))
+
+
+def distinct(sweep_dirs: Iterable[Path]) -> list[Path]:
+    """Each sweep once, where it was first found: a published copy has its name and its forecasts."""
     found: dict[tuple[str, bytes], Path] = {}
-    for results_dir in results_dirs:
-        for path in sorted(results_dir.glob("*/forecast-*.json")):
-            first = min(path.parent.glob("forecast-*.json"))
-            found.setdefault((path.parent.name, fsio.read_bytes(first)), path.parent)
+    for sweep_dir in dict.fromkeys(sweep_dirs):
+        first = min(sweep_dir.glob("forecast-*.json"))
+        found.setdefault((sweep_dir.name, fsio.read_bytes(first)), sweep_dir)
     return list(found.values())
 
 

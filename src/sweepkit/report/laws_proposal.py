@@ -10,9 +10,10 @@ import math
 import re
 
 from sweepkit.analysis.laws.fitting import Fit
+from sweepkit.analysis.laws.optima import Optimum
 from sweepkit.analysis.laws.power_law import Law
 from sweepkit.plan.roles import ROLES
-from sweepkit.report.sheets_laws import exponent, short
+from sweepkit.report.sheets_laws import between, exponent, short
 from sweepkit.results.columns import LEVEL
 
 _BATCH, _BATCH_COLUMN = "horizon.total_batch_size", "total_batch_size"
@@ -33,14 +34,7 @@ def lines(found: Fit) -> list[str]:
         return [*first, f"# {column} is what the schema makes of {source}: fit that one for an override"]
     by = f"{question.by or question.scale} " if question.by or question.scale else ""
     if law is None:
-        return [
-            *first,
-            *(
-                _base(field, item.value, _said(f"{by}{item.group}" if by else "", item.interval.is_bounded))
-                for item in found.optima
-                if item.has_value
-            ),
-        ]
+        return [*first, *(_alone(field, item, by) for item in found.optima if item.has_value)]
     told = f"exponent {law.exponent:.3f}, {exponent(law.interval)}"
     head = f"# {column} = {law.prefactor:.4g} × {law.scale_name}^{law.exponent:.3f} ({told})"
     return [*first, head, *_of_law(law, field, by if question.batch is None else "", question.rule is None)]
@@ -66,8 +60,14 @@ def _of_law(law: Law, field: str, by: str, is_schemas: bool) -> list[str]:
     return [said, *moved, *each]
 
 
-def _said(group: str, is_bounded: bool) -> str:
-    return ", ".join(filter(None, (group, "" if is_bounded else "its interval has no end")))
+def _alone(field: str, item: Optimum, by: str) -> str:
+    """One optimum, with its interval; where that has no end at all, runs have shown no optimum to propose."""
+    group, interval = f"{by}{item.group}" if by else "", between(item.interval)
+    if item.interval.low is None and item.interval.high is None:
+        start = f"# {group}: nothing" if group else "# nothing"
+        return f"{start} is proposed, for the optimum's interval is {interval}: add runs or levels"
+    confidence = f"{item.interval.confidence:.0%} interval {interval}"
+    return _base(field, item.value, f"{group}, {confidence}" if group else confidence)
 
 
 def _base(field: str, value: float | None, where: str = "") -> str:
