@@ -43,6 +43,9 @@ def test_a_plan_foresees_that_one_climber_would_not_be_decided() -> None:
     of_command = foresight.foreseen(found, RULE, None)
     assert of_command is not None and of_command.endswith("it takes 5 seeds")
     assert foresight.foreseen(replace(found, noise=KNOWN), RULE, "mine") is None
+    assert foresight.foreseen(found, RULE, "mine", is_climbed_to=False) is None, "one rung has all that runs"
+    alone = foresight.foreseen(replace(found, num_variants=1), RULE, "mine", is_climbed_to=False)
+    assert alone is not None and "decides nothing for 1 variant, whatever comes out" in alone
 
 
 def test_an_amendment_that_decides_nothing_spends_nothing(

@@ -7,14 +7,17 @@ import sys
 from pathlib import Path
 
 import made_up_runs as made_up
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from sweepkit.report import drawing, sheets, terminal
+from sweepkit.promotion import target
+from sweepkit.report import drawing, sheets, sheets_others, terminal
 from sweepkit.report.sheet import Sheet
 from sweepkit.results import store
+from sweepkit.sweep.decision import DecisionRule
 
 LABELS = ["reference", "change=unembedding_lr_double", "change=x0_beta1_80", "a=b96,matrix_lr=0.025"]
 SENTENCE = "a sentence that goes on and on and on, "
@@ -141,3 +144,15 @@ def test_in_a_pipe_every_row_is_one_line(columns: int, lengths: list[int], is_se
     for row in rows:
         assert " ".join(row).split() in lines
     assert all(line == line.rstrip() for line in out.getvalue().splitlines())
+
+
+def test_p_corrected_is_never_left_out_for_room() -> None:
+    """Of many groups it is the number that counts; it was the first to go."""
+    names = [f"a_record_with_a_name_as_long_as_they_are_{place}" for place in range(12)]
+    runs = pd.DataFrame({"variant": names * 2, "val_bpb": [1 + place / 97 for place in range(24)]})
+    found = target.judge(runs.assign(state="complete"), 1.2, None, DecisionRule(min_effect=0.0))
+    shown = [
+        " ".join(" ".join(drawn(sheets_others.against(found), width)).split()) for width in range(60, 180)
+    ]
+    assert all("corrected" in text for text in shown)
+    assert any("no room for margin·√n;" in text for text in shown)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -49,3 +50,47 @@ def test_a_sweep_without_a_file_is_gone_on_with_by_resume(
     (tmp_path / "scan" / "frozen.json").write_text("{}")
     with pytest.raises(ConfigError, match="sweepkit resume scan goes on"):
         file.find("scan")
+
+
+@pytest.mark.parametrize("state", ["running", "preempted"])
+def test_runs_that_have_not_ended_are_left_out_and_counted(
+    state: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One row that was running kept a whole import from any verdict, and nothing said how to leave it out."""
+    monkeypatch.setenv("SWEEPKIT_RESULTS_DIR", str(tmp_path / "results"))
+    rows = [f"{name},{seed},{3 + seed / 100 - (name == 'b') / 10}" for name in "abc" for seed in range(1, 7)]
+    for seeds in ("shared", "independent"):
+        said = {}
+        for word in (state, "crashed"):
+            lines = [f"{row},{word if row.startswith('b,2') else 'finished'}" for row in rows]
+            path = tmp_path / f"{word}_{seeds}.csv"
+            path.write_text("\n".join(["variant,seed,loss,state", *lines]) + "\n")
+            words = ["--metric=loss=lower", "--reference=a", f"--seeds={seeds}", "decision.min_effect=0.01"]
+            assert main(["import", str(path), *words]) == 0
+            capsys.readouterr()
+            main(["verdict", "--runs", path.stem, "--format", "json"])
+            said[word] = json.loads(capsys.readouterr().out)
+        notes = {word: found.pop("notes") for word, found in said.items()}
+        (note,) = [each for each in notes[state] if each not in notes["crashed"]]
+        assert note.startswith("1 run that had not ended when the table was imported left out")
+        assert said[state] == said["crashed"]
+        asked = [
+            "--reference=a",
+            "decision.metric=loss",
+            "decision.direction=lower",
+            "decision.min_effect=0.1",
+        ]
+        assert main(["verdict", "--runs", f"{tmp_path}/{state}_{seeds}.csv", *asked]) == 2
+        assert "import --where" in capsys.readouterr().err
+
+
+def test_where_imports_lie_an_unknown_name_is_told_which(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SWEEPKIT_RESULTS_DIR", str(tmp_path / "results"))
+    for name in ("first", "second"):
+        (tmp_path / f"{name}.csv").write_text(TABLE)
+        assert main(["import", str(tmp_path / f"{name}.csv")]) == 0
+    for words in (["report", "zzz"], ["results", "zzz"], ["fit", "zzz", "--axis", "lr"], ["report", "all"]):
+        assert main(words) == 2
+        assert "known: first, second" in capsys.readouterr().err

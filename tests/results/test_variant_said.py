@@ -32,6 +32,31 @@ def test_a_variant_by_its_levels(said: str) -> None:
     assert variant_said.find("reference", said, NAMES) == NAMES[0]
 
 
+COMMAS = [f"Optimizer={name},LR={lr}" for name in ("adam", "muon") for lr in ("0,01", "0,1", "1")]
+
+
+@pytest.mark.parametrize(
+    "said", ["adam,0.01", "adam,0,01", "LR=0.01,Optimizer=adam", "Optimizer=adam,LR=0,01"]
+)
+def test_a_level_with_a_decimal_comma_is_a_number(said: str) -> None:
+    assert variant_said.find("reference", said, COMMAS) == COMMAS[0]
+    assert variant_said.find("reference", "0.1", ["0,01", "0,1", "other"]) == "0,1"
+    with pytest.raises(ConfigError, match="mean one variant, not 3"):
+        variant_said.find("reference", "Optimizer=adam", COMMAS)
+
+
+def test_what_is_suggested_has_the_values_that_were_named() -> None:
+    names = [f"Optimizer={name},LR={lr}" for name in ("sgd", "adam") for lr in (1, 2)]
+    for said, near in (
+        ("Optimiser=adam", names[2:]),
+        ("Optimizer=adam,LR=3", names[2:]),
+        ("sgd,3", names[:2]),
+    ):
+        with pytest.raises(ConfigError) as raised:
+            variant_said.find("--reference", said, names)
+        assert [name for name in names if name in str(raised.value)] == near
+
+
 def test_every_variant_is_found_by_its_levels_in_any_order() -> None:
     for name in NAMES:
         for order in itertools.permutations(name.split(",")):

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import sample
+from sweepkit.cli.main import main
 from sweepkit.config import compose
 from sweepkit.errors import ConfigError
 from sweepkit.plan.build import build
@@ -111,3 +112,14 @@ def test_budgets_that_a_fit_would_take_for_one(flops: list[float], budgets: int,
     block = {"flops": flops, "budgets": budgets, "depths": [1, 2, 3, 4, 6]}
     with pytest.raises(ConfigError, match=words):
         sizes_of_budgets.expanded({"base": BASE, "isoflop": block})
+
+
+def test_a_plan_says_which_budgets_have_fewer_sizes_and_advises_nothing_for_verdicts(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Six sizes were asked for and 5 + 6 + 5 planned, without a word; and ``calibrate`` was advised."""
+    assert main(["plan", "sweep=isoflop_mini"]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    for budget in ("8e11", "8e12"):
+        assert f"{budget} FLOPs: 5 sizes instead of 6" in out
+    assert out.count("instead of 6") == 2 and "calibrate" not in out

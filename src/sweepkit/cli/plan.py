@@ -120,13 +120,14 @@ def run(args: argparse.Namespace) -> int:
     elif found.sweep is not None:
         _print_tested(found.sweep, found.overrides, rows)
         is_command = bool(found.sweep.command)
-        has_power = not (found.sweep.is_typed or found.sweep.search or is_command)
+        has_power = not (found.sweep.is_typed or found.sweep.search or is_command or found.sweep.isoflop)
         if is_command:
             plan_command.show(found.sweep, found.cells, found.overrides)
         else:
             _print_sweep(rows, plan_further.num_to_come(found.sweep, found.overrides, found.cells))
             plan_words.explain((*plan_words.OF_A_SWEEP, *(plan_words.OF_POWER if has_power else ())))
             _print_replicates(rows)
+        plan_further.budgets(found.sweep)
         plan_further.tuning(found.sweep, found.selection)
         for sentence in found.seen:
             print(sentence)
@@ -316,7 +317,7 @@ def _print_power(sweep: SweepFile, others: Sequence[str], cells: Sequence[Cell])
         console.print(f"\n{said}")
     found = expected.of(cells, rungs, sweep.decision, known)
     console.print(f"\n{expected.describe(found, sweep.decision)}".replace("NAME", name))
-    if sentence := foresight.foreseen(found, sweep.decision, name):
+    if sentence := foresight.foreseen(found, sweep.decision, name, len(rungs) > 1):
         console.print(sentence)
     if sweep.decision.futility:
         console.print(futility.reach(sweep.decision.futility))

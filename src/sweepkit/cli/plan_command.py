@@ -57,7 +57,7 @@ def _foreseen(sweep: SweepFile, cells: Sequence[Cell], others: Sequence[str]) ->
         return []
     rungs = expand.rungs_of(expand.ladder_of(sweep, others))
     found = expected.of(cells, rungs, sweep.decision, known=[])
-    sentence = foresight.foreseen(found, sweep.decision, None)
+    sentence = foresight.foreseen(found, sweep.decision, None, len(rungs) > 1)
     return [sentence] if sentence else []
 
 

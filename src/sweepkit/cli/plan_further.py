@@ -1,4 +1,4 @@
-"""What a plan cannot list as cells: the trials of a search, and the runs that tune variants before."""
+"""What a plan cannot list as cells: a search's trials, runs that tune before, sizes that are missing."""
 
 from __future__ import annotations
 
@@ -8,9 +8,16 @@ from sweepkit.cli import run_sheet
 from sweepkit.plan.run_plan import RunPlan
 from sweepkit.printable import counted
 from sweepkit.report import terminal
-from sweepkit.sweep import cell, expand, points
+from sweepkit.sweep import cell, expand, points, sizes_of_budgets
 from sweepkit.sweep.cell import Cell
 from sweepkit.sweep.file import SweepFile
+
+
+def budgets(sweep: SweepFile) -> None:
+    """Which budgets of an ``isoflop`` have fewer sizes than it asks for."""
+    if sweep.isoflop:
+        for sentence in sizes_of_budgets.fewer(sweep.isoflop, sweep.axes[sizes_of_budgets.AXIS]):
+            terminal.console().print(sentence)
 
 
 def tuning(sweep: SweepFile, cells: Sequence[Cell]) -> None:

@@ -60,7 +60,7 @@ def _frame(args: argparse.Namespace) -> pd.DataFrame:
 
 def _whole(args: argparse.Namespace) -> pd.DataFrame:
     if args.sweep is None:
-        known = ", ".join([*store.sweep_names(), store.ALL])
+        known = ", ".join([*store.known_names(), store.ALL])
         remedy = f"known: {known}; sweepkit sweep NAME starts one"
         raise SweepkitError(f"SWEEP is missing, but must name a sweep in {paths.results_dir()}; {remedy}")
     if args.evaluation is not None and args.analysis not in (None, *_BY_EVALUATION):

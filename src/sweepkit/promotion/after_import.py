@@ -12,11 +12,13 @@ from dataclasses import replace
 import pandas as pd
 
 from sweepkit.errors import invalid
-from sweepkit.promotion import compare, hindsight
+from sweepkit.printable import counted
+from sweepkit.promotion import compare, hindsight, table
 from sweepkit.promotion.compare import Comparison
 from sweepkit.promotion.verdict_record import Outcome, Verdict
 from sweepkit.results.imported import Imported
 from sweepkit.results.others.mapping import INDEPENDENT, SHARED
+from sweepkit.results.record import RunState
 from sweepkit.sweep.decision import DecisionRule
 
 WHY = "these runs had ended before the rule was written that judges them"
@@ -48,10 +50,25 @@ def judged(
         raise invalid("--reference", None, f"be a variant of the import ({names})", remedy)
     rule = DecisionRule.amended(said.settings(overrides))
     seeds = said.seeds if said.seeds in (SHARED, None) else INDEPENDENT
-    found = compare.compare(rows(runs, seeds), reference, rule, allow_mixed_environments, seeds)
+    is_open = runs["state"].isin(table.OPEN)
+    # as a crashed run is: whatever it would have come to, it may not look as if it had never been tried
+    ended = runs.assign(state=runs["state"].mask(is_open, RunState.failed.value))
+    found = compare.compare(rows(ended, seeds), reference, rule, allow_mixed_environments, seeds)
     shown = found.promoted
     verdicts = [_after_the_fact(verdict) for verdict in found.verdicts]
-    return replace(found, verdicts=verdicts, notes=[*found.notes, *said.notes], shown=shown)
+    notes = [*found.notes, *_open(runs[is_open]), *said.notes]
+    return replace(found, verdicts=verdicts, notes=notes, shown=shown)
+
+
+def _open(runs: pd.DataFrame) -> list[str]:
+    """A sentence on runs that had not ended when they were imported."""
+    if runs.empty:
+        return []
+    each = ", ".join(f"{number} of {name}" for name, number in runs["variant"].value_counts().items())
+    return [
+        f"{counted(len(runs), 'run')} that had not ended when the table was imported left out, as crashed "
+        f"ones are ({each}); import again with --replace when they have"
+    ]
 
 
 def _after_the_fact(verdict: Verdict) -> Verdict:

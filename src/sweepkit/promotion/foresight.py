@@ -61,19 +61,23 @@ def seeds_to_decide(
     return next((n for n in counts if can_decide(num_variants, n, reference_replicates, rule, noise)), None)
 
 
-def foreseen(found: expected.Power, rule: DecisionRule, name: str | None) -> str | None:
+def foreseen(
+    found: expected.Power, rule: DecisionRule, name: str | None, is_climbed_to: bool = True
+) -> str | None:
     """In a sentence where the last rung could decide nothing, whatever came out; None where it always can.
 
     Args:
         name: of a sweep whose noise can be calibrated; None of a command's, which nothing calibrates.
+        is_climbed_to: whether there are rungs below, that fewer may climb from than are planned.
     """
     replicates = found.reference_replicates
 
     def decides(count: int) -> bool:
         return can_decide(count, found.seeds, replicates, rule, found.noise)
 
-    enough = next((count for count in range(1, found.num_variants + 1) if decides(count)), None)
-    if enough == 1 or found.num_variants == 0:
+    first = 1 if is_climbed_to else max(1, found.num_variants)
+    enough = next((count for count in range(first, found.num_variants + 1) if decides(count)), None)
+    if enough == first or found.num_variants == 0:
         return None
     few = found.num_variants if enough is None else enough - 1
     needed = seeds_to_decide(few, replicates, rule, found.noise)

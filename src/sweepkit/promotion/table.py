@@ -33,7 +33,8 @@ _MOST_LAYERS = 1e6
 _COPIES_NAMED = 3
 _LARGEST = 1e100  # squares of what is larger are no numbers
 _STEPS_ALIKE = 1.02
-_OPEN = (RunState.running.value, RunState.preempted.value)
+#: States of runs that have not ended.
+OPEN = (RunState.running.value, RunState.preempted.value)
 _ONE_OF_SEVERAL = "be one of two variants or more in the table"
 _EMPTY = "leave the cell empty where nothing was measured"
 
@@ -71,8 +72,10 @@ def read(frame: pd.DataFrame, reference: str, rule: DecisionRule, seeds: str | N
         if name in rows:
             rows[name] = _numbers(rows, name, rule)
     rows["state"] = _states(rows, metrics(rule))
-    is_open = rows["state"].isin(_OPEN)
-    _check(rows, "state", is_open, "have ended before anything is judged", "wait for the run to end")
+    remedy = (
+        """wait for the run to end, or import without it (sweepkit import --where "state != 'running'")"""
+    )
+    _check(rows, "state", rows["state"].isin(OPEN), "have ended before anything is judged", remedy)
     rows["seed"] = _seeds(rows)
     depth = _depths(rows)
     rows["rung"] = [ALL_DEPTHS if pd.isna(value) else f"d{value}" for value in depth]

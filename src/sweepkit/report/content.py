@@ -135,7 +135,7 @@ def gather(sweep: str, results_dir: Path | None = None) -> Content:
     """
     results = results_dir or paths.results_dir()
     if sweep == store.ALL:
-        known = ", ".join(store.sweep_names(results)) or "none yet"
+        known = ", ".join(store.known_names(results)) or "none yet"
         raise invalid("sweep", sweep, "be one sweep, with a plan and a rule of its own", f"known: {known}")
     if (others := imported.find(results / sweep)) is not None:
         return _of_others(sweep, results, others)

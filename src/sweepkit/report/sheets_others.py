@@ -20,7 +20,8 @@ def against(found: AgainstTarget) -> Sheet:
     """One line a group: its runs, how far it is from the bar, and what that shows."""
     rule = found.decision
     headers = ("group", ">runs", f">{rule.metric} ± SD", ">margin·√n", ">p alone", ">p corrected", "verdict")
-    sheet = Sheet(headers, optional=("p corrected",))
+    # the verdict tells of p alone, and of many groups p corrected is the one that counts
+    sheet = Sheet(headers, optional=("margin·√n", "p alone"))
     for group in found.groups:
         item = group.found
         word = Mark(_SAID[group.outcome], group.outcome.value)

@@ -158,6 +158,11 @@ def sweep_names(results_dir: Path | str | None = None) -> list[str]:
     return sorted(name for name in names if not name.startswith("."))  # a dot: still being frozen
 
 
+def known_names(results_dir: Path | str | None = None) -> list[str]:
+    """Names of all that ``load`` would find: sweeps that were frozen, and runs that others made."""
+    return [*sweep_names(results_dir), *imported.names(_folder(results_dir))]
+
+
 def typed(frame: pd.DataFrame, known: tuple[Column, ...]) -> pd.DataFrame:
     """``frame`` with all documented columns, in their order and with their dtypes.
 
@@ -305,6 +310,6 @@ def _plan_path(sweep: str, results: Path) -> Path:
     if Path(sweep).name != sweep or not path.is_file():
         if path.with_name(frozen_head.FROZEN_FILE).is_file():
             raise frozen_head.tampered(path, "missing")
-        remedy = file.how_to_start(sweep, sweep_names(results))
+        remedy = file.how_to_start(sweep, known_names(results))
         raise SweepkitError(f"sweep is {sweep!r}, but must name a sweep in {results}; {remedy}")
     return path

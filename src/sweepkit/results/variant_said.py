@@ -14,8 +14,12 @@ from collections.abc import Sequence
 
 from sweepkit.errors import ConfigError, invalid
 
+#: An axis, "" where none is said, and its level.
+Item = tuple[str, str]
 _NEAR, _FEW = 4, 12
 _OPEN, _CLOSE = "([{", ")]}"
+#: A comma that may be a decimal one, as of a table whose cells are 0,01.
+_DECIMAL = re.compile(r"(?<![\d.])(\d+),(\d+(?:[eE][+-]?\d+)?)(?![\w=:]|[.,]\d)")
 
 
 def find(option: str, said: str, names: Sequence[str], contract: str = "be a variant of the table") -> str:
@@ -41,15 +45,14 @@ def find(option: str, said: str, names: Sequence[str], contract: str = "be a var
 
 def unknown(option: str, said: str, names: Sequence[str], contract: str) -> ConfigError:
     """The error for a name that no variant has, with those that are near."""
-    lower = {name.lower(): name for name in names}
-    near = [lower[found] for found in difflib.get_close_matches(said.lower(), lower, n=_NEAR)]
-    wanted = {value for _, value in _items(said)}
-    shared = {name: len(wanted & {value for _, value in _items(name)}) for name in names}
-    near += [
-        name for name in sorted(names, key=lambda name: -shared[name]) if shared[name] and name not in near
-    ]
+    shared = {name: _num_shared(said, name) for name in names}
+    most = max(shared.values(), default=0)  # whatever else is alike, another value is another variant
+    near = [name for name in names if shared[name] == most][:_NEAR]
+    if not most:
+        lower = {name.lower(): name for name in names}
+        near = [lower[found] for found in difflib.get_close_matches(said.lower(), lower, n=_NEAR)]
     if near:
-        listed = ", ".join(map(repr, near[:_NEAR]))
+        listed = ", ".join(map(repr, near))
         return invalid(option, said, contract, f"did you mean {listed}?")
     if not names:
         return invalid(option, said, contract, "there is none")
@@ -65,7 +68,10 @@ def axes(said: str) -> list[str]:
 
 def _fits(said: str, name: str) -> bool:
     """Whether every level that was said is the variant's; without axes all of them, in their order."""
-    wanted, there = _items(said), _items(name)
+    return any(_is_of(wanted, there) for wanted in _readings(said) for there in _readings(name))
+
+
+def _is_of(wanted: list[Item], there: list[Item]) -> bool:
     if any(axis for axis, _ in wanted) and all(axis for axis, _ in there):
         return all(
             any(_is_axis(axis, own) and value == level for own, level in there) for axis, value in wanted
@@ -73,12 +79,33 @@ def _fits(said: str, name: str) -> bool:
     return [value for _, value in wanted] == [value for _, value in there]
 
 
+def _num_shared(said: str, name: str) -> int:
+    """How many levels both name, whatever their axes are called."""
+    return max(
+        len({value for _, value in wanted} & {level for _, level in there})
+        for wanted in _readings(said)
+        for there in _readings(name)
+    )
+
+
+def _readings(text: str) -> list[list[Item]]:
+    """What a text may mean: a comma between digits parts two levels, or is a decimal one.
+
+    Where axes are said, each level has one, which tells; without any it may be either.
+    """
+    plain, decimal = _items(text), _items(_DECIMAL.sub(r"\1.\2", text))
+    if any(axis for axis, _ in plain):
+        is_parted = any(not axis for axis, _ in plain) and all(axis for axis, _ in decimal)
+        return [decimal if is_parted else plain]
+    return [plain] if decimal == plain else [plain, decimal]
+
+
 def _is_axis(said: str, own: str) -> bool:
     """An axis may be said by its last words: ``lr`` for ``optimizer.lr``."""
     return bool(said) and (said == own or own.endswith(f".{said}"))
 
 
-def _items(text: str) -> list[tuple[str, str]]:
+def _items(text: str) -> list[Item]:
     """Axis and level, compared as numbers where they are; without an axis for a level alone."""
     text = text.strip()
     if text and text[0] in _OPEN and text[-1] in _CLOSE:

@@ -14,7 +14,8 @@ from __future__ import annotations
 import bisect
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -106,6 +107,22 @@ def expanded(content: Mapping[str, Any]) -> dict[str, Any]:
         "reference": {**reference, **(content.get("reference") or {})},
         "combine": content.get("combine", "all"),
     }
+
+
+def fewer(spec: IsoflopSpec, levels: Iterable[str]) -> list[str]:
+    """A sentence for each budget that has fewer sizes than were asked for.
+
+    Args:
+        levels: of its axis.
+    """
+    counts = Counter(level.rpartition("-d")[0] for level in levels)
+    return [
+        f"{budget} FLOPs: {count} sizes instead of {spec.sizes}, for isoflop.depths and "
+        "isoflop.aspect_ratios give no model of its own near every place of an even spacing; "
+        "more depths or ratios may"
+        for budget, count in counts.items()
+        if count < spec.sizes
+    ]
 
 
 def _check_budgets(spec: IsoflopSpec) -> None:
