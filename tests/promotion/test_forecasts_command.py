@@ -81,6 +81,9 @@ def test_what_has_no_forecasts_is_said(
     assert "there is no score" in capsys.readouterr().out
     assert main(["forecasts", "young"]) == 2
     assert "young has no forecasts: d4 is not reached yet; sweepkit promote young" in capsys.readouterr().err
+    climb(World(freeze(own_results_dir, ["worse"], (2, 4), seeds=5, name="ended"), {"worse": 0.5}))
+    assert main(["forecasts", "ended"]) == 2
+    assert "ended has no forecasts: no variant climbed to d4" in capsys.readouterr().err
     freeze(own_results_dir, ["holds"], (2,), seeds=2, name="flat")
     assert main(["forecasts", "flat"]) == 2
     assert "flat has no forecasts: it has one rung" in capsys.readouterr().err

@@ -80,6 +80,9 @@ def _why_none(asked: Frozen) -> str:
     """Forecasts are of the rungs above the first, by a promotion that comes to one."""
     if len(asked.rungs) == 1:
         return "it has one rung, and what is forecast is a rung above a decided one"
-    if len(verdict_file.read(asked)) > 1:
+    decided = list(verdict_file.read(asked).values())
+    if len(decided) > 1:
         return "its rungs had been run before forecasts were written"
+    if decided and not decided[0].survivors:
+        return f"no variant climbed to {asked.rungs[1].name}"
     return f"{asked.rungs[1].name} is not reached yet; sweepkit promote {asked.name} writes one before it"
