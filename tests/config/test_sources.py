@@ -42,7 +42,9 @@ def test_every_room_that_computes_has_files_here() -> None:
 #: What the files in the digest import from elsewhere in the package. An edit there changes no number, or what
 #: it changes stands in a run's identity (as it comes out in the plan), or in what a verdict compares.
 ELSEWHERE = {
-    "names, types and messages": ("config/choices.py", "errors.py", "exit_status.py", "sweep/metric.py"),
+    "names, types and messages": (
+        "config/choices.py", "errors.py", "exit_status.py", "printable.py", "sweep/metric.py",
+    ),
     "what is asked, and in the identity": (
         "config/compose.py", "config/cross_checks.py", "config/dtype_override.py", "config/facts.py",
         "config/schema.py", "config/schema_core.py", "plan/build.py", "plan/run_plan.py", "plan/sizing.py",

@@ -26,12 +26,15 @@ from sweepkit.errors import DamagedError, StorageError
 #: Rooms and files of the package, in which nothing may change without a word.
 PARTS = (
     "data", "model", "optim", "precision", "distributed", "training",
-    "config/dimensions.py", "config/holdout.py", "plan/text.py", "plan/folder_text.py", "plan/text_file.py",
-    "plan/core_bundle.py", "plan/fp8_share.py", "plan/parts.py", "plan/roles.py", "plan/part_weights.py",
-    "results/core_outcomes.py",
+    "config/dimensions.py", "config/holdout.py", "plan/text.py", "plan/folder_text.py",
+    "plan/folder_split.py", "plan/text_file.py", "plan/core_bundle.py", "plan/fp8_share.py", "plan/parts.py",
+    "plan/roles.py", "plan/part_weights.py", "results/core_outcomes.py",
 )  # fmt: skip
 #: Those that make rows of text.
-ROWS = ("data", "config/holdout.py", "plan/text.py", "plan/folder_text.py", "plan/text_file.py")
+ROWS = (
+    "data", "config/holdout.py", "plan/text.py", "plan/folder_text.py", "plan/folder_split.py",
+    "plan/text_file.py",
+)  # fmt: skip
 _DIGITS = 16
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
