@@ -19,6 +19,7 @@ from sweepkit.config.compose import compose
 from sweepkit.config.schema import RunConfig, RungConfig
 from sweepkit.errors import ConfigError
 from sweepkit.launch.claim_files import ClaimInfo
+from sweepkit.launch.process import ProcessId
 from sweepkit.launch.worker import Head
 from sweepkit.sweep import file
 from sweepkit.sweep.decision import DecisionRule, Demands, Margins
@@ -87,6 +88,7 @@ def test_anything_of_the_right_types_survives(kind: type) -> None:
     finite = {float: st.floats(allow_nan=False, allow_infinity=False), int: st.integers(-(2**70), 2**70)}
     for plain, strategy in finite.items():
         st.register_type_strategy(plain, strategy)
+    st.register_type_strategy(ProcessId, st.builds(ProcessId, pid=st.integers(1, 2**62)))
 
     @settings(max_examples=40, deadline=None)
     @given(st.from_type(kind))

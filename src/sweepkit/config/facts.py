@@ -208,8 +208,14 @@ def fact(default: Any, help: str, range: Range | None = None, **others: Any) -> 
         help: one line.
         range: which values it may have.
         others: see ``Facts``.
+
+    Raises:
+        TypeError: there is neither a default nor an example to name in an error.
     """
-    metadata = {KEY: Facts(help, range, **others)}
+    facts = Facts(help, range, **others)
+    if default is REQUIRED and range and "{example}" in range.remedy and not facts.example:
+        raise TypeError(f"{help!r}: a field without a default says an example, which the remedy names")
+    metadata = {KEY: facts}
     if isinstance(default, list | dict):
         return dataclasses.field(default_factory=lambda: copy.deepcopy(default), metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)

@@ -39,7 +39,9 @@ class ProcessId:
     host: str
     boot_id: str
     namespace: str  # of pids; containers on one host have different ones
-    pid: int = fact(REQUIRED, "of the process; 0 and less would be whole groups of them", at_least(1))
+    pid: int = fact(
+        REQUIRED, "of the process; 0 and less would be whole groups of them", at_least(1), example="1"
+    )
     started: str = fact(REQUIRED, "as the system tells it; only ever compared")
 
 

@@ -68,7 +68,7 @@ class KeptWeights:
     """The file of final weights."""
 
     sha256: str
-    num_bytes: int = fact(REQUIRED, "of the file", at_least(0))
+    num_bytes: int = fact(REQUIRED, "of the file", at_least(0), example="0")
 
 
 @dataclass

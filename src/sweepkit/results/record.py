@@ -112,7 +112,7 @@ class Retry:
 class Attempt:
     """One attempt of a run; one that was killed together with its process still stands as running."""
 
-    attempt: int = fact(REQUIRED, "its number", at_least(1))
+    attempt: int = fact(REQUIRED, "its number", at_least(1), example="1")
     state: RunState = RunState.running
     failure_class: FailureClass | None = None
     failure_message: str | None = None
