@@ -62,7 +62,7 @@ def test_a_number_just_below_a_million_is_a_million(sweep: str, capsys: pytest.C
 @pytest.mark.parametrize(
     ("override", "words"),
     [
-        ("horizon.num_steps=1", "asked for 1 steps"),
+        ("horizon.num_steps=1", "asked for 1 step)"),
         ("horizon.target_flops=2e18", "asked for 2e+18 FLOPs"),
         ("horizon.target_tokens=1000000000", "asked for 1,000,000,000)"),
         ("horizon.target_param_data_ratio=10", "asked for 1,101,009,120)"),  # 10 × 110,100,912
