@@ -115,7 +115,7 @@ def test_a_search_is_simulated(
     assert main(["promote", str(sweep), "--simulate"]) == 0
     out = capsys.readouterr().out
     assert "mine: 4 seeds, best 3 climb; 4 seeds, best 2 climb; 4 seeds" in out
-    assert "its 12 trials are drawn as a world draws variants" in out
+    assert "its trials (12) are drawn as a world draws variants" in out
     assert main(["promote", str(sweep), "--simulate", "--gpu-hours", "1"]) == 2
     assert "--gpu-hours is 1.0, but must be left out for a search" in capsys.readouterr().err
     assert not (paths.results_dir() / "mine").exists(), "nothing is frozen"
