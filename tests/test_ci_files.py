@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from pathlib import Path
 
 import yaml
@@ -34,3 +35,9 @@ def test_pre_commit_runs_the_linters_of_make() -> None:
     (repo,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
     assert repo["repo"] == "local"
     assert called([hook["entry"] for hook in repo["hooks"]]) == {"lint", "types", "imports"} <= TARGETS
+
+
+def test_every_file_of_tests_has_a_name_of_its_own() -> None:
+    """pytest collects no second one."""
+    names = Counter(path.name for path in (ROOT / "tests").rglob("*.py"))
+    assert {name for name, often in names.items() if often > 1} <= {"__init__.py", "conftest.py"}
