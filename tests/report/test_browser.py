@@ -242,6 +242,26 @@ def test_a_search_of_many_fields_is_all_there(search: Path, chromium: Browser, w
     chromium.tell("Emulation.setEmulatedMedia", media="")
 
 
+@pytest.mark.parametrize("kind", ["page", "search"])
+def test_paper_holds_all_that_is_unfolded(
+    kind: str, request: pytest.FixtureRequest, chromium: Browser
+) -> None:
+    """No table is wider than the paper, and no name in a legend is cut."""
+    chromium.open(request.getfixturevalue(kind), PRINTED)
+    chromium.tell("Emulation.setEmulatedMedia", media="print")
+    chromium.do("document.querySelectorAll('details').forEach(it => { it.open = true; })")
+    chromium.do("document.querySelectorAll('figure').forEach(it => it.scrollIntoView())")
+    wider = """[...document.querySelectorAll('table')].filter(it => it.offsetWidth &&
+        Math.max(it.getBoundingClientRect().right, it.getBoundingClientRect().left + it.scrollWidth) > innerWidth)
+        .map(it => it.closest('section, details').textContent.trim().slice(0, 60))"""
+    assert chromium.do(wider) == []
+    cut = """[...document.querySelectorAll('.legend button')].filter(it => it.scrollWidth > it.clientWidth + 1)
+        .map(it => it.textContent)"""
+    assert chromium.do(cut) == []
+    assert chromium.do("document.documentElement.scrollWidth <= innerWidth")
+    chromium.tell("Emulation.setEmulatedMedia", media="")
+
+
 def test_it_prints(page: Path, chromium: Browser) -> None:
     chromium.open(page, 1280)
     assert chromium.printed().startswith(b"%PDF")
