@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from sweepkit.cli import main as cli
-from sweepkit.cli.main import main
+from sweepkit.cli.main import USER_ERROR, main
 from sweepkit.errors import SweepkitError
 
 
@@ -230,3 +230,27 @@ def test_a_sweep_that_was_not_started_is_answered_with_what_starts_it(
     monkeypatch.setenv("SWEEPKIT_RESULTS_DIR", str(tmp_path))
     assert main([command, "demo"]) == 2
     assert "sweepkit promote demo runs it" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("variable", ["SWEEPKIT_RESULTS_DIR", "SWEEPKIT_CACHE_DIR"])
+@pytest.mark.parametrize("is_set", [True, False])
+@pytest.mark.parametrize("line", ["status", "results demo", "train model=d2 experiment=mini", "plan sweep=demo"])
+def test_a_file_where_results_or_caches_go_is_not_an_empty_folder(
+    variable: str, is_set: bool, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """Not read as one without runs, and not met in the middle of a run."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    default = {"SWEEPKIT_RESULTS_DIR": "results", "SWEEPKIT_CACHE_DIR": "sweepkit"}[variable]
+    (tmp_path / default).write_text("a note\n")
+    monkeypatch.delenv(variable, raising=False)
+    if is_set:
+        monkeypatch.setenv(variable, str(tmp_path / default))
+    if variable == "SWEEPKIT_CACHE_DIR" and line in ("status", "results demo"):
+        assert main(line.split()) in (0, USER_ERROR), "which read no cache"
+        return
+    assert main(line.split()) == USER_ERROR
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert f"{variable} is '{tmp_path / default}', but must be a folder, or nothing yet" in said
+    assert (tmp_path / default).read_text() == "a note\n"

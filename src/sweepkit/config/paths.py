@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from sweepkit import errors
+
 
 def conf_dir() -> Path:
     """The configuration folder: $SWEEPKIT_CONF_DIR, else the checkout's ``conf/``, else the packaged one."""
@@ -21,13 +23,21 @@ def sweeps_dir() -> Path:
 
 def results_dir() -> Path:
     """Where runs and sweeps are written: $SWEEPKIT_RESULTS_DIR, else ``./results``."""
-    return Path(os.environ.get("SWEEPKIT_RESULTS_DIR") or "results").absolute()
+    return _own_folder(Path(os.environ.get("SWEEPKIT_RESULTS_DIR") or "results"), "SWEEPKIT_RESULTS_DIR")
 
 
 def cache_dir() -> Path:
     """Tokenizers, tokens, downloads, measured GEMM rates: $SWEEPKIT_CACHE_DIR, else ~/.cache/sweepkit."""
     default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sweepkit"
-    return Path(os.environ.get("SWEEPKIT_CACHE_DIR") or default).absolute()
+    return _own_folder(Path(os.environ.get("SWEEPKIT_CACHE_DIR") or default), "SWEEPKIT_CACHE_DIR")
+
+
+def _own_folder(path: Path, variable: str) -> Path:
+    """Absolute; a file there would read as a folder without anything in it."""
+    if path.is_file():
+        remedy = "move that file away, or name another folder"
+        raise errors.invalid(variable, str(path.absolute()), "be a folder, or nothing yet", remedy)
+    return path.absolute()
 
 
 def _shipped_folder(variable: str, name: str) -> Path:

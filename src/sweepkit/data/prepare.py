@@ -27,7 +27,7 @@ from sweepkit.config import holdout, paths, sources
 from sweepkit.config.choices import DatasetKind, PackingAlgorithm, TokenizerCorpus
 from sweepkit.config.measured import TextRead
 from sweepkit.config.schema import DatasetConfig, RunConfig
-from sweepkit.data import cache, core_items, hub, progress, token_cache
+from sweepkit.data import cache, core_items, hub, progress_bar, token_cache
 from sweepkit.data.behind import behind
 from sweepkit.data.core_items import Core
 from sweepkit.data.documents import Documents, documents
@@ -131,7 +131,7 @@ def prepare(config: RunConfig, thorough: bool = False) -> PreparedData:
     source = documents(config.dataset, "train", root / "downloads")
     tokenizer, tokenizer_recipe = _tokenizer(config, source, root)
     recipe = {"text": source.recipe, "tokenizer": tokenizer_recipe}
-    with progress.task("tokens of the training text") as report:
+    with progress_bar.task("tokens of the training text") as report:
         tokens = token_cache.ensure(
             _entry(root, "tokens", recipe), source, lambda: tokenizer, report, None, thorough
         )
@@ -143,7 +143,7 @@ def prepare(config: RunConfig, thorough: bool = False) -> PreparedData:
             "tokenizer": tokenizer_recipe,
             "max_bytes": config.evaluation.max_bytes,
         }
-        with progress.task(f"tokens of the {name} text") as report:
+        with progress_bar.task(f"tokens of the {name} text") as report:
             stream_tokens = token_cache.ensure(
                 _entry(root, "tokens", stream_recipe),
                 source,
@@ -192,7 +192,7 @@ def _tokenizer(config: RunConfig, source: Documents, root: Path) -> tuple[Tokeni
     entry = _entry(root, "tokenizers", recipe)
 
     def build(working: Path) -> dict[str, Any]:
-        with progress.task("reading text for the tokenizer") as report:
+        with progress_bar.task("reading text for the tokenizer") as report:
             tokenizer = train(
                 _counted(source.texts(), report),
                 config.tokenizer.vocab_size,
@@ -223,7 +223,7 @@ def _write_npy(path: Path, array: npt.NDArray[Any]) -> None:
         file.write(np.ascontiguousarray(array).data)
 
 
-def _counted(texts: Iterator[str], report: progress.Report) -> Iterator[str]:
+def _counted(texts: Iterator[str], report: progress_bar.Report) -> Iterator[str]:
     for number, document in enumerate(texts):
         yield document
         if number % 1_000 == 0:

@@ -28,7 +28,7 @@ from sweepkit.config import typed
 from sweepkit.data import cache
 from sweepkit.data.block_check import CheckedArray
 from sweepkit.data.documents import Documents, no_text
-from sweepkit.data.progress import Report
+from sweepkit.data.progress_bar import Report
 from sweepkit.data.tokenizer import Tokenizer
 from sweepkit.errors import ConfigError, DamagedError, DataError
 from sweepkit.plan.text_file import TextFile
@@ -103,7 +103,7 @@ def ensure(
         entry: the folder, named by the digest of all that decides its content.
         source: the documents.
         tokenizer: called only if there is something to tokenize.
-        report: progress.
+        report: takes the progress.
         max_bytes: stop before the document that would exceed this many bytes of text (but take the first).
         thorough: checksum the whole cache, however large.
 

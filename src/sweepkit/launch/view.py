@@ -147,9 +147,9 @@ def outcome(run: Run) -> str:
     words = [record.state.value]
     if record.state is RunState.complete:
         name = run.plan.program.metric.name if isinstance(run.plan, CommandPlan) else "val_bpb"
-        value, seconds = record.results.get(name), record.results.get("train_time_s")
+        value, is_timed = record.results.get(name), record.results.get("train_time_s") is not None
         words += [f"{name} {value:.4f}"] if value is not None else []
-        words += [duration(seconds)] if seconds is not None else []
+        words += [duration(pace.seconds_spent(run))] if is_timed else []  # compiling and evaluating too
     elif record.failure_message:
         line = record.failure_message.splitlines()[0]
         words.append(line if len(line) <= _MAX_LINE else f"{line[: _MAX_LINE - 1]}…")

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from sweepkit.data import progress
+from sweepkit.data import progress_bar
 
 
 class Terminal(io.StringIO):
@@ -16,7 +16,7 @@ class Terminal(io.StringIO):
 
 
 def test_quick_work_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    with progress.task("tokens") as report:
+    with progress_bar.task("tokens") as report:
         report(0.5, 10, 100)
     assert capsys.readouterr().err == ""
 
@@ -25,8 +25,8 @@ def test_quick_work_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
 def test_long_work_says_a_line_now_and_then(
     share: float | None, shown: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(progress, "_PLAIN_AFTER_S", 0.0)
-    with progress.task("tokens") as report:
+    monkeypatch.setattr(progress_bar, "_PLAIN_AFTER_S", 0.0)
+    with progress_bar.task("tokens") as report:
         report(share, 1_000, 20_000)
         report(share, 2_000, 40_000)
     (line,) = capsys.readouterr().err.splitlines()
@@ -36,8 +36,8 @@ def test_long_work_says_a_line_now_and_then(
 def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
-    monkeypatch.setattr(progress, "_LIVE_AFTER_S", -1.0)
-    with progress.task("tokens") as report:
+    monkeypatch.setattr(progress_bar, "_LIVE_AFTER_S", -1.0)
+    with progress_bar.task("tokens") as report:
         report(None, 500, 0)
         report(0.5, 1_000, 0)
     assert "tokens" in terminal.getvalue() and "50%" in terminal.getvalue()
