@@ -24,7 +24,7 @@ def _commands() -> Iterator[str]:
 
 @pytest.mark.parametrize("words", list(_commands()))
 def test_help_shows_an_example(words: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit, match="^0$"):
+    with pytest.raises(SystemExit, match=r"^0$"):
         raise SystemExit(main([*words.split(), "--help"]))
     lines = [line.strip().removeprefix("example: ") for line in capsys.readouterr().out.splitlines()]
     assert [line for line in lines if line.startswith(f"sweepkit {words}")], "no line to type"

@@ -10,12 +10,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from curve_trainer import CurveTrainer, Killed
 from made_up_slurm import install
 
 from sweepkit import fsio
+from sweepkit.analysis import futility
 from sweepkit.cli import watching
 from sweepkit.cli.main import main
 from sweepkit.config.schema import LauncherConfig
@@ -124,6 +126,27 @@ def test_what_was_seen_gives_the_verdict_again(here: Path) -> None:
         assert difference == pytest.approx(mine - base)
     assert evidence["look"] == 0.25 and evidence["chance"] < 0.01
     assert entries[1]["mine"]["evidence"]["decided_in"] == run_ids[0]
+
+
+def test_noise_at_a_look_is_that_of_all_who_came_so_far(here: Path) -> None:
+    """The one that was stopped before it among them."""
+    axis = {"tenth": ["optimizer.matrix.lr=0.002"], "third": ["optimizer.matrix.lr=0.0021"]}
+    written(here, axes={"rate": axis})
+    main(["sweep", "mine"])
+    frame = table(here)
+    assert list(frame.loc["rate=tenth", "state"]) == ["complete", "futile", "futile"]
+    run_id = str(frame.loc[("rate=third", 2), "run_id"])
+    evidence = pruned.read(RunDir.of(here / "results", run_id).path / pruned.FILE)["mine"]["evidence"]
+    assert evidence["look"] == 0.25
+    curves = store.curves("mine", here / "results")
+    seen = futility.differences(
+        curves[curves["step"] <= 10].assign(num_steps=40), "reference", [0.25], "val_bpb"
+    )
+    by_variant = {name: list(rows[0.25]) for name, rows in seen.groupby("variant")}
+    two = {name: values[:2] for name, values in by_variant.items()}
+    sd = max(np.std(two["rate=third"], ddof=1), futility.typical_sd(two.values()))
+    assert evidence["error"] == pytest.approx(sd / 2**0.5)
+    assert len(two) == 2
 
 
 def test_it_is_off_unless_asked_for(here: Path) -> None:

@@ -234,7 +234,9 @@ def test_a_sweep_that_was_not_started_is_answered_with_what_starts_it(
 
 @pytest.mark.parametrize("variable", ["SWEEPKIT_RESULTS_DIR", "SWEEPKIT_CACHE_DIR"])
 @pytest.mark.parametrize("is_set", [True, False])
-@pytest.mark.parametrize("line", ["status", "results demo", "train model=d2 experiment=mini", "plan sweep=demo"])
+@pytest.mark.parametrize(
+    "line", ["status", "results demo", "train model=d2 experiment=mini", "plan sweep=demo"]
+)
 def test_a_file_where_results_or_caches_go_is_not_an_empty_folder(
     variable: str, is_set: bool, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],

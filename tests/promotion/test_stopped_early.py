@@ -81,6 +81,29 @@ def test_curves_that_are_still_the_same_say_nothing() -> None:
     assert found is not None and found.is_hopeless
 
 
+@pytest.mark.parametrize("seeds", [2, 3, 6])
+def test_the_typical_spread_is_that_of_most_variants(seeds: int) -> None:
+    """One that falls apart, one that has not acted yet and one seed alone change nothing of it."""
+    rng = np.random.default_rng(7)
+    at_look = [*rng.normal(0.3, 0.02, (4_001, seeds))]
+    found = futility.typical_sd(at_look)
+    assert found == pytest.approx(0.02, rel=0.06)
+    more = [*at_look, np.asarray([1e6, -1e6]), np.zeros(seeds), np.asarray([0.5, np.nan])]
+    assert futility.typical_sd(more) == pytest.approx(found, rel=1e-3)
+    assert futility.typical_sd([[1.0], [0.0, 0.0], []]) == 0.0
+
+
+def test_seeds_that_happen_to_agree_are_not_taken_for_certainty() -> None:
+    rule = FutilityRule(looks=(0.25,), slopes=(1.0,), floors=(0.0,), shares=(0.0,))
+    alone = futility.look_at(rule, 0, {1: 0.010, 2: 0.0101}, 0.001)
+    among = futility.look_at(rule, 0, {1: 0.010, 2: 0.0101}, 0.001, sd=0.02)
+    noisy = futility.look_at(rule, 0, {1: -0.04, 2: 0.06}, 0.001, sd=0.02)
+    assert alone is not None and among is not None and noisy is not None
+    assert alone.is_hopeless and not among.is_hopeless
+    assert among.error == pytest.approx(0.02 / 2**0.5)
+    assert noisy.error == pytest.approx(0.05), "its own, which is larger"
+
+
 def test_where_curves_tell_their_ends_the_hopeless_stop_at_the_first_look() -> None:
     table = stopped_early.replay([world(0.0)], 10, 0)
     row = table[(table["rule"] == FUTILITY) & (table["setting"] == 0.01)].iloc[0]

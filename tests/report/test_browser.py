@@ -251,12 +251,13 @@ def test_paper_holds_all_that_is_unfolded(
     chromium.tell("Emulation.setEmulatedMedia", media="print")
     chromium.do("document.querySelectorAll('details').forEach(it => { it.open = true; })")
     chromium.do("document.querySelectorAll('figure').forEach(it => it.scrollIntoView())")
-    wider = """[...document.querySelectorAll('table')].filter(it => it.offsetWidth &&
-        Math.max(it.getBoundingClientRect().right, it.getBoundingClientRect().left + it.scrollWidth) > innerWidth)
-        .map(it => it.closest('section, details').textContent.trim().slice(0, 60))"""
+    wider = """[...document.querySelectorAll('table')].filter(it => {
+        const box = it.getBoundingClientRect();
+        return it.offsetWidth && Math.max(box.right, box.left + it.scrollWidth) > innerWidth;
+    }).map(it => it.closest('section, details').textContent.trim().slice(0, 60))"""
     assert chromium.do(wider) == []
-    cut = """[...document.querySelectorAll('.legend button')].filter(it => it.scrollWidth > it.clientWidth + 1)
-        .map(it => it.textContent)"""
+    cut = """[...document.querySelectorAll('.legend button')]
+        .filter(it => it.scrollWidth > it.clientWidth + 1).map(it => it.textContent)"""
     assert chromium.do(cut) == []
     assert chromium.do("document.documentElement.scrollWidth <= innerWidth")
     chromium.tell("Emulation.setEmulatedMedia", media="")

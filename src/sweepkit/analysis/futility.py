@@ -14,11 +14,14 @@ numbers, and ``launch/hopeless.py`` goes by them; ``promotion/simulation/stopped
 saves and loses.
 
 A variant with another data order, batch or schedule is not judged: its curve compares at its end alone.
+
+Two or three seeds of one variant hardly tell its noise, so at each look that of all variants which came so
+far is asked too, of those that were stopped then or later as well.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -174,8 +177,29 @@ class Finding:
         return f"at {self.look:.0%}: {seen}, {end} expected at the end, {chance}"
 
 
+def typical_sd(at_look: Iterable[Sequence[float] | Array]) -> float:
+    """SD of differences between seeds at one look, typical of all variants that came so far.
+
+    From the median of their variances, each over the median of a χ² of its degrees of freedom, so that a
+    variant which falls apart does not hide what is hopeless. 0 where no variant has two seeds; those whose
+    curves are still the reference's own have no noise of their own and are left out.
+
+    Args:
+        at_look: differences of single seeds, an array a variant; missing ones count for nothing.
+    """
+    variances = []
+    for differences_S in at_look:
+        values = np.asarray(differences_S, dtype=float)
+        known = values[np.isfinite(values)]
+        if len(known) > 1 and known.any():
+            freedom = len(known) - 1
+            median = 2.0 * special.gammaincinv(freedom / 2.0, 0.5) / freedom
+            variances.append(known.var(ddof=1) / median)
+    return float(np.sqrt(np.median(variances))) if variances else 0.0
+
+
 def look_at(
-    rule: FutilityRule, place: int, by_seed: Mapping[int, float], min_effect: float
+    rule: FutilityRule, place: int, by_seed: Mapping[int, float], min_effect: float, sd: float = 0.0
 ) -> Finding | None:
     """What the differences at one look say; None of fewer pairs than can say anything.
 
@@ -184,12 +208,13 @@ def look_at(
     Args:
         place: of the look.
         by_seed: seed → difference there, lower is better.
+        sd: of differences between seeds there, at least (``typical_sd`` of all variants).
     """
     known = {seed: by_seed[seed] for seed in sorted(by_seed) if np.isfinite(by_seed[seed])}
     if len(known) < MIN_PAIRS or not any(known.values()):
         return None
     values = np.asarray(list(known.values()))
-    mean, error = float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values)))
+    mean, error = float(values.mean()), float(max(values.std(ddof=1), sd) / np.sqrt(len(values)))
     boundary = Boundary(rule.slopes, rule.floors, rule.shares)
     difference, spread = np.asarray([mean]), np.asarray([error])
     chance = float(boundary.chance_left(place, difference, spread, min_effect)[0])

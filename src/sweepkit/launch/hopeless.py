@@ -1,11 +1,12 @@
 """Stopping for futility: does the variant of the run that is being trained still have a chance?
 
 Whoever trains a run asks by itself, at each look of the sweep's frozen rule (``sweep/futility_rule.py``): it
-reads what the run, its variant's other seeds and the reference's have logged by then. So it is the same on
-one machine and on Slurm, and nobody has to be told. A look needs the run's own pair, of it and the reference
-of its seed, and one more; where the reference has not come as far the run goes on, and the next look is at
-the furthest that both have reached. Once a run of a variant is stopped the others are, before they start or
-at their next look. What was seen is written down with it (``results/pruned.py``).
+reads what the run, its variant's other seeds and the reference's have logged by then, and for the noise what
+all other variants have whose curves compare. So it is the same on one machine and on Slurm, and nobody has to
+be told. A look needs the run's own pair, of it and the reference of its seed, and one more; where the
+reference has not come as far the run goes on, and the next look is at the furthest that both have reached.
+Once a run of a variant is stopped the others are, before they start or at their next look. What was seen is
+written down with it (``results/pruned.py``).
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from sweepkit.launch.ledger import Run
 from sweepkit.plan.command_plan import own
 from sweepkit.results.pruned import Pruner
 from sweepkit.results.record import RunDir
-from sweepkit.sweep import frozen
+from sweepkit.sweep import curves_alike, frozen
 from sweepkit.sweep.cell import REFERENCE, Cell
 from sweepkit.sweep.frozen import Frozen
 from sweepkit.sweep.futility_rule import FutilityRule
@@ -74,8 +75,9 @@ class _Judge:
         self._min_effect = sweep.decision.min_effect
         self._pruner, self._results_dir, self._cell = pruner, results_dir, cell
         here = [item for item in sweep.cells if item.rung == cell.rung]
+        alike = curves_alike.comparable(here)
         self._mine = [item for item in here if item.variant == cell.variant]
-        self._reference = [item for item in here if item.role == REFERENCE]
+        self._compared = [item for item in here if item.role == REFERENCE or item.variant in alike]
         self._steps = own(cell.plan).num_steps
         self._is_begun = False
         self._num_passed = 0  # looks
@@ -110,7 +112,10 @@ class _Judge:
         from sweepkit.analysis import futility  # heavy, and needed at looks alone
 
         for place in reversed(range(self._num_passed)):
-            found = futility.look_at(self._rule, place, self._differences(place), self._min_effect)
+            seen = self._differences(place)
+            sd = futility.typical_sd([*by_seed.values()] for by_seed in seen.values())
+            mine = seen.get(self._cell.variant, {})
+            found = futility.look_at(self._rule, place, mine, self._min_effect, sd)
             if found is None or str(self._cell.plan.seed) not in found.by_seed:
                 continue
             if not found.is_hopeless:
@@ -119,41 +124,52 @@ class _Judge:
             return f"stopped for futility {found}"
         return None
 
-    def _differences(self, place: int) -> dict[int, float]:
-        """Seed → the variant's interim loss minus the reference's at a look, where both are there."""
+    def _differences(self, place: int) -> dict[str, dict[int, float]]:
+        """Variant → seed → its interim loss minus the reference's at a look, where both are there."""
         import pandas as pd
 
         from sweepkit.analysis import futility
 
-        look, rows = self._rule.looks[place], list[dict[str, Any]]()
-        logged: dict[int, list[tuple[str, dict[int, Any]]]] = {}
-        for cell in (*self._mine, *self._reference):
-            logged.setdefault(cell.plan.seed, []).append((cell.variant, self._reached(cell, look)))
-        for seed, runs in logged.items():
+        look, found = self._rule.looks[place], dict[str, dict[int, float]]()
+        logged: dict[tuple[str, int], list[dict[int, Any]]] = {}
+        for cell in self._compared:
+            logged.setdefault((cell.variant, cell.plan.seed), []).append(self._reached(cell, look))
+        for (variant, seed), runs in logged.items():
+            base = logged.get((REFERENCE, seed), [])
+            if variant == REFERENCE or not base:
+                continue
             # where both are known, and of a reference that runs twice a seed, both: who was trained for
             # another sweep may have logged other steps, and losses fall from step to step
-            steps = set.intersection(*(set(losses) for _, losses in runs))
-            rows += [
+            steps = sorted(set.intersection(*(set(losses) for losses in (*runs, *base))))
+            rows = [
                 {"variant": name, "seed": seed, "step": step, self._column: losses[step]}
-                for name, losses in runs
-                for step in sorted(steps)
+                for name, several in ((variant, runs), (REFERENCE, base))
+                for losses in several
+                for step in steps
             ]
-        if not rows:
-            return {}
-        curves = pd.DataFrame(rows).assign(num_steps=float(self._steps))
-        found = futility.differences(curves, REFERENCE, [look], self._column)[look].dropna()
-        seeds = found.index.get_level_values("seed")
-        return {int(seed): float(value) for seed, value in zip(seeds, found, strict=True)}
+            if not rows:
+                continue
+            curves = pd.DataFrame(rows).assign(num_steps=float(self._steps))
+            difference = futility.differences(curves, REFERENCE, [look], self._column)[look].dropna()
+            if len(difference):
+                found.setdefault(variant, {})[seed] = float(difference.iloc[0])
+        return found
 
     def _reached(self, cell: Cell, look: float) -> dict[int, Any]:
         """Step → loss of a run that has come to a look, where all is there that it logs by then; else none.
 
-        Of another process's run the step of a look itself may be logged and its evaluation not yet.
+        Of another process's run the step of a look itself may be logged and its evaluation not yet, unless
+        the run has ended there.
         """
-        rows = self._dir(cell).metrics()
-        last = max((row["step"] for row in rows if row.get("loss") is not None), default=0)
+        run_dir = self._dir(cell)
+        rows = run_dir.metrics()
+        last, at = (
+            max((row["step"] for row in rows if row.get("loss") is not None), default=0),
+            look * self._steps,
+        )
         is_own = cell.plan.run_id == self._cell.plan.run_id
-        if not (self._curve.has_reached(look) if is_own else last > look * self._steps):
+        has_passed = last > at or (last == at and run_dir.read_record() is not None)
+        if not (self._curve.has_reached(look) if is_own else has_passed):
             return {}
         return {row["step"]: row[self._column] for row in rows if row.get(self._column) is not None}
 

@@ -62,13 +62,18 @@ class Curves:
     def mean_VL(self) -> Array:
         return np.asarray(self.differences_VSL.mean(axis=1))
 
-    @property
-    def error_VL(self) -> Array:
-        """Standard errors of ``mean_VL``; 0 where one seed does not tell."""
-        num_seeds = self.differences_VSL.shape[1]
+    def error_V(self, place: int, is_here_V: Flags) -> Array:
+        """Standard errors of the means at one look; 0 where one seed does not tell.
+
+        Args:
+            is_here_V: which variants came so far.
+        """
+        at_VS = self.differences_VSL[:, :, place]
+        num_seeds = at_VS.shape[1]
         if num_seeds == 1:
-            return np.zeros_like(self.mean_VL)
-        return np.asarray(self.differences_VSL.std(axis=1, ddof=1) / np.sqrt(num_seeds))
+            return np.zeros(len(at_VS))
+        typical = futility.typical_sd(at_VS[is_here_V])
+        return np.asarray(np.maximum(at_VS.std(axis=1, ddof=1), typical) / np.sqrt(num_seeds))
 
     def some(self, variants: Flags | Places) -> Curves:
         """Of some variants."""
@@ -251,10 +256,11 @@ def _draws(
 
 
 def _futility(curves: Curves, setting: float, fixed: Boundary) -> Array:
-    mean_VL, error_VL = curves.mean_VL, curves.error_VL
+    mean_VL = curves.mean_VL
     ran_V = np.ones(len(mean_VL))
     for place, look in enumerate(LOOKS):
-        left_V = fixed.chance_left(place, mean_VL[:, place], error_VL[:, place], curves.min_effect)
+        error_V = curves.error_V(place, curves.compares_V & (ran_V == 1.0))
+        left_V = fixed.chance_left(place, mean_VL[:, place], error_V, curves.min_effect)
         ran_V[(ran_V == 1.0) & curves.compares_V & (left_V < setting)] = look
     return ran_V
 
