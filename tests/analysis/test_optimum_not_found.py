@@ -12,7 +12,7 @@ from scipy import special
 
 import sample
 from sweepkit.analysis import fit
-from sweepkit.analysis.laws import isoflop, parabolas, surface
+from sweepkit.analysis.laws import isoflop, parabolas, surface, trust_region
 from sweepkit.analysis.laws.critical_batch import CriticalBatch, law_of
 from sweepkit.analysis.laws.fitting import Fit
 from sweepkit.analysis.laws.intervals import Interval
@@ -62,8 +62,8 @@ def test_the_slope_is_that_of_least_squares_with_a_dummy_a_seed() -> None:
     seen = set()
     for _ in range(40):
         y = losses(rng, 0.25, sd=0.05)
-        group = parabolas.placed(
-            [parabolas.group_of("all", z, y, ["all"] * len(z), seeds, True, parabolas.REACH_LOG)]
+        group = trust_region.placed(
+            [trust_region.group_of("all", z, y, ["all"] * len(z), seeds, True, trust_region.REACH_LOG)]
         )[0]
         fits, _ = parabolas.fit_all([group], "auto")
         first, last = group.z_L[group.region[0]], group.z_L[group.region[1]]

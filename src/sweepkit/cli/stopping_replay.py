@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import pandas as pd
 from rich.console import Console
+from scipy import stats
 
 from sweepkit.analysis import futility
 from sweepkit.cli import running
@@ -61,6 +63,7 @@ def run(sweeps: Sequence[str], draws: int, seed: int, form: str, curve: str) -> 
         written = ", ".join(f"{name}: {facts.spelled(value)}" for name, value in typed.dump(rule).items())
         sheet.notes.append(f"learned from all of them: decision: {{futility: {{{written}}}}}")
         sheet.notes.append(futility.reach(rule))
+        sheet.notes.append(_as_printed(table))
     judged = sum(int(curves.compares_V.sum()) for curves in rungs)
     total = sum(len(curves.compares_V) for curves in rungs)
     sheet.notes.append(
@@ -73,3 +76,15 @@ def run(sweeps: Sequence[str], draws: int, seed: int, form: str, curve: str) -> 
         )
     terminal.console().print(drawing.draw(sheet))
     return running.DONE
+
+
+def _as_printed(table: pd.DataFrame) -> str:
+    """What a rule with the chance that is printed saved and lost, with the interval of so many winners."""
+    (row,) = records(table[(table["rule"] == stopped_early.FUTILITY) & (table["setting"] == CHANCE)])
+    winners, lost = int(row["winners"]), round(row["lost"] * int(row["winners"]))
+    low, high = stats.binomtest(lost, winners).proportion_ci(method="wilson") if winners else (0.0, 1.0)
+    return (
+        f"with chance {CHANCE:g}, as printed, half of the variants taught the other half to save "
+        f"{numbers.percent(row['saved'])} of the compute and lose {lost} of {counted(winners, 'winner')} "
+        f"({100 * low:.1f} to {high:.1%}; fewer rungs than draws: it is wider in truth)"
+    )

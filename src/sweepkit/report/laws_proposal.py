@@ -1,7 +1,8 @@
 """What follows from a fit, as lines to paste: overrides of a sweep's base or of a rung, or the schema's rule.
 
-A line that begins with ``base:`` is one of a sweep file; its list fits among a rung's overrides too. What the
-schema scales by a rule of its own stays so while the runs do not contradict that rule.
+A line that begins with ``base:`` is one of a sweep file; its list fits among a rung's overrides too. A column
+that is no field of a run is only said. What the schema scales by a rule of its own stays so while the runs do
+not contradict that rule.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import re
 from sweepkit.analysis.laws.fitting import Fit
 from sweepkit.analysis.laws.optima import Optimum
 from sweepkit.analysis.laws.power_law import Law
+from sweepkit.config import schema
 from sweepkit.plan.roles import ROLES
 from sweepkit.report.sheets_laws import between, exponent, short
 from sweepkit.results.columns import LEVEL
@@ -74,4 +76,6 @@ def _base(field: str, value: float | None, where: str = "") -> str:
     assert value is not None
     # a batch is a power of two, as the schema's own
     shown = f"{2 ** max(0, round(math.log2(value)))}" if field == _BATCH else f"{value:.6g}"
+    if schema.field_at(field) is None:
+        return f"# {field}: {shown}" + (f", {where}" if where else "")
     return f"base: [{field}={shown}]" + (f"  # {where}" if where else "")

@@ -11,8 +11,8 @@ import numpy as np
 from sweepkit.analysis.laws.compute_optimal import ComputeOptimal
 from sweepkit.analysis.laws.fitting import Fit
 from sweepkit.analysis.laws.optima import Optimum
-from sweepkit.analysis.laws.parabolas import AXES
 from sweepkit.analysis.laws.power_law import Law
+from sweepkit.analysis.laws.trust_region import AXES
 from sweepkit.report import sheets_laws
 from sweepkit.report.plots import GREY, PALETTE, legend, look, svg_of
 

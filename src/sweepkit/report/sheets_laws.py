@@ -97,7 +97,7 @@ def _optima(found: Fit) -> Sheet:
 def _best(item: Optimum) -> str:
     if item.value is None:
         return "not found"
-    return f"beyond {short(item.value)}" if item.censored else short(item.value)
+    return f"{item.censored} {short(item.value)}" if item.censored else short(item.value)
 
 
 def _cliff(item: Optimum) -> str:
@@ -145,12 +145,18 @@ def _ridges(found: Fit) -> Sheet:
     for item in found.ridges:
         values = item.values or (None, None)
         intervals = item.intervals or (None, None)
-        said = [*item.notes, *(["outside of what was tried"] if item.censored else [])]
+        said = [
+            *item.notes,
+            *(["values outside of what was tried: extend the grid"] if item.censored else []),
+        ]
+        first_shown, second_shown = (
+            f"({short(value)})" if item.censored else short(value) for value in values
+        )
         sheet.add(
             Mark(item.group, "strong"),
-            short(values[0]),
+            first_shown,
             between(intervals[0]),
-            short(values[1]),
+            second_shown,
             between(intervals[1]),
             short(item.slope),
             between(item.slope_interval),
@@ -304,9 +310,11 @@ def _forecast(found: Fit) -> Sheet:
             f"{most} at most (no change: {unchanged}); {100 * score.coverage:.0f}% inside, all points of "
             f"{score.sizes_covered} sizes; log score {score.log_score:.2f}"
         )
+    sheet.notes.append("no change: the loss of the largest fitted size at its nearest tokens a parameter")
     sheet.notes += forecast.notes
     return sheet
 
 
 def _signed(ratio: float) -> str:
-    return f"{100 * ratio:+.2f}%".replace("-", "−")
+    shown = f"{100 * ratio:+.2f}%"
+    return "0.00%" if float(shown[:-1]) == 0.0 else shown.replace("-", "−")

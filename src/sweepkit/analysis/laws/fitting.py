@@ -191,7 +191,7 @@ def _law(
         if item not in known
     ]
     if len([item for item in known if not item.censored]) < 3:
-        return None, [*said, "no law: it needs three sizes with an optimum inside their grid"]
+        return None, [*said, "no law: it needs three sizes whose optimum has an interval with two ends"]
     scale_K = np.array([mean_of[item.group] for item in known])
     rule, words = _rule(question, question.axis or "", name, scale_K)
     law = power_law.power_law(
@@ -224,6 +224,9 @@ def _law_of_known(frame: pd.DataFrame, question: Question, notes: list[str]) -> 
     value_K = run_columns.positive(frame, question.optimum, "--optimum")
     scale_K = run_columns.positive(frame, name, "--scale")
     labels = run_columns.labels(frame, question.by, "--by") if question.by else None
+    if labels and pd.Series(scale_K).groupby(labels).nunique().max() > 1:
+        contract = f"name optima one by one, for all are points of one law in {name}"
+        raise errors.invalid("--by", question.by, contract, "keep one law with --where, or leave --by out")
     rule, words = _rule(question, question.optimum, name, scale_K)
     law = power_law.power_law(scale_K, value_K, None, None, labels, name, rule, question.confidence)
     return Fit(question, len(frame), law=law, notes=[*notes, *words])
@@ -344,6 +347,4 @@ def _plain(value: Any) -> Any:
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_plain(item) for item in value]
-    if isinstance(value, np.ndarray):
-        return value.tolist()
-    return value.item() if isinstance(value, np.generic) else value
+    return value.tolist() if isinstance(value, np.ndarray | np.generic) else value

@@ -18,19 +18,16 @@ import numpy as np
 import numpy.typing as npt
 
 from sweepkit import errors
-from sweepkit.analysis.laws import parabolas
-from sweepkit.analysis.laws.intervals import CONFIDENCE, Floats, Interval, ratio, unit_of
-from sweepkit.analysis.laws.parabolas import AXES, TOWERS, Axis, Curvature, Group, Parabola, depth_of
+from sweepkit.analysis.laws import edges, parabolas, trust_region
+from sweepkit.analysis.laws.intervals import CONFIDENCE, Floats, Interval, ratio, t_limit, unit_of
+from sweepkit.analysis.laws.parabolas import Curvature, Parabola
+from sweepkit.analysis.laws.trust_region import AXES, Axis, Group
 from sweepkit.printable import counted
 
-#: A step that rises by so many SDs more than the parabola says, and towers, is a cliff.
-_CLIFF_SDS = 5.0
-#: No extension beyond so many steps of the grid.
-_FARTHEST = 3.0
 #: An interval's end that lies farther from the grid than so many times its span is none.
 _NO_END = 3.0
-#: Share of a loss by which the means of equal losses differ.
-_ROUNDING = 1e-14
+#: How sure it must be that losses between two valleys are higher, and two valleys not told apart.
+_VALLEY = 0.999
 #: What is said where losses neither have a minimum among the levels nor fall towards an edge.
 NOT_FOUND = "not found: no minimum among the levels, and no slope towards an edge is shown"
 
@@ -49,16 +46,6 @@ class Level:
     loss: float | None
     fitted: float | None = None
     residual: float | None = None
-
-
-@dataclass(frozen=True)
-class Step:
-    """The nearest cliff: between ``edge`` and ``beyond`` the loss rises by ``drop`` (None: it diverges)."""
-
-    edge: float
-    beyond: float
-    drop: float | None
-    factor: float  # from the optimum to the edge: edge / optimum, or on another axis the difference
 
 
 @dataclass(frozen=True)
@@ -88,7 +75,7 @@ class Optimum:
     tolerated: Interval | None
     censored: str
     extend_to: float | None
-    cliff: Step | None
+    cliff: edges.Step | None
     sd: float | None
     df: int
     levels: list[Level] = field(default_factory=list)
@@ -139,13 +126,13 @@ def optima(
     names = ["all"] * len(x_N) if groups is None else list(groups)
     blocks = [str(row) for row in range(len(x_N))] if seeds is None else list(seeds)
     z_N = np.asarray(measure.forward(np.asarray(x_N, dtype=float)), dtype=float)
-    reach = 0.0 if axis == "linear" else parabolas.REACH_LOG
+    reach = 0.0 if axis == "linear" else trust_region.REACH_LOG
     unit = unit_of(np.asarray(y_N, dtype=float))
     loss_N, is_blocked = np.asarray(y_N, dtype=float) / unit, seeds is not None
     tolerance = None if tolerance is None else tolerance / unit
-    found = parabolas.placed(
+    found = trust_region.placed(
         [
-            parabolas.group_of(name, z_N, loss_N, names, blocks, is_blocked, reach)
+            trust_region.group_of(name, z_N, loss_N, names, blocks, is_blocked, reach)
             for name in dict.fromkeys(names)
         ]
     )
@@ -210,7 +197,7 @@ def _optimum(
         far = _NO_END * float(z_L[-1] - z_L[0])
         low = None if interval.low is None or interval.low < z_L[0] - far else interval.low
         high = None if interval.high is None or interval.high > z_L[-1] + far else interval.high
-        return Interval(_out(measure, low), _out(measure, high), confidence)
+        return Interval(measure.out(low), measure.out(high), confidence)
 
     interval, error, width, tolerated = unknown, math.nan, unknown, None
     if vertex is not None:
@@ -221,23 +208,23 @@ def _optimum(
         if tolerance is not None:
             half = math.sqrt(tolerance / fit.c)
             tolerated = back(Interval(vertex - half, vertex + half, confidence))
-    cliff = _cliff(group, fit, best if vertex is None else vertex)
-    side, bound, beyond = _edge(group, fit, best, cliff)
+    cliff = edges.cliff(group, fit, best if vertex is None else vertex)
+    side, bound, beyond = edges.edge(group, fit, best, cliff)
     edge = int(np.argmin(np.abs(z_L - bound)))
     is_censored = bool(side) and parabolas.falls_towards(group, fit, edge, confidence) == side
-    is_found = is_censored if side else vertex is not None and not _is_tie(group)
+    is_found = is_censored if side else vertex is not None and not edges.is_tie(group)
     is_last = best == bound
     if not is_found:
         interval, error, width, tolerated = unknown, math.nan, unknown, None
     extend = (
         None
         if not beyond or not (is_censored or is_last)
-        else _out(measure, bound + beyond * _extension(group, vertex, bound, beyond))
+        else measure.out(bound + beyond * edges.extension(group, vertex, bound, beyond))
     )
     return Optimum(
         group.name,
-        _out(measure, best) or 0.0,
-        _out(measure, bound if is_censored else vertex) if is_found else None,
+        measure.out(best) or 0.0,
+        measure.out(bound if is_censored else vertex) if is_found else None,
         interval,
         error if math.isfinite(error) else None,
         None if vertex is None or not is_found else fit.at(vertex),
@@ -246,95 +233,42 @@ def _optimum(
         tolerated,
         {1: "above", -1: "below"}[side] if is_censored else "",
         extend,
-        None if cliff is None else _as_step(cliff, measure, axis),
+        None if cliff is None else edges.as_step(cliff, measure, axis),
         fit.sd if math.isfinite(fit.sd) else None,
         fit.df,
         _levels(group, fit, measure),
-        [] if is_found else [NOT_FOUND],
+        _said(group, fit, measure) if is_found else [NOT_FOUND],
     )
 
 
-def _out(measure: Axis, z: float | None) -> float | None:
-    """A coordinate as a value; what rounding added to a level is taken off, and no number none."""
-    if z is None:
-        return None
-    with np.errstate(over="ignore"):
-        value = float(measure.back(np.asarray(z)))
-    return float(f"{value:.11g}") if math.isfinite(value) else None
-
-
-def _edge(group: Group, fit: Parabola, best: float, cliff: Step | None) -> tuple[int, float, int]:
-    """On which side the optimum lies beyond what was tried (1, −1, 0), the outermost level there, and which
-    way to extend.
-
-    A side whose next level diverged, or lies behind a cliff, is not extended.
-    """
-    stands = np.flatnonzero(np.isfinite(group.mean_L))
-    if _is_tie(group):  # it points nowhere
-        return 0, best, 0
-    first, last = float(group.z_L[stands[0]]), float(group.z_L[stands[-1]])
-    is_open = {1: last == group.z_L[-1], -1: first == group.z_L[0]}
-    if cliff is not None:
-        side = 1 if cliff.beyond > cliff.edge else -1
-        is_open[side] = False
-        first, last = (first, cliff.edge) if side > 0 else (cliff.edge, last)
-    vertex = fit.vertex
-    if vertex is None:
-        if math.isfinite(fit.b):
-            side = 1 if fit.b < 0 else -1
-        else:  # no parabola: only a best level at the end of the grid says where to look
-            side = 1 if best == last else -1 if best == first else 0
-    else:
-        side = 1 if vertex > last else -1 if vertex < first else 0
-    if side:
-        return side, (last if side > 0 else first), side * is_open[side]
-    at_edge = 1 if best == last else -1 if best == first else 0
-    return 0, best, at_edge * is_open.get(at_edge, False)
-
-
-def _is_tie(group: Group) -> bool:
-    """Whether all levels are alike but for rounding; a parabola through them is of rounding too."""
-    stands = group.mean_L[np.isfinite(group.mean_L)]
-    return bool(np.ptp(stands) <= _ROUNDING * np.max(np.abs(stands)))
-
-
-def _extension(group: Group, vertex: float | None, last: float, side: int) -> float:
-    """How far to extend: two steps of the grid, or one past the parabola's minimum where that is farther."""
-    step = max(float(np.median(np.diff(group.z_L))), float(np.ptp(group.z_L)) / 8)
-    past = 0.0 if vertex is None else side * (vertex - last) + step
-    return float(min(max(2 * step, past), _FARTHEST * step))
-
-
-def _cliff(group: Group, fit: Parabola, centre: float) -> Step | None:
-    """The nearest step on either side that diverges, or rises far more than the parabola does."""
-    best = int(np.argmin(group.mean_L))
-    sd = fit.sd if math.isfinite(fit.sd) else 0.0
-    towers = TOWERS * depth_of(group.mean_L[group.region[0] : group.region[1] + 1])
-    found = []
-    for side in (1, -1):
-        for level in range(best, len(group.z_L) - 1) if side > 0 else range(best, 0, -1):
-            here, there = float(group.mean_L[level]), float(group.mean_L[level + side])
-            if not math.isfinite(here):
-                break
-            expected = fit.at(float(group.z_L[level + side])) - fit.at(float(group.z_L[level]))
-            surplus = there - here - max(expected if math.isfinite(expected) else 0.0, 0.0)
-            if not math.isfinite(there) or (math.isfinite(fit.c) and surplus > max(towers, _CLIFF_SDS * sd)):
-                drop = there - here if math.isfinite(there) else None
-                edge, beyond = float(group.z_L[level]), float(group.z_L[level + side])
-                found.append(Step(edge, beyond, drop, edge - centre))
-                break
-    return min(found, key=lambda step: abs(step.factor), default=None)
-
-
-def _as_step(cliff: Step, measure: Axis, axis: str) -> Step:
-    edge, beyond = (_out(measure, item) or 0.0 for item in (cliff.edge, cliff.beyond))
-    return Step(edge, beyond, cliff.drop, math.exp(cliff.factor) if axis == "log" else cliff.factor)
+def _said(group: Group, fit: Parabola, measure: Axis) -> list[str]:
+    """What the parabola does not show: levels between others that diverged, and another valley."""
+    said, best, sd = [], int(np.argmin(group.mean_L)), fit.sd if fit.df > 0 else math.nan
+    if len(group.holes_L):
+        where = ", ".join(f"{measure.out(float(z)):g}" for z in group.z_L[group.holes_L])
+        said.append(
+            f"a run diverged at {where}, between levels that stand: left out, and not taken for a cliff"
+        )
+    limit = t_limit(fit.df, _VALLEY) if fit.df > 0 else math.nan
+    error_L = sd * np.sqrt(1.0 / group.count_L + 1.0 / group.count_L[best])
+    above_L = group.mean_L - group.mean_L[best]
+    is_outside_L = (np.arange(len(above_L)) < group.region[0]) | (np.arange(len(above_L)) > group.region[1])
+    for other in map(int, np.flatnonzero(is_outside_L & (above_L <= limit * error_L))):
+        between = slice(min(best, other) + 1, max(best, other))
+        ridge_L = above_L[between] - max(0.0, float(above_L[other]))
+        if np.any(ridge_L > limit * error_L[between]):
+            low, high = (f"{measure.out(float(group.z_L[at])):g}" for at in (other, best))
+            said.append(
+                f"another valley: at {low} losses are not told from those at {high}, between them they are"
+            )
+            break
+    return said
 
 
 def _levels(group: Group, fit: Parabola, measure: Axis) -> list[Level]:
     found = []
     for place, (z, mean, count) in enumerate(zip(group.z_L, group.mean_L, group.count_L, strict=True)):
-        value, loss = _out(measure, float(z)) or 0.0, float(mean) if math.isfinite(mean) else None
+        value, loss = measure.out(float(z)) or 0.0, float(mean) if math.isfinite(mean) else None
         inside = group.region[0] <= place <= group.region[1] and loss is not None and math.isfinite(fit.c)
         fitted = fit.at(float(z)) if inside else None
         residual = loss - fitted if inside and loss is not None and fitted is not None else None

@@ -23,7 +23,7 @@ from sweepkit.analysis.laws.intervals import (
     ratio,
     unit_of,
 )
-from sweepkit.analysis.laws.parabolas import TOWERS, depth_of
+from sweepkit.analysis.laws.trust_region import TOWERS, depth_of
 
 #: What is fitted: pairs within this factor of the best one on either axis that do not tower over it.
 _FACTOR = 8.0 + 1e-9
