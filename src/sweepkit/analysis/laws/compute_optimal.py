@@ -26,6 +26,8 @@ REPLICATES = 200
 _SHOWN_INFLUENCE = 8
 #: Runs beyond so many are not each left out; those with the largest residuals are.
 _LEFT_OUT = 40
+#: FLOPs / (N·D) of all runs lie within this factor, or it is said.
+_ONE_FACTOR = 1.1
 
 
 @dataclass(frozen=True)
@@ -120,17 +122,19 @@ def compute_optimal(
     if not apart < 0.999:
         remedy = "run sizes at other ratios of tokens to parameters, or use --forecast, which has a prior"
         raise errors.invalid("tokens", "in a fixed ratio to parameters", "vary on their own", remedy)
-    factor = float(np.median(flops_N / (params_N * tokens_N)))
+    factor_N = flops_N / (params_N * tokens_N)
+    factor = float(np.median(factor_N))
     found = surface.fit(params_N, tokens_N, loss_N, delta)
     weights_SN = _resampled(len(params_N), trunks, replicates, seed)
     draws = surface.refits(found, params_N, tokens_N, loss_N, weights_SN, delta)
     budget_N = isoflop.budgets_of(flops_N)
-    parabolas, laws, notes = isoflop.by_parabolas(params_N, loss_N, budget_N, found, factor, confidence)
+    level_N, said = isoflop.at_budget(params_N, tokens_N, flops_N, loss_N, budget_N, found)
+    parabolas, laws, notes = isoflop.by_parabolas(params_N, level_N, budget_N, found, factor, confidence)
     exponent, bias = None, None
     if laws is not None:
         value = laws["params"].exponent
         signs_SN = _signs(len(params_N), trunks, replicates, seed)
-        draws_S = isoflop.exponents(parabolas, laws["params"], params_N, loss_N, budget_N, signs_SN)
+        draws_S = isoflop.exponents(parabolas, laws["params"], params_N, level_N, budget_N, signs_SN)
         exponent = _estimate(value, draws_S, confidence)
         bias = isoflop.bias_of_exponent(parabolas)
     num = len(set(trunks)) if trunks is not None else len(params_N)
@@ -149,8 +153,19 @@ def compute_optimal(
         _influence(found, params_N, tokens_N, loss_N, delta, left_out),
         params_N,
         tokens_N,
-        [*notes, *_undecayed(params_N, tokens_N, loss_N, trunks)],
+        [*_factors(factor_N), *said, *notes, *_undecayed(params_N, tokens_N, loss_N, trunks)],
     )
+
+
+def _factors(factor_N: Floats) -> list[str]:
+    """A sentence where C = k·N·D has no one k: the parabolas' budgets are FLOPs, the surface's are N·D."""
+    low, high = float(factor_N.min()), float(factor_N.max())
+    if high < _ONE_FACTOR * low:
+        return []
+    return [
+        f"FLOPs are from {low:.3g} to {high:.3g} times N·D: the surface's best sizes, and all tokens a "
+        "parameter, are by the median; parabolas are by what every run had"
+    ]
 
 
 def _undecayed(params_N: Floats, tokens_N: Floats, loss_N: Floats, trunks: Sequence[str] | None) -> list[str]:

@@ -1,7 +1,10 @@
 """Approach 2: the best size of each budget from a parabola in log N, and a power law through these.
 
-Biased where a budget's sizes do not lie evenly about the best one, for the valley is no parabola. How much is
-measured: noiseless losses of the fitted surface, at the very sizes that ran, through the same parabolas.
+Runs of a budget need not have its very FLOPs. Where these follow size they tilt the valley, and move its
+minimum by far more than the interval says: every loss is taken to the budget first, along the fitted surface
+at the run's own size. Biased still where a budget's sizes do not lie evenly about the best one, for the
+valley is no parabola. How much is measured: noiseless losses of the surface, at the very sizes that ran,
+through the same parabolas.
 """
 
 from __future__ import annotations
@@ -17,12 +20,14 @@ from sweepkit import errors
 from sweepkit.analysis.laws import optima
 from sweepkit.analysis.laws.intervals import Floats, t_limit
 from sweepkit.analysis.laws.optima import Optimum
-from sweepkit.analysis.laws.power_law import Law, power_law
+from sweepkit.analysis.laws.power_law import Law, counted_errors, power_law
 from sweepkit.analysis.laws.surface import Surface
 from sweepkit.printable import counted
 
 #: All runs of one budget lie within this factor in FLOPs.
 SAME_BUDGET = 1.25
+#: Runs that lie farther off their budget, in log FLOPs, are said to have been taken there.
+_SAID_OFF = 0.01
 #: Sizes that a budget's parabola needs.
 LEAST_SIZES = 4
 #: How far off a minimum that a draw has lost counts, in spans of its sizes.
@@ -63,9 +68,25 @@ def budgets_of(flops_N: Floats) -> Floats:
     return found
 
 
+def at_budget(
+    params_N: Floats, tokens_N: Floats, flops_N: Floats, loss_N: Floats, budget_N: Floats, found: Surface
+) -> tuple[Floats, list[str]]:
+    """The loss of every run, had its size had the budget's FLOPs; and a sentence where these are far."""
+    moved_N: Floats = found.at(params_N, tokens_N * budget_N / flops_N) - found.at(params_N, tokens_N)
+    off_N = np.abs(np.log(flops_N / budget_N))
+    far = int((off_N > _SAID_OFF).sum())
+    farthest, most = math.expm1(float(off_N.max())), float(np.max(np.abs(moved_N) / loss_N))
+    said = (
+        f"{counted(far, 'run')} with FLOPs up to {100 * farthest:.0f}% off the mean of their budget: for its "
+        f"parabola losses are taken there along the surface, by up to {100 * most:.2g}%"
+    )
+    return loss_N + moved_N, [said] if far else []
+
+
 def by_parabolas(
     params_N: Floats, loss_N: Floats, budget_N: Floats, found: Surface, factor: float, confidence: float
 ) -> tuple[list[Budget], dict[str, Law] | None, list[str]]:
+    """Approach 2 from losses at their budgets, and sentences about what is no part of its law."""
     usable = [b for b in np.unique(budget_N) if len(np.unique(params_N[budget_N == b])) >= LEAST_SIZES]
     left_out = len(np.unique(budget_N)) - len(usable)
     notes = []
@@ -123,8 +144,8 @@ def _bias(
 ) -> float | None:
     """Noiseless losses of the surface at the sizes of the trust region, through the same parabola."""
     low, high = _region(best)
-    sizes = np.unique(params_N[(params_N >= low) & (params_N <= high)])
-    if len(sizes) < 3:
+    sizes = params_N[(params_N >= low) & (params_N <= high)]
+    if len(np.unique(sizes)) < 3:
         return None
     loss = found.at(sizes, flops / factor / sizes)
     z = np.log(sizes)
@@ -159,8 +180,9 @@ def exponents(
     A drawn loss is the parabola's plus the run's own residual by its sign, over what the fit leaves of it
     (1 − leverage). Every draw has every size, so that it is the estimator that the law is, on the same sizes;
     drawing runs instead leaves budgets with three sizes, or with none on one side. Optima count by the law's
-    weights, and draws are as much wider as Student's t is for so few residuals. Censored optima stay what
-    they are; a minimum that a draw loses counts as lying far off on its side.
+    weights, and draws are as much wider as Student's t is for so few residuals. A parabola through
+    three runs leaves no residual: theirs are the SD that the other budgets have; draws are NaN where none has
+    one. Censored optima stay what they are; a minimum that a draw loses counts as lying far off on its side.
 
     Args:
         law: of parameters.
@@ -168,17 +190,21 @@ def exponents(
     """
     known = [item for item in budgets if item.best.has_value and item.best.is_known]
     flops_K = np.log([item.flops for item in known])
-    error_K = np.array([item.best.error or 0.0 for item in known])
+    error_K = counted_errors(np.array([item.best.error or 0.0 for item in known]))
     weight_K = 1 / np.maximum(error_K**2 + law.scatter**2, 1e-18)
     off_K = weight_K * (flops_K - weight_K @ flops_K / weight_K.sum())
-    moved_SK = np.stack([_moved(item, params_N, loss_N, budget_N, signs_SN) for item in known], axis=1)
-    df = max(sum(item.best.df for item in known), 1)
+    total = sum(item.best.df for item in known)
+    square = sum(item.best.df * (item.best.sd or 0.0) ** 2 for item in known)
+    sd, df = math.sqrt(square / total) if total else math.nan, max(total, 1)
+    moved_SK = np.stack([_moved(item, params_N, loss_N, budget_N, signs_SN, sd) for item in known], axis=1)
     wider = t_limit(df, law.interval.confidence) / t_limit(math.inf, law.interval.confidence)
     found: Floats = law.exponent + wider * moved_SK @ off_K / float(off_K @ flops_K)
     return found
 
 
-def _moved(item: Budget, params_N: Floats, loss_N: Floats, budget_N: Floats, signs_SN: Floats) -> Floats:
+def _moved(
+    item: Budget, params_N: Floats, loss_N: Floats, budget_N: Floats, signs_SN: Floats, sd: float
+) -> Floats:
     """By how much the log of a budget's best size moves in every draw, (S,)."""
     low, high = _region(item.best)
     mine = (budget_N == item.flops) & (params_N >= low) & (params_N <= high)
@@ -188,7 +214,7 @@ def _moved(item: Budget, params_N: Floats, loss_N: Floats, budget_N: Floats, sig
     to_3M = np.linalg.pinv(x_M3)
     fitted_M = x_M3 @ (to_3M @ y_M)
     left_M = np.maximum(1 - np.einsum("mp,pm->m", x_M3, to_3M), 0.05)
-    y_SM = fitted_M + signs_SN[:, mine] * (y_M - fitted_M) / left_M
+    y_SM = fitted_M + signs_SN[:, mine] * ((y_M - fitted_M) / left_M if item.best.df else sd)
     (_, b, c), (_, b_S, c_S) = to_3M @ y_M, to_3M @ y_SM.T
     far = _FAR * float(np.ptp(z_M))
     vertex_S = np.where(c_S > 0, -b_S / (2 * np.where(c_S > 0, c_S, 1.0)), -np.sign(b_S) * far)

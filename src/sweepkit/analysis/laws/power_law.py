@@ -3,8 +3,9 @@
 Points scatter about a law by more than their own errors (a ladder's sizes differ in more than size), so each
 is weighted by its error *and* a scatter between sizes that is estimated along (Paule and Mandel, 1982); the
 interval is Student's with k − 2 degrees of freedom (Hartung and Knapp, 2001, never shortened below the
-errors). A censored optimum enters by the likelihood of lying beyond its bound, and the interval then inverts
-the likelihood ratio, scaled so that it is the t interval where nothing is censored.
+errors). An optimum whose error is unknown counts with the median of the known ones; as exact it would be the
+law. A censored optimum enters by the likelihood of lying beyond its bound, and the interval then inverts the
+likelihood ratio, scaled so that it is the t interval where nothing is censored.
 """
 
 from __future__ import annotations
@@ -94,7 +95,7 @@ def power_law(
     Args:
         scale_K: the one scale that it is stated in.
         optimum_K: best values; of a censored one the outermost value tried.
-        error_K: standard errors of log optimum; None or NaN: unknown, and part of the scatter.
+        error_K: standard errors of log optimum; None, NaN or 0: unknown (``counted_errors``).
         censored: ``above``, ``below`` or empty for each.
         rule: an exponent to test.
 
@@ -114,11 +115,9 @@ def power_law(
         raise errors.invalid(
             f"law in {scale_name}", f"{num_sizes} sizes", contract, "run more sizes, or extend the grids"
         )
-    error_K = (
-        np.zeros(len(scale_K))
-        if error_K is None
-        else np.nan_to_num(np.asarray(error_K, dtype=float), nan=0.0)
-    )
+    listed = list(names) if names is not None else [f"{item:g}" for item in scale_K]
+    own_K = np.zeros(len(scale_K)) if error_K is None else np.nan_to_num(np.asarray(error_K, dtype=float))
+    error_K = counted_errors(own_K, side_K == 0)
     u_K, v_K = np.log(scale_K), np.log(optimum_K)
     df, notes = int((side_K == 0).sum()) - 2, []
     if side_K.any():
@@ -132,7 +131,12 @@ def power_law(
         rule_p = None if rule is None else _p(line.beta - rule, line.error, df)
     if (error_K == 0).any():
         notes.append("an optimum without an error of its own: its error is part of the scatter")
-    listed = list(names) if names is not None else [f"{item:g}" for item in scale_K]
+    elif (own_K == 0).any():
+        without_own = ", ".join(name for name, own in zip(listed, own_K, strict=True) if own == 0)
+        typical = float(error_K[own_K == 0][0])
+        notes.append(
+            f"without an error of its own, counted with the others' median ({typical:.2g}): {without_own}"
+        )
     points = []
     for place, name in enumerate(listed):
         rest = np.arange(len(u_K)) != place
@@ -144,7 +148,7 @@ def power_law(
                 name,
                 float(scale_K[place]),
                 float(optimum_K[place]),
-                float(error_K[place]),
+                float(own_K[place]),
                 mark,
                 residual,
                 without,
@@ -163,6 +167,17 @@ def power_law(
         points,
         notes,
     )
+
+
+def counted_errors(error_K: Floats, inside_K: Floats | None = None) -> Floats:
+    """The errors that optima count with: the median of the known ones for an unknown one (0).
+
+    All 0 where none is known of those inside their grids: the scatter is all there is then.
+    """
+    known_K = error_K > 0 if inside_K is None else (error_K > 0) & inside_K
+    typical = float(np.median(error_K[known_K])) if known_K.any() else 0.0
+    found: Floats = np.where(error_K > 0, error_K, typical)
+    return found
 
 
 def _p(distance: float, error: float, df: int) -> float:
