@@ -198,6 +198,44 @@ def test_an_axis_of_the_sweep_that_is_averaged_over_is_named() -> None:
     assert not [note for note in fit(kept, **asked).notes if "averaged over" in note]
 
 
+@pytest.mark.parametrize("kind", [*KINDS, "known optima"])
+def test_copies_of_rows_are_no_runs_more(kind: str) -> None:
+    """Two exports in one table halved the variance of every estimate.
+
+    The id of one run in both makes them one, whatever columns beside are not read.
+    """
+    known = pd.DataFrame({"width": [1.0, 2, 4, 8], "best": [1.0, 0.5, 0.25, 0.13]})
+    asked = {"optimum": "best", "scale": "width"}
+    if kind != "known optima":
+        known, asked, _ = KINDS[kind]
+        asked = asked | {"loss": "loss"}
+    some = known.assign(tags=[["a", place] for place in range(len(known))])
+    ids = [f"run{place}" for place in range(len(some))]
+    whole, count = answer(fit(some, **asked)), len(some)
+    by_id = pd.concat([some.assign(run_id=ids, source=place) for place in (1, 2)])
+    for copied in (pd.concat([some, some]), by_id):
+        found = fit(copied, **asked)
+        (note,) = [note for note in found.notes if "same as others to the last digit" in note]
+        assert note.startswith(f"{count} rows left out") and answer(found) == whole
+
+
+@pytest.mark.parametrize("column", ["seed", "host", "run_id"])
+def test_what_any_column_tells_apart_are_no_copies(column: str) -> None:
+    frame, asked, _ = KINDS["optima"]
+    count = len(frame)
+    several = [[f"{name}{place * (column == 'run_id')}" for place in range(count)] for name in "ab"]
+    found = fit(pd.concat([frame.assign(**{column: item}) for item in several]), loss="loss", **asked)
+    assert found.num_runs == 2 * count and not any("last digit" in note for note in found.notes)
+
+
+def test_runs_that_diverged_alike_and_points_to_run_are_not_copies() -> None:
+    frame, asked, _ = KINDS["optima"]
+    bad = frame.iloc[[0, 0]].assign(loss=np.inf)
+    found = fit(pd.concat([frame, bad]), loss="loss", **asked)
+    assert any("2 runs diverged" in note for note in found.notes)
+    assert not any("last digit" in note for note in found.notes)
+
+
 def test_optima_that_somebody_found() -> None:
     frame = pd.DataFrame({"width": [1.0, 2, 4, 8], "best": [1.0, 0.5, 0.25, 0.13]})
     whole = fit(frame, optimum="best", scale="width")

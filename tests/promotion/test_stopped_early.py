@@ -46,6 +46,26 @@ def test_differences_are_of_equal_fractions_and_seeds() -> None:
                 assert found.loc[(name, seed), look] == pytest.approx(wanted)
 
 
+@pytest.mark.parametrize("every", [(1, 7), (7, 1), (10, 70), (4, 6), (3, 3)])
+@pytest.mark.parametrize("twice", [False, True])
+def test_equal_curves_do_not_differ_wherever_they_were_logged(every: tuple[int, int], twice: bool) -> None:
+    """The one that logged less seemed .0068 ahead at 25%, for losses fall. A reference that ran twice too."""
+    steps, seeds = 1_000, (1, 2, 5)
+    own, base = (np.arange(gap, steps + 1, gap) for gap in every)
+    runs = [("a", own, seeds[:2]), ("reference", base, seeds), *[("reference", own[::2], seeds)] * twice]
+    rows = [(name, seed, step, 3 + 5 * step**-0.5 + 0.1 * seed)
+            for name, logged, own_seeds in runs for seed in own_seeds for step in logged]  # fmt: skip
+    curves = pd.DataFrame(rows, columns=["variant", "seed", "step", "loss"]).assign(num_steps=steps)
+    found = futility.differences(curves, "reference")
+    assert list(found.index) == [("a", 1), ("a", 2)]
+    assert found.to_numpy(dtype=float) == pytest.approx(0.0, abs=1e-12)
+    alone = futility.differences(curves[curves["variant"] == "a"], "reference")
+    assert not len(alone.dropna(how="all")) and list(alone.columns) == list(LOOKS)
+    finals = pd.DataFrame({1: [3.0, 2.9], 2: [3.0, 2.9]}, index=["reference", "a"])
+    made = stopped_early.arranged(curves, finals, {"a": True}, 0.01)
+    assert made is not None and made.differences_VSL == pytest.approx(0.0, abs=1e-12)
+
+
 def test_a_boundary_is_what_least_deviations_and_its_errors_say() -> None:
     rng = np.random.default_rng(1)
     x = rng.normal(0, 0.1, 400) * rng.choice([0.1, 1.0], 400)

@@ -121,30 +121,39 @@ def differences(
 ) -> pd.DataFrame:
     """Mean difference of an interim loss to the reference's run of the same seed, at every look.
 
+    Over the steps that both have logged, for losses fall from step to step; of a schedule of another length,
+    which shares none, over all of the window.
+
     Args:
-        curves: of one rung: variant, seed, step and ``column``; num_steps where runs have not ended.
+        curves: of one rung: variant, seed, step and ``column``; num_steps where the last step of a run is not
+            there, for it has not ended or has not logged it.
         column: training loss, or an evaluation's.
 
     Returns:
-        A row a variant and seed, a column a look; missing where either run logged nothing there. Runs of the
-        reference of one seed are averaged.
+        A row a variant and seed, a column a look; missing where they logged nothing there that compares.
+        Runs of the reference of one seed are averaged.
     """
-    steps = curves.astype({"step": float})
-    last = (
-        steps["num_steps"]
-        if "num_steps" in steps
-        else steps.groupby(["variant", "seed"])["step"].transform("max")
+    last = curves.groupby(["variant", "seed"])["step"].transform("max").astype("float64")
+    if "num_steps" in curves:
+        last = curves["num_steps"].astype("float64").fillna(last)
+    rows = curves.assign(last=last, frac=curves["step"].astype("float64") / last)[curves[column].notna()]
+    at = (
+        rows.astype({column: float}).groupby(["variant", "seed", "last", "frac"])[column].mean().reset_index()
     )
-    rows = steps.assign(frac=steps["step"] / last)[steps[column].notna()].astype({column: float})
+    is_base, schedules = at["variant"] == reference, pd.MultiIndex.from_frame(at[["seed", "last"]])
+    own, base = at[~is_base], at.loc[is_base, ["seed", "last", "frac", column]]
+    other = own[~schedules.isin(schedules[is_base])[~is_base]]
+    pairs = own.merge(base, on=["seed", "last", "frac"], suffixes=("", "_base"))
+    pairs[column] -= pairs[f"{column}_base"]
+
+    def mean(of: pd.DataFrame, look: float, *by: str) -> pd.Series:
+        return of[(of["frac"] <= look) & (of["frac"] > look - WINDOW)].groupby([*by])[column].mean()
+
     found = {}
     for look in looks:
-        inside = rows[(rows["frac"] <= look) & (rows["frac"] > look - WINDOW)]
-        found[look] = inside.groupby(["variant", "seed"])[column].mean()
-    table = pd.DataFrame(found)
-    if reference not in table.index.get_level_values("variant"):
-        return table.iloc[:0]
-    base = table.xs(reference, level="variant")
-    return table.drop(index=reference, level="variant").sub(base, level="seed")
+        whole = mean(other, look, "variant", "seed").sub(mean(base, look, "seed"), level="seed")
+        found[look] = mean(pairs, look, "variant", "seed").combine_first(whole)
+    return pd.DataFrame(found)
 
 
 @dataclass(frozen=True)

@@ -130,29 +130,26 @@ class _Judge:
 
         from sweepkit.analysis import futility
 
-        look, found = self._rule.looks[place], dict[str, dict[int, float]]()
+        look = self._rule.looks[place]
         logged: dict[tuple[str, int], list[dict[int, Any]]] = {}
         for cell in self._compared:
             logged.setdefault((cell.variant, cell.plan.seed), []).append(self._reached(cell, look))
-        for (variant, seed), runs in logged.items():
-            base = logged.get((REFERENCE, seed), [])
-            if variant == REFERENCE or not base:
-                continue
-            # where both are known, and of a reference that runs twice a seed, both: who was trained for
-            # another sweep may have logged other steps, and losses fall from step to step
-            steps = sorted(set.intersection(*(set(losses) for losses in (*runs, *base))))
-            rows = [
-                {"variant": name, "seed": seed, "step": step, self._column: losses[step]}
-                for name, several in ((variant, runs), (REFERENCE, base))
-                for losses in several
-                for step in steps
-            ]
-            if not rows:
-                continue
-            curves = pd.DataFrame(rows).assign(num_steps=float(self._steps))
-            difference = futility.differences(curves, REFERENCE, [look], self._column)[look].dropna()
-            if len(difference):
-                found.setdefault(variant, {})[seed] = float(difference.iloc[0])
+        rows = [
+            (variant, seed, step, loss)
+            for (variant, seed), runs in logged.items()
+            if all(runs)  # of a reference that runs twice a seed, both
+            for losses in runs
+            for step, loss in losses.items()
+        ]
+        curves = pd.DataFrame(rows, columns=["variant", "seed", "step", self._column])
+        seen = futility.differences(
+            curves.assign(num_steps=float(self._steps)), REFERENCE, [look], self._column
+        )
+        found = dict[str, dict[int, float]]()
+        for variant, seed, difference in (
+            seen[[look]].dropna().reset_index().itertuples(index=False, name=None)
+        ):
+            found.setdefault(variant, {})[int(seed)] = float(difference)
         return found
 
     def _reached(self, cell: Cell, look: float) -> dict[int, Any]:

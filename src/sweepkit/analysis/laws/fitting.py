@@ -75,18 +75,19 @@ def fit(frame: pd.DataFrame, question: Question) -> Fit:
         raise errors.invalid("rows", "; ".join(["none", *notes]), "be there for a fit", remedy)
     for name, option in question.places.items():
         rows, said = run_columns.placed(rows, name, option)
-        notes = [*notes, *said]
+        notes += said
+    read = [*question.places, question.seed or SEED]
+    rows, said = run_columns.distinct(rows, read, question.optimum or question.loss)
+    notes += said
     if kind == "known optima":
         return _law_of_known(rows, question, notes)
     if kind == "forecast":
         return _forecast(rows, question, notes)
     rows, said = run_columns.measured(rows, question.loss)
     notes = [*notes, *said]
-    if kind == "batches":
-        return _batches(rows, question, notes)
     if kind == "sizes":
         return _sizes(rows, whole, question, notes)
-    return _optima(rows, question, notes)
+    return (_batches if kind == "batches" else _optima)(rows, question, notes)
 
 
 def _blocks(
@@ -219,8 +220,7 @@ def _law_of_known(frame: pd.DataFrame, question: Question, notes: list[str]) -> 
     assert question.optimum is not None
     name = question.scale or question.by
     if name is None:
-        contract = "name the column that a law is stated in"
-        raise errors.invalid("--scale", None, contract, "write --scale width")
+        raise errors.invalid("--scale", None, "name the column of a law's scale", "write --scale width")
     value_K = run_columns.positive(frame, question.optimum, "--optimum")
     scale_K = run_columns.positive(frame, name, "--scale")
     labels = run_columns.labels(frame, question.by, "--by") if question.by else None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -13,6 +15,7 @@ from sweepkit.results.columns import LEVEL
 
 #: States of runs that diverged, and of all that have answered; a table without states has ended runs.
 _DIVERGED, _ANSWERED = "diverged", ("complete", "finished", "diverged")
+_RUN_ID = "run_id"
 _LEAVE_OUT = "leave such rows out with --where"
 
 
@@ -53,6 +56,30 @@ def placed(frame: pd.DataFrame, name: str, option: str) -> tuple[pd.DataFrame, l
         raise errors.invalid(option, name, "be there, and finite, in some row", "name another column")
     said = f"{counted(int((~kept).sum()), 'row')} left out: {name} is empty there, or infinite"
     return frame[kept], [said] if not kept.all() else []
+
+
+def distinct(frame: pd.DataFrame, read: Sequence[str], answer: str) -> tuple[pd.DataFrame, list[str]]:
+    """Every run once, and a sentence about rows that are copies of others: no more is known by them.
+
+    Where every row has a run's id, it says with what is read which rows are one; else rows alike in all
+    columns are. Runs that diverged, and points that are to be run, may well be alike.
+
+    Args:
+        read: columns, those that the table has not among them.
+        answer: the column of what was measured.
+
+    Raises:
+        ConfigError: as ``numbers``.
+    """
+    is_known = np.isfinite(numbers(frame, answer, "--loss"))
+    names = [item for name in (*read, answer) for item in (name, f"{LEVEL}{name}") if item in frame]
+    has_ids = _RUN_ID in frame and frame[_RUN_ID].notna().all()
+    keys = frame[[_RUN_ID, *names]] if has_ids else frame
+    keys = keys.apply(lambda values: values.map(repr) if values.dtype == object else values)  # lists too
+    is_copy = keys.duplicated().to_numpy() & is_known
+    count = counted(int(is_copy.sum()), "row")
+    said = f"{count} left out, the same as others to the last digit: a run counts once"
+    return frame[~is_copy], [said] if is_copy.any() else []
 
 
 def converged(frame: pd.DataFrame, name: str) -> tuple[pd.DataFrame, Floats, list[str]]:

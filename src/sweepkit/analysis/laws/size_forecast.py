@@ -113,7 +113,8 @@ def forecast(
     """Fit the smallest sizes and forecast every larger one in the table, and the points asked for beside.
 
     Args:
-        tokens_N: None where every run of a size saw as many.
+        tokens_N: None where every run of a size saw as many. Where all runs saw as many and as many are asked
+            for, the law is one of size alone; what others would do is told by the prior.
         loss_N: above 0; NaN for a point that has not run.
         num_sizes: how many of the smallest sizes are fitted.
         more: (parameters, tokens) to forecast.
@@ -122,8 +123,9 @@ def forecast(
         ConfigError: fewer sizes than asked for, or nothing to forecast.
     """
     params_N = np.asarray(params_N, dtype=float)
-    has_tokens = tokens_N is not None and bool(np.ptp(np.log(tokens_N)) > 1e-6)
     token_N = np.ones(len(params_N)) if tokens_N is None else np.asarray(tokens_N, dtype=float)
+    asked = [] if tokens_N is None else [token for _, token in more if token is not None]
+    varies, has_tokens = (bool(np.ptp(np.log(item)) > 1e-6) for item in (token_N, [*token_N, *asked]))
     ran_N, size_N = np.isfinite(loss_N), sizes_of(params_N)
     known = np.unique(size_N[ran_N])
     if num_sizes < 2:
@@ -132,10 +134,10 @@ def forecast(
         contract = f"be {num_sizes} or more that have run"
         raise errors.invalid("sizes", len(known), contract, "lower --sizes, or run more")
     fitted_N = ran_N & (size_N <= known[num_sizes - 1])
-    if missing := [item for item in more if item[1] is None] if has_tokens else []:
+    if missing := [item for item in more if item[1] is None] if varies else []:
         raise errors.invalid("--at", missing[0][0], "name tokens too", "write --at PARAMS,TOKENS")
     held = [(params_N[row], token_N[row], loss_N[row]) for row in np.flatnonzero(~fitted_N)]
-    held += [(size, token if has_tokens and token else float(token_N[0]), math.nan) for size, token in more]
+    held += [(size, token or float(token_N[0]), math.nan) for size, token in more]
     if not held:
         remedy = "lower --sizes, or name points with --at PARAMS,TOKENS"
         raise errors.invalid("sizes", num_sizes, "leave something to forecast", remedy)
@@ -155,7 +157,7 @@ def forecast(
     limit = t_limit(max(num_sizes + 1, 3), confidence)
     nearest_H = np.exp(_no_change(runs, to_H, tokens_H) + middle)
     forecasts = [
-        _point(size, token if has_tokens else None, loss, mean, limit * sd, nearest, confidence)
+        _point(size, None if tokens_N is None else token, loss, mean, limit * sd, nearest, confidence)
         for size, token, loss, mean, sd, nearest in zip(
             to_H, tokens_H, loss_H, mean_H, sd_H, nearest_H, strict=True
         )
@@ -289,6 +291,8 @@ def _notes(runs: Runs) -> list[str]:
         )
     if not runs.has_tokens:
         notes.append("tokens do not vary, or none are named: a law of size alone")
+    elif float(np.ptp(np.log(runs.tokens_N))) < math.log(SAME_SIZE):
+        notes.append("the fitted runs saw as many tokens: the two terms are told apart by the prior alone")
     elif abs(float(np.corrcoef(np.log(runs.params_N), np.log(runs.tokens_N))[0, 1])) > 0.98:
         notes.append("tokens follow size in these runs: the two terms are told apart by the prior alone")
     if float(np.ptp(np.log(np.unique(runs.size_N)))) < math.log(2):

@@ -106,6 +106,8 @@ def read(sweep_dir: Path, curve: str = LOSS) -> list[Curves]:
     column = rule.metric if curve == EVALUATIONS else LOSS
     if column not in curves:
         return []
+    ends = runs.drop_duplicates("run_id").set_index("run_id")["num_steps"]
+    curves = curves.assign(loss=curves[column], num_steps=curves["run_id"].map(ends))
     found = []
     for rung in dict.fromkeys(runs["rung"]):
         here = runs[(runs["rung"] == rung) & (runs["state"] == RunState.complete)]
@@ -115,7 +117,7 @@ def read(sweep_dir: Path, curve: str = LOSS) -> list[Curves]:
         alike = curves_alike.comparable(cell for cell in cells if cell.rung == rung)
         compares = {name: name in alike for name in finals.index if not is_reference(name)}
         logged = curves[curves["rung"] == rung]
-        made = arranged(logged.assign(loss=logged[column]), rule.sign * finals, compares, rule.min_effect)
+        made = arranged(logged, rule.sign * finals, compares, rule.min_effect)
         found += [made] if made else []
     return found
 
@@ -126,7 +128,7 @@ def arranged(
     """The variants of one rung that have every seed and look; None where there are none.
 
     Args:
-        curves: variant, seed, step, loss.
+        curves: variant, seed, step, loss; num_steps where the last step is not there.
         finals: final metric, a row a variant and a column a seed; lower is better.
         compares: variant → whether its curve may be judged before its end.
     """
