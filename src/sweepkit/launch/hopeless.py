@@ -146,9 +146,8 @@ class _Judge:
             curves.assign(num_steps=float(self._steps)), REFERENCE, [look], self._column
         )
         found = dict[str, dict[int, float]]()
-        for variant, seed, difference in (
-            seen[[look]].dropna().reset_index().itertuples(index=False, name=None)
-        ):
+        known = seen[[look]].dropna().reset_index()
+        for variant, seed, difference in known.itertuples(index=False, name=None):
             found.setdefault(variant, {})[int(seed)] = float(difference)
         return found
 
