@@ -132,8 +132,10 @@ def test_one_that_hangs_is_given_up_with_all_that_it_started(
         signal.signal(signal.SIGALRM, before)
     assert time.monotonic() - begin < 300, "half of what it would sleep"
     if ask is _imported and not is_interrupted:
-        assert "no end after 2 s" in str(caught.value) and "sweepkit/__init__.py" in str(caught.value)
+        assert "no end after 2 s" in str(caught.value)
     if started.exists():  # on a busy machine it was given up before
+        if ask is _imported and not is_interrupted:
+            assert "sweepkit/__init__.py" in str(caught.value)
         with pytest.raises(ProcessLookupError):
             os.kill(_ended(int(started.read_text())), 0)
 
