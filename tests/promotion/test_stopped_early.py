@@ -124,6 +124,13 @@ def test_seeds_that_happen_to_agree_are_not_taken_for_certainty() -> None:
     assert noisy.error == pytest.approx(0.05), "its own, which is larger"
 
 
+def test_a_look_that_foretells_nothing_stops_nobody() -> None:
+    rule = FutilityRule(looks=(0.25,), slopes=(0.0,), floors=(0.001,), shares=(0.0,))
+    for ahead in (-0.02, 0.0, 0.02):
+        found = futility.look_at(rule, 0, {1: ahead, 2: ahead - 0.001}, 0.005)
+        assert found is not None and not found.is_hopeless
+
+
 def test_where_curves_tell_their_ends_the_hopeless_stop_at_the_first_look() -> None:
     table = stopped_early.replay([world(0.0)], 10, 0)
     row = table[(table["rule"] == FUTILITY) & (table["setting"] == 0.01)].iloc[0]

@@ -76,10 +76,14 @@ class Boundary:
     def chance_left(self, look: int, difference_V: Array, error_V: Array, min_effect: float) -> Array:
         """Chance that the final effect is an improvement of ``min_effect``; float64 [V].
 
+        1 where the slope is 0: differences say nothing there, and what stopped one variant would stop all.
+
         Args:
             look: its place.
             difference_V, error_V: mean differences there, and their standard errors.
         """
+        if self.slopes[look] == 0.0:
+            return np.ones(len(difference_V))
         expected_V = self.slopes[look] * difference_V
         left_V = special.stdtr(_DF, (-min_effect - expected_V) / self.scale(look, difference_V, error_V))
         return np.asarray(left_V, dtype=np.float64)
