@@ -23,7 +23,16 @@ _SCALED = re.compile(rf"(learning_rates|weight_decays)_({'|'.join(ROLES)})")
 
 
 def lines(found: Fit) -> list[str]:
-    """The override or the transfer rule that follows from the optima."""
+    """The override or the transfer rule that follows from the optima.
+
+    An axis is a field of whoever trains; a column of optima may be none, and its lines are comments then.
+    """
+    column = found.question.optimum
+    is_field = column is None or column == _BATCH_COLUMN or schema.field_at(column) is not None
+    return [line if is_field or line.startswith("#") else f"# {line}" for line in _lines(found)]
+
+
+def _lines(found: Fit) -> list[str]:
     question, law = found.question, found.law
     column = (question.axis or question.optimum or question.batch or "FIELD").removeprefix(LEVEL)
     field = _BATCH if column == _BATCH_COLUMN else column
@@ -76,6 +85,4 @@ def _base(field: str, value: float | None, where: str = "") -> str:
     assert value is not None
     # a batch is a power of two, as the schema's own
     shown = f"{2 ** max(0, round(math.log2(value)))}" if field == _BATCH else f"{value:.6g}"
-    if schema.field_at(field) is None:
-        return f"# {field}: {shown}" + (f", {where}" if where else "")
     return f"base: [{field}={shown}]" + (f"  # {where}" if where else "")

@@ -132,6 +132,7 @@ def _lent(part: Part, others: Sequence[Fitted], sd: float, df: int) -> Parabola:
     x_NP, y_N, zero, _, _ = part
     if not x_NP[:, 0].any():
         return _unknown(zero)
+    sd = max(sd, 1e-15 * float(np.abs(y_N).max()), 1e-150)  # of losses without noise
     c_G = np.array([float(item.beta_P[1]) for item in others])
     v_G = np.array([max(float(item.cov_PP[1, 1]), 1e-300) for item in others])
     weight_G = 1.0 / v_G
