@@ -1,10 +1,10 @@
 # make setup   a virtual environment in .venv with everything sweepkit needs
 # make demo    setup, then a real staged promotion on the embedded corpus (minutes, two cores)
 # make test-setup   setup, and what the checks need: pytest, ruff, mypy
-# make test    setup, then lint, types, import rules and all tests
+# make test    setup, then lint, types, import rules and tests: the quick ones, and one in SLOW_ONE_IN=4 of the slow ones
 # make test-avx2   the same as on a CPU that has AVX2 and neither AVX-512 nor bf16
 # make test-versions   the tests of configuration and command line with the next Hydra and OmegaConf, in a folder of their own
-# make test-full   the same with all generated cases instead of a sample of them
+# make test-full   the same with every slow test, and all generated cases instead of a sample of them (hours)
 # make simulate-verdicts   error rates of one rung's verdicts in the frozen worlds, into results/published
 # make reproduce   the committed campaign again from nothing, into build/reproduce (hours; goes on where it was stopped)
 # make findings   what is missing of the published record's sweeps, then docs/findings.md (an hour or two)
@@ -25,6 +25,8 @@ TORCH := torch==2.13.0
 # Four workers for two cores: those with a Slurm cluster often wait for it. Tests that share something dear, a
 # cluster or what a module trains once, stay on one worker (xdist_group); others go one by one, long ones first.
 JOBS ?= 4
+# Of the tests marked slow one in this many; SLOW_ONE_IN=1 runs each (an hour on two cores).
+SLOW_ONE_IN ?= 4
 
 help:
 	@sed -n '/^\.DEFAULT/q; s/^# //p' Makefile
@@ -86,7 +88,7 @@ imports: $(VENV)/.test-setup
 	$(BIN)/lint-imports --no-cache
 
 pytest: $(VENV)/.test-setup
-	$(BIN)/pytest -n $(JOBS) --dist loadgroup --durations 15 $(PYTEST_ARGS)
+	$(BIN)/pytest -n $(JOBS) --dist loadgroup --durations 15 --slow-one-in $(SLOW_ONE_IN) $(PYTEST_ARGS)
 
 # BENCH_ARGS=--save makes the figures the baseline, BENCH_ARGS=--smoke only shows that both run.
 bench: $(VENV)/.setup

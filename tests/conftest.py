@@ -19,16 +19,32 @@ settings.register_profile("sweepkit", deadline=None)
 settings.load_profile("sweepkit")
 
 
-def pytest_report_header() -> str:
-    """How to draw the same generated cases again (``sample.py``)."""
-    drawn = "all of them" if sample.is_full() else f"a sample, {sample.SEED_VARIABLE}={sample.seed()}"
-    return f"generated cases: {drawn}"
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--slow-one-in",
+        metavar="N",
+        type=int,
+        default=1,
+        help="of the tests marked slow run one in N, drawn by the seed of generated cases; default: all",
+    )
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Long tests first: what is left for the end is short, and all workers share it."""
-    long = {"slow", "compile"}
-    items.sort(key=lambda item: long.isdisjoint(mark.name for mark in item.iter_markers()))
+def pytest_report_header(config: pytest.Config) -> str:
+    """How to draw the same generated cases and slow tests again (``sample.py``)."""
+    if sample.is_full():
+        return "generated cases and slow tests: all of them"
+    n = config.getoption("--slow-one-in")
+    slow = f"one in {n}" if n > 1 else "all"
+    return f"generated cases: a sample; slow tests: {slow}; {sample.SEED_VARIABLE}={sample.seed()}"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Slow tests first, those that are drawn: what is left for the end is short, and all workers share it."""
+    slow = [item for item in items if item.get_closest_marker("slow")]
+    drawn = sample.one_in(slow, config.getoption("--slow-one-in"))
+    others = [item for item in items if not item.get_closest_marker("slow")]
+    config.hook.pytest_deselected(items=[item for item in slow if item not in set(drawn)])
+    items[:] = [*drawn, *others]
 
 
 def pytest_collection_finish() -> None:

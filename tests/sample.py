@@ -1,7 +1,8 @@
-"""Generated cases: ``make test`` runs a sample by a seed that pytest prints, ``make test-full`` all of them.
+"""What ``make test`` runs of much, drawn by a seed that pytest prints; ``make test-full`` runs all of it.
 
 Whoever generates cases (every state × every command, every file × every damage) hands the whole list to
-``sample``. All workers of one test run draw the same, since pytest-xdist wants equal lists of tests.
+``sample``; of the tests marked slow ``pytest --slow-one-in N`` runs one in N. All workers of one test run
+draw the same, since pytest-xdist wants equal lists of tests.
 """
 
 from __future__ import annotations
@@ -33,3 +34,8 @@ def sample(cases: Sequence[Case], count: int) -> list[Case]:
         return list(cases)
     drawn = random.Random(f"{seed()} {len(cases)}").sample(range(len(cases)), count)
     return [cases[index] for index in sorted(drawn)]
+
+
+def one_in(cases: Sequence[Case], n: int) -> list[Case]:
+    """Every ``n``-th case, so that rooms keep their share: n consecutive seeds together run each once."""
+    return list(cases) if is_full() else list(cases[seed() % n :: n])

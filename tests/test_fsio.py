@@ -120,6 +120,7 @@ ANYTHING = st.recursive(
 OBJECTS = st.dictionaries(st.text().filter(lambda key: key not in (sealed.KEY, "crc32")), ANYTHING)
 
 
+@pytest.mark.slow
 @given(OBJECTS, st.integers(0), st.integers(1, 255))
 def test_seals_hold_for_every_value_and_break_with_every_byte(
     value: dict[str, Any], at: int, flip: int

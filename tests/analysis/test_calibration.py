@@ -93,6 +93,7 @@ def test_variances_are_averaged_by_their_degrees_of_freedom() -> None:
         assert calibration.settle(far, 6, KNOWN) == calibration.Noise(far, 6, OWN), "significantly off"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("luck", [0.0, 0.004])
 def test_p_stays_uniform_with_a_calibration(luck: float) -> None:
     """The measured SD holds the luck of seeds too, so a shrunken noise may only be too large."""

@@ -123,6 +123,7 @@ def test_a_full_product_is_a_regression() -> None:
         assert found[name].effect == pytest.approx(coefficient)
 
 
+@pytest.mark.slow
 def test_intervals_cover_and_conflicts_are_rarely_invented() -> None:
     covered = invented = 0
     total = 300

@@ -23,6 +23,7 @@ def test_on_one_way_data_it_is_scipys(seed: int) -> None:
     assert dunnett.upper_tail(t, 4, df) == pytest.approx(expected.pvalue, abs=2e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("t", "k", "df", "rho"), [(2.5, 5, 10, 0.5), (6.0, 16, 4, 0.5), (1.0, 3, 2, 0.3), (2.0, 3, 4, 0.0)]
 )

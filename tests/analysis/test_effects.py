@@ -148,6 +148,7 @@ def null_frames(worlds: int, seed: int, drop: float) -> list[list[Effect]]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("drop", [0.0, 0.15])
 def test_p_is_uniform_and_intervals_cover_when_nothing_is_true(drop: float) -> None:
     worlds = 250
@@ -159,6 +160,7 @@ def test_p_is_uniform_and_intervals_cover_when_nothing_is_true(drop: float) -> N
     assert stats.binomtest(covered, len(measured), 0.8).pvalue > 0.001
 
 
+@pytest.mark.slow
 def test_holm_keeps_the_family_wise_error_rate() -> None:
     found = null_frames(250, seed=6, drop=0.0)
     wrong = sum(min(holm([e.p for e in world if e.p is not None])) <= 0.1 for world in found)

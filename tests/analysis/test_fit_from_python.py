@@ -40,6 +40,7 @@ def table() -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_field_and_kind_of_value(
     kind: str, table: pd.DataFrame, monkeypatch: pytest.MonkeyPatch

@@ -101,6 +101,7 @@ def test_without_noise_the_closed_form_comes_out() -> None:
     assert found["steps"].effect == pytest.approx(loss(1300) - loss(1000), rel=1e-2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("paired", [True, False])
 def test_held_out_seeds_of_the_reference_come_out_at_one(paired: bool) -> None:
     """With an irreducible loss, so that the curve is no power law; unpaired: seeds that nobody else has."""
@@ -118,6 +119,7 @@ def test_held_out_seeds_of_the_reference_come_out_at_one(paired: bool) -> None:
     assert hits / total > 0.90 - 3 * math.sqrt(0.9 * 0.1 / total)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("worth", "time"), [(1000.0, 1.0), (1150.0, 1.2), (900.0, 0.85)])
 def test_intervals_cover_the_truth(worth: float, time: float) -> None:
     hits, total = np.zeros(2), 200 if is_full() else 80

@@ -109,6 +109,7 @@ def test_intervals_cover_where_they_should(
     assert low <= found[EFFECT, method] <= high
 
 
+@pytest.mark.slow
 def test_a_law_covers_what_follows_it_and_says_so_of_what_does_not() -> None:
     true, few = np.zeros(0), WORLDS // 10  # of the reference alone
     for rungs in (3, 4):
@@ -120,6 +121,7 @@ def test_a_law_covers_what_follows_it_and_says_so_of_what_does_not() -> None:
     assert broken[LOSS, LAW] == 0.0
 
 
+@pytest.mark.slow
 def test_effects_by_the_law_cover_where_ratios_of_losses_are_powers() -> None:
     def world(rng: np.random.Generator) -> tuple:
         losses = power(rng, 3)
@@ -148,6 +150,7 @@ def test_what_is_retained_is_learned_from_pairs_that_were_measured() -> None:
     assert sd < before[1]
 
 
+@pytest.mark.slow
 def test_the_law_is_that_of_sizes_and_needs_two_of_them() -> None:
     rng = np.random.default_rng(3)
     losses = [tuple(3.0 * params**-0.1 + rng.normal(0, 1e-3, 3)) for params in PARAMS[:3]]

@@ -172,6 +172,7 @@ def test_the_correction_is_dunnetts_over_all_variants_step_by_step() -> None:
         assert corrected[place] == pytest.approx(running, abs=4e-3)
 
 
+@pytest.mark.slow
 def test_pooling_finds_what_welch_alone_does_not() -> None:
     """8 variants, 3 seeds, one better by 3 SD; pooling whatever the noise bounds the power."""
     rng = np.random.default_rng(6)

@@ -250,6 +250,7 @@ def _ladders() -> dict[str, list[list[Rung]]]:
     }
 
 
+@pytest.mark.slow
 def test_what_two_rungs_miss_of_the_third(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two sizes are given the scatter that they missed by on ladders that have run (``-rP`` prints it)."""
     monkeypatch.setattr(bent_surface, "DRAWS", 16)

@@ -75,6 +75,7 @@ def assert_honest(found: list[Effect], confidence: float = 0.8) -> None:
     assert stats.binomtest(covered, len(p), confidence).pvalue > 0.001
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("drop", [0.0, 0.15])
 def test_p_is_uniform_also_of_the_best_after_dunnett(drop: float) -> None:
     found = worlds(200, np.random.default_rng(21), drop)
@@ -102,6 +103,7 @@ def test_welchs_p_is_uniform_for_other_tokens(replicates: int, spread: float) ->
     assert_honest(found)
 
 
+@pytest.mark.slow
 def test_own_differences_are_not_calmed_by_the_references_replicates() -> None:
     rng = np.random.default_rng(23)
     found = []

@@ -51,6 +51,7 @@ def test_what_was_not_recorded_or_cannot_be_measured_decides_nothing() -> None:
     assert scores(lost, "core", 0.01, 0.05)["a"].difference is None
 
 
+@pytest.mark.slow
 def test_a_variant_at_the_margin_is_refused_as_seldom_as_alpha_says() -> None:
     alpha, worlds = 0.1, 300
     frames = (frame({"a": -0.01}, 5, seed=seed) for seed in range(worlds))

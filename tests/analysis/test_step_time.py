@@ -143,6 +143,7 @@ def test_without_times_drift_is_allowed_for(drift: Drift, by_variant: bool) -> N
     assert "started_at and ended_at" in found.note
 
 
+@pytest.mark.slow
 def test_slow_waves_are_the_worst_it_can_meet() -> None:
     """No random walk, and three readings a side: an honest lower end, which the documentation gives."""
     covered, _ = coverage(blocks(3, horizons=False), 120, drift=wave)

@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[2]
 _INCONCLUSIVE = 3
 
 
+@pytest.mark.slow
 def test_the_page_runs_as_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -81,6 +81,7 @@ def verdicts(results: Path) -> dict[str, str]:
     return {name: (results / f"mine-{name}" / "verdicts.json").read_text() for name in sweeps(results)}
 
 
+@pytest.mark.slow
 def test_every_round_starts_from_what_was_adopted(
     here: Path, launcher: FakeLauncher, results: Path, capsys: Captured
 ) -> None:
@@ -117,6 +118,7 @@ def test_every_round_starts_from_what_was_adopted(
     assert "was decided on other levels" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_end_is_measured_on_fresh_text_and_every_change_left_out_once(
     launcher: FakeLauncher, results: Path
 ) -> None:
@@ -136,6 +138,7 @@ def test_the_end_is_measured_on_fresh_text_and_every_change_left_out_once(
     assert lost == pytest.approx({"rates": 0.2, "pairs": 0.15}, abs=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kill_after", sample.sample(range(1, 50), 1))
 def test_killed_anywhere_it_goes_on_to_the_same_verdicts(
     launcher: FakeLauncher,
@@ -163,6 +166,7 @@ def test_killed_anywhere_it_goes_on_to_the_same_verdicts(
     assert went_on == verdicts(tmp_path / "other")
 
 
+@pytest.mark.slow
 def test_committed_rounds_are_read_and_not_run_again(
     launcher: FakeLauncher,
     results: Path,
@@ -188,6 +192,7 @@ def test_committed_rounds_are_read_and_not_run_again(
         assert text == whole[name]
 
 
+@pytest.mark.slow
 def test_slurm_goes_on_from_round_to_round_by_gates(
     launcher: FakeLauncher, results: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
 ) -> None:

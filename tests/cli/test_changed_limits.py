@@ -43,6 +43,7 @@ def said_by_rung(results: Path) -> dict[str, set[str]]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [["promote", "mine"], ["resume", "mine", "--climb"]])
 @pytest.mark.parametrize("field", sample(limits.fields(), 2))
 def test_verdicts_say_which_limits_were_changed(

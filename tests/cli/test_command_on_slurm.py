@@ -49,6 +49,7 @@ def write(steps: int) -> str:
     return "./count.yaml"
 
 
+@pytest.mark.slow
 def test_runs_are_submitted_once_and_a_gate_decides(
     results: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -73,6 +74,7 @@ def test_runs_are_submitted_once_and_a_gate_decides(
     assert (results / "count" / "verdicts.json").exists()
 
 
+@pytest.mark.slow
 def test_a_task_that_is_told_to_stop_is_requeued_and_goes_on(
     results: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -116,6 +116,7 @@ def says(arguments: list[str], capsys: Captured) -> tuple[int, str, str]:
     return status, out, err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chunk", range(4))
 def test_a_damaged_file_is_made_again_or_named(
     launcher: FakeLauncher, kept: Path, undisturbed: Path, capsys: Captured, chunk: int

@@ -32,6 +32,7 @@ def cpu_without_override(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SWEEPKIT_DTYPE", raising=False)
 
 
+@pytest.mark.slow
 def test_says_what_would_be_used_and_checks_it(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -77,6 +78,7 @@ def test_prefetch_without_the_package_says_what_to_install(
 SMALL = [*TINY, "precision.fp8.min_size=16"]
 
 
+@pytest.mark.slow
 def test_the_step_is_timed_as_it_will_be_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same code on the CPU and a tiny model; FP8 comes second where the device has it."""
     from rich.console import Console

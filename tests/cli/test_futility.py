@@ -89,6 +89,7 @@ STOPPED = {
 }
 
 
+@pytest.mark.slow
 def test_the_hopeless_is_stopped_and_the_verdict_says_so(here: Path, capsys: Captured) -> None:
     assert main(["promote", "mine"]) == 0
     out = capsys.readouterr().out
@@ -156,6 +157,7 @@ def test_it_is_off_unless_asked_for(here: Path) -> None:
     assert "futility" not in fsio.read_json(here / "results/mine/frozen.json")["sweep"]["decision"]
 
 
+@pytest.mark.slow
 def test_every_way_of_running_it_gives_the_same_table(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Inline, by a worker process, killed in the run that is stopped and resumed, and on Slurm."""
     assert main(["sweep", "mine"]) == 0
@@ -178,6 +180,7 @@ def test_every_way_of_running_it_gives_the_same_table(here: Path, monkeypatch: p
         pd.testing.assert_frame_equal(found, expected, obj=way)
 
 
+@pytest.mark.slow
 def test_for_another_sweep_it_is_a_run_that_was_left_half_way(here: Path) -> None:
     main(["sweep", "mine"])
     run_id = table(here).loc[("rate=tenth", 2), "run_id"]
@@ -254,6 +257,7 @@ def test_another_rhythm_of_evaluations_is_compared_where_both_were_evaluated(her
     assert states(here)["rate=tenth"] == STOPPED["rate=tenth"]
 
 
+@pytest.mark.slow
 def test_what_was_stopped_was_judged(here: Path) -> None:
     """Its curve was seen, so that its seeds are not fresh ones although its folder is deleted."""
     assert main(["promote", "mine"]) == 0

@@ -98,6 +98,7 @@ def test_help_and_an_error_import_nothing_heavy() -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_no_help_and_no_completion_imports_what_is_heavy() -> None:
     code = (
         "import contextlib, os, sys; from sweepkit.cli import main\n"
@@ -132,6 +133,7 @@ def test_info_is_hydras(tmp_path: Path) -> None:
     assert "command_line" in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
     ["train --cfg job", "plan model=d12", "plan sweep=demo --format json", "results --columns", "--help"],
@@ -232,6 +234,7 @@ def test_a_sweep_that_was_not_started_is_answered_with_what_starts_it(
     assert "sweepkit promote demo runs it" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variable", ["SWEEPKIT_RESULTS_DIR", "SWEEPKIT_CACHE_DIR"])
 @pytest.mark.parametrize("is_set", [True, False])
 @pytest.mark.parametrize(

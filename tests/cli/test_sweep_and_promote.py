@@ -68,6 +68,7 @@ def test_sweep_without_a_ladder_runs_everything(launcher: FakeLauncher, capsys: 
     assert "next: sweepkit promote mine ladder=none experiment=mini model=d4 decides" in said
 
 
+@pytest.mark.slow
 def test_launcher_overrides_reach_the_launcher_of_a_frozen_sweep(launcher: FakeLauncher) -> None:
     main(["sweep", "mine"])
     assert main(["sweep", "mine", "launcher=local", "launcher.num_workers=2"]) == 0
@@ -122,6 +123,7 @@ def test_a_changed_sweep_is_refused(launcher: FakeLauncher, a_sweep: Path, capsy
     assert "sweep mine is changed (seeds)" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_promote_climbs_and_tells(launcher: FakeLauncher, a_sweep: Path, capsys: Captured) -> None:
     a_sweep.write_text(SWEEP.replace("[1, 2, 3]", "[1, 2, 3, 4, 5]"))
     assert main(["promote", "mine"]) == 0
@@ -142,6 +144,7 @@ def test_promote_climbs_and_tells(launcher: FakeLauncher, a_sweep: Path, capsys:
     assert "report.html" in out
 
 
+@pytest.mark.slow
 def test_promote_again_runs_nothing_and_says_the_same(launcher: FakeLauncher, capsys: Captured) -> None:
     main(["promote", "mine"])
     first = capsys.readouterr().out
@@ -158,6 +161,7 @@ def test_promote_again_runs_nothing_and_says_the_same(launcher: FakeLauncher, ca
     assert report.is_file()
 
 
+@pytest.mark.slow
 def test_status_calls_cells_that_no_rung_needed_so(launcher: FakeLauncher, capsys: Captured) -> None:
     main(["sweep", "mine"])
     main(["status", "mine"])
@@ -168,6 +172,7 @@ def test_status_calls_cells_that_no_rung_needed_so(launcher: FakeLauncher, capsy
     assert "6 never needed, 21 complete" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_sweep_then_promote_shares_runs(launcher: FakeLauncher) -> None:
     main(["sweep", "mine"])
     main(["promote", "mine"])
@@ -183,6 +188,7 @@ def test_a_tampered_plan_is_refused(launcher: FakeLauncher, capsys: Captured) ->
     assert "edited after it was frozen" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_diverged_runs_are_shown_and_do_not_stop_the_ladder(
     launcher: FakeLauncher, a_sweep: Path, capsys: Captured
 ) -> None:
@@ -219,6 +225,7 @@ def test_multirun_goes_through_the_same_ledger(launcher: FakeLauncher, capsys: C
     assert not list(Path.cwd().glob("outputs*"))
 
 
+@pytest.mark.slow
 def test_a_text_that_leaves_nothing_for_the_last_rung_is_refused_before_anything_is_frozen(
     launcher: FakeLauncher, tmp_path: Path, capsys: Captured
 ) -> None:

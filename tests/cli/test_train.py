@@ -47,6 +47,7 @@ def test_hydra_shows_what_the_rest_of_sweepkit_composes(capsys: pytest.CaptureFi
     assert shown == typed.dump(compose.compose(overrides))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [["--help"], ["-h"], ["model=d12", "--help", "-m"]])
 def test_help_names_every_option_examples_that_are_planned_and_where_to_look(
     words: list[str], capsys: pytest.CaptureFixture[str]

@@ -72,6 +72,7 @@ def launcher(monkeypatch: pytest.MonkeyPatch) -> FakeLauncher:
     return fake
 
 
+@pytest.mark.slow
 def test_every_variant_is_compared_with_its_best_on_other_seeds(
     launcher: FakeLauncher, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -127,6 +128,7 @@ def test_every_variant_is_compared_with_its_best_on_other_seeds(
     assert next(item for item in found if item.point.label == best.variant).is_taken, "as it was frozen"
 
 
+@pytest.mark.slow
 def test_killed_at_any_run_it_goes_on_to_the_same(
     launcher: FakeLauncher, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,6 +19,7 @@ from sweepkit.results import store
 from sweepkit.sweep import file
 
 
+@pytest.mark.slow
 def test_a_branch_a_patch_and_a_folder_of_one_change_are_one_program(
     repository: Write, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -77,6 +78,7 @@ def test_code_that_cannot_be_had_is_refused(repository: Write, code: str, words:
         plans(repository(axes={"idea": {"it": {"code": code}}}))
 
 
+@pytest.mark.slow
 def test_what_a_level_changes_is_in_its_runs_names_also_where_nothing_names_it(repository: Write) -> None:
     """Configuration that a program reads unasked: two ideas of one program and two configurations are two."""
     Path("conf.yaml").write_text("rate: 1")
@@ -109,6 +111,7 @@ def test_what_a_level_changes_is_in_its_runs_names_also_where_nothing_names_it(r
         command_files.check(found["idea=two"].program)
 
 
+@pytest.mark.slow
 def test_uncommitted_changes_and_spans_of_commits_are_levels(repository: Write) -> None:
     git("checkout", "-b", "stacked", "half")
     edit("EVERY = 20", "EVERY = 10")
@@ -134,6 +137,7 @@ def test_uncommitted_changes_and_spans_of_commits_are_levels(repository: Write) 
     assert level.base == git("rev-parse", "half").strip() and "stacked" in level.commits[0]
 
 
+@pytest.mark.slow
 def test_what_runs_leave_in_the_copy_changes_no_name(repository: Write) -> None:
     """A cache in a folder that words name, in an input, and a program that was written."""
     Path("cache").mkdir()
@@ -155,6 +159,7 @@ def test_what_runs_leave_in_the_copy_changes_no_name(repository: Write) -> None:
         command_files.check(again["reference"].program)
 
 
+@pytest.mark.slow
 def test_levels_run_their_own_program_and_are_looked_up_once(
     repository: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -18,6 +18,7 @@ from sweepkit.plan import command_files
 from sweepkit.results import store
 
 
+@pytest.mark.slow
 def test_what_was_asked_for_stands_before_anything_of_it_has_begun(
     repository: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -36,6 +37,7 @@ def test_what_was_asked_for_stands_before_anything_of_it_has_begun(
     assert plans(name) == first
 
 
+@pytest.mark.slow
 def test_what_is_edited_in_mid_sweep_changes_nothing(repository: Write, tmp_path: Path) -> None:
     name = repository(seeds=[1, 2])
     assert main(["sweep", name, "launcher=inline"]) == 0
@@ -52,6 +54,7 @@ def test_what_is_edited_in_mid_sweep_changes_nothing(repository: Write, tmp_path
     assert losses(name) == before
 
 
+@pytest.mark.slow
 def test_results_that_were_moved_go_on_in_their_own_copy(
     repository: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -70,6 +73,7 @@ def test_results_that_were_moved_go_on_in_their_own_copy(
     assert "be a folder" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_what_is_live_is_said_and_what_leaves_the_copy_is_refused(
     repository: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -98,6 +102,7 @@ def test_what_is_live_is_said_and_what_leaves_the_copy_is_refused(
             plans(repository(**wrong))
 
 
+@pytest.mark.slow
 def test_what_words_name_behind_a_link_is_to_be_read_only(
     repository: Write, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -121,6 +126,7 @@ def test_what_words_name_behind_a_link_is_to_be_read_only(
         command_files.check(program)
 
 
+@pytest.mark.slow
 def test_levels_are_judged_again_and_amended(
     write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -150,6 +156,7 @@ def test_levels_are_judged_again_and_amended(
     assert set(added["variant"]) == {"reference", "idea=same"}
 
 
+@pytest.mark.slow
 def test_a_promotion_decides_on_code_whose_program_tells_no_steps(
     write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -205,6 +212,7 @@ def test_links_to_nothing_stay_links_and_what_cannot_be_kept_is_an_error(
         program.reference(folder, ["data"], tmp_path / "others")
 
 
+@pytest.mark.slow
 def test_whatever_words_name_or_links_lead_to_is_in_a_runs_name(
     repository: Write, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -83,6 +83,7 @@ def resolved(name: str) -> Any:
     return trees
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [EDITABLE, PLAIN])
 def test_a_level_changes_what_is_imported(kind: str, make: Make) -> None:
     name = make(kind)
@@ -100,6 +101,7 @@ def test_a_level_changes_what_is_imported(kind: str, make: Make) -> None:
     assert len(logs) == 2 and all("src first on PYTHONPATH" in text for text in logs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "line",
     ['exec PYTHON train.py "$@"', '. HOME/bin/activate\npython train.py "$@"', 'PYTHON -I train.py "$@"'],
@@ -120,6 +122,7 @@ def test_a_shell_script_is_asked_for_its_imports(line: str, make: Make, tmp_path
         assert dict(runs) == {"reference": 1.0, "idea=two": 2.0}
 
 
+@pytest.mark.slow
 def test_what_cannot_be_put_first_is_named(make: Make, capsys: pytest.CaptureFixture[str]) -> None:
     name = make(EDITABLE, "-I, ")
     with pytest.raises(ConfigError, match=r"imports pkg from .*/src/pkg/__init__\.py: no level would change"):

@@ -197,6 +197,7 @@ def attempts(results: Path) -> dict[str, int]:
     return {run.name: len(list(run.glob("attempts/*.json"))) for run in (results / "runs").glob("*")}
 
 
+@pytest.mark.slow
 def test_a_promotion_that_was_killed_is_resumed_and_decides(
     write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -259,6 +260,7 @@ def test_a_promotion_that_was_killed_is_resumed_and_decides(
     assert "better than reference: lr=0.3" in re.sub(r"\s+", " ", capsys.readouterr().out)
 
 
+@pytest.mark.slow
 def test_nothing_of_torch_or_of_our_trainer_is_imported_for_it(write: Write) -> None:
     name = write(ladder=None, seeds=[1], axes={"lr": [0.3]}, params={"depth": 1, "lr": 0.1, "steps": 2})
     code = (

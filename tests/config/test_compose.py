@@ -195,6 +195,7 @@ def test_another_configuration_folder(tmp_path: Path, monkeypatch: pytest.Monkey
         compose()
 
 
+@pytest.mark.slow
 def test_inside_a_running_hydra_app(tmp_path: Path) -> None:
     """compose() leaves the state of the app around it as it was."""
     app = tmp_path / "app.py"

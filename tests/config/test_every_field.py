@@ -308,6 +308,7 @@ def test_every_field_says_what_it_is() -> None:
     assert missing == []
 
 
+@pytest.mark.slow
 def test_every_default_and_example_is_in_its_range() -> None:
     for key, field in FIELDS.items():
         limits = field.facts.range

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,6 +25,7 @@ def _same(left: Any, right: Any) -> bool:
     return type(left) is type(right) and (repr(left) == repr(right))
 
 
+@pytest.mark.slow
 @given(key=st.sampled_from(["seed", "model.depth", "optimizer.x0.lr"]), text=st.one_of(WORDS, NUMBERS))
 def test_agrees_with_hydra(key: str, text: str) -> None:
     expected = PARSER.parse_override(f"{key}={text}")

@@ -71,6 +71,7 @@ def test_a_file_that_is_edited_is_read_again(write: Write) -> None:
     assert compose(["model=mine"]).model.depth == 16
 
 
+@pytest.mark.slow
 def test_own_experiments_choose_own_files_in_folders_and_lists(write: Write) -> None:
     write("conf/optimizer/fast", "matrix: {lr: 0.25}\n")
     write("conf/optimizer/fast/er", "matrix: {lr: 0.125}\n")
@@ -125,6 +126,7 @@ def test_an_error_names_the_users_file(write: Write) -> None:
     assert compose().model.depth == 12, "a file that is not used breaks nothing"
 
 
+@pytest.mark.slow
 def test_config_dir_comes_before_conf_and_searchpath_behind_all(here: Path, write: Write) -> None:
     for folder, depth in (("conf", 5), ("first", 6), ("last", 7)):
         write(f"{folder}/model/mine", f"depth: {depth}\n")
@@ -213,6 +215,7 @@ _FIELDS = [
 ]
 
 
+@pytest.mark.slow
 @seed(sample.seed())
 @settings(max_examples=40 if sample.is_full() else 5, suppress_health_check=list(HealthCheck), database=None)
 @given(st.dictionaries(st.sampled_from(_FIELDS), st.sampled_from([0.25, 0.5]), min_size=1, max_size=4))

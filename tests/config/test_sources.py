@@ -91,6 +91,7 @@ def imported(path: Path) -> list[Path]:
     return [place for place in places if place.is_relative_to(PACKAGE) and place.exists()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sample(files(), 6))
 def test_an_edit_to_any_file_is_another_digest_and_words_are_none(name: str, copy: Path) -> None:
     before = sources.digest_of(copy)
@@ -153,6 +154,7 @@ def test_layout_comments_and_docstrings_are_no_code() -> None:
     assert sources.tree_digest(plain) == sources.tree_digest(worded)
 
 
+@pytest.mark.slow
 def test_a_damaged_memory_is_not_believed(copy: Path, tmp_path: Path) -> None:
     before = sources.digest_of(copy)
     (memory,) = (tmp_path / "cache" / "sources").iterdir()

@@ -80,6 +80,7 @@ def loader_of(num_rows: int, seed: int, rows_per_batch: int) -> TrainLoader:
     return TrainLoader(np.zeros(0, np.uint16), index, seed, rows_per_batch * 4, 4)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=50)
 @given(
     num_rows=st.integers(1, 400), seed=st.integers(0, 2**40), share=st.floats(0.01, 1), laps=st.integers(1, 3)

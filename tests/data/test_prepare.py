@@ -54,6 +54,7 @@ def test_configurations_share_what_they_have_in_common(folder: Path, own_cache_d
     assert count == {"tokenizers": 1, "tokens": 3, "packing": 2}
 
 
+@pytest.mark.slow
 def test_one_tokenizer_can_serve_all_datasets(folder: Path, embedded: PreparedData) -> None:
     config = folder_config(folder, vocab_size=2048)
     config.tokenizer.corpus = TokenizerCorpus.embedded

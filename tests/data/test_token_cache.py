@@ -213,6 +213,7 @@ def start(folder: Path, seconds: float) -> subprocess.Popen[str]:
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
 
 
+@pytest.mark.slow
 def test_processes_that_need_the_same_cache_build_it_once(folder: Path) -> None:
     processes = [start(folder, 0.05) for _ in range(3)]
     outputs = [process.communicate(timeout=600)[0].splitlines() for process in processes]

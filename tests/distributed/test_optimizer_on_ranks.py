@@ -61,6 +61,7 @@ def rank_main(process: int, folder: str, rank: int) -> None:
     dist.destroy_process_group()
 
 
+@pytest.mark.slow
 def test_two_ranks_do_what_one_does(tmp_path: Path) -> None:
     other = mp.spawn(rank_main, args=(str(tmp_path), 1), nprocs=1, join=False)
     rank_main(0, str(tmp_path), 0)

@@ -35,6 +35,7 @@ team.start(2, 1, (sys.executable, "-c", sys.argv[1]))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("other", "seconds", "reason"),
     [
@@ -184,6 +185,7 @@ def test_a_rank_takes_the_gpu_of_its_number_or_the_only_one_it_sees(
     assert seen == [expected, "cpu:gloo,cuda:nccl"]
 
 
+@pytest.mark.slow
 def test_the_check_of_exchanges_is_right_here_and_tells_what_is_wrong(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

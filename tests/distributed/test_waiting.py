@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 import torch
 import waiting_rank
 
@@ -17,6 +18,7 @@ from sweepkit.distributed.waiting import Waiting
 SCRIPT = Path(__file__).with_name("waiting_rank.py")
 
 
+@pytest.mark.slow
 def test_who_is_early_waits_in_every_exchange_and_who_is_late_does_not() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -166,6 +166,7 @@ def test_what_is_no_number_is_above_every_limit_and_missing_as_a_number(
     assert bad["numbers"]["error"] == (value if value == 0.2 else None)
 
 
+@pytest.mark.slow
 def test_kernels_and_precisions_are_compared_here_and_what_takes_a_gpu_is_not_run(
     proof: ModuleType, tmp_path: Path
 ) -> None:

@@ -41,6 +41,7 @@ def test_data_is_prepared_once_per_recipe_and_its_errors_come_first(own_results_
     assert not RunDir.of(own_results_dir, "d").path.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["inline", "local"])
 def test_runs_whose_data_is_bad_do_not_hold_up_the_others(
     kind: str, own_results_dir: Path, capsys: pytest.CaptureFixture[str]

@@ -127,6 +127,7 @@ def test_too_much_is_refused_with_the_numbers_and_what_allows_it(
 SWEEP = "axes: {optimizer.x0.lr: [0.1, 0.2]}\nladder: gpt2\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "command",
     [

@@ -254,6 +254,7 @@ def _contend(path: Path, times: int, seed: int, results: Path) -> None:
             claim.release()
 
 
+@pytest.mark.slow
 def test_racing_processes_never_both_hold_a_claim(tmp_path: Path) -> None:
     path = tmp_path / "claims" / "claim.json"
     path.parent.mkdir()
@@ -276,6 +277,7 @@ def _take_once(path: Path, start: Any, tried: Any, results: Path) -> None:
     os._exit(0)  # without release: the claim stays, held by a process that is gone
 
 
+@pytest.mark.slow
 def test_one_of_many_takes_over_a_dead_claim(tmp_path: Path) -> None:
     path = tmp_path / "claims" / "claim.json"
     path.parent.mkdir()
@@ -290,6 +292,7 @@ def test_one_of_many_takes_over_a_dead_claim(tmp_path: Path) -> None:
         assert len(list(tmp_path.glob("took-*"))) == round_number
 
 
+@pytest.mark.slow
 def test_killed_racers_leave_a_run_that_can_be_had(tmp_path: Path) -> None:
     """SIGKILL at random moments of claiming, holding and releasing."""
     path = tmp_path / "claims" / "claim.json"

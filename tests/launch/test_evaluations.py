@@ -71,6 +71,7 @@ def test_a_run_half_trained_for_another_evaluation_ends_with_that_and_is_then_ev
     assert seen(own_results_dir, otherwise(plan)).results["val_bpb"] == 7.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("deaths", "state"), [(2, "complete"), (99, "failed")])
 def test_killed_while_evaluating_it_is_tried_again_and_the_training_stands(
     deaths: int, state: str, own_results_dir: Path

@@ -82,6 +82,7 @@ def test_local_gives_each_shape_to_one_worker(own_results_dir: Path) -> None:
         assert rows[late]["key"] != at_work or all(row["key"] == at_work for row in rows[late:])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("launcher", [INLINE, local()])
 def test_failures_are_listed_and_do_not_stop_the_others(
     launcher: LauncherConfig, own_results_dir: Path
@@ -100,6 +101,7 @@ def test_failures_are_listed_and_do_not_stop_the_others(
     assert [row["run_id"] for row in ran(own_results_dir)][3:] == ["bad"]
 
 
+@pytest.mark.slow
 def test_a_killed_worker_is_replaced_and_its_run_goes_on_from_its_checkpoint(own_results_dir: Path) -> None:
     plans = [make_plan("dies", dies_at=3, deaths=2), make_plan("other")]
     summary = launch(plans, own_results_dir, local())
@@ -112,6 +114,7 @@ def test_a_killed_worker_is_replaced_and_its_run_goes_on_from_its_checkpoint(own
     assert record.attempt == 2
 
 
+@pytest.mark.slow
 def test_a_run_that_kills_every_worker_is_lost_after_max_attempts(own_results_dir: Path) -> None:
     plans = [make_plan("kills", dies_always=True, num_steps=50), make_plan("good")]
     summary = launch(plans, own_results_dir, local(max_attempts=2))
@@ -121,6 +124,7 @@ def test_a_run_that_kills_every_worker_is_lost_after_max_attempts(own_results_di
     assert sum(row["run_id"] == "kills" for row in ran(own_results_dir)) == 2
 
 
+@pytest.mark.slow
 def test_a_run_that_gets_further_with_every_kill_is_not_lost(own_results_dir: Path) -> None:
     """Six kills, and max_attempts of 2: preemption without a signal must not use up the tries."""
     summary = launch(
@@ -156,6 +160,7 @@ def two_driver_plans() -> list[RunPlan]:
     return [make_plan(f"r{i}", compile_key=f"k{i % 3}", step_s=0.01) for i in range(12)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kinds", [("inline", "inline"), ("local", "inline")])
 def test_two_drivers_never_run_a_run_twice_and_both_wait_for_the_end(
     kinds: tuple[str, str], own_results_dir: Path
@@ -203,6 +208,7 @@ def wait_for(condition: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("launcher", [INLINE, local()])
 def test_a_signal_stops_with_a_checkpoint_and_the_next_launch_goes_on(
@@ -231,6 +237,7 @@ def test_a_signal_stops_with_a_checkpoint_and_the_next_launch_goes_on(
     assert [row["step"] for row in run_dir.metrics()] == list(range(1, 501))
 
 
+@pytest.mark.slow
 def test_workers_end_after_a_checkpoint_when_their_driver_is_killed(own_results_dir: Path) -> None:
     own_results_dir.mkdir()
     driver = FORK.Process(target=_drive_slowly, args=(own_results_dir,))
@@ -269,6 +276,7 @@ def test_a_finished_launch_imports_no_torch(own_results_dir: Path) -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("launcher", [INLINE, local()])
 def test_a_full_disk_ends_the_launch_and_the_next_one_goes_on(
     launcher: LauncherConfig, own_results_dir: Path
@@ -308,6 +316,7 @@ def _small_plans(steps: int) -> list[RunPlan]:
     return [make_plan(f"r{i}", compile_key=f"k{i % 2}", num_steps=steps, step_s=0.01) for i in range(5)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["inline", "local"])
 def test_a_launch_killed_again_and_again_ends_as_if_it_never_had_been(
     kind: str, own_results_dir: Path

@@ -191,6 +191,7 @@ def test_cores_are_those_of_the_container(tmp_path: Path, monkeypatch: pytest.Mo
     assert machine.num_cores() == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "asked", [{"OMP_NUM_THREADS": "1"}, {"OMP_NUM_THREADS": "3"}, {"MKL_NUM_THREADS": "2"}]
 )

@@ -55,6 +55,7 @@ def test_the_kernels_count_is_found_wherever_it_is(
     assert cgroup.num_kills() == (found if files and found > 1 else None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("for_memory", "recorded"), [(True, FailureClass.oom), (False, FailureClass.lost)])
 def test_a_worker_that_the_kernel_kills_for_memory_is_no_lost_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, for_memory: bool, recorded: FailureClass

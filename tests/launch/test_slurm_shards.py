@@ -93,6 +93,7 @@ def seeds_of(num_variants: int, num_seeds: int, hours: float | None) -> tuple[li
     return some, {item.run_id: f"d12 {item.seed}" for item in some}
 
 
+@pytest.mark.slow
 @given(st.integers(1, 6), st.integers(1, 5), st.one_of(st.none(), st.floats(0.01, 3.0)), st.integers(1, 240))
 def test_where_time_is_judged_a_seeds_runs_share_a_task_whatever_they_last(
     num_variants: int, num_seeds: int, hours: float | None, minutes: int

@@ -210,6 +210,7 @@ def _drive(results: Path, kind: str) -> None:
         os._exit(error.summary.counts["cancelled"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["inline", "local"])
 def test_cancel_stops_what_runs_and_what_waits_and_a_new_launch_goes_on(
     kind: str, own_results_dir: Path

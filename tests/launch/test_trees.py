@@ -32,6 +32,7 @@ def of(plan: RunPlan, name: str, is_level: bool = False) -> RunPlan:
     return replace(plan, tree=name, config=replace(plan.config, code=name if is_level else None))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [LauncherKind.local, LauncherKind.inline])
 def test_a_tree_whose_workers_do_not_start_ends_its_own_runs(
     kind: LauncherKind, own_results_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -52,6 +53,7 @@ def test_a_tree_whose_workers_do_not_start_ends_its_own_runs(
     assert failure.run_id == "b" and "half of an idea" in failure.message
 
 
+@pytest.mark.slow
 def test_the_references_code_that_does_not_start_ends_the_launch(
     own_results_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

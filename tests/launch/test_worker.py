@@ -27,6 +27,7 @@ def test_a_run_folder_that_is_not_ours_is_one_line_and_a_status(
     assert "runs/a cannot be used (File exists), but must be a place to read and write" in line
 
 
+@pytest.mark.slow
 def test_threads_that_wait_sleep_soon_unless_the_user_says_otherwise() -> None:
     """Asked of the OpenMP library that torch has loaded."""
     command = [sys.executable, "-c", "from sweepkit.launch import worker; worker.real_session()"]

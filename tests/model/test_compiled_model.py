@@ -10,7 +10,7 @@ from torch._dynamo.utils import counters
 from sweepkit.training.engine import COMPILE_OPTIONS
 
 
-@pytest.mark.compile
+@pytest.mark.slow
 def test_compiles_once_and_agrees_with_eager() -> None:
     plan = tiny_plan("model.short_window=3")
     eager, compiled = moved_model(plan), moved_model(plan)

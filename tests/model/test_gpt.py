@@ -51,6 +51,7 @@ def test_logits_equal_the_plain_reference(overrides: tuple[str, ...]) -> None:
     torch.testing.assert_close(logits, expected[..., :300], atol=2e-4, rtol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("switch", "depth"), sample(list(itertools.product(SWITCHES, range(1, 6))), 12))
 def test_no_parameter_trains_on_rounding(switch: str, depth: int) -> None:
     """Every parameter has a gradient that is more than rounding, in the plain reference in fp64.

@@ -151,7 +151,7 @@ def test_cautious_decay_spares_weights_that_the_update_pushes_out() -> None:
     torch.testing.assert_close((plain - weight)[decayed], (0.05 * before)[decayed], atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.compile
+@pytest.mark.slow
 def test_compiled_step_agrees_and_new_values_never_recompile() -> None:
     compiled = torch.compile(muon_step, fullgraph=True, dynamic=False)
     ours, eager = stack(2, 12, 4), stack(2, 12, 4)

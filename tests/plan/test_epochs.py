@@ -24,6 +24,7 @@ def plan(*overrides: str) -> RunPlan:
     return build.build(composing.compose(overrides))
 
 
+@pytest.mark.slow
 def test_of_the_embedded_text_an_estimate_is_close_to_what_is_counted_then() -> None:
     mini = plan("experiment=mini", "model=d2", "tokenizer.vocab_size=300")
     before = epochs.of(mini)
@@ -36,6 +37,7 @@ def test_of_the_embedded_text_an_estimate_is_close_to_what_is_counted_then() -> 
     assert str(before).startswith("about ") and not str(after).startswith("about")
 
 
+@pytest.mark.slow
 def test_another_tokenizer_packing_or_length_is_another_number() -> None:
     mini = ["experiment=mini", "model=d2", "tokenizer.vocab_size=300"]
     prepare(plan(*mini).config)
@@ -85,6 +87,7 @@ def test_plan_shows_them_and_says_what_is_refused(capsys: pytest.CaptureFixture[
     assert "epochs of the longest: unknown: the text has not been fetched" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in file.available() if name != "ideas"])
 def test_no_shipped_sweep_trains_on_a_text_too_often(name: str) -> None:
     """Those of d12 and deeper name a text that is large enough; that of code is on the mini ladder."""

@@ -135,6 +135,7 @@ def test_errors(arguments: list[str], part: str, capsys: pytest.CaptureFixture[s
     assert part in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_examples_of_its_help_work(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["plan", "--help"])
@@ -145,6 +146,7 @@ def test_the_examples_of_its_help_work(capsys: pytest.CaptureFixture[str]) -> No
         assert main(words[1:]) == 0, words
 
 
+@pytest.mark.slow
 def test_the_reference_at_other_horizons_is_no_variant(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", "sweep=x0_beta1"]) == 0
     text = capsys.readouterr().out
@@ -171,6 +173,7 @@ def test_plans_of_a_large_sweep_are_all_listed(tmp_path: Path, monkeypatch: pyte
     assert len({row.plan.run_id for row in found}) == len(found) == 320
 
 
+@pytest.mark.slow
 def test_planning_imports_nothing_heavy() -> None:
     """A plan needs neither torch nor the libraries of tables, and touches no file of data."""
     code = (
@@ -190,6 +193,7 @@ def test_two_sweeps_are_not_one(command: str, capsys: pytest.CaptureFixture[str]
     assert "be one sweep" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_depth_goes_last_where_there_is_no_room(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -200,6 +204,7 @@ def test_depth_goes_last_where_there_is_no_room(
     assert "depth" in header and "width" not in header and "no room for width" in shown
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [["sweep=demo"], ["ladder=mini"]])
 def test_a_sweep_is_expanded_once(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []

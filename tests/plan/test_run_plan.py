@@ -61,6 +61,7 @@ def test_more_flops_than_64_bits_hold_survive() -> None:
     assert typed.load(RunPlan, json.loads(json.dumps(typed.dump(plan)))) == plan
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=50)
 @given(overrides())
 def test_json_round_trip(values: list[str]) -> None:

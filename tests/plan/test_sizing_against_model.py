@@ -101,6 +101,7 @@ def test_every_parameter_is_described_once_by_its_name(config: RunConfig) -> Non
     assert sum(len(named) for named in model.parameter_roles().values()) == len(built)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=25)
 @given(configs())
 def test_flops(config: RunConfig) -> None:

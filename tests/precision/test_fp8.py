@@ -147,7 +147,7 @@ def test_the_projection_agrees_with_torchao_in_one_chunk_and_in_many(
     assert max(grad_x, grad_weight) <= 0.07  # scaled a chunk at a time: other roundings, of the same size
 
 
-@pytest.mark.compile
+@pytest.mark.slow
 def test_compiles_whole_and_agrees(operands: Triple, references: dict[str, Triple]) -> None:
     """Both backends and recipes in one graph, and rounding alone: compiling is what takes the time."""
 

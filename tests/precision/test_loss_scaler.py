@@ -96,6 +96,7 @@ def rank_main(process: int, folder: str, rank: int) -> None:
     dist.destroy_process_group()
 
 
+@pytest.mark.slow
 def test_two_processes_of_which_one_overflows_skip_the_same_steps_and_stay_identical(tmp_path: Path) -> None:
     """Were the flag not shared, rank 0 would step alone, and wait for weights that rank 1 does not send."""
     other = mp.spawn(rank_main, args=(str(tmp_path), 1), nprocs=1, join=False)

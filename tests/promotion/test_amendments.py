@@ -83,6 +83,7 @@ def test_fresh_seeds_alone_decide_what_was_open(tmp_path: Path) -> None:
     assert typed.load(Promotion, fsio.read_json(world.frozen.sweep_dir / "promotion.json")) == promotion
 
 
+@pytest.mark.slow
 def test_asking_again_asks_for_nothing_and_a_rerun_runs_nothing(tmp_path: Path) -> None:
     world = amended(decided(tmp_path), 6)
     first, asked = climb(world), list(world.asked)
@@ -91,6 +92,7 @@ def test_asking_again_asks_for_nothing_and_a_rerun_runs_nothing(tmp_path: Path) 
     assert settled(climb(again)) == settled(first) and world.asked == asked
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kill_after", [0, 3, 5])
 def test_killed_anywhere_it_ends_the_same(tmp_path: Path, kill_after: int) -> None:
     undisturbed = settled(climb(amended(decided(tmp_path / "a"), 6)))
@@ -102,6 +104,7 @@ def test_killed_anywhere_it_ends_the_same(tmp_path: Path, kill_after: int) -> No
     assert settled(climb(amended(world, 6))) == undisturbed
 
 
+@pytest.mark.slow
 def test_a_second_one_halves_again_and_is_fresh_again(tmp_path: Path) -> None:
     world = amended(decided(tmp_path), 5)
     climb(world)
@@ -183,6 +186,7 @@ def test_two_commands_at_once_agree_or_one_is_refused(tmp_path: Path) -> None:
     assert len(reloaded(world).frozen.amendments) == 1
 
 
+@pytest.mark.slow
 def test_the_table_and_a_replay_know_them(tmp_path: Path) -> None:
     before = decided(tmp_path)
     before.on_disk = True

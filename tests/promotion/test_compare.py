@@ -41,6 +41,7 @@ def test_it_is_the_gates_own_rule(tmp_path: Path) -> None:
     assert found["better"].outcome is Outcome.promote
 
 
+@pytest.mark.slow
 def test_the_runs_table_of_a_ladder_adopts_what_the_ladder_did(tmp_path: Path) -> None:
     """What did not climb was not tried at the top: its planned rows cost the others nothing."""
     effects = {"slight": -0.004, **{f"no{number}": 0.05 for number in range(12)}}
@@ -137,6 +138,7 @@ def fp8_table() -> tuple[pd.DataFrame, DecisionRule]:
     return frame, rule
 
 
+@pytest.mark.slow
 def test_fp8_is_worth_having_at_equal_time() -> None:
     frame, rule = fp8_table()
     found = compare(frame, "bf16", rule)

@@ -92,6 +92,7 @@ def test_every_cell_was_measured_and_clears_its_bar() -> None:
             assert row["trusting_shown"] - row["shown"] <= CONTENT["power"]["loss"][cell.design]
 
 
+@pytest.mark.slow
 def test_the_script_writes_such_a_table(tmp_path: Path) -> None:
     out = tmp_path / "few.csv"
     command = [

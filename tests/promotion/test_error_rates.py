@@ -53,6 +53,7 @@ def adopted(
     return {verdict.variant for verdict in verdicts if verdict.outcome is Outcome.adopt}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("effects", "noise"),
     [

@@ -93,6 +93,7 @@ def test_without_noise_or_effect_nothing_is_claimed(sweep: Path) -> None:
     assert "min_effect is 0" in expected.describe(found, free)
 
 
+@pytest.mark.slow
 def test_the_sweep_itself_is_simulated(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["promote", str(sweep), "--simulate"]) == 0
     out = capsys.readouterr().out

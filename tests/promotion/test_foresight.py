@@ -21,6 +21,7 @@ KNOWN = Calibration(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("variants", "replicates"), [(1, 1), (2, 1), (1, 2)])
 def test_too_few_degrees_of_freedom_are_foreseen(variants: int, replicates: int) -> None:
     """Seeds × (variants + reference runs − 1) − variants of them are left of a fit of variant + seed."""
@@ -34,6 +35,7 @@ def test_too_few_degrees_of_freedom_are_foreseen(variants: int, replicates: int)
         assert foresight.can_decide(1, 3, 1, RULE, KNOWN), "the noise was measured"
 
 
+@pytest.mark.slow
 def test_a_plan_foresees_that_one_climber_would_not_be_decided() -> None:
     found = expected.Power("d6", 4, 3, 1, None, None, None, None)
     said = foresight.foreseen(found, RULE, "mine")
@@ -48,6 +50,7 @@ def test_a_plan_foresees_that_one_climber_would_not_be_decided() -> None:
     assert alone is not None and "decides nothing for 1 variant, whatever comes out" in alone
 
 
+@pytest.mark.slow
 def test_an_amendment_that_decides_nothing_spends_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -77,6 +77,7 @@ def adopted(finals_VS: Array, num_ended: list[int]) -> set[str]:
     return {verdict.variant for verdict in verdicts if verdict.outcome is Outcome.adopt}
 
 
+@pytest.mark.slow
 def test_useless_variants_are_adopted_no_more_often_than_alpha_allows() -> None:
     rng = np.random.default_rng(3)
     rule, worlds = learned(rng), 200 if is_full() else 24

@@ -69,6 +69,7 @@ def trainings(frozen: freezing.Frozen) -> set[tuple[str, int]]:
     return {(cell.plan.training_id, cell.plan.seed) for cell in frozen.cells}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sample(list(SECOND), 5))
 def test_no_road_leads_back_to_runs_that_were_seen(world: World, first: Promotion, name: str) -> None:
     known = trainings(freezing.load_frozen(world.results_dir, "first"))
@@ -104,6 +105,7 @@ def test_reused_runs_are_judged_after_the_fact(world: World, first: Promotion, n
         assert verdict.evidence.after_the_fact[0].sweep == "first"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sample(list(SECOND), 5))
 def test_plan_shows_what_freezing_gives(
     world: World, first: Promotion, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -197,6 +199,7 @@ def test_reusing_runs_of_a_sweep_with_fresh_seeds_needs_a_new_name(world: World,
         freezing.freeze(sweep("second", RATES), world.results_dir, reuse_runs=True)
 
 
+@pytest.mark.slow
 def test_of_two_sweeps_frozen_together_the_second_to_judge_adopts_nothing(world: World) -> None:
     made = [freezing.freeze(sweep(name, RATES), world.results_dir) for name in ("first", "second")]
     apart = freezing.freeze(sweep("apart", [0.02, 0.03, 0.04, 0.05]), world.results_dir)
@@ -221,6 +224,7 @@ def test_amendments_take_seeds_that_nobody_has_seen(world: World) -> None:
     assert amendment is not None and amendment.seeds == (5, 7, 8, 9, 10, 11)
 
 
+@pytest.mark.slow
 def test_a_reused_lower_rung_screens_and_the_last_rung_adopts_on_fresh_runs(tmp_path: Path) -> None:
     """Seeds of the last rung chose nothing, whatever was seen below."""
     world = World(tmp_path / "results", HELPS)

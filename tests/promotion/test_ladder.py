@@ -41,6 +41,7 @@ def climbed(shared: World, tmp_path: Path) -> World:
     return replace(shared, frozen=load_frozen(results, shared.frozen.name), done=dict(shared.done))
 
 
+@pytest.mark.slow
 def test_what_holds_is_adopted_and_the_rest_is_told_why(tmp_path: Path) -> None:
     world = World(freeze(tmp_path, VARIANTS), EFFECTS)
     promotion = climb(world)
@@ -109,6 +110,7 @@ def test_a_single_rung_adopts_at_once(tmp_path: Path) -> None:
     assert promotion.of(Final.adopted) == ["holds"]
 
 
+@pytest.mark.slow
 def test_a_rerun_decides_and_runs_nothing_again(climbed: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world, before = climbed, files(climbed.frozen)
     first = typed.load(Promotion, fsio.read_json(world.frozen.sweep_dir / "promotion.json"))
@@ -124,6 +126,7 @@ def test_a_rerun_decides_and_runs_nothing_again(climbed: World, monkeypatch: pyt
     assert files(world.frozen) == before
 
 
+@pytest.mark.slow
 def test_a_damaged_or_deleted_store_of_decisions_is_rebuilt_the_same(climbed: World) -> None:
     world = climbed
     before = files(world.frozen)
@@ -144,6 +147,7 @@ def test_decisions_of_a_newer_version_are_not_replaced(climbed: World) -> None:
     assert path.read_text() == newer
 
 
+@pytest.mark.slow
 def test_a_decision_edited_by_hand_is_not_believed(climbed: World) -> None:
     world = climbed
     before = files(world.frozen)
@@ -161,6 +165,7 @@ def test_other_inputs_are_decided_anew(climbed: World) -> None:
     assert "holds" in climb(World(climbed.frozen, {**EFFECTS, "holds": 0.08})).of(Final.rejected)
 
 
+@pytest.mark.slow
 def test_runs_that_have_not_ended_are_waited_for(tmp_path: Path, climbed: World) -> None:
     world = World(freeze(tmp_path, VARIANTS), EFFECTS)
     asked: list[str] = []
@@ -200,6 +205,7 @@ def test_a_preempted_run_is_not_an_end(tmp_path: Path) -> None:
     assert not climb(world).finished
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("file", "moment"), [("plan.jsonl", "d2"), ("frozen.json", "d4"), ("plan.jsonl", "d6")]
 )

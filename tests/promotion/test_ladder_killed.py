@@ -29,6 +29,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any
     return settled(end), files(world.frozen)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kill_after", sample(range(0, 34, 3), 4))
 def test_killed_while_running_it_ends_the_same(
     tmp_path: Path, undisturbed: tuple[dict[str, Any], dict[str, str]], kill_after: int
@@ -42,6 +43,7 @@ def test_killed_while_running_it_ends_the_same(
     assert len(world.asked) == len(set(world.asked)), "a run was run twice"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("call", sample(range(1, 10), 3))
 def test_killed_while_writing_it_ends_the_same(
     tmp_path: Path,
@@ -79,6 +81,7 @@ FATE = st.sampled_from(
 )
 
 
+@pytest.mark.slow
 @given(
     effects=st.lists(st.sampled_from([-0.05, -0.004, 0.0, 0.004, 0.05]), min_size=1, max_size=4),
     fates=st.dictionaries(

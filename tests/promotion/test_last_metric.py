@@ -70,6 +70,7 @@ def test_effects_are_followed_on_one_text_all_the_way(tmp_path: Path) -> None:
     assert ">effect on val_bpb" in shown.headers
 
 
+@pytest.mark.slow
 def test_a_replay_by_the_usual_text_shows_what_it_would_have_adopted(tmp_path: Path) -> None:
     world, _ = ended(tmp_path)
     rule = replace(RULE, last_metric="val_bpb")
@@ -81,6 +82,7 @@ def test_a_replay_by_the_usual_text_shows_what_it_would_have_adopted(tmp_path: P
     assert not any(item.differs for item in replay.replay(world.frozen, RULE, world.load(), stored))
 
 
+@pytest.mark.slow
 def test_the_noise_is_that_of_the_text_that_decides(tmp_path: Path) -> None:
     values: dict[str, Any] = {
         "depth": 6, "dataset": "embedded", "dtype": "bf16", "hardware": "a processor", "total_tokens": 40960,
@@ -108,6 +110,7 @@ def test_with_looks_it_is_looked_at_too(tmp_path: Path) -> None:
     assert settled(climb(world)) == settled(promotion)
 
 
+@pytest.mark.slow
 def test_a_table_with_such_a_column_is_judged_by_it_at_its_deepest(tmp_path: Path) -> None:
     world, promotion = ended(tmp_path)
     frame = world.load()
@@ -137,6 +140,7 @@ def test_a_ladder_that_was_frozen_without_one_is_decided_as_it_was(tmp_path: Pat
     assert all(any(said.startswith(note) for said in verdict.notes) for verdict in last)
 
 
+@pytest.mark.slow
 def test_a_score_can_hold_back_and_never_promote(tmp_path: Path) -> None:
     world, _ = ended(tmp_path)
     frame = world.load()

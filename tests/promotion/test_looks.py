@@ -38,6 +38,7 @@ def test_what_is_clear_stops_early_and_the_rest_gets_its_seeds(tmp_path: Path) -
     assert promotion.finished
 
 
+@pytest.mark.slow
 def test_a_rerun_says_the_same_and_runs_nothing(tmp_path: Path) -> None:
     world, promotion = ended(tmp_path)
     asked = list(world.asked)
@@ -45,6 +46,7 @@ def test_a_rerun_says_the_same_and_runs_nothing(tmp_path: Path) -> None:
     assert world.asked == asked
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kill_after", sample(range(1, 24, 4), 2))
 def test_killed_at_any_look_it_ends_the_same(tmp_path: Path, kill_after: int) -> None:
     _, undisturbed = ended(tmp_path / "a")
@@ -56,6 +58,7 @@ def test_killed_at_any_look_it_ends_the_same(tmp_path: Path, kill_after: int) ->
     assert settled(climb(world)) == settled(undisturbed)
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.sampled_from([-0.02, -0.003, -0.001, 0.0, 0.02]), min_size=1, max_size=3),
     st.integers(0, 999),

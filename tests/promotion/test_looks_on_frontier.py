@@ -52,6 +52,7 @@ def below(tmp_path_factory: pytest.TempPathFactory) -> tuple[World, Promotion]:
     return ended(tmp_path_factory.mktemp("below"), from_depth=24, depths=(4, 6))
 
 
+@pytest.mark.slow
 def test_other_horizons_get_the_seeds_of_the_looks_that_were_taken(below: tuple[World, Promotion]) -> None:
     world, promotion = below
     runs = runs_of(world, "d6")
@@ -59,6 +60,7 @@ def test_other_horizons_get_the_seeds_of_the_looks_that_were_taken(below: tuple[
     assert runs["reference"] == runs["reference@0.5x"] == runs["reference@2x"] == runs["slight"] > LOOKS[0]
 
 
+@pytest.mark.slow
 def test_what_is_not_decided_here_climbs_to_the_top_and_costs_one_look(
     below: tuple[World, Promotion],
 ) -> None:
@@ -72,6 +74,7 @@ def test_what_is_not_decided_here_climbs_to_the_top_and_costs_one_look(
     assert sorted(others) == [1, 2, 2], "it costs the others nothing"
 
 
+@pytest.mark.slow
 def test_a_rerun_says_the_same(below: tuple[World, Promotion]) -> None:
     world, promotion = below
     asked = list(world.asked)
@@ -93,6 +96,7 @@ def test_a_look_is_decided_on_the_frontier_of_its_own_seeds(below: tuple[World, 
     assert looked.evidence.axes["wall_clock"] == plain.evidence.axes["wall_clock"]
 
 
+@pytest.mark.slow
 def test_from_its_depth_on_it_is_decided_at_the_first_look_that_shows_it(tmp_path: Path) -> None:
     world, promotion = ended(tmp_path, from_depth=6)
     assert {"great", "fp8"} <= set(promotion.of(Final.adopted))

@@ -99,6 +99,7 @@ def test_the_bound_is_that_of_independent_means() -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_ladder_decides_by_all_of_them_and_survives_a_kill(tmp_path: Path) -> None:
     rule = dataclasses.replace(RULE_OF_LADDERS, looks=(3, 5), num_unselected=0)
     effects = {"holds": -0.03, "hurts": 0.08}
@@ -130,6 +131,7 @@ decision: {min_effect: 0.002}
 """
 
 
+@pytest.mark.slow
 def test_plan_tells_the_seeds_with_and_without(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

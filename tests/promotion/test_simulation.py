@@ -56,6 +56,7 @@ def is_plain(frame: pd.DataFrame) -> bool:
     return not own and suspicion.suspect(frame, "val_bpb") is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("replicates", "num_worlds"), [(1, 25), (2, 15)] if is_full() else [(1, 12), (2, 8)])
 def test_the_simulated_rule_is_the_gate_where_noise_is_found_equal(replicates: int, num_worlds: int) -> None:
     kind = dataclasses.replace(KINDS["shrinking"], grid=(6,), null_frac=0.3, divergence=0.0)

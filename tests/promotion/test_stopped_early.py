@@ -164,6 +164,7 @@ def test_batch_and_schedule_are_left_alone_in_what_was_committed() -> None:
     assert (~curves.compares_V).sum() == 5, "two of batch, three of warm-up"
 
 
+@pytest.mark.slow
 def test_the_documented_replay_follows_from_what_is_committed(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

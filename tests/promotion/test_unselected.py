@@ -54,6 +54,7 @@ def test_a_number_that_is_none_is_refused() -> None:
         DecisionRule.from_json({"num_unselected": -1})
 
 
+@pytest.mark.slow
 def test_they_are_run_to_the_top_and_change_nothing_for_those_that_won(tmp_path: Path) -> None:
     ends = {}
     for num in (0, 2):
@@ -93,6 +94,7 @@ def test_one_that_is_best_at_the_top_is_still_not_adopted(tmp_path: Path) -> Non
     assert promotion.of(Final.rejected) == ["late"]
 
 
+@pytest.mark.slow
 def test_what_diverged_is_not_drawn_and_what_nothing_else_climbs_with_stays(tmp_path: Path) -> None:
     fates = {("hurts", 2, seed): FATES["nothing", 4, 1] for seed in range(1, 6)}
     promotion = climb(World(freeze(tmp_path / "a", ["holds", "hurts"]), EFFECTS, fates))
@@ -102,6 +104,7 @@ def test_what_diverged_is_not_drawn_and_what_nothing_else_climbs_with_stays(tmp_
     assert len(promotion.rungs) == 1
 
 
+@pytest.mark.slow
 def test_retention_of_the_unselected_is_not_shrunk_by_selection(tmp_path: Path) -> None:
     """Noise alone: what won on the first rung loses its gain on the second, what was drawn does not."""
     names = [f"v{number}" for number in range(40)]

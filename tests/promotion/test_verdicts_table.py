@@ -11,6 +11,7 @@ import sweepkit.results
 from sweepkit.promotion.compare import compare
 
 
+@pytest.mark.slow
 def test_a_row_is_a_verdict(tmp_path: Path) -> None:
     effects = {"better": -0.05, "worse": 0.05}
     frozen = freeze(tmp_path, list(effects))

@@ -56,11 +56,13 @@ def assert_same(made: Any, stored: Any, where: str = "") -> None:
         assert made == stored, where
 
 
+@pytest.mark.slow
 def test_every_committed_verdict_follows_from_the_committed_tables() -> None:
     for folder in FOLDERS:
         assert_same(rebuilt(folder), fsio.read_json(folder / "verdicts.json")["verdicts"], folder.name)
 
 
+@pytest.mark.slow
 def test_every_committed_run_has_its_curve_and_the_page_names_every_verdict() -> None:
     for folder in FOLDERS:
         check_page(folder)
@@ -113,12 +115,14 @@ def other(path: Path) -> bytes:
     return next(data for at in found if at.is_file() and (data := at.read_bytes()) != mine)
 
 
+@pytest.mark.slow
 def test_a_committed_folder_has_a_page() -> None:
     """Without its runs: their curves, and what is configured in each."""
     page = html.render(content.gather("tune_mini", PUBLISHED))
     assert check(page).open == [] and 'id="data-curves-' in page and "reference → this run" in page
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: str(folder.name))
 def test_every_file_of_a_committed_folder_is_refused_by_name_where_it_is_damaged(
     folder: Path, tmp_path: Path

@@ -114,6 +114,7 @@ def gathered(swept: Frozen) -> content.Content:
     return content.gather("found", swept.sweep_dir.parent)
 
 
+@pytest.mark.slow
 def test_horizons_are_run_on_every_rung_and_never_judged(gathered: content.Content) -> None:
     assert gathered.promotion is not None
     judged = {verdict.variant for verdict in gathered.verdicts}
@@ -136,6 +137,7 @@ def test_at_equal_cost(gathered: content.Content) -> None:
     assert row["low"] < row["effect"] < row["high"] < 0
 
 
+@pytest.mark.slow
 def test_conflicts_and_cliffs_are_found(gathered: content.Content) -> None:
     table = findings.combined(gathered)
     at_d2 = table[table["rung"] == "d2"].set_index("term")
@@ -172,6 +174,7 @@ def test_without_two_decided_rungs_the_reason_is_said(gathered: content.Content)
         ]
 
 
+@pytest.mark.slow
 def test_every_text_is_reported(gathered: content.Content) -> None:
     table = findings.on_probes(gathered)
     assert set(table["metric"]) == {"bpb_validation", "bpb_probe"}
@@ -189,6 +192,7 @@ def test_tasks_are_compared_item_by_item(gathered: content.Content) -> None:
     assert pd.isna(table.loc[("d2", "reference")]["difference"])
 
 
+@pytest.mark.slow
 def test_the_page_shows_all_of_it(gathered: content.Content) -> None:
     page = html.render(gathered)
     for part in (
@@ -204,6 +208,7 @@ def test_the_page_shows_all_of_it(gathered: content.Content) -> None:
     assert page.count("<svg") == 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", sorted(findings.KINDS))
 def test_the_command_prints_and_exports(
     kind: str, swept: Frozen, monkeypatch: pytest.MonkeyPatch, capsysbinary: Any
@@ -219,6 +224,7 @@ def test_the_command_prints_and_exports(
     assert len(json.loads(capsysbinary.readouterr().out)) == len(table)
 
 
+@pytest.mark.slow
 def test_a_replay_shows_what_another_rule_would_have_changed(
     swept: Frozen, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

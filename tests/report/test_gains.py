@@ -119,6 +119,7 @@ def test_parts_of_the_text_sum_to_the_effect(gathered: content.Content) -> None:
     assert speeches["effect"] == pytest.approx(2 * effect, abs=2e-3), "all of it is in one half"
 
 
+@pytest.mark.slow
 def test_a_verdict_that_rests_on_a_few_documents_says_so_everywhere(
     swept: Frozen,
     gathered: content.Content,

@@ -35,6 +35,7 @@ def write_rows(run_dir: RunDir, plan: RunPlan, dead: float) -> None:
         fsio.append_line(run_dir.path / diagnosed.FILE, typed.dump(row))
 
 
+@pytest.mark.slow
 def test_a_sweeps_page_names_the_runs_in_which_something_looks_wrong(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -17,6 +17,7 @@ def script() -> ModuleType:
     return from_scripts.script("log")
 
 
+@pytest.mark.slow
 def test_the_log_is_what_is_committed_newest_first(script: ModuleType) -> None:
     text = script.PAGE.read_text()
     assert text == script.page(script.PUBLISHED), "run: python scripts/log.py"

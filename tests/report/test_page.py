@@ -50,6 +50,7 @@ def promotion(frozen: Frozen, tmp_path: Path) -> Promotion:
     return made_up.promote(frozen)
 
 
+@pytest.mark.slow
 def test_a_promoted_sweep_tells_everything(promotion: Promotion, frozen: Frozen, tmp_path: Path) -> None:
     path = html.write("demo", tmp_path)
     assert path == tmp_path / "demo" / "report.html"
@@ -82,6 +83,7 @@ def test_text_is_escaped(tmp_path: Path) -> None:
     assert "$a_1$" in page
 
 
+@pytest.mark.slow
 def test_a_sweep_that_was_not_promoted_still_has_effects(frozen: Frozen, tmp_path: Path) -> None:
     page = html.write("demo", tmp_path).read_text()
     assert "sweepkit promote demo" in check(page).text
@@ -155,6 +157,7 @@ def test_runs_evaluated_only_once_show_their_training_loss(frozen: Frozen, tmp_p
     assert list(chart_data.learning(curves[curves["rung"] == "d2"], {}, {})["y"]) == ["loss"]
 
 
+@pytest.mark.slow
 def test_tampering_is_said_at_the_top(promotion: Promotion, frozen: Frozen, tmp_path: Path) -> None:
     path = frozen.sweep_dir / "frozen.json"
     head = json.loads(path.read_text())
@@ -225,6 +228,7 @@ def test_what_changed_nothing_makes_no_outlier_of_the_rest(effects: list[float],
     assert ("beyond this axis" in svg) is is_beyond
 
 
+@pytest.mark.slow
 def test_transfer_shows_what_climbed_and_nothing_else(
     promotion: Promotion, frozen: Frozen, tmp_path: Path
 ) -> None:
@@ -265,6 +269,7 @@ def test_the_names_of_many_leave_room_for_their_lines() -> None:
     assert axes.get_window_extent().height > 0.25 * figure.bbox.height
 
 
+@pytest.mark.slow
 def test_sentences_keep_room_on_a_narrow_page(promotion: Promotion, tmp_path: Path) -> None:
     page = html.write("demo", tmp_path).read_text()
     reasons = [final.reasons[0] for final in promotion.finals]
@@ -275,6 +280,7 @@ def test_sentences_keep_room_on_a_narrow_page(promotion: Promotion, tmp_path: Pa
     assert re.search(r"td\.t \{ min-width", page)
 
 
+@pytest.mark.slow
 def test_on_a_phone_a_verdict_stands_above_its_reasons(promotion: Promotion, tmp_path: Path) -> None:
     """There every cell bears its column's name, for the heads are not shown."""
     page = html.write("demo", tmp_path).read_text()

@@ -32,6 +32,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return results
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("file", "how"), sample(CASES, 8))
 def test_a_damaged_file_is_not_published(kept: Path, tmp_path: Path, file: str, how: str) -> None:
     results = tmp_path / "results"

@@ -7,6 +7,7 @@ import io
 from pathlib import Path
 
 import made_up_runs as made_up
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
@@ -73,6 +74,7 @@ def test_at_80_characters_reasons_have_more_than_half_of_the_line(tmp_path: Path
         assert verdict.reasons[0] in shown
 
 
+@pytest.mark.slow
 def test_the_page_says_how_to_read_it_and_what_to_do(tmp_path: Path) -> None:
     made_up.promote(made_up.sweep(tmp_path, depths=(2, 4)))
     page = html.write("demo", tmp_path).read_text()

@@ -78,6 +78,7 @@ def check_refused(run_dir: RunDir, content: dict[str, Any], name: str) -> None:
     assert name in str(said[0].message)
 
 
+@pytest.mark.slow
 def test_a_record_of_what_cannot_be_measured_is_no_answer(run_dir: RunDir) -> None:
     whole = fsio.read_json(run_dir.record_path)
     for name, value in RESULTS:

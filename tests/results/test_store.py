@@ -202,6 +202,7 @@ def test_the_public_name_works_and_uses_the_results_folder_of_the_environment(
     assert len(sweepkit.results.curves("x")) == run.num_steps
 
 
+@pytest.mark.slow
 def test_loading_imports_no_torch_and_the_package_alone_no_pandas() -> None:
     code = """
 import sys, sweepkit, sweepkit.results.record

@@ -45,6 +45,7 @@ def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     return capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_pasting_the_overrides_or_the_yaml_asks_for_the_same_run(
     searched: Frozen, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

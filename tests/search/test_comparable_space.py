@@ -87,6 +87,7 @@ def test_datasets_are_searched_on_the_shared_text(tmp_path: Path) -> None:
         frozen.freeze(sweep_of(space, ["dataset=embedded_books"], metric), tmp_path / str(number))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "override",
     ["evaluation.max_bytes=70000", "horizon.sequence_len=128", "dataset=embedded_books", f"{LR}=0.3"],

@@ -145,6 +145,7 @@ def answers(case: Case, sweep: Frozen) -> dict[int, tuple[float, ...]]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", sample.sample(VALID, 10), ids=str)
 def test_it_ends_right(case: Case, tmp_path: Path) -> None:
     sweep = freeze(tmp_path, **case.search)

@@ -129,6 +129,7 @@ def test_a_hopeless_run_is_stopped_after_the_step_that_decided_it(tmp_path: Path
     assert store.load("s", results)["state"].tolist() == frame["state"].tolist()
 
 
+@pytest.mark.slow
 def test_the_best_is_never_pruned_where_losses_keep_their_order(tmp_path: Path) -> None:
     """Curves of the formula never cross, so the run with the lowest end is the lowest all along."""
     kinds: list[dict[str, Any]] = [
@@ -167,6 +168,7 @@ def test_whoever_else_asks_for_a_pruned_run_gets_it(tmp_path: Path) -> None:
     assert after.loc[wanted, "pruned_by"] == "s", "and what it was is not forgotten"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["hyperband", "median"])
 def test_optunas_pruners_decide_as_in_a_study_that_lives(kind: str) -> None:
     """Trials of one study in any order, each asked about once it has come to a fraction."""
@@ -200,6 +202,7 @@ def test_optunas_pruners_decide_as_in_a_study_that_lives(kind: str) -> None:
     assert 5 < len(stopped) < 36 and asked > 60
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["hyperband", "median"])
 def test_runs_are_stopped_by_optunas_pruners(tmp_path: Path, kind: str) -> None:
     sweep = freeze(tmp_path, n_trials=14, sampler="random", pruning=kind)

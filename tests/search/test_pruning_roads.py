@@ -132,6 +132,7 @@ def test_every_other_road_to_a_pruned_run_gives_its_result(
     pd.testing.assert_frame_equal(again, frame)
 
 
+@pytest.mark.slow
 def test_workers_on_slurm_prune_as_local_ones_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the array tasks are told to run, run here: the same rule, and the search takes what it pruned."""
     results = tmp_path / "results"
@@ -202,6 +203,7 @@ def test_one_that_goes_on_with_it_and_is_killed_leaves_it_pruned_for_the_search(
     assert store.load("s", results).set_index("run_id").loc[plan.run_id, "state"] == "complete"
 
 
+@pytest.mark.slow
 def test_a_second_search_that_prunes_it_leaves_it_pruned_for_both_and_for_nobody_else(
     tmp_path: Path, stopped: list[RunPlan]
 ) -> None:

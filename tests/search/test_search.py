@@ -47,6 +47,7 @@ def told(sweep: Frozen) -> list[optuna.trial.FrozenTrial]:
     return study.load(sweep.sweep_dir).get_trials()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["tpe", "random", "qmc", "gp"])
 def test_proposals_are_those_of_optunas_own_sampler(results: Path, name: str) -> None:
     """The reference: a study in memory, asked by Optuna alone with the same samplers and told the formula."""

@@ -64,6 +64,7 @@ def test_importances_say_what_is_missing(
     assert "at least 5 complete trials (it has 0)" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_status_report_and_promote_know_a_search(
     searched: Frozen, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -95,6 +95,7 @@ def climb(sweep: Frozen) -> Promotion | None:
     return typed.load(Promotion, fsio.read_json(path)) if path.exists() else None
 
 
+@pytest.mark.slow
 def test_the_best_points_climb_with_the_reference_and_two_that_lost(tmp_path: Path, quiet: Session) -> None:
     sweep = freeze(tmp_path, num_promoted=3, enqueue=[[f"{LR}=0.027"], [f"{LR}=0.03", f"{BETA}=0.9"]])
     promotion = climb(sweep)
@@ -123,6 +124,7 @@ def test_the_best_points_climb_with_the_reference_and_two_that_lost(tmp_path: Pa
     assert frame["run_id"].is_unique
 
 
+@pytest.mark.slow
 def test_points_that_climb_are_held_against_the_references_frontier(
     tmp_path: Path, quiet: Session, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -150,6 +152,7 @@ def test_points_that_climb_are_held_against_the_references_frontier(
     assert {run.plan.num_steps for run in ledger.peers(trial)} == {20}, "pruning looks at runs of one length"
 
 
+@pytest.mark.slow
 def test_without_other_horizons_the_table_says_why(
     tmp_path: Path, quiet: Session, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -161,6 +164,7 @@ def test_without_other_horizons_the_table_says_why(
     assert "the reference has one horizon" in said and "reference_horizons: [0.5, 2]" in said
 
 
+@pytest.mark.slow
 def test_killed_anywhere_and_run_again_it_ends_the_same(tmp_path: Path, quiet: Session) -> None:
     calm = climb(freeze(tmp_path / "calm", n_trials=6))
     num_runs = len(ran(tmp_path / "calm"))
@@ -185,6 +189,7 @@ def test_killed_anywhere_and_run_again_it_ends_the_same(tmp_path: Path, quiet: S
     assert {path.name: path.read_bytes() for path in sweep.sweep_dir.glob("*.json*")} == before
 
 
+@pytest.mark.slow
 def test_failed_and_infeasible_points_do_not_climb(tmp_path: Path, quiet: Session) -> None:
     quiet.diverges = lambda plan: plan.config.optimizer.x0.beta1 < 0.8
     quiet.memory = lambda plan: 10.0 if plan.config.optimizer.matrix.lr > 0.03 else 1.0
@@ -206,6 +211,7 @@ def test_failed_and_infeasible_points_do_not_climb(tmp_path: Path, quiet: Sessio
     assert set(store.load("s", tmp_path)["failure_class"].dropna()) == {"diverged"}, "the table is untouched"
 
 
+@pytest.mark.slow
 def test_nothing_is_decided_while_the_search_goes_on(
     tmp_path: Path, quiet: Session, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -244,6 +250,7 @@ def test_a_ladder_may_come_from_the_command_line_and_is_frozen_with_its_limit(tm
     assert sweep.rungs[0].max_promoted == 7
 
 
+@pytest.mark.slow
 def test_with_one_seed_only_points_that_beat_the_reference_climb(tmp_path: Path, quiet: Session) -> None:
     search = {"space": SPACE, "n_trials": 9, "sampler": "random", "num_promoted": 6}
     search |= {"enqueue": [[f"{LR}=0.03"], [f"{LR}=0.021"]]}
@@ -261,6 +268,7 @@ def test_with_one_seed_only_points_that_beat_the_reference_climb(tmp_path: Path,
     assert 2 <= len(better) < 6
 
 
+@pytest.mark.slow
 def test_plan_status_results_and_report_know_it(
     tmp_path: Path, session: Session, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

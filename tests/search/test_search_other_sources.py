@@ -82,6 +82,7 @@ def met(road: str, results: Path) -> Frozen:
     return sweep
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("road", "launcher", "answer"), sample(CASES, 9))
 def test_it_asks_before_it_takes_or_repeats_what_other_code_made(
     road: str, launcher: LauncherKind, answer: OtherSources, tmp_path: Path

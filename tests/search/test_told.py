@@ -93,6 +93,7 @@ def test_a_finite_space_is_tried_once_and_then_the_search_ends(sampler: str, res
     assert searching.searched(sweep, results) is not None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", ["tpe", "gp", "qmc", "random", "grid"])
 def test_repeats_are_no_trials_and_cost_no_run(sampler: str, results: Path) -> None:
     space = {LR: [0.01, 0.02, 0.03, 0.04], "optimizer.matrix.num_iterations": [2, 3, 4, 5]}
@@ -127,6 +128,7 @@ def test_invalid_combinations_and_runs_of_another_point_are_no_trials(
     assert "it has ended: every point of the space was tried" in said
 
 
+@pytest.mark.slow
 def test_a_sampler_that_finds_nothing_valid_ends_saying_so(
     results: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -148,6 +150,7 @@ def test_a_sampler_that_finds_nothing_valid_ends_saying_so(
     assert len(ran(results)) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [{}, {"seed": 9}, {"sampler": "qmc"}])
 def test_a_copy_with_more_trials_begins_with_all_that_the_first_found(
     change: dict[str, Any], results: Path
@@ -191,6 +194,7 @@ def test_runs_of_other_sweeps_in_the_space_are_found_and_others_are_not(results:
     assert sorted(found, key=str) == sorted([{LR: 0.05, "model": "d2"}, {LR: 0.02, "model": "d4"}], key=str)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", ["tpe", "gp"])
 def test_a_sampler_keeps_away_from_where_trials_diverge(sampler: str, results: Path) -> None:
     """The optimum of what is left lies at the edge of a region that covers a good half of the space."""

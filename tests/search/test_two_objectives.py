@@ -47,6 +47,7 @@ def search(sweep: Frozen) -> None:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", ["tpe", "random", "nsgaii"])
 def test_the_front_is_what_brute_force_finds(
     sampler: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -94,6 +95,7 @@ def test_the_front_is_what_brute_force_finds(
     assert main.main(["results", "s", "--importances", "--format", "json"]) == 0
 
 
+@pytest.mark.slow
 def test_nsga_ii_breeds_what_it_would_have_bred_with_its_journal(tmp_path: Path) -> None:
     """From the second generation on of values that parents have; also where the study was made anew."""
     found = []

@@ -37,6 +37,7 @@ def test_of_one_bound(ends: tuple[float, float], bound: float, is_least: bool, l
     assert is_refused(space, text) is (bound > ends[1] if is_least else bound < ends[0])
 
 
+@pytest.mark.slow
 @given(ENDS, ENDS, st.booleans())
 def test_of_a_band_between_two_bounds(
     ends: tuple[float, float], band: tuple[float, float], log: bool

@@ -81,6 +81,7 @@ def test_auto_is_the_cheapest_for_its_variance(num_variants: int, num_seeds: int
     assert reference_runs.on_rung(5, num_seeds, num_variants, proposes=True) == 5
 
 
+@pytest.mark.slow
 def test_a_rung_counts_the_variants_that_can_come_there(tmp_path: Path) -> None:
     ladder = sweep(
         base=["horizon.num_steps=20"],

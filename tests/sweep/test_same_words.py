@@ -147,6 +147,7 @@ def run_of_ours(job: list[str]) -> str | None:
     return found[0]
 
 
+@pytest.mark.slow
 @seed(sample.seed())
 @settings(
     max_examples=300 if sample.is_full() else 12, suppress_health_check=list(HealthCheck), database=None
@@ -164,6 +165,7 @@ def test_a_multirun_is_what_hydra_would_run(line: list[str]) -> None:
     assert found == set(wanted)
 
 
+@pytest.mark.slow
 @seed(sample.seed() + 1)
 @settings(max_examples=100 if sample.is_full() else 6, suppress_health_check=list(HealthCheck), database=None)
 @given(lines())

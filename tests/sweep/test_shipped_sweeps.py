@@ -16,6 +16,7 @@ PUBLISHED = Path(__file__).parents[2] / "results" / "published" / "tune_mini"
 SHIPPED = sorted(path.stem for path in paths.sweeps_dir().glob("*.yaml") if path.stem != "ideas")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SHIPPED)
 def test_every_shipped_sweep_expands(name: str) -> None:
     sweep = file.load(name)

@@ -181,6 +181,7 @@ def test_seeds_alone_are_replicates(tmp_path: Path) -> None:
     assert {cell.variant for cell in frozen.cells} == {"reference"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("argument", "message"),
     [

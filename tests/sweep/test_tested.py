@@ -90,6 +90,7 @@ def test_a_field_that_changes_on_one_rung_alone_names_it() -> None:
     assert found == {"optimizer.matrix.lr": "", "optimizer.x0.beta1": "d3"}
 
 
+@pytest.mark.slow
 def test_plan_shows_it_first(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

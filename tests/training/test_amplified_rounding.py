@@ -109,6 +109,7 @@ def test_no_group_amplifies_rounding_under_minis_constants(depth: int, moved_by:
     assert loss_distance < 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("moved_by", "parts"), WAYS)
 @pytest.mark.parametrize(("constants", "named"), [(EPS, "x0, step"), (PUBLISHED, "x0, step 0")])
 def test_under_published_constants_the_x0_lambdas_are_the_first_to_amplify_it(

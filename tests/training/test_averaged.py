@@ -52,6 +52,7 @@ def test_the_average_is_the_weighted_mean_of_the_weights_after_each_update(decay
         assert torch.equal((table, number)[place], raw[place])
 
 
+@pytest.mark.slow
 def test_a_run_is_the_same_and_its_averages_are_evaluated_at_the_end(
     session: Session, tmp_path: Path
 ) -> None:
@@ -74,6 +75,7 @@ def test_a_run_is_the_same_and_its_averages_are_evaluated_at_the_end(
     assert weights.results["ema_val_bpb"] == weights.results["val_bpb"]
 
 
+@pytest.mark.slow
 def test_averages_go_on_bit_for_bit_and_a_stop_in_their_evaluation_keeps_the_raw_weights(
     session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -63,6 +63,7 @@ def test_every_update_is_counted_once_and_lies_where_its_tokens_are(
     assert tokens == num_steps
 
 
+@pytest.mark.slow
 def test_half_batches_are_a_run_of_half_the_batch_and_twice_the_steps(
     session: Session, tmp_path: Path
 ) -> None:
@@ -77,6 +78,7 @@ def test_half_batches_are_a_run_of_half_the_batch_and_twice_the_steps(
     assert halves.results["total_tokens"] == plain.results["total_tokens"]
 
 
+@pytest.mark.slow
 def test_a_ramp_keeps_tokens_and_order_and_goes_on_bit_for_bit(session: Session, tmp_path: Path) -> None:
     plans = ramp(1), ramp(4), ramp(4, 2, 1)
     records = [run(session, plan, tmp_path) for plan in plans]

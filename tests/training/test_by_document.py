@@ -98,6 +98,7 @@ def test_positions_are_of_growing_classes() -> None:
         assert all(int(name.split("–")[0]) <= at <= int(name.split("–")[1]) for at, name in enumerate(found))
 
 
+@pytest.mark.slow
 def test_a_run_keeps_them_an_evaluation_its_own_and_nothing_damaged_is_believed(
     session: Session, tmp_path: Path
 ) -> None:

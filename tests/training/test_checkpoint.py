@@ -24,6 +24,7 @@ from sweepkit.training.session import Session
 EVERY_FOUR = "trainer.checkpoint_every_steps=4"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["fp32", "bf16"])
 def test_a_stopped_run_goes_on_bit_for_bit(session: Session, tmp_path: Path, dtype: str) -> None:
     plan = tiny(f"precision.dtype={dtype}", "evaluation.every_steps=5")
@@ -41,6 +42,7 @@ def test_a_stopped_run_goes_on_bit_for_bit(session: Session, tmp_path: Path, dty
     assert second["first_step"] == stopped.step
 
 
+@pytest.mark.slow
 def test_a_stop_during_the_evaluation_loses_no_step(session: Session, tmp_path: Path) -> None:
     plan = tiny()
     stopped = run(session, plan, tmp_path, should_stop=stop_after(13))
@@ -106,6 +108,7 @@ def test_found_checkpoints_are_in_the_order_of_their_steps(tmp_path: Path) -> No
     assert [path.name for path in found] == ["step_1000000", "step_999999", "step_000003", "step_000002"]
 
 
+@pytest.mark.slow
 def test_a_run_keeps_the_number_of_threads_that_it_was_begun_with(tmp_path: Path) -> None:
     plan, here = tiny(EVERY_FOUR), torch.get_num_threads()
     torch.set_num_threads(here + 1)
@@ -123,6 +126,7 @@ def test_a_run_keeps_the_number_of_threads_that_it_was_begun_with(tmp_path: Path
     assert resumed.results["val_bpb"] == uncut.results["val_bpb"]
 
 
+@pytest.mark.slow
 def test_checkpoints_come_by_minutes_as_well(
     session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,6 +19,7 @@ from sweepkit.training.session import Session
 EVERY_FOUR = "trainer.checkpoint_every_steps=4"
 
 
+@pytest.mark.slow
 def test_a_full_disk_leaves_the_last_good_checkpoint(
     session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -72,6 +73,7 @@ def test_a_disk_too_full_for_metrics_ends_the_run_without_raising(
     assert record.failure_class is FailureClass.disk_full
 
 
+@pytest.mark.slow
 def test_a_finished_run_whose_record_does_not_fit_keeps_its_checkpoints(
     session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -89,6 +91,7 @@ def test_a_finished_run_whose_record_does_not_fit_keeps_its_checkpoints(
     assert not folder(plan, tmp_path).checkpoints_path.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("code", [errno.EIO, errno.ESTALE])
 def test_storage_that_fails_for_long_is_no_crash(
     session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int

@@ -48,6 +48,7 @@ def cut(session: Session, made: Path, tmp_path: Path) -> tuple[RunPlan, list[Pat
     return plan, found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "how"), sample(CASES, 3))
 def test_a_corrupt_checkpoint_is_passed_over(
     session: Session, tmp_path: Path, cut: tuple[RunPlan, list[Path]], whole: Path, name: str, how: str
@@ -79,6 +80,7 @@ def test_with_all_checkpoints_corrupt_the_run_starts_again_and_says_so(
     assert losses(plan, tmp_path) == losses(plan, whole)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_in_another_dtype_is_not_used(
     session: Session, tmp_path: Path, cut: tuple[RunPlan, list[Path]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -89,6 +91,7 @@ def test_a_checkpoint_in_another_dtype_is_not_used(
     assert any("torch.float32" in note for note in record.resolved.notes)
 
 
+@pytest.mark.slow
 def test_checkpoints_of_other_code_are_not_continued(
     session: Session, tmp_path: Path, cut: tuple[RunPlan, list[Path]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -115,6 +118,7 @@ def test_a_torn_metrics_row_costs_one_row(
     assert len(losses(plan, tmp_path)) == 12
 
 
+@pytest.mark.slow
 def test_those_passed_over_push_out_none_of_those_saved_after(
     session: Session, tmp_path: Path, cut: tuple[RunPlan, list[Path]]
 ) -> None:

@@ -83,6 +83,7 @@ def norms(plan_overrides: tuple[str, ...], session: Session, results: Path) -> l
     return [row["grad_norm"] for row in folder(plan, results).metrics() if "grad_norm" in row]
 
 
+@pytest.mark.slow
 def test_runs_record_the_norm_before_clipping(session: Session, tmp_path: Path) -> None:
     """Under fp16 of the gradients without the loss scale; the norm of diagnostics is the same number."""
     clipped = norms(("optimizer.grad_clip=0.01",), session, tmp_path)
@@ -94,6 +95,7 @@ def test_runs_record_the_norm_before_clipping(session: Session, tmp_path: Path) 
     assert norms((), session, tmp_path / "plain") == []
 
 
+@pytest.mark.slow
 def test_a_limit_that_is_never_reached_changes_no_bit_and_a_clipped_run_goes_on(
     session: Session, tmp_path: Path
 ) -> None:

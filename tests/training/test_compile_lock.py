@@ -65,6 +65,7 @@ def test_eager_runs_and_other_shapes_do_not_wait() -> None:
                 pass
 
 
+@pytest.mark.slow
 def test_all_that_is_compiled_is_kept_in_one_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In a new process: torch chooses a folder as its compiler is imported, if none is set."""
     monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")

@@ -29,6 +29,7 @@ def test_only_what_torch_2_11_knows_and_a_limit_for_many_shapes(monkeypatch: pyt
     assert config.recompile_limit == RECOMPILE_LIMIT
 
 
+@pytest.mark.slow
 def test_an_eager_run_does_not_import_the_compiler(shared_cache: Path, tmp_path: Path) -> None:
     """Which takes longer than torch itself; also where it looks at activations and writes a sample."""
     words = [

@@ -60,7 +60,6 @@ def first_run_then_others(session: Session, results: Path, *overrides: str) -> R
     return plan
 
 
-@pytest.mark.compile
 @pytest.mark.slow
 def test_compiled_runs_follow_eager_ones_and_a_second_run_compiles_nothing(
     session: Session, tmp_path: Path
@@ -79,7 +78,7 @@ def test_compiled_runs_follow_eager_ones_and_a_second_run_compiles_nothing(
     assert max(differences[:4]) < 1e-3 and max(differences) < 0.05, differences
 
 
-@pytest.mark.compile
+@pytest.mark.slow
 def test_in_fp8_a_second_run_compiles_nothing(
     session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -156,6 +156,7 @@ def outcomes_of(engine: Engine, core: core_items.Core, tokenizer: Tokenizer, pla
     return {outcome.label: outcome for outcome in found}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "overrides",
     sample.sample(
@@ -205,6 +206,7 @@ def test_every_item_comes_out_as_in_a_plain_loop(overrides: tuple[str, ...], tmp
 ASKED = ("evaluation=core", "evaluation.core.max_per_task=10", "horizon.num_steps=3")
 
 
+@pytest.mark.slow
 def test_a_run_is_asked_at_its_end_and_its_kept_weights_again(session: Session, tmp_path: Path) -> None:
     plan, plainly = tiny(*ASKED), tiny("horizon.num_steps=3")
     assert plan.run_id == plainly.run_id and plan.evaluation_key != plainly.evaluation_key
@@ -234,6 +236,7 @@ def test_a_run_is_asked_at_its_end_and_its_kept_weights_again(session: Session, 
     assert frame["core_subset"].iloc[0] == scores["core_subset"] and frame["core"].isna().all()
 
 
+@pytest.mark.slow
 def test_what_was_stopped_goes_on_with_the_next_task(
     session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -48,6 +48,7 @@ def engine_of(plan: RunPlan) -> Engine:
     return engine
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "overrides",
     [
@@ -69,6 +70,7 @@ def test_a_healthy_run_is_not_accused(session: Session, tmp_path: Path, override
     assert any("noise scale" in line for line in found.missing) != is_split
 
 
+@pytest.mark.slow
 def test_diagnostics_change_no_number_and_leave_nothing_when_off(session: Session, tmp_path: Path) -> None:
     parts = ("horizon.device_batch_size=4", *MANY_PARTS[:3])
     with_them, without = tiny(EVERY, *parts), tiny(*parts)
@@ -167,6 +169,7 @@ FAULTS: list[Any] = [
 AT_D4 = FAULTS if sample.is_full() else [item for item in FAULTS if item[0] is units_dead]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "overrides", "symptom", "words"),
     [*FAULTS, *((fault, ("model=d4", *overrides), *rest) for fault, overrides, *rest in AT_D4)],
@@ -222,6 +225,7 @@ def test_a_run_that_has_not_started_or_lost_its_rows_is_not_called_well(tmp_path
     assert (found.state, found.findings) == ("planned", []) and "not started" in found.missing[0]
 
 
+@pytest.mark.slow
 def test_parameters_and_histograms_are_those_of_the_gradient(session: Session, tmp_path: Path) -> None:
     """The first step's row against gradients and weights taken here."""
     plan = tiny(EVERY)
@@ -253,6 +257,7 @@ def test_parameters_and_histograms_are_those_of_the_gradient(session: Session, t
     assert Histogram.edges()[0] == FIRST_EDGE
 
 
+@pytest.mark.slow
 def test_the_noise_scale_is_that_of_gradients_of_known_noise(session: Session, tmp_path: Path) -> None:
     """|G|² and tr Σ from two batch sizes, against the definition over all micro-batches of the step."""
     plan = tiny(EVERY, "horizon.device_batch_size=1")

@@ -125,6 +125,7 @@ def test_train_evaluates_the_kept_weights_or_asks_for_rerun(
         assert again["state"] == RunState.trained and again.isna()["val_bpb"]
 
 
+@pytest.mark.slow
 def test_evaluate_makes_losses_by_document_again_and_changes_nothing_else(
     own_results_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -152,6 +153,7 @@ def test_evaluate_makes_losses_by_document_again_and_changes_nothing_else(
     assert "its losses are others here" in say(capsys, "evaluate", own.run_id)[1]
 
 
+@pytest.mark.slow
 def test_evaluate_keeps_refuses_and_shows_what_was_measured(
     own_results_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -23,6 +23,7 @@ PROBE_TOO, VALIDATION, LESS = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "how", [["precision.dtype=fp32"], ["precision.dtype=bf16", "optimizer.ema_decay=0.7"]]
 )
@@ -51,6 +52,7 @@ def test_the_same_text_gives_the_bits_of_the_trainings_own_evaluation(
         assert seen.results["train_time_s"] == trained[plan.evaluation_key].results["train_time_s"]
 
 
+@pytest.mark.slow
 def test_nothing_is_trained_and_the_engine_is_not_compiled_for_it(
     session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -89,6 +91,7 @@ def evaluated(session: Session, other: RunPlan, tmp_path: Path) -> tuple[RunStat
     return seen.state, seen.failure_class, seen.failure_message or ""
 
 
+@pytest.mark.slow
 def test_what_is_wrong_is_kept_beside_the_run_and_says_nothing_against_it(
     session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -26,6 +26,7 @@ def engine_of(session: Session):  # type: ignore[no-untyped-def]
     return session._bench.engine
 
 
+@pytest.mark.slow
 def test_the_file_holds_the_models_parameters_and_the_record_its_digest(
     session: Session, tmp_path: Path
 ) -> None:
@@ -53,6 +54,7 @@ def test_a_run_that_is_not_to_keep_them_or_not_complete_has_none(session: Sessio
         assert not folder(plan, tmp_path).weights_path.exists()
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_full_then_makes_it_no_answer_and_the_run_is_done_again(
     session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -127,6 +129,7 @@ def test_storage_that_gives_no_reason_is_named(tmp_path: Path, monkeypatch: pyte
         tensor_file.write(tmp_path / "x.safetensors", {})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "overrides",
     [

@@ -16,6 +16,7 @@ from sweepkit.training.engine import Engine, EngineKey
 from sweepkit.training.session import Session
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["muon", "lion"])
 def test_a_stopped_run_goes_on_bit_for_bit(kind: str, session: Session, tmp_path: Path) -> None:
     """The bias of experts, which is no parameter, kept gradients and averages among all the rest."""
@@ -73,7 +74,7 @@ def test_in_fp8_heads_and_shared_experts_multiply_in_it_and_routed_ones_do_not(
     assert len({round(loss, 6) for loss in found[0]}) > 3
 
 
-@pytest.mark.compile
+@pytest.mark.slow
 @pytest.mark.parametrize("heads", ["own", "shared"])
 def test_compiled_code_gives_what_eager_code_gives(heads: str) -> None:
     """Values, gradients and the load of experts; the evaluation after it compiles nothing more."""

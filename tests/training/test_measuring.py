@@ -131,6 +131,7 @@ def test_results_of_a_run_agree_with_its_rows(session: Session, tmp_path: Path) 
     assert 0 < results["mfu"] < 1
 
 
+@pytest.mark.slow
 def test_peak_memory_is_the_runs_own_whatever_its_worker_ran_before(session: Session, tmp_path: Path) -> None:
     small, large = (
         tiny("horizon.num_steps=4"),

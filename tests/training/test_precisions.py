@@ -107,6 +107,7 @@ def test_what_fp8_keeps_for_the_backward_pass_is_what_the_plan_counts() -> None:
         )
 
 
+@pytest.mark.slow
 def test_a_run_in_fp8_says_what_it_did(session: Session, tmp_path: Path) -> None:
     record = run(session, tiny(*FP8), tmp_path)
     assert record.state is RunState.complete
@@ -121,6 +122,7 @@ def test_a_run_in_fp8_says_what_it_did(session: Session, tmp_path: Path) -> None
     assert "fp8 (precision.dtype=fp8, 13 layers emulated" in log and "attention sdpa" in log
 
 
+@pytest.mark.slow
 def test_native_fp8_that_is_not_compiled_is_refused(session: Session, tmp_path: Path) -> None:
     native = (*FP8, "precision.fp8.backend=native", "horizon.num_steps=2")
     record = run(session, tiny(*native), tmp_path)
@@ -133,6 +135,7 @@ def test_native_fp8_that_is_not_compiled_is_refused(session: Session, tmp_path: 
     assert record.results["mfu_fp8"] is None  # a CPU has no peak in FP8
 
 
+@pytest.mark.slow
 def test_fp16_keeps_its_tables_in_fp32_and_its_scale_over_a_stop(session: Session, tmp_path: Path) -> None:
     plan = tiny("precision.dtype=fp16", *SMALL)
     whole = run(session, plan, tmp_path / "whole")

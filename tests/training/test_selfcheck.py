@@ -27,6 +27,7 @@ def performed(
     return {check.name: selfcheck.perform(check).passed for check in checks}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_all_is_right_here(dtype: torch.dtype) -> None:
     for backend in (Fp8Backend.emulated, Fp8Backend.native):
@@ -117,6 +118,7 @@ def test_a_planned_step_is_timed_with_as_many_rows_as_fit(monkeypatch: pytest.Mo
     assert "a peak" in found.shown and 0 < found.peak_memory_gib < 20
 
 
+@pytest.mark.slow
 def test_under_a_batch_ramp_a_planned_step_has_its_updates(monkeypatch: pytest.MonkeyPatch) -> None:
     """An update that takes 1 s, by a clock that nothing else moves: [4, 2, 1] are 28 updates in 12 steps."""
     clock = [0.0]

@@ -25,6 +25,7 @@ from sweepkit.training.session import Session
 HERE = Path(__file__).parent
 
 
+@pytest.mark.slow
 def test_the_loss_goes_down_on_real_text(session: Session, tmp_path: Path) -> None:
     plan = tiny("horizon.num_steps=60")
     record = run(session, plan, tmp_path)
@@ -105,6 +106,7 @@ def fresh_process(plan_path: Path, results: Path) -> None:
     subprocess.run([sys.executable, "-c", code, str(plan_path), str(results)], check=True, timeout=600)
 
 
+@pytest.mark.slow
 def test_micro_steps_add_up_to_one_batch(session: Session, tmp_path: Path) -> None:
     whole, parts = tiny("horizon.device_batch_size=8"), tiny("horizon.device_batch_size=2")
     assert whole.total_batch_size == parts.total_batch_size and parts.device_batch_size == 2
@@ -195,6 +197,7 @@ def nothing_frozen() -> Iterator[None]:
     gc.freeze()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("nothing_frozen")
 def test_the_garbage_collector_comes_back(session: Session, tmp_path: Path) -> None:
     assert gc.isenabled()
@@ -212,6 +215,7 @@ def test_what_somebody_else_has_frozen_stays_frozen(session: Session, tmp_path: 
     assert gc.isenabled() and 0.99 * frozen < gc.get_freeze_count() <= frozen, "some of it may have ended"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("nothing_frozen")
 def test_the_garbage_collector_rests_from_the_second_step_on(
     session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -94,6 +94,7 @@ def test_training_does_not_read_what_nothing_reads(switches: tuple[str, ...]) ->
     assert all(torch.equal(before[name], after[name]) for name in before), unread
 
 
+@pytest.mark.slow
 def test_every_condition_of_training_is_tried() -> None:
     tried = {override.partition("=")[0] for switches in SWITCHES for override in changes(switches)}
     conditional = {

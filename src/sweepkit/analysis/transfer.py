@@ -23,7 +23,7 @@ class TransferRow:
 
     ``effect`` is variant minus reference in the metric's unit (bits per byte): negative is better. None where
     nothing could be measured. ``retention`` is the ratio to the rung below (to its shrunken estimate, for a
-    variant that was picked there), ``note`` what changed in words.
+    variant that was picked there), ``note`` how it stands beside that rung in words.
     """
 
     variant: str

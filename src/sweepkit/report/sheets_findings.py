@@ -198,7 +198,7 @@ def _speedup(row: dict[str, Any]) -> str:
 
 
 def transfer(rows: Iterable[TransferRow], metric: str) -> Sheet:
-    """The effect of every variant, rung under rung, with its interval and what changed on the way up.
+    """The effect of every variant, rung under rung, with its interval and its ratio to the rung below.
 
     Args:
         metric: the one that all rungs are measured on; the last may be decided by another.
@@ -206,7 +206,7 @@ def transfer(rows: Iterable[TransferRow], metric: str) -> Sheet:
     by_variant: dict[str, list[TransferRow]] = {}
     for row in rows:
         by_variant.setdefault(row.variant, []).append(row)
-    sheet = Sheet(("variant", "rung", f">effect on {metric}", "what changed"))
+    sheet = Sheet(("variant", "rung", f">effect on {metric}", "beside the rung below"))
     for variant, steps in by_variant.items():
         for place, row in enumerate(steps):
             sheet.add("" if place else variant, row.rung, interval(row), row.note, new_group=not place)

@@ -94,22 +94,22 @@ class Reader:
         if whole and not self._count:
             self.chain = frozen_head.read(self.sweep_dir).sha256
         self._offset += len(whole)
-        found = [self._trial(line, path) for line in whole.splitlines()]
+        found = typed.load_alike(Trial, [self._content(line, path) for line in whole.splitlines()])
         self._count += len(found)
         if self._count < count:
             raise _tampered(path, f"has {self._count} of the {count} lines that were written")
         return found
 
-    def _trial(self, line: bytes, path: Path) -> Trial:
+    def _content(self, line: bytes, path: Path) -> Mapping[str, Any]:
         try:
-            content = json.loads(line)
+            content: dict[str, Any] = json.loads(line)
             stated = content.pop(_CHAIN)
             self.chain, is_intact = stated, stated == _link(self.chain, content)
         except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
             is_intact = False
         if not is_intact:
             raise _tampered(path, "was edited, is damaged or another search's")
-        return typed.load(Trial, content)
+        return content
 
 
 def _tampered(path: Path, what: str) -> FrozenPlanError:
