@@ -28,6 +28,8 @@ _SHOWN_INFLUENCE = 8
 _LEFT_OUT = 40
 #: FLOPs / (N·D) of all runs lie within this factor, or it is said.
 _ONE_FACTOR = 1.1
+#: FLOPs / (N·D) and tokens a parameter of any language model, by any way of counting.
+_FACTORS, _RATIOS = (0.5, 500.0), (0.01, 1e5)
 
 
 @dataclass(frozen=True)
@@ -153,8 +155,32 @@ def compute_optimal(
         _influence(found, params_N, tokens_N, loss_N, delta, left_out),
         params_N,
         tokens_N,
-        [*_factors(factor_N), *said, *notes, *_undecayed(params_N, tokens_N, loss_N, trunks)],
+        [
+            *_units(params_N, tokens_N, factor),
+            *_factors(factor_N),
+            *said,
+            *notes,
+            *_undecayed(params_N, tokens_N, loss_N, trunks),
+        ],
     )
+
+
+def _units(params_N: Floats, tokens_N: Floats, factor: float) -> list[str]:
+    """A sentence where parameters, tokens and FLOPs are hardly counts: FLOPs of 6·N·D would be none."""
+    ratio = float(np.median(tokens_N / params_N))
+    what = [
+        f"{says} {value:.3g}"
+        for says, value, (low, high) in (
+            ("FLOPs / (N·D) is", factor, _FACTORS), ("tokens a parameter are", ratio, _RATIOS)
+        )
+        if not low <= value <= high
+    ]  # fmt: skip
+    if not what:
+        return []
+    return [
+        f"{' and '.join(what)} in the middle: are all three counted in ones, and tokens no steps? Ratios and "
+        "FLOPs here are in the table's units; exponents stay what they are"
+    ]
 
 
 def _factors(factor_N: Floats) -> list[str]:

@@ -67,9 +67,13 @@ def critical_batches(
         targets: losses; by default three that most batches reach.
 
     Raises:
-        ConfigError: no target that three batches bracket.
+        ConfigError: no target that three batches bracket, or a run of less than one batch.
     """
     names = ["all"] * len(loss_N) if groups is None else list(groups)
+    if (is_short_N := tokens_N < batch_N).any():
+        tokens, batch = float(tokens_N[is_short_N][0]), float(batch_N[is_short_N][0])
+        contract = f"be tokens in all, so no fewer than the run's batch of {batch:g}"
+        raise errors.invalid("--tokens", tokens, contract, "name the column of tokens, not of steps")
     found = []
     for name in dict.fromkeys(names):
         mine = np.array([item == name for item in names]) & np.isfinite(loss_N)

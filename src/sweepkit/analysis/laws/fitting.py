@@ -64,6 +64,9 @@ def fit(frame: pd.DataFrame, question: Question) -> Fit:
         ConfigError: a column is missing or holds no numbers, or there are too few runs for what is asked.
     """
     kind = question.checked()
+    if not isinstance(frame, pd.DataFrame):
+        remedy = "write pandas.DataFrame(rows), or read_csv"
+        raise errors.invalid("frame", type(frame).__name__, "be a pandas DataFrame, a row a run", remedy)
     whole = frame.rename(columns=str).reset_index(drop=True)
     if unknown := [row for row in question.dropped if not 0 <= row < len(whole)]:
         raise errors.invalid(
@@ -103,7 +106,7 @@ def _blocks(
         said += [f"seeds are no blocks: {counted(empty, 'row')} without one"] if empty else []
         seeds = None if empty else run_columns.labels(frame, SEED, "--seed-column")
     if not (others := run_columns.unnamed(frame, *named)):
-        return seeds, said
+        return seeds, [*said, *run_columns.uncounted(frame, question.loss, *named, question.seed)]
     remedy = "--by or --axis2 tells its levels apart, --where keeps one"
     names = ", ".join(name.removeprefix(LEVEL) for name in others)
     said.append(f"{names}: averaged over, its levels as blocks, for the question does not name it; {remedy}")
@@ -179,13 +182,9 @@ def _law(
     name = question.scale or question.by or ""
     if question.scale is None and not run_columns.is_scale(frame, name):
         return None, [f"no law: {name} is not a number above 0; --scale names one to state it in"]
-    scale_N = run_columns.positive(frame, name, "--scale")
-    mean_of = {
-        group: float(np.exp(np.mean(np.log(scale_N[[item == group for item in groups]]))))
-        for group in dict.fromkeys(groups)
-    }
+    mean_of, said = run_columns.mean_scales(frame, name, groups)
     known = [item for item in found if item.is_known]
-    said = [
+    said += [
         f"{item.group}: {'not found' if item.value is None else 'its interval has no end'}, so it is no part "
         "of the law"
         for item in found

@@ -58,11 +58,12 @@ class Budget:
 
 def budgets_of(flops_N: Floats) -> Floats:
     """The budget of each run: the geometric mean of runs that all lie within a quarter of each other."""
-    if len(flops_N) < 2:
+    known_K, place_N = np.unique(flops_N, return_inverse=True)
+    if len(known_K) < 2:
         return np.asarray(flops_N, dtype=float)
     log_N = np.log(flops_N)
-    tree = hierarchy.linkage(log_N[:, None], "complete")
-    label = hierarchy.fcluster(tree, math.log(SAME_BUDGET), "distance") - 1
+    tree = hierarchy.linkage(np.log(known_K)[:, None], "complete")  # of all pairs: each value once
+    label = hierarchy.fcluster(tree, math.log(SAME_BUDGET), "distance")[place_N] - 1
     means = np.exp(np.bincount(label, weights=log_N) / np.bincount(label))
     found: Floats = means[label]
     return found

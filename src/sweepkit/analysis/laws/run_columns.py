@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import decimal
+import numbers as kinds
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from pandas.api import types
 
 from sweepkit import errors
 from sweepkit.analysis.laws.intervals import Floats
@@ -16,6 +19,14 @@ from sweepkit.results.columns import LEVEL
 #: States of runs that diverged, and of all that have answered; a table without states has ended runs.
 _DIVERGED, _ANSWERED = "diverged", ("complete", "finished", "diverged")
 _RUN_ID = "run_id"
+#: What a number may be written as; true and false, complex ones and moments are none.
+_NUMBERS = (kinds.Real, decimal.Decimal, str)
+#: A setting takes so many of a column's rows a value, or more; what is measured hardly ever repeats.
+_ROWS_A_VALUE = 3
+#: What is of a run, not of its setting.
+_OF_A_RUN = ("seed", "state", _RUN_ID)
+#: A scale that differs by more than this share within a group is said to.
+_ONE_SCALE = 0.01
 _LEAVE_OUT = "leave such rows out with --where"
 
 
@@ -50,8 +61,7 @@ def placed(frame: pd.DataFrame, name: str, option: str) -> tuple[pd.DataFrame, l
     """
     values = frame[column(frame, name, option)]
     has_value = values.notna().to_numpy() & (values.astype(str) != "").to_numpy()
-    endless = pd.to_numeric(values, errors="coerce").astype("float64").to_numpy(na_value=np.nan)
-    kept = has_value & ~np.isinf(endless)
+    kept = has_value & ~np.isinf(_floats(values))
     if not kept.any():
         raise errors.invalid(option, name, "be there, and finite, in some row", "name another column")
     said = f"{counted(int((~kept).sum()), 'row')} left out: {name} is empty there, or infinite"
@@ -129,10 +139,10 @@ def column(frame: pd.DataFrame, name: str, option: str) -> str:
 
 def in_order(frame: pd.DataFrame, name: str, option: str) -> pd.DataFrame:
     """Rows in the order of a column, whose words (``none`` beside 2) follow its numbers."""
-    named = column(frame, name, option)
-    is_word = frame[named].map(lambda item: isinstance(item, str)).to_numpy(dtype=bool)
-    parts = [frame[~is_word], frame[is_word]]
-    return pd.concat([part.sort_values(named, kind="stable") for part in parts if len(part)])
+    cells = frame[column(frame, name, option)]
+    value_N = _floats(cells)
+    word_N = np.where(np.isnan(value_N), cells.astype(str).to_numpy(dtype=str), "")
+    return frame.iloc[np.lexsort((word_N, value_N))]
 
 
 def unnamed(frame: pd.DataFrame, *named: str | None) -> list[str]:
@@ -143,6 +153,53 @@ def unnamed(frame: pd.DataFrame, *named: str | None) -> list[str]:
     return [name for name in others if (rows[name].nunique(dropna=False) > 1).any()]
 
 
+def uncounted(frame: pd.DataFrame, answer: str, *named: str | None) -> list[str]:
+    """A sentence about columns of a table that is no sweep's which differ between runs of one level and
+    look like settings: every value is at several levels, in several rows each.
+    """
+    keys = [column(frame, name, "--axis") for name in named if name is not None]
+    if any(str(name).startswith(LEVEL) for name in frame.columns):
+        return []
+    frame = frame.assign(**{key: frame[key].map(repr) for key in keys})  # lists too
+    found, rows = list[str](), frame.groupby(keys)
+    for name in frame.columns.difference([*keys, answer, *_OF_A_RUN]):
+        cells = frame[name]  # of a name twice, a table
+        if cells.ndim > 1 or cells.isna().any() or not cells.map(types.is_hashable).all():
+            continue
+        count = cells.value_counts()
+        levels = frame.groupby(name, observed=True)[keys[0]].nunique()
+        is_setting = len(count) > 1 and count.min() >= _ROWS_A_VALUE and levels.min() > 1
+        if is_setting and (rows[name].nunique() > 1).any():
+            found.append(str(name))
+    if not found:
+        return []
+    differ = "differs" if len(found) == 1 else "differ"
+    return [
+        f"{', '.join(found)} {differ} between runs of one {named[0]}, which counts as noise, for the "
+        "question does not name it; --by or --axis2 tells its values apart, --where keeps one, --seed-column "
+        "takes them as blocks"
+    ]
+
+
+def mean_scales(frame: pd.DataFrame, name: str, groups: Sequence[str]) -> tuple[dict[str, float], list[str]]:
+    """Geometric mean of a scale in every group, and a sentence about those in which it is no one number.
+
+    Raises:
+        ConfigError: as ``positive``.
+    """
+    log_G = pd.Series(np.log(positive(frame, name, "--scale"))).groupby(list(groups), sort=False)
+    found = {str(group): float(np.exp(value)) for group, value in log_G.mean().items()}
+    width_G = log_G.max() - log_G.min()
+    if not (width_G > _ONE_SCALE).any():
+        return found, []
+    widest = str(width_G.idxmax())
+    low, high = (float(np.exp(end[widest])) for end in (log_G.min(), log_G.max()))
+    return found, [
+        f"{name} is no one number within {', '.join(map(str, width_G.index[width_G > _ONE_SCALE]))} "
+        f"({low:.6g} to {high:.6g} in {widest}): the law is in its geometric mean"
+    ]
+
+
 def numbers(frame: pd.DataFrame, name: str, option: str) -> Floats:
     """A column as numbers, NaN where it is empty.
 
@@ -150,16 +207,22 @@ def numbers(frame: pd.DataFrame, name: str, option: str) -> Floats:
         ConfigError: there is no such column, or it holds words.
     """
     found = column(frame, name, option)
-    if pd.api.types.is_bool_dtype(frame[found]) and len(frame):
-        contract, remedy = f"be a number in column {found}", "name a column of numbers"
-        raise errors.invalid(option, bool(frame[found].iloc[0]), contract, remedy)
-    values = pd.to_numeric(frame[found], errors="coerce")
-    words = frame[found][values.isna() & frame[found].notna()].astype(str)
+    values = _floats(frame[found])
+    words = frame[found][np.isnan(values) & frame[found].notna()].astype(str)
     words = words[~words.str.lower().isin(["nan", ""])]
     if len(words):
         remedy = f"name a column of numbers, or {_LEAVE_OUT}"
         raise errors.invalid(option, str(words.iloc[0]), f"be a number in column {found}", remedy)
-    return np.asarray(values.astype("float64").to_numpy(na_value=np.nan), dtype=float)
+    return values
+
+
+def _floats(cells: pd.Series) -> Floats:
+    """A column's numbers, those that are text too; NaN where a cell is none."""
+    if not types.is_numeric_dtype(cells) or types.is_bool_dtype(cells) or types.is_complex_dtype(cells):
+        is_number = cells.map(lambda item: isinstance(item, _NUMBERS) and not isinstance(item, bool))
+        cells = cells.astype(object).where(is_number.to_numpy(dtype=bool))
+    values = pd.to_numeric(cells, errors="coerce").astype("float64")
+    return np.asarray(values.to_numpy(na_value=np.nan), dtype=float)
 
 
 def positive(frame: pd.DataFrame, name: str, option: str) -> Floats:
@@ -178,8 +241,7 @@ def positive(frame: pd.DataFrame, name: str, option: str) -> Floats:
 
 def is_scale(frame: pd.DataFrame, name: str) -> bool:
     """Whether a column holds numbers above 0 alone, so that a law can be stated in it."""
-    found = pd.to_numeric(frame[column(frame, name, "--by")], errors="coerce").astype("float64")
-    values = found.to_numpy(na_value=np.nan)  # of a column of text NA, which all() would leave out
+    values = _floats(frame[column(frame, name, "--by")])
     return bool(((values > 0) & np.isfinite(values)).all())
 
 
