@@ -15,7 +15,8 @@ from sweepkit.analysis import fit
 from sweepkit.analysis.laws import optima
 from sweepkit.analysis.laws.intervals import Interval
 from sweepkit.analysis.laws.optima import Optimum
-from sweepkit.analysis.laws.ridge import Ridge
+from sweepkit.analysis.laws.power_law import power_law
+from sweepkit.analysis.laws.ridge import Ridge, ridges
 
 few = settings(max_examples=400 if sample.is_full() else 20, deadline=None)
 worlds = st.fixed_dictionaries(
@@ -165,3 +166,20 @@ def test_effects_around_0_have_an_optimum() -> None:
     (found,) = fit(pd.DataFrame({"lr": lr, "effect": effect}), loss="effect", axis="lr").optima
     assert found.value == pytest.approx(0.07, rel=1e-6) and found.interval.is_bounded
     assert sum(level.fitted is not None for level in found.levels) == 5
+
+
+@pytest.mark.parametrize("exponent", [-1.3, -0.5, 0.0, 0.383, 0.7])
+def test_losses_and_optima_without_noise_contradict_nothing_that_is_so(exponent: float) -> None:
+    """Intervals were a rounding wide, or none, and left the truth out: a rule that held was contradicted."""
+    rng = np.random.default_rng(7)
+    for _ in range(8):
+        scale, best, z = rng.uniform(1, 1e4, 4), rng.uniform(-1, 1), np.log(2) * np.arange(-3, 4)
+        law = power_law(scale, 3 * scale**exponent, rule=exponent)
+        assert law.interval.holds(exponent) and (law.rule_p or 0) > 0.3
+        (item,) = optima.optima(np.exp(z), 3 + 0.1 * (z - best) ** 2)
+        low, high = ends(item.interval)
+        assert low is not None and high is not None
+        assert low * (1 - 1e-10) <= np.exp(best) <= high * (1 + 1e-10)  # printed to eleven digits
+        u, v = (place.ravel() for place in np.meshgrid(z, z))
+        (made,), _ = ridges(np.exp(u), np.exp(v), 3 + 0.1 * (u - exponent * v) ** 2 + 0.03 * v**2)
+        assert made.slope_interval.holds(exponent)

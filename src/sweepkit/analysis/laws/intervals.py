@@ -18,6 +18,8 @@ from scipy import special
 #: float64 where nothing else is said.
 Floats = NDArray[Any]
 CONFIDENCE = 0.95
+#: Losses in a unit near 1 are known no better, however well a curve goes through them.
+_LEAST_SD = 1e-12
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ class Fitted:
 
 
 def least_squares(x_NP: Floats, y_N: Floats, num_absorbed: int = 0) -> Fitted:
-    """Ordinary least squares.
+    """Ordinary least squares, of losses in a unit near 1 (``unit_of``).
 
     Args:
         num_absorbed: parameters that were taken out before (a mean a block).
@@ -101,7 +103,7 @@ def least_squares(x_NP: Floats, y_N: Floats, num_absorbed: int = 0) -> Fitted:
     beta_P: Floats = np.linalg.lstsq(scaled_NP, y_N, rcond=None)[0] / unit_P
     residual_N = y_N - x_NP @ beta_P
     df = len(y_N) - x_NP.shape[1] - num_absorbed
-    variance = float(residual_N @ residual_N) / df if df > 0 else math.nan
+    variance = max(float(residual_N @ residual_N) / df, _LEAST_SD**2) if df > 0 else math.nan
     cov_PP = np.linalg.inv(scaled_NP.T @ scaled_NP) * variance / np.outer(unit_P, unit_P)
     return Fitted(beta_P, cov_PP, math.sqrt(variance), df, residual_N)
 
@@ -120,17 +122,14 @@ def ratio(
     error = math.sqrt(max(float(gradient_2 @ cov_22 @ gradient_2), 0.0))
     if df <= 0 or not np.isfinite(cov_22).all():
         return Interval(None, None, confidence), math.nan
-    t2 = t_limit(df, confidence) ** 2
-    # bottom²z² − 2·top·bottom·z + top² ≤ t²(V_tt − 2zV_tb + z²V_bb)
-    a = bottom**2 - t2 * float(cov_22[1, 1])
-    b = -2 * (top * bottom - t2 * float(cov_22[0, 1]))
-    c = top**2 - t2 * float(cov_22[0, 0])
+    t2, v_tb, v_bb = t_limit(df, confidence) ** 2, float(cov_22[0, 1]), float(cov_22[1, 1])
+    # at a distance d from the estimate: bottom²d² ≤ t²(V_tt − 2(value + d)V_tb + (value + d)²V_bb)
+    a, b, c = bottom**2 - t2 * v_bb, 2 * t2 * (v_tb - value * v_bb), -t2 * (error * bottom) ** 2
     inside = b * b - 4 * a * c
-    if a > 0:
-        root = math.sqrt(max(inside, 0.0))
-        return Interval(float(-b - root) / (2 * a), float(-b + root) / (2 * a), confidence), error
-    if inside <= 0 or a == 0:
+    if a == 0 or (inside <= 0 and a < 0):
         return Interval(None, None, confidence), error
-    root = math.sqrt(inside)
-    first, second = sorted(((-b - root) / (2 * a), (-b + root) / (2 * a)))
+    root = math.sqrt(max(inside, 0.0))
+    first, second = sorted((value + (-b - root) / (2 * a), value + (-b + root) / (2 * a)))
+    if a > 0:
+        return Interval(first, second, confidence), error
     return (Interval(second, None) if value >= second else Interval(None, first)), error

@@ -205,7 +205,7 @@ def _weighted(u_K: Floats, v_K: Floats, error_K: Floats) -> _Line:
     if df > 0 and surplus(_ROUNDING**2) > 0:
         scatter2 = float(optimize.brentq(surplus, _ROUNDING**2, high, xtol=1e-14, rtol=1e-12))
     alpha, beta, spread, left = line(scatter2)
-    quality = max(left / df, 1.0) if df > 0 and (error_K > 0).all() else left / df if df > 0 else math.nan
+    quality = max(left / df, 1.0) if df > 0 else math.nan  # no point is known to better than rounding
     return _Line(alpha, beta, math.sqrt(quality / spread), scatter2)
 
 
