@@ -57,6 +57,7 @@ def engine_of(plan: RunPlan) -> Engine:
         ("seed=3", "model=d4", "horizon.device_batch_size=4"),
         ("horizon.num_steps=3",),
         ("optimizer=adamw", "horizon.num_steps=24"),
+        ("optimizer=lion", "horizon.num_steps=24"),
         (*MANY_PARTS, "horizon.num_steps=24"),
         ("precision.dtype=bf16", "horizon.num_steps=24"),
         ("precision.dtype=fp16", "horizon.num_steps=24"),
@@ -135,6 +136,19 @@ def nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 FAULTS: list[Any] = [
     (nothing, ("optimizer.matrix.lr=0.6",), "update_too_large", "matrix.*optimizer.matrix.lr=0.6"),
+    (
+        nothing,
+        ("optimizer=adamw", "optimizer.matrix.lr=0.03"),
+        "update_too_large",
+        "optimizer.matrix.lr=0.03",
+    ),
+    (
+        nothing,
+        ("optimizer=lion", "optimizer.matrix.lr=0.009"),
+        "update_too_large",
+        "optimizer.matrix.lr=0.009",
+    ),
+    (nothing, ("optimizer.x0.lr=30", "seed=2"), "weights_run_away", "x0_lambdas.*optimizer.x0.lr=30"),
     (nothing, ("optimizer.embedding.lr=9",), "update_too_large", "embedding.*optimizer.embedding.lr=9"),
     (nothing, ("optimizer.resid.lr=0.15",), "update_too_large", "resid.*optimizer.resid.lr=0.15, 30×"),
     (

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 _MINI = "measured: mini at d2, tuned rates; a rate x 30"
+_TINY = "measured: d2 and d4 of width 32 and 64, 24 steps, default rates; a rate x 30"
 _OWN = "by definition"
 
 
@@ -34,6 +35,10 @@ LIMITS: dict[str, Limit] = {
     "update_high_matrix": Limit(
         -0.75, "update:data of matrices that were drawn and not set to 0, log10", f"{_MINI}: -1.4; -0.4"
     ),
+    "update_high_matrix_adamw": Limit(
+        -1.2, "the same under AdamW, whose steps are the rate itself, log10", f"{_TINY}: -2.3; -0.9"
+    ),
+    "update_high_matrix_lion": Limit(-1.5, "the same under Lion, log10", f"{_TINY}: -2.7; -1.2"),
     "update_high_embedding": Limit(
         -0.15, "update:data of the embedding, log10", f"{_MINI}: -1.0; -0.3 at step 16"
     ),
@@ -42,9 +47,7 @@ LIMITS: dict[str, Limit] = {
     "growth_matrix": Limit(8.0, "matrices over what they were drawn as", f"{_MINI}: 1.5; 42"),
     "growth_embedding": Limit(30.0, "the embedding over what it was drawn as", f"{_MINI}: 3.2; 48"),
     "size_table": Limit(3.5, "a value or bigram table over the embedding", f"{_MINI}: 0.6 and 1; 4.8 and 19"),
-    "size_x0": Limit(
-        10.0, "λ of the embedding in the stream (x0), whose own are near 1", f"{_MINI}: 0.8; 58"
-    ),
+    "size_x0": Limit(5.0, "λ of the embedding in the stream (x0), whose own are near 1", f"{_MINI}: 0.8; 58"),
     "mlp_dead": Limit(0.25, "hidden units that are 0 for every token of the sample", f"{_MINI}: 0"),
     "softcap_pinned": Limit(0.05, "logits at the softcap (|tanh| > 0.97)", f"{_MINI}: 0"),
     "softcap_top_pinned": Limit(0.5, "tokens whose largest logit is at the softcap", f"{_MINI}: 0"),

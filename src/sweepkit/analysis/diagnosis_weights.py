@@ -94,7 +94,7 @@ def rates(case: Case) -> Iterator[Finding]:
     """Learning rates, by what steps do to the weights."""
     line = LIMITS["update_data_log10"].value
     for role in ("matrix", "embedding", "resid"):
-        limit = LIMITS[f"update_high_{role}"].value
+        limit = _highest(role, case)
         members = case.members(role).items()
         drawn = [name for name, weight in members if role == "resid" or _is_drawn(weight)]
         found = [
@@ -121,6 +121,13 @@ def rates(case: Case) -> Iterator[Finding]:
             yield Finding(
                 "update_too_small", f"group {role}", case.at_rate[0].step, middle, limit, said, cause
             )
+
+
+def _highest(role: str, case: Case) -> float:
+    """Limit of a group's update:data, log10: of its update rule where that has one of its own."""
+    name = f"update_high_{role}"
+    own = f"{name}_{update_rule(role, case.plan.config.optimizer).name}"
+    return LIMITS[own if own in LIMITS else name].value
 
 
 def _times(decades: float) -> str:
