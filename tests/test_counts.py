@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
 import sweepkit
-from sweepkit.printable import counted, degrees
+from sweepkit.printable import counted, degrees, percent
 
 #: A field of an f-string before a word that has to follow it; after "of" or "the" it is a part of several.
 _FIXED = re.compile(
@@ -28,3 +30,11 @@ def test_no_count_is_written_with_a_word_that_does_not_follow_it() -> None:
         for match in _FIXED.finditer(path.read_text())
     }
     assert not found
+
+
+@pytest.mark.parametrize("share", [0.0, 1e-9, 0.00123, 0.0949, 0.38, 0.994, 0.996, 1.0, 1.234, 98765.0])
+def test_a_percentage_is_no_power_of_ten_for_many(share: float) -> None:
+    """A look that foretells nothing left "1e+02%"."""
+    shown = percent(share)
+    assert "e+" not in shown and shown.endswith("%")
+    assert float(shown.rstrip("%").replace(",", "")) == pytest.approx(100 * share, rel=0.06)

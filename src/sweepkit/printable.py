@@ -24,3 +24,9 @@ def degrees(df: float) -> str:
     """``1 degree of freedom``, ``2.5 degrees of freedom``."""
     shown = f"{df:.3g}" if df < 1000 else f"{df:,.0f}"
     return f"{shown} degree{'' if df == 1 else 's'} of freedom"
+
+
+def percent(share: float) -> str:
+    """``0.21%``, ``38%``, ``100%``: two digits, and no power of ten for many."""
+    shown = f"{100 * share:.2g}"
+    return f"{100 * share:,.0f}%" if "e+" in shown else f"{shown}%"

@@ -209,6 +209,18 @@ def test_sweeps_that_teach_nothing_are_refused(capsys: pytest.CaptureFixture[str
     assert "must hold ten complete variants with curves" in capsys.readouterr().err
 
 
+def test_an_import_teaches_nothing_and_is_not_to_be_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """ "Restore frozen.json, or delete the folder" was said of runs that others made."""
+    monkeypatch.setenv("SWEEPKIT_RESULTS_DIR", str(tmp_path))
+    table = ROOT / "tests/analysis/laws_tables/olmo_ladder_small.csv"
+    assert main(["import", str(table), "--name", "theirs", "--metric", "loss_pile=lower,nats/token"]) == 0
+    assert main(["simulate", "--worlds", "2", "--stopping", "theirs"]) == 2
+    said = capsys.readouterr().err
+    assert "--stopping is 'theirs', but must have a plan" in said and "delete" not in said
+
+
 @pytest.mark.parametrize("state", ["futile", "pruned"])
 def test_a_sweep_that_stopped_variants_teaches_by_its_survivors_and_is_refused(
     state: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -29,7 +29,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import optimize, special
 
-from sweepkit.printable import counted
+from sweepkit.printable import counted, percent
 from sweepkit.sweep.futility_rule import LOSS, MIN_PAIRS, WINDOW, FutilityRule
 
 #: Fractions of the schedule at which is looked.
@@ -104,7 +104,7 @@ def reach(rule: FutilityRule) -> str:
     left = [float(boundary.chance_left(place, far, none, 0.0)[0]) for place in range(len(rule.looks))]
     able = [f"{look:.0%}" for look, chance in zip(rule.looks, left, strict=True) if chance < rule.chance]
     never = [
-        f"{look:.0%} ({100 * chance:.2g}% left)"
+        f"{look:.0%} ({percent(chance)} left)"
         for look, chance in zip(rule.looks, left, strict=True)
         if chance >= rule.chance
     ]
@@ -186,7 +186,7 @@ class Finding:
             "-", "−"
         )
         end = f"{self.expected:+.5f} ± {self.scale:.5f}".replace("-", "−")
-        chance = f"{100 * self.chance:.2g}% chance of min_effect"
+        chance = f"{percent(self.chance)} chance of min_effect"
         return f"at {self.look:.0%}: {seen}, {end} expected at the end, {chance}"
 
 

@@ -22,7 +22,7 @@ from sweepkit.analysis.laws.intervals import Floats, t_limit
 from sweepkit.analysis.laws.optima import Optimum
 from sweepkit.analysis.laws.power_law import Law, counted_errors, power_law
 from sweepkit.analysis.laws.surface import Surface
-from sweepkit.printable import counted
+from sweepkit.printable import counted, percent
 
 #: All runs of one budget lie within this factor in FLOPs.
 SAME_BUDGET = 1.25
@@ -79,7 +79,7 @@ def at_budget(
     farthest, most = math.expm1(float(off_N.max())), float(np.max(np.abs(moved_N) / loss_N))
     said = (
         f"{counted(far, 'run')} with FLOPs up to {100 * farthest:.0f}% off the mean of their budget: for its "
-        f"parabola losses are taken there along the surface, by up to {100 * most:.2g}%"
+        f"parabola losses are taken there along the surface, by up to {percent(most)}"
     )
     return loss_N + moved_N, [said] if far else []
 

@@ -21,7 +21,7 @@ from sweepkit import errors
 from sweepkit.analysis import futility
 from sweepkit.analysis.futility import LOOKS, Boundary
 from sweepkit.printable import counted
-from sweepkit.results import store
+from sweepkit.results import imported, store
 from sweepkit.results.columns import REFERENCE, is_reference
 from sweepkit.results.record import STOPPED, RunState
 from sweepkit.sweep import curves_alike, frozen
@@ -96,6 +96,9 @@ def read(sweep_dir: Path, curve: str = LOSS) -> list[Curves]:
             left reached its end because it looked good half way, and teaches that half way says little.
     """
     runs = store.load(sweep_dir.name, sweep_dir.parent)  # first: it knows what sweeps there are
+    if imported.find(sweep_dir) is not None:
+        contract = "have a plan, which says whose curves compare; runs that others made have none"
+        raise errors.invalid("--stopping", sweep_dir.name, contract, "name sweeps of sweepkit's own")
     head, cells = frozen.read(sweep_dir)
     rule = head.sweep.decision
     if stopped := sorted(set(runs.loc[runs["state"].isin(STOPPED), "variant"])):
