@@ -269,3 +269,7 @@ def test_variants_without_every_seed_are_counted() -> None:
     logged = pd.DataFrame(steps, columns=["variant", "seed", "step"]).assign(loss=3.0)
     made = stopped_early.arranged(logged, finals, {"a": True, "b": True}, 0.01)
     assert made is not None and (len(made.compares_V), made.left_out) == (1, 1)
+    is_endless = (logged["variant"] == "b") & (logged["step"] == 10)  # overflowed once, and went on
+    again = logged.assign(loss=logged["loss"].mask(is_endless, np.inf))
+    made = stopped_early.arranged(again, finals.fillna(2.9), {"a": True, "b": True}, 0.01)
+    assert made is not None and (len(made.compares_V), made.left_out) == (1, 1)

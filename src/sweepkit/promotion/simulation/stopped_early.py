@@ -142,7 +142,7 @@ def arranged(
     for name in compares:
         at = seen.reindex([(name, seed) for seed in seeds]).to_numpy(dtype=float)
         final = effects.loc[name].to_numpy(dtype=float)
-        if not (np.isnan(at).any() or np.isnan(final).any()):
+        if np.isfinite(at).all() and np.isfinite(final).all():
             kept.append((at, final, compares[name]))
     if not kept:
         return None
