@@ -179,7 +179,7 @@ def _units(params_N: Floats, tokens_N: Floats, factor: float) -> list[str]:
         return []
     return [
         f"{' and '.join(what)} in the middle: are all three counted in ones, and tokens no steps? Ratios and "
-        "FLOPs here are in the table's units; exponents stay what they are"
+        "FLOPs here are in the table's units, and exponents hold only where each unit is one for all runs"
     ]
 
 
