@@ -57,3 +57,36 @@ def test_its_interval_holds_the_law_at_the_tokens_asked_or_it_is_refused(
     is_of_size = any("a law of size alone" in note for note in found.notes)
     assert is_of_size == (not varies and wanted in (D, None))
     assert any("by the prior alone" in note for note in found.notes) == (not is_of_size)
+
+
+#: Published surfaces: E, A, B, α, β (2024's of Chinchilla's points, 2022's, and that of repeated data).
+PUBLISHED = (
+    (1.8172, 482.01, 2085.43, 0.3478, 0.3658),
+    (1.69, 406.4, 410.7, 0.34, 0.28),
+    (1.87, 521.0, 1488.0, 0.353, 0.353),
+)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "ratios", "least", "most"),
+    [
+        ((1.9e8, 3.7e8, 7.6e8), (20,), -0.0010, 0.0074),
+        ((5e7, 1e8, 2e8), (20,), 0.0070, 0.0150),
+        ((5e7, 1e8, 2e8), (5, 10, 20, 40, 100), 0.0036, 0.0064),
+        ((1e7, 2e7, 4e7), (20,), 0.0194, 0.0256),
+    ],
+)
+def test_models_smaller_than_the_prior_s_are_forecast_too_high(
+    sizes: tuple[float, ...], ratios: tuple[float, ...], least: float, most: float
+) -> None:
+    """What docs/laws.md says of it; nothing here has noise."""
+    off = []
+    for e, a, b, alpha, beta in PUBLISHED:
+        rows = [(size, ratio * size) for size in (*sizes, 4 * sizes[-1]) for ratio in ratios]
+        frame = pd.DataFrame(rows, columns=["params", "tokens"])
+        frame["loss"] = e + a / frame["params"] ** alpha + b / frame["tokens"] ** beta
+        found = fit(frame, loss="loss", params="params", tokens="tokens", is_forecast=True).forecast
+        assert found is not None and all(item.is_inside for item in found.forecasts)
+        off += [-float(item.error or 0.0) for item in found.forecasts]
+    print(f"{sizes[0]:.3g}, {len(ratios)} ratios: too high by {min(off):.2%} to {max(off):.2%}")
+    assert least <= min(off) and max(off) <= most
