@@ -1,9 +1,10 @@
 """The surface with a weak prior, straight and with a bend, for few sizes: modes, noise, and draws.
 
 Three sizes say little of the loss that no size removes, and a fit without a prior is free to put the floor
-just below the last point. The prior is about shares and exponents, not about any loss: in the middle of the
-data each removable term is about a quarter of the floor (within a factor of two, one SD) and falls with an
-exponent of about 0.35 (within a factor of 1.5), as published surfaces do in nats and in bits per byte. Some
+just below the last point. The prior is about shares and exponents, not about any loss: either removable term
+falls with an exponent of about 0.35 (within a factor of 1.5, one SD), and is about a quarter of the floor at
+4.2e8 parameters or 8.4e9 tokens, elsewhere by that exponent more or less (within a factor of two), as
+published surfaces do in nats and in bits per byte. Some
 published ladders bend otherwise along tokens a parameter than a sum of power laws does (OLMo's: 0.5 and 10
 times Chinchilla both lie above it, at every size), others do not. So both are fitted, the second with a
 factor exp(bend · log²(D/N)) on both terms, and weighed by how likely they make the runs (BIC).
@@ -27,6 +28,10 @@ from sweepkit.analysis.laws.surface import Fitting, Prior
 
 #: Prior: log of a removable term over the floor, log of its exponent, and the bend: mean and SD.
 SHARE, EXPONENT, BEND = (math.log(0.27), 0.7), (math.log(0.35), 0.4), (0.0, 0.03)
+#: Where terms have that share: 20 tokens a parameter. It falls with either as the term itself does.
+SHARE_AT_PARAMS, SHARE_AT_TOKENS = 4.2e8, 8.4e9
+#: What is less counts depths, widths or millions, of which no share is known.
+_LEAST_COUNT = 1e4
 #: No run is known to better than this share of its loss.
 _LEAST_SD = 5e-4
 #: How far sizes lie off a surface before any were seen, and so many sizes that this is worth.
@@ -103,7 +108,7 @@ def _costs(runs: Runs, found: list[Bent]) -> list[float]:
     costs = []
     for item in found:
         is_bent = len(item.theta_P) > 5
-        prior = _prior(noise_sd, size_sd, runs.has_tokens, is_bent, of_size_NK.shape[1])
+        prior = _prior(runs, noise_sd, size_sd, is_bent)
         delta = _HUBER_SDS * noise_sd
         data = Fitting(u_N, v_N, runs.y_N[None], ones_1N, delta, prior, of_size_NK)
         theta_P = np.concatenate([item.theta_P, item.offset_K])
@@ -125,7 +130,7 @@ def fit(runs: Runs, is_bent: bool) -> Bent:
         theta_SP = np.pad(_first(y_N)[:, :num_shape], ((0, 0), (0, of_size_NK.shape[1])))
         for _ in range(_ROUNDS):
             delta = _HUBER_SDS * noise_sd
-            prior = _prior(noise_sd, size_sd, runs.has_tokens, is_bent, of_size_NK.shape[1])
+            prior = _prior(runs, noise_sd, size_sd, is_bent)
             data = Fitting(u_N, v_N, y_N[None], ones_1N, delta, prior, of_size_NK)
             theta_SP, value_S = surfaces.minimise(theta_SP, data)
             theta_SP = theta_SP[[int(np.argmin(value_S))]]
@@ -155,7 +160,7 @@ def draws(bent: Bent, runs: Runs, seed: int) -> Floats:
     of_size_NK, num_shape = _of_size(runs), len(bent.theta_P)
     y_SN = runs.y_N[None] + bent.noise_sd * rng.standard_normal((DRAWS, len(runs.y_N)))
     drawn_KS = rng.standard_normal((num_shape - 1 + of_size_NK.shape[1], DRAWS))
-    prior = _prior(bent.noise_sd, bent.size_sd, runs.has_tokens, num_shape > 5, of_size_NK.shape[1], drawn_KS)
+    prior = _prior(runs, bent.noise_sd, bent.size_sd, num_shape > 5, drawn_KS)
     first_SP = np.repeat(np.concatenate([bent.theta_P, bent.offset_K])[None], DRAWS, axis=0)
     ones_1N, delta = np.ones((1, len(runs.y_N))), _HUBER_SDS * bent.noise_sd
     data = Fitting(u_N, v_N, y_SN, ones_1N, delta, prior, of_size_NK)
@@ -170,23 +175,28 @@ def _of_size(runs: Runs) -> Floats:
 
 
 def _prior(
-    noise_sd: float,
-    size_sd: float,
-    has_tokens: bool,
-    is_bent: bool,
-    num_sizes: int,
-    drawn_KS: Floats | None = None,
+    runs: Runs, noise_sd: float, size_sd: float, is_bent: bool, drawn_KS: Floats | None = None
 ) -> Prior:
     """The prior in units of the data's objective, which is not divided by the noise's variance."""
+    num_sizes = len(np.unique(runs.params_N))
     rows_KP = np.eye(5 + is_bent + num_sizes)
     rows_KP[:2, 2] = -1
     rows_KP = np.delete(rows_KP, 2, axis=0)
-    shape = [SHARE, SHARE, EXPONENT, EXPONENT, BEND][: 4 + is_bent]
+    places = (runs.params_N, SHARE_AT_PARAMS), (runs.tokens_N, SHARE_AT_TOKENS)
+    shape = [*((_share(*place), SHARE[1]) for place in places), EXPONENT, EXPONENT, BEND][: 4 + is_bent]
     mean_K, sd_K = np.array([*shape, *[(0.0, size_sd)] * num_sizes]).T.copy()
-    if not has_tokens:  # the term of tokens is one with the floor
+    if not runs.has_tokens:  # the term of tokens is one with the floor
         mean_K[1], sd_K[1] = -12.0, 0.1
     mean_KS = mean_K[:, None] + (0.0 if drawn_KS is None else sd_K[:, None] * drawn_KS)
     return Prior(rows_KP, mean_KS, sd_K / noise_sd)
+
+
+def _share(scale_N: Floats, usual: float) -> float:
+    """Prior mean of the log of a removable term over the floor, in the middle of the data."""
+    middle = float(np.mean(np.log(scale_N)))
+    if middle < math.log(_LEAST_COUNT):
+        return SHARE[0]
+    return SHARE[0] - math.exp(EXPONENT[0]) * (middle - math.log(usual))
 
 
 def _first(y_N: Floats) -> Floats:
