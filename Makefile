@@ -1,7 +1,7 @@
 # make setup   a virtual environment in .venv with everything sweepkit needs
 # make demo    setup, then a real staged promotion on the embedded corpus (minutes, two cores)
 # make test-setup   setup, and what the checks need: pytest, ruff, mypy
-# make test    setup, then lint, types, import rules and tests: the quick ones, and one in SLOW_ONE_IN=4 of the slow ones
+# make test    setup, then lint, types, import rules and tests: the quick ones, and one in SLOW_ONE_IN=6 of the slow ones
 # make test-avx2   the same as on a CPU that has AVX2 and neither AVX-512 nor bf16
 # make test-versions   the tests of configuration and command line with the next Hydra and OmegaConf, in a folder of their own
 # make test-full   the same with every slow test, and all generated cases instead of a sample of them (hours)
@@ -26,7 +26,7 @@ TORCH := torch==2.13.0
 # cluster or what a module trains once, stay on one worker (xdist_group); others go one by one, long ones first.
 JOBS ?= 4
 # Of the tests marked slow one in this many; SLOW_ONE_IN=1 runs each (an hour on two cores).
-SLOW_ONE_IN ?= 4
+SLOW_ONE_IN ?= 6
 
 help:
 	@sed -n '/^\.DEFAULT/q; s/^# //p' Makefile
