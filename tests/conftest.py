@@ -42,9 +42,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Slow tests first, those that are drawn: what is left for the end is short, and all workers share it."""
     slow = [item for item in items if item.get_closest_marker("slow")]
     drawn = sample.one_in(slow, config.getoption("--slow-one-in"))
-    others = [item for item in items if not item.get_closest_marker("slow")]
-    config.hook.pytest_deselected(items=[item for item in slow if item not in set(drawn)])
-    items[:] = [*drawn, *others]
+    left_out, others = set(slow) - set(drawn), set(items) - set(slow)
+    config.hook.pytest_deselected(items=[item for item in slow if item in left_out])
+    items[:] = [*drawn, *(item for item in items if item in others)]
 
 
 def pytest_collection_finish() -> None:

@@ -23,7 +23,7 @@ NUM_SIZES = 3
 #: Sizes within this factor are one.
 SAME_SIZE = 1.02
 #: Relative SD per unit of log N where two sizes leave none to try the forecast on: what is missed on ladders
-#: that have run, their root mean square (0.5 to 0.9% of published ones, 3.6% of the mini ladder).
+#: that have run, their root mean square (0.5 to 0.9% of published ones, 3.5% of the mini ladder).
 UNTRIED = 0.02
 
 
